@@ -1,0 +1,68 @@
+"""Vanilla (Elman) recurrent networks, forward, on the arrays you already have."""
+
+from rnn_backends.activations import Activation
+from rnn_backends.backends import (
+    Backend,
+    get_backend,
+    list_backends,
+    register_backend,
+    to_numpy,
+    use_backend,
+)
+from rnn_backends.errors import (
+    ArgumentError,
+    BackendLoadError,
+    BackendMismatchError,
+    BackendNotInstalledError,
+    BackendUnavailableError,
+    DeviceError,
+    DTypeError,
+    DuplicateBackendError,
+    FormatError,
+    InvalidBackendError,
+    RNNBackendError,
+    ShapeError,
+    UnknownBackendError,
+    VocabularyError,
+)
+from rnn_backends.forward import Cell, forward
+from rnn_backends.losses import cross_entropy, cross_entropy_grad
+from rnn_backends.model import RNN, load
+from rnn_backends.parameters import Layer, Linear
+from rnn_backends.stream import Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RNN",
+    "Activation",
+    "ArgumentError",
+    "Backend",
+    "BackendLoadError",
+    "BackendMismatchError",
+    "BackendNotInstalledError",
+    "BackendUnavailableError",
+    "Cell",
+    "DTypeError",
+    "DeviceError",
+    "DuplicateBackendError",
+    "FormatError",
+    "InvalidBackendError",
+    "Layer",
+    "Linear",
+    "RNNBackendError",
+    "ShapeError",
+    "Stream",
+    "UnknownBackendError",
+    "VocabularyError",
+    "__version__",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "forward",
+    "get_backend",
+    "list_backends",
+    "load",
+    "register_backend",
+    "to_numpy",
+    "use_backend",
+]

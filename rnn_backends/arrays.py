@@ -1,0 +1,39 @@
+"""What the array API standard leaves out and every room of this package needs."""
+
+from typing import Any, TypeAlias
+
+from array_api_compat import array_namespace
+
+Array: TypeAlias = Any
+"""An array of any library that follows the array API standard."""
+
+HALF = ("float16", "bfloat16")
+FLOATING = (*HALF, "float32", "float64")
+
+
+def is_array(value: object) -> bool:
+    """Tell whether a value is an array, of whatever library."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype, spelt alike for every library: ``"float32"``."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def is_integer(array: Array) -> bool:
+    """Tell whether an array holds integers (booleans are none)."""
+    return dtype_name(array).lstrip("u").startswith("int")
+
+
+def widen(array: Array) -> Array:
+    """Return float16 and bfloat16 as float32, in which they are summed; anything else as it is."""
+    if dtype_name(array) not in HALF:
+        return array
+    xp = array_namespace(array)
+    return xp.astype(array, xp.float32)
+
+
+def cast(array: Array, dtype: Any) -> Array:
+    """Return an array in a dtype, itself where it has that dtype already."""
+    return array if array.dtype == dtype else array_namespace(array).astype(array, dtype)

@@ -1,0 +1,21 @@
+"""array-api-strict: the array API standard and nothing else, to test code against.
+
+Its devices are pretended, but refuse what a GPU would: hidden transfers and mixtures.
+"""
+
+import array_api_strict as xp
+import numpy as np
+from array_api_strict import Device
+
+from rnn_backends.backends.record import Backend
+
+
+def make() -> Backend:
+    """Return the backend."""
+    return Backend(
+        name="array_api_strict",
+        xp=xp,
+        owns=lambda array: isinstance(array, xp._array_object.Array),
+        to_numpy=lambda array: np.asarray(xp.asarray(array, device=Device("CPU_DEVICE"), copy=True)),
+        devices=lambda: {name: Device(name) for name in ("CPU_DEVICE", "device1", "device2")},
+    )

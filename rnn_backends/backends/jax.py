@@ -1,0 +1,64 @@
+"""JAX: compiled, on whatever devices it finds, with `jax.grad`."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_backends.arrays import Array, cast, widen
+from rnn_backends.backends.record import Backend
+from rnn_backends.forward import Cell, RecurrentCell
+
+
+def make() -> Backend:
+    """Return the backend."""
+    return Backend(
+        name="jax",
+        xp=jnp,
+        owns=lambda array: isinstance(array, jax.Array),
+        to_numpy=_to_numpy,
+        # jnp.asarray may share the memory of the caller's array.
+        asarray=lambda host, dtype, device: jnp.array(host, dtype=dtype, copy=True, device=device),
+        devices=lambda: {f"{device.platform}:{device.id}": device for device in jax.devices()},
+        dtypes=_dtypes,
+        # On a GPU, JAX multiplies float32 in TF32 unless told otherwise.
+        on=lambda _: jax.default_matmul_precision("highest"),
+        recurrence=recurrence,
+    )
+
+
+def recurrence(
+    cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool
+) -> Array | None:
+    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.forward.Recurrence`."""
+    if type(cell) is not Cell:
+        return None
+    weights = (cell.weight_ih, cell.weight_hh, cell.bias)
+    return _scan((cell.activation, cell.clip, cell.leak), reverse, weights, projected, h_0, lengths)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _scan(
+    options: tuple[Any, ...], reverse: bool, weights: Any, projected: Array, h_0: Array, lengths: Array | None
+) -> Array:
+    cell = Cell(*weights, *options)
+
+    def step(h: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        t, projected_t = inputs
+        new = cast(cell.step(projected_t, widen(h)), h.dtype)
+        h = new if lengths is None else jnp.where((t < lengths)[:, None], new, h)
+        return h, h
+
+    steps = jnp.arange(projected.shape[0])
+    return jax.lax.scan(step, h_0, (steps, projected), reverse=reverse)[1]
+
+
+def _dtypes() -> tuple[str, ...]:
+    return ("float16", "bfloat16", "float32", *(["float64"] if jax.config.jax_enable_x64 else []))
+
+
+def _to_numpy(array: Array) -> NDArray[Any]:
+    return np.asarray(array.astype(jnp.float32) if array.dtype == jnp.bfloat16 else array)

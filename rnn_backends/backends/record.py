@@ -1,0 +1,129 @@
+"""`Backend`: what this package needs to know of an array library, and no more."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import device as device_of_array
+from numpy.typing import NDArray
+
+from rnn_backends.arrays import FLOATING, Array
+from rnn_backends.errors import DeviceError, DTypeError, InvalidBackendError
+from rnn_backends.forward import Recurrence
+
+PROTOCOL_VERSION = 1
+_NEEDED_FUNCTIONS = ("asarray", "zeros", "full_like", "matmul", "where", "stack", "concat", "take", "tanh", "astype")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """An array library that networks can run on.
+
+    Parameters
+    ----------
+    name : str
+        The name by which it is chosen, a lower-case identifier.
+    xp : namespace
+        The library's functions, by the array API standard 2022.12 or later.
+    owns : callable
+        Tells whether an object is an array of this library.  It must not raise.
+    to_numpy : callable
+        Copies an array of this library to the host; the only way from the device to the host.
+    asarray : callable, optional
+        ``asarray(host, dtype, device)`` copies a NumPy array to a device of the library, ``dtype`` and
+        ``device`` being the library's own objects; the only way from the host to the device.  Default:
+        ``xp.asarray(host, dtype=dtype, device=device)``.
+    devices : callable, optional
+        Returns the library's device objects by name, the default one first.  Default: what
+        ``xp.__array_namespace_info__().devices()`` lists.
+    dtypes : callable, optional
+        Returns the names of the dtypes that the library has, of float16, bfloat16, float32 and float64.
+    on : callable, optional
+        ``on(device)`` is a context in which arrays are made on that device, for a library whose
+        functions take no ``device``.  Default: none is needed.
+    recurrence : Recurrence, optional
+        A faster `rnn_backends.forward.scan`.
+    protocol_version : int, default 1
+        The version of this record that the backend was written for.
+
+    Raises
+    ------
+    InvalidBackendError
+        The record is not one; the message lists everything that is wrong.
+    """
+
+    name: str
+    xp: Any
+    owns: Callable[[object], bool]
+    to_numpy: Callable[[Array], NDArray[Any]]
+    asarray: Callable[[NDArray[Any], Any, Any], Array] | None = None
+    devices: Callable[[], Mapping[str, Any]] | None = None
+    dtypes: Callable[[], tuple[str, ...]] = lambda: ("float32", "float64")
+    on: Callable[[Any], AbstractContextManager[Any]] = nullcontext
+    recurrence: Recurrence | None = None
+    protocol_version: int = PROTOCOL_VERSION
+
+    def __post_init__(self) -> None:
+        problems = [
+            *([] if _is_name(self.name) else [f"name {self.name!r} is not a lower-case identifier"]),
+            *(f"{name} is not callable" for name in ("owns", "to_numpy", "dtypes", "on") if not callable(getattr(self, name))),
+            *(f"xp has no function {name}" for name in _NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
+        ]
+        if self.protocol_version != PROTOCOL_VERSION:
+            problems.append(f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}")
+        if problems:
+            msg = f"the backend {self.name!r} cannot be used: {'; '.join(problems)}."
+            raise InvalidBackendError(msg)
+
+    def device_names(self) -> tuple[str, ...]:
+        """Return the names of the devices, the default one first."""
+        return tuple(self._devices())
+
+    def device_name(self, name: str | None = None) -> str:
+        """Return the full name of a device: of "1", "cuda:1"; of "cuda", the first; of None, the default."""
+        names = self.device_names()
+        if not name:
+            return names[0]
+        for known in names:
+            if name in {known, known.rpartition(":")[2], known.partition(":")[0]}:
+                return known
+        msg = f"the backend {self.name!r} has no device {name!r}; it has {', '.join(names)}."
+        raise DeviceError(msg)
+
+    def device(self, name: str) -> Any:
+        """Return the library's own object for a device."""
+        return self._devices()[self.device_name(name)]
+
+    def device_of(self, array: Array) -> str | None:
+        """Return the name of the device that an array lies on; None for a tracer, which lies on none."""
+        place = device_of_array(array)
+        return next((name for name, known in self._devices().items() if known == place), None)
+
+    def dtype(self, name: str) -> Any:
+        """Return the library's own object for a dtype."""
+        available = self.dtypes()
+        if name not in available:
+            problem = "is not on" if name in FLOATING else "is unknown to"
+            msg = f"`dtype` {name!r} {problem} the backend {self.name!r}; use one of {', '.join(available)}."
+            raise DTypeError(msg)
+        return getattr(self.xp, name)
+
+    def from_host(self, host: NDArray[Any], dtype: str, device: str) -> Array:
+        """Copy a NumPy array to a device, in a dtype of `dtypes` or, for ids and lengths, in int32."""
+        own_dtype = self.xp.int32 if dtype == "int32" else self.dtype(dtype)
+        place = self.device(device)
+        if self.asarray is not None:
+            return self.asarray(host, own_dtype, place)
+        with self.on(place):
+            return self.xp.asarray(np.ascontiguousarray(host), dtype=own_dtype, device=place)
+
+    def _devices(self) -> Mapping[str, Any]:
+        if self.devices is not None:
+            return self.devices()
+        return {str(known): known for known in self.xp.__array_namespace_info__().devices()}
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier() and name == name.lower()

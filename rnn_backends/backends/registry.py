@@ -1,0 +1,179 @@
+"""The registry of backends: which there are, and loading the one that was chosen, and only that."""
+
+import importlib
+from difflib import get_close_matches
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from rnn_backends.backends.record import Backend
+from rnn_backends.errors import (
+    BackendLoadError,
+    BackendNotInstalledError,
+    BackendUnavailableError,
+    DuplicateBackendError,
+    InvalidBackendError,
+    UnknownBackendError,
+)
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "rnn_backends.backends"
+class Builtin(NamedTuple):
+    """What can be told of a shipped backend without importing its library."""
+
+    packages: tuple[str, ...]
+    """The packages that the types of its arrays are defined in; the first is the one to install."""
+    install: str
+
+
+BUILTIN = {
+    "numpy": Builtin(("numpy",), "pip install numpy"),
+    "cupy": Builtin(
+        ("cupy",),
+        "pip install 'rnn-backends[cupy13]' for CUDA 13 or 'rnn-backends[cupy12]' for CUDA 12, not both",
+    ),
+    "torch": Builtin(("torch",), "pip install 'rnn-backends[torch]'"),
+    "jax": Builtin(("jax", "jaxlib"), "pip install 'rnn-backends[jax]'"),
+    "array_api_strict": Builtin(("array_api_strict",), "pip install 'rnn-backends[strict]'"),
+}
+
+_backends: dict[str, Backend] = {}
+_lock = RLock()
+
+
+class Registration:
+    """The registration of a backend, to be taken back by `unregister` or at the end of a ``with``."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def unregister(self) -> None:
+        """Take the backend out of the registry; models that are on it keep it."""
+        with _lock:
+            if _backends.get(self.backend.name) is self.backend:
+                del _backends[self.backend.name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.unregister()
+
+
+def register_backend(spec: Backend) -> Registration:
+    """Add a backend to the registry for as long as the process, or the returned registration, lasts.
+
+    Installed packages need not call this: they name a function that returns their `Backend` as an entry
+    point of the group ``rnn_backends.backends``, and it is called when the backend is first chosen.
+
+    Parameters
+    ----------
+    spec : Backend
+
+    Raises
+    ------
+    InvalidBackendError
+        The object is not a `Backend`.
+    DuplicateBackendError
+        The name is taken.
+    """
+    if not isinstance(spec, Backend):
+        msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."
+        raise InvalidBackendError(msg)
+    with _lock:
+        if spec.name in list_backends():
+            msg = f"a backend named {spec.name!r} exists already; choose another name, or unregister that one."
+            raise DuplicateBackendError(msg)
+        _backends[spec.name] = spec
+    return Registration(spec)
+
+
+def list_backends() -> dict[str, str]:
+    """Return the name of every backend there is with where it comes from, without loading any.
+
+    That a backend is listed does not mean that it can run: `get_backend` tells.
+    """
+    names = dict.fromkeys(BUILTIN, "built in")
+    for name, points in _entry_points().items():
+        names.setdefault(name, " and ".join(_origin(point) for point in points))
+    for name in list(_backends):
+        names.setdefault(name, "registered by this process")
+    return names
+
+
+def loaded_backends() -> tuple[Backend, ...]:
+    """Return the backends that are loaded already."""
+    return tuple(_backends.values())
+
+
+def load_backend(name: str, source: str) -> Backend:
+    """Return a backend by name, loading it first if it is not loaded; `source` tells who named it."""
+    with _lock:
+        if name not in _backends:
+            _backends[name] = _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
+        return _backends[name]
+
+
+def _load_builtin(name: str, source: str) -> Backend:
+    package, install = BUILTIN[name].packages[0], BUILTIN[name].install
+    try:
+        module = importlib.import_module(f"rnn_backends.backends.{name}")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
+        what = "is not installed" if missing else f"fails to import: {error}"
+        msg = f"the backend {name!r} (from {source}) needs the package {package!r}, which {what}. Install it: {install}."
+        raise BackendNotInstalledError(msg) from error
+    try:
+        made: Backend = module.make()
+    except BackendUnavailableError as error:
+        msg = f"the backend {name!r} (from {source}) {error}"
+        raise BackendUnavailableError(msg) from error
+    return made
+
+
+def _load_installed(name: str, source: str) -> Backend:
+    points = _entry_points().get(name, [])
+    if not points:
+        known = list_backends()
+        guess = get_close_matches(name, known, n=1)
+        msg = (
+            f"unknown backend {name!r} (from {source}). Known: {', '.join(sorted(known))}."
+            f"{f' Did you mean {guess[0]!r}?' if guess else ''} Third-party backends register under the "
+            f"entry-point group {GROUP!r}."
+        )
+        raise UnknownBackendError(msg)
+    if len(points) > 1:
+        origins = " and ".join(_origin(point) for point in points)
+        msg = f"the backend {name!r} (from {source}) is offered by {origins}; uninstall all but one of them."
+        raise DuplicateBackendError(msg)
+    (point,) = points
+    try:
+        made = point.load()()
+    except Exception as error:  # whatever a third party's code does wrong, the user learns whose code it was
+        msg = (
+            f"the backend {name!r} (from {source}) of {_origin(point)} failed to load (entry point {point.value}): "
+            f"{type(error).__name__}: {error}"
+        )
+        raise BackendLoadError(msg) from error
+    if not isinstance(made, Backend) or made.name != name:
+        got = f"a Backend named {made.name!r}" if isinstance(made, Backend) else type(made).__name__
+        msg = f"the entry point {point.value} of {_origin(point)} must return a Backend named {name!r}; got {got}."
+        raise InvalidBackendError(msg)
+    return made
+
+
+def _entry_points() -> "dict[str, list[EntryPoint]]":
+    from importlib.metadata import entry_points  # a third of this package's import time
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _origin(point: "EntryPoint") -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

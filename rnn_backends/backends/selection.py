@@ -1,0 +1,175 @@
+"""Which backend and device a model is placed on.
+
+The argument `backend=`, then the owner of an array that is not NumPy's, then `use_backend`, then the
+environment variable RNN_BACKEND, then NumPy.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from contextvars import ContextVar
+from types import FrameType, TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from rnn_backends.arrays import Array
+from rnn_backends.backends.record import Backend
+from rnn_backends.backends.registry import BUILTIN, load_backend, loaded_backends
+from rnn_backends.errors import ArgumentError, BackendMismatchError
+
+VARIABLE = "RNN_BACKEND"
+_GENERATOR = 0x20 | 0x200  # code flags of a generator and of an asynchronous one (inspect.CO_*)
+
+
+class Placement(NamedTuple):
+    """A backend, and the full name of one of its devices."""
+
+    backend: Backend
+    device: str
+
+
+class _Entry:
+    """One use of `use_backend` that has not ended."""
+
+    def __init__(self, place: Placement, entered_by: FrameType) -> None:
+        self.place = place
+        is_generator = bool(entered_by.f_code.co_flags & _GENERATOR)
+        self.generator = entered_by if is_generator else None
+        self.driver = entered_by.f_back if is_generator else None
+
+    def holds(self) -> bool:
+        """Tell whether the block is being run, or is a generator's that made it for its caller.
+
+        A generator that yields inside the block gives control back to the frame that drives it, which
+        did not ask for the backend.  The frame that drives the generator of a context manager or of a
+        fixture, in contrast, is gone by the time that the code runs which did ask.
+        """
+        if self.generator is None:
+            return True
+        frame, driven = sys._getframe(1), False
+        while frame is not None:
+            if frame is self.generator:
+                return True
+            driven = driven or frame is self.driver
+            frame = frame.f_back
+        return not driven
+
+
+_entries: ContextVar[tuple[_Entry, ...]] = ContextVar("rnn_backends.use_backend", default=())
+
+
+class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1")
+    """Place the models that are made in a ``with`` block on a backend.
+
+    It holds for the thread and the asyncio task that entered the block (and for tasks started in it),
+    and inside a generator only while the generator runs.
+
+    Parameters
+    ----------
+    backend : str
+        ``"name"`` or ``"name:device"``, e.g. ``"cupy:1"``.
+
+    Raises
+    ------
+    RNNBackendError
+        On entering, if the backend is unknown or cannot run.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.name = backend
+        self._entry: _Entry | None = None
+
+    def __enter__(self) -> Self:
+        if self._entry is not None:
+            msg = "this use_backend is entered already; make another one."
+            raise ArgumentError(msg)
+        place = parse(self.name, "use_backend()")
+        self._entry = _Entry(place, sys._getframe(1))
+        _entries.set((*_entries.get(), self._entry))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Not by a token: blocks of generators may end in another order than they began.
+        _entries.set(tuple(entry for entry in _entries.get() if entry is not self._entry))
+        self._entry = None
+
+
+def get_backend(name: str | None = None) -> Backend:
+    """Return a backend that can run: the named one, or the one that a model would be placed on now.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``"cupy"``; a device after a colon is checked and left out.
+
+    Raises
+    ------
+    UnknownBackendError
+        No backend has this name.
+    BackendNotInstalledError, BackendLoadError, BackendUnavailableError, InvalidBackendError
+        It cannot be loaded, or cannot run here; the message gives the reason.
+    DeviceError
+        It has no such device.
+    """
+    return select(name).backend
+
+
+def parse(name: str, source: str) -> Placement:
+    """Return the backend and the device that ``"name:device"`` says; `source` tells who said it."""
+    if not isinstance(name, str):
+        msg = f"a backend is named by a string such as 'cupy:0'; got {name!r} (from {source})."
+        raise ArgumentError(msg)
+    backend_name, _, device = name.strip().partition(":")
+    backend = load_backend(backend_name, source)
+    return Placement(backend, backend.device_name(device))
+
+
+def select(name: str | None = None, arrays: Iterable[tuple[str, Array]] = ()) -> Placement:
+    """Return where a model is placed, given the argument `backend=` and the arrays it is made of."""
+    owners = [(array_name, array, owner) for array_name, array in arrays if (owner := owner_of(array))]
+    foreign = [item for item in owners if item[2].name != "numpy"]
+    if name is not None:
+        place = parse(name, "argument backend=")
+        for array_name, array, owner in foreign:
+            require_owner(array_name, array, owner, place)
+        return place
+    if foreign:
+        array_name, array, owner = foreign[0]
+        place = Placement(owner, owner.device_of(array) or owner.device_name())
+        for other_name, other, other_owner in owners:
+            require_owner(other_name, other, other_owner, place)
+        return place
+    held = next((entry.place for entry in reversed(_entries.get()) if entry.holds()), None)
+    if held is not None:
+        return held
+    variable = os.environ.get(VARIABLE, "").strip()
+    return parse(variable, f"environment variable {VARIABLE}") if variable else parse("numpy", "the default")
+
+
+def owner_of(array: object) -> Backend | None:
+    """Return the backend that owns an array, None for what no backend owns."""
+    if type(array) is np.ndarray:
+        return load_backend("numpy", "the default")
+    for backend in loaded_backends():
+        if backend.name not in BUILTIN and backend.owns(array):  # before NumPy, which owns its subclasses
+            return backend
+    packages = {ancestor.__module__.partition(".")[0] for ancestor in type(array).__mro__}
+    for name, builtin in BUILTIN.items():
+        if not packages.isdisjoint(builtin.packages):
+            backend = load_backend(name, f"the type of an array, {type(array).__name__}")
+            if backend.owns(array):
+                return backend
+    return None
+
+
+def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> None:
+    """Check that an array of a model belongs to the model's backend."""
+    if owner is not place.backend:
+        msg = (
+            f"`{name}` is of {owner.name} ({owner.device_of(array)}), but the model is on {place.backend.name} "
+            f"({place.device}). Nothing is moved implicitly: convert it, e.g. with rnn_backends.to_numpy."
+        )
+        raise BackendMismatchError(msg)

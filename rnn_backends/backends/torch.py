@@ -1,0 +1,34 @@
+"""torch: CPU and CUDA tensors, with autograd."""
+
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnn_backends.backends.record import Backend
+
+
+def make() -> Backend:
+    """Return the backend."""
+    return Backend(
+        name="torch",
+        xp=xp,
+        owns=lambda array: isinstance(array, torch.Tensor),
+        to_numpy=_to_numpy,
+        # torch.asarray would share the memory of the caller's array, and warn where that is read-only.
+        asarray=lambda host, dtype, device: torch.tensor(np.ascontiguousarray(host), dtype=dtype, device=device),
+        devices=_devices,
+        dtypes=lambda: ("float16", "bfloat16", "float32", "float64"),
+    )
+
+
+def _devices() -> dict[str, Any]:
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return {name: torch.device(name) for name in ("cpu", *cuda)}
+
+
+def _to_numpy(array: torch.Tensor) -> NDArray[Any]:
+    array = array.detach().cpu()
+    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()

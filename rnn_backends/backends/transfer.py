@@ -1,0 +1,88 @@
+"""Host data to a device, on its own; from a device to the host only when `to_numpy` is called."""
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_backends.arrays import Array, dtype_name
+from rnn_backends.arrays import cast as cast_array
+from rnn_backends.backends.selection import Placement, owner_of, require_owner
+from rnn_backends.errors import BackendMismatchError, DeviceError, DTypeError
+from rnn_backends.parameters import Network, map_arrays
+
+def as_host(name: str, value: Any) -> Any:
+    """Return host data (NumPy arrays, numbers, nested lists) as a float or int64 array, all else as it is."""
+    owner = owner_of(value)
+    if owner is not None and owner.name != "numpy":
+        return value
+    try:
+        host = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = f"`{name}` must be an array or nested lists of numbers; got {type(value).__name__}: {error}."
+        raise DTypeError(msg) from error
+    if host.dtype.kind in "iu":
+        return host.astype(np.int64, copy=False)
+    if host.dtype.kind != "f":
+        msg = f"`{name}` must hold real numbers; got {type(value).__name__} of dtype {host.dtype}."
+        raise DTypeError(msg)
+    return host
+
+
+def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
+    """Return an argument on a model's backend and device: host data moves, all else must be there.
+
+    Integers on the host become int32, everything else there the given dtype.
+    """
+    host = as_host(name, value)
+    if isinstance(host, np.ndarray):
+        return place.backend.from_host(host, "int32" if host.dtype.kind == "i" else dtype, place.device)
+    owner = owner_of(value)
+    if owner is None:
+        msg = f"`{name}` must be host data or an array of {place.backend.name}; got {type(value).__name__}."
+        raise BackendMismatchError(msg)
+    require_owner(name, value, owner, place)
+    if (device := owner.device_of(value)) not in {place.device, None}:
+        msg = f"`{name}` is on {device}, but the model is on {place.device}. Move one to the other's device."
+        raise DeviceError(msg)
+    return value
+
+
+def move(network: Network, place: Placement, dtype: str | None = None) -> Network:
+    """Return a network on a backend and device and in a dtype; through the host if that changes."""
+
+    def move_array(array: Array) -> Array:
+        owner = owner_of(array)
+        if owner is None:
+            msg = f"parameters must be arrays of a loaded backend; got {type(array).__name__}."
+            raise BackendMismatchError(msg)
+        if owner is place.backend and owner.device_of(array) in {place.device, None}:
+            with owner.on(owner.device(place.device)):
+                return cast_array(array, owner.dtype(dtype or dtype_name(array)))
+        return place.backend.from_host(np.asarray(owner.to_numpy(array)), dtype or dtype_name(array), place.device)
+
+    return cast(Network, map_arrays(move_array, network))
+
+
+def to_numpy(array: Array) -> NDArray[Any]:
+    """Copy an array of any backend to the host: the only way in this package from a device to the host.
+
+    Parameters
+    ----------
+    array : array
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the same shape and dtype; bfloat16, which NumPy lacks, becomes float32, exactly.
+
+    Raises
+    ------
+    BackendMismatchError
+        No loaded backend owns the object.
+    """
+    owner = owner_of(array)
+    if owner is None:
+        msg = f"`array` must be an array of a loaded backend; got {type(array).__name__}."
+        raise BackendMismatchError(msg)
+    return np.asarray(owner.to_numpy(array))

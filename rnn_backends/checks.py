@@ -1,0 +1,148 @@
+"""What must hold of the arguments of a call, each with its one clear sentence."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from rnn_backends.arrays import FLOATING, Array, dtype_name, is_array, is_integer
+from rnn_backends.errors import (
+    ArgumentError,
+    BackendMismatchError,
+    DeviceError,
+    DTypeError,
+    ShapeError,
+)
+from rnn_backends.parameters import Layer, named_arrays
+
+INTEGERS = ("int32", "int64")
+
+
+def require_together(arrays: Iterable[tuple[str, Array | None]]) -> None:
+    """Check that all arrays belong to one library and lie on one device."""
+    seen: list[tuple[str, Any, Any]] = []
+    for name, array in arrays:
+        if array is None:
+            continue
+        if not is_array(array):
+            msg = f"`{name}` must be an array; got {type(array).__name__}. A model (RNN) takes lists too."
+            raise DTypeError(msg)
+        seen.append((name, array_namespace(array), device(array)))
+    first, library, place = seen[0]
+    for name, other, elsewhere in seen[1:]:
+        if other is not library:
+            msg = (
+                f"all arrays must belong to one library; `{first}` is of {library_name(library)} and `{name}` of "
+                f"{library_name(other)}. Nothing is moved implicitly: convert one of them."
+            )
+            raise BackendMismatchError(msg)
+        if place != elsewhere and None not in (place, elsewhere):  # a tracer of JAX is on none
+            msg = (
+                f"all arrays must lie on one device; `{first}` is on {place} and `{name}` on {elsewhere}. "
+                "Nothing is moved implicitly: move one of them."
+            )
+            raise DeviceError(msg)
+
+
+def library_name(namespace: Any) -> str:
+    """Return the name by which users know an array library."""
+    return str(namespace.__name__).removeprefix("array_api_compat.")
+
+
+def require_call(
+    layers: tuple[Layer, ...], x: Array, h_0: Array | None, lengths: Array | None, batch_first: bool = False
+) -> None:
+    """Check the shapes and dtypes of the arguments of a call against the layers."""
+    batch = require_input(layers, x, batch_first)
+    if h_0 is not None:
+        require_state(layers, h_0, () if batch is None else (batch,))
+    if lengths is None:
+        return
+    if batch is None:
+        msg = "`lengths` needs a batch of sequences; for a single one, pass x[:length] instead."
+        raise ShapeError(msg)
+    if dtype_name(lengths) not in INTEGERS:
+        msg = f"`lengths` must be int32 or int64; got {dtype_name(lengths)}."
+        raise DTypeError(msg)
+    if tuple(lengths.shape) != (batch,):
+        msg = f"`lengths` must have shape (batch,) = ({batch},); got {tuple(lengths.shape)}."
+        raise ShapeError(msg)
+
+
+def require_input(layers: tuple[Layer, ...], x: Array, batch_first: bool) -> int | None:
+    """Check an input; return its batch size, None where it has no batch axis."""
+    shape = tuple(x.shape)
+    axes = "(batch, seq_len" if batch_first else "(seq_len, batch"
+    input_size = getattr(layers[0].cells[0][0], "input_size", None)
+    if is_integer(x):
+        if dtype_name(x) not in INTEGERS:
+            msg = f"token ids in `x` must be int32 or int64; got {dtype_name(x)}. Convert them with astype."
+            raise DTypeError(msg)
+        if len(shape) not in {1, 2}:
+            msg = (
+                f"token ids in `x` must have shape {axes}) or (seq_len,); got {shape}. "
+                "Convert integers that are features to floating point."
+            )
+            raise ShapeError(msg)
+        batched = len(shape) == 2
+    else:
+        require_dtype(layers, "x", x)
+        if len(shape) not in {2, 3}:
+            msg = f"`x` must have shape {axes}, input_size) or (seq_len, input_size); got {shape}."
+            raise ShapeError(msg)
+        if input_size is not None and shape[-1] != input_size:
+            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shape}."
+            raise ShapeError(msg)
+        batched = len(shape) == 3
+    return (shape[0] if batch_first else shape[1]) if batched else None
+
+
+def require_dtype(layers: tuple[Layer, ...], name: str, array: Array) -> None:
+    """Check that an array has the dtype of the network's parameters."""
+    got = dtype_name(array)
+    wanted = next((dtype_name(parameter) for _, parameter in named_arrays(layers)), got)
+    if got != wanted or got not in FLOATING:
+        msg = f"`{name}` must be {wanted}, as the parameters are; got {got}. Convert it with astype."
+        raise DTypeError(msg)
+
+
+def require_state(layers: tuple[Layer, ...], h_0: Array, batch: tuple[int, ...]) -> None:
+    """Check an initial state."""
+    cells = [cell for layer in layers for cell, _ in layer.cells]
+    size = getattr(cells[0], "hidden_size", h_0.shape[-1] if len(h_0.shape) else 0)
+    wanted = (len(cells), *batch, size)
+    if tuple(h_0.shape) != wanted:
+        axes = "(num_cells, batch, hidden_size)" if batch else "(num_cells, hidden_size)"
+        msg = f"`h_0` must have shape {axes} = {wanted}; got {tuple(h_0.shape)}."
+        raise ShapeError(msg)
+    require_dtype(layers, "h_0", h_0)
+
+
+def require_values(layers: tuple[Layer, ...], x: Array, lengths: Array | None, batch_first: bool = False) -> None:
+    """Check token ids and lengths where they are NumPy arrays; no other array is read."""
+    seq_len = x.shape[1] if batch_first and len(x.shape) > 1 else x.shape[0]
+    if isinstance(lengths, np.ndarray):
+        require_range("lengths", lengths, seq_len + 1, "length")
+    size = getattr(layers[0].cells[0][0], "input_size", None)
+    if is_integer(x) and size is not None:
+        require_range("x", x, size, "token id", padding(lengths, seq_len, batch_first))
+
+
+def padding(lengths: Array | None, seq_len: int, batch_first: bool) -> Any:
+    """Return which steps lie beyond the lengths; none if there are no lengths, all if these cannot be read."""
+    if not isinstance(lengths, np.ndarray):
+        return lengths is not None
+    beyond = np.arange(seq_len)[:, None] >= lengths
+    return beyond.T if batch_first else beyond
+
+
+def require_range(name: str, values: Array, end: int, what: str, ignored: Any = False) -> None:
+    """Check that the integers of a NumPy array lie in 0..end - 1, and name the first that does not."""
+    if not isinstance(values, np.ndarray):
+        return
+    outside = ((values < 0) | (values >= end)) & ~np.asarray(ignored)
+    if outside.any():
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]} at {list(place)}."
+        raise ArgumentError(msg)

@@ -1,0 +1,73 @@
+"""Every error that this package raises on purpose.
+
+RNNBackendError
+├── ArgumentError (ValueError)               a value that an argument cannot have
+│   ├── ShapeError                           an array of the wrong shape
+│   └── VocabularyError                      text that the model's vocabulary cannot spell
+├── DTypeError (TypeError)                   an array of the wrong dtype
+├── DeviceError (ValueError)                 a device that is absent, or an array on the wrong one
+├── BackendMismatchError (TypeError)         arrays of a library other than the one at work
+├── UnknownBackendError (ValueError)         no backend has this name
+├── DuplicateBackendError (ValueError)       the name of a backend is taken
+├── BackendNotInstalledError (ImportError)   the backend's library is not installed
+├── BackendLoadError (ImportError)           a third party's backend failed to load
+├── BackendUnavailableError (RuntimeError)   the library is installed but cannot run here
+├── InvalidBackendError (TypeError)          the object that was registered is not a backend
+└── FormatError (ValueError)                 a file that cannot be read, or a model that cannot be written
+"""
+
+
+class RNNBackendError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ArgumentError(RNNBackendError, ValueError):
+    """A value that an argument cannot have."""
+
+
+class ShapeError(ArgumentError):
+    """An array of the wrong shape."""
+
+
+class VocabularyError(ArgumentError):
+    """Text that the model's vocabulary cannot spell."""
+
+
+class DTypeError(RNNBackendError, TypeError):
+    """An array of the wrong dtype."""
+
+
+class DeviceError(RNNBackendError, ValueError):
+    """A device that is absent, or an array on the wrong one."""
+
+
+class BackendMismatchError(RNNBackendError, TypeError):
+    """Arrays of a library other than the one at work."""
+
+
+class UnknownBackendError(RNNBackendError, ValueError):
+    """No backend has this name."""
+
+
+class DuplicateBackendError(RNNBackendError, ValueError):
+    """The name of a backend is taken."""
+
+
+class BackendNotInstalledError(RNNBackendError, ImportError):
+    """The backend's library is not installed."""
+
+
+class BackendLoadError(RNNBackendError, ImportError):
+    """A third party's backend failed to load."""
+
+
+class BackendUnavailableError(RNNBackendError, RuntimeError):
+    """The backend's library is installed but cannot run here."""
+
+
+class InvalidBackendError(RNNBackendError, TypeError):
+    """The object that was registered is not a backend."""
+
+
+class FormatError(RNNBackendError, ValueError):
+    """A file that cannot be read, or a model that cannot be written."""

@@ -1,0 +1,25 @@
+"""Writing a file whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import getpid
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` at the end; after an error there is no trace of it.
+
+    The folder and the right to write to it are tried at once, before any work is done.
+    """
+    if path.is_dir():
+        msg = f"{str(path)!r} is a folder"
+        raise IsADirectoryError(msg)
+    aside = path.with_name(f".{path.name}.{getpid()}.part")
+    try:
+        with aside.open("xb") as file:
+            yield file
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

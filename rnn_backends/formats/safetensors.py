@@ -1,0 +1,80 @@
+"""safetensors: a JSON header, then the bytes of the arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.activations import Activation
+from rnn_backends.errors import FormatError
+from rnn_backends.files import replaced
+from rnn_backends.formats.native import KEY, Host, pack, parse_json, unpack
+from rnn_backends.parameters import Network
+
+DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+MAX_HEADER = 100_000_000
+
+
+def read(path: Path, activation: Any) -> Network:
+    """Read a network; bfloat16 becomes float32, exactly."""
+    header, start = _read_header(path)
+    _validate(path)
+    notes = header.pop("__metadata__", {})
+
+    def read_array(name: str) -> Host:
+        entry = header[name]
+        begin, end = entry["data_offsets"]
+        stored = np.dtype(DTYPES[entry["dtype"]])
+        held = np.fromfile(path, stored, (end - begin) // stored.itemsize, offset=start + begin)
+        if entry["dtype"] == "BF16":
+            held = (held.astype("<u4") << 16).view("<f4")
+        return held.astype(held.dtype.newbyteorder("="), copy=False).reshape(entry["shape"])
+
+    declared = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in DTYPES:
+            msg = f"{path}: {name} has dtype {entry['dtype']}; parameters must be one of {', '.join(DTYPES)}."
+            raise FormatError(msg)
+        declared[name] = ("f4" if entry["dtype"] == "BF16" else DTYPES[entry["dtype"]][1:], tuple(entry["shape"]))
+    try:
+        return unpack(declared, notes.get(KEY), activation, read_array)
+    except FormatError as error:
+        msg = f"{path}: {error}"
+        raise FormatError(msg) from error
+
+
+def write(network: Network, path: Path) -> None:
+    """Write a network."""
+    from safetensors.numpy import save
+
+    arrays, description = pack(network)
+    data = save(arrays, {"format": "np", KEY: description})
+    with replaced(path) as file:
+        file.write(data)
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header, checked for what the safetensors package lets pass, and where the data start."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, MAX_HEADER):
+            msg = (
+                f"{path} is no safetensors file, or is cut short: it has {size} bytes and announces a header of "
+                f"{length}."
+            )
+            raise FormatError(msg)
+        return parse_json(file.read(length), f"{path}: the header"), 8 + length
+
+
+def _validate(path: Path) -> None:
+    """Have the safetensors package check the header against the file: types, offsets, full coverage."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        msg = f"{path} is damaged: {error}."
+        raise FormatError(msg) from error

@@ -1,0 +1,258 @@
+"""The forward propagation of a recurrent network, in operations of the array API standard (2022.12).
+
+    a<t> = g1(W_aa a<t-1> + W_ax x<t> + b_a)            a<0> = 0 unless given
+
+`Cell` is the equation, `scan` walks it through time, `propagate` stacks layers and directions, and
+`forward` is the pure function that the package offers.  Nothing here depends on the values of an array,
+so all of it can be traced and differentiated, and nothing knows whose arrays they are.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Protocol
+
+from array_api_compat import array_namespace, device
+
+from rnn_backends import checks
+from rnn_backends.activations import Activation, as_activation, clamp, finite_float
+from rnn_backends.arrays import Array, cast, is_integer, widen
+from rnn_backends.errors import ArgumentError
+from rnn_backends.parameters import (
+    Layer,
+    RecurrentCell,
+    as_layers,
+    map_arrays,
+    named_arrays,
+    require_matrix,
+    require_shape,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The vanilla (Elman) recurrent cell: one layer of a network in one direction.
+
+    Parameters
+    ----------
+    weight_ih : array, shape (hidden_size, input_size)
+        W_ax, applied to the input x<t>.
+    weight_hh : array, shape (hidden_size, hidden_size)
+        W_aa, applied to the state a<t-1>.
+    bias : array, shape (hidden_size,), optional
+        b_a.  For weights with two biases (torch, ONNX, cuDNN) give their sum.
+    activation : str, Activation or callable, default "tanh"
+        g1.  A callable must be written in operations of the array API standard.
+    clip : float, optional
+        Bound on the argument of g1, bias included: g1(min(max(z, -clip), clip)), as in ONNX.
+    leak : float, optional
+        The leaky integrator (1 - leak) a<t-1> + leak g1(z), 0 < leak <= 1.
+
+    Raises
+    ------
+    ShapeError, DTypeError, ArgumentError
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias: Array | None = None
+    activation: Activation | Callable[[Array], Array] | str = "tanh"
+    clip: float | None = None
+    leak: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", as_activation(self.activation))
+        size, _ = require_matrix("weight_ih", self.weight_ih)
+        require_shape("weight_hh", self.weight_hh, "(hidden_size, hidden_size)", (size, size))
+        if self.bias is not None:
+            require_shape("bias", self.bias, "(hidden_size,)", (size,))
+        for name, highest in (("clip", float("inf")), ("leak", 1.0)):
+            value = getattr(self, name)
+            if value is not None and not 0 < (number := finite_float(name, value)) <= highest:
+                bound = "positive" if name == "clip" else "in 0 < leak <= 1"
+                msg = f"`{name}` must be {bound}; got {number}."
+                raise ArgumentError(msg)
+
+    @property
+    def input_size(self) -> int:
+        """The number of features of x<t>, or of token ids."""
+        return int(self.weight_ih.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the state a<t>."""
+        return int(self.weight_ih.shape[0])
+
+    def input_product(self, x: Array) -> Array:
+        """W_ax x<t> for rows of features (N, input_size), or for token ids (N,): a row of W_ax^T each."""
+        if not is_integer(x):
+            return x @ self.weight_ih.T
+        xp = array_namespace(x)
+        missing = xp.full_like(self.weight_ih[:, :1].T, nan)
+        rows = xp.concat([self.weight_ih.T, missing])
+        inside = (x >= 0) & (x < self.input_size)
+        return xp.take(rows, xp.where(inside, x, xp.full_like(x, self.input_size)), axis=0)
+
+    def recurrent_product(self, h: Array) -> Array:
+        """W_aa a<t-1>, (..., hidden_size) -> (..., hidden_size)."""
+        return h @ self.weight_hh.T
+
+    def project(self, x: Array) -> Array:
+        """W_ax x<t> + b_a, what needs no state: (N, input_size) or ids (N,) -> (N, hidden_size)."""
+        product = self.input_product(x)
+        return product if self.bias is None else product + self.bias
+
+    def step(self, projected: Array, h: Array) -> Array:
+        """THE equation, one step of time: (B, hidden_size), (B, hidden_size) -> (B, hidden_size)."""
+        z = self.recurrent_product(h) + projected
+        if self.clip is not None:
+            z = clamp(z, -self.clip, self.clip)
+        a = self.activation(z)  # type: ignore[operator]  # a name became a callable
+        return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
+
+
+class Recurrence(Protocol):
+    """How a cell is walked through time: `scan`, or what a backend puts in its place.
+
+    Parameters
+    ----------
+    cell : RecurrentCell
+    projected : array, shape (seq_len, batch, K), float32 or float64
+        What ``cell.project`` made of the input.  The recurrence computes in this dtype.
+    h_0 : array, shape (batch, hidden_size)
+        The state before the first step.  The states are rounded to this dtype after every step.
+    lengths : integer array, shape (batch,), optional
+        At steps t >= lengths[b] the state of sequence b is held.
+    reverse : bool
+        Whether to walk from the last step to the first.
+
+    Returns
+    -------
+    array, shape (seq_len, batch, hidden_size), or None
+        The state after each step, at that step's own place; None declines, and `scan` takes over.
+    """
+
+    def __call__(
+        self, cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool
+    ) -> Array | None: ...
+
+
+def scan(cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array:
+    """Walk a cell through time, one step after another: the `Recurrence` that defines what is right."""
+    xp = array_namespace(projected)
+    seq_len = projected.shape[0]
+    if seq_len == 0:
+        return xp.zeros((0, *h_0.shape), dtype=h_0.dtype, device=device(h_0))
+    valid = None if lengths is None else valid_steps(lengths, seq_len)
+    h, states = h_0, [h_0] * seq_len
+    for t in reversed(range(seq_len)) if reverse else range(seq_len):
+        new = cast(cell.step(projected[t, ...], widen(h)), h.dtype)
+        h = new if valid is None else xp.where(valid[t, ...], new, h)
+        states[t] = h
+    return xp.stack(states)
+
+
+def valid_steps(lengths: Array, seq_len: int) -> Array:
+    """Return which steps lie within the sequences: (batch,) -> booleans (seq_len, batch, 1)."""
+    xp = array_namespace(lengths)
+    steps = xp.arange(seq_len, dtype=lengths.dtype, device=device(lengths))
+    return steps[:, None, None] < lengths[None, :, None]
+
+
+def forward(
+    layers: Sequence[Layer | RecurrentCell],
+    x: Array,
+    h_0: Array | None = None,
+    *,
+    lengths: Array | None = None,
+) -> tuple[Array, Array]:
+    """Run a network forward: a pure function that takes library, device and dtype from its arrays.
+
+    It runs the equations in array API operations, whoever owns the arrays, and can be traced and
+    differentiated where the library can do that (jax.jit, jax.grad, torch autograd).
+
+    Parameters
+    ----------
+    layers : sequence of Cell or Layer
+        From the input to the output.  A bare cell is a layer that runs forward.
+    x : array, shape (seq_len, batch, input_size) or (seq_len, input_size)
+        The input.  Integers (int32 or int64) of shape (seq_len, batch) or (seq_len,) are token ids.
+    h_0 : array, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
+        The states before the first step, layer by layer, forward before backward; zeros if left out.
+    lengths : integer array, shape (batch,), optional
+        How many steps of each sequence are valid, 0 to seq_len.  Beyond it the input is not looked at,
+        the output is 0 and the state is held; a backward cell starts at the sequence's own last step.
+
+    Returns
+    -------
+    output : array, shape (seq_len, batch, num_directions * hidden_size)
+        The states of the last layer, forward before backward on the last axis.
+    h_n : array, shape (num_cells, batch, hidden_size)
+        The state of each cell after its last step.  Both lack the batch axis where x lacks it.
+
+    Raises
+    ------
+    ShapeError, DTypeError, ArgumentError
+        An argument does not fit the layers, or a NumPy array holds an id or a length that is out of
+        range.  Arrays on other libraries are not read: there, an id or a length that is out of range
+        turns its sequence into NaN from that step on.
+    BackendMismatchError, DeviceError
+        The arrays belong to more than one library or device.
+    """
+    stack = as_layers(layers)
+    checks.require_together([*named_arrays(stack, "layers"), ("x", x), ("h_0", h_0), ("lengths", lengths)])
+    checks.require_call(stack, x, h_0, lengths)
+    checks.require_values(stack, x, lengths)
+    return propagate(stack, x, h_0, lengths, scan)
+
+
+def propagate(
+    layers: tuple[Layer, ...], x: Array, h_0: Array | None, lengths: Array | None, recurrence: Recurrence
+) -> tuple[Array, Array]:
+    """Run checked arguments through all layers, each cell by a recurrence; see `forward`."""
+    xp = array_namespace(x)
+    if x.ndim < 3 - is_integer(x):  # no batch axis
+        h_0 = None if h_0 is None else h_0[:, None, ...]
+        output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence)
+        return output[:, 0, :], h_n[:, 0, :]
+    dtype = next((array.dtype for _, array in named_arrays(layers)), None if is_integer(x) else x.dtype)
+    valid = None if lengths is None else valid_steps(lengths, x.shape[0])
+    if valid is not None:  # whatever padding holds, NaN or ids of -1, no product and no gradient sees it
+        x = xp.where(valid[..., 0] if is_integer(x) else valid, x, xp.zeros_like(x))
+    final: list[Array] = []
+    for layer in map_arrays(widen, layers):
+        outputs = []
+        for cell, reverse in layer.cells:
+            projected = project(cell, x)
+            h = initial_state(cell, projected, dtype) if h_0 is None else h_0[len(final), ...]
+            h = h if lengths is None else poison(h, lengths, x.shape[0])
+            states = recurrence(cell, projected, h, lengths, reverse)
+            states = scan(cell, projected, h, lengths, reverse) if states is None else states
+            outputs.append(states if valid is None else xp.where(valid, states, xp.zeros_like(states)))
+            final.append(h if x.shape[0] == 0 else states[0 if reverse else -1, ...])
+        x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=-1)
+    return x, xp.stack(final)
+
+
+def project(cell: RecurrentCell, x: Array) -> Array:
+    """Project a whole sequence as rows of one matrix: (seq_len, batch, ...) -> (seq_len, batch, K)."""
+    xp = array_namespace(x)
+    seq_len, batch, *features = x.shape
+    rows = xp.reshape(x, (seq_len * batch, *features))
+    projected = cell.project(rows if is_integer(x) else widen(rows))
+    return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
+
+
+def initial_state(cell: RecurrentCell, projected: Array, dtype: Any) -> Array:
+    """Return zeros (batch, hidden_size) for a cell whose initial state is not given."""
+    hidden_size = getattr(cell, "hidden_size", projected.shape[-1])
+    return array_namespace(projected).zeros(
+        (projected.shape[1], hidden_size), dtype=dtype or projected.dtype, device=device(projected)
+    )
+
+
+def poison(h_0: Array, lengths: Array, seq_len: int) -> Array:
+    """Make NaN of the initial states whose length is impossible, where lengths cannot be read."""
+    xp = array_namespace(h_0)
+    possible = (lengths >= 0) & (lengths <= seq_len)
+    return xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))

@@ -1,0 +1,425 @@
+"""`RNN`: a network placed on a backend, and what is done with it."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from math import prod
+from os import PathLike
+from typing import Any, Self
+
+from rnn_backends import checks, formats
+from rnn_backends.activations import Activation
+from rnn_backends.arrays import Array, dtype_name, is_integer
+from rnn_backends.backends.record import Backend
+from rnn_backends.backends.selection import Placement, parse, select
+from rnn_backends.backends.transfer import as_host, move, receive
+from rnn_backends.errors import ArgumentError
+from rnn_backends.forward import Recurrence, propagate, scan, valid_steps
+from rnn_backends.initial import initial_network
+from rnn_backends.losses import mean_where, negative_log_likelihood, require_targets
+from rnn_backends.parameters import Layer, Linear, Network, RecurrentCell, named_arrays
+from rnn_backends.sampling import Sampler, generate
+from rnn_backends.stream import Stream
+from rnn_backends.text import decode, encode
+from rnn_backends.trace import trace
+
+
+class RNN:
+    """A vanilla recurrent network on one backend; immutable, and safe to share between threads.
+
+    Its methods take arrays of its backend and device in its dtype, and *host data* (NumPy arrays, nested
+    lists), which they move there; arrays of other libraries or devices are refused.  All that they return
+    lies on the model's backend and device, in its dtype; `rnn_backends.to_numpy` copies it to the host.
+
+    Parameters
+    ----------
+    layers : sequence of Cell or Layer
+        From the input to the output.  A bare cell is a layer that runs forward.
+    readout : Linear, optional
+        y<t> = g2(W_ya a<t> + b_y).
+    batch_first : bool, default False
+        Whether inputs and outputs have the axes (batch, seq_len, ...) instead of (seq_len, batch, ...).
+        It does not apply to `h_0` and `h_n`.
+    vocabulary : str, optional
+        For a network over characters: the character with token id i is ``vocabulary[i]``.
+    metadata : mapping of str to str, optional
+        Notes to keep with the weights: their source, their licence.
+
+    Raises
+    ------
+    ArgumentError, ShapeError, DTypeError
+        The parts do not make a network.
+    BackendMismatchError, DeviceError
+        Their arrays belong to more than one library or device.
+
+    Notes
+    -----
+    The model is placed on the backend and device of its arrays; where these are NumPy's, on those of
+    `use_backend`, else of the environment variable RNN_BACKEND, else it stays on NumPy.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | RecurrentCell],
+        readout: Linear | None = None,
+        batch_first: bool = False,  # noqa: FBT001, FBT002  # as in torch.nn.RNN
+        *,
+        vocabulary: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        network = Network(layers, readout, batch_first, vocabulary, dict(metadata or {}))
+        self._place(network, select(None, named_arrays(network)))
+
+    def _place(self, network: Network, place: Placement, dtype: str | None = None) -> None:
+        self._placement = place
+        self._network = move(network, place, dtype)
+
+    @classmethod
+    def _placed(cls, network: Network, place: Placement, dtype: str | None = None) -> Self:
+        model = cls.__new__(cls)
+        model._place(network, place, dtype)
+        return model
+
+    @classmethod
+    def init(
+        cls,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        activation: Any = "tanh",
+        bias: bool = True,
+        output_size: int | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+        backend: str | None = None,
+    ) -> Self:
+        """Return a model with random parameters, the same on every backend.
+
+        They are drawn with NumPy, uniformly from +-1/sqrt(n), n being the number of terms that the
+        parameter's product sums up: input_size for ``weight_ih``, hidden_size for ``weight_hh`` and
+        ``bias``, num_directions * hidden_size for the readout; then rounded to `dtype` and moved.
+
+        Parameters
+        ----------
+        input_size, hidden_size, num_layers : int
+        bidirectional : bool
+        activation : str, Activation or callable
+        bias : bool
+            Whether cells and readout have biases.
+        output_size : int, optional
+            The number of outputs of a readout; left out, the model has none.
+        seed : int
+        dtype : {"float32", "float64", "float16", "bfloat16"}
+        backend : str, optional
+            ``"name"`` or ``"name:device"``; see `Notes` of the class for what holds without it.
+
+        Raises
+        ------
+        ArgumentError, DTypeError, RNNBackendError
+        """
+        place = select(backend)
+        place.backend.dtype(dtype)
+        network = initial_network(
+            input_size, hidden_size, num_layers, bidirectional, activation, bias, output_size, seed
+        )
+        return cls._placed(network, place, dtype)
+
+    @property
+    def _recurrence(self) -> Recurrence:
+        return self.backend.recurrence or scan
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, from the input to the output."""
+        return self._network.layers
+
+    @property
+    def readout(self) -> Linear | None:
+        """The readout, if there is one."""
+        return self._network.readout
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether inputs and outputs have the axes (batch, seq_len, ...)."""
+        return self._network.batch_first
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The characters by token id, for a network over characters."""
+        return self._network.vocabulary
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Notes that are kept with the weights."""
+        return dict(self._network.metadata)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that the model is on."""
+        return self._placement.backend
+
+    @property
+    def device(self) -> str:
+        """The name of the device that the model is on, e.g. ``"cpu"`` or ``"cuda:0"``."""
+        return self._placement.device
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype of the parameters and of all results, e.g. ``"float32"``."""
+        return next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
+
+    def __call__(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> tuple[Array, Array]:
+        """Run the network over whole sequences.
+
+        Parameters
+        ----------
+        x : array or host data, shape (seq_len, batch, input_size) or (seq_len, input_size)
+            The input; (batch, seq_len, input_size) with `batch_first`.  Integers, (seq_len, batch) or
+            (seq_len,), are token ids.
+        h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
+            The states before the first step, layer by layer, forward before backward; zeros if left out.
+        lengths : array or host data, shape (batch,), optional
+            How many steps of each sequence are valid.
+
+        Returns
+        -------
+        output : array, shape (seq_len, batch, num_directions * hidden_size)
+            The states of the last layer; 0 beyond a sequence's length.
+        h_n : array, shape (num_cells, batch, hidden_size)
+            The state of each cell after its last valid step.
+
+        Raises
+        ------
+        ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
+            As `rnn_backends.forward`, whose page tells what else holds.
+        """
+        with self._on_device():
+            output, h_n = propagate(self.layers, *self._receive(x, h_0, lengths), self._recurrence)
+            return self._swap(output), h_n
+
+    def logits(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+        """Return W_ya a<t> + b_y, shape (seq_len, batch, output_size); for the arguments see `__call__`."""
+        readout = self._require_readout("logits")
+        with self._on_device():
+            return readout(self(x, h_0, lengths=lengths)[0])
+
+    def probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+        """Return g2(logits), softmax by default, shape (seq_len, batch, output_size); see `__call__`."""
+        readout = self._require_readout("probabilities")
+        with self._on_device():
+            return readout.probabilities(self.logits(x, h_0, lengths=lengths))
+
+    def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+        """Return the id of the largest logit, integers (seq_len, batch); see `__call__`."""
+        with self._on_device():
+            return self.backend.xp.argmax(self.logits(x, h_0, lengths=lengths), axis=-1)
+
+    def loss(self, x: Any, targets: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+        """Return the mean cross-entropy of the targets, in nats, over all valid steps.
+
+        Parameters
+        ----------
+        x, h_0, lengths
+            As for `__call__`.
+        targets : integer array or host data, shape (seq_len, batch) or (seq_len,)
+            The ids of the right classes, with the axes of `x`.
+
+        Returns
+        -------
+        array, shape ()
+            NaN if no step is valid.
+        """
+        readout = self._require_readout("loss")
+        if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
+            msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
+            raise ArgumentError(msg)
+        targets = as_host("targets", targets)
+        lengths = None if lengths is None else as_host("lengths", lengths)
+        with self._on_device():
+            logits = self.logits(x, h_0, lengths=lengths)
+            wanted = receive("targets", targets, self._placement, self.dtype)
+            require_targets(logits, wanted)
+            time = 1 if self.batch_first and logits.ndim == 3 else 0
+            ignored = checks.padding(lengths, logits.shape[time], self.batch_first)
+            checks.require_range("targets", targets, readout.output_size, "target", ignored)
+            valid = None
+            if lengths is not None:
+                moved = receive("lengths", lengths, self._placement, self.dtype)
+                valid = self._swap(valid_steps(moved, logits.shape[time]))[..., 0]
+            return mean_where(negative_log_likelihood(logits, wanted), valid, logits)
+
+    def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> dict[str, Array]:
+        """Return every intermediate of the equations by name, each of shape (seq_len, batch, size).
+
+        Of layer k, with ``_reverse`` added for its backward cell: ``input_product_l{k}`` W_ax x<t>,
+        ``recurrent_product_l{k}`` W_aa a<t-1>, ``sum_l{k}`` their sum with the bias, and
+        ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  Then ``logits`` and
+        ``probabilities`` where there is a readout.  All are 0 beyond a sequence's length except those
+        two.  For the arguments see `__call__`.
+        """
+        with self._on_device():
+            output, steps = trace(self.layers, *self._receive(x, h_0, lengths), self._recurrence)
+            if self.readout is not None:
+                steps["logits"] = self.readout(output)
+                steps["probabilities"] = self.readout.probabilities(steps["logits"])
+            return {name: self._swap(step) for name, step in steps.items()}
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream`, which runs sequences in pieces and keeps the state between them."""
+        return Stream(self, batch_size)
+
+    def generate(
+        self,
+        prompt: Any,
+        length: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Any:
+        """Continue a sequence by drawing each next token from the probabilities and feeding it back.
+
+        The draws are made on the host, in float64, so that a seed gives the same sequence on every
+        backend for as long as the logits agree.
+
+        Parameters
+        ----------
+        prompt : str, or host data or integer array of shape (seq_len,)
+            What to continue: text, for a model with a vocabulary, or token ids; at least one.
+        length : int
+            How many tokens to draw.
+        temperature : float, default 1.0
+            Divides the logits, before `top_k` and `top_p` apply; 0 always takes the likeliest token.
+        top_k : int, optional
+            Draw from the k likeliest tokens only.
+        top_p : float, optional
+            Draw from the fewest likeliest tokens whose probabilities sum to at least p, 0 < p <= 1.
+        seed : int, optional
+            Left out, every call draws anew.
+
+        Returns
+        -------
+        str or array, shape (length,)
+            What follows the prompt, as text for text and as token ids on the model's device for ids.
+
+        Raises
+        ------
+        ArgumentError
+            An option has an impossible value, the prompt is empty, or the model is not one that
+            predicts its own next input.
+        VocabularyError
+            The prompt holds a character that is not in the vocabulary.
+        """
+        choose = Sampler(temperature, top_k, top_p, seed)
+        if isinstance(prompt, str):
+            return decode(generate(self, encode(prompt, self.vocabulary), length, choose), self.vocabulary)
+        return receive("prompt", generate(self, prompt, length, choose), self._placement, self.dtype)
+
+    def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
+        """Return the model on another backend or device, or in another dtype; this one stays as it is.
+
+        Parameters
+        ----------
+        backend : str, optional
+            ``"name"`` or ``"name:device"``; left out, the model's own.
+        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
+            Left out, the model's own.
+
+        Raises
+        ------
+        RNNBackendError
+            The backend cannot run here, or has not the device or the dtype.
+        """
+        place = self._placement if backend is None else parse(backend, "argument backend=")
+        return self._placed(self._network, place, dtype)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a file, ``.safetensors`` or ``.npz``, which `rnn_backends.load` reads.
+
+        Raises
+        ------
+        FormatError
+            The suffix is another, or the model holds what a file cannot: a function of the user's.
+        OSError
+            The file cannot be written; one that was there before is left as it was.
+        """
+        host = select("numpy")
+        formats.write(move(self._network, host, "float32" if self.dtype == "bfloat16" else None), path)
+
+    def __repr__(self) -> str:
+        cells = [cell for layer in self.layers for cell, _ in layer.cells]
+        sides = {"+".join(side for side in ("forward", "backward") if getattr(layer, side)) for layer in self.layers}
+        parts = {
+            "input_size": getattr(cells[0], "input_size", None),
+            "hidden_size": getattr(cells[0], "hidden_size", None),
+            "num_layers": len(self.layers),
+            "directions": ", ".join(sorted(sides)),
+            "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)),
+            "output_size": self.readout and self.readout.output_size,
+            "parameters": sum(prod(array.shape) for _, array in named_arrays(self._network)),
+            "dtype": self.dtype,
+            "backend": self.backend.name,
+            "device": self.device,
+        }
+        return f"RNN({', '.join(f'{name}={value}' for name, value in parts.items() if value is not None)})"
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        return self.backend.on(self.backend.device(self.device))
+
+    def _require_readout(self, method: str) -> Linear:
+        if self.readout is None:
+            msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
+            raise ArgumentError(msg)
+        return self.readout
+
+    def _receive(self, x: Any, h_0: Any, lengths: Any) -> tuple[Array, Array | None, Array | None]:
+        """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
+        arguments = {"x": as_host("x", x), "h_0": h_0, "lengths": lengths}
+        if lengths is not None:
+            arguments["lengths"] = as_host("lengths", lengths)
+        moved = {
+            name: None if value is None else receive(name, value, self._placement, self.dtype)
+            for name, value in arguments.items()
+        }
+        checks.require_call(self.layers, moved["x"], moved["h_0"], moved["lengths"], self.batch_first)
+        checks.require_values(self.layers, arguments["x"], arguments["lengths"], self.batch_first)
+        return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"]
+
+    def _swap(self, array: Array, is_ids: bool = False) -> Array:
+        """Exchange the first two axes of a batch if the model is batch first; no values move."""
+        if not self.batch_first or array.ndim < 3 - is_ids:
+            return array
+        return self.backend.xp.permute_dims(array, (1, 0) if is_ids else (1, 0, 2))
+
+
+def load(
+    path: str | PathLike[str], *, backend: str | None = None, activation: str | Activation | None = None
+) -> RNN:
+    """Read a model from a file, ``.safetensors`` or ``.npz``; nothing in a file is ever executed.
+
+    Parameters
+    ----------
+    path : path
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
+    activation : str or Activation, optional
+        g1 of all cells, for a file that does not tell; weights alone cannot.
+
+    Returns
+    -------
+    RNN
+
+    Raises
+    ------
+    FormatError
+        The file is damaged, does not hold a network, or leaves open what must be told.
+    FileNotFoundError, PermissionError
+        The file cannot be opened.
+    """
+    return RNN._placed(formats.read(path, activation), select(backend))
+
+
+def _name(activation: Any) -> str:
+    return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))

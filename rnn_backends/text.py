@@ -1,0 +1,44 @@
+"""Text as token ids and back, for networks over characters."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_backends.errors import VocabularyError
+
+
+def encode(text: str, vocabulary: str | None) -> NDArray[np.int32]:
+    """Return the token id of each character; the ids are places in the vocabulary.
+
+    Raises
+    ------
+    VocabularyError
+        There is no vocabulary, or it lacks a character; the message names the first and where it is.
+    """
+    ids = {character: index for index, character in enumerate(require_vocabulary(vocabulary))}
+    try:
+        return np.array([ids[character] for character in text], dtype=np.int32)
+    except KeyError as error:
+        (character,) = error.args
+        before = text[: text.index(character)]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        msg = (
+            f"the character {character!r} at line {line}, column {column} is not in the model's vocabulary of "
+            f"{len(ids)} characters; remove or replace it."
+        )
+        raise VocabularyError(msg) from None
+
+
+def decode(ids: NDArray[Any], vocabulary: str | None) -> str:
+    """Return the text that token ids spell."""
+    characters = require_vocabulary(vocabulary)
+    return "".join(characters[index] for index in ids)
+
+
+def require_vocabulary(vocabulary: str | None) -> str:
+    """Return a vocabulary, which must be there."""
+    if vocabulary is None:
+        msg = "text needs a model with a vocabulary, and this one has none; pass token ids instead."
+        raise VocabularyError(msg)
+    return vocabulary

@@ -1,0 +1,56 @@
+"""Every intermediate of the equations, by name, for inspection."""
+
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from rnn_backends.arrays import Array, cast, is_integer, widen
+from rnn_backends.forward import Cell, Recurrence, project, propagate, valid_steps
+from rnn_backends.parameters import Layer, map_arrays
+
+
+def trace(
+    layers: tuple[Layer, ...], x: Array, h_0: Array | None, lengths: Array | None, recurrence: Recurrence
+) -> tuple[Array, dict[str, Array]]:
+    """Return the output of checked, time-major arguments and the intermediates; see `RNN.trace`."""
+    if x.ndim < 3 - is_integer(x):  # no batch axis
+        h_0 = None if h_0 is None else h_0[:, None, ...]
+        output, steps = trace(layers, x[:, None, ...], h_0, None, recurrence)
+        return output[:, 0, :], {name: step[:, 0, :] for name, step in steps.items()}
+    steps, done = {}, 0
+    for index, layer in enumerate(layers):
+        cells = len(layer.cells)
+        h = None if h_0 is None else h_0[done : done + cells, ...]
+        output, h_n = propagate((layer,), x, h, lengths, recurrence)
+        hidden_size = h_n.shape[-1]
+        for place, (cell, reverse) in enumerate(layer.cells):
+            states = output[..., place * hidden_size : (place + 1) * hidden_size]
+            before = None if h is None else h[place, ...]
+            found = products(cell, x, states, before, lengths, reverse) if isinstance(cell, Cell) else {}
+            found["hidden_state"] = states
+            suffix = f"_l{index}_reverse" if reverse else f"_l{index}"
+            steps.update({f"{name}{suffix}": step for name, step in found.items()})
+        x, done = output, done + cells
+    return x, steps
+
+
+def products(
+    cell: Cell, x: Array, states: Array, h_0: Array | None, lengths: Array | None, reverse: bool
+) -> dict[str, Array]:
+    """Return the terms of the equation at every step, from the input and the states of a cell."""
+    xp = array_namespace(states)
+    valid = None if lengths is None else valid_steps(lengths, states.shape[0])
+    start = xp.zeros_like(states[:1, ...]) if h_0 is None else h_0[None, ...]
+    start = start if states.shape[0] else start[:0, ...]
+    held = states if valid is None else xp.where(valid, states, xp.broadcast_to(start, states.shape))
+    previous = xp.concat([held[1:, ...], start] if reverse else [start, held[:-1, ...]])
+    wide: Any = map_arrays(widen, cell)
+    unbiased = Cell(wide.weight_ih, wide.weight_hh)
+    terms = {
+        "input_product": project(unbiased, x),
+        "recurrent_product": wide.recurrent_product(widen(previous)),
+    }
+    terms["sum"] = project(wide, x) + terms["recurrent_product"]
+    if valid is not None:
+        terms = {name: xp.where(valid, term, xp.zeros_like(term)) for name, term in terms.items()}
+    return {name: cast(term, states.dtype) for name, term in terms.items()}
