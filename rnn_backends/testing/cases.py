@@ -1,0 +1,103 @@
+"""Small networks and inputs, one for each feature that a backend must have."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_backends.activations import Activation
+from rnn_backends.forward import Cell
+from rnn_backends.parameters import Layer
+
+ACTIVATIONS = (
+    Activation("identity"), Activation("tanh"), Activation("sigmoid"), Activation("relu"),
+    Activation("affine", 0.5, 0.25), Activation("leaky_relu", 0.125), Activation("thresholded_relu", 0.25),
+    Activation("scaled_tanh", 0.75, 1.25), Activation("hard_sigmoid"), Activation("elu", 0.75),
+    Activation("softsign"), Activation("softplus"),
+)  # fmt: skip
+
+
+class Case(NamedTuple):
+    """A network of NumPy arrays, and the arguments of a call."""
+
+    layers: list[Layer]
+    x: NDArray[Any]
+    h_0: NDArray[Any] | None = None
+    lengths: list[int] | None = None
+
+
+class Draw:
+    """Draws what a case is made of, exact in a dtype; W_hh is never symmetric."""
+
+    def __init__(self, dtype: str, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.dtype = dtype
+
+    def normal(self, *shape: int, scale: float = 1.0) -> NDArray[Any]:
+        """Return normal numbers, rounded to the dtype (bfloat16 in a float32 array)."""
+        drawn = self.random.normal(size=shape) * scale
+        if self.dtype != "bfloat16":
+            return drawn.astype(self.dtype)
+        return (drawn.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+    def cell(self, input_size: int, hidden_size: int, bias: bool = True, **options: Any) -> Cell:
+        """Return a cell whose states neither saturate nor grow."""
+        w_ih = self.normal(hidden_size, input_size, scale=input_size**-0.5)
+        w_hh = self.normal(hidden_size, hidden_size, scale=0.6 * hidden_size**-0.5)
+        return Cell(w_ih, w_hh, self.normal(hidden_size, scale=0.5) if bias else None, **options)
+
+    def layers(self, sides: str, count: int, input_size: int, hidden_size: int, **options: Any) -> list[Layer]:
+        """Return layers that run "f"orward, "b"ackward or both."""
+        widths = [input_size, *[len(sides) * hidden_size] * (count - 1)]
+        return [
+            Layer(*(self.cell(width, hidden_size, **options) if side in sides else None for side in "fb"))
+            for width in widths
+        ]
+
+    def case(
+        self,
+        *,
+        shape: tuple[int, int, int, int] = (7, 3, 4, 5),
+        sides: str = "f",
+        layers: int = 1,
+        h_0: bool = False,
+        lengths: list[int] | None = None,
+        tokens: bool = False,
+        **options: Any,
+    ) -> Case:
+        """Return a case of (seq_len, batch, input_size, hidden_size)."""
+        seq_len, batch, input_size, hidden_size = shape
+        x = self.normal(seq_len, batch, input_size)
+        if tokens:
+            x = self.random.integers(0, input_size, (seq_len, batch))
+        state = self.normal(layers * len(sides), batch, hidden_size, scale=0.5) if h_0 else None
+        return Case(self.layers(sides, layers, input_size, hidden_size, **options), x, state, lengths)
+
+
+def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
+    """Return a case for each feature, by the feature's name."""
+    draw, ragged = Draw(dtype, seed), [7, 0, 3]
+    made = {f"activation {act.name}": draw.case(layers=2, h_0=True, activation=act) for act in ACTIVATIONS}
+    made |= {
+        "three layers": draw.case(layers=3),
+        "no bias": draw.case(bias=False),
+        "reverse": draw.case(sides="b", layers=2, h_0=True),
+        "bidirectional": draw.case(sides="fb", layers=2, h_0=True),
+        "lengths": draw.case(layers=2, lengths=ragged),
+        "lengths, reverse": draw.case(sides="b", h_0=True, lengths=ragged),
+        "lengths, bidirectional": draw.case(sides="fb", layers=3, h_0=True, lengths=ragged),
+        "initial state": draw.case(h_0=True),
+        "clip": draw.case(clip=0.375, h_0=True),
+        "leak": draw.case(leak=0.25, h_0=True),
+        "clip and leak, ragged": draw.case(clip=0.5, leak=0.75, sides="fb", h_0=True, lengths=ragged),
+        "tokens": draw.case(tokens=True),
+        "tokens, ragged, bidirectional": draw.case(tokens=True, sides="fb", layers=2, lengths=ragged),
+        "T = 0": draw.case(shape=(0, 3, 4, 5), sides="fb", layers=2, h_0=True),
+        "B = 0": draw.case(shape=(7, 0, 4, 5), sides="fb", layers=2),
+        "B = 1": draw.case(shape=(7, 1, 4, 5), layers=2),
+        "hidden size 1": draw.case(shape=(7, 3, 4, 1), sides="fb", layers=2, h_0=True),
+        "I = H": draw.case(shape=(7, 3, 5, 5), h_0=True),
+        "wide": draw.case(shape=(9, 4, 65, 96), layers=2, h_0=True),
+        "long": draw.case(shape=(200, 2, 3, 16), h_0=True),
+    }
+    return made

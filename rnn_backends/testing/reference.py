@@ -1,0 +1,153 @@
+"""The float64 reference: the equations in plain loops, with a bound on what rounding may change.
+
+The bound is a running error analysis (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd
+ed., sections 3.1 and 3.3).  A sum of n products, in whatever order, is off by at most gamma_n = n u / (1 -
+n u) times the sum of the products' magnitudes, u being the unit roundoff of the dtype that it is summed in,
+which is float32 for float16 and bfloat16; the error that the state brings along is added through abs(W_hh);
+an activation stretches an error by at most its Lipschitz constant and adds a few roundoffs of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_backends.activations import Activation
+from rnn_backends.forward import Cell
+from rnn_backends.parameters import Layer, RecurrentCell, as_layers
+
+Float64: TypeAlias = NDArray[np.float64]
+
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+ACTIVATION_ROUNDOFFS = 4
+
+
+class Bounded(NamedTuple):
+    """Values, and how far from them a right result may be."""
+
+    value: Float64
+    error: Float64
+
+
+class Precision(NamedTuple):
+    """The unit roundoffs of what is summed and of what is stored."""
+
+    summed: float
+    stored: float
+
+    @classmethod
+    def of(cls, dtype: str) -> "Precision":
+        """Return those of a dtype; that of the reference itself comes on top."""
+        summed = max(ROUNDOFF["float64"], min(ROUNDOFF[dtype], ROUNDOFF["float32"]))
+        return cls(summed + ROUNDOFF["float64"], ROUNDOFF[dtype] + ROUNDOFF["float64"])
+
+
+# name: the function of z, alpha and beta, and its Lipschitz constant
+FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., float]]] = {
+    "identity": (lambda z, _, __: z, lambda *_: 1.0),
+    "tanh": (lambda z, _, __: np.tanh(z), lambda *_: 1.0),
+    "sigmoid": (lambda z, _, __: 0.5 + 0.5 * np.tanh(0.5 * z), lambda *_: 0.25),
+    "relu": (lambda z, _, __: np.maximum(z, 0.0), lambda *_: 1.0),
+    "affine": (lambda z, alpha, beta: alpha * z + beta, lambda alpha, _: abs(alpha)),
+    "leaky_relu": (lambda z, alpha, _: np.maximum(z, 0) + alpha * np.minimum(z, 0), lambda alpha, _: max(1.0, abs(alpha))),
+    "thresholded_relu": (lambda z, alpha, _: z * (z > alpha), lambda *_: 1.0),
+    "scaled_tanh": (lambda z, alpha, beta: alpha * np.tanh(beta * z), lambda alpha, beta: abs(alpha * beta)),
+    "hard_sigmoid": (lambda z, alpha, beta: np.minimum(np.maximum(alpha * z + beta, 0.0), 1.0), lambda alpha, _: abs(alpha)),
+    "elu": (lambda z, alpha, _: np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0)), lambda alpha, _: max(1.0, abs(alpha))),
+    "softsign": (lambda z, _, __: z / (1.0 + np.abs(z)), lambda *_: 1.0),
+    "softplus": (lambda z, _, __: np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))), lambda *_: 1.0),
+}  # fmt: skip
+
+
+def reference(
+    layers: Sequence[Layer | RecurrentCell], x: Any, h_0: Any = None, lengths: Any = None, dtype: str = "float64"
+) -> tuple[Bounded, Bounded]:
+    """Run a network of `Cell` in float64, and bound what a run in a dtype may differ by.
+
+    Parameters
+    ----------
+    layers : sequence of Cell or Layer
+        Of NumPy arrays, with activations of the table.
+    x : numpy.ndarray, shape (seq_len, batch, input_size) or integers (seq_len, batch)
+    h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), optional
+    lengths : sequence of int, optional
+    dtype : {"float64", "float32", "float16", "bfloat16"}
+        What the run that is to be judged computes in; the arguments must be exact in it.
+
+    Returns
+    -------
+    output, h_n : Bounded
+        As `rnn_backends.forward` returns them.
+    """
+    precision, (seq_len, batch) = Precision.of(dtype), x.shape[:2]
+    lengths = [seq_len] * batch if lengths is None else lengths
+    inputs, final = Bounded(np.asarray(x), np.zeros(x.shape)), []
+    for layer in as_layers(layers):
+        outputs = []
+        for cell, reverse in layer.cells:
+            if not isinstance(cell, Cell):
+                msg = f"the reference knows the equation of Cell only; got {type(cell).__name__}."
+                raise TypeError(msg)
+            states = Bounded(*np.zeros((2, seq_len, batch, cell.hidden_size)))
+            last = Bounded(*np.zeros((2, batch, cell.hidden_size)))
+            for b in range(batch):
+                h = Bounded(*np.zeros((2, cell.hidden_size)))
+                if h_0 is not None:
+                    h = Bounded(np.asarray(h_0[len(final), b], np.float64), h.error)
+                for t in reversed(range(lengths[b])) if reverse else range(lengths[b]):
+                    h = one_step(cell, Bounded(inputs.value[t, b], inputs.error[t, b]), h, precision)
+                    states.value[t, b], states.error[t, b] = h
+                last.value[b], last.error[b] = h
+            outputs.append(states)
+            final.append(last)
+        inputs = Bounded(*(np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True)))
+    return inputs, Bounded(*(np.stack(parts) for parts in zip(*final, strict=True)))
+
+
+def one_step(cell: Cell, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
+    """Take one step of time for one sequence, the equation with its error."""
+    w_ih, w_hh = np.asarray(cell.weight_ih, np.float64), np.asarray(cell.weight_hh, np.float64)
+    bias = np.zeros(cell.hidden_size) if cell.bias is None else np.asarray(cell.bias, np.float64)
+    if x.value.dtype.kind == "i":  # a token id picks a column
+        w_ih, x = w_ih[:, int(x.value)][:, None], Bounded(np.ones(1), np.zeros(1))
+    z = w_hh @ h.value + w_ih @ x.value + bias
+    magnitude = abs(w_hh) @ (abs(h.value) + h.error) + abs(w_ih) @ (abs(x.value) + x.error) + abs(bias)
+    terms = (x.value.size + h.value.size + 3) * precision.summed
+    error = abs(w_hh) @ h.error + abs(w_ih) @ x.error + terms / (1.0 - terms) * magnitude
+    if cell.clip is not None:
+        z = np.clip(z, -cell.clip, cell.clip)
+    a = activated(cell.activation, Bounded(z, error), precision)
+    if cell.leak is not None:
+        value = (1.0 - cell.leak) * h.value + cell.leak * a.value
+        error = (1.0 - cell.leak) * h.error + cell.leak * a.error + 4 * precision.summed * (abs(h.value) + abs(a.value))
+        a = Bounded(value, error)
+    return Bounded(a.value, a.error + precision.stored * abs(a.value))
+
+
+def activated(activation: Any, z: Bounded, precision: Precision) -> Bounded:
+    """Apply an activation of the table to values and their errors."""
+    if not isinstance(activation, Activation):
+        msg = f"the reference knows the activations of the table only; got {activation!r}."
+        raise TypeError(msg)
+    function, lipschitz = FUNCTIONS[activation.name]
+    value, stretch = function(z.value, activation.alpha, activation.beta), lipschitz(activation.alpha, activation.beta)
+    own = ACTIVATION_ROUNDOFFS * precision.summed * (np.maximum(abs(value), 1.0) + stretch * abs(z.value))
+    error = stretch * z.error + own
+    if activation.name == "thresholded_relu":  # it jumps, where the error may carry z over the threshold
+        error = np.where(abs(z.value - (activation.alpha or 0.0)) <= z.error, abs(z.value) + error, error)
+    return Bounded(value, error)
+
+
+def excess(actual: Any, wanted: Bounded) -> float:
+    """Return the largest error of an array in units of the bound: at most 1 if the array is right.
+
+    Infinite if shapes differ or NaN stands where it should not.
+    """
+    actual = np.asarray(actual, np.float64)
+    if actual.shape != wanted.value.shape or (np.isnan(actual) != np.isnan(wanted.value)).any():
+        return float("inf")
+    wrong = np.abs(actual - wanted.value)
+    wrong = np.where((actual == wanted.value) | np.isnan(wanted.value), 0.0, wrong)
+    ratio = np.divide(wrong, wanted.error, out=np.where(wrong > 0, np.inf, 0.0), where=wanted.error > 0)
+    return float(ratio.max(initial=0.0))
