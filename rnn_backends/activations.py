@@ -81,13 +81,16 @@ def softsign(z: Array) -> Array:
     large = xp.abs(z) > 1
     small_z = xp.where(large, xp.zeros_like(z), z)
     large_z = xp.where(large, z, xp.ones_like(z))
-    return xp.where(large, xp.sign(large_z) / (1.0 + 1.0 / xp.abs(large_z)), small_z / (1.0 + xp.abs(small_z)))
+    return xp.where(
+        large, xp.sign(large_z) / (1.0 + 1.0 / xp.abs(large_z)), small_z / (1.0 + xp.abs(small_z))
+    )
 
 
 def softplus(z: Array) -> Array:
-    """log(1 + exp(z))."""
+    """log(1 + exp(z)), with the exponential of -abs(z) alone."""
     xp = array_namespace(z)
-    return xp.logaddexp(z, xp.zeros_like(z))
+    positive = z > 0
+    return xp.where(positive, z, xp.zeros_like(z)) + xp.log1p(xp.exp(xp.where(positive, -z, z)))
 
 
 def softmax(z: Array) -> Array:

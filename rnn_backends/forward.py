@@ -25,6 +25,7 @@ from rnn_backends.parameters import (
     map_arrays,
     named_arrays,
     require_matrix,
+    require_network,
     require_shape,
 )
 
@@ -201,6 +202,7 @@ def forward(
     """
     stack = as_layers(layers)
     checks.require_together([*named_arrays(stack, "layers"), ("x", x), ("h_0", h_0), ("lengths", lengths)])
+    require_network(stack)
     checks.require_call(stack, x, h_0, lengths)
     checks.require_values(stack, x, lengths)
     return propagate(stack, x, h_0, lengths, scan)

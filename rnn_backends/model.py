@@ -1,29 +1,27 @@
 """`RNN`: a network placed on a backend, and what is done with it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from math import prod
 from os import PathLike
 from typing import Any, Self
 
-from rnn_backends import checks, formats
+from rnn_backends import checks
 from rnn_backends.activations import Activation
-from rnn_backends.arrays import Array, dtype_name, is_integer
-from rnn_backends.backends.record import Backend
-from rnn_backends.backends.selection import Placement, parse, select
-from rnn_backends.backends.transfer import as_host, move, receive
+from rnn_backends.arrays import Array, is_integer
+from rnn_backends.backends.selection import select
+from rnn_backends.backends.transfer import as_host, receive
 from rnn_backends.errors import ArgumentError
-from rnn_backends.forward import Recurrence, propagate, scan, valid_steps
+from rnn_backends.forward import propagate, valid_steps
 from rnn_backends.initial import initial_network
 from rnn_backends.losses import mean_where, negative_log_likelihood, require_targets
-from rnn_backends.parameters import Layer, Linear, Network, RecurrentCell, named_arrays
+from rnn_backends.parameters import Layer, Linear, Network, RecurrentCell, as_layers, named_arrays
+from rnn_backends.placed import PlacedNetwork
 from rnn_backends.sampling import Sampler, generate
 from rnn_backends.stream import Stream
 from rnn_backends.text import decode, encode
 from rnn_backends.trace import trace
 
 
-class RNN:
+class RNN(PlacedNetwork):
     """A vanilla recurrent network on one backend; immutable, and safe to share between threads.
 
     Its methods take arrays of its backend and device in its dtype, and *host data* (NumPy arrays, nested
@@ -66,18 +64,8 @@ class RNN:
         vocabulary: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        network = Network(layers, readout, batch_first, vocabulary, dict(metadata or {}))
+        network = Network(as_layers(layers), readout, batch_first, vocabulary, dict(metadata or {}))
         self._place(network, select(None, named_arrays(network)))
-
-    def _place(self, network: Network, place: Placement, dtype: str | None = None) -> None:
-        self._placement = place
-        self._network = move(network, place, dtype)
-
-    @classmethod
-    def _placed(cls, network: Network, place: Placement, dtype: str | None = None) -> Self:
-        model = cls.__new__(cls)
-        model._place(network, place, dtype)
-        return model
 
     @classmethod
     def init(
@@ -125,50 +113,6 @@ class RNN:
         )
         return cls._placed(network, place, dtype)
 
-    @property
-    def _recurrence(self) -> Recurrence:
-        return self.backend.recurrence or scan
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, from the input to the output."""
-        return self._network.layers
-
-    @property
-    def readout(self) -> Linear | None:
-        """The readout, if there is one."""
-        return self._network.readout
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether inputs and outputs have the axes (batch, seq_len, ...)."""
-        return self._network.batch_first
-
-    @property
-    def vocabulary(self) -> str | None:
-        """The characters by token id, for a network over characters."""
-        return self._network.vocabulary
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """Notes that are kept with the weights."""
-        return dict(self._network.metadata)
-
-    @property
-    def backend(self) -> Backend:
-        """The backend that the model is on."""
-        return self._placement.backend
-
-    @property
-    def device(self) -> str:
-        """The name of the device that the model is on, e.g. ``"cpu"`` or ``"cuda:0"``."""
-        return self._placement.device
-
-    @property
-    def dtype(self) -> str:
-        """The name of the dtype of the parameters and of all results, e.g. ``"float32"``."""
-        return next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
-
     def __call__(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> tuple[Array, Array]:
         """Run the network over whole sequences.
 
@@ -212,6 +156,7 @@ class RNN:
 
     def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
         """Return the id of the largest logit, integers (seq_len, batch); see `__call__`."""
+        self._require_readout("predict")
         with self._on_device():
             return self.backend.xp.argmax(self.logits(x, h_0, lengths=lengths), axis=-1)
 
@@ -317,57 +262,6 @@ class RNN:
             return decode(generate(self, encode(prompt, self.vocabulary), length, choose), self.vocabulary)
         return receive("prompt", generate(self, prompt, length, choose), self._placement, self.dtype)
 
-    def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
-        """Return the model on another backend or device, or in another dtype; this one stays as it is.
-
-        Parameters
-        ----------
-        backend : str, optional
-            ``"name"`` or ``"name:device"``; left out, the model's own.
-        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
-            Left out, the model's own.
-
-        Raises
-        ------
-        RNNBackendError
-            The backend cannot run here, or has not the device or the dtype.
-        """
-        place = self._placement if backend is None else parse(backend, "argument backend=")
-        return self._placed(self._network, place, dtype)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to a file, ``.safetensors`` or ``.npz``, which `rnn_backends.load` reads.
-
-        Raises
-        ------
-        FormatError
-            The suffix is another, or the model holds what a file cannot: a function of the user's.
-        OSError
-            The file cannot be written; one that was there before is left as it was.
-        """
-        host = select("numpy")
-        formats.write(move(self._network, host, "float32" if self.dtype == "bfloat16" else None), path)
-
-    def __repr__(self) -> str:
-        cells = [cell for layer in self.layers for cell, _ in layer.cells]
-        sides = {"+".join(side for side in ("forward", "backward") if getattr(layer, side)) for layer in self.layers}
-        parts = {
-            "input_size": getattr(cells[0], "input_size", None),
-            "hidden_size": getattr(cells[0], "hidden_size", None),
-            "num_layers": len(self.layers),
-            "directions": ", ".join(sorted(sides)),
-            "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)),
-            "output_size": self.readout and self.readout.output_size,
-            "parameters": sum(prod(array.shape) for _, array in named_arrays(self._network)),
-            "dtype": self.dtype,
-            "backend": self.backend.name,
-            "device": self.device,
-        }
-        return f"RNN({', '.join(f'{name}={value}' for name, value in parts.items() if value is not None)})"
-
-    def _on_device(self) -> AbstractContextManager[Any]:
-        return self.backend.on(self.backend.device(self.device))
-
     def _require_readout(self, method: str) -> Linear:
         if self.readout is None:
             msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
@@ -386,12 +280,6 @@ class RNN:
         checks.require_call(self.layers, moved["x"], moved["h_0"], moved["lengths"], self.batch_first)
         checks.require_values(self.layers, arguments["x"], arguments["lengths"], self.batch_first)
         return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"]
-
-    def _swap(self, array: Array, is_ids: bool = False) -> Array:
-        """Exchange the first two axes of a batch if the model is batch first; no values move."""
-        if not self.batch_first or array.ndim < 3 - is_ids:
-            return array
-        return self.backend.xp.permute_dims(array, (1, 0) if is_ids else (1, 0, 2))
 
 
 def load(
@@ -418,8 +306,6 @@ def load(
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
+    from rnn_backends import formats  # most programs that make a model read none, or one
+
     return RNN._placed(formats.read(path, activation), select(backend))
-
-
-def _name(activation: Any) -> str:
-    return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))

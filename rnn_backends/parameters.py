@@ -52,7 +52,9 @@ class Layer:
             raise ArgumentError(msg)
         for name, cell in (("forward", self.forward), ("backward", self.backward)):
             if cell is not None and not (hasattr(cell, "project") and hasattr(cell, "step")):
-                msg = f"`{name}` of a Layer must have the methods project and step; got {type(cell).__name__}."
+                msg = (
+                    f"`{name}` of a Layer must have the methods project and step; got {type(cell).__name__}."
+                )
                 raise ArgumentError(msg)
 
     @property
@@ -135,9 +137,8 @@ class Network:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", as_layers(self.layers))
+        output = require_network(self.layers)
         require_one_dtype(named_arrays(self))
-        output = require_fitting(self.layers)
         if self.readout is not None and output not in {None, self.readout.weight.shape[1]}:
             msg = f"`weight` of the readout must have shape (output_size, {output}); got {self.readout.weight.shape}."
             raise ShapeError(msg)
@@ -180,6 +181,12 @@ def map_arrays(function: Callable[[Array], Array], record: Any) -> Any:
     return record
 
 
+def require_network(layers: tuple[Layer, ...]) -> int | None:
+    """Check that layers fit each other in size and dtype; return the last one's width, if it tells."""
+    require_one_dtype(named_arrays(layers, "layers"))
+    return require_fitting(layers)
+
+
 def require_shape(name: str, array: Array, wanted: str, shape: tuple[int, ...]) -> None:
     """Check that a parameter is a floating-point array of a shape."""
     require_floating(name, array)
@@ -209,12 +216,14 @@ def require_floating(name: str, array: Array) -> None:
 
 def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
     """Check that all arrays of a network have the dtype of the first."""
-    (first, array), *others = arrays or [("", None)]
-    for name, other in others:
-        if other.dtype != array.dtype:
+    first: tuple[str, str] | None = None
+    for name, array in arrays:
+        dtype = dtype_name(array)
+        first = first or (name, dtype)
+        if dtype != first[1]:
             msg = (
-                f"all parameters must have one dtype; got {dtype_name(array)} for `{first}` and "
-                f"{dtype_name(other)} for `{name}`. Convert one with astype."
+                f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
+                "Convert one with astype."
             )
             raise DTypeError(msg)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from rnn_backends.arrays import Array, cast, is_integer, widen
 from rnn_backends.forward import Cell, Recurrence, project, propagate, valid_steps
@@ -40,10 +40,15 @@ def products(
     """Return the terms of the equation at every step, from the input and the states of a cell."""
     xp = array_namespace(states)
     valid = None if lengths is None else valid_steps(lengths, states.shape[0])
-    start = xp.zeros_like(states[:1, ...]) if h_0 is None else h_0[None, ...]
-    start = start if states.shape[0] else start[:0, ...]
+    start = (
+        xp.zeros((1, *states.shape[1:]), dtype=states.dtype, device=device(states))
+        if h_0 is None
+        else h_0[None, ...]
+    )
     held = states if valid is None else xp.where(valid, states, xp.broadcast_to(start, states.shape))
-    previous = xp.concat([held[1:, ...], start] if reverse else [start, held[:-1, ...]])
+    previous = held
+    if states.shape[0] > 0:
+        previous = xp.concat([held[1:, ...], start] if reverse else [start, held[:-1, ...]])
     wide: Any = map_arrays(widen, cell)
     unbiased = Cell(wide.weight_ih, wide.weight_hh)
     terms = {

@@ -14,7 +14,18 @@ from rnn_backends.errors import DeviceError, DTypeError, InvalidBackendError
 from rnn_backends.forward import Recurrence
 
 PROTOCOL_VERSION = 1
-_NEEDED_FUNCTIONS = ("asarray", "zeros", "full_like", "matmul", "where", "stack", "concat", "take", "tanh", "astype")
+_NEEDED_FUNCTIONS = (
+    "asarray",
+    "zeros",
+    "full_like",
+    "matmul",
+    "where",
+    "stack",
+    "concat",
+    "take",
+    "tanh",
+    "astype",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +79,17 @@ class Backend:
     def __post_init__(self) -> None:
         problems = [
             *([] if _is_name(self.name) else [f"name {self.name!r} is not a lower-case identifier"]),
-            *(f"{name} is not callable" for name in ("owns", "to_numpy", "dtypes", "on") if not callable(getattr(self, name))),
+            *(
+                f"{name} is not callable"
+                for name in ("owns", "to_numpy", "dtypes", "on")
+                if not callable(getattr(self, name))
+            ),
             *(f"xp has no function {name}" for name in _NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
         ]
         if self.protocol_version != PROTOCOL_VERSION:
-            problems.append(f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}")
+            problems.append(
+                f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}"
+            )
         if problems:
             msg = f"the backend {self.name!r} cannot be used: {'; '.join(problems)}."
             raise InvalidBackendError(msg)

@@ -1,7 +1,6 @@
 """The registry of backends: which there are, and loading the one that was chosen, and only that."""
 
 import importlib
-from difflib import get_close_matches
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "rnn_backends.backends"
+
+
 class Builtin(NamedTuple):
     """What can be told of a shipped backend without importing its library."""
 
@@ -86,7 +87,9 @@ def register_backend(spec: Backend) -> Registration:
         raise InvalidBackendError(msg)
     with _lock:
         if spec.name in list_backends():
-            msg = f"a backend named {spec.name!r} exists already; choose another name, or unregister that one."
+            msg = (
+                f"a backend named {spec.name!r} exists already; choose another name, or unregister that one."
+            )
             raise DuplicateBackendError(msg)
         _backends[spec.name] = spec
     return Registration(spec)
@@ -114,7 +117,9 @@ def load_backend(name: str, source: str) -> Backend:
     """Return a backend by name, loading it first if it is not loaded; `source` tells who named it."""
     with _lock:
         if name not in _backends:
-            _backends[name] = _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
+            _backends[name] = (
+                _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
+            )
         return _backends[name]
 
 
@@ -138,6 +143,8 @@ def _load_builtin(name: str, source: str) -> Backend:
 def _load_installed(name: str, source: str) -> Backend:
     points = _entry_points().get(name, [])
     if not points:
+        from difflib import get_close_matches
+
         known = list_backends()
         guess = get_close_matches(name, known, n=1)
         msg = (

@@ -6,7 +6,7 @@ environment variable RNN_BACKEND, then NumPy.
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import NamedTuple, Self
@@ -20,6 +20,7 @@ from rnn_backends.errors import ArgumentError, BackendMismatchError
 
 VARIABLE = "RNN_BACKEND"
 _GENERATOR = 0x20 | 0x200  # code flags of a generator and of an asynchronous one (inspect.CO_*)
+_MANAGERS = frozenset({"contextlib", "_pytest", "pluggy", "pytest_asyncio", "anyio"})  # drive them in pairs
 
 
 class Placement(NamedTuple):
@@ -34,26 +35,37 @@ class _Entry:
 
     def __init__(self, place: Placement, entered_by: FrameType) -> None:
         self.place = place
-        is_generator = bool(entered_by.f_code.co_flags & _GENERATOR)
-        self.generator = entered_by if is_generator else None
-        self.driver = entered_by.f_back if is_generator else None
+        self.generators = _unmanaged_generators(entered_by)
 
     def holds(self) -> bool:
-        """Tell whether the block is being run, or is a generator's that made it for its caller.
+        """Tell whether the code that asks is inside the block: all generators it was entered in are running.
 
-        A generator that yields inside the block gives control back to the frame that drives it, which
-        did not ask for the backend.  The frame that drives the generator of a context manager or of a
-        fixture, in contrast, is gone by the time that the code runs which did ask.
+        A generator that yields inside the block gives control back to code that did not ask for it.
         """
-        if self.generator is None:
-            return True
-        frame, driven = sys._getframe(1), False
-        while frame is not None:
-            if frame is self.generator:
-                return True
-            driven = driven or frame is self.driver
-            frame = frame.f_back
-        return not driven
+        return not self.generators or self.generators.issubset(_callers(sys._getframe(1)))
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _unmanaged_generators(frame: FrameType) -> frozenset[FrameType]:
+    """Return the generators that are running, but those of context managers and fixtures.
+
+    These yield to have the code run that did ask for the block.  The frames of what drives a generator
+    are not kept, for they would keep the generator alive, and with it a block that nothing else ends.
+    """
+    return frozenset(
+        caller
+        for caller in list(_callers(frame))
+        if caller.f_code.co_flags & _GENERATOR and _package(caller.f_back) not in _MANAGERS
+    )
+
+
+def _package(frame: FrameType | None) -> str:
+    return "" if frame is None else str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 _entries: ContextVar[tuple[_Entry, ...]] = ContextVar("rnn_backends.use_backend", default=())
@@ -62,8 +74,9 @@ _entries: ContextVar[tuple[_Entry, ...]] = ContextVar("rnn_backends.use_backend"
 class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1")
     """Place the models that are made in a ``with`` block on a backend.
 
-    It holds for the thread and the asyncio task that entered the block (and for tasks started in it),
-    and inside a generator only while the generator runs.
+    It holds for the thread and the asyncio task that entered the block (and for tasks started in it).
+    In a generator it holds only while the generator runs, not for the code that iterates over it, unless
+    the generator is that of a context manager (contextlib) or of a fixture (pytest).
 
     Parameters
     ----------

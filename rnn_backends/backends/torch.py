@@ -18,7 +18,9 @@ def make() -> Backend:
         owns=lambda array: isinstance(array, torch.Tensor),
         to_numpy=_to_numpy,
         # torch.asarray would share the memory of the caller's array, and warn where that is read-only.
-        asarray=lambda host, dtype, device: torch.tensor(np.ascontiguousarray(host), dtype=dtype, device=device),
+        asarray=lambda host, dtype, device: torch.tensor(
+            np.ascontiguousarray(host), dtype=dtype, device=device
+        ),
         devices=_devices,
         dtypes=lambda: ("float16", "bfloat16", "float32", "float64"),
     )

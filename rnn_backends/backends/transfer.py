@@ -11,6 +11,7 @@ from rnn_backends.backends.selection import Placement, owner_of, require_owner
 from rnn_backends.errors import BackendMismatchError, DeviceError, DTypeError
 from rnn_backends.parameters import Network, map_arrays
 
+
 def as_host(name: str, value: Any) -> Any:
     """Return host data (NumPy arrays, numbers, nested lists) as a float or int64 array, all else as it is."""
     owner = owner_of(value)
@@ -26,7 +27,7 @@ def as_host(name: str, value: Any) -> Any:
     if host.dtype.kind != "f":
         msg = f"`{name}` must hold real numbers; got {type(value).__name__} of dtype {host.dtype}."
         raise DTypeError(msg)
-    return host
+    return host.astype(host.dtype.newbyteorder("="), copy=False)
 
 
 def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
@@ -59,7 +60,9 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
             with owner.on(owner.device(place.device)):
                 return cast_array(array, owner.dtype(dtype or dtype_name(array)))
-        return place.backend.from_host(np.asarray(owner.to_numpy(array)), dtype or dtype_name(array), place.device)
+        return place.backend.from_host(
+            np.asarray(owner.to_numpy(array)), dtype or dtype_name(array), place.device
+        )
 
     return cast(Network, map_arrays(move_array, network))
 

@@ -82,7 +82,12 @@ class BackendConformance:
         for dtype in self.dtypes():
             rnn = self.model(self.ragged(dtype), dtype, Linear(Draw(dtype, 2).normal(3, 10)))
             x, h_0 = self.ragged(dtype).x, self.ragged(dtype).h_0
-            results = [*rnn(x, h_0, lengths=RAGGED), rnn.logits(x), rnn.probabilities(x), *rnn.trace(x).values()]
+            results = [
+                *rnn(x, h_0, lengths=RAGGED),
+                rnn.logits(x),
+                rnn.probabilities(x),
+                *rnn.trace(x).values(),
+            ]
             for result in [*results, rnn.loss(x, np.zeros((7, 3), int))]:
                 assert backend.owns(result)
                 assert backend.device_of(result) == device
@@ -149,7 +154,9 @@ class BackendConformance:
         """Batch first and unbatched are the same computation."""
         case = Draw("float32", 5).case(sides="fb", layers=2, h_0=True, lengths=RAGGED)
         output, h_n = reference(*case, dtype="float32")
-        swapped = self.model(case, "float32", batch_first=True)(case.x.swapaxes(0, 1), case.h_0, lengths=RAGGED)
+        swapped = self.model(case, "float32", batch_first=True)(
+            case.x.swapaxes(0, 1), case.h_0, lengths=RAGGED
+        )
         assert excess(to_numpy(swapped[0]).swapaxes(0, 1), output) <= 1.0
         assert excess(to_numpy(swapped[1]), h_n) <= 1.0
         single = self.model(case, "float32")(case.x[:, 0], case.h_0[:, 0])  # type: ignore[index]
@@ -168,6 +175,10 @@ class BackendConformance:
         valid = np.arange(7)[:, None] < RAGGED
         loss = -np.log(np.take_along_axis(p, targets[..., None], -1))[..., 0][valid].mean()
         np.testing.assert_allclose(to_numpy(rnn.logits(case.x, lengths=RAGGED)), z, rtol=0, atol=64 * 2**-24)
-        np.testing.assert_allclose(to_numpy(rnn.probabilities(case.x, lengths=RAGGED)), p, rtol=0, atol=16 * 2**-24)
+        np.testing.assert_allclose(
+            to_numpy(rnn.probabilities(case.x, lengths=RAGGED)), p, rtol=0, atol=16 * 2**-24
+        )
         np.testing.assert_array_equal(to_numpy(rnn.predict(case.x, lengths=RAGGED)), z.argmax(axis=-1))
-        np.testing.assert_allclose(to_numpy(rnn.loss(case.x, targets, lengths=RAGGED)), loss, rtol=0, atol=16 * 2**-24)
+        np.testing.assert_allclose(
+            to_numpy(rnn.loss(case.x, targets, lengths=RAGGED)), loss, rtol=0, atol=16 * 2**-24
+        )

@@ -61,7 +61,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., float]]] = {
 
 
 def reference(
-    layers: Sequence[Layer | RecurrentCell], x: Any, h_0: Any = None, lengths: Any = None, dtype: str = "float64"
+    layers: Sequence[Layer | RecurrentCell],
+    x: Any,
+    h_0: Any = None,
+    lengths: Any = None,
+    dtype: str = "float64",
 ) -> tuple[Bounded, Bounded]:
     """Run a network of `Cell` in float64, and bound what a run in a dtype may differ by.
 
@@ -120,7 +124,11 @@ def one_step(cell: Cell, x: Bounded, h: Bounded, precision: Precision) -> Bounde
     a = activated(cell.activation, Bounded(z, error), precision)
     if cell.leak is not None:
         value = (1.0 - cell.leak) * h.value + cell.leak * a.value
-        error = (1.0 - cell.leak) * h.error + cell.leak * a.error + 4 * precision.summed * (abs(h.value) + abs(a.value))
+        error = (
+            (1.0 - cell.leak) * h.error
+            + cell.leak * a.error
+            + 4 * precision.summed * (abs(h.value) + abs(a.value))
+        )
         a = Bounded(value, error)
     return Bounded(a.value, a.error + precision.stored * abs(a.value))
 
@@ -131,7 +139,10 @@ def activated(activation: Any, z: Bounded, precision: Precision) -> Bounded:
         msg = f"the reference knows the activations of the table only; got {activation!r}."
         raise TypeError(msg)
     function, lipschitz = FUNCTIONS[activation.name]
-    value, stretch = function(z.value, activation.alpha, activation.beta), lipschitz(activation.alpha, activation.beta)
+    value, stretch = (
+        function(z.value, activation.alpha, activation.beta),
+        lipschitz(activation.alpha, activation.beta),
+    )
     own = ACTIVATION_ROUNDOFFS * precision.summed * (np.maximum(abs(value), 1.0) + stretch * abs(z.value))
     error = stretch * z.error + own
     if activation.name == "thresholded_relu":  # it jumps, where the error may carry z over the threshold

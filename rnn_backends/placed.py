@@ -1,0 +1,154 @@
+"""`PlacedNetwork`: a network on a backend and device, and how to look at it, move it and save it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from math import prod
+from os import PathLike
+from typing import Any, Self
+
+from rnn_backends.arrays import Array, dtype_name
+from rnn_backends.backends.record import Backend
+from rnn_backends.backends.selection import Placement, parse
+from rnn_backends.backends.transfer import move
+from rnn_backends.forward import Recurrence, scan
+from rnn_backends.parameters import Layer, Linear, Network, named_arrays
+
+
+class PlacedNetwork:
+    """A network on one backend and device; immutable."""
+
+    _network: Network
+    _placement: Placement
+
+    def _place(self, network: Network, place: Placement, dtype: str | None = None) -> None:
+        self._placement = place
+        self._network = move(network, place, dtype)
+
+    @classmethod
+    def _placed(cls, network: Network, place: Placement, dtype: str | None = None) -> Self:
+        model = cls.__new__(cls)
+        model._place(network, place, dtype)
+        return model
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, from the input to the output."""
+        return self._network.layers
+
+    @property
+    def readout(self) -> Linear | None:
+        """The readout, if there is one."""
+        return self._network.readout
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether inputs and outputs have the axes (batch, seq_len, ...)."""
+        return self._network.batch_first
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The characters by token id, for a network over characters."""
+        return self._network.vocabulary
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Notes that are kept with the weights."""
+        return dict(self._network.metadata)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that the model is on."""
+        return self._placement.backend
+
+    @property
+    def device(self) -> str:
+        """The name of the device that the model is on, e.g. ``"cpu"`` or ``"cuda:0"``."""
+        return self._placement.device
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype of the parameters and of all results, e.g. ``"float32"``."""
+        return next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
+
+    def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
+        """Return the model on another backend or device, or in another dtype; this one stays as it is.
+
+        Parameters
+        ----------
+        backend : str, optional
+            ``"name"`` or ``"name:device"``; left out, the model's own.
+        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
+            Left out, the model's own.
+
+        Raises
+        ------
+        RNNBackendError
+            The backend cannot run here, or has not the device or the dtype.
+        """
+        place = self._placement if backend is None else parse(backend, "argument backend=")
+        return self._placed(self._network, place, dtype)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a file, ``.safetensors`` or ``.npz``, which `rnn_backends.load` reads.
+
+        Raises
+        ------
+        FormatError
+            The suffix is another, or the model holds what a file cannot: a function of the user's.
+        OSError
+            The file cannot be written; one that was there before is left as it was.
+        """
+        from rnn_backends import formats  # most programs write no file
+
+        formats.write(self._on_host(), path)
+
+    def _on_host(self) -> Network:
+        return move(
+            self._network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Network, str, str]]:
+        return self._rebuilt, (self._on_host(), f"{self.backend.name}:{self.device}", self.dtype)
+
+    @classmethod
+    def _rebuilt(cls, network: Network, place: str, dtype: str) -> Self:
+        return cls._placed(network, parse(place, "a pickle"), dtype)
+
+    def __repr__(self) -> str:
+        cells = [cell for layer in self.layers for cell, _ in layer.cells]
+        sides = {
+            "+".join(side for side in ("forward", "backward") if getattr(layer, side))
+            for layer in self.layers
+        }
+        parts = {
+            "input_size": getattr(cells[0], "input_size", None),
+            "hidden_size": getattr(cells[0], "hidden_size", None),
+            "num_layers": len(self.layers),
+            "directions": ", ".join(sorted(sides)),
+            "activation": ", ".join(
+                dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)
+            ),
+            "output_size": self.readout and self.readout.output_size,
+            "parameters": sum(prod(array.shape) for _, array in named_arrays(self._network)),
+            "dtype": self.dtype,
+            "backend": self.backend.name,
+            "device": self.device,
+        }
+        return f"RNN({', '.join(f'{name}={value}' for name, value in parts.items() if value is not None)})"
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        return self.backend.on(self.backend.device(self.device))
+
+    @property
+    def _recurrence(self) -> Recurrence:
+        return self.backend.recurrence or scan
+
+    def _swap(self, array: Array, is_ids: bool = False) -> Array:
+        """Exchange the first two axes of a batch if the model is batch first; no values move."""
+        if not self.batch_first or array.ndim < 3 - is_ids:
+            return array
+        return self.backend.xp.permute_dims(array, (1, 0) if is_ids else (1, 0, 2))
+
+
+def _name(activation: Any) -> str:
+    return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))
