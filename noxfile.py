@@ -1,0 +1,99 @@
+"""What the project is checked with: `nox` runs all of it but `gpu`; `nox -l` lists it."""
+
+import os
+import shutil
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_external_run = True
+nox.options.sessions = ["lint", "typing", "tests", "parity", "mutants", "docs"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+TORCH = "torch==2.13.0"
+ALL_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax")
+
+
+def group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def backends(*names: str) -> list[str]:
+    return [part for name in names for part in ("--backend", name)]
+
+
+@nox.session
+@nox.parametrize(
+    ("python", "kind"),
+    [
+        nox.param("3.11", "numpy", id="3.11-numpy"),
+        nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
+        nox.param("3.11", "torch", id="3.11-torch"),
+        nox.param("3.12", "numpy", id="3.12-numpy"),
+        nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
+        nox.param("3.13", "numpy", id="3.13-numpy"),
+        nox.param("3.13", "jax", id="3.13-jax"),
+    ],
+)
+def tests(session: nox.Session, kind: str) -> None:
+    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices."""
+    packages = {
+        "numpy-floor": ["numpy==2.0.*"],
+        "torch": [TORCH],
+        "jax": ["jax"],
+        "cupy-without-gpu": ["cupy-cuda13x"],
+    }
+    session.install(*packages.get(kind, []), *group("test"), ".")
+    if kind == "cupy-without-gpu":
+        environment = {"CUDA_VISIBLE_DEVICES": "", "RNN_TESTS_REQUIRE_CUPY": "1"}
+        session.run("pytest", "tests/test_cupy_without_gpu.py", *session.posargs, env=environment)
+        return
+    chosen = backends(kind) if kind in {"torch", "jax"} else []
+    session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
+
+
+@nox.session(python="3.11")
+def parity(session: nox.Session) -> None:
+    """Measure every backend against the float64 reference and write docs/parity.md."""
+    session.install(TORCH, "jax", "array-api-strict", ".")
+    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={"JAX_ENABLE_X64": "1"})
+
+
+@nox.session(python="3.11")
+def mutants(session: nox.Session) -> None:
+    """Plant faults; each must be caught."""
+    session.install(*group("test"), ".")
+    session.run("python", "tests/mutants.py")
+
+
+@nox.session(python="3.11")
+def lint(session: nox.Session) -> None:
+    """Check the style."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(python="3.11")
+def typing(session: nox.Session) -> None:
+    """Check the types."""
+    session.install(*group("typing"), *group("test"), ".")
+    session.run("mypy")
+
+
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """Run what README.md shows, and the examples, as a user would who has only what is installed here."""
+    session.install(*group("test"), ".")
+    session.run("pytest", "tests/documentation.py", *session.posargs)
+
+
+@nox.session(python=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests and measure parity on a GPU, in the environment that nox runs in; fails without one."""
+    if shutil.which("nvidia-smi") is None:
+        session.error("there is no NVIDIA GPU here")
+    environment = {**os.environ, "CUPY_TF32": "0"}
+    session.run("python", "-m", "pytest", *backends("cupy"), *session.posargs, env=environment, external=True)
+    session.run("python", "tests/parity.py", "--output", "docs/gpu.md", "cupy", env=environment, external=True)

@@ -1,0 +1,113 @@
+"""Plant faults in a copy of the package, one at a time; the tests must catch every one.
+
+python tests/mutants.py            # all of them; exit code 1 if one survives
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+BACKENDS = ("--backend", "numpy", "--backend", "array_api_strict")  # whose arrays are read, and are not
+CORE = "tests/test_conformance.py tests/test_forward.py tests/test_activations.py tests/test_model.py"
+
+
+class Fault(NamedTuple):
+    """A fault, as the text that it replaces, which must stand in the file once."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str = CORE
+
+
+FAULTS = [
+    Fault("R transposed", "forward.py", "h @ self.weight_hh.T", "h @ self.weight_hh"),
+    Fault("W transposed where I = H", "forward.py", "return x @ self.weight_ih.T",
+          "return x @ (self.weight_ih if self.input_size == self.hidden_size else self.weight_ih.T)"),
+    Fault("bias dropped", "forward.py", "product if self.bias is None else product + self.bias", "product"),
+    Fault("h_0 ignored", "forward.py", "if h_0 is None else h_0[len(final), ...]", "if True else h_0"),
+    Fault("h_0 of the first cell for all", "forward.py", "h_0[len(final), ...]", "h_0[0, ...]"),
+    Fault("reverse off by one", "forward.py", "reversed(range(seq_len)) if", "reversed(range(seq_len - 1)) if"),
+    Fault("reverse runs forward", "forward.py", "reversed(range(seq_len)) if reverse else ", ""),
+    Fault("last state of the wrong end", "forward.py", "states[0 if reverse else -1, ...]", "states[-1, ...]"),
+    Fault("outputs not zeroed beyond the length", "forward.py",
+          "states if valid is None else xp.where(valid, states, xp.zeros_like(states))", "states"),
+    Fault("padded steps computed through", "forward.py",
+          "new if valid is None else xp.where(valid[t, ...], new, h)", "new"),
+    Fault("lengths off by one", "forward.py", "None] < lengths[None", "None] <= lengths[None"),
+    Fault("NaN through a masked product", "forward.py",
+          "xp.where(valid[..., 0] if is_integer(x) else valid, x, xp.zeros_like(x))",
+          "x * (valid[..., 0] if is_integer(x) else valid)"),
+    Fault("directions in the wrong order", "forward.py", "xp.concat(outputs, axis=-1)",
+          "xp.concat(outputs[::-1], axis=-1)"),
+    Fault("layer states in the wrong order", "forward.py", "x, xp.stack(final)", "x, xp.stack(final[::-1])"),
+    Fault("clip on one side only", "forward.py", "clamp(z, -self.clip, self.clip)", "clamp(z, -1e30, self.clip)"),
+    Fault("clip after the activation", "forward.py", "a = self.activation(z)",
+          "a = clamp(self.activation(self.recurrent_product(h) + projected), -(self.clip or 1e30), self.clip or 1e30)"),
+    Fault("leak exchanged", "forward.py", "(1.0 - self.leak) * h + self.leak * a", "self.leak * h + (1.0 - self.leak) * a"),
+    Fault("token ids wrap", "forward.py", "inside = (x >= 0) & (x < self.input_size)", "inside = x < self.input_size"),
+    Fault("float16 summed in float16", "arrays.py", "if dtype_name(array) not in HALF:", "if True:"),
+    Fault("softmax without max", "activations.py", "return z - array_namespace(z).max(z, axis=-1, keepdims=True)",
+          "return z"),
+    Fault("sigmoid overflows", "activations.py", "e = xp.exp(xp.where(negative, z, -z))", "e = xp.exp(z)"),
+    Fault("NaN lost by relu", "activations.py", "return xp.where(z <= 0, xp.zeros_like(z), z)",
+          "return xp.where(z > 0, z, xp.zeros_like(z))"),
+    Fault("hard_sigmoid with Keras's slope", "activations.py", "alpha: float = 0.2", "alpha: float = 1 / 6"),
+    Fault("readout transposed", "parameters.py", "@ widen(self.weight).T", "@ widen(self.weight.T[:, ::-1])"),
+    Fault("bias of the readout dropped", "parameters.py", "logits = logits + widen(self.bias)", "pass"),
+    Fault("loss counts padding", "model.py", "negative_log_likelihood(logits, wanted), valid, logits",
+          "negative_log_likelihood(logits, wanted), None, logits"),
+    Fault("gradient not averaged", "losses.py", "/ max(prod(targets.shape), 1)", "/ 1"),
+    Fault("batch first not swapped back", "model.py", "return self._swap(output), h_n", "return output, h_n"),
+    Fault("trace a step late", "trace.py", "[held[1:, ...], start] if reverse else [start, held[:-1, ...]]",
+          "[held[1:, ...], start] if reverse else [held[1:, ...], start]"),
+    Fault("init ignores the seed", "initial.py", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
+]  # fmt: skip
+
+
+def survives(fault: Fault | None) -> bool:
+    """Tell whether the tests pass with a fault planted, or with none."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for folder in ("rnn_backends", "tests", "examples"):
+            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        if fault is not None:
+            file = copy / "rnn_backends" / fault.file
+            text = file.read_text(encoding="utf-8")
+            if text.count(fault.right) != 1:
+                msg = f"{fault.name}: {fault.right!r} stands {text.count(fault.right)} times in {fault.file}, not once"
+                raise ValueError(msg)
+            file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+        tests = (CORE if fault is None else fault.tests).split()
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *BACKENDS, *tests]
+        environment = {**os.environ, "PYTHONPATH": str(copy), "CI": "true"}
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in {0, 1}:  # neither passed nor failed: the tests did not run
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.returncode == 0
+
+
+def main() -> int:
+    if not survives(None):
+        print("the tests fail without any fault")
+        return 1
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        survivors = [
+            fault.name for fault, alive in zip(FAULTS, pool.map(survives, FAULTS), strict=True) if alive
+        ]
+    for name in survivors:
+        print(f"survived: {name}")
+    print(f"{len(FAULTS) - len(survivors)} of {len(FAULTS)} planted faults caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
