@@ -95,5 +95,6 @@ def gpu(session: nox.Session) -> None:
     if shutil.which("nvidia-smi") is None:
         session.error("there is no NVIDIA GPU here")
     environment = {**os.environ, "CUPY_TF32": "0"}
-    session.run("python", "-m", "pytest", *backends("cupy"), *session.posargs, env=environment, external=True)
+    pytest = ("python", "-m", "pytest", *backends("cupy"))
+    session.run(*pytest, *session.posargs, env=environment, external=True)
     session.run("python", "tests/parity.py", "--output", "docs/gpu.md", "cupy", env=environment, external=True)

@@ -60,6 +60,17 @@ FAULTS = [
     Fault("NaN lost by relu", "activations.py", "return xp.where(z <= 0, xp.zeros_like(z), z)",
           "return xp.where(z > 0, z, xp.zeros_like(z))"),
     Fault("hard_sigmoid with Keras's slope", "activations.py", "alpha: float = 0.2", "alpha: float = 1 / 6"),
+    Fault("in place: inputs a step late", "backends/numpy.py", "np.add(z, inputs[t], out=z)",
+          "np.add(z, inputs[t - 1], out=z)"),
+    Fault("in place: R transposed", "backends/numpy.py", "np.ascontiguousarray(cell.weight_hh.T)",
+          "np.ascontiguousarray(cell.weight_hh)"),
+    Fault("in place: the state not held", "backends/numpy.py", "np.copyto(z, h, where=held[t])", "pass"),
+    Fault("in place: the state not carried", "backends/numpy.py", "        h = z\n", ""),
+    Fault("in place: reverse runs forward", "backends/numpy.py", "reversed(range(seq_len)) if reverse else ", ""),
+    Fault("in place: clip after the activation", "backends/numpy.py", "    return changes", "    return changes[::-1]"),
+    Fault("in place: h_0 of the first sequence for all", "backends/numpy.py", "h, inputs, outputs = h_0, projected",
+          "h, inputs, outputs = h_0[:1], projected"),
+    Fault("in place: NaN lost by relu", "backends/numpy.py", "np.maximum(z, 0.0, out=z)", "np.fmax(z, 0.0, out=z)"),
     Fault("readout transposed", "parameters.py", "@ widen(self.weight).T", "@ widen(self.weight.T[:, ::-1])"),
     Fault("bias of the readout dropped", "parameters.py", "logits = logits + widen(self.bias)", "pass"),
     Fault("loss counts padding", "model.py", "negative_log_likelihood(logits, wanted), valid, logits",
@@ -100,9 +111,7 @@ def main() -> int:
         print("the tests fail without any fault")
         return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        survivors = [
-            fault.name for fault, alive in zip(FAULTS, pool.map(survives, FAULTS), strict=True) if alive
-        ]
+        survivors = [fault.name for fault, alive in zip(FAULTS, pool.map(survives, FAULTS), strict=True) if alive]
     for name in survivors:
         print(f"survived: {name}")
     print(f"{len(FAULTS) - len(survivors)} of {len(FAULTS)} planted faults caught")

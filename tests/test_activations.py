@@ -28,19 +28,18 @@ def activation(name: str) -> rb.Activation:
 def test_formulas(backend: str, name: str, dtype: str) -> None:
     near = np.linspace(-9, 9, 181).astype(dtype)
     far = np.array([-1e30, -1000, -100, -89, 1e-30, -1e-30, 89, 100, 1000, 1e30, np.inf, -np.inf], dtype)
+    precision = float(np.finfo(dtype).eps)
     chosen, (function, _) = activation(name), FUNCTIONS[name]
     z = np.concatenate([near, far[:-2] if name == "affine" else far])
     with np.errstate(all="ignore"):
         wanted = function(z.astype(np.float64), chosen.alpha, chosen.beta)
     wanted = np.where(np.isinf(z) & (name == "softsign"), np.sign(z), wanted)
     wanted = np.where(np.isneginf(z) & (name == "thresholded_relu"), 0.0, wanted)
-    infinite = {"leaky_relu": {-np.inf: -np.inf, np.inf: np.inf}, "elu": {-np.inf: -1.0, np.inf: np.inf}}.get(
-        name, {}
-    )
+    infinite = {"leaky_relu": {-np.inf: -np.inf, np.inf: np.inf}, "elu": {-np.inf: -1.0, np.inf: np.inf}}.get(name, {})
     for at, value in infinite.items():
         wanted[z == at] = value
     got = rb.to_numpy(chosen(on(backend, z, dtype)))
-    np.testing.assert_allclose(got, wanted, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
+    np.testing.assert_allclose(got, wanted, rtol=4 * precision, atol=precision)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -85,8 +84,7 @@ def test_softmax_of_anything_sums_to_one(rows: list[list[float]]) -> None:
     p, log_p = rb.Activation("softmax")(z), rb.Activation("log_softmax")(z)
     np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=1e-14)
     wanted = [
-        [float(v - max(row)) - math.log(math.fsum(math.exp(w - max(row)) for w in row)) for v in row]
-        for row in rows
+        [float(v - max(row)) - math.log(math.fsum(math.exp(w - max(row)) for w in row)) for v in row] for row in rows
     ]
     np.testing.assert_allclose(log_p, wanted, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(p, np.exp(wanted), rtol=1e-11, atol=1e-300)
@@ -104,10 +102,7 @@ def test_softmax_sums_float16_in_float32() -> None:
 
 def by_hand(logits: Any, targets: Any) -> float:
     rows = zip(np.reshape(logits, (-1, logits.shape[-1])).tolist(), np.ravel(targets).tolist(), strict=True)
-    terms = [
-        max(row) + math.log(math.fsum(math.exp(v - max(row)) for v in row)) - row[target]
-        for row, target in rows
-    ]
+    terms = [max(row) + math.log(math.fsum(math.exp(v - max(row)) for v in row)) - row[target] for row, target in rows]
     return math.fsum(terms) / len(terms)
 
 

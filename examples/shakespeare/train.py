@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def encode(text: str) -> torch.Tensor:
     return torch.tensor([index[character] for character in text])
 
 
-class CharacterNetwork(torch.nn.Module):
+class CharacterNetwork(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """One-hot characters -> tanh layers -> logits of the next character."""
 
     def __init__(self) -> None:
@@ -102,7 +103,7 @@ def bits_per_character(network: CharacterNetwork, ids: torch.Tensor) -> float:
     with torch.inference_mode():
         logits, _ = network(ids[:-1, None], None)
         nats = torch.nn.functional.cross_entropy(logits[:, 0], ids[1:])
-    return float(nats) / np.log(2)
+    return float(nats) / log(2)
 
 
 def train(network: CharacterNetwork, ids: torch.Tensor, held_out: torch.Tensor, epochs: int) -> None:
@@ -126,7 +127,7 @@ def train(network: CharacterNetwork, ids: torch.Tensor, held_out: torch.Tensor, 
             schedule.step()
             losses.append(loss.item())
         print(
-            f"epoch {epoch + 1}: training {np.mean(losses) / np.log(2):.3f} bits, "
+            f"epoch {epoch + 1}: training {np.mean(losses) / log(2):.3f} bits, "
             f"{HELD_OUT} {bits_per_character(network, held_out):.4f} bits per character, "
             f"{time.perf_counter() - start:.0f} s",
             flush=True,

@@ -46,9 +46,7 @@ class Draw:
         w_hh = self.normal(hidden_size, hidden_size, scale=0.6 * hidden_size**-0.5)
         return Cell(w_ih, w_hh, self.normal(hidden_size, scale=0.5) if bias else None, **options)
 
-    def layers(
-        self, sides: str, count: int, input_size: int, hidden_size: int, **options: Any
-    ) -> list[Layer]:
+    def layers(self, sides: str, count: int, input_size: int, hidden_size: int, **options: Any) -> list[Layer]:
         """Return layers that run "f"orward, "b"ackward or both."""
         widths = [input_size, *[len(sides) * hidden_size] * (count - 1)]
         return [

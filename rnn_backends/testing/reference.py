@@ -50,11 +50,14 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., float]]] = {
     "sigmoid": (lambda z, _, __: 0.5 + 0.5 * np.tanh(0.5 * z), lambda *_: 0.25),
     "relu": (lambda z, _, __: np.maximum(z, 0.0), lambda *_: 1.0),
     "affine": (lambda z, alpha, beta: alpha * z + beta, lambda alpha, _: abs(alpha)),
-    "leaky_relu": (lambda z, alpha, _: np.maximum(z, 0) + alpha * np.minimum(z, 0), lambda alpha, _: max(1.0, abs(alpha))),
+    "leaky_relu": (lambda z, alpha, _: np.where(z < 0, alpha * z, z), lambda alpha, _: max(1.0, abs(alpha))),
     "thresholded_relu": (lambda z, alpha, _: z * (z > alpha), lambda *_: 1.0),
     "scaled_tanh": (lambda z, alpha, beta: alpha * np.tanh(beta * z), lambda alpha, beta: abs(alpha * beta)),
-    "hard_sigmoid": (lambda z, alpha, beta: np.minimum(np.maximum(alpha * z + beta, 0.0), 1.0), lambda alpha, _: abs(alpha)),
-    "elu": (lambda z, alpha, _: np.maximum(z, 0) + alpha * np.expm1(np.minimum(z, 0)), lambda alpha, _: max(1.0, abs(alpha))),
+    "hard_sigmoid": (lambda z, alpha, beta: np.clip(alpha * z + beta, 0.0, 1.0), lambda alpha, _: abs(alpha)),
+    "elu": (
+        lambda z, alpha, _: np.where(z < 0, alpha * np.expm1(np.minimum(z, 0.0)), z),
+        lambda alpha, _: max(1.0, abs(alpha)),
+    ),
     "softsign": (lambda z, _, __: z / (1.0 + np.abs(z)), lambda *_: 1.0),
     "softplus": (lambda z, _, __: np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))), lambda *_: 1.0),
 }  # fmt: skip
@@ -86,7 +89,8 @@ def reference(
     """
     precision, (seq_len, batch) = Precision.of(dtype), x.shape[:2]
     lengths = [seq_len] * batch if lengths is None else lengths
-    inputs, final = Bounded(np.asarray(x), np.zeros(x.shape)), []
+    inputs = Bounded(np.asarray(x), np.zeros(x.shape))
+    final: list[Bounded] = []
     for layer in as_layers(layers):
         outputs = []
         for cell, reverse in layer.cells:
@@ -124,11 +128,7 @@ def one_step(cell: Cell, x: Bounded, h: Bounded, precision: Precision) -> Bounde
     a = activated(cell.activation, Bounded(z, error), precision)
     if cell.leak is not None:
         value = (1.0 - cell.leak) * h.value + cell.leak * a.value
-        error = (
-            (1.0 - cell.leak) * h.error
-            + cell.leak * a.error
-            + 4 * precision.summed * (abs(h.value) + abs(a.value))
-        )
+        error = (1.0 - cell.leak) * h.error + cell.leak * a.error + 4 * precision.summed * (abs(h.value) + abs(a.value))
         a = Bounded(value, error)
     return Bounded(a.value, a.error + precision.stored * abs(a.value))
 
