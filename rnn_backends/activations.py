@@ -81,9 +81,7 @@ def softsign(z: Array) -> Array:
     large = xp.abs(z) > 1
     small_z = xp.where(large, xp.zeros_like(z), z)
     large_z = xp.where(large, z, xp.ones_like(z))
-    return xp.where(
-        large, xp.sign(large_z) / (1.0 + 1.0 / xp.abs(large_z)), small_z / (1.0 + xp.abs(small_z))
-    )
+    return xp.where(large, xp.sign(large_z) / (1.0 + 1.0 / xp.abs(large_z)), small_z / (1.0 + xp.abs(small_z)))
 
 
 def softplus(z: Array) -> Array:
@@ -174,6 +172,7 @@ class Activation:
         return finite_float(f"{parameter.name}` of the activation `{self.name}", value)
 
     def __call__(self, z: Array) -> Array:
+        """Apply the function, elementwise or, for the softmaxes, over the last axis."""
         return self.function(z)
 
 

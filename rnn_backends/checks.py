@@ -119,9 +119,7 @@ def require_state(layers: tuple[Layer, ...], h_0: Array, batch: tuple[int, ...])
     require_dtype(layers, "h_0", h_0)
 
 
-def require_values(
-    layers: tuple[Layer, ...], x: Array, lengths: Array | None, batch_first: bool = False
-) -> None:
+def require_values(layers: tuple[Layer, ...], x: Array, lengths: Array | None, batch_first: bool = False) -> None:
     """Check token ids and lengths where they are NumPy arrays; no other array is read."""
     seq_len = x.shape[1] if batch_first and len(x.shape) > 1 else x.shape[0]
     if isinstance(lengths, np.ndarray):

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import getpid
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 
@@ -16,9 +16,11 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     if path.is_dir():
         msg = f"{str(path)!r} is a folder"
         raise IsADirectoryError(msg)
-    aside = path.with_name(f".{path.name}.{getpid()}.part")
+    # Each writer has a name of its own, so that two that write one file do not undo each other's work.
+    aside = path.with_name(f".{path.name}.{token_hex(8)}.part")
+    file = aside.open("xb")
     try:
-        with aside.open("xb") as file:
+        with file:
             yield file
         aside.replace(path)
     finally:

@@ -10,7 +10,7 @@ so all of it can be traced and differentiated, and nothing knows whose arrays th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Protocol
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
@@ -20,7 +20,6 @@ from rnn_backends.arrays import Array, cast, is_integer, widen
 from rnn_backends.errors import ArgumentError
 from rnn_backends.parameters import (
     Layer,
-    RecurrentCell,
     as_layers,
     map_arrays,
     named_arrays,
@@ -28,6 +27,7 @@ from rnn_backends.parameters import (
     require_network,
     require_shape,
 )
+from rnn_backends.protocols import Recurrence, RecurrentCell
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,38 +104,12 @@ class Cell:
         return product if self.bias is None else product + self.bias
 
     def step(self, projected: Array, h: Array) -> Array:
-        """THE equation, one step of time: (B, hidden_size), (B, hidden_size) -> (B, hidden_size)."""
+        """Take one step of time by THE equation: (B, hidden_size), (B, hidden_size) -> (B, hidden_size)."""
         z = self.recurrent_product(h) + projected
         if self.clip is not None:
             z = clamp(z, -self.clip, self.clip)
         a = self.activation(z)  # type: ignore[operator]  # a name became a callable
         return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
-
-
-class Recurrence(Protocol):
-    """How a cell is walked through time: `scan`, or what a backend puts in its place.
-
-    Parameters
-    ----------
-    cell : RecurrentCell
-    projected : array, shape (seq_len, batch, K), float32 or float64
-        What ``cell.project`` made of the input.  The recurrence computes in this dtype.
-    h_0 : array, shape (batch, hidden_size)
-        The state before the first step.  The states are rounded to this dtype after every step.
-    lengths : integer array, shape (batch,), optional
-        At steps t >= lengths[b] the state of sequence b is held.
-    reverse : bool
-        Whether to walk from the last step to the first.
-
-    Returns
-    -------
-    array, shape (seq_len, batch, hidden_size), or None
-        The state after each step, at that step's own place; None declines, and `scan` takes over.
-    """
-
-    def __call__(
-        self, cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool
-    ) -> Array | None: ...
 
 
 def scan(cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array:

@@ -22,9 +22,7 @@ def initial_network(
 ) -> Network:
     """Draw a network in float64, layer by layer, forward before backward, weights before biases."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-    for name, size in (
-        sizes.items() if output_size is None else [*sizes.items(), ("output_size", output_size)]
-    ):
+    for name, size in sizes.items() if output_size is None else [*sizes.items(), ("output_size", output_size)]:
         require_size(name, size)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         msg = f"`seed` must be an integer of at least 0; got {seed!r}."

@@ -6,7 +6,7 @@ from array_api_compat import array_namespace, device
 
 from rnn_backends import checks
 from rnn_backends.activations import log_softmax, softmax
-from rnn_backends.arrays import Array, cast, dtype_name, is_integer, widen
+from rnn_backends.arrays import FLOATING, Array, cast, dtype_name, widen
 from rnn_backends.errors import DTypeError, ShapeError
 
 
@@ -83,7 +83,7 @@ def in_range(targets: Array, classes: int) -> Array:
 def require_targets(logits: Array, targets: Array) -> None:
     """Check that targets fit logits."""
     checks.require_together([("logits", logits), ("targets", targets)])
-    if dtype_name(logits) not in checks.FLOATING:
+    if dtype_name(logits) not in FLOATING:
         msg = f"`logits` must be floating point; got {dtype_name(logits)}."
         raise DTypeError(msg)
     if len(logits.shape) == 0 or logits.shape[-1] == 0:

@@ -13,8 +13,9 @@ from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import propagate, valid_steps
 from rnn_backends.initial import initial_network
 from rnn_backends.losses import mean_where, negative_log_likelihood, require_targets
-from rnn_backends.parameters import Layer, Linear, Network, RecurrentCell, as_layers, named_arrays
+from rnn_backends.parameters import Layer, Linear, Network, as_layers, named_arrays
 from rnn_backends.placed import PlacedNetwork
+from rnn_backends.protocols import RecurrentCell
 from rnn_backends.sampling import Sampler, generate
 from rnn_backends.stream import Stream
 from rnn_backends.text import decode, encode
@@ -59,7 +60,7 @@ class RNN(PlacedNetwork):
         self,
         layers: Sequence[Layer | RecurrentCell],
         readout: Linear | None = None,
-        batch_first: bool = False,  # noqa: FBT001, FBT002  # as in torch.nn.RNN
+        batch_first: bool = False,  # as in torch.nn.RNN
         *,
         vocabulary: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -179,8 +180,8 @@ class RNN(PlacedNetwork):
         if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
             msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
             raise ArgumentError(msg)
-        targets = as_host("targets", targets)
-        lengths = None if lengths is None else as_host("lengths", lengths)
+        targets = as_host("targets", targets, integers=True)
+        lengths = None if lengths is None else as_host("lengths", lengths, integers=True)
         with self._on_device():
             logits = self.logits(x, h_0, lengths=lengths)
             wanted = receive("targets", targets, self._placement, self.dtype)
@@ -272,7 +273,7 @@ class RNN(PlacedNetwork):
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
         arguments = {"x": as_host("x", x), "h_0": h_0, "lengths": lengths}
         if lengths is not None:
-            arguments["lengths"] = as_host("lengths", lengths)
+            arguments["lengths"] = as_host("lengths", lengths, integers=True)
         moved = {
             name: None if value is None else receive(name, value, self._placement, self.dtype)
             for name, value in arguments.items()
@@ -282,9 +283,7 @@ class RNN(PlacedNetwork):
         return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"]
 
 
-def load(
-    path: str | PathLike[str], *, backend: str | None = None, activation: str | Activation | None = None
-) -> RNN:
+def load(path: str | PathLike[str], *, backend: str | None = None, activation: str | Activation | None = None) -> RNN:
     """Read a model from a file, ``.safetensors`` or ``.npz``; nothing in a file is ever executed.
 
     Parameters

@@ -8,28 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import prod
 from operator import is_
-from typing import Any, Protocol
+from typing import Any
 
 from array_api_compat import array_namespace
 
 from rnn_backends.activations import Activation, as_activation
 from rnn_backends.arrays import FLOATING, Array, cast, dtype_name, is_array, widen
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
-
-
-class RecurrentCell(Protocol):
-    """What a layer runs: any object with these two methods can stand in for a `Cell`.
-
-    Write them in operations of the array API standard and the cell runs on every backend.  Make it a
-    dataclass and its arrays move with the model.  A cell whose state is wider or narrower than what
-    `project` returns states its width as an attribute ``hidden_size``.
-    """
-
-    def project(self, x: Array) -> Array:
-        """Do what needs no state, for all steps at once: rows (N, input_size) or ids (N,) -> (N, K)."""
-
-    def step(self, projected: Array, h: Array) -> Array:
-        """Take one step of time: (B, K) and the state (B, hidden_size) -> the state (B, hidden_size)."""
+from rnn_backends.protocols import RecurrentCell
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +38,7 @@ class Layer:
             raise ArgumentError(msg)
         for name, cell in (("forward", self.forward), ("backward", self.backward)):
             if cell is not None and not (hasattr(cell, "project") and hasattr(cell, "step")):
-                msg = (
-                    f"`{name}` of a Layer must have the methods project and step; got {type(cell).__name__}."
-                )
+                msg = f"`{name}` of a Layer must have the methods project and step; got {type(cell).__name__}."
                 raise ArgumentError(msg)
 
     @property

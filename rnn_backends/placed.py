@@ -10,8 +10,9 @@ from rnn_backends.arrays import Array, dtype_name
 from rnn_backends.backends.record import Backend
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import move
-from rnn_backends.forward import Recurrence, scan
+from rnn_backends.forward import scan
 from rnn_backends.parameters import Layer, Linear, Network, named_arrays
+from rnn_backends.protocols import Recurrence
 
 
 class PlacedNetwork:
@@ -103,9 +104,7 @@ class PlacedNetwork:
         formats.write(self._on_host(), path)
 
     def _on_host(self) -> Network:
-        return move(
-            self._network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None
-        )
+        return move(self._network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[Network, str, str]]:
         return self._rebuilt, (self._on_host(), f"{self.backend.name}:{self.device}", self.dtype)
@@ -116,18 +115,13 @@ class PlacedNetwork:
 
     def __repr__(self) -> str:
         cells = [cell for layer in self.layers for cell, _ in layer.cells]
-        sides = {
-            "+".join(side for side in ("forward", "backward") if getattr(layer, side))
-            for layer in self.layers
-        }
+        sides = {"+".join(side for side in ("forward", "backward") if getattr(layer, side)) for layer in self.layers}
         parts = {
             "input_size": getattr(cells[0], "input_size", None),
             "hidden_size": getattr(cells[0], "hidden_size", None),
             "num_layers": len(self.layers),
             "directions": ", ".join(sorted(sides)),
-            "activation": ", ".join(
-                dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)
-            ),
+            "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)),
             "output_size": self.readout and self.readout.output_size,
             "parameters": sum(prod(array.shape) for _, array in named_arrays(self._network)),
             "dtype": self.dtype,

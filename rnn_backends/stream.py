@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from rnn_backends import checks
 from rnn_backends.arrays import Array, is_integer
-from rnn_backends.backends.transfer import as_host
+from rnn_backends.backends.transfer import as_host, receive
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.initial import require_size
 
@@ -30,7 +31,7 @@ class Stream:
     def __init__(self, rnn: "RNN", batch_size: int = 1) -> None:
         require_size("batch_size", batch_size)
         if any(layer.backward is not None for layer in rnn.layers):
-            msg = "a stream needs a network that runs forward only; a backward cell starts at the end of the sequence."
+            msg = "a stream needs a network without backward cells, which start at the end of a sequence."
             raise ArgumentError(msg)
         self.rnn = rnn
         self.batch_size = batch_size
@@ -43,7 +44,10 @@ class Stream:
 
     def reset(self, h_0: Any = None) -> None:
         """Begin new sequences, from the states (num_layers, batch_size, hidden_size) or from zeros."""
-        self._state = None if h_0 is None else self.rnn.receive_state(h_0, self.batch_size)
+        if h_0 is not None:
+            h_0 = receive("h_0", h_0, self.rnn._placement, self.rnn.dtype)
+            checks.require_state(self.rnn.layers, h_0, (self.batch_size,))
+        self._state = h_0
 
     def __call__(self, x: Any) -> Array:
         """Run the next piece, of any number of steps, none included.
@@ -68,7 +72,8 @@ class Stream:
         axes = len(x.shape) + is_integer(x)
         batch = x.shape[0 if self.rnn.batch_first else 1] if axes == 3 else 1
         if batch != self.batch_size:
-            msg = f"`x` must hold batch_size = {self.batch_size} sequences; got {batch} in shape {tuple(x.shape)}."
+            wanted = f"batch_size = {self.batch_size} sequences"
+            msg = f"`x` must hold {wanted}; got {batch} in shape {tuple(x.shape)}."
             raise ShapeError(msg)
         h_0 = self._state
         if axes != 3 and h_0 is not None:

@@ -23,16 +23,23 @@ def encode(text: str, vocabulary: str | None) -> NDArray[np.int32]:
         (character,) = error.args
         before = text[: text.index(character)]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        msg = (
-            f"the character {character!r} at line {line}, column {column} is not in the model's vocabulary of "
-            f"{len(ids)} characters; remove or replace it."
-        )
+        where = f"at line {line}, column {column}"
+        msg = f"the character {character!r} {where} is not in the model's vocabulary of {len(ids)} characters."
         raise VocabularyError(msg) from None
 
 
 def decode(ids: NDArray[Any], vocabulary: str | None) -> str:
-    """Return the text that token ids spell."""
+    """Return the text that token ids spell.
+
+    Raises
+    ------
+    VocabularyError
+        There is no vocabulary, or an id is no place in it.
+    """
     characters = require_vocabulary(vocabulary)
+    if outside := [int(index) for index in ids if not 0 <= index < len(characters)]:
+        msg = f"the token id {outside[0]} is outside the model's vocabulary of {len(characters)} characters."
+        raise VocabularyError(msg)
     return "".join(characters[index] for index in ids)
 
 

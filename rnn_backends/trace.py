@@ -5,8 +5,9 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 from rnn_backends.arrays import Array, cast, is_integer, widen
-from rnn_backends.forward import Cell, Recurrence, project, propagate, valid_steps
+from rnn_backends.forward import Cell, project, propagate, valid_steps
 from rnn_backends.parameters import Layer, map_arrays
+from rnn_backends.protocols import Recurrence
 
 
 def trace(
@@ -41,9 +42,7 @@ def products(
     xp = array_namespace(states)
     valid = None if lengths is None else valid_steps(lengths, states.shape[0])
     start = (
-        xp.zeros((1, *states.shape[1:]), dtype=states.dtype, device=device(states))
-        if h_0 is None
-        else h_0[None, ...]
+        xp.zeros((1, *states.shape[1:]), dtype=states.dtype, device=device(states)) if h_0 is None else h_0[None, ...]
     )
     held = states if valid is None else xp.where(valid, states, xp.broadcast_to(start, states.shape))
     previous = held

@@ -223,3 +223,8 @@ def test_other_arguments_of_init_that_are_refused() -> None:
         rb.RNN.init(3, 4, seed=-1)
     with pytest.raises(rb.DTypeError, match="`dtype` 'float23' is unknown to the backend 'numpy'; use one of float16"):
         rb.RNN.init(3, 4, dtype="float23")
+
+
+def test_an_empty_batch_has_an_empty_list_of_lengths(backend: str) -> None:
+    output, h_n = model(backend)(np.zeros((5, 0, 4)), lengths=[])
+    assert (output.shape, h_n.shape) == ((5, 0, 5), (2, 0, 5))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rnn_backends.arrays import Array, cast, widen
 from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell, RecurrentCell
+from rnn_backends.forward import Cell
+from rnn_backends.protocols import RecurrentCell
 
 
 def make() -> Backend:
@@ -30,10 +31,8 @@ def make() -> Backend:
     )
 
 
-def recurrence(
-    cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool
-) -> Array | None:
-    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.forward.Recurrence`."""
+def recurrence(cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
+    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell:
         return None
     weights = (cell.weight_ih, cell.weight_hh, cell.bias)

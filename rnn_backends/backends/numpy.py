@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rnn_backends.activations import Activation
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell, valid_steps
-from rnn_backends.parameters import RecurrentCell
+from rnn_backends.protocols import RecurrentCell
 
 Host: TypeAlias = NDArray[Any]
 Change: TypeAlias = Callable[[Host, Host], object]
@@ -30,9 +30,7 @@ def make() -> Backend:
     )
 
 
-def recurrence(
-    cell: RecurrentCell, projected: Host, h_0: Host, lengths: Host | None, reverse: bool
-) -> Host | None:
+def recurrence(cell: RecurrentCell, projected: Host, h_0: Host, lengths: Host | None, reverse: bool) -> Host | None:
     """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
     if type(cell) is not Cell or h_0.dtype != projected.dtype:
         return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnn_backends.arrays import FLOATING, Array
 from rnn_backends.errors import DeviceError, DTypeError, InvalidBackendError
-from rnn_backends.forward import Recurrence
+from rnn_backends.protocols import Recurrence
 
 PROTOCOL_VERSION = 1
 _NEEDED_FUNCTIONS = (
@@ -45,7 +45,7 @@ class Backend:
     asarray : callable, optional
         ``asarray(host, dtype, device)`` copies a NumPy array to a device of the library, ``dtype`` and
         ``device`` being the library's own objects; the only way from the host to the device.  Default:
-        ``xp.asarray(host, dtype=dtype, device=device)``.
+        ``xp.asarray(host, dtype=dtype, device=device, copy=True)``.
     devices : callable, optional
         Returns the library's device objects by name, the default one first.  Default: what
         ``xp.__array_namespace_info__().devices()`` lists.
@@ -84,12 +84,17 @@ class Backend:
                 for name in ("owns", "to_numpy", "dtypes", "on")
                 if not callable(getattr(self, name))
             ),
+            *(
+                f"{name} is neither callable nor None"
+                for name in ("asarray", "devices", "recurrence")
+                if getattr(self, name) is not None and not callable(getattr(self, name))
+            ),
             *(f"xp has no function {name}" for name in _NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
         ]
+        if self.devices is None and not hasattr(self.xp, "__array_namespace_info__"):
+            problems.append("xp has no function __array_namespace_info__, so devices must be given")
         if self.protocol_version != PROTOCOL_VERSION:
-            problems.append(
-                f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}"
-            )
+            problems.append(f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}")
         if problems:
             msg = f"the backend {self.name!r} cannot be used: {'; '.join(problems)}."
             raise InvalidBackendError(msg)
@@ -131,10 +136,12 @@ class Backend:
         """Copy a NumPy array to a device, in a dtype of `dtypes` or, for ids and lengths, in int32."""
         own_dtype = self.xp.int32 if dtype == "int32" else self.dtype(dtype)
         place = self.device(device)
+        # Libraries differ in the foreign byte orders and long doubles that they take; NumPy takes all.
+        host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)
         if self.asarray is not None:
             return self.asarray(host, own_dtype, place)
         with self.on(place):
-            return self.xp.asarray(np.ascontiguousarray(host), dtype=own_dtype, device=place)
+            return self.xp.asarray(host, dtype=own_dtype, device=place, copy=True)
 
     def _devices(self) -> Mapping[str, Any]:
         if self.devices is not None:

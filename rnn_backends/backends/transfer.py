@@ -7,14 +7,22 @@ from numpy.typing import NDArray
 
 from rnn_backends.arrays import Array, dtype_name
 from rnn_backends.arrays import cast as cast_array
-from rnn_backends.backends.selection import Placement, owner_of, require_owner
-from rnn_backends.errors import BackendMismatchError, DeviceError, DTypeError
+from rnn_backends.backends.selection import (
+    Placement,
+    owner_of,
+    require_device,
+    require_owned,
+    require_owner,
+)
+from rnn_backends.errors import DTypeError
 from rnn_backends.parameters import Network, map_arrays
 
 
-def as_host(name: str, value: Any) -> Any:
+def as_host(name: str, value: Any, *, integers: bool = False) -> Any:
     """Return host data (NumPy arrays, numbers, nested lists) as a float or int64 array, all else as it is."""
     owner = owner_of(value)
+    if owner is None and (hasattr(value, "__array_namespace__") or hasattr(value, "__dlpack__")):
+        owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
     if owner is not None and owner.name != "numpy":
         return value
     try:
@@ -22,7 +30,7 @@ def as_host(name: str, value: Any) -> Any:
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers; got {type(value).__name__}: {error}."
         raise DTypeError(msg) from error
-    if host.dtype.kind in "iu":
+    if host.dtype.kind in "iu" or (integers and isinstance(value, list) and not host.size):
         return host.astype(np.int64, copy=False)
     if host.dtype.kind != "f":
         msg = f"`{name}` must hold real numbers; got {type(value).__name__} of dtype {host.dtype}."
@@ -36,16 +44,11 @@ def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
     Integers on the host become int32, everything else there the given dtype.
     """
     host = as_host(name, value)
-    if isinstance(host, np.ndarray):
+    owner = owner_of(host)
+    if owner is None or owner.name == "numpy":
         return place.backend.from_host(host, "int32" if host.dtype.kind == "i" else dtype, place.device)
-    owner = owner_of(value)
-    if owner is None:
-        msg = f"`{name}` must be host data or an array of {place.backend.name}; got {type(value).__name__}."
-        raise BackendMismatchError(msg)
     require_owner(name, value, owner, place)
-    if (device := owner.device_of(value)) not in {place.device, None}:
-        msg = f"`{name}` is on {device}, but the model is on {place.device}. Move one to the other's device."
-        raise DeviceError(msg)
+    require_device(name, value, place)
     return value
 
 
@@ -53,16 +56,11 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
     """Return a network on a backend and device and in a dtype; through the host if that changes."""
 
     def move_array(array: Array) -> Array:
-        owner = owner_of(array)
-        if owner is None:
-            msg = f"parameters must be arrays of a loaded backend; got {type(array).__name__}."
-            raise BackendMismatchError(msg)
+        owner = require_owned("a parameter", array)
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
             with owner.on(owner.device(place.device)):
                 return cast_array(array, owner.dtype(dtype or dtype_name(array)))
-        return place.backend.from_host(
-            np.asarray(owner.to_numpy(array)), dtype or dtype_name(array), place.device
-        )
+        return place.backend.from_host(np.asarray(owner.to_numpy(array)), dtype or dtype_name(array), place.device)
 
     return cast(Network, map_arrays(move_array, network))
 
@@ -84,8 +82,4 @@ def to_numpy(array: Array) -> NDArray[Any]:
     BackendMismatchError
         No loaded backend owns the object.
     """
-    owner = owner_of(array)
-    if owner is None:
-        msg = f"`array` must be an array of a loaded backend; got {type(array).__name__}."
-        raise BackendMismatchError(msg)
-    return np.asarray(owner.to_numpy(array))
+    return np.asarray(require_owned("array", array).to_numpy(array))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from rnn_backends.activations import Activation
 from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer, RecurrentCell, as_layers
+from rnn_backends.parameters import Layer, as_layers
+from rnn_backends.protocols import RecurrentCell
 
 Float64: TypeAlias = NDArray[np.float64]
 

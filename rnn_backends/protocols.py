@@ -1,0 +1,47 @@
+"""What can be put in the place of this package's own: a cell by its users, a recurrence by a backend."""
+
+from typing import Protocol
+
+from rnn_backends.arrays import Array
+
+
+class RecurrentCell(Protocol):
+    """What a layer runs: any object with these two methods can stand in for a `Cell`.
+
+    Write them in operations of the array API standard and the cell runs on every backend.  Make it a
+    dataclass and its arrays move with the model.  A cell whose state is wider or narrower than what
+    `project` returns states its width as an attribute ``hidden_size``.
+    """
+
+    def project(self, x: Array) -> Array:
+        """Do what needs no state, for all steps at once: rows (N, input_size) or ids (N,) -> (N, K)."""
+
+    def step(self, projected: Array, h: Array) -> Array:
+        """Take one step of time: (B, K) and the state (B, hidden_size) -> the state (B, hidden_size)."""
+
+
+class Recurrence(Protocol):
+    """How a cell is walked through time: `scan`, or what a backend puts in its place.
+
+    Parameters
+    ----------
+    cell : RecurrentCell
+    projected : array, shape (seq_len, batch, K), float32 or float64
+        What ``cell.project`` made of the input.  The recurrence computes in this dtype.
+    h_0 : array, shape (batch, hidden_size)
+        The state before the first step.  The states are rounded to this dtype after every step.
+    lengths : integer array, shape (batch,), optional
+        At steps t >= lengths[b] the state of sequence b is held.
+    reverse : bool
+        Whether to walk from the last step to the first.
+
+    Returns
+    -------
+    array, shape (seq_len, batch, hidden_size), or None
+        The state after each step, at that step's own place; None declines, and `scan` takes over.
+    """
+
+    def __call__(
+        self, cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool
+    ) -> Array | None:
+        """Walk the cell through time."""
