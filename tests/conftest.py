@@ -20,9 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize(
-            "backend", metafunc.config.getoption("--backend") or DEFAULT_BACKENDS, scope="session"
-        )
+        metafunc.parametrize("backend", metafunc.config.getoption("--backend") or DEFAULT_BACKENDS, scope="session")
 
 
 @pytest.fixture(autouse=True)
