@@ -36,15 +36,13 @@ def make() -> Backend:
         owns=lambda array: isinstance(array, ToyArray),
         # The one way from the library to the host; a copy.
         to_numpy=lambda array: array.data.copy(),
-        # The one way from the host to the library, of a dtype and to a device; a copy too.  Without it,
-        # xp.asarray(host, dtype=dtype, device=device, copy=True) is called, which is often all it takes.
-        asarray=lambda host, dtype, device: ToyArray(np.array(host, dtype=dtype), device),
         # The library's device objects by the names users write, backend="toy:1"; the default one first.
         devices=lambda: {"toy:0": TOY_DEVICES[0], "toy:1": TOY_DEVICES[1]},
         # Which of float16, bfloat16, float32 and float64 there are.
         dtypes=lambda: ("float16", "float32", "float64"),
-        # There is more for those who need it: `on`, where a library's functions take no device, and
-        # `recurrence`, to walk a cell through time faster than step by step.
+        # There is more for those who need it: `asarray`, the one way from the host to the library, where
+        # xp.asarray(host, dtype=dtype, device=device, copy=True) does not do; `on`, where the library's
+        # functions take no device; and `recurrence`, to walk a cell through time faster than by steps.
     )
 
 
@@ -105,6 +103,10 @@ def _lift(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Namespace(ModuleType):
+    def asarray(self, host: Any, *, dtype: Any = None, device: str | None = None, copy: bool | None = None) -> ToyArray:
+        data, here = (host.data, host.device) if isinstance(host, ToyArray) else (host, TOY_DEVICES[0])
+        return ToyArray(np.array(data, dtype=dtype, copy=copy), device or here)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(array_api_compat.numpy, name)
         return found if isinstance(found, type) or not callable(found) else _lift(found)

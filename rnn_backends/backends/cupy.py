@@ -24,18 +24,22 @@ def make() -> Backend:
         owns=lambda array: isinstance(array, cupy.ndarray),
         to_numpy=lambda array: array.get(),
         asarray=_asarray,
-        devices=lambda: {f"cuda:{i}": cupy.cuda.Device(i) for i in range(cupy.cuda.runtime.getDeviceCount())},
+        devices=_devices,
         dtypes=lambda: ("float16", "float32", "float64"),
         # CuPy makes arrays on the current device of the thread, whatever `device=` says.
         on=lambda device: device,
     )
 
 
+def _devices() -> dict[str, Any]:
+    return {f"cuda:{i}": cupy.cuda.Device(i) for i in range(cupy.cuda.runtime.getDeviceCount())}
+
+
 def _require_gpu() -> None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         reason = "cudaErrorNoDevice: CUDA counts 0 devices"
-    except (cupy.cuda.runtime.CUDARuntimeError, RuntimeError, ImportError) as error:
+    except (RuntimeError, ImportError, OSError) as error:  # CUDARuntimeError is a RuntimeError
         count, reason = 0, str(error)
     if count == 0:
         msg = (

@@ -83,13 +83,11 @@ def register_backend(spec: Backend) -> Registration:
         The name is taken.
     """
     if not isinstance(spec, Backend):
-        msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."
+        msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."  # type: ignore[unreachable]
         raise InvalidBackendError(msg)
     with _lock:
         if spec.name in list_backends():
-            msg = (
-                f"a backend named {spec.name!r} exists already; choose another name, or unregister that one."
-            )
+            msg = f"a backend named {spec.name!r} exists already; choose another name, or unregister that one."
             raise DuplicateBackendError(msg)
         _backends[spec.name] = spec
     return Registration(spec)
@@ -117,9 +115,7 @@ def load_backend(name: str, source: str) -> Backend:
     """Return a backend by name, loading it first if it is not loaded; `source` tells who named it."""
     with _lock:
         if name not in _backends:
-            _backends[name] = (
-                _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
-            )
+            _backends[name] = _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
         return _backends[name]
 
 
@@ -127,10 +123,12 @@ def _load_builtin(name: str, source: str) -> Backend:
     package, install = BUILTIN[name].packages[0], BUILTIN[name].install
     try:
         module = importlib.import_module(f"rnn_backends.backends.{name}")
-    except ImportError as error:
+    except Exception as error:  # libraries raise OSError and RuntimeError too: for a broken CUDA, say
         missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
-        what = "is not installed" if missing else f"fails to import: {error}"
-        msg = f"the backend {name!r} (from {source}) needs the package {package!r}, which {what}. Install it: {install}."
+        what = "is not installed" if missing else f"fails to import: {type(error).__name__}: {error}"
+        msg = (
+            f"the backend {name!r} (from {source}) needs the package {package!r}, which {what}. Install it: {install}."
+        )
         raise BackendNotInstalledError(msg) from error
     try:
         made: Backend = module.make()
@@ -146,7 +144,7 @@ def _load_installed(name: str, source: str) -> Backend:
         from difflib import get_close_matches
 
         known = list_backends()
-        guess = get_close_matches(name, known, n=1)
+        guess = get_close_matches(name.lower(), known, n=1)
         msg = (
             f"unknown backend {name!r} (from {source}). Known: {', '.join(sorted(known))}."
             f"{f' Did you mean {guess[0]!r}?' if guess else ''} Third-party backends register under the "
@@ -160,6 +158,9 @@ def _load_installed(name: str, source: str) -> Backend:
     (point,) = points
     try:
         made = point.load()()
+    except (BackendUnavailableError, InvalidBackendError) as error:
+        msg = f"the backend {name!r} (from {source}) of {_origin(point)}: {error}"
+        raise type(error)(msg) from error
     except Exception as error:  # whatever a third party's code does wrong, the user learns whose code it was
         msg = (
             f"the backend {name!r} (from {source}) of {_origin(point)} failed to load (entry point {point.value}): "

@@ -16,7 +16,7 @@ import numpy as np
 from rnn_backends.arrays import Array
 from rnn_backends.backends.record import Backend
 from rnn_backends.backends.registry import BUILTIN, load_backend, loaded_backends
-from rnn_backends.errors import ArgumentError, BackendMismatchError
+from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError
 
 VARIABLE = "RNN_BACKEND"
 _GENERATOR = 0x20 | 0x200  # code flags of a generator and of an asynchronous one (inspect.CO_*)
@@ -59,7 +59,7 @@ def _unmanaged_generators(frame: FrameType) -> frozenset[FrameType]:
     """
     return frozenset(
         caller
-        for caller in list(_callers(frame))
+        for caller in _callers(frame)
         if caller.f_code.co_flags & _GENERATOR and _package(caller.f_back) not in _MANAGERS
     )
 
@@ -130,19 +130,23 @@ def get_backend(name: str | None = None) -> Backend:
     return select(name).backend
 
 
-def parse(name: str, source: str) -> Placement:
+def parse(name: object, source: str) -> Placement:
     """Return the backend and the device that ``"name:device"`` says; `source` tells who said it."""
     if not isinstance(name, str):
         msg = f"a backend is named by a string such as 'cupy:0'; got {name!r} (from {source})."
         raise ArgumentError(msg)
     backend_name, _, device = name.strip().partition(":")
     backend = load_backend(backend_name, source)
-    return Placement(backend, backend.device_name(device))
+    try:
+        return Placement(backend, backend.device_name(device))
+    except DeviceError as error:
+        msg = f"{error} It was asked for by {source}."
+        raise DeviceError(msg) from error
 
 
 def select(name: str | None = None, arrays: Iterable[tuple[str, Array]] = ()) -> Placement:
     """Return where a model is placed, given the argument `backend=` and the arrays it is made of."""
-    owners = [(array_name, array, owner) for array_name, array in arrays if (owner := owner_of(array))]
+    owners = [(array_name, array, require_owned(array_name, array)) for array_name, array in arrays]
     foreign = [item for item in owners if item[2].name != "numpy"]
     if name is not None:
         place = parse(name, "argument backend=")
@@ -154,6 +158,7 @@ def select(name: str | None = None, arrays: Iterable[tuple[str, Array]] = ()) ->
         place = Placement(owner, owner.device_of(array) or owner.device_name())
         for other_name, other, other_owner in owners:
             require_owner(other_name, other, other_owner, place)
+            require_device(other_name, other, place)
         return place
     held = next((entry.place for entry in reversed(_entries.get()) if entry.holds()), None)
     if held is not None:
@@ -178,6 +183,18 @@ def owner_of(array: object) -> Backend | None:
     return None
 
 
+def require_owned(name: str, array: object) -> Backend:
+    """Return the backend that owns an array, which there must be."""
+    owner = owner_of(array)
+    if owner is None:
+        msg = (
+            f"`{name}` belongs to no loaded backend; it is of type {type(array).__name__}. Nothing is converted "
+            "implicitly: give a NumPy array, or register the backend of its library."
+        )
+        raise BackendMismatchError(msg)
+    return owner
+
+
 def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> None:
     """Check that an array of a model belongs to the model's backend."""
     if owner is not place.backend:
@@ -186,3 +203,10 @@ def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> 
             f"({place.device}). Nothing is moved implicitly: convert it, e.g. with rnn_backends.to_numpy."
         )
         raise BackendMismatchError(msg)
+
+
+def require_device(name: str, array: Array, place: Placement) -> None:
+    """Check that an array of a model's backend lies on the model's device; a tracer lies on none."""
+    if (device := place.backend.device_of(array)) not in {place.device, None}:
+        msg = f"`{name}` is on {device}, but the model is on {place.device}. Move one to the other's device."
+        raise DeviceError(msg)

@@ -18,9 +18,7 @@ def make() -> Backend:
         owns=lambda array: isinstance(array, torch.Tensor),
         to_numpy=_to_numpy,
         # torch.asarray would share the memory of the caller's array, and warn where that is read-only.
-        asarray=lambda host, dtype, device: torch.tensor(
-            np.ascontiguousarray(host), dtype=dtype, device=device
-        ),
+        asarray=lambda host, dtype, device: torch.tensor(np.asarray(host, order="C"), dtype=dtype, device=device),
         devices=_devices,
         dtypes=lambda: ("float16", "bfloat16", "float32", "float64"),
     )
@@ -32,5 +30,6 @@ def _devices() -> dict[str, Any]:
 
 
 def _to_numpy(array: torch.Tensor) -> NDArray[Any]:
-    array = array.detach().cpu()
-    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+    array = array.detach().to("cpu", copy=True)  # without it, a tensor on the CPU would share its memory
+    host: NDArray[Any] = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+    return host
