@@ -179,6 +179,7 @@ REFUSED = [
     (lambda rnn: rnn([[1.0], [1.0, 2.0]]), rb.DTypeError, "`x` must be an array or nested lists of numbers; got list"),
     (lambda rnn: rnn(None), rb.DTypeError, "`x` must hold real numbers; got NoneType"),
     (lambda rnn: rnn(X > 0), rb.DTypeError, "`x` must hold real numbers; got ndarray of dtype bool"),
+    (lambda rnn: rnn(np.ma.masked_less(X, 0)), rb.DTypeError, "`x` must not be a masked array, whose mask would be lost"),
     (lambda rnn: rnn(X + 1j), rb.DTypeError, "`x` must hold real numbers; got ndarray of dtype complex128"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 3), int)), rb.ShapeError, r"`targets` must have shape \(5, 2\)"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 2))), rb.DTypeError, "`targets` must be int32 or int64; got float32"),

@@ -15,16 +15,9 @@ from rnn_backends.protocols import Recurrence
 
 PROTOCOL_VERSION = 1
 _NEEDED_FUNCTIONS = (
-    "asarray",
-    "zeros",
-    "full_like",
-    "matmul",
-    "where",
-    "stack",
-    "concat",
-    "take",
-    "tanh",
-    "astype",
+    *("arange", "asarray", "full_like", "ones_like", "zeros", "zeros_like"),
+    *("astype", "broadcast_to", "concat", "permute_dims", "reshape", "stack", "take", "where"),
+    *("abs", "argmax", "exp", "expm1", "log", "log1p", "matmul", "max", "sign", "sum", "tanh"),
 )
 
 

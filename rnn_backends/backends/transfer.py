@@ -25,6 +25,9 @@ def as_host(name: str, value: Any, *, integers: bool = False) -> Any:
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
     if owner is not None and owner.name != "numpy":
         return value
+    if isinstance(value, np.ma.MaskedArray):
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` instead."
+        raise DTypeError(msg)
     try:
         host = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
