@@ -13,12 +13,16 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 
     The folder and the right to write to it are tried at once, before any work is done.
     """
-    if path.is_dir():
-        msg = f"{str(path)!r} is a folder"
-        raise IsADirectoryError(msg)
+    if path.exists() and not path.is_file():
+        msg = f"{str(path)!r} is no ordinary file, and cannot be replaced by one; choose another name."
+        raise OSError(msg)
     # Each writer has a name of its own, so that two that write one file do not undo each other's work.
     aside = path.with_name(f".{path.name}.{token_hex(8)}.part")
-    file = aside.open("xb")
+    try:
+        file = aside.open("xb")
+    except OSError as error:  # of a name that the user has not heard of
+        msg = f"{str(path)!r} cannot be written: {error.strerror}."
+        raise type(error)(msg) from error
     try:
         with file:
             yield file

@@ -176,24 +176,8 @@ class RNN(PlacedNetwork):
         array, shape ()
             NaN if no step is valid.
         """
-        readout = self._require_readout("loss")
-        if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
-            msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
-            raise ArgumentError(msg)
-        targets = as_host("targets", targets, integers=True)
-        lengths = None if lengths is None else as_host("lengths", lengths, integers=True)
-        with self._on_device():
-            logits = self.logits(x, h_0, lengths=lengths)
-            wanted = receive("targets", targets, self._placement, self.dtype)
-            require_targets(logits, wanted)
-            time = 1 if self.batch_first and logits.ndim == 3 else 0
-            ignored = checks.padding(lengths, logits.shape[time], self.batch_first)
-            checks.require_range("targets", targets, readout.output_size, "target", ignored)
-            valid = None
-            if lengths is not None:
-                moved = receive("lengths", lengths, self._placement, self.dtype)
-                valid = self._swap(valid_steps(moved, logits.shape[time]))[..., 0]
-            return mean_where(negative_log_likelihood(logits, wanted), valid, logits)
+        self._require_softmax()
+        return self._cross_entropy(self.logits(x, h_0, lengths=lengths), targets, lengths)
 
     def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> dict[str, Array]:
         """Return every intermediate of the equations by name, each of shape (seq_len, batch, size).
@@ -268,6 +252,28 @@ class RNN(PlacedNetwork):
             msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
             raise ArgumentError(msg)
         return self.readout
+
+    def _require_softmax(self) -> None:
+        readout = self._require_readout("loss")
+        if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
+            msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
+            raise ArgumentError(msg)
+
+    def _cross_entropy(self, logits: Array, targets: Any, lengths: Any) -> Array:
+        """Return the mean cross-entropy over the valid steps, from the logits of checked arguments."""
+        targets = as_host("targets", targets, integers=True)
+        lengths = None if lengths is None else as_host("lengths", lengths, integers=True)
+        seq_len = logits.shape[1 if self.batch_first and logits.ndim == 3 else 0]
+        with self._on_device():
+            wanted = receive("targets", targets, self._placement, self.dtype)
+            require_targets(logits, wanted)
+            ignored = checks.padding(lengths, seq_len, self.batch_first)
+            checks.require_range("targets", targets, logits.shape[-1], "target", ignored)
+            valid = None
+            if lengths is not None:
+                moved = receive("lengths", lengths, self._placement, self.dtype)
+                valid = self._swap(valid_steps(moved, seq_len))[..., 0]
+            return mean_where(negative_log_likelihood(logits, wanted), valid, logits)
 
     def _receive(self, x: Any, h_0: Any, lengths: Any) -> tuple[Array, Array | None, Array | None]:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""

@@ -625,7 +625,7 @@ def test_an_invalid_record_lists_all_that_is_wrong() -> None:
             "My Backend", xp=SimpleNamespace(asarray=1, zeros=1), owns=1, to_numpy=None, dtypes=("float32",), on=2,
             asarray=3, devices={}, recurrence="fast", protocol_version=7,
         )  # fmt: skip
-    missing = [name for name in record_module._NEEDED_FUNCTIONS if name not in {"asarray", "zeros"}]
+    missing = [name for name in record_module.NEEDED_FUNCTIONS if name not in {"asarray", "zeros"}]
     assert str(caught.value) == (
         "the backend 'My Backend' cannot be used: name 'My Backend' is not a lower-case identifier; "
         "owns is not callable; to_numpy is not callable; dtypes is not callable; on is not callable; "
@@ -637,7 +637,7 @@ def test_an_invalid_record_lists_all_that_is_wrong() -> None:
 
 
 def test_a_namespace_that_cannot_list_its_devices_needs_them_from_the_record() -> None:
-    xp = SimpleNamespace(**dict.fromkeys(record_module._NEEDED_FUNCTIONS))
+    xp = SimpleNamespace(**dict.fromkeys(record_module.NEEDED_FUNCTIONS))
     with refused(
         rb.InvalidBackendError, "cannot be used: xp has no function __array_namespace_info__, so devices must be given."
     ):

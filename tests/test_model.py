@@ -174,6 +174,7 @@ REFUSED = [
     (lambda rnn: rnn(X, lengths=[6, 0]), rb.ArgumentError, r"every length in `lengths` must be in 0..5; got 6 at \[0\]"),
     (lambda rnn: rnn(X, lengths=[-1, 0]), rb.ArgumentError, r"got -1 at \[0\]"),
     (lambda rnn: rnn([[0, 4]]), rb.ArgumentError, r"every token id in `x` must be in 0..3; got 4 at \[0, 1\]"),
+    (lambda rnn: rnn(np.array([[1, 2**63 + 5]], np.uint64)), rb.ArgumentError, r"in 0..3; got 9223372036854775813"),
     (lambda rnn: rnn([[0, 2**40]]), rb.ArgumentError, r"every token id in `x` must be in 0..3; got 1099511627776"),
     (lambda rnn: rnn("abc"), rb.DTypeError, "`x` must hold real numbers; got str"),
     (lambda rnn: rnn([[1.0], [1.0, 2.0]]), rb.DTypeError, "`x` must be an array or nested lists of numbers; got list"),

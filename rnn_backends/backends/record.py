@@ -14,7 +14,7 @@ from rnn_backends.errors import DeviceError, DTypeError, InvalidBackendError
 from rnn_backends.protocols import Recurrence
 
 PROTOCOL_VERSION = 1
-_NEEDED_FUNCTIONS = (
+NEEDED_FUNCTIONS = (
     *("arange", "asarray", "full_like", "ones_like", "zeros", "zeros_like"),
     *("astype", "broadcast_to", "concat", "permute_dims", "reshape", "stack", "take", "where"),
     *("abs", "argmax", "exp", "expm1", "log", "log1p", "matmul", "max", "sign", "sum", "tanh"),
@@ -82,7 +82,7 @@ class Backend:
                 for name in ("asarray", "devices", "recurrence")
                 if getattr(self, name) is not None and not callable(getattr(self, name))
             ),
-            *(f"xp has no function {name}" for name in _NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
+            *(f"xp has no function {name}" for name in NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
         ]
         if self.devices is None and not hasattr(self.xp, "__array_namespace_info__"):
             problems.append("xp has no function __array_namespace_info__, so devices must be given")

@@ -19,7 +19,7 @@ from rnn_backends.parameters import Network, map_arrays
 
 
 def as_host(name: str, value: Any, *, integers: bool = False) -> Any:
-    """Return host data (NumPy arrays, numbers, nested lists) as a float or int64 array, all else as it is."""
+    """Return host data (NumPy arrays, numbers, nested lists) as a float or integer array, all else as it is."""
     owner = owner_of(value)
     if owner is None and (hasattr(value, "__array_namespace__") or hasattr(value, "__dlpack__")):
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
@@ -33,9 +33,9 @@ def as_host(name: str, value: Any, *, integers: bool = False) -> Any:
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers; got {type(value).__name__}: {error}."
         raise DTypeError(msg) from error
-    if host.dtype.kind in "iu" or (integers and isinstance(value, list) and not host.size):
-        return host.astype(np.int64, copy=False)
-    if host.dtype.kind != "f":
+    if integers and isinstance(value, list) and not host.size:
+        host = host.astype(np.int64)
+    if host.dtype.kind not in "iuf":
         msg = f"`{name}` must hold real numbers; got {type(value).__name__} of dtype {host.dtype}."
         raise DTypeError(msg)
     return host.astype(host.dtype.newbyteorder("="), copy=False)
@@ -49,7 +49,7 @@ def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
     host = as_host(name, value)
     owner = owner_of(host)
     if owner is None or owner.name == "numpy":
-        return place.backend.from_host(host, "int32" if host.dtype.kind == "i" else dtype, place.device)
+        return place.backend.from_host(host, dtype if host.dtype.kind == "f" else "int32", place.device)
     require_owner(name, value, owner, place)
     require_device(name, value, place)
     return value

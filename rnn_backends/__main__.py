@@ -1,0 +1,8 @@
+"""``python -m rnn_backends``: the commands."""
+
+import sys
+
+from rnn_backends.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the commands do; `rnn_backends.cli` is their command line."""

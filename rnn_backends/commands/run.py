@@ -1,0 +1,169 @@
+"""The command `run`: a model run once over the arrays or the text of a file, and what came of it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import log, prod
+from pathlib import Path
+from time import perf_counter
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_backends.arrays import Array, widen
+from rnn_backends.backends.selection import parse
+from rnn_backends.backends.transfer import to_numpy
+from rnn_backends.commands.info import library_version
+from rnn_backends.commands.inputs import Inputs, is_text, read_inputs
+from rnn_backends.commands.reports import Row
+from rnn_backends.errors import ArgumentError
+from rnn_backends.files import replaced
+from rnn_backends.model import RNN, load
+from rnn_backends.parameters import named_arrays
+from rnn_backends.text import decode, require_vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asks for."""
+
+    model: Path
+    input: Path
+    backend: str | None = None
+    output: Path | None = None
+    predictions: bool = False
+    lengths: list[int] | None = None
+    activation: str | None = None
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise argparse.ArgumentError(None, problem)
+
+    def _problem(self) -> str | None:
+        if self.lengths is not None and is_text(self.input):
+            return "--lengths is for a batch of arrays, and text is one sequence; leave it out"
+        if self.output is None:
+            return "--predictions tells what --output writes; give --output too" if self.predictions else None
+        if self.output.suffix not in {".npy", ".txt"}:
+            return f"the suffix of --output must be .npy or .txt; got {str(self.output)!r}"
+        if self.output.suffix == ".txt" and not self.predictions:
+            return "a .txt file can hold predicted characters only; add --predictions or write a .npy file"
+        if self.output.exists() and self.input.exists() and self.output.samefile(self.input):
+            return f"--output would overwrite the input {str(self.input)!r}; choose another name"
+        return None
+
+
+def run(request: Request, note: Callable[[str], None]) -> list[Row]:
+    """Do what the command line asks for, and return what there is to tell; remarks go to `note` at once."""
+    with _opened(request.output) as file:
+        if request.backend is not None:
+            parse(request.backend, "option --backend")  # for errors that name what the user typed
+        rnn = load(request.model, backend=request.backend, activation=request.activation)
+        inputs = read_inputs(request.input, rnn.vocabulary, request.lengths)
+        _require_possible(request, rnn, inputs)
+        if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
+            note("the model has backward cells, which see the characters that they are to predict")
+        if sys.stderr.isatty():
+            note(f"running {request.input} on {rnn.backend.name} ({rnn.device})")
+        result, seconds = _run_once(rnn, inputs)
+        rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
+        if inputs.targets is not None:
+            with rnn._on_device():
+                logits = widen(result)  # a mean in float16 would have three digits
+            loss = float(to_numpy(rnn._cross_entropy(logits, inputs.targets, inputs.lengths)))
+            rows.append(
+                ("bits per character", f"{loss / log(2):.6f}")
+                if inputs.unit == "characters"
+                else ("cross-entropy", f"{loss:.6f} nats")
+            )
+        if file is not None:
+            rows.append(("output", f"{request.output}: {_write(file, request, rnn, result)}"))
+    return rows
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[BinaryIO | None]:
+    """Open the output, if there is to be one, so that nothing is computed in vain."""
+    with ExitStack() as stack:
+        yield None if path is None else stack.enter_context(replaced(path))
+
+
+def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
+    """Check what the model must have for what is asked, before it is run."""
+    if inputs.targets is not None:
+        rnn._require_softmax()
+    if not request.predictions:
+        return
+    readout = rnn._require_readout("--predictions")
+    if request.output is None or request.output.suffix != ".txt":
+        return
+    if len(require_vocabulary(rnn.vocabulary)) < readout.output_size:
+        msg = f"the model has {readout.output_size} outputs and a smaller vocabulary; write a .npy file."
+        raise ArgumentError(msg)
+    if inputs.is_batch:
+        msg = f"a .txt file holds one sequence, and x is a batch, shape {inputs.x.shape}; write a .npy file."
+        raise ArgumentError(msg)
+
+
+def _run_once(rnn: RNN, inputs: Inputs) -> tuple[Array, float]:
+    """Return the logits, or the hidden states of a model without readout, and the seconds that it took."""
+    start = perf_counter()
+    if rnn.readout is None:
+        result, _ = rnn(inputs.x, inputs.h_0, lengths=inputs.lengths)
+    else:
+        result = rnn.logits(inputs.x, inputs.h_0, lengths=inputs.lengths)
+    if prod(result.shape):
+        with rnn._on_device():
+            to_numpy(result[(-1,) * result.ndim])  # a GPU is done no sooner than a value is on the host
+    return result, perf_counter() - start
+
+
+def _describe(request: Request, rnn: RNN) -> list[Row]:
+    cells = [cell for layer in rnn.layers for cell, _ in layer.cells]
+    width = "+".join(str(getattr(cell, "hidden_size", "?")) for cell, _ in rnn.layers[0].cells)
+    sizes = [str(getattr(cells[0], "input_size", "?")), *[width] * len(rnn.layers)]
+    if rnn.readout is not None:
+        sizes.append(str(rnn.readout.output_size))
+    parameters = sum(prod(array.shape) for _, array in named_arrays(rnn._network))
+    return [
+        ("model", f"{request.model}: {' -> '.join(sizes)}, {parameters} parameters"),
+        ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
+        ("device", rnn.device),
+        ("dtype", rnn.dtype),
+        ("input", str(request.input)),
+    ]
+
+
+def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
+    seq_len = inputs.seq_len(batch_first=rnn.batch_first)
+    batch = inputs.x.shape[0 if rnn.batch_first else 1] if inputs.is_batch else 1
+    steps = seq_len * batch if inputs.lengths is None else int(inputs.lengths.sum())
+    return [
+        ("sequence length", str(seq_len)),
+        *([("batch", str(batch))] if inputs.is_batch else []),
+        ("time", f"{seconds:.6f} s"),
+        ("speed", f"{steps / max(seconds, 1e-9):.0f} {inputs.unit}/s"),
+    ]
+
+
+def _write(file: BinaryIO, request: Request, rnn: RNN, result: Array) -> str:
+    """Write what was asked for, and tell what it is."""
+    what, array = _wanted(request, rnn, result)
+    if request.output is not None and request.output.suffix == ".txt":
+        file.write(decode(array, rnn.vocabulary).encode())
+        return f"{array.size} predicted characters"
+    np.save(file, array, allow_pickle=False)
+    return f"{what}, shape {array.shape}, {array.dtype}"
+
+
+def _wanted(request: Request, rnn: RNN, result: Array) -> tuple[str, NDArray[Any]]:
+    """Return what the output file is to hold, by name."""
+    with rnn._on_device():
+        if rnn.readout is None:
+            return "hidden states (the model has no readout)", to_numpy(result)
+        if request.predictions:
+            return "predicted ids", to_numpy(rnn.backend.xp.argmax(result, axis=-1))
+        return "probabilities", to_numpy(rnn.readout.probabilities(result))
