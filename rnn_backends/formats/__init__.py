@@ -14,8 +14,8 @@ FORMATS = {".safetensors": safetensors, ".npz": npz}
 def read(path: str | PathLike[str], activation: str | Activation | None = None) -> Network:
     """Read a network of NumPy arrays; see `rnn_backends.load`."""
     path = Path(path)
-    module = FORMATS[_suffix(path)]
-    return module.read(path, None if activation is None else as_activation(activation))
+    network: Network = FORMATS[_suffix(path)].read(path, None if activation is None else as_activation(activation))
+    return network
 
 
 def write(network: Network, path: str | PathLike[str]) -> None:

@@ -1,10 +1,11 @@
 """NumPy's .npz: a zip file of arrays, read without pickle and without trust in the sizes it declares."""
 
+import re
 import zipfile
 import zlib
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -15,9 +16,23 @@ from rnn_backends.formats.native import KEY, Host, pack, unpack
 from rnn_backends.parameters import Network
 
 MAX_RATIO = 200
+MAX_HEADER = 10_000
 DESCRIPTION = f"__{KEY}__"
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
+_LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4}
+# NumPy's own reader evaluates any Python literal here, and fails on odd ones with errors of many types.
+_DTYPE, _ORDER = rb"'descr': *'([^']*)'", rb"'fortran_order': *(True|False)"
+_SHAPE = rb"'shape': *\(((?:[0-9]+, *)*[0-9]*)\)"
+_HEADER = re.compile(rb"\{(?:(?:%b|%b|%b),? *){3}\}\s*" % (_DTYPE, _ORDER, _SHAPE))
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+
+
+class Declared(NamedTuple):
+    """What the header of a member says of its array."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    fortran_order: bool
 
 
 def read(path: Path, activation: Any) -> Network:
@@ -25,7 +40,7 @@ def read(path: Path, activation: Any) -> Network:
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return _read_archive(archive, activation)
+                return _read_archive(archive, path.stat().st_size, activation)
         except FormatError as error:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
@@ -38,56 +53,78 @@ def write(network: Network, path: Path) -> None:
     """Write a network."""
     arrays, description = pack(network)
     text = np.frombuffer(description.encode(), np.uint8)
-    with replaced(path) as file:
-        np.savez(file, allow_pickle=False, **cast(Any, arrays | {DESCRIPTION: text}))
+    with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
+        # numpy.savez can be told to pickle nothing from NumPy 2.1 on only.
+        for name, array in {**arrays, DESCRIPTION: text}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, array, allow_pickle=False)
 
 
-def _read_archive(archive: zipfile.ZipFile, activation: Any) -> Network:
-    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    if len(members) != len(archive.infolist()):
-        msg = "an array stands in the file twice."
-        raise FormatError(msg)
+def _read_archive(archive: zipfile.ZipFile, size: int, activation: Any) -> Network:
+    members = _members(archive, size)
+    declared = {}
     for name, info in members.items():
-        if info.file_size > MAX_RATIO * info.compress_size + 4096:
-            msg = f"{name} is said to unpack to {info.file_size} bytes from {info.compress_size}, like a zip bomb."
-            raise FormatError(msg)
-    declared = {name: _declaration(archive, info) for name, info in members.items()}
+        with archive.open(info) as file:
+            declared[name] = _header(file, info)
     text = None
-    if DESCRIPTION in declared:
-        if declared[DESCRIPTION][0] != np.uint8:
-            msg = f"{DESCRIPTION} must hold the bytes of a JSON text, dtype uint8."
-            raise FormatError(msg)
+    if declared.pop(DESCRIPTION, None) is not None:
         text = _array(archive, members[DESCRIPTION]).tobytes()
-        del declared[DESCRIPTION]
-    for name, (dtype, _, _) in declared.items():
-        if dtype.kind != "f" or dtype.itemsize > 8:
-            msg = f"{name} has dtype {dtype}; parameters must be float16, float32 or float64."
-            raise FormatError(msg)
-    shapes = {name: (dtype.newbyteorder("=").str, shape) for name, (dtype, shape, _) in declared.items()}
+    shapes = {name: (found.dtype[1:], found.shape) for name, found in declared.items()}
     return unpack(shapes, text, activation, lambda name: _array(archive, members[name]))
 
 
-def _header(file: BinaryIO, info: zipfile.ZipInfo) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    """Return dtype, shape and whether Fortran-ordered, checked against the size of the member."""
-    version = npy.read_magic(file)
-    if version not in _HEADERS:
-        msg = f"{info.filename} has version {version} of the .npy format; 1.0 and 2.0 can be read."
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Return what stands in the file by name, checked for what no .npz has and what would fill the memory."""
+    infos = archive.infolist()
+    members = {info.filename.removesuffix(".npy"): info for info in infos}
+    if len(members) != len(infos):
+        msg = "an array stands in the file twice."
         raise FormatError(msg)
-    shape, fortran_order, dtype = _HEADERS[version](file)
-    if dtype.hasobject or prod(shape) * dtype.itemsize != info.file_size - file.tell():
-        msg = f"{info.filename} declares shape {shape} of dtype {dtype}, which is not what its {info.file_size} bytes hold."
+    for name, info in members.items():
+        if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} or info.header_offset < 0:
+            msg = f"{name!r} does not stand in it as in a .npz file; save it anew with numpy.savez."
+            raise FormatError(msg)
+    unpacked = sum(info.file_size for info in infos)
+    if unpacked > MAX_RATIO * size + 2**20:
+        msg = f"its {size} bytes unpack to {unpacked}, like a zip bomb; save it anew with numpy.savez."
         raise FormatError(msg)
-    return dtype, shape, fortran_order
+    return members
 
 
-def _declaration(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    with archive.open(info) as file:
-        return _header(cast(BinaryIO, file), info)
+def _header(file: IO[bytes], info: zipfile.ZipInfo) -> Declared:
+    """Return what the header of an array says, checked against the size of the member."""
+    magic, version = file.read(6), file.read(2)
+    if magic != npy.MAGIC_PREFIX or version not in _LENGTH_BYTES:
+        msg = f"{info.filename!r} must be in version 1.0 or 2.0 of the .npy format; got {magic + version!r}."
+        raise FormatError(msg)
+    count = _LENGTH_BYTES[version]
+    length = int.from_bytes(file.read(count), "little")
+    found = _parse_header(file.read(length) if length <= MAX_HEADER else b"", info.filename)
+    allowed = ("|u1",) if info.filename.removesuffix(".npy") == DESCRIPTION else FLOATS
+    if found.dtype not in allowed:
+        msg = f"{info.filename!r} has dtype {found.dtype!r}; it must be one of {', '.join(allowed)}."
+        raise FormatError(msg)
+    held = info.file_size - 8 - count - length
+    if prod(found.shape) * np.dtype(found.dtype).itemsize != held:
+        msg = f"{info.filename!r} declares {found.dtype} of shape {found.shape}, but holds {held} bytes."
+        raise FormatError(msg)
+    return found
+
+
+def _parse_header(header: bytes, filename: str) -> Declared:
+    match = _HEADER.fullmatch(header)
+    if match is None or None in match.groups():
+        msg = f"the header of {filename!r} is not that of an array of numbers: {header[:200]!r}."
+        raise FormatError(msg)
+    dtype, fortran_order, shape = match.groups()
+    return Declared(dtype.decode("latin1"), tuple(map(int, re.findall(rb"[0-9]+", shape))), fortran_order == b"True")
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Host:
     with archive.open(info) as file:
-        dtype, shape, fortran_order = _header(cast(BinaryIO, file), info)
-        flat = np.frombuffer(file.read(), dtype)
-    array = flat.reshape(shape, order="F" if fortran_order else "C")
+        found = _header(file, info)
+        dtype = np.dtype(found.dtype)
+        # Read to a size: the sizes in a zip file may lie, and what a read to the end unpacks is not bounded.
+        flat = np.frombuffer(file.read(prod(found.shape) * dtype.itemsize), dtype)
+    array = flat.reshape(found.shape, order="F" if found.fortran_order else "C")
     return array.astype(dtype.newbyteorder("="), copy=False)
