@@ -562,7 +562,7 @@ def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(path: Pat
         {"vocabulary": b"ab"},
         {"batch_first": 1},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_notes_that_could_not_be_read_again_are_not_written(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(rb.RNNBackendError, match=next(iter(options))):
