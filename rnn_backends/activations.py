@@ -185,7 +185,7 @@ def finite_float(name: str, value: object) -> float:
     """Return a number as a Python float, which no array library promotes."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):
         msg = f"`{name}` must be a finite number; got {value!r}."

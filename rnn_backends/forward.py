@@ -69,10 +69,14 @@ class Cell:
             require_shape("bias", self.bias, "(hidden_size,)", (size,))
         for name, highest in (("clip", float("inf")), ("leak", 1.0)):
             value = getattr(self, name)
-            if value is not None and not 0 < (number := finite_float(name, value)) <= highest:
+            if value is None:
+                continue
+            number = finite_float(name, value)
+            if not 0 < number <= highest:
                 bound = "positive" if name == "clip" else "in 0 < leak <= 1"
                 msg = f"`{name}` must be {bound}; got {number}."
                 raise ArgumentError(msg)
+            object.__setattr__(self, name, number)  # of a NumPy scalar, which would promote the arrays
 
     @property
     def input_size(self) -> int:

@@ -52,6 +52,8 @@ class RNN(PlacedNetwork):
 
     Notes
     -----
+    The arrays are held, not copied: do not change them afterwards.
+
     The model is placed on the backend and device of its arrays; where these are NumPy's, on those of
     `use_backend`, else of the environment variable RNN_BACKEND, else it stays on NumPy.
     """

@@ -126,6 +126,15 @@ class Network:
         if self.readout is not None and output not in {None, self.readout.weight.shape[1]}:
             msg = f"`weight` of the readout must have shape (output_size, {output}); got {self.readout.weight.shape}."
             raise ShapeError(msg)
+        if not isinstance(self.batch_first, bool):
+            msg = f"`batch_first` must be True or False; got {self.batch_first!r}."
+            raise ArgumentError(msg)
+        if not isinstance(self.vocabulary, str | None):
+            msg = f"`vocabulary` must be a text, each of its characters a token; got {type(self.vocabulary).__name__}."
+            raise ArgumentError(msg)
+        if not all(isinstance(note, str) for notes in self.metadata.items() for note in notes):
+            msg = f"`metadata` must be texts by name; got {dict(self.metadata)!r}."
+            raise ArgumentError(msg)
         if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
             msg = "`vocabulary` must hold each character once."
             raise ArgumentError(msg)

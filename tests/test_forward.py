@@ -342,6 +342,12 @@ def test_what_is_refused(arguments: Any, options: Any, error: type[Exception], m
         rb.forward([CELL], *arguments, **options)
 
 
+def test_numpy_scalars_do_not_promote() -> None:
+    cell = replace(CELL, clip=np.float64(0.5), leak=cast(Any, np.float32(0.5)))
+    assert rb.RNN([cell]).dtype == "float32"
+    assert rb.forward([cell], X)[0].dtype == np.float32
+
+
 def test_ids_in_padding_are_not_looked_at() -> None:
     ids = np.array([[0, 1], [2, -1], [0, -1]])
     output, _ = rb.forward([CELL], ids, lengths=np.array([3, 1]))
@@ -391,6 +397,10 @@ BAD_CELLS = [
     (lambda: rb.RNN([CELL, Draw("float64", 0).cell(4, 4)]), rb.DTypeError, "all parameters must have one dtype; got float32"),
     (lambda: rb.RNN([CELL], rb.Linear(np.ones((2, 5), np.float32))), rb.ShapeError, r"readout must have shape \(output_size, 4\)"),
     (lambda: rb.Linear(np.ones((2, 5)), np.ones(3)), rb.ShapeError, r"`bias` of the readout .* = \(2,\); got \(3,\)"),
+    (lambda: replace(CELL, clip=10**400), rb.ArgumentError, "`clip` must be a finite number; got 1000"),
+    (lambda: rb.RNN([CELL], batch_first=cast(Any, "no")), rb.ArgumentError, "`batch_first` must be True or False; got 'no'"),
+    (lambda: rb.RNN([CELL], vocabulary=cast(Any, ["a"])), rb.ArgumentError, "`vocabulary` must be a text, .*; got list"),
+    (lambda: rb.RNN([CELL], metadata=cast(Any, {"a": 1})), rb.ArgumentError, "`metadata` must be texts by name; got {'a': 1}"),
     (lambda: rb.RNN([CELL], vocabulary="abca"), rb.ArgumentError, "`vocabulary` must hold each character once"),
 ]  # fmt: skip
 

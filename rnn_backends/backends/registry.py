@@ -83,7 +83,7 @@ def register_backend(spec: Backend) -> Registration:
         The name is taken.
     """
     if not isinstance(spec, Backend):
-        msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."  # type: ignore[unreachable]
+        msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."
         raise InvalidBackendError(msg)
     with _lock:
         if spec.name in list_backends():
