@@ -2,10 +2,14 @@
 
 from typing import Any, TypeAlias
 
+import numpy as np
 from array_api_compat import array_namespace
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard."""
+
+Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+"""An array of NumPy; `numpy.typing` would say it shorter, but takes its time to import."""
 
 HALF = ("float16", "bfloat16")
 FLOATING = (*HALF, "float32", "float64")

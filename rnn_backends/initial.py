@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnn_backends.arrays import Host
 from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import Cell
 from rnn_backends.parameters import Layer, Linear, Network
@@ -29,7 +29,7 @@ def initial_network(
         raise ArgumentError(msg)
     generator = np.random.default_rng(seed)
 
-    def uniform(fan_in: int, *shape: int) -> NDArray[np.float64]:
+    def uniform(fan_in: int, *shape: int) -> Host:
         bound = 1.0 / np.sqrt(fan_in)
         return generator.uniform(-bound, bound, shape)
 

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnn_backends.activations import finite_float
-from rnn_backends.arrays import dtype_name, is_integer
+from rnn_backends.arrays import Host, dtype_name, is_integer
 from rnn_backends.backends.transfer import as_host, to_numpy
 from rnn_backends.checks import require_range
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
@@ -42,7 +41,7 @@ class Sampler:
         self.top_k = top_k
         self.random = np.random.default_rng(seed)
 
-    def __call__(self, logits: NDArray[Any]) -> int:
+    def __call__(self, logits: Host) -> int:
         """Draw one id from logits of shape (classes,)."""
         if not np.isfinite(logits.max()):
             msg = f"the logits of the model must be numbers to draw from; the largest is {logits.max()}."
@@ -52,11 +51,11 @@ class Sampler:
         up_to = np.cumsum(self.distribution(logits))
         return int(np.searchsorted(up_to, self.random.random() * up_to[-1], side="right"))
 
-    def distribution(self, logits: NDArray[Any]) -> NDArray[np.float64]:
+    def distribution(self, logits: Host) -> Host:
         """Return the probabilities that ids are drawn with, up to a common factor."""
         z = logits.astype(np.float64)
         with np.errstate(over="ignore"):  # a temperature near 0 makes -inf of all but the largest
-            p: NDArray[np.float64] = np.exp((z - z.max()) / self.temperature)
+            p: Host = np.exp((z - z.max()) / self.temperature)
         # By the logits, of which a high temperature makes equal probabilities.
         kept = np.argsort(-z, kind="stable")[: self.top_k]
         if self.top_p is not None:
@@ -68,7 +67,7 @@ class Sampler:
         return kept_p
 
 
-def generate(rnn: "RNN", prompt: Any, length: int, choose: Sampler) -> NDArray[np.int32]:
+def generate(rnn: "RNN", prompt: Any, length: int, choose: Sampler) -> Host:
     """Return the token ids that continue a prompt of token ids."""
     if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
         msg = f"`length` must be an integer of at least 0; got {length!r}."

@@ -1,14 +1,12 @@
 """Text as token ids and back, for networks over characters."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from rnn_backends.arrays import Host
 from rnn_backends.errors import VocabularyError
 
 
-def encode(text: str, vocabulary: str | None) -> NDArray[np.int32]:
+def encode(text: str, vocabulary: str | None) -> Host:
     """Return the token id of each character; the ids are places in the vocabulary.
 
     Raises
@@ -28,7 +26,7 @@ def encode(text: str, vocabulary: str | None) -> NDArray[np.int32]:
         raise VocabularyError(msg) from None
 
 
-def decode(ids: NDArray[Any], vocabulary: str | None) -> str:
+def decode(ids: Host, vocabulary: str | None) -> str:
     """Return the text that token ids spell.
 
     Raises

@@ -8,9 +8,8 @@ from typing import Any
 
 import array_api_compat.cupy as xp
 import cupy
-from numpy.typing import NDArray
 
-from rnn_backends.arrays import Array
+from rnn_backends.arrays import Array, Host
 from rnn_backends.backends.record import Backend
 from rnn_backends.errors import BackendUnavailableError
 
@@ -49,6 +48,6 @@ def _require_gpu() -> None:
         raise BackendUnavailableError(msg)
 
 
-def _asarray(host: NDArray[Any], dtype: Any, device: Any) -> Array:
+def _asarray(host: Host, dtype: Any, device: Any) -> Array:
     with device:
         return cupy.asarray(host, dtype=dtype)

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
-from rnn_backends.arrays import Array, cast, widen
+from rnn_backends.arrays import Array, Host, cast, widen
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell
 from rnn_backends.protocols import RecurrentCell
@@ -59,5 +58,5 @@ def _dtypes() -> tuple[str, ...]:
     return ("float16", "bfloat16", "float32", *(["float64"] if jax.config.jax_enable_x64 else []))
 
 
-def _to_numpy(array: Array) -> NDArray[Any]:
+def _to_numpy(array: Array) -> Host:
     return np.asarray(array.astype(jnp.float32) if array.dtype == jnp.bfloat16 else array)

@@ -1,18 +1,17 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import array_api_compat.numpy as xp
 import numpy as np
-from numpy.typing import NDArray
 
 from rnn_backends.activations import Activation
+from rnn_backends.arrays import Host
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell, valid_steps
 from rnn_backends.protocols import RecurrentCell
 
-Host: TypeAlias = NDArray[Any]
 Change: TypeAlias = Callable[[Host, Host], object]
 
 

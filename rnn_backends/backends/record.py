@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import device as device_of_array
-from numpy.typing import NDArray
 
-from rnn_backends.arrays import FLOATING, Array
+from rnn_backends.arrays import FLOATING, Array, Host
 from rnn_backends.errors import DeviceError, DTypeError, InvalidBackendError
 from rnn_backends.protocols import Recurrence
 
@@ -61,8 +60,8 @@ class Backend:
     name: str
     xp: Any
     owns: Callable[[object], bool]
-    to_numpy: Callable[[Array], NDArray[Any]]
-    asarray: Callable[[NDArray[Any], Any, Any], Array] | None = None
+    to_numpy: Callable[[Array], Host]
+    asarray: Callable[[Host, Any, Any], Array] | None = None
     devices: Callable[[], Mapping[str, Any]] | None = None
     dtypes: Callable[[], tuple[str, ...]] = lambda: ("float32", "float64")
     on: Callable[[Any], AbstractContextManager[Any]] = nullcontext
@@ -125,7 +124,7 @@ class Backend:
             raise DTypeError(msg)
         return getattr(self.xp, name)
 
-    def from_host(self, host: NDArray[Any], dtype: str, device: str) -> Array:
+    def from_host(self, host: Host, dtype: str, device: str) -> Array:
         """Copy a NumPy array to a device, in a dtype of `dtypes` or, for ids and lengths, in int32."""
         own_dtype = self.xp.int32 if dtype == "int32" else self.dtype(dtype)
         place = self.device(device)

@@ -5,8 +5,8 @@ from typing import Any
 import array_api_compat.torch as xp
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from rnn_backends.arrays import Host
 from rnn_backends.backends.record import Backend
 
 
@@ -29,7 +29,7 @@ def _devices() -> dict[str, Any]:
     return {name: torch.device(name) for name in ("cpu", *cuda)}
 
 
-def _to_numpy(array: torch.Tensor) -> NDArray[Any]:
+def _to_numpy(array: torch.Tensor) -> Host:
     array = array.detach().to("cpu", copy=True)  # without it, a tensor on the CPU would share its memory
-    host: NDArray[Any] = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+    host: Host = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
     return host

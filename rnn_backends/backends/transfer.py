@@ -3,9 +3,8 @@
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rnn_backends.arrays import Array, dtype_name
+from rnn_backends.arrays import Array, Host, dtype_name
 from rnn_backends.arrays import cast as cast_array
 from rnn_backends.backends.selection import (
     Placement,
@@ -68,7 +67,7 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
     return cast(Network, map_arrays(move_array, network))
 
 
-def to_numpy(array: Array) -> NDArray[Any]:
+def to_numpy(array: Array) -> Host:
     """Copy an array of any backend to the host: the only way in this package from a device to the host.
 
     Parameters

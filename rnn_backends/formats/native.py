@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Description, describe, parse, undescribed
 from rnn_backends.forward import Cell
@@ -21,7 +21,6 @@ KEY = "rnn_backends"
 _PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
 _NAME = re.compile(rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh)_({_PLACE})|readout\.(weight|bias)")
 
-Host: TypeAlias = NDArray[Any]
 Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 """The dtypes and shapes of arrays by name."""
 

@@ -10,9 +10,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
+from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.files import replaced
-from rnn_backends.formats.native import KEY, Host, pack, unpack
+from rnn_backends.formats.native import KEY, pack, unpack
 from rnn_backends.parameters import Network
 
 MAX_RATIO = 200

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.files import replaced
 from rnn_backends.formats.description import parse_json, require_keys
-from rnn_backends.formats.native import KEY, Host, pack, unpack
+from rnn_backends.formats.native import KEY, pack, unpack
 from rnn_backends.parameters import Network
 
 DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
