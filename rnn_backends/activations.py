@@ -151,7 +151,12 @@ class Activation:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
-            msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {self.name!r}."
+            from difflib import get_close_matches
+
+            got = repr(self.name) if isinstance(self.name, str) else type(self.name).__name__
+            guess = get_close_matches(got.strip("'").lower(), ACTIVATIONS, n=1)
+            hint = f" Did you mean {guess[0]!r}?" if guess else ""
+            msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got}.{hint}"
             raise ArgumentError(msg)
         wanted = list(inspect.signature(ACTIVATIONS[self.name]).parameters.values())[1:]
         for name in {"alpha", "beta"} - {parameter.name for parameter in wanted}:

@@ -38,6 +38,14 @@ def widen(array: Array) -> Array:
     return xp.astype(array, xp.float32)
 
 
+def where_valid(array: Array, valid: Array | None, other: float = 0) -> Array:
+    """Return an array with another value wherever a step is not valid; None makes every step valid."""
+    if valid is None:
+        return array
+    xp = array_namespace(array)
+    return xp.where(valid, array, xp.full_like(array, other))
+
+
 def cast(array: Array, dtype: Any) -> Array:
     """Return an array in a dtype, itself where it has that dtype already."""
     return array if array.dtype == dtype else array_namespace(array).astype(array, dtype)

@@ -16,8 +16,8 @@ from array_api_compat import array_namespace, device
 
 from rnn_backends import checks
 from rnn_backends.activations import Activation, as_activation, clamp, finite_float
-from rnn_backends.arrays import Array, cast, is_integer, widen
-from rnn_backends.errors import ArgumentError
+from rnn_backends.arrays import Array, cast, is_array, is_integer, where_valid, widen
+from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.parameters import (
     Layer,
     as_layers,
@@ -30,7 +30,7 @@ from rnn_backends.parameters import (
 from rnn_backends.protocols import Recurrence, RecurrentCell
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cell:
     """The vanilla (Elman) recurrent cell: one layer of a network in one direction.
 
@@ -61,9 +61,18 @@ class Cell:
     clip: float | None = None
     leak: float | None = None
 
+    def __repr__(self) -> str:
+        parts = (
+            f"{name}={getattr(self, name)!r}" for name in ("input_size", "hidden_size", "activation", "clip", "leak")
+        )
+        return f"Cell({', '.join(parts)})"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", as_activation(self.activation))
-        size, _ = require_matrix("weight_ih", self.weight_ih)
+        size, columns = require_matrix("weight_ih", self.weight_ih)
+        if getattr(self.weight_hh, "shape", None) == (columns, columns) and size != columns:
+            msg = f"`weight_ih` must have shape (hidden_size, input_size) = ({columns}, {size}); it is transposed."
+            raise ShapeError(msg)
         require_shape("weight_hh", self.weight_hh, "(hidden_size, hidden_size)", (size, size))
         if self.bias is not None:
             require_shape("bias", self.bias, "(hidden_size,)", (size,))
@@ -107,12 +116,21 @@ class Cell:
         product = self.input_product(x)
         return product if self.bias is None else product + self.bias
 
+    def activate(self, z: Array) -> Array:
+        """g1(z), which must be elementwise in shape if in nothing else."""
+        a = self.activation(z)  # type: ignore[operator]  # a name became a callable
+        if not is_array(a) or a.shape != z.shape:
+            got = tuple(a.shape) if is_array(a) else type(a).__name__
+            msg = f"`activation` must return an array of the shape that it is given, {tuple(z.shape)}; got {got}."
+            raise ShapeError(msg)
+        return a
+
     def step(self, projected: Array, h: Array) -> Array:
         """Take one step of time by THE equation: (B, hidden_size), (B, hidden_size) -> (B, hidden_size)."""
         z = self.recurrent_product(h) + projected
         if self.clip is not None:
             z = clamp(z, -self.clip, self.clip)
-        a = self.activation(z)  # type: ignore[operator]  # a name became a callable
+        a = self.activate(z)
         return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
 
 
@@ -198,7 +216,7 @@ def propagate(
     dtype = next((array.dtype for _, array in named_arrays(layers)), None if is_integer(x) else x.dtype)
     valid = None if lengths is None else valid_steps(lengths, x.shape[0])
     if valid is not None:  # whatever padding holds, NaN or ids of -1, no product and no gradient sees it
-        x = xp.where(valid[..., 0] if is_integer(x) else valid, x, xp.zeros_like(x))
+        x = where_valid(x, valid[..., 0] if is_integer(x) else valid)
     final: list[Array] = []
     for layer in map_arrays(widen, layers):
         outputs = []
@@ -208,7 +226,7 @@ def propagate(
             h = h if lengths is None else poison(h, lengths, x.shape[0])
             states = recurrence(cell, projected, h, lengths, reverse)
             states = scan(cell, projected, h, lengths, reverse) if states is None else states
-            outputs.append(states if valid is None else xp.where(valid, states, xp.zeros_like(states)))
+            outputs.append(where_valid(states, valid))
             final.append(h if x.shape[0] == 0 else states[0 if reverse else -1, ...])
         x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=-1)
     return x, xp.stack(final)

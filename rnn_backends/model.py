@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from rnn_backends import checks
 from rnn_backends.activations import Activation
-from rnn_backends.arrays import Array, is_integer
+from rnn_backends.arrays import Array, is_integer, where_valid
 from rnn_backends.backends.selection import select
-from rnn_backends.backends.transfer import as_host, receive
+from rnn_backends.backends.transfer import Kind, as_host, receive
 from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import propagate, valid_steps
 from rnn_backends.initial import initial_network
@@ -52,7 +52,8 @@ class RNN(PlacedNetwork):
 
     Notes
     -----
-    The arrays are held, not copied: do not change them afterwards.
+    On NumPy the model keeps read-only copies of arrays that can be written to.  Other libraries' arrays are
+    held as they are: do not change them afterwards.
 
     The model is placed on the backend and device of its arrays; where these are NumPy's, on those of
     `use_backend`, else of the environment variable RNN_BACKEND, else it stays on NumPy.
@@ -67,7 +68,7 @@ class RNN(PlacedNetwork):
         vocabulary: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        network = Network(as_layers(layers), readout, batch_first, vocabulary, dict(metadata or {}))
+        network = Network(as_layers(layers), readout, batch_first, vocabulary, {} if metadata is None else metadata)
         self._place(network, select(None, named_arrays(network)))
 
     @classmethod
@@ -121,9 +122,10 @@ class RNN(PlacedNetwork):
 
         Parameters
         ----------
-        x : array or host data, shape (seq_len, batch, input_size) or (seq_len, input_size)
+        x : array, host data or text, shape (seq_len, batch, input_size) or (seq_len, input_size)
             The input; (batch, seq_len, input_size) with `batch_first`.  Integers, (seq_len, batch) or
-            (seq_len,), are token ids.
+            (seq_len,), are token ids, and so are the characters of a text if there is a vocabulary;
+            features must be floating point.
         h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
             The states before the first step, layer by layer, forward before backward; zeros if left out.
         lengths : array or host data, shape (batch,), optional
@@ -146,22 +148,20 @@ class RNN(PlacedNetwork):
             return self._swap(output), h_n
 
     def logits(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
-        """Return W_ya a<t> + b_y, shape (seq_len, batch, output_size); for the arguments see `__call__`."""
-        readout = self._require_readout("logits")
+        """Return W_ya a<t> + b_y, shape (seq_len, batch, output_size), 0 beyond a length; see `__call__`."""
         with self._on_device():
-            return readout(self(x, h_0, lengths=lengths)[0])
+            return where_valid(*self._logits("logits", x, h_0, lengths))
 
     def probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
-        """Return g2(logits), softmax by default, shape (seq_len, batch, output_size); see `__call__`."""
-        readout = self._require_readout("probabilities")
+        """Return g2(logits), softmax by default, of the shape of the logits, 0 beyond a length; see `__call__`."""
         with self._on_device():
-            return readout.probabilities(self.logits(x, h_0, lengths=lengths))
+            logits, valid = self._logits("probabilities", x, h_0, lengths)
+            return where_valid(self._require_readout("probabilities").activate(logits), valid)
 
     def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
-        """Return the id of the largest logit, integers (seq_len, batch); see `__call__`."""
-        self._require_readout("predict")
+        """Return the id of the largest logit, integers (seq_len, batch), -1 beyond a length; see `__call__`."""
         with self._on_device():
-            return self.backend.xp.argmax(self.logits(x, h_0, lengths=lengths), axis=-1)
+            return self._largest(*self._logits("predict", x, h_0, lengths))
 
     def loss(self, x: Any, targets: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
         """Return the mean cross-entropy of the targets, in nats, over all valid steps.
@@ -170,8 +170,8 @@ class RNN(PlacedNetwork):
         ----------
         x, h_0, lengths
             As for `__call__`.
-        targets : integer array or host data, shape (seq_len, batch) or (seq_len,)
-            The ids of the right classes, with the axes of `x`.
+        targets : integer array, host data or text, shape (seq_len, batch) or (seq_len,)
+            The ids of the right classes, with the axes of `x`; not looked at beyond a length.
 
         Returns
         -------
@@ -179,7 +179,9 @@ class RNN(PlacedNetwork):
             NaN if no step is valid.
         """
         self._require_softmax()
-        return self._cross_entropy(self.logits(x, h_0, lengths=lengths), targets, lengths)
+        with self._on_device():
+            logits, valid = self._logits("loss", x, h_0, lengths)
+            return self._cross_entropy(logits, valid, targets, lengths)
 
     def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> dict[str, Array]:
         """Return every intermediate of the equations by name, each of shape (seq_len, batch, size).
@@ -194,7 +196,7 @@ class RNN(PlacedNetwork):
             output, steps = trace(self.layers, *self._receive(x, h_0, lengths), self._recurrence)
             if self.readout is not None:
                 steps["logits"] = self.readout(output)
-                steps["probabilities"] = self.readout.probabilities(steps["logits"])
+                steps["probabilities"] = self.readout.activate(steps["logits"])
             return {name: self._swap(step) for name, step in steps.items()}
 
     def stream(self, batch_size: int = 1) -> Stream:
@@ -261,33 +263,51 @@ class RNN(PlacedNetwork):
             msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
             raise ArgumentError(msg)
 
-    def _cross_entropy(self, logits: Array, targets: Any, lengths: Any) -> Array:
-        """Return the mean cross-entropy over the valid steps, from the logits of checked arguments."""
-        targets = as_host("targets", targets, integers=True)
-        lengths = None if lengths is None else as_host("lengths", lengths, integers=True)
+    def _logits(self, method: str, x: Any, h_0: Any, lengths: Any) -> tuple[Array, Array | None]:
+        """Return the logits, and which steps are valid, (seq_len, batch, 1); with batch first if the model is."""
+        readout = self._require_readout(method)
+        x, h_0, lengths = self._receive(x, h_0, lengths)
+        output, _ = propagate(self.layers, x, h_0, lengths, self._recurrence)
+        valid = None if lengths is None else self._swap(valid_steps(lengths, x.shape[0]))
+        return self._swap(readout(output)), valid
+
+    def _largest(self, logits: Array, valid: Array | None) -> Array:
+        """Return the id of the largest logit, -1 where a step is not valid."""
+        if logits.shape[-1] == 1:
+            msg = "predict tells which of several outputs is the largest; this model has one. Use probabilities."
+            raise ArgumentError(msg)
+        ids = self.backend.xp.argmax(logits, axis=-1)
+        return where_valid(ids, None if valid is None else valid[..., 0], -1)
+
+    def _cross_entropy(self, logits: Array, valid: Array | None, targets: Any, lengths: Any) -> Array:
+        """Return the mean cross-entropy over the valid steps."""
+        targets = self._host("targets", targets, kind="integers")
+        wanted = receive("targets", targets, self._placement, self.dtype)
+        require_targets(logits, wanted)
         seq_len = logits.shape[1 if self.batch_first and logits.ndim == 3 else 0]
-        with self._on_device():
-            wanted = receive("targets", targets, self._placement, self.dtype)
-            require_targets(logits, wanted)
-            ignored = checks.padding(lengths, seq_len, self.batch_first)
-            checks.require_range("targets", targets, logits.shape[-1], "target", ignored)
-            valid = None
-            if lengths is not None:
-                moved = receive("lengths", lengths, self._placement, self.dtype)
-                valid = self._swap(valid_steps(moved, seq_len))[..., 0]
-            return mean_where(negative_log_likelihood(logits, wanted), valid, logits)
+        ignored = checks.padding(self._host("lengths", lengths, kind="integers"), seq_len, self.batch_first)
+        checks.require_range("targets", targets, logits.shape[-1], "target", ignored)
+        return mean_where(negative_log_likelihood(logits, wanted), None if valid is None else valid[..., 0], logits)
+
+    def _host(self, name: str, value: Any, kind: Kind) -> Any:
+        """Return an argument as `as_host` does, text as token ids, and None as it is."""
+        if isinstance(value, str) and name in {"x", "targets"}:
+            return encode(value, self.vocabulary)
+        return None if value is None and name != "x" else as_host(name, value, kind)
 
     def _receive(self, x: Any, h_0: Any, lengths: Any) -> tuple[Array, Array | None, Array | None]:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
-        arguments = {"x": as_host("x", x), "h_0": h_0, "lengths": lengths}
-        if lengths is not None:
-            arguments["lengths"] = as_host("lengths", lengths, integers=True)
+        host = {
+            "x": self._host("x", x, kind="numbers"),
+            "h_0": self._host("h_0", h_0, kind="reals"),
+            "lengths": self._host("lengths", lengths, kind="integers"),
+        }
         moved = {
             name: None if value is None else receive(name, value, self._placement, self.dtype)
-            for name, value in arguments.items()
+            for name, value in host.items()
         }
         checks.require_call(self.layers, moved["x"], moved["h_0"], moved["lengths"], self.batch_first)
-        checks.require_values(self.layers, arguments["x"], arguments["lengths"], self.batch_first)
+        checks.require_values(self.layers, host["x"], host["lengths"], self.batch_first)
         return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"]
 
 

@@ -73,6 +73,9 @@ class Linear:
         outputs, _ = require_matrix("weight` of the readout `Linear", self.weight)
         if self.bias is not None:
             require_shape("bias` of the readout `Linear", self.bias, "(output_size,)", (outputs,))
+        if outputs == 1 and getattr(self.activation, "name", None) in {"softmax", "log_softmax"}:
+            msg = "a softmax over one output is 1 whatever the input; give Linear activation='sigmoid' or 'identity'."
+            raise ArgumentError(msg)
 
     @property
     def output_size(self) -> int:
@@ -88,8 +91,8 @@ class Linear:
             logits = logits + widen(self.bias)
         return cast(xp.reshape(logits, (*leading, self.output_size)), hidden.dtype)
 
-    def probabilities(self, logits: Array) -> Array:
-        """Return g2(logits)."""
+    def activate(self, logits: Array) -> Array:
+        """Return g2(logits), the probabilities."""
         return self.activation(logits)  # type: ignore[operator]  # a name became a callable
 
 
@@ -122,6 +125,9 @@ class Network:
 
     def __post_init__(self) -> None:
         output = require_network(self.layers)
+        if not isinstance(self.readout, Linear | None):
+            msg = f"`readout` must be a Linear; got {type(self.readout).__name__}. Write readout=Linear(weight, bias)."
+            raise ArgumentError(msg)
         require_one_dtype(named_arrays(self))
         if self.readout is not None and output not in {None, self.readout.weight.shape[1]}:
             msg = f"`weight` of the readout must have shape (output_size, {output}); got {self.readout.weight.shape}."
@@ -132,8 +138,9 @@ class Network:
         if not isinstance(self.vocabulary, str | None):
             msg = f"`vocabulary` must be a text, each of its characters a token; got {type(self.vocabulary).__name__}."
             raise ArgumentError(msg)
-        if not all(isinstance(note, str) for notes in self.metadata.items() for note in notes):
-            msg = f"`metadata` must be texts by name; got {dict(self.metadata)!r}."
+        is_mapping = isinstance(self.metadata, Mapping)
+        if not is_mapping or not all(isinstance(text, str) for note in self.metadata.items() for text in note):
+            msg = f"`metadata` must be texts by name; got {self.metadata!r}."
             raise ArgumentError(msg)
         if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
             msg = "`vocabulary` must hold each character once."
@@ -143,7 +150,7 @@ class Network:
 def as_layers(layers: Sequence[Layer | RecurrentCell]) -> tuple[Layer, ...]:
     """Return a sequence of cells and layers as layers, a bare cell as a layer that runs forward."""
     if not isinstance(layers, (list, tuple)) or not layers:
-        msg = f"`layers` must be a list of at least one Cell or Layer; got {layers!r}."
+        msg = f"`layers` must be a list of at least one Cell or Layer; got {layers!r}. Write [cell] for a single one."
         raise ArgumentError(msg)
     return tuple(layer if isinstance(layer, Layer) else Layer(forward=layer) for layer in layers)
 

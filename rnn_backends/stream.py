@@ -60,8 +60,7 @@ class Stream:
         Returns
         -------
         array, shape (seq_len, batch_size, hidden_size)
-            The states of the last layer, without the batch axis where `x` lacks it.  ``rnn.readout``
-            makes logits of them.
+            The states of the last layer, without the batch axis where `x` lacks it.
 
         Raises
         ------
@@ -81,3 +80,15 @@ class Stream:
         output, h_n = self.rnn(x, h_0)
         self._state = h_n if axes == 3 else h_n[:, None, :]
         return output
+
+    def logits(self, x: Any) -> Array:
+        """Run the next piece as a call does; return W_ya a<t> + b_y, shape (seq_len, batch_size, output_size)."""
+        readout = self.rnn._require_readout("logits")
+        with self.rnn._on_device():
+            return readout(self(x))
+
+    def probabilities(self, x: Any) -> Array:
+        """Run the next piece as a call does; return g2(logits), of their shape."""
+        readout = self.rnn._require_readout("probabilities")
+        with self.rnn._on_device():
+            return readout.activate(self.logits(x))

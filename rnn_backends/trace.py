@@ -4,7 +4,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
-from rnn_backends.arrays import Array, cast, is_integer, widen
+from rnn_backends.arrays import Array, cast, is_integer, where_valid, widen
 from rnn_backends.forward import Cell, project, propagate, valid_steps
 from rnn_backends.parameters import Layer, map_arrays
 from rnn_backends.protocols import Recurrence
@@ -56,5 +56,5 @@ def products(
     }
     terms["sum"] = project(wide, x) + terms["recurrent_product"]
     if valid is not None:
-        terms = {name: xp.where(valid, term, xp.zeros_like(term)) for name, term in terms.items()}
+        terms = {name: where_valid(term, valid) for name, term in terms.items()}
     return {name: cast(term, states.dtype) for name, term in terms.items()}

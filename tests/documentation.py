@@ -13,23 +13,25 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("exam
 
 
 def blocks() -> list[str]:
-    """The blocks of Python of README.md but those that say that they need a GPU."""
+    """The blocks of Python of README.md but those that need what is not here, and say so."""
     found = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    return [block for block in found if not block.startswith("# needs a GPU")]
+    return [block for block in found if not block.startswith("# needs ")]
 
 
 def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    assert len(blocks()) == 4
+    assert len(blocks()) == 5
     names: dict[str, Any] = {}
     for block in blocks():
         exec(compile(block, "README.md", "exec"), names)
     assert names["output"].shape == (29, 8, 128)
     assert names["h_n"].shape == (4, 8, 64)
-    assert names["classes"].shape == (29, 8)
-    with names["rb"].register_backend(names["mine"]):
-        names["TestMine"]().test_parity()
+    assert names["classes"].shape == (29, 4)
+    assert names["p"].shape == (29, 8, 9)
+    assert names["ids"].shape == (3, 2)
+    assert (names["classes"][7:, 2] == -1).all()
+    assert names["TestMyLib"]().backend == "mylib"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -371,6 +371,8 @@ def test_mixtures_are_refused() -> None:
 
 BAD_CELLS = [
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 5))), rb.ShapeError, r"`weight_hh` must have shape .* = \(4, 4\); got \(4, 5\)"),
+    (lambda: rb.Cell(np.ones((4, 3)), np.ones((3, 3))), rb.ShapeError, r"`weight_ih` must have shape .* = \(3, 4\); it is transposed"),
+    (lambda: rb.Linear(np.ones((1, 5))), rb.ArgumentError, "a softmax over one output is 1 whatever the input"),
     (lambda: rb.Cell(np.ones(3), np.ones((4, 4))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis; got shape \(3,\)"),
     (lambda: rb.Cell(np.ones((0, 3)), np.ones((0, 0))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis"),
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 4)), np.ones(3)), rb.ShapeError, r"`bias` must have shape .* = \(4,\); got \(3,\)"),
@@ -380,7 +382,7 @@ BAD_CELLS = [
     (lambda: replace(CELL, clip=float("nan")), rb.ArgumentError, "`clip` must be a finite number; got nan"),
     (lambda: replace(CELL, leak=1.5), rb.ArgumentError, "`leak` must be in 0 < leak <= 1; got 1.5"),
     (lambda: replace(CELL, leak=cast(Any, "0.5")), rb.ArgumentError, "`leak` must be a finite number; got '0.5'"),
-    (lambda: replace(CELL, activation="tanhh"), rb.ArgumentError, "`activation` must be a callable or one of identity, tanh"),
+    (lambda: replace(CELL, activation="tanhh"), rb.ArgumentError, "must be a callable or one of identity, tanh.*Did you mean 'tanh'?"),
     (lambda: replace(CELL, activation=cast(Any, 3)), rb.ArgumentError, "`activation` must be a callable or one of"),
     (lambda: rb.Activation("scaled_tanh", 1.0), rb.ArgumentError, "'scaled_tanh' needs `beta`, which has no default"),
     (lambda: rb.Activation("tanh", beta=1.0), rb.ArgumentError, "'tanh' has no parameter `beta`"),
@@ -388,7 +390,7 @@ BAD_CELLS = [
     (rb.Layer, rb.ArgumentError, "a Layer needs a cell"),
     (lambda: rb.Layer(backward=cast(Any, np.ones(3))), rb.ArgumentError, "`backward` of a Layer must have the methods project and step"),
     (lambda: rb.RNN([]), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer"),
-    (lambda: rb.RNN(cast(Any, CELL)), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer"),
+    (lambda: rb.RNN(cast(Any, CELL)), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer; got Cell.*Write .cell. for a single one"),
     (lambda: rb.forward([], X), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer"),
     (lambda: rb.RNN([CELL, CELL]), rb.ShapeError, r"`layers\[1\].forward` must take 4 features.*takes 3"),
     (lambda: rb.RNN([rb.Layer(CELL, CELL), Draw("float32", 0).cell(4, 4)]), rb.ShapeError, "must take 8 features"),

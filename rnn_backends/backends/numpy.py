@@ -62,7 +62,7 @@ def _changes(cell: Cell) -> list[Change]:
     elif cell.activation == Activation("relu"):
         changes.append(lambda z, _: np.maximum(z, 0.0, out=z))
     else:
-        changes.append(lambda z, _: np.copyto(z, cell.activation(z)))  # type: ignore[operator]
+        changes.append(lambda z, _: np.copyto(z, cell.activate(z)))
     if (leak := cell.leak) is not None:
         changes.append(lambda z, h: np.add(leak * z, (1.0 - leak) * h, out=z))
     return changes

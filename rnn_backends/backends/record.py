@@ -20,7 +20,7 @@ NEEDED_FUNCTIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Backend:
     """An array library that networks can run on.
 
@@ -91,6 +91,9 @@ class Backend:
             msg = f"the backend {self.name!r} cannot be used: {'; '.join(problems)}."
             raise InvalidBackendError(msg)
 
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r})"
+
     def device_names(self) -> tuple[str, ...]:
         """Return the names of the devices, the default one first."""
         return tuple(self._devices())
@@ -118,6 +121,9 @@ class Backend:
     def dtype(self, name: str) -> Any:
         """Return the library's own object for a dtype."""
         available = self.dtypes()
+        if not isinstance(name, str):
+            msg = f"`dtype` must be a name such as 'float32', the same for every library; got {name!r}."
+            raise DTypeError(msg)
         if name not in available:
             problem = "is not on" if name in FLOATING else "is unknown to"
             msg = f"`dtype` {name!r} {problem} the backend {self.name!r}; use one of {', '.join(available)}."

@@ -33,11 +33,11 @@ BUILTIN = {
     "numpy": Builtin(("numpy",), "pip install numpy"),
     "cupy": Builtin(
         ("cupy",),
-        "pip install 'rnn-backends[cupy13]' for CUDA 13 or 'rnn-backends[cupy12]' for CUDA 12, not both",
+        "pip install 'cupy-cuda13x[ctk]' for CUDA 13 or 'cupy-cuda12x[ctk]' for CUDA 12, not both",
     ),
-    "torch": Builtin(("torch",), "pip install 'rnn-backends[torch]'"),
-    "jax": Builtin(("jax", "jaxlib"), "pip install 'rnn-backends[jax]'"),
-    "array_api_strict": Builtin(("array_api_strict",), "pip install 'rnn-backends[strict]'"),
+    "torch": Builtin(("torch",), "pip install torch"),
+    "jax": Builtin(("jax", "jaxlib"), "pip install jax"),
+    "array_api_strict": Builtin(("array_api_strict",), "pip install array-api-strict"),
 }
 
 _backends: dict[str, Backend] = {}

@@ -1,6 +1,6 @@
 """Host data to a device, on its own; from a device to the host only when `to_numpy` is called."""
 
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -16,9 +16,14 @@ from rnn_backends.backends.selection import (
 from rnn_backends.errors import DTypeError
 from rnn_backends.parameters import Network, map_arrays
 
+Kind: TypeAlias = Literal["numbers", "reals", "integers"]
 
-def as_host(name: str, value: Any, *, integers: bool = False) -> Any:
-    """Return host data (NumPy arrays, numbers, nested lists) as a float or integer array, all else as it is."""
+
+def as_host(name: str, value: Any, kind: Kind = "numbers") -> Any:
+    """Return host data (NumPy arrays, numbers, nested lists) as an array of numbers, all else as it is.
+
+    Integers are floating point where reals are wanted; an empty list is what is wanted.
+    """
     owner = owner_of(value)
     if owner is None and (hasattr(value, "__array_namespace__") or hasattr(value, "__dlpack__")):
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
@@ -30,14 +35,19 @@ def as_host(name: str, value: Any, *, integers: bool = False) -> Any:
     try:
         host = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        msg = f"`{name}` must be an array or nested lists of numbers; got {type(value).__name__}: {error}."
+        msg = (
+            f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}. "
+            "Pad sequences to one length, and give theirs as `lengths`."
+        )
         raise DTypeError(msg) from error
-    if integers and isinstance(value, list) and not host.size:
+    if kind == "integers" and isinstance(value, (list, tuple)) and not host.size:
         host = host.astype(np.int64)
-    if host.dtype.kind not in "iuf":
-        msg = f"`{name}` must hold real numbers; got {type(value).__name__} of dtype {host.dtype}."
+    if host.dtype.kind not in ("iu" if kind == "integers" else "iuf"):
+        wanted = "integers" if kind == "integers" else "real numbers"
+        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype}."
         raise DTypeError(msg)
-    return host.astype(host.dtype.newbyteorder("="), copy=False)
+    host = host.astype(host.dtype.newbyteorder("="), copy=False)
+    return host.astype(np.float64) if kind == "reals" and host.dtype.kind != "f" else host
 
 
 def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
@@ -59,12 +69,21 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
 
     def move_array(array: Array) -> Array:
         owner = require_owned("a parameter", array)
+        name = dtype or dtype_name(array)
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
             with owner.on(owner.device(place.device)):
-                return cast_array(array, owner.dtype(dtype or dtype_name(array)))
-        return place.backend.from_host(np.asarray(owner.to_numpy(array)), dtype or dtype_name(array), place.device)
+                return frozen(cast_array(array, owner.dtype(name)))
+        return frozen(place.backend.from_host(np.asarray(owner.to_numpy(array)), name, place.device))
 
     return cast(Network, map_arrays(move_array, network))
+
+
+def frozen(array: Array) -> Array:
+    """Return a NumPy array that is read-only, a copy if the caller's is not; other libraries have no such thing."""
+    if isinstance(array, np.ndarray) and array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 def to_numpy(array: Array) -> Host:

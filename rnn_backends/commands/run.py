@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from math import log, prod
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rnn_backends.arrays import Array, widen
+from rnn_backends.arrays import Array, Host, where_valid, widen
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.commands.info import library_version
@@ -56,6 +55,13 @@ class Request:
         return None
 
 
+class Result(NamedTuple):
+    """The logits, or the hidden states of a model without readout, and which steps are valid."""
+
+    array: Array
+    valid: Array | None
+
+
 def run(request: Request, note: Callable[[str], None]) -> list[Row]:
     """Do what the command line asks for, and return what there is to tell; remarks go to `note` at once."""
     with _opened(request.output) as file:
@@ -68,19 +74,21 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
             note("the model has backward cells, which see the characters that they are to predict")
         if sys.stderr.isatty():
             note(f"running {request.input} on {rnn.backend.name} ({rnn.device})")
-        result, seconds = _run_once(rnn, inputs)
+        with rnn._on_device():
+            result, seconds = _run_once(rnn, inputs)
         rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
         if inputs.targets is not None:
-            with rnn._on_device():
-                logits = widen(result)  # a mean in float16 would have three digits
-            loss = float(to_numpy(rnn._cross_entropy(logits, inputs.targets, inputs.lengths)))
+            with rnn._on_device():  # in float32 at least: a mean in float16 would have three digits
+                mean = rnn._cross_entropy(widen(result.array), result.valid, inputs.targets, inputs.lengths)
+            loss = float(to_numpy(mean))
             rows.append(
                 ("bits per character", f"{loss / log(2):.6f}")
                 if inputs.unit == "characters"
                 else ("cross-entropy", f"{loss:.6f} nats")
             )
         if file is not None:
-            rows.append(("output", f"{request.output}: {_write(file, request, rnn, result)}"))
+            with rnn._on_device():
+                rows.append(("output", f"{request.output}: {_write(file, request, rnn, result)}"))
     return rows
 
 
@@ -108,16 +116,15 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
         raise ArgumentError(msg)
 
 
-def _run_once(rnn: RNN, inputs: Inputs) -> tuple[Array, float]:
-    """Return the logits, or the hidden states of a model without readout, and the seconds that it took."""
+def _run_once(rnn: RNN, inputs: Inputs) -> tuple[Result, float]:
+    """Return what came of it, and the seconds that it took."""
     start = perf_counter()
     if rnn.readout is None:
-        result, _ = rnn(inputs.x, inputs.h_0, lengths=inputs.lengths)
+        result = Result(rnn(inputs.x, inputs.h_0, lengths=inputs.lengths)[0], None)
     else:
-        result = rnn.logits(inputs.x, inputs.h_0, lengths=inputs.lengths)
-    if prod(result.shape):
-        with rnn._on_device():
-            to_numpy(result[(-1,) * result.ndim])  # a GPU is done no sooner than a value is on the host
+        result = Result(*rnn._logits("run", inputs.x, inputs.h_0, inputs.lengths))
+    if prod(result.array.shape):
+        to_numpy(result.array[(-1,) * result.array.ndim])  # a GPU is done no sooner than a value is on the host
     return result, perf_counter() - start
 
 
@@ -149,7 +156,7 @@ def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
     ]
 
 
-def _write(file: BinaryIO, request: Request, rnn: RNN, result: Array) -> str:
+def _write(file: BinaryIO, request: Request, rnn: RNN, result: Result) -> str:
     """Write what was asked for, and tell what it is."""
     what, array = _wanted(request, rnn, result)
     if request.output is not None and request.output.suffix == ".txt":
@@ -159,11 +166,10 @@ def _write(file: BinaryIO, request: Request, rnn: RNN, result: Array) -> str:
     return f"{what}, shape {array.shape}, {array.dtype}"
 
 
-def _wanted(request: Request, rnn: RNN, result: Array) -> tuple[str, NDArray[Any]]:
+def _wanted(request: Request, rnn: RNN, result: Result) -> tuple[str, Host]:
     """Return what the output file is to hold, by name."""
-    with rnn._on_device():
-        if rnn.readout is None:
-            return "hidden states (the model has no readout)", to_numpy(result)
-        if request.predictions:
-            return "predicted ids", to_numpy(rnn.backend.xp.argmax(result, axis=-1))
-        return "probabilities", to_numpy(rnn.readout.probabilities(result))
+    if rnn.readout is None:
+        return "hidden states (the model has no readout)", to_numpy(result.array)
+    if request.predictions:
+        return "predicted ids", to_numpy(rnn._largest(*result))
+    return "probabilities", to_numpy(where_valid(rnn.readout.activate(result.array), result.valid))

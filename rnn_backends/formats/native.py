@@ -76,13 +76,14 @@ def _places(names: Iterable[str]) -> list[str]:
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None:
-            msg = f"the file holds {name!r}, which is no parameter of an RNN; remove or rename it."
+            known = "weight_ih_l0, weight_hh_l0, bias_l0, ..._reverse, readout.weight, readout.bias"
+            msg = f"the file holds {name!r}, which is no parameter of an RNN; those are {known}."
             raise FormatError(msg)
         if match[2]:
             places.setdefault(match[2], set()).add(match[1])
     layers = _layers(places)
     if not places or layers != list(range(len(layers))):
-        msg = f"the file must hold layers 0, 1, ... without a gap; it has {layers or 'none'}."
+        msg = f"the file must hold layers 0, 1, ... without a gap; it has {layers or 'no weights'}."
         raise FormatError(msg)
     for place, kinds in places.items():
         biases = kinds - {"weight_ih", "weight_hh"}

@@ -62,11 +62,11 @@ class BackendConformance:
         backend, device = self.place
         host = np.array([[1.5, -2.0], [0.25, 3.0]], np.float32)
         array = backend.from_host(host, "float32", device)
-        assert backend.owns(array)
-        assert owner_of(array) is backend
-        assert backend.device_of(array) == device
+        owner = owner_of(array)
+        assert owner is backend, f"`owns` of {owner and owner.name!r} claims what {self.backend} made, {type(array)}"
+        assert backend.device_of(array) == device, f"it was made on {backend.device_of(array)}, not on {device}"
         assert device in backend.device_names()
-        assert not backend.owns([1.0])
+        assert not backend.owns([1.0]), "`owns` claims a list"
         assert "float32" in backend.dtypes()
         np.testing.assert_array_equal(backend.to_numpy(array), host)
 
@@ -89,9 +89,9 @@ class BackendConformance:
                 *rnn.trace(x).values(),
             ]
             for result in [*results, rnn.loss(x, np.zeros((7, 3), int))]:
-                assert backend.owns(result)
-                assert backend.device_of(result) == device
-                assert result.dtype == backend.dtype(dtype)
+                assert backend.owns(result), f"a result is of {type(result)}, which `owns` does not claim"
+                assert backend.device_of(result) == device, f"a result is on {backend.device_of(result)}, not {device}"
+                assert result.dtype == backend.dtype(dtype), f"a result is {result.dtype}, not {dtype}"
             assert backend.owns(rnn.predict(x))
 
     def test_splitting_changes_nothing(self) -> None:
@@ -171,7 +171,13 @@ class BackendConformance:
         targets = draw.random.integers(0, 3, (7, 3))
         valid = np.arange(7)[:, None] < RAGGED
         loss = -np.log(np.take_along_axis(p, targets[..., None], -1))[..., 0][valid].mean()
-        np.testing.assert_allclose(to_numpy(rnn.logits(case.x, lengths=RAGGED)), z, rtol=0, atol=64 * 2**-24)
-        np.testing.assert_allclose(to_numpy(rnn.probabilities(case.x, lengths=RAGGED)), p, rtol=0, atol=16 * 2**-24)
-        np.testing.assert_array_equal(to_numpy(rnn.predict(case.x, lengths=RAGGED)), z.argmax(axis=-1))
-        np.testing.assert_allclose(to_numpy(rnn.loss(case.x, targets, lengths=RAGGED)), loss, rtol=0, atol=16 * 2**-24)
+        got: dict[str, tuple[Any, Any, int]] = {
+            "logits": (rnn.logits(case.x, lengths=RAGGED), z, 0),
+            "probabilities": (rnn.probabilities(case.x, lengths=RAGGED), p, 0),
+            "predict": (rnn.predict(case.x, lengths=RAGGED), z.argmax(axis=-1), -1),
+            "loss": (rnn.loss(case.x, targets, lengths=RAGGED), loss, 0),
+        }
+        for method, (actual, inside, beyond) in got.items():
+            mask: Any = {0: True, 2: valid, 3: valid[..., None]}[np.ndim(inside)]
+            wanted = np.where(mask, inside, beyond)
+            np.testing.assert_allclose(to_numpy(actual), wanted, rtol=0, atol=64 * 2**-24, err_msg=method)
