@@ -144,6 +144,9 @@ def scan(cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | Non
     h, states = h_0, [h_0] * seq_len
     for t in reversed(range(seq_len)) if reverse else range(seq_len):
         new = cast(cell.step(projected[t, ...], widen(h)), h.dtype)
+        if new.shape != h.shape:
+            msg = f"step of the cell must return the state's shape, {tuple(h.shape)}; got {tuple(new.shape)}."
+            raise ShapeError(msg)
         h = new if valid is None else xp.where(valid[t, ...], new, h)
         states[t] = h
     return xp.stack(states)

@@ -283,6 +283,17 @@ def test_a_cell_of_the_users_runs_on_every_backend(backend: str) -> None:
     assert "sum_l0" not in rnn.trace(x)
 
 
+def test_a_step_of_another_shape_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Wrong(Gated):
+        def step(self, projected: Array, h: Array) -> Array:
+            return super().step(projected, h)[:1, :]
+
+    draw = Draw("float32", 0)
+    with pytest.raises(rb.ShapeError, match=r"step of the cell must return the state's shape, \(3, 5\); got \(1, 5\)"):
+        rb.forward([Wrong(draw.normal(10, 4), draw.normal(10, 5), 5)], draw.normal(6, 3, 4))
+
+
 def test_an_activation_of_the_users(backend: str) -> None:
     draw = Draw("float32", 0)
     cell, x = draw.cell(4, 5), draw.normal(6, 3, 4)
