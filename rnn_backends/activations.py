@@ -14,8 +14,8 @@ from functools import partial
 
 from array_api_compat import array_namespace
 
-from rnn_backends.arrays import Array, cast, widen
-from rnn_backends.errors import ArgumentError
+from rnn_backends.arrays import Array, cast, is_array, widen
+from rnn_backends.errors import ArgumentError, ShapeError
 
 
 def identity(z: Array) -> Array:
@@ -179,6 +179,16 @@ class Activation:
     def __call__(self, z: Array) -> Array:
         """Apply the function, elementwise or, for the softmaxes, over the last axis."""
         return self.function(z)
+
+
+def applied(activation: Callable[[Array], Array], z: Array) -> Array:
+    """Apply an activation, which must keep the shape."""
+    a = activation(z)
+    if not is_array(a) or a.shape != z.shape:
+        got = tuple(a.shape) if is_array(a) else type(a).__name__
+        msg = f"`activation` must return an array of the shape that it is given, {tuple(z.shape)}; got {got}."
+        raise ShapeError(msg)
+    return a
 
 
 def as_activation(activation: str | Callable[[Array], Array]) -> Callable[[Array], Array]:

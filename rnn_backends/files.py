@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
+from shutil import copymode
 from typing import BinaryIO
 
 
@@ -16,8 +17,9 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
         msg = f"{str(path)!r} is no ordinary file, and cannot be replaced by one; choose another name."
         raise OSError(msg)
+    target = path.resolve()  # a link is followed, not replaced
     # Each writer has a name of its own, so that two that write one file do not undo each other's work.
-    aside = path.with_name(f".{path.name}.{token_hex(8)}.part")
+    aside = target.with_name(f".{target.name}.{token_hex(8)}.part")
     try:
         file = aside.open("xb")
     except OSError as error:  # of a name that the user has not heard of
@@ -26,6 +28,8 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     try:
         with file:
             yield file
-        aside.replace(path)
+        if target.exists():
+            copymode(target, aside)
+        aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)

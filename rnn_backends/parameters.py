@@ -12,7 +12,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from rnn_backends.activations import Activation, as_activation
+from rnn_backends.activations import Activation, applied, as_activation
 from rnn_backends.arrays import FLOATING, Array, cast, dtype_name, is_array, widen
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.protocols import RecurrentCell
@@ -93,7 +93,7 @@ class Linear:
 
     def activate(self, logits: Array) -> Array:
         """Return g2(logits), the probabilities."""
-        return self.activation(logits)  # type: ignore[operator]  # a name became a callable
+        return applied(self.activation, logits)  # type: ignore[arg-type]  # a name became a callable
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import rnn_backends as rb
 from rnn_backends.arrays import Array
 from rnn_backends.forward import scan
 from rnn_backends.parameters import map_arrays
-from rnn_backends.testing import Case, excess, reference
+from rnn_backends.testing import Case, cases, excess, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
 
 
@@ -281,6 +281,26 @@ def test_a_cell_of_the_users_runs_on_every_backend(backend: str) -> None:
     np.testing.assert_allclose(rb.to_numpy(h_n)[0], h, atol=1e-6)
     assert "hidden_state_l0" in rnn.trace(x)
     assert "sum_l0" not in rnn.trace(x)
+
+
+def test_a_subclass_of_the_cell_takes_its_own_steps(backend: str) -> None:
+    class Doubled(rb.Cell):
+        def step(self, projected: Array, h: Array) -> Array:
+            return 2.0 * super().step(projected, h)
+
+    plain, x = Draw("float32", 0).cell(4, 5), Draw("float32", 1).normal(3, 2, 4)
+    doubled = Doubled(plain.weight_ih, plain.weight_hh, plain.bias)
+    h = np.zeros((2, 5))
+    for t in range(3):
+        h = 2.0 * np.tanh(x[t] @ plain.weight_ih.T + h @ plain.weight_hh.T + plain.bias)
+    np.testing.assert_allclose(rb.to_numpy(rb.RNN([doubled]).to(backend)(x)[1])[0], h, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bound_stays_small_enough_to_mean_something(dtype: str) -> None:
+    for feature, case in cases(dtype).items():
+        output, _ = reference(*case, dtype=dtype)
+        assert output.error.max(initial=0.0) < 2**17 * np.finfo(dtype).eps, feature
 
 
 def test_a_step_of_another_shape_is_refused() -> None:

@@ -1,6 +1,8 @@
 """`RNN`: its methods on every backend, host data in, and what it refuses."""
 
 import pickle
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -280,3 +282,23 @@ def test_activations_that_change_the_shape_are_refused(backend: str, activation:
         rb.ShapeError, match=r"`activation` must return an array of the shape that it is given, \(2, 5\)"
     ):
         rb.RNN([cell]).to(backend)(np.ones((3, 2, 4)))
+
+
+def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
+    file, link = tmp_path / "model.npz", tmp_path / "link.npz"
+    model().save(file)
+    file.chmod(0o600)
+    link.symlink_to(file)
+    model(seed=2).save(link)
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    np.testing.assert_array_equal(rb.load(file)(np.ones((1, 1, 4)))[0], model(seed=2)(np.ones((1, 1, 4)))[0])
+
+
+def test_a_backend_without_devices_cannot_run() -> None:
+    numpy = rb.get_backend("numpy")
+    with (
+        rb.register_backend(replace(numpy, name="bare", devices=dict)),
+        pytest.raises(rb.BackendUnavailableError, match="the backend 'bare' has no device to run on"),
+    ):
+        rb.RNN.init(3, 4, backend="bare")

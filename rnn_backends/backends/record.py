@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import device as device_of_array
 
 from rnn_backends.arrays import FLOATING, Array, Host
-from rnn_backends.errors import DeviceError, DTypeError, InvalidBackendError
+from rnn_backends.errors import BackendUnavailableError, DeviceError, DTypeError, InvalidBackendError
 from rnn_backends.protocols import Recurrence
 
 PROTOCOL_VERSION = 1
@@ -142,9 +142,15 @@ class Backend:
             return self.xp.asarray(host, dtype=own_dtype, device=place, copy=True)
 
     def _devices(self) -> Mapping[str, Any]:
-        if self.devices is not None:
-            return self.devices()
-        return {str(known): known for known in self.xp.__array_namespace_info__().devices()}
+        try:
+            known = self.devices() if self.devices else self.xp.__array_namespace_info__().devices()
+        except Exception as error:  # whatever a library does wrong, the user learns whose fault it was
+            msg = f"the backend {self.name!r} cannot list its devices: {type(error).__name__}: {error}"
+            raise BackendUnavailableError(msg) from error
+        if not known:
+            msg = f"the backend {self.name!r} has no device to run on."
+            raise BackendUnavailableError(msg)
+        return known if isinstance(known, Mapping) else {str(device): device for device in known}
 
 
 def _is_name(name: object) -> bool:

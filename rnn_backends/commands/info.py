@@ -66,7 +66,7 @@ def _probe(name: str, origin: str) -> dict[str, Any]:
     try:
         backend = load_backend(name, "the list of backends")
         version, devices = library_version(backend), list(backend.device_names())
-    except (RNNBackendError, OSError, RuntimeError) as error:  # the latter as devices are counted
+    except RNNBackendError as error:
         reason = one_line(error)
     return {
         "origin": origin,
