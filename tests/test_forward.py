@@ -300,7 +300,7 @@ def test_a_subclass_of_the_cell_takes_its_own_steps(backend: str) -> None:
 def test_the_bound_stays_small_enough_to_mean_something(dtype: str) -> None:
     for feature, case in cases(dtype).items():
         output, _ = reference(*case, dtype=dtype)
-        assert output.error.max(initial=0.0) < 2**17 * np.finfo(dtype).eps, feature
+        assert output.error.max(initial=0.0) < 2**18 * np.finfo(dtype).eps, feature
 
 
 def test_a_step_of_another_shape_is_refused() -> None:
