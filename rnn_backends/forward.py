@@ -129,12 +129,13 @@ class Cell:
         return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
 
 
-def scan(cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array:
+def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array:
     """Walk a cell through time, one step after another: the `Recurrence` that defines what is right."""
-    xp = array_namespace(projected)
-    seq_len = projected.shape[0]
+    xp = array_namespace(x)
+    seq_len = x.shape[0]
     if seq_len == 0:
         return xp.zeros((0, *h_0.shape), dtype=h_0.dtype, device=device(h_0))
+    projected = project(cell, x)
     valid = None if lengths is None else valid_steps(lengths, seq_len)
     h, states = h_0, [h_0] * seq_len
     for t in reversed(range(seq_len)) if reverse else range(seq_len):
@@ -219,11 +220,10 @@ def propagate(
     for layer in map_arrays(widen, layers):
         outputs = []
         for cell, reverse in layer.cells:
-            projected = project(cell, x)
-            h = initial_state(cell, projected, dtype) if h_0 is None else h_0[len(final), ...]
+            h = initial_state(cell, x, dtype) if h_0 is None else h_0[len(final), ...]
             h = h if lengths is None else poison(h, lengths, x.shape[0])
-            states = recurrence(cell, projected, h, lengths, reverse)
-            states = scan(cell, projected, h, lengths, reverse) if states is None else states
+            states = recurrence(cell, x, h, lengths, reverse)
+            states = scan(cell, x, h, lengths, reverse) if states is None else states
             outputs.append(where_valid(states, valid))
             final.append(h if x.shape[0] == 0 else states[0 if reverse else -1, ...])
         x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=-1)
@@ -239,12 +239,13 @@ def project(cell: RecurrentCell, x: Array) -> Array:
     return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
 
 
-def initial_state(cell: RecurrentCell, projected: Array, dtype: Any) -> Array:
+def initial_state(cell: RecurrentCell, x: Array, dtype: Any) -> Array:
     """Return zeros (batch, hidden_size) for a cell whose initial state is not given."""
-    hidden_size = getattr(cell, "hidden_size", projected.shape[-1])
-    return array_namespace(projected).zeros(
-        (projected.shape[1], hidden_size), dtype=dtype or projected.dtype, device=device(projected)
-    )
+    hidden_size = getattr(cell, "hidden_size", None)
+    if None in {hidden_size, dtype}:
+        like = project(cell, x[:0, ...])  # of no steps: it tells what the cell does not
+        hidden_size, dtype = hidden_size or like.shape[-1], dtype or like.dtype
+    return array_namespace(x).zeros((x.shape[1], hidden_size), dtype=dtype, device=device(x))
 
 
 def poison(h_0: Array, lengths: Array, seq_len: int) -> Array:

@@ -111,7 +111,6 @@ class RNN(PlacedNetwork):
         ArgumentError, DTypeError, RNNBackendError
         """
         place = select(backend)
-        place.backend.dtype(dtype)
         network = initial_network(
             input_size, hidden_size, num_layers, bidirectional, activation, bias, output_size, seed
         )

@@ -26,8 +26,9 @@ class Recurrence(Protocol):
     Parameters
     ----------
     cell : RecurrentCell
-    projected : array, shape (seq_len, batch, K), float32 or float64
-        What ``cell.project`` made of the input.  The recurrence computes in this dtype.
+        Its arrays are float32 or float64, in which the recurrence computes.
+    x : array, shape (seq_len, batch, input_size) or, token ids, (seq_len, batch)
+        The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.
     h_0 : array, shape (batch, hidden_size)
         The state before the first step.  The states are rounded to this dtype after every step.
     lengths : integer array, shape (batch,), optional
@@ -41,7 +42,5 @@ class Recurrence(Protocol):
         The state after each step, at that step's own place; None declines, and `scan` takes over.
     """
 
-    def __call__(
-        self, cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool
-    ) -> Array | None:
+    def __call__(self, cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
         """Walk the cell through time."""

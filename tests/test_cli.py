@@ -217,7 +217,7 @@ def test_an_interrupt_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 # Fast, for info would load every library otherwise.
-FEW = "import sys; sys.modules.update(torch=None, jax=None, cupy=None); from rnn_backends.cli import main; sys.exit(main())"
+FEW = "import sys; sys.modules.update(torch=None, jax=None, cupy=None, numba=None); from rnn_backends.cli import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize("words", [["info"], ["--help"]])
@@ -840,6 +840,7 @@ def test_info_lists_every_backend() -> None:
     assert {name: held["works"] for name, held in found.items() if name in registry.BUILTIN} == {
         "numpy": True,
         "cupy": False,
+        "numba": False,
         "torch": False,
         "jax": False,
         "array_api_strict": True,

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_backends.arrays import Array, Host, cast, widen
 from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell
+from rnn_backends.forward import Cell, project
 from rnn_backends.protocols import RecurrentCell
 
 
@@ -30,18 +30,16 @@ def make() -> Backend:
     )
 
 
-def recurrence(cell: RecurrentCell, projected: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
+def recurrence(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
     """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell:
         return None
     weights = (cell.weight_ih, cell.weight_hh, cell.bias)
-    return _scan((cell.activation, cell.clip, cell.leak), reverse, weights, projected, h_0, lengths)
+    return _scan((cell.activation, cell.clip, cell.leak), reverse, weights, x, h_0, lengths)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _scan(
-    options: tuple[Any, ...], reverse: bool, weights: Any, projected: Array, h_0: Array, lengths: Array | None
-) -> Array:
+def _scan(options: tuple[Any, ...], reverse: bool, weights: Any, x: Array, h_0: Array, lengths: Array | None) -> Array:
     cell = Cell(*weights, *options)
 
     def step(h: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -50,8 +48,8 @@ def _scan(
         h = new if lengths is None else jnp.where((t < lengths)[:, None], new, h)
         return h, h
 
-    steps = jnp.arange(projected.shape[0])
-    return jax.lax.scan(step, h_0, (steps, projected), reverse=reverse)[1]
+    inputs = jnp.arange(x.shape[0]), project(cell, x)
+    return jax.lax.scan(step, h_0, inputs, reverse=reverse)[1]
 
 
 def _dtypes() -> tuple[str, ...]:

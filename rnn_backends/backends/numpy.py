@@ -1,18 +1,21 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host
+from rnn_backends.arrays import Host, is_integer
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell, valid_steps
 from rnn_backends.protocols import RecurrentCell
 
-Change: TypeAlias = Callable[[Host, Host], object]
+Function: TypeAlias = Callable[[Host, Host], object]
+
+BLOCK = 1 << 19
+"""The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""
 
 
 def make() -> Backend:
@@ -29,40 +32,63 @@ def make() -> Backend:
     )
 
 
-def recurrence(cell: RecurrentCell, projected: Host, h_0: Host, lengths: Host | None, reverse: bool) -> Host | None:
+def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> Host | None:
     """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
-    if type(cell) is not Cell or h_0.dtype != projected.dtype:
+    if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
-    seq_len, batch = projected.shape[:2]
-    states = np.empty((seq_len, *h_0.shape), h_0.dtype)
-    held = None if lengths is None else ~valid_steps(lengths, seq_len)
-    weight, changes = np.ascontiguousarray(cell.weight_hh.T), _changes(cell)
-    h, inputs, outputs = h_0, projected, states
-    if batch == 1 and held is None:  # vectors, for which BLAS has a quicker product
-        h, inputs, outputs = h_0[0], projected[:, 0], states[:, 0]
-    for t in reversed(range(seq_len)) if reverse else range(seq_len):
-        z = outputs[t]
-        np.dot(h, weight, out=z)
-        np.add(z, inputs[t], out=z)
-        for change in changes:
-            change(z, h)
-        if held is not None:
-            np.copyto(z, h, where=held[t])
-        h = z
+    states = np.empty((len(x), *h_0.shape), h_0.dtype)
+    held = None if lengths is None else ~valid_steps(lengths, len(x))
+    h = h_0
+    for steps in blocks(states, reverse):
+        project(cell, x[steps], states[steps])
+        h = walk(cell, states[steps], h, None if held is None else held[steps], reverse)
     return states
 
 
-def _changes(cell: Cell) -> list[Change]:
-    """Return what is done in place to z = W_aa a<t-1> + W_ax x<t> + b_a, given a<t-1>, to make it a<t>."""
-    changes: list[Change] = []
-    if (clip := cell.clip) is not None:
-        changes.append(lambda z, _: np.clip(z, -clip, clip, out=z))
-    if cell.activation == Activation("tanh"):
-        changes.append(lambda z, _: np.tanh(z, out=z))
-    elif cell.activation == Activation("relu"):
-        changes.append(lambda z, _: np.maximum(z, 0.0, out=z))
+def blocks(states: Host, reverse: bool) -> Iterator[slice]:
+    """Yield the steps in blocks, in the order in which they are walked."""
+    size = max(1, BLOCK // max(1, states[:1].nbytes))
+    starts = range(0, len(states), size)
+    for start in reversed(starts) if reverse else starts:
+        yield slice(start, start + size)
+
+
+def project(cell: Cell, x: Host, states: Host) -> None:
+    """Write W_ax x<t> + b_a to where the states of the steps will be."""
+    rows = states.reshape(-1, states.shape[-1])
+    if is_integer(x):
+        np.take(cell.weight_ih.T, x.reshape(-1), axis=0, out=rows, mode="clip")  # "raise" would copy
     else:
-        changes.append(lambda z, _: np.copyto(z, cell.activate(z)))
-    if (leak := cell.leak) is not None:
-        changes.append(lambda z, h: np.add(leak * z, (1.0 - leak) * h, out=z))
-    return changes
+        np.dot(x.reshape(-1, x.shape[-1]), cell.weight_ih.T, out=rows)
+    if cell.bias is not None:
+        np.add(rows, cell.bias, out=rows)
+
+
+def walk(cell: Cell, states: Host, h: Host, held: Host | None, reverse: bool) -> Host:
+    """Turn W_ax x<t> + b_a into a<t>, step by step, in place; return the last state."""
+    weight, clip, leak = np.ascontiguousarray(cell.weight_hh.T), cell.clip, cell.leak
+    add, activate = np.add, in_place(cell)
+    if states.shape[1] == 1 and held is None:  # vectors, for which BLAS has a quicker product
+        states, h = states[:, 0], h[0]
+    product = np.empty_like(h)
+    for t, z in enumerate(states[::-1] if reverse else states):
+        h.dot(weight, product)
+        add(z, product, z)
+        if clip is not None:
+            np.clip(z, -clip, clip, out=z)
+        activate(z, z)
+        if leak is not None:
+            add(leak * z, (1.0 - leak) * h, z)
+        if held is not None:
+            np.copyto(z, h, where=held[-1 - t if reverse else t])
+        h = z
+    return h.reshape(-1, h.shape[-1])
+
+
+def in_place(cell: Cell) -> Function:
+    """Return g1 as a function of its argument and of where the result is to be."""
+    if cell.activation == Activation("tanh"):
+        return np.tanh
+    if cell.activation == Activation("relu"):
+        return lambda z, out: np.maximum(z, 0.0, out=out)
+    return lambda z, out: np.copyto(out, cell.activate(z))

@@ -35,6 +35,7 @@ BUILTIN = {
         ("cupy",),
         "pip install 'cupy-cuda13x[ctk]' for CUDA 13 or 'cupy-cuda12x[ctk]' for CUDA 12, not both",
     ),
+    "numba": Builtin(("numba",), "pip install numba"),
     "torch": Builtin(("torch",), "pip install torch"),
     "jax": Builtin(("jax", "jaxlib"), "pip install jax"),
     "array_api_strict": Builtin(("array_api_strict",), "pip install array-api-strict"),

@@ -66,6 +66,8 @@ def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
 
 def move(network: Network, place: Placement, dtype: str | None = None) -> Network:
     """Return a network on a backend and device and in a dtype; through the host if that changes."""
+    if dtype is not None:
+        place.backend.dtype(dtype)
 
     def move_array(array: Array) -> Array:
         owner = require_owned("a parameter", array)
@@ -79,9 +81,12 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
 
 
 def frozen(array: Array) -> Array:
-    """Return a NumPy array that is read-only, a copy if the caller's is not; other libraries have no such thing."""
-    if isinstance(array, np.ndarray) and array.flags.writeable:
-        array = array.copy()
+    """Return a NumPy array that is read-only, a copy if the caller's is not; other libraries have no such thing.
+
+    The copy lies in memory column by column, so that the rows of W^T, which the products use, are contiguous.
+    """
+    if isinstance(array, np.ndarray) and (array.flags.writeable or not array.flags.f_contiguous):
+        array = array.copy(order="F")
         array.flags.writeable = False
     return array
 

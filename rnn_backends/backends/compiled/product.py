@@ -1,0 +1,194 @@
+"""The matrix product of a few rows with a panel of weights, held in vector registers from start to end.
+
+Numba's compiler makes vector code of a loop over independent elements, but does not keep a block of sums in
+registers, which is what a matrix product lives by.  So this one loop is written in LLVM's own terms.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from rnn_backends.arrays import Host
+
+_FEATURES = binding.get_host_cpu_features()
+VECTOR = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
+"""The bytes of one vector register."""
+
+VECTORS = 2
+"""The vectors in a row of a panel."""
+
+GROUPS = (12, 8, 4, 2, 1) if _FEATURES.get("avx512f") else (4, 2, 1)
+"""The numbers of rows that are multiplied together: their sums fill the registers, 32 or 16 of them."""
+
+INDEX = ir.IntType(64)
+
+
+def panel_width(dtype: Any) -> int:
+    """Return the number of columns in a panel."""
+    return VECTORS * VECTOR // int(np.dtype(dtype).itemsize)
+
+
+def panels(weight: Host) -> Host:
+    """Return a matrix (outputs, inputs) as panels (outputs / width, inputs, width), filled up with zeros.
+
+    The product reads a panel from its first byte to its last.  It begins where a cache line does: a vector
+    that lies across two of them takes twice the time to load.
+    """
+    outputs, inputs = weight.shape
+    width = panel_width(weight.dtype)
+    count = -(-outputs // width)
+    padded = np.zeros((count * width, inputs), weight.dtype)
+    padded[:outputs] = weight
+    memory = np.empty(padded.nbytes + VECTOR, np.uint8)
+    start = -memory.ctypes.data % VECTOR
+    arranged = memory[start : start + padded.nbytes].view(weight.dtype).reshape(count, inputs, width)
+    arranged[...] = padded.reshape(count, width, inputs).transpose(0, 2, 1)
+    return arranged
+
+
+def product(rows: int, at_once: int = 1) -> Callable[..., None]:
+    """Return ``sums[:rows, place : place + width] = states[t] + before @ panels[p]`` as a function.
+
+    It takes the states (seq_len, batch, hidden_size), in which the sums begin, h_0 (batch, hidden_size), the
+    step before t or, where that is h_0, -1, then t, the first of the rows, the panels, p, the sums
+    (rows or more, columns) and the place there; all arrays C-contiguous.  `at_once` panels are multiplied.
+    """
+    chains = max(1, 4 // (rows * at_once))  # sums side by side, for an addition waits for the one before it
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def multiply(
+        typing_context: Any, states: Any, h_0: Any, before: Any, t: Any, first: Any, panels: Any, p: Any, sums: Any,
+        place: Any,
+    ) -> Any:  # fmt: skip
+        index = types.intp
+        signature = types.void(states, h_0, index, index, index, panels, index, sums, index)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            states, h_0, panels, sums = (
+                cgutils.create_struct_proxy(signature.args[i])(context, builder, value=arguments[i])
+                for i in (0, 1, 5, 7)
+            )
+            before, t, first, p, place = (arguments[i] for i in (2, 3, 4, 6, 8))
+            _, batch, size = (builder.extract_value(states.shape, axis) for axis in range(3))
+            width, columns = builder.extract_value(panels.shape, 2), builder.extract_value(sums.shape, 1)
+
+            def row(array: Any, *steps: tuple[Any, Any]) -> Any:
+                return builder.gep(array.data, [functools.reduce(builder.add, itertools.starmap(builder.mul, steps))])
+
+            step = builder.mul(batch, size)
+            h = builder.select(builder.icmp_signed("<", before, INDEX(0)), h_0.data, row(states, (before, step)))
+            rows_of = [builder.mul(builder.add(first, INDEX(r)), size) for r in range(rows)]
+            column = builder.mul(p, width)
+            emitter = _Product(
+                builder,
+                signature.args[0].dtype,
+                inputs=size,
+                x_rows=[builder.gep(h, [offset]) for offset in rows_of],
+                panels=[row(panels, (builder.add(p, INDEX(q)), builder.mul(size, width))) for q in range(at_once)],
+            )
+            begin = [builder.add(builder.add(builder.mul(t, step), offset), column) for offset in rows_of]
+            emitter.emit(
+                [builder.gep(states.data, [offset]) for offset in begin],
+                builder.sub(size, column),
+                [builder.gep(row(sums, (INDEX(r), columns)), [place]) for r in range(rows)],
+                chains,
+            )
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return multiply  # type: ignore[no-any-return]
+
+
+class _Product:
+    """Emits the loops over the inputs."""
+
+    def __init__(self, builder: Any, dtype: Any, inputs: Any, x_rows: Sequence[Any], panels: Sequence[Any]) -> None:
+        self.builder, self.inputs, self.x_rows, self.panels = builder, inputs, x_rows, panels
+        self.bytes = dtype.bitwidth // 8
+        self.lanes = VECTOR // self.bytes
+        self.vector = ir.VectorType(ir.FloatType() if self.bytes == 4 else ir.DoubleType(), self.lanes)
+        self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
+        self.fma = self.function("fma", self.vector, *[self.vector] * 3)
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Any:
+        """Return a function of LLVM's own."""
+        kind = ir.FunctionType(result, arguments)
+        return cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.{self.suffix}")
+
+    def emit(self, begin: Sequence[Any], columns: Any, end: Sequence[Any], chains: int) -> None:
+        """Add the product to rows of so many columns and put the sums at the end."""
+        vectors = range(VECTORS * len(self.panels))
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        masks = [self.first_lanes(self.builder.sub(columns, INDEX(v * self.lanes))) for v in vectors]
+        values = [self.load_lanes(self.place(row, v), masks[v], zero) for row in begin for v in vectors]
+        places = [self.place(row, v) for row in end for v in vectors]
+        k, values = self.loop(INDEX(0), chains, values + [zero] * (len(places) * (chains - 1)))
+        if chains > 1:
+            _, values = self.loop(k, 1, values)
+        for index, place in enumerate(places):
+            parts = values[index :: len(places)]
+            while len(parts) > 1:
+                parts = [self.builder.fadd(*parts[i : i + 2]) for i in range(0, len(parts), 2)]
+            self.builder.store(parts[0], place, align=self.bytes)
+
+    def first_lanes(self, count: Any) -> Any:
+        """Return a mask of so many lanes."""
+        indices = ir.VectorType(INDEX, self.lanes)
+        counts = self.all_lanes(count, indices)
+        return self.builder.icmp_signed("<", ir.Constant(indices, list(range(self.lanes))), counts)
+
+    def load_lanes(self, place: Any, mask: Any, other: Any) -> Any:
+        """Load the lanes of a mask, without touching what lies in the others."""
+        load = self.function("masked.load", self.vector, place.type, ir.IntType(32), mask.type, self.vector)
+        return self.builder.call(load, [place, ir.IntType(32)(self.bytes), mask, other])
+
+    def loop(self, start: Any, step: int, values: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Take inputs `step` at a time, each with sums of its own, while there are as many left."""
+        builder, before = self.builder, self.builder.block
+        head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        k = builder.phi(INDEX)
+        carried = [builder.phi(self.vector) for _ in values]
+        following = builder.add(k, INDEX(step))
+        builder.cbranch(builder.icmp_signed("<=", following, self.inputs), body, done)
+        builder.position_at_end(body)
+        new = list(carried)
+        for offset in range(step):
+            self.add_input(builder.add(k, INDEX(offset)), new, offset * len(new) // step)
+        for phi, first, last in zip([k, *carried], [start, *values], [following, *new], strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, body)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return k, carried
+
+    def add_input(self, k: Any, sums: list[Any], first: int) -> None:
+        """Add ``x[:, k]`` times row k of the panels to the sums from `first` on."""
+        builder = self.builder
+        row = builder.mul(k, INDEX(VECTORS * self.lanes))
+        starts = [builder.gep(panel, [row]) for panel in self.panels]
+        weights = [builder.load(self.place(start, v), align=self.bytes) for start in starts for v in range(VECTORS)]
+        for x_row in self.x_rows:
+            x = self.all_lanes(builder.load(builder.gep(x_row, [k])), self.vector)
+            for weight in weights:
+                sums[first] = builder.call(self.fma, [x, weight, sums[first]])
+                first += 1
+
+    def place(self, start: Any, index: int) -> Any:
+        """Return where the vector of an index lies."""
+        return self.builder.bitcast(self.builder.gep(start, [INDEX(index * self.lanes)]), self.vector.as_pointer())
+
+    def all_lanes(self, scalar: Any, kind: Any) -> Any:
+        """Return a vector of equal elements."""
+        undefined, lane = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+        vector = self.builder.insert_element(undefined, scalar, lane(0))
+        first = ir.Constant(ir.VectorType(lane, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(vector, undefined, first)
