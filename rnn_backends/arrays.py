@@ -1,5 +1,7 @@
 """What the array API standard leaves out and every room of this package needs."""
 
+from collections.abc import Hashable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,12 +24,18 @@ def is_array(value: object) -> bool:
 
 def dtype_name(array: Array) -> str:
     """Return the name of an array's dtype, spelt alike for every library: ``"float32"``."""
-    return str(array.dtype).rpartition(".")[2]
+    dtype = array.dtype
+    return _name(hash(type(dtype)), dtype)
+
+
+@cache
+def _name(_: int, dtype: Hashable) -> str:  # of its type, for dtypes of two libraries cannot be compared
+    return str(dtype).rpartition(".")[2]
 
 
 def is_integer(array: Array) -> bool:
     """Tell whether an array holds integers (booleans are none)."""
-    return dtype_name(array).lstrip("u").startswith("int")
+    return "int" in dtype_name(array)
 
 
 def widen(array: Array) -> Array:

@@ -14,7 +14,7 @@ from rnn_backends.errors import (
     DTypeError,
     ShapeError,
 )
-from rnn_backends.parameters import Layer, named_arrays
+from rnn_backends.parameters import Layer, first_array
 
 INTEGERS = ("int32", "int64")
 
@@ -100,8 +100,8 @@ def require_input(layers: tuple[Layer, ...], x: Array, batch_first: bool) -> int
 
 def require_dtype(layers: tuple[Layer, ...], name: str, array: Array) -> None:
     """Check that an array has the dtype of the network's parameters."""
-    got = dtype_name(array)
-    wanted = next((dtype_name(parameter) for _, parameter in named_arrays(layers)), got)
+    got, parameter = dtype_name(array), first_array(layers)
+    wanted = got if parameter is None else dtype_name(parameter)
     if got != wanted or got not in FLOATING:
         msg = f"`{name}` must be {wanted}, as the parameters are; got {got}. Convert it with astype."
         raise DTypeError(msg)

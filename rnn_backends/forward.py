@@ -16,11 +16,12 @@ from array_api_compat import array_namespace, device
 
 from rnn_backends import checks
 from rnn_backends.activations import Activation, applied, as_activation, clamp, finite_float
-from rnn_backends.arrays import Array, cast, is_integer, where_valid, widen
+from rnn_backends.arrays import HALF, Array, cast, dtype_name, is_integer, where_valid, widen
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.parameters import (
     Layer,
     as_layers,
+    first_array,
     map_arrays,
     named_arrays,
     require_matrix,
@@ -212,12 +213,13 @@ def propagate(
         h_0 = None if h_0 is None else h_0[:, None, ...]
         output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence)
         return output[:, 0, :], h_n[:, 0, :]
-    dtype = next((array.dtype for _, array in named_arrays(layers)), None if is_integer(x) else x.dtype)
+    dtype = state_dtype(layers, x)
+    layers = widened(layers)
     valid = None if lengths is None else valid_steps(lengths, x.shape[0])
     if valid is not None:  # whatever padding holds, NaN or ids of -1, no product and no gradient sees it
         x = where_valid(x, valid[..., 0] if is_integer(x) else valid)
     final: list[Array] = []
-    for layer in map_arrays(widen, layers):
+    for layer in layers:
         outputs = []
         for cell, reverse in layer.cells:
             h = initial_state(cell, x, dtype) if h_0 is None else h_0[len(final), ...]
@@ -239,10 +241,23 @@ def project(cell: RecurrentCell, x: Array) -> Array:
     return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
 
 
+def state_dtype(layers: tuple[Layer, ...], x: Array) -> Any:
+    """Return the dtype of a network's states, which is that of its arrays; None if nothing tells."""
+    first = first_array(layers)
+    return first.dtype if first is not None else None if is_integer(x) else x.dtype
+
+
+def widened(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Return the layers in the dtype that is computed in."""
+    first = first_array(layers)
+    wide: tuple[Layer, ...] = layers if first is None or dtype_name(first) not in HALF else map_arrays(widen, layers)
+    return wide
+
+
 def initial_state(cell: RecurrentCell, x: Array, dtype: Any) -> Array:
     """Return zeros (batch, hidden_size) for a cell whose initial state is not given."""
     hidden_size = getattr(cell, "hidden_size", None)
-    if None in {hidden_size, dtype}:
+    if hidden_size is None or dtype is None:
         like = project(cell, x[:0, ...])  # of no steps: it tells what the cell does not
         hidden_size, dtype = hidden_size or like.shape[-1], dtype or like.dtype
     return array_namespace(x).zeros((x.shape[1], hidden_size), dtype=dtype, device=device(x))

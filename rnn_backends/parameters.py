@@ -6,6 +6,7 @@ cell itself, which is the equation, is `rnn_backends.forward.Cell`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from math import prod
 from operator import is_
 from typing import Any
@@ -41,7 +42,7 @@ class Layer:
                 msg = f"`{name}` of a Layer must have the methods project and step; got {type(cell).__name__}."
                 raise ArgumentError(msg)
 
-    @property
+    @cached_property
     def cells(self) -> tuple[tuple[RecurrentCell, bool], ...]:
         """The cells with whether each runs in reverse, forward before backward."""
         cells = ((self.forward, False), (self.backward, True))
@@ -165,6 +166,12 @@ def named_arrays(record: object, name: str = "") -> Iterator[tuple[str, Array]]:
     elif is_dataclass(record):
         for entry in fields(record):
             yield from named_arrays(getattr(record, entry.name), f"{name}.{entry.name}".lstrip("."))
+
+
+def first_array(layers: tuple[Layer, ...]) -> Array | None:
+    """Return the first array of a network, whose dtype is that of all; None if it has none."""
+    weight = getattr(layers[0].cells[0][0], "weight_ih", None)  # a shorter way to what is there nearly always
+    return weight if is_array(weight) else next((array for _, array in named_arrays(layers)), None)
 
 
 def map_arrays(function: Callable[[Array], Array], record: Any) -> Any:

@@ -6,6 +6,8 @@ from math import prod
 from os import PathLike
 from typing import Any, Self
 
+import numpy as np
+
 from rnn_backends.arrays import Array, dtype_name
 from rnn_backends.backends.record import Backend
 from rnn_backends.backends.selection import Placement, parse
@@ -20,10 +22,19 @@ class PlacedNetwork:
 
     _network: Network
     _placement: Placement
+    _dtype: str
+    _place_object: Any
+    """The library's own object for the device."""
+    _tokens: int
+    _known: tuple[Any, ...] = ()
+    """Dtype and shape of the NumPy array that was checked last, if such arrays need not be converted."""
 
     def _place(self, network: Network, place: Placement, dtype: str | None = None) -> None:
         self._placement = place
         self._network = move(network, place, dtype)
+        self._dtype = next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
+        self._place_object = place.backend.device(place.device)
+        self._tokens = getattr(self.layers[0].cells[0][0], "input_size", 0)
 
     @classmethod
     def _placed(cls, network: Network, place: Placement, dtype: str | None = None) -> Self:
@@ -69,7 +80,7 @@ class PlacedNetwork:
     @property
     def dtype(self) -> str:
         """The name of the dtype of the parameters and of all results, e.g. ``"float32"``."""
-        return next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
+        return self._dtype
 
     def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
         """Return the model on another backend or device, or in another dtype; this one stays as it is.
@@ -131,7 +142,20 @@ class PlacedNetwork:
         return f"RNN({', '.join(f'{name}={value}' for name, value in parts.items() if value is not None)})"
 
     def _on_device(self) -> AbstractContextManager[Any]:
-        return self.backend.on(self.backend.device(self.device))
+        return self.backend.on(self._place_object)
+
+    def _is_known(self, x: Any) -> bool:
+        """Tell whether an input is right because the one before it, of its dtype and shape, was."""
+        if type(x) is not np.ndarray or (x.dtype, x.shape) != self._known:
+            return False
+        return bool(x.dtype.kind == "f" or 0 <= x.item() < self._tokens)
+
+    def _remember(self, x: Any, moved: Array) -> None:
+        """Remember an input that was found right, for `_is_known`."""
+        if type(x) is type(moved) is np.ndarray and (
+            x.dtype == moved.dtype if x.dtype.kind == "f" else x.size == 1 and x.dtype.kind == "i"
+        ):
+            self._known = (x.dtype, x.shape)
 
     @property
     def _recurrence(self) -> Recurrence:

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rnn_backends import checks
 from rnn_backends.arrays import Array, is_integer
-from rnn_backends.backends.transfer import as_host, receive
+from rnn_backends.backends.transfer import receive
 from rnn_backends.errors import ArgumentError, ShapeError
+from rnn_backends.forward import initial_state, scan, state_dtype, widened
 from rnn_backends.initial import require_size
 
 if TYPE_CHECKING:
@@ -35,19 +38,27 @@ class Stream:
             raise ArgumentError(msg)
         self.rnn = rnn
         self.batch_size = batch_size
-        self._state: Array | None = None
+        with rnn._on_device():
+            self._cells: list[Any] = [cell for layer in widened(rnn.layers) for cell, _ in layer.cells]
+        self._states: list[Array] | None = None
 
     @property
     def state(self) -> Array | None:
         """The states after the last piece, (num_layers, batch_size, hidden_size); None before the first."""
-        return self._state
+        if self._states is None:
+            return None
+        with self.rnn._on_device():
+            return self.rnn.backend.xp.stack(self._states)
 
     def reset(self, h_0: Any = None) -> None:
         """Begin new sequences, from the states (num_layers, batch_size, hidden_size) or from zeros."""
-        if h_0 is not None:
-            h_0 = receive("h_0", h_0, self.rnn._placement, self.rnn.dtype)
-            checks.require_state(self.rnn.layers, h_0, (self.batch_size,))
-        self._state = h_0
+        if h_0 is None:
+            self._states = None
+            return
+        h_0 = receive("h_0", h_0, self.rnn._placement, self.rnn.dtype)
+        checks.require_state(self.rnn.layers, h_0, (self.batch_size,))
+        with self.rnn._on_device():
+            self._states = [self._copy(h_0[k, ...]) for k in range(len(self._cells))]
 
     def __call__(self, x: Any) -> Array:
         """Run the next piece, of any number of steps, none included.
@@ -67,19 +78,16 @@ class Stream:
         ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
             As for `RNN.__call__`; the state stays as it was.
         """
-        x = as_host("x", x)
-        axes = len(x.shape) + is_integer(x)
-        batch = x.shape[0 if self.rnn.batch_first else 1] if axes == 3 else 1
-        if batch != self.batch_size:
-            wanted = f"batch_size = {self.batch_size} sequences"
-            msg = f"`x` must hold {wanted}; got {batch} in shape {tuple(x.shape)}."
-            raise ShapeError(msg)
-        h_0 = self._state
-        if axes != 3 and h_0 is not None:
-            h_0 = h_0[:, 0, :]
-        output, h_n = self.rnn(x, h_0)
-        self._state = h_n if axes == 3 else h_n[:, None, :]
-        return output
+        with self.rnn._on_device():
+            piece, _, _ = self.rnn._receive(x, None, None)
+            has_batch = piece.ndim + is_integer(piece) == 3
+            batch = piece.shape[1] if has_batch else 1
+            if batch != self.batch_size:
+                wanted = f"batch_size = {self.batch_size} sequences"
+                msg = f"`x` must hold {wanted}; got {batch} in shape {np.shape(x)}."
+                raise ShapeError(msg)
+            output = self._run(piece if has_batch else piece[:, None, ...])
+            return self.rnn._swap(output) if has_batch else output[:, 0, :]
 
     def logits(self, x: Any) -> Array:
         """Run the next piece as a call does; return W_ya a<t> + b_y, shape (seq_len, batch_size, output_size)."""
@@ -92,3 +100,19 @@ class Stream:
         readout = self.rnn._require_readout("probabilities")
         with self.rnn._on_device():
             return readout.activate(self.logits(x))
+
+    def _run(self, x: Array) -> Array:
+        """Run all layers over (seq_len, batch, ...) and keep their last states."""
+        seq_len, states, last = x.shape[0], self._states, []
+        recurrence = self.rnn._recurrence
+        for k, cell in enumerate(self._cells):
+            h = initial_state(cell, x, state_dtype(self.rnn.layers, x)) if states is None else states[k]
+            found = recurrence(cell, x, h, None, False)
+            x = scan(cell, x, h, None, False) if found is None else found
+            last.append(x[-1, ...] if seq_len else h)
+        last[-1] = self._copy(last[-1])  # the output, which shows it, is the caller's
+        self._states = last
+        return x
+
+    def _copy(self, array: Array) -> Array:
+        return self.rnn.backend.xp.asarray(array, copy=True)

@@ -1,10 +1,10 @@
 """Numba: the arrays of NumPy, walked through time by compiled code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Any
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,7 +26,18 @@ PARALLEL = 1 << 25
 FEWEST = 4
 """The sequences that a thread walks at least: fewer would load the weights too often."""
 
-_arranged: WeakKeyDictionary[Cell, Host] = WeakKeyDictionary()
+NONE = np.empty(0, np.int64)
+
+
+class Prepared(NamedTuple):
+    """What the compiled function is called with for a cell."""
+
+    walk: Callable[..., None]
+    weights: Host
+    options: tuple[float, ...]
+
+
+_prepared: WeakKeyDictionary[Cell, Prepared | None] = WeakKeyDictionary()
 
 
 def make() -> Backend:
@@ -38,57 +49,58 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
-    activation = cell.activation
-    if not isinstance(activation, Activation) or activation.name not in NUMBERS:
+    prepared = _prepared.get(cell) or prepare(cell)
+    if prepared is None:
         return numpy.recurrence(cell, x, h_0, lengths, reverse)
-    walk, weights = kernel(dtype_name(h_0)), arranged(cell)
-    ends = np.empty(0, np.int64) if lengths is None else lengths.astype(np.int64)
-    options = (
-        reverse,
-        NUMBERS[activation.name],
-        *(0.0 if value is None else value for value in (activation.alpha, activation.beta)),
-        inf if cell.clip is None else cell.clip,
-        1.0 if cell.leak is None else cell.leak,
-    )
+    walk, weights, options = prepared
+    ends = NONE if lengths is None else lengths.astype(np.int64)
     states = np.empty((len(x), *h_0.shape), h_0.dtype)
-    parts = slices(states)
+    parts = shares(states)
     h = np.ascontiguousarray(h_0)
-    for steps in numpy.blocks(states, reverse) if len(parts) == 1 else [slice(0, len(x))]:
+    for steps in numpy.blocks(states, reverse) if len(parts) == 1 else [slice(None)]:
         block = states[steps]
         numpy.project(cell, x[steps], block)
-        in_parallel(partial(walk_part, walk, (block, weights, h, ends, steps.start), options), parts)
-        h = block[0 if reverse else -1]
+        arrays = (block, weights, h, ends, steps.start or 0)
+        if len(parts) == 1:
+            walk(*arrays, 0, len(h), reverse, *options)
+        else:
+            in_parallel([partial(walk, *arrays, *part, reverse, *options) for part in parts])
+        h = block[0 if reverse else -1] if len(block) else h
     return states
 
 
-def walk_part(walk: Callable[..., None], arrays: tuple[Any, ...], options: tuple[Any, ...], part: slice) -> None:
-    """Walk some of the sequences."""
-    walk(*arrays, part.start, part.stop, *options)
+def prepare(cell: Cell) -> Prepared | None:
+    """Arrange the weights of a cell, and keep those of a model, which cannot change, for as long as it is."""
+    activation = cell.activation
+    if not isinstance(activation, Activation) or activation.name not in NUMBERS:
+        return None
+    numbers = (activation.alpha, activation.beta)
+    prepared = Prepared(
+        kernel(dtype_name(cell.weight_hh)),
+        panels(cell.weight_hh),
+        (
+            NUMBERS[activation.name],
+            *(0.0 if number is None else number for number in numbers),
+            inf if cell.clip is None else cell.clip,
+            1.0 if cell.leak is None else cell.leak,
+        ),
+    )
+    if not cell.weight_hh.flags.writeable:
+        _prepared[cell] = prepared
+    return prepared
 
 
-def arranged(cell: Cell) -> Host:
-    """Return W_aa in panels; those of a model, whose weights cannot change, are kept for as long as it is."""
-    if cell.weight_hh.flags.writeable:
-        return panels(cell.weight_hh)
-    if cell not in _arranged:
-        _arranged[cell] = panels(cell.weight_hh)
-    return _arranged[cell]
-
-
-def slices(states: Host) -> list[slice]:
-    """Return which sequences each thread walks."""
+def shares(states: Host) -> list[tuple[int, int]]:
+    """Return the sequences that each thread walks, from the first to before the last."""
     _, batch, size = states.shape
-    threads = min(config.NUMBA_NUM_THREADS, batch // FEWEST, states.size * size // PARALLEL)
-    count = max(1, threads)
-    return [slice(batch * part // count, batch * (part + 1) // count) for part in range(count)]
+    count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, states.size * size // PARALLEL))
+    return [(batch * part // count, batch * (part + 1) // count) for part in range(count)]
 
 
-def in_parallel(work: Callable[[slice], None], parts: list[slice]) -> None:
-    """Do the work of each part, in threads of their own if there is more than one."""
-    if len(parts) == 1:
-        work(parts[0])
-        return
+def in_parallel(works: Sequence[Callable[[], None]]) -> None:
+    """Do each work in a thread of its own."""
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(work, parts))
+    with ThreadPoolExecutor(len(works)) as pool:
+        for future in [pool.submit(work) for work in works]:
+            future.result()

@@ -1,13 +1,12 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host, is_integer
+from rnn_backends.arrays import Host
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell, valid_steps
 from rnn_backends.protocols import RecurrentCell
@@ -45,23 +44,24 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     return states
 
 
-def blocks(states: Host, reverse: bool) -> Iterator[slice]:
-    """Yield the steps in blocks, in the order in which they are walked."""
-    size = max(1, BLOCK // max(1, states[:1].nbytes))
+def blocks(states: Host, reverse: bool) -> list[slice]:
+    """Return the steps in blocks, in the order in which they are walked."""
+    size = max(1, BLOCK * len(states) // max(1, states.nbytes))
+    if size >= len(states):
+        return [slice(None)]
     starts = range(0, len(states), size)
-    for start in reversed(starts) if reverse else starts:
-        yield slice(start, start + size)
+    return [slice(start, start + size) for start in (reversed(starts) if reverse else starts)]
 
 
 def project(cell: Cell, x: Host, states: Host) -> None:
     """Write W_ax x<t> + b_a to where the states of the steps will be."""
-    rows = states.reshape(-1, states.shape[-1])
-    if is_integer(x):
-        np.take(cell.weight_ih.T, x.reshape(-1), axis=0, out=rows, mode="clip")  # "raise" would copy
+    rows, weight = states.reshape(-1, states.shape[-1]), cell.weight_ih.T
+    if x.dtype.kind in "iu":
+        np.take(weight, x.reshape(-1), axis=0, out=rows, mode="clip")  # "raise" would copy
     else:
-        np.dot(x.reshape(-1, x.shape[-1]), cell.weight_ih.T, out=rows)
+        x.reshape(-1, x.shape[-1]).dot(weight, rows)
     if cell.bias is not None:
-        np.add(rows, cell.bias, out=rows)
+        np.add(rows, cell.bias, rows)
 
 
 def walk(cell: Cell, states: Host, h: Host, held: Host | None, reverse: bool) -> Host:
@@ -87,8 +87,9 @@ def walk(cell: Cell, states: Host, h: Host, held: Host | None, reverse: bool) ->
 
 def in_place(cell: Cell) -> Function:
     """Return g1 as a function of its argument and of where the result is to be."""
-    if cell.activation == Activation("tanh"):
+    name = getattr(cell.activation, "name", None)
+    if name == "tanh":
         return np.tanh
-    if cell.activation == Activation("relu"):
+    if name == "relu":
         return lambda z, out: np.maximum(z, 0.0, out=out)
     return lambda z, out: np.copyto(out, cell.activate(z))
