@@ -18,6 +18,7 @@ from rnn_backends.backends.compiled.product import panels
 from rnn_backends.backends.compiled.walk import kernel
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell
+from rnn_backends.parameters import named_arrays
 from rnn_backends.protocols import RecurrentCell
 
 PARALLEL = 1 << 25
@@ -26,18 +27,16 @@ PARALLEL = 1 << 25
 FEWEST = 4
 """The sequences that a thread walks at least: fewer would load the weights too often."""
 
-NONE = np.empty(0, np.int64)
-
 
 class Prepared(NamedTuple):
     """What the compiled function is called with for a cell."""
 
     walk: Callable[..., None]
-    weights: Host
+    weights: tuple[Host, Host, Host]
     options: tuple[float, ...]
 
 
-_prepared: WeakKeyDictionary[Cell, Prepared | None] = WeakKeyDictionary()
+_prepared: WeakKeyDictionary[Cell, Prepared] = WeakKeyDictionary()
 
 
 def make() -> Backend:
@@ -52,21 +51,25 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     prepared = _prepared.get(cell) or prepare(cell)
     if prepared is None:
         return numpy.recurrence(cell, x, h_0, lengths, reverse)
-    walk, weights, options = prepared
-    ends = NONE if lengths is None else lengths.astype(np.int64)
-    states = np.empty((len(x), *h_0.shape), h_0.dtype)
-    parts = shares(states)
-    h = np.ascontiguousarray(h_0)
-    for steps in numpy.blocks(states, reverse) if len(parts) == 1 else [slice(None)]:
-        block = states[steps]
-        numpy.project(cell, x[steps], block)
-        arrays = (block, weights, h, ends, steps.start or 0)
-        if len(parts) == 1:
-            walk(*arrays, 0, len(h), reverse, *options)
-        else:
-            in_parallel([partial(walk, *arrays, *part, reverse, *options) for part in parts])
-        h = block[0 if reverse else -1] if len(block) else h
-    return states
+    states = np.empty((len(x) + 1, *h_0.shape), h_0.dtype)
+    states[-1 if reverse else 0] = h_0
+    output = states[:-1] if reverse else states[1:]
+    if is_ids := x.ndim == 2:
+        numpy.project(cell, x, output)
+    walk = partial(
+        prepared.walk,
+        states,
+        np.empty(0, h_0.dtype) if is_ids else x.reshape(-1),
+        *prepared.weights,
+        np.empty(0, np.int64) if lengths is None else lengths.astype(np.int64),
+        reverse,
+        *prepared.options,
+    )
+    if len(parts := shares(output)) == 1:
+        walk(0, len(h_0))
+    else:
+        in_parallel([partial(walk, *part) for part in parts])
+    return output
 
 
 def prepare(cell: Cell) -> Prepared | None:
@@ -74,10 +77,11 @@ def prepare(cell: Cell) -> Prepared | None:
     activation = cell.activation
     if not isinstance(activation, Activation) or activation.name not in NUMBERS:
         return None
-    numbers = (activation.alpha, activation.beta)
+    dtype, numbers = cell.weight_hh.dtype, (activation.alpha, activation.beta)
+    bias = np.zeros(cell.hidden_size, dtype) if cell.bias is None else np.ascontiguousarray(cell.bias)
     prepared = Prepared(
         kernel(dtype_name(cell.weight_hh)),
-        panels(cell.weight_hh),
+        (panels(cell.weight_ih), bias, panels(cell.weight_hh)),
         (
             NUMBERS[activation.name],
             *(0.0 if number is None else number for number in numbers),
@@ -85,7 +89,7 @@ def prepare(cell: Cell) -> Prepared | None:
             1.0 if cell.leak is None else cell.leak,
         ),
     )
-    if not cell.weight_hh.flags.writeable:
+    if not any(array.flags.writeable for _, array in named_arrays(cell)):
         _prepared[cell] = prepared
     return prepared
 

@@ -4,8 +4,6 @@ Numba's compiler makes vector code of a loop over independent elements, but does
 registers, which is what a matrix product lives by.  So this one loop is written in LLVM's own terms.
 """
 
-import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,50 +51,47 @@ def panels(weight: Host) -> Host:
 
 
 def product(rows: int, at_once: int = 1) -> Callable[..., None]:
-    """Return ``sums[:rows, place : place + width] = states[t] + before @ panels[p]`` as a function.
+    """Return the product of some rows of x with a panel as a function, to be called in Numba's code.
 
-    It takes the states (seq_len, batch, hidden_size), in which the sums begin, h_0 (batch, hidden_size), the
-    step before t or, where that is h_0, -1, then t, the first of the rows, the panels, p, the sums
-    (rows or more, columns) and the place there; all arrays C-contiguous.  `at_once` panels are multiplied.
+    It is called with x, a vector in which the rows begin at an index, one after another; the panels, p, and
+    how many columns the matrix has; a vector that holds what the sums begin with, from an index on, and
+    the step there from row to row; the matrix of sums, and the column from which on they are written.
+    `at_once` panels are multiplied, p and the following.
     """
     chains = max(1, 4 // (rows * at_once))  # sums side by side, for an addition waits for the one before it
 
     @intrinsic  # type: ignore[untyped-decorator]
     def multiply(
-        typing_context: Any, states: Any, h_0: Any, before: Any, t: Any, first: Any, panels: Any, p: Any, sums: Any,
-        place: Any,
+        typing_context: Any, x: Any, at: Any, panels: Any, p: Any, size: Any, begin: Any, begin_at: Any, step: Any,
+        sums: Any, place: Any,
     ) -> Any:  # fmt: skip
         index = types.intp
-        signature = types.void(states, h_0, index, index, index, panels, index, sums, index)
+        signature = types.void(x, index, panels, index, index, begin, index, index, sums, index)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            states, h_0, panels, sums = (
+            x, panels, begin, sums = (
                 cgutils.create_struct_proxy(signature.args[i])(context, builder, value=arguments[i])
-                for i in (0, 1, 5, 7)
+                for i in (0, 2, 5, 8)
             )
-            before, t, first, p, place = (arguments[i] for i in (2, 3, 4, 6, 8))
-            _, batch, size = (builder.extract_value(states.shape, axis) for axis in range(3))
-            width, columns = builder.extract_value(panels.shape, 2), builder.extract_value(sums.shape, 1)
-
-            def row(array: Any, *steps: tuple[Any, Any]) -> Any:
-                return builder.gep(array.data, [functools.reduce(builder.add, itertools.starmap(builder.mul, steps))])
-
-            step = builder.mul(batch, size)
-            h = builder.select(builder.icmp_signed("<", before, INDEX(0)), h_0.data, row(states, (before, step)))
-            rows_of = [builder.mul(builder.add(first, INDEX(r)), size) for r in range(rows)]
+            at, p, size, begin_at, step, place = (arguments[i] for i in (1, 3, 4, 6, 7, 9))
+            inputs, width = (builder.extract_value(panels.shape, axis) for axis in (1, 2))
             column = builder.mul(p, width)
-            emitter = _Product(
+
+            def rows_of(array: Any, first: Any, distance: Any) -> list[Any]:
+                offsets = [builder.add(first, builder.mul(distance, INDEX(r))) for r in range(rows)]
+                return [builder.gep(array.data, [offset]) for offset in offsets]
+
+            panel = builder.mul(inputs, width)
+            _Product(
                 builder,
                 signature.args[0].dtype,
-                inputs=size,
-                x_rows=[builder.gep(h, [offset]) for offset in rows_of],
-                panels=[row(panels, (builder.add(p, INDEX(q)), builder.mul(size, width))) for q in range(at_once)],
-            )
-            begin = [builder.add(builder.add(builder.mul(t, step), offset), column) for offset in rows_of]
-            emitter.emit(
-                [builder.gep(states.data, [offset]) for offset in begin],
+                inputs,
+                rows_of(x, at, inputs),
+                [builder.gep(panels.data, [builder.mul(panel, builder.add(p, INDEX(q)))]) for q in range(at_once)],
+            ).emit(
+                rows_of(begin, builder.add(begin_at, column), step),
                 builder.sub(size, column),
-                [builder.gep(row(sums, (INDEX(r), columns)), [place]) for r in range(rows)],
+                rows_of(sums, place, builder.extract_value(sums.shape, 1)),
                 chains,
             )
             return context.get_dummy_value()

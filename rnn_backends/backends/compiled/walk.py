@@ -1,7 +1,7 @@
 """The walk of a cell through time, one compiled function for each float type.
 
-A few rows of the state are multiplied with a panel of W_aa at a time; while their sums are in the cache,
-they become the new state: bounded, activated, leaked, held.  Nothing is allocated on the way.
+A few rows are multiplied with a panel of weights at a time; while their sums are in the cache, they become
+the new state: bounded, activated, leaked, held.  Nothing is allocated on the way.
 """
 
 from functools import cache
@@ -14,6 +14,9 @@ from rnn_backends.backends.compiled.activate import activate
 from rnn_backends.backends.compiled.functions import COMPILED
 from rnn_backends.backends.compiled.product import GROUPS, product
 
+BLOCK = 1 << 17
+"""The numbers of the states that are projected before they are walked: they stay in the cache meanwhile."""
+
 multiply_1, multiply_2, multiply_4, multiply_8, multiply_12 = (product(rows) for rows in (1, 2, 4, 8, 12))
 multiply_1_by_2 = product(1, at_once=2)
 
@@ -22,13 +25,9 @@ multiply_1_by_2 = product(1, at_once=2)
 def kernel(dtype: str) -> Any:
     """Return `walk` for a float type, compiled now or, by an earlier process, on disk."""
     of = types.float32 if dtype == "float32" else types.float64
-    arrays = (
-        types.Array(of, 3, "C"),
-        types.Array(of, 3, "C", readonly=True),
-        types.Array(of, 2, "C", readonly=True),
-        types.Array(types.int64, 1, "C", readonly=True),
-    )
-    signature = types.void(*arrays, *[types.int64] * 3, types.boolean, types.int64, *[of] * 4)
+    vector, panels = types.Array(of, 1, "C", readonly=True), types.Array(of, 3, "C", readonly=True)
+    arrays = types.Array(of, 3, "C"), vector, panels, vector, panels, types.Array(types.int64, 1, "C", readonly=True)
+    signature = types.void(*arrays, types.boolean, types.int64, *[of] * 4, types.int64, types.int64)
     try:
         return njit(signature, cache=True, nogil=True, **COMPILED)(walk)
     except RuntimeError:  # there is no folder that can be written to
@@ -36,57 +35,79 @@ def kernel(dtype: str) -> Any:
 
 
 def walk(
-    states: Any, panels: Any, h_0: Any, lengths: Any, start: Any, first: Any, last: Any, reverse: Any,
-    activation: Any, alpha: Any, beta: Any, clip: Any, leak: Any,
+    states: Any, x: Any, weight_ih: Any, bias: Any, weight_hh: Any, lengths: Any, reverse: Any,
+    activation: Any, alpha: Any, beta: Any, clip: Any, leak: Any, first: Any, last: Any,
 ) -> None:  # fmt: skip
-    """Turn W_ax x<t> + b_a into a<t>, in place, for the sequences first .. last - 1.
+    """Compute a<t> for the sequences first .. last - 1.
 
     Parameters
     ----------
-    states : array, shape (seq_len, batch, hidden_size)
-    panels : array
-        W_aa, from `rnn_backends.backends.compiled.product.panels`.
-    h_0 : array, shape (batch, hidden_size)
+    states : array, shape (1 + seq_len, batch, hidden_size)
+        Before the others lies the initial state, which with `reverse` is the last.
+    x : array, shape (seq_len * batch * input_size,) or (0,)
+        None: the states hold W_ax x<t> + b_a already.
+    weight_ih, weight_hh : array
+        W_ax and W_aa, from `rnn_backends.backends.compiled.product.panels`.
+    bias : array, shape (hidden_size,)
     lengths : int64 array, shape (batch,) or (0,)
-        None of them: all steps are valid.
-    start : int
-        The step that ``states[0]`` is of the whole sequence.
-    first, last : int
+        None: all steps are valid.
     reverse : bool
     activation : int
         The number of g1.
     alpha, beta, clip, leak : float
         A clip of infinity bounds nothing, a leak of 1 is none.
+    first, last : int
     """
-    seq_len, _, size = states.shape
-    count, _, width = panels.shape
-    at_once = count if last - first <= GROUPS[0] else 1  # else a panel serves all rows while it is in the cache
-    sums = np.empty((GROUPS[0], at_once * width), states.dtype)
-    z = sums.reshape(-1)
-    before = -1
-    for step in range(seq_len):
-        t = seq_len - 1 - step if reverse else step
-        backward = step % 2  # what was used last is used first, for it is still in the cache
-        for turn in range(0, count, at_once):
-            p = count - at_once - turn if backward else turn
-            b = first
-            while b < last:
-                rows = group(last - b)
-                multiply(states, h_0, before, t, b, rows, panels, p, at_once, backward, sums)
-                finish(z, rows * at_once * width, activation, alpha, beta, clip)
-                for r in range(b, b + rows):
-                    held = lengths.size > 0 and start + t >= lengths[r]
-                    column = p * width
-                    end = min(column + at_once * width, size)
-                    if held or leak < 1:
-                        for j in range(column, end):
-                            h = h_0[r, j] if before < 0 else states[before, r, j]
-                            states[t, r, j] = h if held else (1 - leak) * h + leak * sums[r - b, j - column]
-                    else:
-                        for j in range(column, end):
-                            states[t, r, j] = sums[r - b, j - column]
-                b += rows
-        before = t
+    seq_len, batch, size = states.shape[0] - 1, states.shape[1], states.shape[2]
+    flat = states.reshape(-1)
+    row = batch * size
+    offset, back = (0, row) if reverse else (row, -row)  # from a step to its state, and on to the state before
+    at_once = weight_hh.shape[0] if last - first <= GROUPS[0] else 1  # else a panel serves all rows while it is cached
+    sums = np.empty((GROUPS[0], at_once * weight_hh.shape[2]), states.dtype)
+    block = max(1, BLOCK // max(1, (last - first) * size))
+    for done in range(0, seq_len, block):
+        steps = min(block, seq_len - done)
+        start = seq_len - done - steps if reverse else done
+        if x.size == 0:
+            pass
+        elif last - first == batch:
+            project(x, start * batch, steps * batch, weight_ih, bias, flat, offset, size, sums)
+        else:
+            for t in range(start, start + steps):
+                project(x, t * batch + first, last - first, weight_ih, bias, flat, offset, size, sums)
+        for step in range(done, done + steps):
+            t = seq_len - 1 - step if reverse else step
+            now = t * row + offset
+            for turn in range(0, weight_hh.shape[0], at_once):
+                p = weight_hh.shape[0] - at_once - turn if step % 2 else turn  # what was used last is still cached
+                b = first
+                while b < last:
+                    rows = group(last - b)
+                    at = now + b * size
+                    multiply(flat, at + back, rows, weight_hh, p, at_once, step % 2, size, flat, at, size, sums)
+                    finish(sums, rows, activation, alpha, beta, clip)
+                    for r in range(rows):
+                        held = lengths.size > 0 and t >= lengths[b + r]
+                        put(sums, r, flat, at + r * size, back, p * weight_hh.shape[2], size, leak, held)
+                    b += rows
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def project(
+    x: Any, first: Any, rows: Any, panels: Any, bias: Any, flat: Any, offset: Any, size: Any, sums: Any
+) -> None:
+    """Write W_ax x<t> + b_a, for rows of x from the first on, to where the states will be."""
+    _, inputs, width = panels.shape
+    for p in range(panels.shape[0]):
+        n = first
+        while n < first + rows:
+            few = group(first + rows - n)
+            multiply(x, n * inputs, few, panels, p, 1, 0, size, bias, 0, 0, sums)
+            for r in range(few):
+                at = offset + (n + r) * size + p * width
+                for j in range(min(width, size - p * width)):
+                    flat[at + j] = sums[r, j]
+            n += few
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
@@ -100,33 +121,51 @@ def group(left: Any) -> Any:
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def multiply(
-    states: Any, h_0: Any, before: Any, t: Any, b: Any, rows: Any, panels: Any, p: Any, at_once: Any, backward: Any,
-    sums: Any,
+    x: Any, at: Any, rows: Any, panels: Any, p: Any, at_once: Any, backward: Any, size: Any,
+    begin: Any, begin_at: Any, step: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Write the sums W_aa a<t-1> + W_ax x<t> + b_a of a group of rows for some panels."""
+    """Write the products of a group of rows with some panels, from last to first if `backward`, as sums."""
     width = panels.shape[2]
     pair = 2 if rows == 1 else 1
     for turn in range(0, at_once, pair):
         q = (at_once - 1) // pair * pair - turn if backward else turn
         if rows == 1 and q + 1 < at_once:
-            multiply_1_by_2(states, h_0, before, t, b, panels, p + q, sums, q * width)
+            multiply_1_by_2(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
         elif rows == 1:
-            multiply_1(states, h_0, before, t, b, panels, p + q, sums, q * width)
+            multiply_1(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
         elif rows == 2:
-            multiply_2(states, h_0, before, t, b, panels, p + q, sums, q * width)
+            multiply_2(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
         elif rows == 4:
-            multiply_4(states, h_0, before, t, b, panels, p + q, sums, q * width)
+            multiply_4(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
         elif rows == 8:
-            multiply_8(states, h_0, before, t, b, panels, p + q, sums, q * width)
+            multiply_8(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
         else:
-            multiply_12(states, h_0, before, t, b, panels, p + q, sums, q * width)
+            multiply_12(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def finish(z: Any, size: Any, activation: Any, alpha: Any, beta: Any, clip: Any) -> None:
+def finish(sums: Any, rows: Any, activation: Any, alpha: Any, beta: Any, clip: Any) -> None:
     """Put g1(min(max(z, -clip), clip)) in the place of z."""
+    z = sums.reshape(-1)
+    size = rows * sums.shape[1]
     if clip < np.inf:
         for i in range(size):
             bounded = -clip if z[i] < -clip else z[i]
             z[i] = clip if bounded > clip else bounded
     activate(activation, alpha, beta, z, size)
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def put(sums: Any, r: Any, flat: Any, at: Any, back: Any, column: Any, size: Any, leak: Any, held: Any) -> None:
+    """Write some columns of a new state, from g1(z) and the state before."""
+    columns = min(sums.shape[1], size - column)
+    at += column
+    if held:
+        for j in range(columns):
+            flat[at + j] = flat[at + back + j]
+    elif leak < 1:
+        for j in range(columns):
+            flat[at + j] = (1 - leak) * flat[at + back + j] + leak * sums[r, j]
+    else:
+        for j in range(columns):
+            flat[at + j] = sums[r, j]
