@@ -24,6 +24,7 @@ from rnn_backends.errors import (
     ShapeError,
     UnknownBackendError,
     VocabularyError,
+    WrongResultError,
 )
 from rnn_backends.forward import Cell, forward
 from rnn_backends.losses import cross_entropy, cross_entropy_grad
@@ -55,6 +56,7 @@ __all__ = [
     "Stream",
     "UnknownBackendError",
     "VocabularyError",
+    "WrongResultError",
     "__version__",
     "cross_entropy",
     "cross_entropy_grad",

@@ -16,6 +16,7 @@ from rnn_backends.commands.reports import aligned, one_line
 from rnn_backends.errors import RNNBackendError
 
 PROG = "rnn-backends"
+AGAINST = ("torch", "onnxruntime", "jax", "reservoirpy", "textbook", "product", "recurrent")
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 # RuntimeError is what CUDA, torch and JAX raise when a device is lost or its memory is full.
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_info(commands)
     _add_run(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -138,6 +140,27 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
 
 
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "Measure how fast this library is, in times of other libraries and of the machine's limit."
+    parser = _add_command(commands, "bench", summary, _bench)
+    add = parser.add_argument
+    add("--shape", nargs=4, type=int, action="append", metavar=("T", "B", "I", "H"), help="steps, sequences, features "
+        "and states; again for more; left out, a grid of shapes")  # fmt: skip
+    add("--dtype", nargs="+", choices=("float32", "float64"), default=["float32"], help="default: float32")
+    add("--backend", metavar="NAME[:DEVICE]", action="append", help="what to measure, again for more; default: numpy, "
+        "and numba where it works")  # fmt: skip
+    add("--against", nargs="+", choices=AGAINST, default=list(AGAINST), help="whom to compare with; default: all")
+    add("--threads", nargs="+", type=int, default=[1], metavar="N", help="the threads of everybody; default: 1")
+    add("--tokens", action="store_true", help="have token ids as input, I being the size of the vocabulary")
+    add("--bidirectional", action="store_true", help="have cells of both directions")
+    add("--ragged", action="store_true", help="have sequences of different lengths")
+    add("--step", action="store_true", help="run sequences in calls of one step")
+    add("--leak", type=float, metavar="LEAK", help="have leaky cells")
+    add("--seconds", type=float, default=6.0, help="when to start no more rounds of a shape; default: 6")
+    add("--rounds", type=int, default=25, help="how many rounds at most; default: 25")
+    add("--json", metavar="FILE", type=Path, help="write all that was measured to a file, too")
+
+
 def _add_command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
@@ -179,4 +202,26 @@ def _run(arguments: argparse.Namespace) -> None:
         activation=arguments.activation,
     )
     for line in aligned(run(request, _note)):
+        print(line)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from rnn_backends.commands.bench import Request, bench
+
+    request = Request(
+        shapes=arguments.shape,
+        dtypes=arguments.dtype,
+        backends=arguments.backend,
+        against=arguments.against,
+        threads=arguments.threads,
+        tokens=arguments.tokens,
+        bidirectional=arguments.bidirectional,
+        ragged=arguments.ragged,
+        step=arguments.step,
+        leak=arguments.leak,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        json=arguments.json,
+    )
+    for line in bench(request):
         print(line)

@@ -1,0 +1,1 @@
+"""What the command `bench` measures: problems, who runs them, and how their times are taken."""

@@ -1,0 +1,119 @@
+"""A problem to be timed: sizes and options, and the arrays that are drawn for them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.arrays import Host
+from rnn_backends.forward import Cell
+from rnn_backends.parameters import Layer
+from rnn_backends.testing.cases import Draw
+from rnn_backends.testing.reference import Bounded, reference
+
+SOURCES = 8
+COPIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A network of one layer and its input, by their sizes.
+
+    `tokens` makes token ids of the input, and a vocabulary of `input_size`.  `ragged` gives sequences of
+    lengths from a quarter of `seq_len` up to all of it.  `step` runs the sequences in calls of one step.
+    """
+
+    seq_len: int
+    batch: int
+    input_size: int
+    hidden_size: int
+    dtype: str = "float32"
+    tokens: bool = False
+    bidirectional: bool = False
+    ragged: bool = False
+    step: bool = False
+    leak: float | None = None
+
+    def __str__(self) -> str:
+        features = f"V={self.input_size}" if self.tokens else f"I={self.input_size}"
+        sizes = f"T={self.seq_len} B={self.batch} {features} H={self.hidden_size} {self.dtype}"
+        options = [name for name in ("bidirectional", "ragged", "step") if getattr(self, name)]
+        leak = [] if self.leak is None else [f"leak={self.leak}"]
+        return " ".join([sizes, *options, *leak])
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The arrays of a problem, and what a right result is.
+
+    The batch holds few different sequences, each of them several times, so that the float64 reference,
+    which is slow, covers all of it.  abs(W_hh) has rows that sum to 0.8: no error grows with time.
+    """
+
+    problem: Problem
+    layer: Layer
+    sources: Host
+    source_lengths: list[int] | None
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Drawn":
+        """Draw the arrays of a problem, the same each time."""
+        count = min(problem.batch, SOURCES)
+        case = Draw(problem.dtype, 0).case(
+            shape=(problem.seq_len, count, problem.input_size, problem.hidden_size),
+            sides="fb" if problem.bidirectional else "f",
+            tokens=problem.tokens,
+            leak=problem.leak,
+        )
+        shortest = max(1, problem.seq_len // 4)
+        lengths = [int(length) for length in np.linspace(problem.seq_len, shortest, count)]
+        return cls(problem, case.layers[0], case.x, lengths if problem.ragged else None)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells, forward before backward."""
+        return tuple(cell for cell, _ in self.layer.cells if isinstance(cell, Cell))
+
+    @property
+    def lengths(self) -> list[int] | None:
+        """The lengths of the sequences of the batch, if they differ."""
+        return None if self.source_lengths is None else [self.source_lengths[source] for source in self._order]
+
+    @cached_property
+    def x(self) -> Host:
+        """The input, (T, B, I) or token ids (T, B)."""
+        return np.ascontiguousarray(self.sources[:, self._order])
+
+    @cached_property
+    def inputs(self) -> list[Host]:
+        """What is handed over in turn: copies of the input, which nobody can know again; or its steps."""
+        if self.problem.step:
+            return [np.ascontiguousarray(self.x[t : t + 1]) for t in range(self.problem.seq_len)]
+        return [self.x.copy() for _ in range(COPIES)]
+
+    @cached_property
+    def wanted(self) -> Bounded:
+        """The outputs, (T, B, D * H), and how far from them a right result may be."""
+        lengths, dtype = self.source_lengths, self.problem.dtype
+        output, _ = reference([self.layer], self.sources, lengths=lengths, dtype=dtype)
+        return Bounded(output.value[:, self._order], output.error[:, self._order])
+
+    def weights(self) -> Iterator[tuple[Host, Host, Host]]:
+        """Yield W_ih, W_hh and the bias of each cell."""
+        for cell in self.cells:
+            yield cell.weight_ih, cell.weight_hh, _required(cell.bias)
+
+    def token_rows(self) -> Host:
+        """Return W_ih^T, of which a token picks a row."""
+        return np.ascontiguousarray(self.cells[0].weight_ih.T)
+
+    @property
+    def _order(self) -> Any:
+        return np.arange(self.problem.batch) % self.sources.shape[1]
+
+
+def _required(bias: Host | None) -> Host:
+    assert bias is not None  # noqa: S101
+    return bias

@@ -1,0 +1,136 @@
+"""The process that measures, one for each number of threads: libraries read it when they are loaded.
+
+It reads a `Task` as JSON from stdin, and writes one JSON object to stdout for each problem: what was
+measured, or why nothing more can be.  Remarks go to stderr as they come.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rnn_backends.backends.selection import get_backend
+from rnn_backends.commands.benchmark.competitors import LIBRARIES, distribution_version, prepare
+from rnn_backends.commands.benchmark.contestant import AbsentError, Contestant, check, ours
+from rnn_backends.commands.benchmark.problem import Drawn, Problem
+from rnn_backends.commands.benchmark.timing import interleave
+from rnn_backends.commands.reports import one_line
+from rnn_backends.errors import BackendLoadError, BackendNotInstalledError, RNNBackendError, UnknownBackendError
+
+COUNTED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+DEFAULT_BACKENDS = ("numpy", "numba")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What one process is to measure; JSON can hold it."""
+
+    problems: list[Problem]
+    backends: list[str] | None
+    against: list[str]
+    threads: int
+    seconds: float
+    rounds: int
+
+    @classmethod
+    def of(cls, held: dict[str, Any]) -> "Task":
+        """Return the task that JSON holds."""
+        return cls(**held | {"problems": [Problem(**problem) for problem in held["problems"]]})
+
+
+def environment(threads: int, outside: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process in which every library uses a number of threads (XLA counts NPROC)."""
+    several = str(threads > 1).lower()
+    flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
+    return {**outside, **dict.fromkeys(COUNTED, str(threads)), "XLA_FLAGS": flags}
+
+
+def main() -> None:
+    """Measure what stdin asks for."""
+    task, results = Task.of(json.load(sys.stdin)), sys.stdout
+    _stay_on(task.threads)
+    with redirect_stdout(sys.stderr):  # whatever a library prints
+        try:
+            backends = _working(task.backends)
+            for problem in task.problems:
+                _tell(f"{problem}, {_threads(task.threads)}")
+                results.write(json.dumps(measure(problem, backends, task)) + "\n")
+                results.flush()
+        except RNNBackendError as error:
+            results.write(json.dumps({"error": type(error).__name__, "message": one_line(error)}) + "\n")
+
+
+def measure(problem: Problem, backends: list[str], task: Task) -> dict[str, Any]:
+    """Check all contestants of a problem, then time them in turn.
+
+    Returns
+    -------
+    dict
+        ``seconds`` of a call by contestant and round; ``excess``, the errors in units of the bound;
+        ``absent``, the reasons of who did not take part; and what was measured how.
+    """
+    drawn, absent = Drawn.of(problem), dict[str, str]()
+    contestants: list[Contestant] = [ours(backend, drawn) for backend in backends]
+    for name in task.against:
+        try:
+            contestants.append(prepare(name, drawn, task.threads))
+        except AbsentError as error:
+            absent[name] = str(error)
+            _tell(f"  without {name}: {error}")
+    errors = check(contestants, drawn)
+    seconds = interleave(contestants, drawn.inputs, seconds=task.seconds, rounds=task.rounds)
+    return {
+        "problem": asdict(problem),
+        "threads": task.threads,
+        "environment": {name: os.environ[name] for name in sorted(environment(task.threads, {})) if name in os.environ},
+        "ours": backends,
+        "seconds": seconds,
+        "excess": errors,
+        "absent": absent,
+        "versions": _versions([*backends, *seconds]),
+    }
+
+
+def _working(backends: list[str] | None) -> list[str]:
+    """Return the backends to time: those that were named, or those of the default that are there."""
+    if backends is not None:
+        return backends
+    working = []
+    for name in DEFAULT_BACKENDS:
+        try:
+            get_backend(name)
+        except (BackendNotInstalledError, BackendLoadError, UnknownBackendError) as error:
+            _tell(f"without the backend {name}: {one_line(error)}")
+        else:
+            working.append(name)
+    return working
+
+
+def _versions(names: list[str]) -> dict[str, str]:
+    wanted = {"numpy", *(name.partition(":")[0] for name in names)}
+    wanted |= {distribution for name in names for distribution in LIBRARIES.get(name, ())}
+    found = {name: distribution_version(name) for name in sorted(wanted)}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def _stay_on(processors: int) -> None:
+    """Keep this process to as many processors as it may have threads, whoever starts them."""
+    if sys.platform == "linux":
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:processors])
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"rnn-backends: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()
