@@ -1,6 +1,7 @@
 """Who is timed, and the check that goes before it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +34,15 @@ class Contestant:
         states, a limit.
     place : callable, optional
         Brings an input to where the contestant computes; not timed.
+    context : callable, optional
+        Returns a context in which the calls are made; entering it is not timed.
     """
 
     name: str
     call: Callable[[Any], Any]
     output: Callable[[Any], Host] | None = np.asarray
     place: Callable[[Host], Any] = lambda x: x
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 def ours(name: str, drawn: Drawn) -> Contestant:
@@ -48,8 +52,7 @@ def ours(name: str, drawn: Drawn) -> Contestant:
     the clock stops when a value has come to the host, for a device is done no sooner.
     """
     rnn = RNN([drawn.layer]).to(name)
-    lengths, problem = drawn.lengths, drawn.problem
-    lengths = None if lengths is None else np.asarray(lengths)
+    problem, lengths = drawn.problem, None if drawn.lengths is None else np.asarray(drawn.lengths)
     stream = rnn.stream(problem.batch) if problem.step else None
     run: Callable[[Any], Any] = stream or (lambda x: rnn(x, lengths=lengths)[0])
     if all(isinstance(array, np.ndarray) for _, array in named_arrays(rnn.layers)):
@@ -84,7 +87,8 @@ def check(contestants: Sequence[Contestant], drawn: Drawn) -> dict[str, float]:
 
 def _require_right(contestant: Contestant, output: Callable[[Any], Host], drawn: Drawn) -> float:
     inputs = drawn.inputs if drawn.problem.step else drawn.inputs[:1]
-    results = [np.array(output(contestant.call(contestant.place(x)))) for x in inputs]
+    with contestant.context():
+        results = [np.array(output(contestant.call(contestant.place(x)))) for x in inputs]
     error = excess(np.concatenate(results), drawn.wanted)
     if not error <= 1.0:
         msg = (
@@ -93,4 +97,3 @@ def _require_right(contestant: Contestant, output: Callable[[Any], Host], drawn:
         )
         raise WrongResultError(msg)
     return error
-

@@ -103,17 +103,26 @@ class Drawn:
     def weights(self) -> Iterator[tuple[Host, Host, Host]]:
         """Yield W_ih, W_hh and the bias of each cell."""
         for cell in self.cells:
-            yield cell.weight_ih, cell.weight_hh, _required(cell.bias)
+            bias = np.zeros(cell.hidden_size, self.problem.dtype) if cell.bias is None else cell.bias
+            yield cell.weight_ih, cell.weight_hh, bias
 
+    def feature_weights(self) -> Iterator[tuple[Host, Host, Host]]:
+        """Yield what `weights` does, for an RNN that takes `token_rows` where the input is token ids."""
+        for index, (w_ih, w_hh, bias) in enumerate(self.weights()):
+            size, dtype = self.problem.hidden_size, self.problem.dtype
+            picked = np.eye(size, self.feature_size, index * size, dtype)
+            yield picked if self.problem.tokens else w_ih, w_hh, bias
+
+    @property
+    def feature_size(self) -> int:
+        """The input size of such an RNN."""
+        return len(self.cells) * self.problem.hidden_size if self.problem.tokens else self.problem.input_size
+
+    @property
     def token_rows(self) -> Host:
-        """Return W_ih^T, of which a token picks a row."""
-        return np.ascontiguousarray(self.cells[0].weight_ih.T)
+        """W_ih^T of the cells side by side, (V, D * H), of which a token picks a row."""
+        return np.concatenate([cell.weight_ih.T for cell in self.cells], axis=1)
 
     @property
     def _order(self) -> Any:
         return np.arange(self.problem.batch) % self.sources.shape[1]
-
-
-def _required(bias: Host | None) -> Host:
-    assert bias is not None  # noqa: S101
-    return bias

@@ -80,27 +80,28 @@ def _sampler(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], flo
     """Return what takes a sample of a contestant: the seconds of a call.  The first calls are spent here."""
     placed = [contestant.place(x) for x in inputs]
     calls = 1
-    _seconds(contestant.call, placed, calls)
-    while (needed := _seconds(contestant.call, placed, calls)) < SAMPLE_SECONDS:
+    _seconds(contestant, placed, calls)
+    while (needed := _seconds(contestant, placed, calls)) < SAMPLE_SECONDS:
         calls = max(calls * 2, int(calls * SAMPLE_SECONDS / max(needed, 1e-9)))
 
     def sample() -> float:
-        _seconds(contestant.call, placed, 1 + calls // 4)
-        return _seconds(contestant.call, placed, calls) / calls
+        _seconds(contestant, placed, 1 + calls // 4)
+        return _seconds(contestant, placed, calls) / calls
 
     return sample
 
 
-def _seconds(call: Callable[[Any], Any], inputs: Sequence[Any], calls: int) -> float:
+def _seconds(contestant: Contestant, inputs: Sequence[Any], calls: int) -> float:
     """Return the seconds of some calls, with the inputs in turn, and no garbage collected meanwhile."""
-    handed = [inputs[i % len(inputs)] for i in range(calls)]
+    call, handed = contestant.call, [inputs[i % len(inputs)] for i in range(calls)]
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        start = perf_counter()
-        for x in handed:
-            call(x)
-        return perf_counter() - start
+        with contestant.context():
+            start = perf_counter()
+            for x in handed:
+                call(x)
+            return perf_counter() - start
     finally:
         if was_enabled:
             gc.enable()

@@ -72,14 +72,9 @@ def measure(problem: Problem, backends: list[str], task: Task) -> dict[str, Any]
         ``seconds`` of a call by contestant and round; ``excess``, the errors in units of the bound;
         ``absent``, the reasons of who did not take part; and what was measured how.
     """
-    drawn, absent = Drawn.of(problem), dict[str, str]()
-    contestants: list[Contestant] = [ours(backend, drawn) for backend in backends]
-    for name in task.against:
-        try:
-            contestants.append(prepare(name, drawn, task.threads))
-        except AbsentError as error:
-            absent[name] = str(error)
-            _tell(f"  without {name}: {error}")
+    drawn = Drawn.of(problem)
+    others, absent = _others(drawn, task)
+    contestants = [*(ours(backend, drawn) for backend in backends), *others]
     errors = check(contestants, drawn)
     seconds = interleave(contestants, drawn.inputs, seconds=task.seconds, rounds=task.rounds)
     return {
@@ -92,6 +87,20 @@ def measure(problem: Problem, backends: list[str], task: Task) -> dict[str, Any]
         "absent": absent,
         "versions": _versions([*backends, *seconds]),
     }
+
+
+def _others(drawn: Drawn, task: Task) -> tuple[list[Contestant], dict[str, str]]:
+    """Return the competitors that run a problem, and the reasons of those that do not."""
+    ready: list[Contestant] = []
+    absent: dict[str, str] = {}
+    for name in task.against:
+        try:
+            ready.append(prepare(name, drawn, task.threads))
+        except AbsentError as error:
+            absent[name] = str(error)
+    if absent:
+        _tell("; ".join(f"without {name}: {reason}" for name, reason in absent.items()))
+    return ready, absent
 
 
 def _working(backends: list[str] | None) -> list[str]:

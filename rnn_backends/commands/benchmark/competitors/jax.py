@@ -16,12 +16,11 @@ def make(drawn: Drawn, threads: int) -> Contestant:
     """Return the contestant; XLA reads the number of threads from the environment, when it is imported."""
     del threads
     if drawn.problem.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)  # noqa: FBT003
+        jax.config.update("jax_enable_x64", True)
     problem, lengths = drawn.problem, None if drawn.lengths is None else jnp.asarray(drawn.lengths)
     weights = [tuple(jnp.asarray(array) for array in arrays) for arrays in drawn.weights()]
     h_0 = jnp.zeros((problem.batch, problem.hidden_size), problem.dtype)
 
-    @jax.jit
     def run(weights: Any, x: Any, h: Any) -> tuple[Any, Any]:
         walked = [
             _walk(cell, x, h, lengths, reverse, problem.leak)
@@ -29,9 +28,10 @@ def make(drawn: Drawn, threads: int) -> Contestant:
         ]
         return jnp.concatenate([states for states, _ in walked], axis=-1), walked[0][1]
 
+    compiled: Callable[..., tuple[Any, Any]] = jax.jit(run)
     if problem.step:
-        return Contestant("jax", _step(run, weights, h_0))
-    return Contestant("jax", lambda x: np.asarray(run(weights, x, h_0)[0].block_until_ready()))
+        return Contestant("jax", _step(compiled, weights, h_0))
+    return Contestant("jax", lambda x: np.asarray(compiled(weights, x, h_0)[0].block_until_ready()))
 
 
 def _step(run: Callable[..., tuple[Any, Any]], weights: Any, h_0: Any) -> Callable[[Host], Host]:
@@ -45,9 +45,7 @@ def _step(run: Callable[..., tuple[Any, Any]], weights: Any, h_0: Any) -> Callab
     return step
 
 
-def _walk(
-    cell: Any, x: Any, h_0: Any, lengths: Any | None, reverse: bool, leak: float | None
-) -> tuple[Any, Any]:
+def _walk(cell: Any, x: Any, h_0: Any, lengths: Any | None, reverse: bool, leak: float | None) -> tuple[Any, Any]:
     """Walk a cell through time; return the states (T, B, H), 0 beyond a length, and the last state."""
     w_ih, w_hh, bias = cell
     projected = (w_ih.T[x] if jnp.issubdtype(x.dtype, jnp.integer) else x @ w_ih.T) + bias

@@ -1,7 +1,7 @@
 """ONNX Runtime: a model of one RNN node; its session is made once, and its inputs are NumPy arrays."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -12,7 +12,9 @@ from rnn_backends.commands.benchmark.contestant import AbsentError, Contestant
 from rnn_backends.commands.benchmark.problem import Drawn
 
 FLOAT_DTYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
-OPSET, IR_VERSION = 17, 9
+OPSET, IR_VERSION = 17, 9  # what an ONNX Runtime of 2023 takes, too
+
+Values: TypeAlias = dict[str, tuple[int, list[int]]]
 
 
 def make(drawn: Drawn, threads: int) -> Contestant:
@@ -21,27 +23,20 @@ def make(drawn: Drawn, threads: int) -> Contestant:
     if problem.leak is not None:
         msg = "the RNN node has no leak"
         raise AbsentError(msg)
-    session = _session(drawn, threads)
-    given: dict[str, Any] = {}
-    if drawn.lengths is not None:
-        given["lengths"] = np.asarray(drawn.lengths, np.int32)
+    call = _session(drawn, threads).run
     if problem.step:
-        return Contestant("onnxruntime", _step(session, drawn))
+        return Contestant("onnxruntime", _step(call, drawn))
+    lengths = {} if drawn.lengths is None else {"lengths": np.asarray(drawn.lengths, np.int32)}
     names = ["Y"]
-
-    def call(x: Host) -> Host:
-        (y,) = session.run(names, {"x": x, **given})
-        return y  # type: ignore[no-any-return]
-
-    return Contestant("onnxruntime", call, _joined)
+    return Contestant("onnxruntime", lambda x: call(names, {"x": x, **lengths})[0], _joined)
 
 
-def _step(session: Any, drawn: Drawn) -> Callable[[Host], Host]:
+def _step(call: Callable[..., Any], drawn: Drawn) -> Callable[[Host], Any]:
     names, h = ["Y_h"], np.zeros((1, drawn.problem.batch, drawn.problem.hidden_size), drawn.problem.dtype)
 
-    def step(x: Host) -> Host:
+    def step(x: Host) -> Any:
         nonlocal h
-        (h,) = session.run(names, {"x": x, "h_0": h})
+        (h,) = call(names, {"x": x, "h_0": h})
         return h
 
     return step
@@ -66,40 +61,42 @@ def _session(drawn: Drawn, threads: int) -> Any:
 
 def model(drawn: Drawn) -> Any:
     """Return a problem as a model: an RNN node, after a Gather for token ids."""
-    problem, directions = drawn.problem, len(drawn.cells)
-    kind = FLOAT_DTYPES[problem.dtype]
-    w_ih, w_hh, bias = (np.stack(arrays) for arrays in zip(*drawn.weights(), strict=True))
-    stored = {"R": w_hh, "B": np.concatenate([bias, np.zeros_like(bias)], axis=1)}
-    nodes, features, source = [], [problem.input_size], "x"
-    if problem.tokens:
-        stored |= {"rows": drawn.token_rows(), "W": np.eye(problem.hidden_size, dtype=problem.dtype)[None]}
-        nodes, features, source = [helper.make_node("Gather", ["rows", "x"], ["embedded"])], [], "embedded"
-    else:
-        stored["W"] = w_ih
-    inputs = [source, "W", "R", "B", "lengths" if problem.ragged else "", "h_0" if problem.step else ""]
-    direction = "bidirectional" if problem.bidirectional else "forward"
-    outputs = ["", "Y_h"] if problem.step else ["Y"]
-    nodes.append(
-        helper.make_node(
-            "RNN",
-            inputs,
-            outputs,
-            hidden_size=problem.hidden_size,
-            direction=direction,
-            activations=["Tanh"] * directions,
-        )
-    )
+    problem, kind, directions = drawn.problem, FLOAT_DTYPES[drawn.problem.dtype], len(drawn.cells)
     seq_len = 1 if problem.step else problem.seq_len
     state = [directions, problem.batch, problem.hidden_size]
-    given = [("x", TensorProto.INT64 if problem.tokens else kind, [seq_len, problem.batch, *features])]
-    given += [("lengths", TensorProto.INT32, [problem.batch])] if problem.ragged else []
-    given += [("h_0", kind, state)] if problem.step else []
-    made = ("Y_h", kind, state) if problem.step else ("Y", kind, [seq_len, *state])
+    given = {"x": (kind, [seq_len, problem.batch, problem.input_size])}
+    stored, nodes = _stored(drawn), []
+    if problem.tokens:
+        given["x"] = (TensorProto.INT64, [seq_len, problem.batch])
+        stored["rows"] = drawn.token_rows
+        nodes.append(helper.make_node("Gather", ["rows", "x"], ["embedded"]))
+    if problem.ragged:
+        given["lengths"] = (TensorProto.INT32, [problem.batch])
+    if problem.step:
+        given["h_0"] = (kind, state)
+    inputs = ["embedded" if problem.tokens else "x", "W", "R", "B"]
+    inputs += [name if name in given else "" for name in ("lengths", "h_0")]
+    options = {"hidden_size": problem.hidden_size, "activations": ["Tanh"] * directions}
+    direction = "bidirectional" if problem.bidirectional else "forward"
+    made = {"Y_h": (kind, state)} if problem.step else {"Y": (kind, [seq_len, *state])}
+    outputs = ["", "Y_h"] if problem.step else ["Y"]
+    nodes.append(helper.make_node("RNN", inputs, outputs, direction=direction, **options))
+    return as_model(nodes, given, made, stored)
+
+
+def as_model(nodes: list[Any], given: Values, made: Values, stored: dict[str, Host]) -> Any:
+    """Return nodes as a model of the given inputs, outputs and weights."""
     graph = helper.make_graph(
         nodes,
         "rnn",
-        [helper.make_tensor_value_info(*value) for value in given],
-        [helper.make_tensor_value_info(*made)],
+        [helper.make_tensor_value_info(name, *value) for name, value in given.items()],
+        [helper.make_tensor_value_info(name, *value) for name, value in made.items()],
         [numpy_helper.from_array(array, name) for name, array in stored.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def _stored(drawn: Drawn) -> dict[str, Host]:
+    """Return W, R and B of the RNN node."""
+    w_ih, w_hh, bias = (np.stack(arrays) for arrays in zip(*drawn.feature_weights(), strict=True))
+    return {"W": w_ih, "R": w_hh, "B": np.concatenate([bias, np.zeros_like(bias)], axis=1)}
