@@ -1,4 +1,4 @@
-"""What the project is checked with: `nox` runs all of it but `gpu`; `nox -l` lists it."""
+"""What the project is checked with: `nox` runs all of it but `bench` and `gpu`; `nox -l` lists it."""
 
 import os
 import shutil
@@ -87,6 +87,13 @@ def docs(session: nox.Session) -> None:
     """Run what README.md shows, and the examples, as a user would who has only what is installed here."""
     session.install(*group("test"), ".")
     session.run("pytest", "tests/documentation.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def bench(session: nox.Session) -> None:
+    """Measure against other libraries on a quiet CPU and write docs/benchmarks; `-- --quick` only tries it."""
+    session.install(TORCH, *group("bench"), ".")
+    session.run("python", "tests/benchmarks/cpu.py", *session.posargs)
 
 
 @nox.session(python=False)
