@@ -72,7 +72,11 @@ def write_onnx(rnn: rb.RNN, path: Path) -> None:
     from rnn_backends.commands.benchmark.competitors.onnxruntime import as_model
 
     cells = [layer.forward for layer in rnn.layers]
-    stored = {"depth": np.array([cells[0].input_size]), "off_on": np.array([0, 1], np.float32), "one": np.array([1])}
+    stored = {
+        "depth": np.array([len(rnn.vocabulary or "")]),
+        "off_on": np.array([0, 1], np.float32),
+        "one": np.array([1]),
+    }
     nodes = [helper.make_node("OneHot", ["ids", "depth", "off_on"], ["x0"], axis=-1)]
     for index, cell in enumerate(cells):
         assert isinstance(cell, rb.Cell)

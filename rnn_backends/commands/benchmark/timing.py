@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from random import Random
 from time import perf_counter, process_time, sleep
 from typing import Any, NamedTuple
@@ -82,7 +83,7 @@ def _sampler(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], flo
     calls = 1
     _seconds(contestant, placed, calls)
     while (needed := _seconds(contestant, placed, calls)) < SAMPLE_SECONDS:
-        calls = max(calls * 2, int(calls * SAMPLE_SECONDS / max(needed, 1e-9)))
+        calls = ceil(1.1 * calls * SAMPLE_SECONDS / max(needed, 1e-9))
 
     def sample() -> float:
         _seconds(contestant, placed, 1 + calls // 4)
