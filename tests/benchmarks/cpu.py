@@ -54,7 +54,7 @@ def measured(name: str, work: Path, quick: bool) -> dict[str, Any]:
         path.write_text(json.dumps(found), encoding="utf-8")
         return found
     threads = [str(count) for count in (1, 2)[: 1 if quick else processors()]]
-    budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "25", "--seconds", "8"]
+    budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "25", "--seconds", "6"]
     options = (QUICK if quick else FULL)[name]
     command = [sys.executable, "-m", "rnn_backends", "bench", *options, "--threads", *threads, *budget]
     subprocess.run([*command, "--json", str(path)], check=True, stdout=subprocess.DEVNULL)

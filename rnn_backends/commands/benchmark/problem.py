@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_backends.arrays import Host
 from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer
+from rnn_backends.parameters import Layer, map_arrays
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.reference import Bounded, reference
 
@@ -97,7 +97,8 @@ class Drawn:
     def wanted(self) -> Bounded:
         """The outputs, (T, B, D * H), and how far from them a right result may be."""
         lengths, dtype = self.source_lengths, self.problem.dtype
-        output, _ = reference([self.layer], self.sources, lengths=lengths, dtype=dtype)
+        layer = map_arrays(lambda array: array.astype(np.float64), self.layer)  # once, not in each of its steps
+        output, _ = reference([layer], self.sources, lengths=lengths, dtype=dtype)
         return Bounded(output.value[:, self._order], output.error[:, self._order])
 
     def weights(self) -> Iterator[tuple[Host, Host, Host]]:
