@@ -394,6 +394,7 @@ def test_the_bases_of_the_errors() -> None:
         rb.BackendMismatchError: TypeError,
         rb.DeviceError: ValueError,
         rb.DTypeError: TypeError,
+        rb.WrongResultError: ArithmeticError,
     }
     assert all(issubclass(error, rb.RNNBackendError) for error in bases)
     assert all(issubclass(error, base) for error, base in bases.items())

@@ -331,6 +331,15 @@ def test_a_backend_that_is_unknown_is_an_error(capsys: pytest.CaptureFixture[str
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_measured", lambda _: pytest.fail("measured in vain"))
+    code, _, err = run(capsys, *WORDS, "--json", "/no/such/folder/found.json")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "'/no/such/folder/found.json' cannot be written" in err
+
+
 def test_a_process_that_breaks_is_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "WORKER", "rnn_backends.no_such_module")
     code, _, err = run(capsys, *WORDS)
@@ -366,8 +375,18 @@ def test_libraries_are_told_their_threads() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processors are chosen on Linux only")
 def test_a_process_has_as_many_processors_as_threads() -> None:
-    script = "import os; from rnn_backends.commands.benchmark.worker import _stay_on; _stay_on(1); print(len(os.sched_getaffinity(0)))"
-    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "1"
+    script = """
+import os, threading
+from rnn_backends.commands.benchmark.worker import _stay_on
+
+stop = threading.Event()
+other = threading.Thread(target=stop.wait)
+other.start()
+_stay_on(1)
+print([len(os.sched_getaffinity(thread)) for thread in (0, other.native_id)])
+stop.set()
+"""
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[1, 1]"
     assert len(os.sched_getaffinity(0)) == bench.processors()
 
 

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,11 @@ class Request:
 
 def bench(request: Request) -> Iterator[str]:
     """Measure what the command line asks for, and yield what there is to tell."""
-    cells = []
-    for threads in dict.fromkeys(request.threads):
-        cells += _measured(request.task(threads))
-    if request.json is not None:
-        found = {**about(), "cells": [{**cell, "ratios": _ratios(cell)} for cell in cells]}
-        with replaced(request.json) as file:
+    with ExitStack() as stack:
+        file = None if request.json is None else stack.enter_context(replaced(request.json))
+        cells = [cell for threads in dict.fromkeys(request.threads) for cell in _measured(request.task(threads))]
+        if file is not None:
+            found = {**about(), "cells": [{**cell, "ratios": _ratios(cell)} for cell in cells]}
             file.write(json.dumps(found, indent=1).encode())
     yield from lines(cells)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rnn_backends.backends.selection import get_backend
@@ -17,10 +18,12 @@ from rnn_backends.commands.benchmark.competitors import LIBRARIES, distribution_
 from rnn_backends.commands.benchmark.contestant import AbsentError, Contestant, check, ours
 from rnn_backends.commands.benchmark.problem import Drawn, Problem
 from rnn_backends.commands.benchmark.timing import interleave
+from rnn_backends.commands.info import library_version
 from rnn_backends.commands.reports import one_line
-from rnn_backends.errors import BackendLoadError, BackendNotInstalledError, RNNBackendError, UnknownBackendError
+from rnn_backends.errors import RNNBackendError
 
 COUNTED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+INTERRUPTED = 130
 DEFAULT_BACKENDS = ("numpy", "numba")
 
 
@@ -61,6 +64,8 @@ def main() -> None:
                 results.flush()
         except RNNBackendError as error:
             results.write(json.dumps({"error": type(error).__name__, "message": one_line(error)}) + "\n")
+        except KeyboardInterrupt:  # the process that started this one tells
+            sys.exit(INTERRUPTED)
 
 
 def measure(problem: Problem, backends: list[str], task: Task) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def measure(problem: Problem, backends: list[str], task: Task) -> dict[str, Any]
         "seconds": seconds,
         "excess": errors,
         "absent": absent,
-        "versions": _versions([*backends, *seconds]),
+        "versions": _versions(backends, others),
     }
 
 
@@ -111,25 +116,27 @@ def _working(backends: list[str] | None) -> list[str]:
     for name in DEFAULT_BACKENDS:
         try:
             get_backend(name)
-        except (BackendNotInstalledError, BackendLoadError, UnknownBackendError) as error:
+        except RNNBackendError as error:
             _tell(f"without the backend {name}: {one_line(error)}")
         else:
             working.append(name)
     return working
 
 
-def _versions(names: list[str]) -> dict[str, str]:
-    wanted = {"numpy", *(name.partition(":")[0] for name in names)}
-    wanted |= {distribution for name in names for distribution in LIBRARIES.get(name, ())}
-    found = {name: distribution_version(name) for name in sorted(wanted)}
-    return {name: version for name, version in found.items() if version is not None}
+def _versions(backends: list[str], others: list[Contestant]) -> dict[str, str]:
+    """Return the versions of what computed; a backend's library may be of a distribution of another name."""
+    names = {name.partition(":")[0] for name in backends}
+    found = {name: distribution_version(name) or library_version(get_backend(name)) for name in {"numpy", *names}}
+    found |= {name: distribution_version(name) for other in others for name in LIBRARIES[other.name]}
+    return {name: version for name, version in sorted(found.items()) if version is not None}
 
 
 def _stay_on(processors: int) -> None:
-    """Keep this process to as many processors as it may have threads, whoever starts them."""
+    """Keep this process to as many processors as it may have threads, whoever starts them, or has done so."""
     if sys.platform == "linux":
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, allowed[:processors])
+        allowed = sorted(os.sched_getaffinity(0))[:processors]
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), allowed)
 
 
 def _threads(count: int) -> str:
