@@ -173,10 +173,11 @@ def test_what_is_wanted_covers_the_batch(problem: Problem) -> None:
     assert drawn.lengths is None or (max(drawn.lengths), min(drawn.lengths)) == (5, 1)
 
 
+@pytest.mark.parametrize("backend_name", ["numpy", "array_api_strict"])
 @pytest.mark.parametrize("problem", VARIANTS.values(), ids=VARIANTS)
-def test_ours_is_right_on_every_backend(problem: Problem, backend: str) -> None:
+def test_ours_is_right_on_host_and_device(problem: Problem, backend_name: str) -> None:
     drawn = Drawn.of(problem)
-    assert check([ours(backend, drawn)], drawn)[backend] <= 1.0
+    assert check([ours(backend_name, drawn)], drawn)[backend_name] <= 1.0
 
 
 def test_a_device_is_done_when_a_value_is_on_the_host() -> None:
@@ -467,6 +468,10 @@ def test_the_page_tells_what_was_measured(parts: dict[str, Any]) -> None:
     assert "| T=100 B=1 I=128 H=128 float32 step | 1 | numpy | - | 1 [1 1] | 1.25 [1.25 1.25] |" in page
     assert "| onnxruntime | 1.3 [1.3 1.3] |" in page
     assert bench.cpu_name() in page
+    parts["sequences"]["load"] = 0.125
+    assert "* load average 0.12 when the first part was begun" in cpu_page.lines(parts, has_plot=True)
+    parts["sequences"]["load"] = None
+    assert "load average" not in "\n".join(cpu_page.lines(parts, has_plot=True))
 
 
 def test_the_suite_writes_its_page(tmp_path: Path) -> None:

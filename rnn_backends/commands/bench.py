@@ -111,9 +111,10 @@ def bench(request: Request) -> Iterator[str]:
     """Measure what the command line asks for, and yield what there is to tell."""
     with ExitStack() as stack:
         file = None if request.json is None else stack.enter_context(replaced(request.json))
+        found = about()
         cells = [cell for threads in dict.fromkeys(request.threads) for cell in _measured(request.task(threads))]
         if file is not None:
-            found = {**about(), "cells": [{**cell, "ratios": _ratios(cell)} for cell in cells]}
+            found["cells"] = [{**cell, "ratios": _ratios(cell)} for cell in cells]
             file.write(json.dumps(found, indent=1).encode())
     yield from lines(cells)
 
@@ -126,6 +127,7 @@ def about() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "processors": processors(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # of others, if nothing was measured yet
     }
 
 

@@ -28,6 +28,7 @@ ANSWER_DIFFERENCE = 64 * 2.0**-24  # as the conformance class allows probabiliti
 
 def measure(rounds: int) -> dict[str, Any]:
     """Return the seconds of each process by round, who was absent, and what the import costs."""
+    before = about()
     with tempfile.TemporaryDirectory() as folder:
         scripts, absent = {NUMPY: NUMPY, IMPORT: IMPORT, OURS: _ours()}, {}
         missing = [name for name in ("onnx", "onnxruntime") if distribution_version(name) is None]
@@ -46,7 +47,7 @@ def measure(rounds: int) -> dict[str, Any]:
                 if done:  # the first round writes byte code and fills the cache of files
                     seconds[name].append(taken)
     own = [ours - other for ours, other in zip(seconds[IMPORT], seconds[NUMPY], strict=True)]
-    return {**about(), "seconds": seconds, "absent": absent, "import_seconds": float(np.median(own))}
+    return {**before, "seconds": seconds, "absent": absent, "import_seconds": float(np.median(own))}
 
 
 def _ours() -> str:

@@ -71,6 +71,9 @@ def lines(parts: dict[str, Any], has_plot: bool) -> Iterator[str]:
 def _conditions(parts: dict[str, Any]) -> Iterator[str]:
     """Yield where and with what it was measured; parts measured on another machine are told apart."""
     yield from dict.fromkeys(_where(found) for found in parts.values())
+    first: dict[str, Any] = next(iter(parts.values()), {})
+    if first.get("load") is not None:
+        yield f"* load average {first['load']:.2f} when the first part was begun"
     versions: dict[str, str] = {}
     for found in parts.values():
         for cell in found.get("cells", ()):
