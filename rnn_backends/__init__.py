@@ -27,6 +27,7 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.forward import Cell, forward
+from rnn_backends.importers import from_onnx
 from rnn_backends.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.model import RNN, load
 from rnn_backends.parameters import Layer, Linear
@@ -61,6 +62,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_grad",
     "forward",
+    "from_onnx",
     "get_backend",
     "list_backends",
     "load",

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rnn_backends.activations import Activation, as_activation
 from rnn_backends.errors import FormatError
-from rnn_backends.formats import npz, safetensors
+from rnn_backends.formats import npz, onnx, safetensors
 from rnn_backends.parameters import Network
 
-FORMATS = {".safetensors": safetensors, ".npz": npz}
+FORMATS = {".safetensors": safetensors, ".npz": npz, ".onnx": onnx}
 
 
 def read(path: str | PathLike[str], activation: str | Activation | None = None) -> Network:

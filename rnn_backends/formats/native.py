@@ -27,7 +27,7 @@ Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:
     """Return the arrays of a network by name, and the JSON text that describes the rest."""
-    cells = _plain_cells(network)
+    cells = plain_cells(network)
     found: dict[str, Any] = {}
     for place, cell in cells.items():
         found[f"weight_ih_{place}"] = cell.weight_ih
@@ -59,7 +59,7 @@ def unpack(
         raise FormatError(msg) from error
 
 
-def _plain_cells(network: Network) -> dict[str, Cell]:
+def plain_cells(network: Network) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
     for index, layer in enumerate(network.layers):
         for cell, reverse in layer.cells:

@@ -1,0 +1,34 @@
+"""ONNX: networks of the operator RNN, read and written; and ONNX's backend interface.
+
+`prepare`, `run_model`, `run_node`, `supports_device` and `is_compatible` are those of
+`onnx.backend.base.Backend`, so that ``onnx.backend.test.BackendTest(rnn_backends.formats.onnx, __name__)``
+tests this package.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx.backend import is_compatible as is_compatible
+from rnn_backends.formats.onnx.backend import prepare as prepare
+from rnn_backends.formats.onnx.backend import run_model as run_model
+from rnn_backends.formats.onnx.backend import run_node as run_node
+from rnn_backends.formats.onnx.backend import supports_device as supports_device
+from rnn_backends.formats.onnx.network import read_graph
+from rnn_backends.formats.onnx.proto import read_model
+from rnn_backends.formats.onnx.tensors import Tensors
+from rnn_backends.formats.onnx.write import write as write
+from rnn_backends.parameters import Network
+
+
+def read(path: Path, activation: Any = None, external_data: bool = False) -> Network:
+    """Read a network."""
+    if activation is not None:
+        msg = f"{path} tells the activation of its cells; leave `activation` out."
+        raise FormatError(msg)
+    model = read_model(path)
+    try:
+        return read_graph(model, Tensors(path.parent if external_data else None)).network
+    except FormatError as error:
+        msg = f"{path}: {error}"
+        raise FormatError(msg) from error

@@ -1,0 +1,179 @@
+"""What is known of an array that the network computes: what it holds, and where each of its axes came from.
+
+Axes are followed, not guessed: an axis is an object, merged and split axes remember what they are made of, and
+two arrays of equal shape whose axes differ are told apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.forward import Cell
+from rnn_backends.parameters import Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """An axis, as an array was made with it; it is equal to itself alone."""
+
+    name: str
+    size: int | None = None
+
+
+Group: TypeAlias = tuple[Axis, ...]
+"""One axis of a flow: the axes that were merged into it, outermost first; of a new axis of size 1, none."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size that is not a number yet: that of merged axes.  Shape tensors are object arrays of these and integers."""
+
+    group: Group
+
+
+class Zeros:
+    """Zeros of whatever shape, for states to start from."""
+
+
+class Flow(NamedTuple):
+    """An array that depends on the input."""
+
+    content: Any
+    axes: tuple[Group, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An input of the graph, or on its first axis the part from `start` to `stop`."""
+
+    name: str
+    atoms: Group
+    dtype: str
+    start: int | None = None
+    stop: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Rows of a table for the token ids of an input; without a table, one-hot vectors of them."""
+
+    ids: Flow
+    features: Axis
+    table: Host | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A layer in its place in the network."""
+
+    layer: Layer
+    below: "Stage | Source | Tokens"
+    seq: Axis
+    batch: Group
+    directions: Group
+    hidden: Axis
+    lengths: Source | None
+    h_0: tuple[Flow | None, ...]
+    """The given initial states, one of a node; None where they are zero."""
+
+    @property
+    def features(self) -> Group:
+        """The axes of the states but those of time and batch: forward before backward."""
+        return (*self.directions, self.hidden)
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """W_ya a + b_y, and g2 if it has been applied."""
+
+    weight: Host
+    output: Axis
+    bias: Host | None = None
+    activation: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Something that the network gives.
+
+    Parameters
+    ----------
+    atoms : Group
+        The axes that the array has before it is rearranged.
+    stage : Stage, optional
+        The layer whose states these are, or are read out: at all steps, or at `step`, which is 0 or -1.
+    cells : tuple of Cell
+        The cells whose last states these are, or are read out, in the place of a stage.
+    readout : Readout, optional
+    """
+
+    atoms: Group
+    stage: Stage | None = None
+    cells: tuple[Cell, ...] = ()
+    step: int | None = None
+    readout: Readout | None = field(default=None)
+
+
+def size_of(group: Group) -> int | None:
+    """Return the size of merged axes; None if one of theirs is unknown."""
+    sizes = [axis.size for axis in group]
+    return None if None in sizes else prod(size for size in sizes if size is not None)
+
+
+def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group, ...]:
+    """Return the axes after a reshape to sizes, of which one may be -1."""
+    atoms = [axis for group in axes for axis in group]
+    free = [place for place, size in enumerate(target) if size == -1]
+    if len(free) > 1:
+        msg = f"the shape {list(target)} leaves more than one size open."
+        raise FormatError(msg)
+    cut = free[0] if free else len(target)
+    front = [_take(atoms, size, 0) for size in target[:cut]]
+    back = [_take(atoms, size, -1) for size in reversed(target[cut + 1 :])]
+    if free:
+        return (*front, tuple(atoms), *reversed(back))
+    if any(axis.size != 1 for axis in atoms):
+        raise FormatError(_unfit(atoms, "nothing"))
+    return tuple(front)
+
+
+def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
+    """Take axes from an end of a list until they have a size."""
+    taken: list[Axis] = []
+    if isinstance(size, Size):
+        count = len(size.group)
+        place = slice(0, count) if end == 0 else slice(max(len(atoms) - count, 0), len(atoms))
+        if tuple(atoms[place]) != size.group:
+            raise FormatError(_unfit(atoms, " by ".join(axis.name for axis in size.group) or "size 1"))
+        del atoms[place]
+        return size.group
+    while prod(axis.size or 0 for axis in taken) < size or (size == 1 and not taken and atoms and atoms[end].size == 1):
+        if not atoms or not atoms[end].size:
+            raise FormatError(_unfit(atoms, f"size {size}"))
+        taken.insert(len(taken) if end == 0 else 0, atoms.pop(end))
+    if prod(axis.size or 0 for axis in taken) != size:
+        raise FormatError(_unfit(taken, f"size {size}"))
+    return tuple(taken)
+
+
+def _unfit(atoms: Sequence[Axis], wanted: str) -> str:
+    names = ", ".join(f"{axis.name} ({'?' if axis.size is None else axis.size})" for axis in atoms)
+    return f"it would tear axes apart: {names or 'no axis'} cannot be read as {wanted}."
+
+
+def arranged(array: Host, atoms: Group, axes: Sequence[Group]) -> Host:
+    """Return an array that has these axes with those of a flow: permuted, merged and with new ones of size 1."""
+    sizes = dict(zip(atoms, array.shape, strict=True))
+    order = [axis for group in axes for axis in group]
+    if lost := [axis for axis in atoms if axis not in order]:
+        if any(sizes[axis] != 1 for axis in lost):
+            msg = f"the axis {lost[0].name} was removed from the array as one of size 1; it has {sizes[lost[0]]}."
+            raise FormatError(msg)
+        order += lost
+    moved = np.transpose(array, [atoms.index(axis) for axis in order])
+    return moved.reshape([prod(sizes[axis] for axis in group) for group in axes])

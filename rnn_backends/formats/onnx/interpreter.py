@@ -1,0 +1,154 @@
+"""A graph read from its inputs to its outputs: constants are computed, all else is followed axis by axis."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx.flow import Axis, Flow, Source, Stage
+from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
+
+FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
+_KINDS = {1: FLOAT, 2: INT, 3: STRING, 4: TENSOR, 6: FLOATS, 7: INTS, 8: STRINGS}
+_NAMES = {5: "a graph", 10: "graphs", 9: "tensors", 11: "a sparse tensor", 13: "a type"}
+MAX_COMPUTED = 2**25
+
+
+class Operator(NamedTuple):
+    """What reads the nodes of a type: a function of the call and the inputs, and the attributes that it knows."""
+
+    read: Callable[..., Any]
+    attributes: Mapping[str, str]
+
+
+class Call:
+    """A node: its attributes, the version of the operators, and the network so far."""
+
+    def __init__(self, graph: "Interpreter", node: Any, attributes: Mapping[str, Any]) -> None:
+        self.graph, self.node, self.attributes = graph, node, attributes
+
+    @property
+    def opset(self) -> int:
+        """The version of the operators."""
+        return self.graph.opset
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute."""
+        return self.attributes.get(name, default)
+
+
+class Interpreter:
+    """The state of reading a graph."""
+
+    def __init__(self, opset: int, tensors: Tensors, operators: Mapping[str, Operator]) -> None:
+        self.opset, self.tensors, self.operators = opset, tensors, operators
+        self.values: dict[str, Any] = {}
+        self.stages: list[Stage] = []
+        self.room = MAX_COMPUTED
+
+    def define(self, name: str, value: Any) -> None:
+        """Give a name its value, once."""
+        if not name or name in self.values:
+            msg = f"the name {name!r} is given to two values of the graph, or to none."
+            raise FormatError(msg)
+        self.values[name] = value
+
+    def initialize(self, graph: Any, known: Mapping[str, Host]) -> None:
+        """Define the initializers and the inputs of a graph; the arrays that are known of these count as constants."""
+        for tensor in graph.initializer:
+            array = self.tensors.read(tensor)
+            self.room += array.nbytes
+            self.define(tensor.name, array)
+        for info in graph.input:
+            if info.name in known:
+                self.define(info.name, known[info.name])
+            elif info.name not in self.values:  # an initializer of that name is its default
+                self.define(info.name, _input(info))
+
+    def afford(self, nbytes: int) -> None:
+        """Count the bytes of a computed constant, which may be no more than the file has, and some."""
+        self.room -= nbytes
+        if self.room < 0:
+            msg = f"the constants that it computes take more than {MAX_COMPUTED} bytes beyond its initializers."
+            raise FormatError(msg)
+
+    def run(self, node: Any) -> None:
+        """Read a node and define its outputs."""
+        try:
+            outputs = self._outputs(node)
+        except FormatError as error:
+            msg = f"{node.op_type} {node.name!r}: {error}"
+            raise FormatError(msg) from error
+        for name, value in zip(node.output, outputs, strict=False):
+            if name:
+                self.define(name, value)
+
+    def _outputs(self, node: Any) -> tuple[Any, ...]:
+        if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:
+            domain = f" of the domain {node.domain!r}" if node.domain else ""
+            msg = (
+                f"this operator{domain} is none that an RNN, its embedding and its readout are made of; those are "
+                f"{', '.join(sorted(self.operators))}. From torch, export with dynamo=False, or save the state dict."
+            )
+            raise FormatError(msg)
+        operator = self.operators[node.op_type]
+        call = Call(self, node, self._attributes(node, operator.attributes))
+        found = operator.read(call, *self._inputs(node, operator))
+        outputs = found if type(found) is tuple else (found,)
+        if len(node.output) > len(outputs):
+            msg = f"it has {len(node.output)} outputs; at most {len(outputs)} are known."
+            raise FormatError(msg)
+        return outputs
+
+    def _inputs(self, node: Any, operator: Operator) -> list[Any]:
+        parameters = list(inspect.signature(operator.read).parameters.values())[1:]
+        variadic = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
+        needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
+        names = list(node.input)
+        if not needed <= len(names) <= (len(names) if variadic else len(parameters)) or "" in names[:needed]:
+            msg = f"it has the inputs {names}; {needed} to {len(parameters)} are known."
+            raise FormatError(msg)
+        if undefined := [name for name in names if name and name not in self.values]:
+            msg = f"its input {undefined[0]!r} is defined nowhere before it."
+            raise FormatError(msg)
+        return [self.values[name] if name else None for name in names]
+
+    def _attributes(self, node: Any, known: Mapping[str, str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for attribute in node.attribute:
+            name, kind = attribute.name, _KINDS.get(attribute.type)
+            if name not in known or name in found or attribute.ref_attr_name:
+                msg = f"its attribute {name!r} is unknown, or stands there twice; known are {sorted(known)}."
+                raise FormatError(msg)
+            if kind != known[name]:
+                got = _NAMES.get(attribute.type, kind)
+                msg = f"its attribute {name!r} must be of the kind {known[name]!r}; got {got!r}."
+                raise FormatError(msg)
+            found[name] = self._attribute(attribute, kind)
+        return found
+
+    def _attribute(self, attribute: Any, kind: str) -> Any:
+        value = getattr(attribute, kind)
+        if kind == TENSOR:
+            return self.tensors.read(value)
+        if kind in {STRING, STRINGS}:
+            texts = [text.decode("utf-8", "backslashreplace") for text in ([value] if kind == STRING else value)]
+            return texts[0] if kind == STRING else texts
+        return value if kind in {FLOAT, INT} else list(value)
+
+
+def _input(info: Any) -> Flow:
+    """Return what is known of an input of the graph."""
+    held = info.type.tensor_type
+    if not info.type.HasField("tensor_type") or held.elem_type not in ELEMENTS or not held.HasField("shape"):
+        msg = f"the input {info.name!r} must be a tensor of a known number of axes, of one of the types {sorted(ELEMENTS)}."
+        raise FormatError(msg)
+    atoms = tuple(
+        Axis(f"{info.name}[{place}]", dim.dim_value if dim.dim_value > 0 else None)
+        for place, dim in enumerate(held.shape.dim)
+    )
+    dtype = "bfloat16" if held.elem_type == BFLOAT16 else np.dtype(ELEMENTS[held.elem_type]).name
+    return Flow(Source(info.name, atoms, dtype), tuple((axis,) for axis in atoms))

@@ -1,0 +1,131 @@
+"""The operator RNN (opsets 7, 14 and 22): its attributes, and its weights as a layer."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnn_backends.activations import Activation
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.forward import Cell
+from rnn_backends.parameters import Layer
+
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+ACTIVATIONS = {
+    "Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "Affine": "affine", "LeakyRelu": "leaky_relu",
+    "ThresholdedRelu": "thresholded_relu", "ScaledTanh": "scaled_tanh", "HardSigmoid": "hard_sigmoid",
+    "Elu": "elu", "Softsign": "softsign", "Softplus": "softplus",
+}  # fmt: skip
+# ONNX's attributes are float32, and so are its operators' defaults; ScaledTanh has none.
+DEFAULTS: Mapping[str, Mapping[str, float | None]] = {
+    "affine": {"alpha": 1.0, "beta": 0.0},
+    "leaky_relu": {"alpha": float(np.float32(0.01))},
+    "thresholded_relu": {"alpha": 1.0},
+    "scaled_tanh": {"alpha": None, "beta": None},
+    "hard_sigmoid": {"alpha": float(np.float32(0.2)), "beta": 0.5},
+    "elu": {"alpha": 1.0},
+}
+
+
+class Options(NamedTuple):
+    """The attributes of a node, checked."""
+
+    reverse: tuple[bool, ...]
+    activations: tuple[Activation, ...]
+    clip: float | None
+    hidden_size: int | None
+    layout: int
+
+
+def options(attributes: Mapping[str, Any]) -> Options:
+    """Return what the attributes of an RNN node say."""
+    direction, layout = attributes.get("direction", "forward"), attributes.get("layout", 0)
+    if direction not in DIRECTIONS:
+        msg = f"`direction` must be one of {', '.join(DIRECTIONS)}; got {direction!r}."
+        raise FormatError(msg)
+    if layout not in {0, 1}:
+        msg = f"`layout` must be 0 or 1; got {layout}."
+        raise FormatError(msg)
+    reverse = DIRECTIONS[direction]
+    activations = _activations(attributes, len(reverse))
+    return Options(reverse, activations, attributes.get("clip"), attributes.get("hidden_size"), layout)
+
+
+def _activations(attributes: Mapping[str, Any], count: int) -> tuple[Activation, ...]:
+    """Return the activation of each direction.
+
+    alpha and beta are consumed in the order of the activations, by those that have them.
+    """
+    given = attributes.get("activations", ["Tanh"] * count)
+    if len(given) == 2 and count == 1 and len(set(given)) == 1:  # the default has two, whatever the direction
+        given = given[:1]
+    if len(given) != count:
+        msg = f"`activations` must name {count}, one a direction; got {given}."
+        raise FormatError(msg)
+    known = {name.lower(): own for name, own in ACTIVATIONS.items()}
+    if unknown := [name for name in given if name.lower() not in known]:
+        msg = f"`activations` must be of {', '.join(ACTIVATIONS)}; got {unknown[0]!r}."
+        raise FormatError(msg)
+    names = [known[name.lower()] for name in given]
+    values = {which: _consumed(attributes, which, names) for which in ("alpha", "beta")}
+    try:
+        return tuple(
+            Activation(name, alpha, beta)
+            for name, alpha, beta in zip(names, values["alpha"], values["beta"], strict=True)
+        )
+    except RNNBackendError as error:
+        msg = f"`activations` are wrong: {error}"
+        raise FormatError(msg) from error
+
+
+def _consumed(attributes: Mapping[str, Any], which: str, names: list[str]) -> list[float | None]:
+    """Return the alpha or the beta of each activation."""
+    given = attributes.get(f"activation_{which}", [])
+    takers = [index for index, name in enumerate(names) if which in DEFAULTS.get(name, {})]
+    values = [DEFAULTS.get(name, {}).get(which) for name in names]
+    for index, value in zip(takers, given, strict=False):
+        values[index] = value
+    # One value a direction, needed or not, is how others read the list; with both readings equal nothing is lost.
+    by_direction = [given[index] for index in takers] if len(given) == len(names) else None
+    if len(given) > len(takers) and by_direction != given[: len(takers)]:
+        msg = (
+            f"`activation_{which}` has {len(given)} values where {len(takers)} of the activations {names} take one; "
+            "which value is whose would be a guess. Give exactly those that are taken."
+        )
+        raise FormatError(msg)
+    return values
+
+
+def layer(found: Options, w: Host, r: Host, b: Host | None) -> Layer:
+    """Return the layer of a node's weights: W (D, H, I), R (D, H, H) and B (D, 2 H), Wb before Rb."""
+    count = len(found.reverse)
+    hidden_size = r.shape[-1] if r.ndim else 0
+    if found.hidden_size not in {None, hidden_size}:
+        msg = f"`hidden_size` is {found.hidden_size}, but R has shape {r.shape}."
+        raise FormatError(msg)
+    wanted = {
+        "W": (w, (count, hidden_size, w.shape[-1] if w.ndim else 0), "(num_directions, hidden_size, input_size)"),
+        "R": (r, (count, hidden_size, hidden_size), "(num_directions, hidden_size, hidden_size)"),
+        "B": (b, (count, 2 * hidden_size), "(num_directions, 2 hidden_size)"),
+    }
+    for name, (array, shape, axes) in wanted.items():
+        if array is not None and array.shape != shape:
+            msg = f"{name} must have shape {axes} = {shape}; got {array.shape}."
+            raise FormatError(msg)
+    cells = {}
+    for d, reverse in enumerate(found.reverse):
+        bias = None if b is None else summed(b[d, :hidden_size], b[d, hidden_size:])
+        try:
+            cells[reverse] = Cell(w[d], r[d], bias, found.activations[d], found.clip)
+        except RNNBackendError as error:
+            msg = f"its weights make no cell: {error}"
+            raise FormatError(msg) from error
+    return Layer(cells.get(False), cells.get(True))
+
+
+def summed(first: Host, second: Host) -> Host:
+    """Return the sum of the two biases, without a word where it overflows."""
+    with np.errstate(all="ignore"):
+        total: Host = first + second
+    return total
