@@ -9,9 +9,7 @@ from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.model import RNN
 
 
-def from_onnx(
-    model: str | PathLike[str] | Any, *, external_data: bool = False, backend: str | None = None
-) -> RNN:
+def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, backend: str | None = None) -> RNN:
     """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, and a readout.
 
     The graph's axes are followed from its input to its outputs; whatever it holds that the model would not
@@ -39,8 +37,7 @@ def from_onnx(
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
-    from rnn_backends.formats.onnx import read, read_graph
-    from rnn_backends.formats.onnx.tensors import Tensors
+    from rnn_backends.formats.onnx import Tensors, read, read_graph
 
     if not isinstance(external_data, bool):
         msg = f"`external_data` must be True or False; got {external_data!r}."

@@ -645,7 +645,7 @@ def test_a_file_that_is_not_there(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["m.pt", "m", "m.npz.gz", ".npz", "m.NPZ"])
 def test_the_suffix_must_be_known(tmp_path: Path, name: str) -> None:
-    match = r"the suffix of a model file must be one of \.safetensors, \.npz; got"
+    match = r"the suffix of a model file must be one of \.safetensors, \.npz, \.onnx; got"
     with pytest.raises(rb.FormatError, match=match):
         rb.load(tmp_path / name)
     with pytest.raises(rb.FormatError, match=match):

@@ -60,6 +60,7 @@ def unpack(
 
 
 def plain_cells(network: Network) -> dict[str, Cell]:
+    """Return the cells of a network by their places, l0, l0_reverse, l1; each must be a `Cell`."""
     cells: dict[str, Cell] = {}
     for index, layer in enumerate(network.layers):
         for cell, reverse in layer.cells:

@@ -14,9 +14,9 @@ from rnn_backends.formats.onnx.backend import prepare as prepare
 from rnn_backends.formats.onnx.backend import run_model as run_model
 from rnn_backends.formats.onnx.backend import run_node as run_node
 from rnn_backends.formats.onnx.backend import supports_device as supports_device
-from rnn_backends.formats.onnx.network import read_graph
+from rnn_backends.formats.onnx.network import read_graph as read_graph
 from rnn_backends.formats.onnx.proto import read_model
-from rnn_backends.formats.onnx.tensors import Tensors
+from rnn_backends.formats.onnx.tensors import Tensors as Tensors
 from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.parameters import Network
 

@@ -9,7 +9,7 @@ import numpy as np
 from rnn_backends.arrays import Host
 from rnn_backends.backends.selection import Placement, parse, select
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.errors import ArgumentError, DeviceError, DTypeError, RNNBackendError, ShapeError
+from rnn_backends.errors import ArgumentError, DeviceError, DTypeError, FormatError, RNNBackendError, ShapeError
 from rnn_backends.formats.onnx.flow import Result, Source, arranged
 from rnn_backends.formats.onnx.network import Program, read_graph
 from rnn_backends.formats.onnx.proto import package
@@ -55,7 +55,12 @@ def prepare(model: Any, device: str = "CPU") -> "Prepared":
     RNNBackendError
         The device cannot be had.
     """
-    package().checker.check_model(model)
+    checker = package().checker
+    try:
+        checker.check_model(model)
+    except checker.ValidationError as error:
+        msg = f"the model is not valid ONNX: {error}"
+        raise FormatError(msg) from error
     return Prepared(model, _place(device))
 
 
@@ -199,6 +204,9 @@ def _place(device: str) -> Placement:
         return parse(f"cupy:{number}" if number else "cupy", f"the device {device!r} of ONNX")
     place = select()
     if device != "CPU" or place.device.partition(":")[0] in ACCELERATORS:
-        msg = f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {device!r}, where {place.backend.name} is on {place.device}."
+        msg = (
+            f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {device!r}, and the backend that is selected, "
+            f"{place.backend.name}, is on {place.device}."
+        )
         raise DeviceError(msg)
     return place

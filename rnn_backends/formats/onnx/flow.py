@@ -125,6 +125,11 @@ def size_of(group: Group) -> int | None:
     return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
+def named(group: Group) -> str:
+    """Name merged axes for a message."""
+    return " ".join(axis.name if axis.size is None else f"{axis.name}={axis.size}" for axis in group) or "1"
+
+
 def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group, ...]:
     """Return the axes after a reshape to sizes, of which one may be -1."""
     atoms = [axis for group in axes for axis in group]

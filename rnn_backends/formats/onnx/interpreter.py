@@ -9,6 +9,7 @@ import numpy as np
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Source, Stage
+from rnn_backends.formats.onnx.proto import quoted
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
@@ -52,7 +53,7 @@ class Interpreter:
     def define(self, name: str, value: Any) -> None:
         """Give a name its value, once."""
         if not name or name in self.values:
-            msg = f"the name {name!r} is given to two values of the graph, or to none."
+            msg = f"the name {quoted(name)} is given to two values of the graph, or to none."
             raise FormatError(msg)
         self.values[name] = value
 
@@ -80,7 +81,7 @@ class Interpreter:
         try:
             outputs = self._outputs(node)
         except FormatError as error:
-            msg = f"{node.op_type} {node.name!r}: {error}"
+            msg = f"{quoted(node.op_type)} {quoted(node.name)}: {error}"
             raise FormatError(msg) from error
         for name, value in zip(node.output, outputs, strict=False):
             if name:
@@ -88,7 +89,7 @@ class Interpreter:
 
     def _outputs(self, node: Any) -> tuple[Any, ...]:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:
-            domain = f" of the domain {node.domain!r}" if node.domain else ""
+            domain = f" of the domain {quoted(node.domain)}" if node.domain else ""
             msg = (
                 f"this operator{domain} is none that an RNN, its embedding and its readout are made of; those are "
                 f"{', '.join(sorted(self.operators))}. From torch, export with dynamo=False, or save the state dict."
@@ -109,10 +110,10 @@ class Interpreter:
         needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
         names = list(node.input)
         if not needed <= len(names) <= (len(names) if variadic else len(parameters)) or "" in names[:needed]:
-            msg = f"it has the inputs {names}; {needed} to {len(parameters)} are known."
+            msg = f"it has {len(names)} inputs, or leaves one empty; it needs {needed}, and at most {len(parameters)} are known."
             raise FormatError(msg)
         if undefined := [name for name in names if name and name not in self.values]:
-            msg = f"its input {undefined[0]!r} is defined nowhere before it."
+            msg = f"its input {quoted(undefined[0])} is defined nowhere before it."
             raise FormatError(msg)
         return [self.values[name] if name else None for name in names]
 
@@ -121,11 +122,11 @@ class Interpreter:
         for attribute in node.attribute:
             name, kind = attribute.name, _KINDS.get(attribute.type)
             if name not in known or name in found or attribute.ref_attr_name:
-                msg = f"its attribute {name!r} is unknown, or stands there twice; known are {sorted(known)}."
+                msg = f"its attribute {quoted(name)} is unknown, or stands there twice; known are {sorted(known)}."
                 raise FormatError(msg)
             if kind != known[name]:
                 got = _NAMES.get(attribute.type, kind)
-                msg = f"its attribute {name!r} must be of the kind {known[name]!r}; got {got!r}."
+                msg = f"its attribute {quoted(name)} must be of the kind {known[name]!r}; got {got!r}."
                 raise FormatError(msg)
             found[name] = self._attribute(attribute, kind)
         return found
@@ -144,7 +145,8 @@ def _input(info: Any) -> Flow:
     """Return what is known of an input of the graph."""
     held = info.type.tensor_type
     if not info.type.HasField("tensor_type") or held.elem_type not in ELEMENTS or not held.HasField("shape"):
-        msg = f"the input {info.name!r} must be a tensor of a known number of axes, of one of the types {sorted(ELEMENTS)}."
+        known = sorted(ELEMENTS)
+        msg = f"the input {quoted(info.name)} must be a tensor with a number of axes, of one of the types {known}."
         raise FormatError(msg)
     atoms = tuple(
         Axis(f"{info.name}[{place}]", dim.dim_value if dim.dim_value > 0 else None)

@@ -11,14 +11,21 @@ from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import Description, parse
 from rnn_backends.formats.native import KEY, plain_cells
-from rnn_backends.formats.onnx import layers, shapes
+from rnn_backends.formats.onnx import constants, joins, parts, recurrent, shapes
+from rnn_backends.formats.onnx import readout as reading
 from rnn_backends.formats.onnx.flow import Flow, Readout, Result, Source, Stage, Tokens
 from rnn_backends.formats.onnx.interpreter import Interpreter
+from rnn_backends.formats.onnx.proto import quoted
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.parameters import Layer, Linear, Network
 
 OPSETS = range(7, 29)
-OPERATORS = {**shapes.OPERATORS, **layers.OPERATORS}
+OPERATORS = {
+    name: operator
+    for module in (constants, joins, parts, reading, recurrent, shapes)
+    for name, operator in module.OPERATORS.items()
+}
+"""What of ONNX the networks are made of that can be read."""
 NOTE = "onnx outputs"
 
 
@@ -43,7 +50,7 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     interpreter.initialize(graph, known or {})
     for node in graph.node:
         interpreter.run(node)
-    outputs = {info.name: interpreter.values.get(info.name) for info in graph.output}
+    outputs: dict[str, Any] = {info.name: interpreter.values.get(info.name) for info in graph.output}
     if not interpreter.stages:
         msg = "the graph holds no RNN node; from torch, export with dynamo=False, or save the state dict."
         raise FormatError(msg)
@@ -61,7 +68,7 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
 def _opset(model: Any) -> int:
     """Return the version of the operators, after a look at what else the file must not have."""
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    version = versions.get("", versions.get("ai.onnx"))
+    version = int(versions.get("", versions.get("ai.onnx", 0)))
     if version not in OPSETS:
         msg = f"the opset must be {OPSETS[0]} to {OPSETS[-1]}; got {version}. Convert it with onnx.version_converter."
         raise FormatError(msg)
@@ -73,7 +80,7 @@ def _opset(model: Any) -> int:
         if len(held):
             msg = f"the file has {what}, which no RNN needs; save it without them."
             raise FormatError(msg)
-    return int(version)
+    return version
 
 
 def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
@@ -92,19 +99,22 @@ def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
     return tuple(reversed(chain))
 
 
-def _network(stages: tuple[Stage, ...], outputs: Mapping[str, Any]) -> Network:
+def _network(stages: tuple[Stage, ...], outputs: Mapping[str, Flow]) -> Network:
     top = stages[-1]
     own = [cell for stage in stages for cell, _ in stage.layer.cells]
     readouts = []
     for name, flow in outputs.items():
         content = flow.content if isinstance(flow, Flow) else None
         if not isinstance(content, Result):
-            msg = f"the output {name!r} is nothing that an RNN or its readout computes."
+            msg = f"the output {quoted(name)} is nothing that an RNN or its readout computes."
             raise FormatError(msg)
-        of_top = content.stage is top or (content.stage is None and content.cells == tuple(own[-1:]) and not top.directions)
+        of_top = content.stage is top or (
+            content.stage is None and content.cells == tuple(own[-1:]) and not top.directions
+        )
         inner = content.readout is None and all(cell in own for cell in content.cells)
         if not of_top and (content.stage is not None or not inner):
-            msg = f"the output {name!r} comes from another layer than the last, or reads out several cells' last states."
+            what = "comes from another layer than the last, or reads out last states of several cells"
+            msg = f"the output {quoted(name)} {what}."
             raise FormatError(msg)
         readouts += [content.readout] if content.readout is not None else []
     readout = _one_readout(readouts)
@@ -122,11 +132,10 @@ def _one_readout(readouts: list[Readout]) -> Readout | None:
     """Return the readout of all outputs, with its activation if one of them has it."""
     if not readouts:
         return None
-    whole = next((readout for readout in readouts if readout.activation is not None), readouts[0])
-    for readout in readouts:
-        if readout.output is not whole.output or readout.bias is not whole.bias or (
-            readout.activation not in {None, whole.activation}
-        ):
+    whole = next((held for held in readouts if held.activation is not None), readouts[0])
+    for held in readouts:
+        same = held.output is whole.output and held.bias is whole.bias
+        if not same or held.activation not in {None, whole.activation}:
             msg = "its outputs have different readouts."
             raise FormatError(msg)
     return whole
@@ -152,8 +161,10 @@ def _told(flow: Flow, stages: tuple[Stage, ...]) -> str:
         chosen = [own.index(cell) for cell in content.cells]
         what += "" if chosen == list(range(len(own))) else f"[{', '.join(map(str, chosen))}]"
     what += {None: "", 0: " of the first step", -1: " of the last step"}[content.step]
-    names = {stages[0].seq: "seq_len", **({axis: "batch" for axis in stages[0].batch})}
-    return f"{what} ({', '.join(' * '.join(names.get(axis, axis.name) for axis in group) or '1' for group in flow.axes)})"
+    names = {stages[0].seq: "seq_len", **(dict.fromkeys(stages[0].batch, "batch"))}
+    return (
+        f"{what} ({', '.join(' * '.join(names.get(axis, axis.name) for axis in group) or '1' for group in flow.axes)})"
+    )
 
 
 def _described(network: Network, text: str) -> Network:

@@ -12,9 +12,10 @@ from typing import Any
 
 from rnn_backends.errors import FormatError
 
-MAX_FIELDS = 100_000
+MAX_FIELDS = 50_000
 MAX_PACKED = 2**21
 MAX_DEPTH = 12
+MAX_QUOTED = 200
 MAX_FILE = 2**31 - 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _STRING, _MESSAGE, _RAW = 9, 11, 12
@@ -28,8 +29,15 @@ def package() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
-        msg = "ONNX models need the package 'onnx', which is not installed. Install it: pip install 'rnn-backends[onnx]'."
+        msg = (
+            "ONNX models need the package 'onnx', which is not installed. Install it: pip install 'rnn-backends[onnx]'."
+        )
         raise FormatError(msg) from error
+
+
+def quoted(text: str) -> str:
+    """Return a text of a file as a message shows it, cut where it is long."""
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
 
 
 def read_model(path: Path) -> Any:
@@ -85,7 +93,8 @@ class Scan:
     def _count(self, fields: int = 0, packed: int = 0) -> None:
         self.fields, self.packed = self.fields + fields, self.packed + packed
         if self.fields > MAX_FIELDS or self.packed > MAX_PACKED:
-            msg = f"it has more than {MAX_FIELDS} fields or {MAX_PACKED} bytes of packed integers; keep tensors as raw_data."
+            limits = f"{MAX_FIELDS} fields or {MAX_PACKED} bytes of packed integers"
+            msg = f"it has more than {limits}; keep tensors as raw_data."
             raise FormatError(msg)
 
 

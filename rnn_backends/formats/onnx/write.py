@@ -58,7 +58,7 @@ def _require_expressible(place: str, cell: Cell) -> None:
         msg = f"the cell {place} has a leak, which ONNX's RNN has not; save the model as .safetensors or .npz."
         raise FormatError(msg)
     if _activation(cell)[0] not in {"identity", *_NAMES}:
-        msg = f"ONNX's RNN has no activation {_activation(cell)[0]!r}, as the cell {place} has; it has {', '.join(_NAMES)}."
+        msg = f"ONNX's RNN has no {_activation(cell)[0]!r}, the activation of {place}; it has {', '.join(_NAMES)}."
         raise FormatError(msg)
     _require_single(place, np.asarray(cell.weight_ih).dtype, cell.clip, *_activation(cell)[1:])
 
@@ -66,12 +66,14 @@ def _require_expressible(place: str, cell: Cell) -> None:
 def _require_single(place: str, dtype: Any, *numbers: float | None) -> None:
     """Check that numbers which ONNX holds in float32 are what the model computes with."""
     for number in numbers:
+        if number is None:
+            continue
         with np.errstate(over="ignore"):
-            rounded = None if number is None else float(np.float32(number))
+            rounded = float(np.float32(number))
         if rounded != number and (dtype == np.float64 or not np.isfinite(rounded)):
             msg = (
-                f"ONNX holds clip, alpha and beta in float32, where {number} of {place} is {rounded}; give that value, or "
-                "save the model in float32."
+                f"ONNX holds clip, alpha and beta in float32, where {number} of {place} is {rounded}; give that value, "
+                "or save the model in float32."
             )
             raise FormatError(msg)
 
@@ -104,7 +106,7 @@ class Writer:
         cells, hidden = sum(len(layer.cells) for layer in layers), self._first.hidden_size
         outputs = {"output": [*self._steps, len(layers[-1].cells) * hidden], "h_n": [cells, "batch", hidden]}
         if readout is not None:
-            outputs |= dict.fromkeys(self._readout(readout), [*self._steps, readout.output_size])
+            outputs |= {name: [*self._steps, readout.output_size] for name in self._readout(readout)}
         given = [self._value("x", np.dtype(np.int64), self._steps)]
         if self._network.vocabulary is None:
             given = [self._value("x", self._dtype, [*self._steps, self._first.input_size])]
@@ -164,7 +166,7 @@ class Writer:
         """Write the readout; return the names of what it gives."""
         name, alpha, beta = _activation(readout)
         if name in _FUNCTIONS or name not in {"identity", *_READOUTS}:
-            msg = f"ONNX has no operator for the activation {name!r} of the readout; save the model as .safetensors or .npz."
+            msg = f"ONNX has no operator for {name!r}, the activation of the readout; save as .safetensors or .npz."
             raise FormatError(msg)
         _require_single("the readout", self._dtype, alpha, beta)
         weight = self._tensor("readout.weight", np.ascontiguousarray(np.asarray(readout.weight).T))

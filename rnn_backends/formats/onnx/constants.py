@@ -1,0 +1,100 @@
+"""Constants: given, filled, repeated and converted."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx.flow import Flow, Size, Source, Zeros
+from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
+from rnn_backends.formats.onnx.shapes import computed, integers, sizes
+from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, MAX_AXES
+
+SMALL = 2**16
+_WHOLE = {6, 7}  # int32 and int64
+
+
+def expand(call: Call, data: Any, shape: Any) -> Any:
+    """Repeat a constant; zeros stay zeros."""
+    if isinstance(data, Zeros) or (isinstance(data, np.ndarray) and data.dtype.kind == "f" and not data.any()):
+        return Zeros()
+    if not isinstance(data, np.ndarray):
+        msg = "what depends on the input is repeated; only constants can be."
+        raise FormatError(msg)
+    return _filled(call, data, integers(shape, "shape"))
+
+
+def constant_of_shape(call: Call, shape: Any) -> Any:
+    """Return one value over and over."""
+    value, wanted = call.get("value", np.zeros(1, np.float32)), sizes(shape, "shape")
+    if value.size != 1:
+        msg = f"`value` must be one number; got {value.size}."
+        raise FormatError(msg)
+    known = not any(isinstance(size, Size) for size in wanted)
+    if not value.any() and value.dtype.kind == "f" and not (known and 0 <= prod(wanted) <= SMALL):
+        return Zeros()
+    return _filled(call, value.reshape(()), integers(shape, "shape"))
+
+
+def _filled(call: Call, value: Host, wanted: list[int]) -> Host:
+    if min(wanted, default=0) < 0 or len(wanted) > MAX_AXES:
+        msg = f"the shape {wanted} is impossible."
+        raise FormatError(msg)
+    nbytes = max(prod(wanted), 1) * max(value.nbytes, 1)
+    full = computed(call, nbytes, np.broadcast_shapes, value.shape, tuple(wanted))
+    return np.broadcast_to(value, tuple(full.tolist())).copy()
+
+
+def identity(call: Call, data: Any) -> Any:
+    """Return what is given."""
+    return data
+
+
+def cast(call: Call, data: Any) -> Any:
+    """Convert a constant, or ids and lengths to another integer type."""
+    code = call.get("to")
+    whole = code in _WHOLE
+    if isinstance(data, Zeros) and code in ELEMENTS and not whole:
+        return data
+    if isinstance(data, np.ndarray) and data.dtype == object and whole:
+        return data
+    if isinstance(data, np.ndarray) and code in ELEMENTS and code != BFLOAT16 and data.dtype != object:
+        dtype = np.dtype(ELEMENTS[code])
+        return computed(call, data.size * dtype.itemsize, data.astype, dtype)
+    if (
+        isinstance(data, Flow)
+        and isinstance(data.content, Source)
+        and data.content.dtype in {"int32", "int64"}
+        and whole
+    ):
+        return data
+    msg = f"it converts to the element type {code} what can only keep its own."
+    raise FormatError(msg)
+
+
+def constant(call: Call) -> Any:
+    """Return a constant."""
+    if len(call.attributes) != 1:
+        msg = f"it must have one attribute; got {sorted(call.attributes)}."
+        raise FormatError(msg)
+    ((name, value),) = call.attributes.items()
+    if name == "value":
+        return value
+    try:
+        return np.array(value, np.float32 if "float" in name else np.int64)
+    except OverflowError as error:
+        msg = f"its value is out of range: {error}."
+        raise FormatError(msg) from error
+
+
+OPERATORS = {
+    "Expand": Operator(expand, {}),
+    "ConstantOfShape": Operator(constant_of_shape, {"value": TENSOR}),
+    "Identity": Operator(identity, {}),
+    "Cast": Operator(cast, {"to": INT, "saturate": INT}),
+    "Constant": Operator(
+        constant, {"value": TENSOR, "value_float": FLOAT, "value_floats": FLOATS, "value_int": INT, "value_ints": INTS}
+    ),
+}

@@ -1,0 +1,145 @@
+"""Taking parts: of constants with NumPy; of what depends on the input, steps, cells and rows of an embedding."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx.flow import Axis, Flow, Result, Source, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
+from rnn_backends.formats.onnx.shapes import computed, integers, places
+
+_FAR = 2**31 - 1  # exporters write it, or more, for "to the end"
+_IDS = ("int32", "int64")
+
+
+def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
+    """Take parts of axes."""
+    if isinstance(data, Zeros):
+        return data
+    first, last = (
+        call.get(name, []) if given is None else integers(given, name)
+        for name, given in (("starts", starts), ("ends", ends))
+    )
+    which = call.get("axes", list(range(len(first)))) if axes is None else integers(axes, "axes")
+    strides = [1] * len(first) if steps is None else integers(steps, "steps")
+    if not len(first) == len(last) == len(which) == len(strides) or 0 in strides:
+        msg = "it must have as many starts as ends, axes and steps, and no step of 0."
+        raise FormatError(msg)
+    rank = len(data.axes) if isinstance(data, Flow) else data.ndim
+    for axis, start, end, step in zip(places(which, rank), first, last, strides, strict=True):
+        if isinstance(data, np.ndarray):
+            index = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
+            data = data[(slice(None),) * axis + (index,)]
+        elif step == 1:
+            data = part(data, axis, start, None if end >= _FAR else end)
+        else:
+            msg = f"it takes every {step}-th step of what depends on the input; only parts without gaps are known."
+            raise FormatError(msg)
+    return data
+
+
+def part(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
+    """Take a part of an axis: the first or the last step, some cells' states, some of the given states."""
+    group, content = flow.axes[axis], flow.content
+    size = size_of(group)
+    if size is not None:
+        start, stop, _ = slice(start, stop).indices(size)
+    if start == 0 and stop in {None, size}:
+        return flow
+    length = None if stop is None else stop - start
+    if isinstance(content, Source) and group == content.atoms[:1] and content.start is None:
+        if start < 0 or length is None or length < 1:
+            msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
+            raise FormatError(msg)
+        atoms = (Axis(f"{content.name}[0]", length), *content.atoms[1:])
+        held: Any = Source(content.name, atoms, content.dtype, start, stop)
+        return _exchanged(flow, axis, held, atoms[:1])
+    if isinstance(content, Result) and content.stage is not None and group == (content.stage.seq,):
+        ends = {(0, 1): 0, (-1, None): -1, (None if size is None else size - 1, size): -1}
+        if (start, stop) in ends:
+            held = _replaced(content, content.atoms[1:], step=ends[start, stop])
+            return _exchanged(flow, axis, held, ())
+    if isinstance(content, Result) and len(content.cells) > 1 and group == content.atoms[:1] and length and length > 0:
+        cells = content.cells[start:stop]
+        atoms = (Axis("cells", length),) if length > 1 else ()
+        held = _replaced(content, (*atoms, *content.atoms[1:]), cells=cells)
+        return _exchanged(flow, axis, held, atoms)
+    msg = (
+        f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
+        "none that the model gives: those are the first and the last step, and the states of single cells."
+    )
+    raise FormatError(msg)
+
+
+def _replaced(content: Result, atoms: tuple[Axis, ...], **changes: Any) -> Result:
+    held = {"stage": content.stage, "cells": content.cells, "step": content.step, "readout": content.readout}
+    return Result(atoms, **{**held, **changes})
+
+
+def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> Flow:
+    return Flow(content, (*flow.axes[:axis], group, *flow.axes[axis + 1 :]))
+
+
+def gather(call: Call, data: Any, indices: Any) -> Any:
+    """Take entries: rows of a table for token ids, or one place on an axis."""
+    axis = call.get("axis", 0)
+    if isinstance(indices, Flow):
+        return _embedded(data, indices, axis)
+    if not isinstance(indices, np.ndarray) or indices.dtype.kind != "i":
+        msg = "its indices must be constant integers, or an input of token ids."
+        raise FormatError(msg)
+    if isinstance(data, Zeros):
+        return data
+    (place,) = places([axis], len(data.axes) if isinstance(data, Flow) else data.ndim)
+    if isinstance(data, np.ndarray):
+        row = prod(size for other, size in enumerate(data.shape) if other != place)
+        return computed(call, row * indices.size * data.itemsize, np.take, data, indices, place)
+    if indices.size != 1 or indices.ndim > 1:
+        msg = "it takes several entries of what depends on the input; only one is known."
+        raise FormatError(msg)
+    index = int(indices.reshape(-1)[0])
+    found = part(data, place, index, None if index == -1 else index + 1)
+    if size_of(found.axes[place]) != 1:
+        msg = f"there is no entry {index}."
+        raise FormatError(msg)
+    if indices.ndim:
+        return found
+    return Flow(found.content, (*found.axes[:place], *found.axes[place + 1 :]))
+
+
+def _embedded(table: Any, ids: Flow, axis: int) -> Flow:
+    if not isinstance(table, np.ndarray) or table.ndim != 2 or axis not in {0, -2} or table.dtype.kind != "f":
+        msg = "token ids must pick rows of a constant matrix, on its axis 0."
+        raise FormatError(msg)
+    require_ids(ids)
+    features = Axis("features", table.shape[1])
+    return Flow(Tokens(ids, features, table), (*ids.axes, (features,)))
+
+
+def require_ids(ids: Any) -> None:
+    """Check that a value is an input of token ids."""
+    if not isinstance(ids, Flow) or not isinstance(ids.content, Source) or ids.content.dtype not in _IDS:
+        msg = "token ids must be an input of int32 or int64."
+        raise FormatError(msg)
+
+
+def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Flow:
+    """One-hot vectors of token ids."""
+    require_ids(indices)
+    (place,) = places([call.get("axis", -1)], len(indices.axes) + 1)
+    ordinary = isinstance(values, np.ndarray) and values.shape == (2,) and values.tolist() == [0, 1]
+    whole = isinstance(depth, np.ndarray) and depth.size == 1 and depth.dtype.kind == "i"
+    if not whole or not ordinary or place != len(indices.axes):
+        msg = "it must put ones among zeros (values [0, 1]) on a last axis of constant depth."
+        raise FormatError(msg)
+    features = Axis("features", int(depth.reshape(())))
+    return Flow(Tokens(indices, features), (*indices.axes, (features,)))
+
+
+OPERATORS = {
+    "Slice": Operator(slice_, {"starts": INTS, "ends": INTS, "axes": INTS}),
+    "Gather": Operator(gather, {"axis": INT}),
+    "OneHot": Operator(one_hot, {"axis": INT}),
+}
