@@ -314,7 +314,7 @@ class RNN(PlacedNetwork):
 
 
 def load(path: str | PathLike[str], *, backend: str | None = None, activation: str | Activation | None = None) -> RNN:
-    """Read a model from a file, ``.safetensors`` or ``.npz``; nothing in a file is ever executed.
+    """Read a model from a file, ``.safetensors``, ``.npz`` or ``.onnx``; nothing in a file is ever executed.
 
     Parameters
     ----------

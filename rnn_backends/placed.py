@@ -101,12 +101,12 @@ class PlacedNetwork:
         return self._placed(self._network, place, dtype)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to a file, ``.safetensors`` or ``.npz``, which `rnn_backends.load` reads.
+        """Write the model to a file, ``.safetensors``, ``.npz`` or ``.onnx``, which `rnn_backends.load` reads.
 
         Raises
         ------
         FormatError
-            The suffix is another, or the model holds what a file cannot: a function of the user's.
+            The suffix is another, or the model holds what a file cannot: a function of the user's; in ONNX, a leak.
         OSError
             The file cannot be written; one that was there before is left as it was.
         """

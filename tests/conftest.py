@@ -1,5 +1,6 @@
 """Fixtures of all tests.  The backends to test are named on the command line; one that cannot run fails."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,21 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", help="test this backend (again for more) and no other")
+    parser.addoption(
+        "--peer",
+        action="append",
+        default=[],
+        help="a package to test against (again for more); without it, if installed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in config.getoption("--peer"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            msg = f"--peer {name}: it cannot be imported: {error}"
+            raise pytest.UsageError(msg) from error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -85,7 +85,7 @@ def run_node(
     asked = [make(name, code(arrays[0].dtype), None) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "node", given, asked)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset_version)])
-    return run_model(model, arrays, device)
+    return Prepared(model, _place(device)).run(arrays)
 
 
 class Prepared:

@@ -144,7 +144,7 @@ def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group,
         return (*front, tuple(atoms), *reversed(back))
     if any(axis.size != 1 for axis in atoms):
         raise FormatError(_unfit(atoms, "nothing"))
-    return tuple(front)
+    return (*front[:-1], (*front[-1], *atoms)) if front else ()
 
 
 def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:

@@ -81,7 +81,7 @@ class Interpreter:
         try:
             outputs = self._outputs(node)
         except FormatError as error:
-            msg = f"{quoted(node.op_type)} {quoted(node.name)}: {error}"
+            msg = f"{quoted(node.op_type)[1:-1]} {quoted(node.name)}: {error}"
             raise FormatError(msg) from error
         for name, value in zip(node.output, outputs, strict=False):
             if name:
@@ -110,7 +110,8 @@ class Interpreter:
         needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
         names = list(node.input)
         if not needed <= len(names) <= (len(names) if variadic else len(parameters)) or "" in names[:needed]:
-            msg = f"it has {len(names)} inputs, or leaves one empty; it needs {needed}, and at most {len(parameters)} are known."
+            known = f"it needs {needed}, and at most {len(parameters)} are known"
+            msg = f"it has {len(names)} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
         if undefined := [name for name in names if name and name not in self.values]:
             msg = f"its input {quoted(undefined[0])} is defined nowhere before it."

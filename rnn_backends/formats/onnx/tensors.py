@@ -98,8 +98,8 @@ class Tensors(NamedTuple):
         size = path.stat().st_size
         if length != count * dtype.itemsize or offset + length > size:
             msg = (
-                f"the tensor {quoted(tensor.name)} needs {count * dtype.itemsize} bytes; its external data are {length} "
-                f"from {offset} on in a file of {size}."
+                f"the tensor {quoted(tensor.name)} needs {count * dtype.itemsize} bytes; "
+                f"its external data are {length} from {offset} on in a file of {size}."
             )
             raise FormatError(msg)
         with path.open("rb") as file:

@@ -188,7 +188,7 @@ class Writer:
         return output
 
     def _tensor(self, name: str, array: Host) -> str:
-        self._tensors.append(self._from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+        self._tensors.append(self._from_array(np.asarray(array, order="C"), name))
         return name
 
     def _value(self, name: str, dtype: Any, axes: Sequence[Any]) -> Any:
