@@ -718,7 +718,7 @@ def test_arguments(tmp_path: Path) -> None:
     assert rb.from_onnx(onnx.load(path)).dtype == "float32"
     with pytest.raises(rb.FormatError, match="tells the activation of its cells; leave `activation` out"):
         rb.load(path, activation="tanh")
-    with pytest.raises(rb.ArgumentError, match="`model` must be a path or an onnx.ModelProto; got bytes"):
+    with pytest.raises(rb.ArgumentError, match=r"`model` must be a path or an onnx\.ModelProto; got bytes"):
         rb.from_onnx(path.read_bytes())
     with pytest.raises(rb.ArgumentError, match="`external_data` must be True or False; got 1"):
         rb.from_onnx(path, external_data=1)  # type: ignore[arg-type]

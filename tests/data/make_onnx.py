@@ -22,7 +22,7 @@ def contractive(module: nn.Module) -> nn.Module:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if "weight_hh" in name:
-                parameter *= 0.8 / parameter.abs().sum(dim=1, keepdim=True)
+                parameter.mul_(0.8 / parameter.abs().sum(dim=1, keepdim=True))
     return module.eval()
 
 
@@ -88,7 +88,7 @@ def export(module: nn.Module, inputs: tuple[Any, ...], path: Path, **options: An
 def main() -> None:
     """Write all files."""
     for name, (module, inputs, options) in cases().items():
-        module = contractive(module)
+        contractive(module)
         export(module, inputs, HERE / f"{name}.onnx", **options)
         with torch.no_grad():
             outputs = module(*inputs)

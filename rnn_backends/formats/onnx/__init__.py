@@ -26,8 +26,8 @@ def read(path: Path, activation: Any = None, external_data: bool = False) -> Net
     if activation is not None:
         msg = f"{path} tells the activation of its cells; leave `activation` out."
         raise FormatError(msg)
-    model = read_model(path)
     try:
+        model = read_model(path)
         return read_graph(model, Tensors(path.parent if external_data else None)).network
     except FormatError as error:
         msg = f"{path}: {error}"

@@ -13,7 +13,7 @@ from typing import Any
 from rnn_backends.errors import FormatError
 
 MAX_FIELDS = 50_000
-MAX_PACKED = 2**21
+MAX_PACKED = 2**20
 MAX_DEPTH = 12
 MAX_QUOTED = 200
 MAX_FILE = 2**31 - 1
@@ -42,18 +42,22 @@ def quoted(text: str) -> str:
 
 def read_model(path: Path) -> Any:
     """Return the ModelProto of a file."""
+    if path.stat().st_size > MAX_FILE:
+        msg = "it has more than 2 GiB, which protobuf cannot hold; keep its weights in an external data file."
+        raise FormatError(msg)
+    return parse_model(path.read_bytes())
+
+
+def parse_model(data: bytes) -> Any:
+    """Return the ModelProto of a file's bytes."""
     onnx = package()
     from google.protobuf.message import DecodeError
 
-    if path.stat().st_size > MAX_FILE:
-        msg = f"{path} has more than 2 GiB, which protobuf cannot hold; keep its weights in an external data file."
-        raise FormatError(msg)
-    data = path.read_bytes()
     try:
         Scan().message(memoryview(data), onnx.ModelProto.DESCRIPTOR)
         return onnx.ModelProto.FromString(data)
     except (DecodeError, FormatError) as error:
-        msg = f"{path} is no ONNX file, or is damaged: {error}"
+        msg = f"it is no ONNX file, or is damaged: {error}"
         raise FormatError(msg) from error
 
 
