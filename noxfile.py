@@ -12,6 +12,8 @@ nox.options.sessions = ["lint", "typing", "tests", "parity", "mutants", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
+ONNX = ("onnx>=1.21", "onnxruntime")
+ONNX_TESTS = ("tests/test_onnx_format.py", "tests/test_onnx_hostile.py", "tests/test_onnx_peers.py")
 ALL_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -23,6 +25,10 @@ def backends(*names: str) -> list[str]:
     return [part for name in names for part in ("--backend", name)]
 
 
+def peers(*names: str) -> list[str]:
+    return [part for name in names for part in ("--peer", name)]
+
+
 @nox.session
 @nox.parametrize(
     ("python", "kind"),
@@ -30,6 +36,7 @@ def backends(*names: str) -> list[str]:
         nox.param("3.11", "numpy", id="3.11-numpy"),
         nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
         nox.param("3.11", "torch", id="3.11-torch"),
+        nox.param("3.11", "onnx", id="3.11-onnx"),
         nox.param("3.12", "numpy", id="3.12-numpy"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
@@ -37,17 +44,22 @@ def backends(*names: str) -> list[str]:
     ],
 )
 def tests(session: nox.Session, kind: str) -> None:
-    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices."""
+    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices; `onnx` ONNX alone."""
     packages = {
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
         "jax": ["jax"],
+        "onnx": [TORCH, "onnxscript", *ONNX],
         "cupy-without-gpu": ["cupy-cuda13x"],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
     if kind == "cupy-without-gpu":
         environment = {"CUDA_VISIBLE_DEVICES": ""}
         session.run("pytest", "tests/test_cupy_without_gpu.py", *session.posargs, env=environment)
+        return
+    if kind == "onnx":
+        chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
+        session.run("pytest", *chosen, *ONNX_TESTS, *session.posargs)
         return
     chosen = backends(kind) if kind in {"torch", "jax"} else []
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
@@ -63,7 +75,7 @@ def parity(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def mutants(session: nox.Session) -> None:
     """Plant faults; each must be caught."""
-    session.install(*group("test"), ".")
+    session.install(*group("test"), "onnx>=1.21", ".")
     session.run("python", "tests/mutants.py")
 
 
