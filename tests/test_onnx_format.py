@@ -34,8 +34,9 @@ def run_on(backend: str, made: onnx.ModelProto, inputs: Any) -> tuple[NDArray[An
         return format_.run_model(made, inputs)
 
 
-def require_states(case: Case, y: NDArray[Any], y_h: NDArray[Any], layout: int = 0, dtype: str = "float32") -> None:
+def require_states(case: Case, got: Sequence[NDArray[Any]], layout: int = 0, dtype: str = "float32") -> None:
     """Check Y and Y_h of one node against the float64 reference."""
+    y, y_h = got
     output, h_n = reference(*case, dtype=dtype)
     seq_len, batch = case.x.shape[:2]
     y = y.transpose(1, 0, 2, 3) if layout else y.transpose(0, 2, 1, 3)
@@ -51,7 +52,7 @@ def require_states(case: Case, y: NDArray[Any], y_h: NDArray[Any], layout: int =
 def test_activations(backend: str, activation: rb.Activation, direction: str) -> None:
     case = Draw("float32", 1).case(sides=SIDES[direction], h_0=True, lengths=RAGGED, activation=activation)
     made, inputs = single(case.layers[0], case.x, case.lengths, case.h_0)
-    require_states(case, *run_on(backend, made, inputs))
+    require_states(case, run_on(backend, made, inputs))
 
 
 @pytest.mark.parametrize(("opset", "layout"), [(7, 0), (14, 0), (14, 1), (22, 0), (22, 1), (28, 1)])
@@ -59,7 +60,7 @@ def test_activations(backend: str, activation: rb.Activation, direction: str) ->
 def test_lengths_states_clip_and_layout(backend: str, direction: str, layout: int, opset: int) -> None:
     case = Draw("float32", 2).case(sides=SIDES[direction], h_0=True, lengths=RAGGED, clip=0.375)
     made, inputs = single(case.layers[0], case.x, case.lengths, case.h_0, layout=layout, opset=opset)
-    require_states(case, *run_on(backend, made, inputs), layout=layout)
+    require_states(case, run_on(backend, made, inputs), layout=layout)
 
 
 @pytest.mark.parametrize("left_out", ["bias", "lengths", "h_0", "all"])
@@ -70,7 +71,7 @@ def test_inputs_left_out(backend: str, left_out: str) -> None:
         h_0=None if left_out in {"h_0", "all"} else case.h_0,
     )
     made, inputs = single(case.layers[0], case.x, case.lengths, case.h_0)
-    require_states(case, *run_on(backend, made, inputs))
+    require_states(case, run_on(backend, made, inputs))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -79,7 +80,7 @@ def test_dtypes(dtype: str) -> None:
     made, inputs = single(case.layers[0], case.x, case.lengths, case.h_0)
     y, y_h = format_.run_model(made, inputs)
     assert y.dtype == y_h.dtype == dtype
-    require_states(case, y, y_h, dtype=dtype)
+    require_states(case, (y, y_h), dtype=dtype)
 
 
 def test_directions_with_activations_of_their_own(backend: str) -> None:
@@ -89,7 +90,7 @@ def test_directions_with_activations_of_their_own(backend: str) -> None:
         layer = rb.Layer(draw.cell(4, 5, activation=first), draw.cell(4, 5, activation=second))
         case = Case([layer], draw.normal(7, 3, 4))
         made, inputs = single(layer, case.x)
-        require_states(case, *run_on(backend, made, inputs))
+        require_states(case, run_on(backend, made, inputs))
 
 
 @pytest.mark.parametrize("asked", [("Y",), ("", "Y_h"), ("Y", "Y_h")])
@@ -106,7 +107,7 @@ def test_weights_may_be_inputs(backend: str) -> None:
     case = Draw("float32", 7).case(sides="fb", h_0=True)
     made, inputs = single(case.layers[0], case.x, None, case.h_0, given=("W", "R", "B"))
     prepared = format_.prepare(made)
-    require_states(case, *run_on(backend, made, inputs))
+    require_states(case, run_on(backend, made, inputs))
     for got, again in zip(prepared.run(list(inputs.values())), prepared.run(inputs), strict=True):
         np.testing.assert_array_equal(got, again)
 
@@ -115,7 +116,7 @@ def test_a_node_alone() -> None:
     case = Draw("float32", 8).case(h_0=True)
     held = weights(case.layers[0])
     rnn = node("RNN", ["X", "W", "R", "B", "", "h"], ["Y", "Y_h"], **options(case.layers[0]))
-    require_states(case, *format_.run_node(rnn, [case.x, *held.values(), case.h_0]))
+    require_states(case, format_.run_node(rnn, [case.x, *held.values(), case.h_0]))
     y_h, = format_.run_node(node("RNN", ["X", "W", "R"], ["", "Y_h"]), [case.x, held["W"], held["R"]], opset_version=7)  # fmt: skip
     assert y_h.shape == (1, 3, 5)
     with pytest.raises(rb.ArgumentError, match=r"the node has the inputs \['X', 'W', 'R'\]; got 2 arrays"):
@@ -613,7 +614,7 @@ def networks(draw: st.DrawFn) -> rb.RNN:
     readout = None
     if draw(st.booleans()):
         names = ["softmax", "log_softmax", "identity", "sigmoid", "tanh", "relu", "elu", "softsign", "softplus"]
-        g2 = draw(
+        g2: Any = draw(
             st.sampled_from([*names, rb.Activation("leaky_relu", 0.125), rb.Activation("hard_sigmoid", 0.25, 0.5)])
         )
         readout = rb.Linear(made.normal(3, width), made.normal(3) if draw(st.booleans()) else None, g2)
@@ -643,11 +644,8 @@ def test_what_is_written_is_read_again(rnn: rb.RNN, tmp_path_factory: pytest.Tem
         for cell, copy in zip(cells_of(layer), cells_of(other), strict=True):
             assert (cell.activation, cell.clip, cell.leak) == (copy.activation, copy.clip, copy.leak)
     assert (rnn.batch_first, rnn.vocabulary, rnn.metadata) == (again.batch_first, again.vocabulary, again.metadata)
-    x = (
-        np.zeros((3, 2), np.int64)
-        if rnn.vocabulary
-        else np.ones((3, 2, rnn.layers[0].cells[0][0].input_size), rnn.dtype)
-    )  # type: ignore[attr-defined]
+    input_size = cells_of(rnn.layers[0])[0].input_size
+    x = np.zeros((3, 2), np.int64) if rnn.vocabulary else np.ones((3, 2, input_size), rnn.dtype)
     output, h_n = rnn(x)
     got = format_.run_model(onnx.load(path), [x])
     assert same_bits(got[0], output)

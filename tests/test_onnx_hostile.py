@@ -39,12 +39,12 @@ def damaged(files: list[bytes], random: np.random.Generator) -> Iterator[bytes]:
             changed[random.integers(len(file))] ^= 1 << random.integers(8)
             yield bytes(changed)
             start, count = random.integers(len(file)), random.integers(1, 9)
-            yield file[:start] + random.bytes(count) + file[start + count :]
+            yield file[:start] + random.bytes(int(count)) + file[start + count :]
             yield file[:start] + file[start + count :]
         start, end = sorted(random.integers(len(file), size=2))
         yield file[:start] + file[end:]
     for _ in range(300):
-        yield random.bytes(random.integers(1, 200))
+        yield random.bytes(int(random.integers(1, 200)))
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -283,12 +283,13 @@ def bombs() -> Iterator[tuple[str, bytes, str]]:
     rnn = node("RNN", ["X", *held], ["Y"], **options(layer))
 
     def graph(*nodes: onnx.NodeProto, **more: Any) -> bytes:
-        return model(
+        made = model(
             [*nodes, rnn],
             [value("X", shape=["t", "b", 4]), value("ids", shape=["t", "b"], dtype="int64")],
             ["Y"],
             held | more,
-        ).SerializeToString()
+        )
+        return bytes(made.SerializeToString())
 
     one, huge = np.ones(1, np.float32), np.array([2**20, 2**20])
     yield "Expand", graph(node("Expand", ["one", "huge"], "y"), one=one, huge=huge), tensors

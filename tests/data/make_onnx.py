@@ -26,7 +26,7 @@ def contractive(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-class Net(nn.Module):
+class Net(nn.Module):  # type: ignore[misc]  # torch is not looked into
     """An RNN, what comes before and after it, and which of its results are given."""
 
     def __init__(self, give: Callable[..., Any], *, before: nn.Module | None = None, **options: Any) -> None:
@@ -40,7 +40,7 @@ class Net(nn.Module):
         return self.give(self.readout, *self.rnn(x, h_0))
 
 
-class Packed(nn.Module):
+class Packed(nn.Module):  # type: ignore[misc]
     """Sequences of different lengths."""
 
     def __init__(self) -> None:
