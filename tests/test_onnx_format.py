@@ -505,6 +505,11 @@ def test_states_to_start_from() -> None:
     np.testing.assert_array_equal(y, output)
     np.testing.assert_array_equal(last, h_n[2:])
     assert rb.from_onnx(made).metadata["onnx outputs"].endswith("H1: h_n[2, 3] (cells, batch, hidden_size)")
+    crossed = [
+        node("Slice", ["h", "zero", "two", "zero"], "h_second"),
+        node("Slice", ["h", "two", "four", "zero"], "h_first"),
+    ]
+    refused(model([*crossed, *nodes], inputs, ["X2"], tensors), "the states in 'h' must come layer by layer")
     full = {"h_first": np.zeros((2, 3, 5), np.float32), "h_second": np.zeros((2, 3, 5), np.float32)}
     np.testing.assert_array_equal(
         format_.run_model(model(nodes, inputs[:1], ["X2"], tensors | full), [x])[0], rb.RNN(layers)(x)[0]

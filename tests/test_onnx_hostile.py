@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from onnx_models import model, node, options, value, weights
 
 import rnn_backends as rb
+from rnn_backends.formats import onnx as format_
 from rnn_backends.formats.onnx.proto import parse_model
 from rnn_backends.testing.cases import Draw
 
@@ -147,6 +148,9 @@ def test_tensors_in_their_own_fields(dtype: str) -> None:
         read.append(cell)
     own = layer.forward
     assert isinstance(own, rb.Cell)
+    if dtype == "bfloat16":
+        with pytest.raises(rb.DTypeError, match="the input 'X' is bfloat16, which NumPy has not"):
+            format_.run_model(made, [np.zeros((2, 3, 4), np.float32)])
     for cell in read:
         np.testing.assert_array_equal(cell.weight_ih, own.weight_ih, strict=True)
         np.testing.assert_array_equal(cell.bias, own.bias, strict=True)

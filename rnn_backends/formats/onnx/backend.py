@@ -173,6 +173,10 @@ def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Host 
 
 def _require_input(array: Host, source: Source) -> None:
     """Check that an input has the dtype and the number of axes that the graph declares."""
+    if source.dtype == "bfloat16":
+        known = "rnn_backends.from_onnx reads the model in float32"
+        msg = f"the input {source.name!r} is bfloat16, which NumPy has not; {known}."
+        raise DTypeError(msg)
     if array.dtype.name != source.dtype or array.ndim != len(source.atoms):
         wanted = f"{source.dtype} with {len(source.atoms)} axes"
         msg = f"the input {source.name!r} must be {wanted}; got {array.dtype.name} of shape {array.shape}."

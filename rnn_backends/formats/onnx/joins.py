@@ -68,22 +68,10 @@ def _joined_directions(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
     first, second = (part.content.stage for part in parts)
     rests = [part.axes[:place] + part.axes[place + 1 :] for part in parts]
     forward, backward = first.layer.forward, second.layer.backward
-    shared = (first.below, first.seq, first.batch, first.lengths) == (
-        second.below,
-        second.seq,
-        second.batch,
-        second.lengths,
-    )
-    if (
-        forward is None
-        or backward is None
-        or not shared
-        or rests[0] != rests[1]
-        or first.hidden.size != second.hidden.size
-    ):
-        msg = (
-            "it must join the states of a forward layer and then those of a backward layer, of one input and one size."
-        )
+    shared = [(stage.below, stage.seq, stage.batch, stage.lengths, stage.hidden.size) for stage in (first, second)]
+    if forward is None or backward is None or shared[0] != shared[1] or rests[0] != rests[1]:
+        what = "the states of a forward layer and then those of a backward layer"
+        msg = f"it must join {what}, of one input and one size."
         raise FormatError(msg)
     hidden, directions = Axis("hidden_size", first.hidden.size), (Axis("directions", 2),)
     merged = Stage(

@@ -96,7 +96,24 @@ def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
     if any(stage.lengths is not chain[0].lengths for stage in chain):
         msg = "all its RNN nodes must have the same sequence_lens."
         raise FormatError(msg)
-    return tuple(reversed(chain))
+    stack = tuple(reversed(chain))
+    _require_order(stack)
+    return stack
+
+
+def _require_order(stages: tuple[Stage, ...]) -> None:
+    """Check that the given states come in the order of the cells, as a model takes them."""
+    taken: dict[str, int] = {}
+    for stage in stages:
+        for flow in stage.h_0:
+            if flow is None:
+                continue
+            source: Source = flow.content
+            start = source.start or 0
+            if start != taken.get(source.name, 0):
+                msg = f"the states in {quoted(source.name)} must come layer by layer, each for one cell."
+                raise FormatError(msg)
+            taken[source.name] = start + len(stage.layer.cells) // len(stage.h_0)
 
 
 def _network(stages: tuple[Stage, ...], outputs: Mapping[str, Flow]) -> Network:
