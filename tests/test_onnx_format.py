@@ -518,6 +518,19 @@ def test_states_to_start_from() -> None:
     refused(model(nodes, inputs[:1], ["X2"], tensors | full), "RNN 'the_RNN': its initial_h must be zeros or an input")
 
 
+def test_casts_that_change_nothing() -> None:
+    nodes, tensors = graph_of(stack(Draw("float32", 18), count=1), merged)
+    nodes[0].input[0] = "x_cast"
+    nodes[0].input.append("lengths32")
+    casts = [node("Cast", ["X0"], "x_cast", to=1), node("Cast", ["lengths"], "lengths32", to=6)]
+    inputs = [value("X0", shape=["t", "b", 4]), value("lengths", shape=["b"], dtype="int64")]
+    assert rb.from_onnx(model([*casts, *nodes], inputs, ["X1"], tensors | MERGE))
+    casts[0] = node("Cast", ["X0"], "x_cast", to=10)
+    refused(
+        model([*casts, *nodes], inputs, ["X1"], tensors | MERGE), "Cast 'the_Cast': it converts to the element type 10"
+    )
+
+
 def test_lengths_must_be_one_for_all_layers() -> None:
     nodes, tensors = graph_of(stack(Draw("float32", 18)), merged)
     nodes[0].input.append("lengths")

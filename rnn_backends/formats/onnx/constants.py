@@ -53,7 +53,7 @@ def identity(call: Call, data: Any) -> Any:
 
 
 def cast(call: Call, data: Any) -> Any:
-    """Convert a constant, or ids and lengths to another integer type."""
+    """Convert a constant, ids and lengths to another integer type, or the input to its own type."""
     code = call.get("to")
     whole = code in _WHOLE
     if isinstance(data, Zeros) and code in ELEMENTS and not whole:
@@ -63,13 +63,11 @@ def cast(call: Call, data: Any) -> Any:
     if isinstance(data, np.ndarray) and code in ELEMENTS and code != BFLOAT16 and data.dtype != object:
         dtype = np.dtype(ELEMENTS[code])
         return computed(call, data.size * dtype.itemsize, data.astype, dtype)
-    if (
-        isinstance(data, Flow)
-        and isinstance(data.content, Source)
-        and data.content.dtype in {"int32", "int64"}
-        and whole
-    ):
-        return data
+    source = data.content if isinstance(data, Flow) else None
+    if isinstance(source, Source) and code in ELEMENTS:
+        own = np.dtype(ELEMENTS[code]).name
+        if own == source.dtype or (whole and source.dtype in {"int32", "int64"}):
+            return data
     msg = f"it converts to the element type {code} what can only keep its own."
     raise FormatError(msg)
 
