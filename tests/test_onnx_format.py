@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -788,3 +789,118 @@ def test_files_of_torch(backend: str, name: str) -> None:
     for got, right in zip(run_on(backend, onnx.load(DATA / f"{name}.onnx"), inputs), wanted, strict=True):
         assert got.shape == right.shape
         assert np.abs(got - right).max() <= 16 * np.finfo(np.float32).eps  # contractive weights: errors do not grow
+
+
+# Every operator's own refusals: an input X0 (t, b, 4), states Y0 and X1 (t, b, 10), last states H0, zeros Z
+
+
+def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: NDArray[Any]) -> onnx.ModelProto:
+    nodes, tensors = graph_of(stack(Draw("float32", 30), count=1), merged)
+    zeros = [node("Shape", ["X0"], "s0"), node("ConstantOfShape", ["s0"], "Z")]
+    small = {"i0": np.array([0]), "i1": np.array([1]), "i2": np.array([2]), "k2": np.array(2), "i01": np.array([0, 1])}
+    small |= {"w": np.ones((10, 3), np.float32), "one": np.ones(1, np.float32), "i3": np.array([1, 1, 1])}
+    inputs = [value("X0", shape=["t", "b", 4]), value("ids", shape=["t", "b"], dtype="int64")]
+    return model([*nodes, *zeros, *more], inputs, outputs, tensors | MERGE | small | held)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([node("Expand", ["X1", "i1"], "y")], "Expand .* what depends on the input is repeated"),
+        ([node("Expand", ["one", "s0"], "y")], "its shape must be constant; got one that depends on the input's shape"),
+        ([node("Expand", ["one", "minus"], "y")], r"the shape \[-1\] is impossible"),
+        ([node("ConstantOfShape", ["i1"], "y", value=helper.make_tensor("v", 1, [2], [1.0, 2.0]))], "`value` must be one number; got 2"),
+        ([node("Cast", ["X1"], "y", to=1)], "Cast .* it converts to the element type 1"),
+        ([node("Constant", [], "y")], "Constant .* it must have one attribute; got \\[\\]"),
+        ([node("Reshape", ["X1", "two_open"], "y")], r"the shape \[-1, -1\] leaves more than one size open"),
+        ([node("Reshape", ["X0", "i1"], "y")], "it would tear axes apart: .* cannot be read as nothing"),
+        ([node("Reshape", ["X1", "of_ten"], "y")], r"cannot be read as size 4"),
+        ([node("Reshape", ["X1", "too_long"], "y")], r"the shape \[0, 0, 0, 0\] has a size of 0"),
+        ([node("Reshape", ["X1", "far_below"], "y")], r"the shape \[-2, 10\] has a negative size"),
+        ([node("Reshape", ["w", "i3"], "y")], "Reshape .* it cannot be computed: cannot reshape array of size 30"),
+        ([node("Reshape", ["X1", "one"], "y")], "its shape must be constant integers, at most 8"),
+        ([node("Transpose", ["X1"], "y", perm=[0, 1])], r"`perm` must order the 3 axes; got \[0, 1\]"),
+        ([node("Squeeze", ["X1"], "y")], "it names no axes, and not all sizes are known"),
+        ([node("Squeeze", ["X1", "i3"], "y")], r"the axes \[1, 1, 1\] must be different ones of 3"),
+        ([node("Squeeze", ["w", "i1"], "y")], r"the axes \[1\] must have size 1; the sizes are \[10, 3\]"),
+        ([node("Shape", ["Z"], "y")], "the shape of zeros that take the input's is not followed"),
+        ([node("Slice", ["X1", "i0", "i01", "i0"], "y")], "it must have as many starts as ends, axes and steps"),
+        ([node("Slice", ["X1", "i0", "i2", "i0", "i2"], "y")], "it takes every 2-th step of what depends on the input"),
+        ([node("Slice", ["X1", "i1", "i2", "i0"], "y")], r"the part 1:2 of X0\[0\] is none that the model gives"),
+        ([node("Slice", ["X0", "minus", "i2", "i0"], "y")], r"the part -1:2 of the input 'X0' is not known to hold anything"),
+        ([node("Gather", ["X1", "X1"], "y")], "token ids must pick rows of a constant matrix"),
+        ([node("Gather", ["X1", "one"], "y")], "its indices must be constant integers, or an input of token ids"),
+        ([node("Gather", ["X1", "i01"], "y")], "it takes several entries of what depends on the input"),
+        ([node("Gather", ["X1", "k2"], "y", axis=5)], r"the axes \[5\] must be different ones of 3"),
+        ([node("Gather", ["H0", "k2"], "y")], "Gather .* the part 2:2 of cells is none that the model gives"),
+        ([node("Gather", ["w", "big"], "y")], "Gather .* it cannot be computed: index 99 is out of bounds"),
+        ([node("Concat", ["X1", "X1"], "y")], "it must have `axis` and at least one input"),
+        ([node("Concat", ["X1", "w"], "y", axis=0)], "it joins what the model does not"),
+        ([node("Concat", ["X1", "X1"], "y", axis=2)], "it joins what the model does not"),
+        ([node("Concat", ["H0", "H0"], "y", axis=2)], "last states must be joined on the axis of cells"),
+        ([node("Transpose", ["H0"], "h", perm=[0, 2, 1]), node("Concat", ["H0", "h"], "y", axis=0)], "last states must be joined with their other axes alike"),
+        ([node("MatMul", ["H0", "w"], "y")], r"its matrix, \(10, 3\), must take the states of one step"),
+        ([node("MatMul", ["X1", "w"], "l"), node("Add", ["l", "w"], "y")], r"the bias of the readout must be a constant of shape \(3,\)"),
+        ([node("MatMul", ["X1", "w"], "l"), node("LeakyRelu", ["l"], "y", alpha=float("inf"))], "LeakyRelu .* it is wrong: .* must be a finite number"),
+        ([node("Reshape", ["X1", "rows"], "x2"), node("Unsqueeze", ["x2", "i1"], "x3"), node("RNN", ["x3", "w3", "r3"], ["y"])],
+         "the first two axes of its X must be steps and sequences"),
+        ([node("RNN", ["X1", "Z", "r3"], ["y"])], "its W must be a constant of floating point"),
+        ([node("RNN", ["X1", "w3", "r3", "", "", "w"], ["y"])], "its initial_h must be zeros or an input of the graph"),
+        ([node("RNN", ["X1", "w3", "r3", "", "", "X0"], ["y"])], r"its initial_h must have the axes directions, batch and hidden; those of what comes are .*X0\[2\]=4"),
+        ([node("RNN", ["w", "w3", "r3"], ["y"])], "its X must depend on an input of the graph, and have 3 axes"),
+    ],
+)  # fmt: skip
+def test_what_operators_refuse(more: Sequence[onnx.NodeProto], message: str) -> None:
+    numbers = {
+        "minus": [-1],
+        "two_open": [-1, -1],
+        "of_ten": [0, 0, 4, -1],
+        "too_long": [0, 0, 0, 0],
+        "far_below": [-2, 10],
+    }
+    held: dict[str, Any] = {
+        name: np.array(number) for name, number in (numbers | {"big": [99], "rows": [-1, 10]}).items()
+    }
+    refused(
+        extended(*more, **held, w3=np.ones((1, 5, 10), np.float32), r3=np.ones((1, 5, 5), np.float32)),
+        message,
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [node("Constant", [], "c", value_floats=[1.0, 2.0])],
+        [node("Constant", [], "c", value_int=3)],
+        [node("Cast", ["Z"], "y", to=11)],
+        [node("Concat", ["Z", "Z"], "y", axis=0)],
+        [node("Slice", ["Z", "i0", "i1"], "z"), node("Gather", ["z", "i0"], "y"), node("Transpose", ["y"], "u")],
+        [node("Reshape", ["Z", "i3"], "z"), node("Squeeze", ["z", "i1"], "y"), node("Unsqueeze", ["y", "i1"], "u")],
+        [node("Squeeze", ["one"], "y")],
+        [node("Slice", ["w", "i2", "i0", "i1", "minus"], "y"), node("Transpose", ["w"], "u")],
+        [node("Slice", ["X1", "i0", "far", "i0"], "y")],
+        [node("Identity", ["X1"], "y"), node("Expand", ["Z", "s0"], "z")],
+    ],
+)
+def test_constants_and_zeros_are_computed(more: Sequence[onnx.NodeProto]) -> None:
+    assert rb.from_onnx(extended(*more, minus=np.array([-1]), far=np.array([2**63 - 1])))
+
+
+def test_an_axis_that_was_removed_must_have_size_1() -> None:
+    nodes, tensors = graph_of(stack(Draw("float32", 31), count=1), merged)
+    squeezed = node("Squeeze", ["X1", "i1"], "y")
+    made = model([*nodes, squeezed], [value("X0", shape=["t", 1, 4])], ["y"], tensors | MERGE | {"i1": np.array([1])})
+    assert format_.run_model(made, [np.zeros((7, 1, 4), np.float32)])[0].shape == (7, 10)
+    with pytest.raises(rb.FormatError, match=r"the axis X0\[1\] was removed from the array as one of size 1; it has 2"):
+        format_.run_model(made, [np.zeros((7, 2, 4), np.float32)])
+
+
+def test_files_of_more_than_2_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rnn, path = rb.RNN.init(2, 3), tmp_path / "m.onnx"
+    rnn.save(path)
+    monkeypatch.setattr("rnn_backends.formats.onnx.proto.MAX_FILE", 100)
+    with pytest.raises(rb.FormatError, match=r"m\.onnx: it has more than 2 GiB, which protobuf cannot hold"):
+        rb.load(path)
+    monkeypatch.setattr(import_module("rnn_backends.formats.onnx.write"), "MAX_FILE", 2**24 + 10)  # not the function
+    with pytest.raises(rb.FormatError, match="the model has about 2 GiB or more, which an ONNX file cannot hold"):
+        rnn.save(path)

@@ -80,11 +80,7 @@ def constant(call: Call) -> Any:
     ((name, value),) = call.attributes.items()
     if name == "value":
         return value
-    try:
-        return np.array(value, np.float32 if "float" in name else np.int64)
-    except OverflowError as error:
-        msg = f"its value is out of range: {error}."
-        raise FormatError(msg) from error
+    return np.array(value, np.float32 if "float" in name else np.int64)
 
 
 OPERATORS = {

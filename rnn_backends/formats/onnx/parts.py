@@ -101,9 +101,6 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
         raise FormatError(msg)
     index = int(indices.reshape(-1)[0])
     found = part(data, place, index, None if index == -1 else index + 1)
-    if size_of(found.axes[place]) != 1:
-        msg = f"there is no entry {index}."
-        raise FormatError(msg)
     if indices.ndim:
         return found
     return Flow(found.content, (*found.axes[:place], *found.axes[place + 1 :]))
