@@ -41,10 +41,11 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
         return walk_joined(cell, x[::-1] if reverse else x, h_0)[:: -1 if reverse else 1]
     states = np.empty((len(x), *h_0.shape), h_0.dtype)
     held = None if lengths is None else ~valid_steps(lengths, len(x))
+    multiply = multiplication(cell.weight_hh, is_vector=len(h_0) == 1 and held is None)
     h = h_0
     for steps in blocks(states, reverse):
         project(cell, x[steps], states[steps])
-        h = walk(cell, states[steps], h, None if held is None else held[steps], reverse)
+        h = walk(cell, multiply, states[steps], h, None if held is None else held[steps], reverse)
     return states
 
 
@@ -68,24 +69,16 @@ def project(cell: Cell, x: Host, states: Host) -> None:
         np.add(rows, cell.bias, rows)
 
 
-def walk(cell: Cell, states: Host, h: Host, held: Host | None, reverse: bool) -> Host:
+def walk(
+    cell: Cell, multiply: Callable[[Host, Host], object], states: Host, h: Host, held: Host | None, reverse: bool
+) -> Host:
     """Turn W_ax x<t> + b_a into a<t>, step by step, in place; return the last state."""
-    weight, clip, leak = np.ascontiguousarray(cell.weight_hh.T), cell.clip, cell.leak
-    activate, add = in_place(cell), np.add
-    parts: list[tuple[Host, Host]] = []
-    if states.shape[1] == 1 and held is None:  # vectors, for which BLAS has a quicker product
+    clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
+    if len(h) == 1 and held is None:  # vectors, for which BLAS has a quicker product
         states, h = states[:, 0], h[0]
-        product = np.empty_like(h)
-        parts = in_parts(cell.weight_hh, product)
-    else:
-        product = np.empty_like(h)
+    product = np.empty_like(h)
     for t, z in enumerate(states[::-1] if reverse else states):
-        if parts:
-            for part, place in parts:
-                part.dot(h, place)
-            parts.reverse()  # what was read last is still in the cache
-        else:
-            h.dot(weight, product)
+        multiply(h, product)
         add(z, product, z)
         if clip is not None:
             np.clip(z, -clip, clip, out=z)
@@ -98,15 +91,23 @@ def walk(cell: Cell, states: Host, h: Host, held: Host | None, reverse: bool) ->
     return h.reshape(-1, h.shape[-1])
 
 
-def in_parts(weight: Host, product: Host) -> list[tuple[Host, Host]]:
-    """Return a matrix too large for the cache in parts of rows, each with its place in the product; else none."""
-    if weight.nbytes <= CACHE:
-        return []
+def multiplication(weight: Host, is_vector: bool) -> Callable[[Host, Host], object]:
+    """Return a function that writes W_aa a<t-1> for its first argument to the second."""
+    if not is_vector or weight.nbytes <= CACHE:
+        transposed = np.ascontiguousarray(weight.T)
+        return lambda h, product: h.dot(transposed, product)
     size, columns = weight.shape
     # OpenBLAS multiplies a vector with several threads if there are 460800 weights or more.
     rows = -(-500_000 // columns) if threads() > 1 else max(1, CACHE // 2 // (columns * weight.itemsize))
     weight = np.ascontiguousarray(weight)
-    return [(weight[row : row + rows], product[row : row + rows]) for row in range(0, size, rows)]
+    parts = [(weight[row : row + rows], slice(row, row + rows)) for row in range(0, size, rows)]
+
+    def multiply(h: Host, product: Host) -> None:
+        for part, place in parts:
+            part.dot(h, product[place])
+        parts.reverse()  # what was read last is still in the cache
+
+    return multiply
 
 
 def threads() -> int:
