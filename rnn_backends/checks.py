@@ -1,12 +1,13 @@
 """What must hold of the arguments of a call, each with its one clear sentence."""
 
 from collections.abc import Iterable
-from typing import Any
+from math import prod
+from typing import Any, NoReturn
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from rnn_backends.arrays import FLOATING, Array, dtype_name, is_array, is_integer
+from rnn_backends.arrays import FLOATING, Array, Host, dtype_name, is_array, is_integer
 from rnn_backends.errors import (
     ArgumentError,
     BackendMismatchError,
@@ -17,6 +18,7 @@ from rnn_backends.errors import (
 from rnn_backends.parameters import Layer, first_array
 
 INTEGERS = ("int32", "int64")
+BLOCK = 2**18  # ids that are looked at together
 
 
 def require_together(arrays: Iterable[tuple[str, Array | None]]) -> None:
@@ -126,23 +128,41 @@ def require_values(layers: tuple[Layer, ...], x: Array, lengths: Array | None, b
         require_range("lengths", lengths, seq_len + 1, "length")
     size = getattr(layers[0].cells[0][0], "input_size", None)
     if is_integer(x) and size is not None:
-        require_range("x", x, size, "token id", padding(lengths, seq_len, batch_first))
+        require_ids("x", x, size, "token id", lengths, batch_first)
 
 
-def padding(lengths: Array | None, seq_len: int, batch_first: bool) -> Any:
-    """Return which steps lie beyond the lengths; none if there are no lengths, all if these cannot be read."""
-    if not isinstance(lengths, np.ndarray):
-        return lengths is not None
-    beyond = np.arange(seq_len)[:, None] >= lengths
-    return beyond.T if batch_first else beyond
+def require_ids(name: str, ids: Array, end: int, what: str, lengths: Array | None, batch_first: bool) -> None:
+    """Check the ids (seq_len, batch) or (seq_len,) of all valid steps where they and the lengths are NumPy arrays.
+
+    They may be more than the memory holds (np.memmap), and so are looked at a block of time at a time.
+    """
+    if not isinstance(ids, np.ndarray) or not isinstance(lengths, np.ndarray | None):
+        return
+    steps, first = ids.T if batch_first else ids, []
+    block = max(1, BLOCK // max(1, prod(steps.shape[1:])))
+    for start in range(0, len(steps), block):
+        part = steps[start : start + block]
+        outside = (part < 0) | (part >= end)
+        if lengths is not None:
+            outside &= np.arange(start, start + len(part))[:, None] < lengths
+        if outside.any():
+            place = np.argwhere(outside.T if batch_first else outside)[0]
+            place[-1 if batch_first else 0] += start
+            first.append(tuple(place.tolist()))
+    if first:
+        refuse(name, ids, end, what, min(first))
 
 
-def require_range(name: str, values: Array, end: int, what: str, ignored: Any = False) -> None:
+def require_range(name: str, values: Array, end: int, what: str) -> None:
     """Check that the integers of a NumPy array lie in 0..end - 1, and name the first that does not."""
     if not isinstance(values, np.ndarray):
         return
-    outside = ((values < 0) | (values >= end)) & ~np.asarray(ignored)
+    outside = (values < 0) | (values >= end)
     if outside.any():
-        place = tuple(int(i) for i in np.argwhere(outside)[0])
-        msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]} at {list(place)}."
-        raise ArgumentError(msg)
+        refuse(name, values, end, what, tuple(np.argwhere(outside)[0].tolist()))
+
+
+def refuse(name: str, values: Host, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
+    """Tell which of the values is out of range."""
+    msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]} at {list(place)}."
+    raise ArgumentError(msg)

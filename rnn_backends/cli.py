@@ -12,10 +12,9 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from rnn_backends import __version__
-from rnn_backends.commands.reports import aligned, one_line
+from rnn_backends.commands.reports import PROG, aligned, one_line
 from rnn_backends.errors import RNNBackendError
 
-PROG = "rnn-backends"
 AGAINST = ("torch", "onnxruntime", "jax", "reservoirpy", "textbook", "product", "recurrent")
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 

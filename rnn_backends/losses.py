@@ -1,5 +1,6 @@
 """The cross-entropy of logits against the ids of the right classes, and its gradient."""
 
+from collections.abc import Sequence
 from math import nan, prod
 
 from array_api_compat import array_namespace, device
@@ -31,7 +32,7 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
     """
     require_targets(logits, targets)
     checks.require_range("targets", targets, logits.shape[-1], "target")
-    return mean_where(negative_log_likelihood(logits, targets), None, logits)
+    return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
 
 
 def cross_entropy_grad(logits: Array, targets: Array) -> Array:
@@ -57,15 +58,22 @@ def negative_log_likelihood(logits: Array, targets: Array) -> Array:
     return xp.where(in_range(targets, logits.shape[-1]), nll, xp.full_like(nll, nan))
 
 
-def mean_where(values: Array, valid: Array | None, like: Array) -> Array:
-    """Return the mean of the valid values in the dtype of an array; NaN where there is none."""
+def sums_where(values: Array, valid: Array | None) -> tuple[Array, Array]:
+    """Return the sum of the valid values, and how many these are."""
     xp = array_namespace(values)
     if valid is None:
         valid = xp.ones_like(values) > 0.0
     counted = xp.where(valid, xp.ones_like(values), xp.zeros_like(values))
-    total = xp.sum(xp.where(valid, values, xp.zeros_like(values)))
-    count = xp.sum(counted)
-    return cast(total / xp.where(count > 0.0, count, xp.full_like(count, nan)), like.dtype)
+    return xp.sum(xp.where(valid, values, xp.zeros_like(values))), xp.sum(counted)
+
+
+def mean_of(sums: Sequence[tuple[Array, Array]]) -> Array:
+    """Return the mean from the `sums_where` of all parts; NaN where no value is valid."""
+    xp = array_namespace(sums[0][0])
+    total, count = sums[0]
+    if len(sums) > 1:  # summed as an array is: one after the other, the roundings would add up
+        total, count = (xp.sum(xp.stack(parts)) for parts in zip(*sums, strict=True))
+    return total / xp.where(count > 0.0, count, xp.full_like(count, nan))
 
 
 def one_hot(targets: Array, like: Array) -> Array:
@@ -81,8 +89,13 @@ def in_range(targets: Array, classes: int) -> Array:
 
 
 def require_targets(logits: Array, targets: Array) -> None:
-    """Check that targets fit logits."""
+    """Check that targets are arrays like the logits, and fit them."""
     checks.require_together([("logits", logits), ("targets", targets)])
+    require_fitting(logits, targets)
+
+
+def require_fitting(logits: Array, targets: Array) -> None:
+    """Check the shapes and dtypes of logits and targets."""
     if dtype_name(logits) not in FLOATING:
         msg = f"`logits` must be floating point; got {dtype_name(logits)}."
         raise DTypeError(msg)

@@ -1,19 +1,21 @@
 """`RNN`: a network placed on a backend, and what is done with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any, Self
 
 from rnn_backends import checks
 from rnn_backends.activations import Activation
-from rnn_backends.arrays import Array, is_integer, where_valid
+from rnn_backends.arrays import Array, cast, is_integer
 from rnn_backends.backends.selection import select
 from rnn_backends.backends.transfer import Kind, as_host, receive
 from rnn_backends.errors import ArgumentError
-from rnn_backends.forward import propagate, valid_steps
+from rnn_backends.forward import propagate
 from rnn_backends.initial import initial_network
-from rnn_backends.losses import mean_where, negative_log_likelihood, require_targets
+from rnn_backends.losses import mean_of
 from rnn_backends.parameters import Layer, Linear, Network, as_layers, named_arrays
+from rnn_backends.pieces import Pieces, largest, logits, loss_sums, probabilities
 from rnn_backends.placed import PlacedNetwork
 from rnn_backends.protocols import RecurrentCell
 from rnn_backends.sampling import Sampler, generate
@@ -148,19 +150,29 @@ class RNN(PlacedNetwork):
 
     def logits(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
         """Return W_ya a<t> + b_y, shape (seq_len, batch, output_size), 0 beyond a length; see `__call__`."""
-        with self._on_device():
-            return where_valid(*self._logits("logits", x, h_0, lengths))
+        self._require_readout("logits")
+        return Pieces(self, x, h_0, lengths).joined(logits)
 
     def probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
         """Return g2(logits), softmax by default, of the shape of the logits, 0 beyond a length; see `__call__`."""
-        with self._on_device():
-            logits, valid = self._logits("probabilities", x, h_0, lengths)
-            return where_valid(self._require_readout("probabilities").activate(logits), valid)
+        readout = self._require_readout("probabilities")
+        return Pieces(self, x, h_0, lengths).joined(partial(probabilities, readout))
+
+    def iter_probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Iterator[Array]:
+        """Yield the probabilities in pieces of time, of as many steps as keep what is held at once small.
+
+        The arguments are those of `__call__` and are checked at once.  The pieces, (t, batch, output_size) each,
+        joined along time are what `probabilities` returns, up to rounding.
+        """
+        readout = self._require_readout("iter_probabilities")
+        return Pieces(self, x, h_0, lengths).each(partial(probabilities, readout))
 
     def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
         """Return the id of the largest logit, integers (seq_len, batch), -1 beyond a length; see `__call__`."""
-        with self._on_device():
-            return self._largest(*self._logits("predict", x, h_0, lengths))
+        if self._require_readout("predict").output_size == 1:
+            msg = "predict tells which of several outputs is the largest; this model has one. Use probabilities."
+            raise ArgumentError(msg)
+        return Pieces(self, x, h_0, lengths).joined(largest)
 
     def loss(self, x: Any, targets: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
         """Return the mean cross-entropy of the targets, in nats, over all valid steps.
@@ -178,9 +190,9 @@ class RNN(PlacedNetwork):
             NaN if no step is valid.
         """
         self._require_softmax()
+        sums = list(Pieces(self, x, h_0, lengths, targets).each(loss_sums))
         with self._on_device():
-            logits, valid = self._logits("loss", x, h_0, lengths)
-            return self._cross_entropy(logits, valid, targets, lengths)
+            return cast(mean_of(sums), self.backend.dtype(self.dtype))
 
     def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> dict[str, Array]:
         """Return every intermediate of the equations by name, each of shape (seq_len, batch, size).
@@ -249,44 +261,6 @@ class RNN(PlacedNetwork):
         if isinstance(prompt, str):
             return decode(generate(self, encode(prompt, self.vocabulary), length, choose), self.vocabulary)
         return receive("prompt", generate(self, prompt, length, choose), self._placement, self.dtype)
-
-    def _require_readout(self, method: str) -> Linear:
-        if self.readout is None:
-            msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
-            raise ArgumentError(msg)
-        return self.readout
-
-    def _require_softmax(self) -> None:
-        readout = self._require_readout("loss")
-        if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
-            msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
-            raise ArgumentError(msg)
-
-    def _logits(self, method: str, x: Any, h_0: Any, lengths: Any) -> tuple[Array, Array | None]:
-        """Return the logits, and which steps are valid, (seq_len, batch, 1); with batch first if the model is."""
-        readout = self._require_readout(method)
-        x, h_0, lengths = self._receive(x, h_0, lengths)
-        output, _ = propagate(self.layers, x, h_0, lengths, self._recurrence)
-        valid = None if lengths is None else self._swap(valid_steps(lengths, x.shape[0]))
-        return self._swap(readout(output)), valid
-
-    def _largest(self, logits: Array, valid: Array | None) -> Array:
-        """Return the id of the largest logit, -1 where a step is not valid."""
-        if logits.shape[-1] == 1:
-            msg = "predict tells which of several outputs is the largest; this model has one. Use probabilities."
-            raise ArgumentError(msg)
-        ids = self.backend.xp.argmax(logits, axis=-1)
-        return where_valid(ids, None if valid is None else valid[..., 0], -1)
-
-    def _cross_entropy(self, logits: Array, valid: Array | None, targets: Any, lengths: Any) -> Array:
-        """Return the mean cross-entropy over the valid steps."""
-        targets = self._host("targets", targets, kind="integers")
-        wanted = receive("targets", targets, self._placement, self.dtype)
-        require_targets(logits, wanted)
-        seq_len = logits.shape[1 if self.batch_first and logits.ndim == 3 else 0]
-        ignored = checks.padding(self._host("lengths", lengths, kind="integers"), seq_len, self.batch_first)
-        checks.require_range("targets", targets, logits.shape[-1], "target", ignored)
-        return mean_where(negative_log_likelihood(logits, wanted), None if valid is None else valid[..., 0], logits)
 
     def _host(self, name: str, value: Any, kind: Kind) -> Any:
         """Return an argument as `as_host` does, text as token ids, and None as it is."""

@@ -12,6 +12,7 @@ from rnn_backends.arrays import Array, dtype_name
 from rnn_backends.backends.record import Backend
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import move
+from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import scan
 from rnn_backends.parameters import Layer, Linear, Network, named_arrays
 from rnn_backends.protocols import Recurrence
@@ -156,6 +157,18 @@ class PlacedNetwork:
             x.dtype == moved.dtype if x.dtype.kind == "f" else x.size == 1 and x.dtype.kind == "i"
         ):
             self._known = (x.dtype, x.shape)
+
+    def _require_readout(self, method: str) -> Linear:
+        if self.readout is None:
+            msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
+            raise ArgumentError(msg)
+        return self.readout
+
+    def _require_softmax(self) -> None:
+        readout = self._require_readout("loss")
+        if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
+            msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
+            raise ArgumentError(msg)
 
     @property
     def _recurrence(self) -> Recurrence:

@@ -18,11 +18,12 @@ import pytest
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends import cli
+from rnn_backends import cli, pieces
 from rnn_backends.backends import registry
 from rnn_backends.backends.record import NEEDED_FUNCTIONS
 from rnn_backends.commands import info, reports
 from rnn_backends.commands import run as run_module
+from rnn_backends.forward import propagate
 
 VOCABULARY = "ab c\nö"
 TEXT = "abba cab\nöc ab abc\nab\n"
@@ -211,7 +212,7 @@ def test_an_interrupt_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
     model()
     np.save("x.npy", features(4))
-    monkeypatch.setattr(rb.RNN, "_logits", interrupt)
+    monkeypatch.setattr(pieces, "propagate", interrupt)
     assert run("run", "model.npz", "x.npy", "--output", "y.npy") == (130, "", "rnn-backends: interrupted\n")
     assert sorted(path.name for path in Path().iterdir()) == ["model.npz", "x.npy"]
 
@@ -341,7 +342,19 @@ def test_progress_is_for_terminals(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     text_model()
     write_text()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert run("run", "model.npz", "input.txt").err == "rnn-backends: running input.txt on numpy (cpu)\n"
+    line = "\rrnn-backends: running input.txt on numpy (cpu): "
+    assert run("run", "model.npz", "input.txt").err == f"{line}0 %{line}100 %\n"
+    monkeypatch.setattr(pieces, "BUDGET", 6 * 4 * 6)  # six steps
+    steps = "".join(f"{line}{100 * done // 21} %" for done in (0, 6, 12, 18, 21))
+    assert run("run", "model.npz", "input.txt").err == f"{steps}\n"
+    np.save("none.npy", np.zeros(0, int))
+    assert run("run", "model.npz", "none.npy").err.endswith(": 100 %\n")
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pieces, "propagate", fail)
+    assert run("run", "model.npz", "input.txt").err == f"{line}0 %\nrnn-backends: error: MemoryError\n"
 
 
 def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +370,7 @@ def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, mo
 
     text_model()
     write_text()
-    monkeypatch.setattr(rb.RNN, "_logits", logged("forward", rb.RNN._logits))
+    monkeypatch.setattr(pieces, "propagate", logged("forward", propagate))
     monkeypatch.setattr(run_module, "perf_counter", logged("clock", perf_counter))
     monkeypatch.setattr(run_module, "to_numpy", logged("to_numpy", rb.to_numpy))
     assert run("run", "model.npz", "input.txt", "--output", "p.npy").code == 0
@@ -444,7 +457,7 @@ def test_cross_entropy_over_the_valid_steps(run: Run, backend: str, batch_first:
 def test_speed_counts_the_valid_steps(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     model()
     np.save("x.npy", features(5, 4))
-    ticks = iter([0.0, 2.0, 0.0, 2.0])
+    ticks = iter([0.0, 2.0, 9.0] * 2)
     monkeypatch.setattr(run_module, "perf_counter", lambda: next(ticks))
     assert run("run", "model.npz", "x.npy").rows["speed"].strip() == "10 steps/s"
     assert run("run", "model.npz", "x.npy", "--lengths", 5, 0, 3, 0).rows["speed"].strip() == "4 steps/s"
@@ -642,7 +655,7 @@ def test_outputs_that_the_model_cannot_give(run: Run, monkeypatch: pytest.Monkey
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("the network was run in vain")
 
-    monkeypatch.setattr(rb.RNN, "__call__", refuse)
+    monkeypatch.setattr(pieces, "propagate", refuse)
     np.save("x.npy", features(4))
     np.save("ids.npy", np.array([[0, 1], [2, 0]]))
     predictions = ["--output", "y.txt", "--predictions"]

@@ -1,6 +1,6 @@
 """Host data to a device, on its own; from a device to the host only when `to_numpy` is called."""
 
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -50,6 +50,21 @@ def as_host(name: str, value: Any, kind: Kind = "numbers") -> Any:
         raise DTypeError(msg)
     host = host.astype(host.dtype.newbyteorder("="), copy=False)
     return host.astype(np.float64) if kind == "reals" and host.dtype.kind != "f" else host
+
+
+class Announced(NamedTuple):
+    """The shape and the name of the dtype that an argument on the host will have on the device."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def announce(name: str, value: Any, place: Placement, dtype: str) -> Array | Announced:
+    """Tell of host data what `receive` would make of it, and do with all else as `receive` does."""
+    owner = owner_of(value)
+    if owner is None or owner.name == "numpy":
+        return Announced(tuple(value.shape), dtype if value.dtype.kind == "f" else "int32")
+    return receive(name, value, place, dtype)
 
 
 def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:

@@ -4,6 +4,7 @@ import argparse
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -93,13 +94,21 @@ def _read_text(path: Path, vocabulary: str | None) -> Inputs:
 def _read_arrays(path: Path) -> dict[str, Host]:
     with path.open("rb") as file:
         try:
-            return {"x": _read_npy(file)} if path.suffix == ".npy" else _read_npz(file)
+            return {"x": _map_npy(path, file)} if path.suffix == ".npy" else _read_npz(file)
         except FormatError as error:
             msg = f"{str(path)!r} {error}"
             raise FormatError(msg) from error
         except DAMAGE as error:
             msg = f"{str(path)!r} cannot be read as a {path.suffix} file of numbers: {error}."
             raise FormatError(msg) from error
+
+
+def _map_npy(path: Path, file: BinaryIO) -> Host:
+    """Map a file into memory, so that of a long input no more is read at once than is used at once."""
+    if path.is_file():
+        with suppress(*DAMAGE):  # what cannot be mapped is read, or tells what is wrong with it
+            return np.asarray(npy.open_memmap(path, mode="r"))
+    return _read_npy(file)
 
 
 def _read_npy(file: BinaryIO) -> Host:

@@ -1,6 +1,10 @@
-"""How the commands word what they tell: aligned rows, and errors of one line."""
+"""How the commands word what they tell: aligned rows, errors of one line, and how far they have come."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+PROG = "rnn-backends"
 
 Row = tuple[str, str]
 
@@ -18,3 +22,21 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}."
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Tell on stderr how much of a total is done, on one line that is written anew; only where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+
+    def tell(done: int) -> None:
+        sys.stderr.write(f"\r{PROG}: {text}: {100 * done // total if total else 100} %")
+        sys.stderr.flush()
+
+    tell(0)
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\n")

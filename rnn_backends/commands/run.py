@@ -1,28 +1,31 @@
-"""The command `run`: a model run once over the arrays or the text of a file, and what came of it."""
+"""The command `run`: a model run once over the arrays or the text of a file, and what came of it.
+
+All is done piece by piece: no more than one piece of logits is held, however long the input is.
+"""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import log, prod
 from pathlib import Path
 from time import perf_counter
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-import numpy as np
-
-from rnn_backends.arrays import Array, Host, where_valid, widen
+from rnn_backends.arrays import Array
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.commands.info import library_version
 from rnn_backends.commands.inputs import Inputs, is_text, read_inputs
-from rnn_backends.commands.reports import Row
+from rnn_backends.commands.outputs import ArrayOutput, TextOutput
+from rnn_backends.commands.reports import Row, progress
 from rnn_backends.errors import ArgumentError
 from rnn_backends.files import replaced
+from rnn_backends.losses import mean_of
 from rnn_backends.model import RNN, load
 from rnn_backends.parameters import named_arrays
-from rnn_backends.text import decode, require_vocabulary
+from rnn_backends.pieces import Piece, Pieces, largest, loss_sums, probabilities
+from rnn_backends.text import require_vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,6 @@ class Request:
         return None
 
 
-class Result(NamedTuple):
-    """The logits, or the hidden states of a model without readout, and which steps are valid."""
-
-    array: Array
-    valid: Array | None
-
-
 def run(request: Request, note: Callable[[str], None]) -> list[Row]:
     """Do what the command line asks for, and return what there is to tell; remarks go to `note` at once."""
     with _opened(request.output) as file:
@@ -72,23 +68,21 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         _require_possible(request, rnn, inputs)
         if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
             note("the model has backward cells, which see the characters that they are to predict")
-        if sys.stderr.isatty():
-            note(f"running {request.input} on {rnn.backend.name} ({rnn.device})")
-        with rnn._on_device():
-            result, seconds = _run_once(rnn, inputs)
+        pieces = Pieces(rnn, inputs.x, inputs.h_0, inputs.lengths, inputs.targets)
+        output = None if file is None else _Output(file, request, rnn, pieces)
+        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", pieces.seq_len) as tell:
+            seconds, sums = _walk(rnn, pieces, output, tell)
         rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
-        if inputs.targets is not None:
-            with rnn._on_device():  # in float32 at least: a mean in float16 would have three digits
-                mean = rnn._cross_entropy(widen(result.array), result.valid, inputs.targets, inputs.lengths)
-            loss = float(to_numpy(mean))
+        if sums:
+            with rnn._on_device():
+                loss = float(to_numpy(mean_of(sums)))
             rows.append(
                 ("bits per character", f"{loss / log(2):.6f}")
                 if inputs.unit == "characters"
                 else ("cross-entropy", f"{loss:.6f} nats")
             )
-        if file is not None:
-            with rnn._on_device():
-                rows.append(("output", f"{request.output}: {_write(file, request, rnn, result)}"))
+        if output is not None:
+            rows.append(("output", f"{request.output}: {output}"))
     return rows
 
 
@@ -116,16 +110,24 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
         raise ArgumentError(msg)
 
 
-def _run_once(rnn: RNN, inputs: Inputs) -> tuple[Result, float]:
-    """Return what came of it, and the seconds that it took."""
+def _walk(
+    rnn: RNN, pieces: Pieces, output: "_Output | None", tell: Callable[[int], None]
+) -> tuple[float, list[tuple[Array, Array]]]:
+    """Run the network; return the seconds that it took alone, and the sums of the losses of each piece."""
+    seconds, sums = 0.0, []
     start = perf_counter()
-    if rnn.readout is None:
-        result = Result(rnn(inputs.x, inputs.h_0, lengths=inputs.lengths)[0], None)
-    else:
-        result = Result(*rnn._logits("run", inputs.x, inputs.h_0, inputs.lengths))
-    if prod(result.array.shape):
-        to_numpy(result.array[(-1,) * result.array.ndim])  # a GPU is done no sooner than a value is on the host
-    return result, perf_counter() - start
+    for piece in pieces.each(lambda piece: piece):
+        if prod(piece.array.shape):
+            to_numpy(piece.array[(-1,) * piece.array.ndim])  # a GPU is done no sooner than a value is on the host
+        seconds += perf_counter() - start
+        if piece.targets is not None:
+            with rnn._on_device():
+                sums.append(loss_sums(piece))
+        if output is not None:
+            output.write(piece)
+        tell(piece.stop)
+        start = perf_counter()
+    return seconds, sums
 
 
 def _describe(request: Request, rnn: RNN) -> list[Row]:
@@ -156,20 +158,29 @@ def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
     ]
 
 
-def _write(file: BinaryIO, request: Request, rnn: RNN, result: Result) -> str:
-    """Write what was asked for, and tell what it is."""
-    what, array = _wanted(request, rnn, result)
-    if request.output is not None and request.output.suffix == ".txt":
-        file.write(decode(array, rnn.vocabulary).encode())
-        return f"{array.size} predicted characters"
-    np.save(file, array, allow_pickle=False)
-    return f"{what}, shape {array.shape}, {array.dtype}"
+class _Output:
+    """The output file, and what it is to hold."""
 
+    def __init__(self, file: BinaryIO, request: Request, rnn: RNN, pieces: Pieces) -> None:
+        self._rnn, self._predictions = rnn, request.predictions
+        self._file: ArrayOutput | TextOutput = ArrayOutput(file, pieces.shape, pieces.axis)
+        self._what = "probabilities, "
+        if rnn.readout is None:
+            self._what = "hidden states (the model has no readout), "
+        elif request.predictions:
+            self._what = "predicted ids, "
+        if request.output is not None and request.output.suffix == ".txt":
+            self._what, self._file = "", TextOutput(file, rnn.vocabulary)
 
-def _wanted(request: Request, rnn: RNN, result: Result) -> tuple[str, Host]:
-    """Return what the output file is to hold, by name."""
-    if rnn.readout is None:
-        return "hidden states (the model has no readout)", to_numpy(result.array)
-    if request.predictions:
-        return "predicted ids", to_numpy(rnn._largest(*result))
-    return "probabilities", to_numpy(where_valid(rnn.readout.activate(result.array), result.valid))
+    def write(self, piece: Piece) -> None:
+        """Write what is wanted of a piece."""
+        readout, array = self._rnn.readout, piece.array
+        with self._rnn._on_device():
+            if self._predictions:
+                array = largest(piece)
+            elif readout is not None:
+                array = probabilities(readout, piece)
+            self._file.write(piece.start, to_numpy(array))
+
+    def __str__(self) -> str:
+        return f"{self._what}{self._file}"
