@@ -140,7 +140,8 @@ def sizes(rnn: "RNN", features: int, sequences: int) -> tuple[int, int]:
     size, stretch = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
     if any(layer.backward is not None for layer in rnn.layers):
         return size, sys.maxsize
-    return size, max(1, stretch // size) * size
+    size = min(size, stretch)
+    return size, stretch // size * size
 
 
 def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
