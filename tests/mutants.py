@@ -18,6 +18,8 @@ ONNX = "tests/test_onnx_format.py --peer onnx"
 HOSTILE = "tests/test_onnx_hostile.py --peer onnx"
 CORE = "tests/test_conformance.py tests/test_forward.py tests/test_activations.py tests/test_model.py"
 
+PIECES = "tests/test_pieces.py"
+
 
 class Fault(NamedTuple):
     """A fault, as the text that it replaces, which must stand in the file once."""
@@ -86,9 +88,10 @@ FAULTS = [
     Fault("joined: reversed but not back", "backends/numpy.py", "h_0)[:: -1 if reverse else 1]", "h_0)"),
     Fault("readout transposed", "parameters.py", "@ widen(self.weight).T", "@ widen(self.weight.T[:, ::-1])"),
     Fault("bias of the readout dropped", "parameters.py", "logits = logits + widen(self.bias)", "pass"),
-    Fault("loss counts padding", "model.py", "None if valid is None else valid[..., 0], logits", "None, logits"),
-    Fault("padding classified", "model.py", "return where_valid(ids, None if valid is None else valid[..., 0], -1)",
-          "return ids"),
+    Fault("loss counts padding", "pieces.py", "losses, None if piece.valid is None else piece.valid[..., 0]",
+          "losses, None"),
+    Fault("padding classified", "pieces.py", "ids, None if piece.valid is None else piece.valid[..., 0], -1",
+          "ids, None"),
     Fault("in place: a subclass's step ignored", "backends/numpy.py", "type(cell) is not Cell",
           "not isinstance(cell, Cell)"),
     Fault("gradient not averaged", "losses.py", "/ max(prod(targets.shape), 1)", "/ 1"),
@@ -156,6 +159,33 @@ FAULTS = [
           "dict.fromkeys(COUNTED, '1')", "tests/test_bench.py"),
     Fault("bench: absence not told", "commands/benchmark/worker.py", "    if absent:\n", "    if not absent:\n",
           "tests/test_bench.py"),
+    Fault("pieces: the state not carried", "pieces.py", "states, state = self._run", "states, _ = self._run", PIECES),
+    Fault("pieces: h_0 forgotten", "pieces.py", "state = self._h_0\n", "state = None\n", PIECES),
+    Fault("pieces: lengths not shifted", "pieces.py", "clamp(lengths - start,", "clamp(lengths,", PIECES),
+    Fault("pieces: impossible lengths made possible", "pieces.py", "xp.where(lengths > self.seq_len,",
+          "xp.where(lengths < 0,", PIECES),
+    Fault("pieces: the last one dropped", "pieces.py", "range(start, max(stop, start + 1), size)",
+          "range(start, max(stop - size + 1, start + 1), size)", PIECES),
+    Fault("pieces: none for no step", "pieces.py", "max(stop, start + 1)", "stop", PIECES),
+    Fault("pieces: backward cells cut", "pieces.py", "return size, sys.maxsize", "pass", PIECES),
+    Fault("pieces: joined along the batch", "pieces.py", "concat(parts, axis=self.axis)", "concat(parts, axis=0)", PIECES),
+    Fault("pieces: of targets the first", "pieces.py", "cut(targets, start, stop, self.axis)",
+          "cut(targets, 0, stop - start, self.axis)", PIECES),
+    Fault("pieces: the input moved whole", "pieces.py", 'receive("x", cut(self._x, start, stop, self.axis), rnn._placement, rnn.dtype)',
+          'cut(receive("x", self._x, rnn._placement, rnn.dtype), start, stop, self.axis)', PIECES),
+    Fault("pieces: as long as the sequence", "pieces.py", "BUDGET // max(1, width * sequences * itemsize)",
+          "BUDGET * 2**20", PIECES),
+    Fault("pieces: the batch not counted", "pieces.py", "width * sequences * itemsize", "width * itemsize", PIECES),
+    Fault("pieces: the states not counted", "pieces.py", "size = min(size, stretch)", "stretch = max(size, stretch)", PIECES),
+    Fault("pieces: checked as they come", "checks.py", "range(0, len(steps), block)", "range(0, min(1, len(steps)), block)", PIECES),
+    Fault("an id named at its place in its block", "checks.py",
+          "place[-1 if batch_first else 0] += start", "pass", PIECES),
+    Fault("the first id in time named, not in the array", "checks.py", "min(first)", "first[0]", PIECES),
+    Fault("the mean of the first piece", "losses.py", "if len(sums) > 1:", "if False:", PIECES),
+    Fault("run: pieces one over the other", "commands/outputs.py", "* self._shape[self._axis] + start)",
+          "* self._shape[self._axis])", PIECES),
+    Fault("run: sequences one over the other", "commands/outputs.py", "(index * self._shape[self._axis] + start)", "(start)", PIECES),
+    Fault("run: the input read whole", "commands/inputs.py", "if path.is_file():", "if False:", PIECES),
     Fault("init ignores the seed", "initial.py", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
 ]  # fmt: skip
 

@@ -76,6 +76,10 @@ def test_pieces_give_what_the_whole_gives(backend: str, monkeypatch: pytest.Monk
     budget(monkeypatch, size)
     for dtype in rb.get_backend(backend).dtypes():
         for name, case in cases(dtype).items():
+            if dtype != "float32" and (
+                size != "pieces" or name not in {"ragged, from a state", "two directions, ragged"}
+            ):
+                continue
             rnn, readout, what = model(case, backend, dtype), readout_of(case, dtype), f"{name}, {dtype}"
             wanted = bounded_logits(case, readout, dtype)
             arguments: Any = (case.x, case.h_0)
@@ -166,7 +170,7 @@ def test_batch_first_and_unbatched(backend: str, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("sides", ["f", "fb"])
 def test_arrays_on_the_device_are_cut_there(backend: str, monkeypatch: pytest.MonkeyPatch, sides: str) -> None:
     """Impossible lengths, which are not read there, make NaN of their sequences in every piece."""
-    case = Draw("float32", 6).case(shape=(STEPS, 3, 4, 5), sides=sides, h_0=True)
+    case = Draw("float32", 6).case(shape=(STEPS, 3, 4, 5), sides=sides, layers=2, h_0=True)
     rnn = model(case, backend)
     lengths = [4, 12, -1] if rnn.backend.name != "numpy" else [4, 11, 0]
     place, device = rnn.backend, rnn.device
