@@ -344,7 +344,7 @@ def test_progress_is_for_terminals(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     line = "\rrnn-backends: running input.txt on numpy (cpu): "
     assert run("run", "model.npz", "input.txt").err == f"{line}0 %{line}100 %\n"
-    monkeypatch.setattr(pieces, "BUDGET", 6 * 4 * 6)  # six steps
+    monkeypatch.setattr(pieces, "BUDGET", 6 * 4 * (1 + 7 + 7))  # six steps of ids and states
     steps = "".join(f"{line}{100 * done // 21} %" for done in (0, 6, 12, 18, 21))
     assert run("run", "model.npz", "input.txt").err == f"{steps}\n"
     np.save("none.npy", np.zeros(0, int))
