@@ -461,7 +461,7 @@ def test_what_jax_traces_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pieces, "propagate", counted)
     budget(monkeypatch, "steps")
-    h_0 = jax.numpy.zeros((2, 3, 5))
+    h_0 = jax.numpy.zeros((2, 3, 5), dtype="float32")
     traced = jax.jit(lambda h: rnn.loss(case.x, targets, h, lengths=case.lengths))(h_0)
     assert len(runs) == 1
     assert float(traced) == pytest.approx(wanted, rel=1e-6)
