@@ -26,6 +26,7 @@ from rnn_backends.errors import (
     VocabularyError,
 )
 from rnn_backends.forward import Cell, forward
+from rnn_backends.importers import from_flax, from_torch
 from rnn_backends.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.model import RNN, load
 from rnn_backends.parameters import Layer, Linear
@@ -59,6 +60,8 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_grad",
     "forward",
+    "from_flax",
+    "from_torch",
     "get_backend",
     "list_backends",
     "load",
