@@ -1,5 +1,6 @@
 """Fixtures of all tests.  The backends to test are named on the command line; one that cannot run fails."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -16,11 +17,38 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", help="test this backend (again for more) and no other")
+    parser.addoption(
+        "--framework",
+        action="append",
+        help="compare with this framework, which must be there (again for more); "
+        "others, but those named by --backend, are compared with where they are installed",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", metafunc.config.getoption("--backend") or DEFAULT_BACKENDS, scope="session")
+
+
+def framework(config: pytest.Config, name: str) -> Any:
+    """Import a framework to compare with: one that was asked for must be there, another may be missing."""
+    asked_for = [*(config.getoption("--framework") or ()), *(config.getoption("--backend") or ())]
+    return importlib.import_module(name) if name in asked_for else pytest.importorskip(name)
+
+
+@pytest.fixture(scope="session")
+def torch(pytestconfig: pytest.Config) -> Any:
+    return framework(pytestconfig, "torch")
+
+
+@pytest.fixture(scope="session")
+def flax(pytestconfig: pytest.Config) -> Any:
+    return framework(pytestconfig, "flax")
+
+
+@pytest.fixture(scope="session")
+def msgpack(pytestconfig: pytest.Config) -> Any:
+    return framework(pytestconfig, "msgpack")
 
 
 @pytest.fixture(autouse=True)

@@ -21,13 +21,14 @@ def from_torch_names(declared: Declared) -> dict[str, str]:
     An ``nn.RNN`` or ``nn.RNNCell`` and at most one ``nn.Linear``, its readout, are what torch's names can
     tell; any other array is refused by name.
     """
-    names, prefixes = {}, {}
+    names: dict[str, str] = {}
+    prefixes: dict[tuple[str | None, bool], str] = {}
     for name in declared:
         if (match := _RECURRENT.fullmatch(name)) is None:
             continue
         prefix, kind, place, bias_place = match.groups()
         names[f"{kind or 'bias'}_{place or bias_place or 'l0'}"] = name
-        prefixes[prefix, place is None and bias_place is None] = name
+        prefixes.setdefault((prefix, place is None and bias_place is None), name)
     if len(prefixes) > 1:
         found = " and ".join(map(shown, prefixes.values()))
         msg = f"there must be one recurrent network; {found} belong to several. Keep the weights of one."

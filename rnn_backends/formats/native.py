@@ -84,7 +84,7 @@ def plain_cells(network: Network) -> dict[str, Cell]:
     for index, layer in enumerate(network.layers):
         for cell, reverse in layer.cells:
             if type(cell) is not Cell:
-                msg = f"a file can hold a Cell only, not a {type(cell).__name__} as in layer {index}."
+                msg = f"only a Cell can be saved, not a {type(cell).__name__} as in layer {index}."
                 raise FormatError(msg)
             cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell
     return cells

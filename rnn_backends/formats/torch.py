@@ -12,7 +12,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
 from rnn_backends.formats.names import Declared, from_torch_names, shown
 from rnn_backends.formats.native import arrays_by_name, embedded, plain_cells, unpack
-from rnn_backends.parameters import Network
+from rnn_backends.parameters import Linear, Network
 
 RECURRENT = ("RNN", "RNNCell")
 GATED = ("LSTM", "LSTMCell", "GRU", "GRUCell")
@@ -178,6 +178,9 @@ def _readout_activation(leaf: _Leaf | None) -> Callable[..., Any] | None:
 
 def _require_expressible(network: Network) -> None:
     """Check that an nn.RNN can compute what the network does."""
+    if network.readout is not None and type(network.readout) is not Linear:
+        msg = f"torch's state dict holds a Linear readout only, not a {type(network.readout).__name__}."
+        raise FormatError(msg)
     sides = {(layer.forward is not None, layer.backward is not None) for layer in network.layers}
     if sides not in ({(True, False)}, {(True, True)}):
         msg = "torch's nn.RNN runs all layers forward, or all in both directions; this network does not."
