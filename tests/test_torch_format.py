@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pt_files
 import pytest
+from bounds import logits_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from safetensors.numpy import save_file
 
 import rnn_backends as rb
 from rnn_backends.parameters import named_arrays
-from rnn_backends.testing import Bounded, excess, reference
+from rnn_backends.testing import excess, reference
 from rnn_backends.testing.reference import ROUNDOFF
 
 DATA = Path(__file__).parent / "data"
@@ -618,15 +619,6 @@ def test_networks_with_readout_and_embedding_compute_what_torch_does(
     assert excess(wanted.numpy(), bounds) <= 1
     assert excess(rnn.logits(x), bounds) <= 1
     np.testing.assert_allclose(rnn.probabilities(x), wanted_p, rtol=0, atol=64 * ROUNDOFF[dtype])
-
-
-def logits_bound(rnn: rb.RNN, states: Bounded, dtype: str) -> Bounded:
-    assert rnn.readout is not None
-    assert rnn.readout.bias is not None
-    weight, bias = np.asarray(rnn.readout.weight, "f8"), np.asarray(rnn.readout.bias, "f8")
-    terms = (weight.shape[1] + 2) * ROUNDOFF[dtype]
-    magnitude = (abs(states.value) + states.error) @ abs(weight).T + abs(bias)
-    return Bounded(states.value @ weight.T + bias, states.error @ abs(weight).T + terms / (1 - terms) * magnitude)
 
 
 def test_an_rnn_cell_of_torch_is_a_layer(torch: Any) -> None:

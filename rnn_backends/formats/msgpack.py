@@ -11,7 +11,7 @@ from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
 from rnn_backends.formats.flax import Layers, from_tree
-from rnn_backends.formats.names import shown
+from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.native import widened
 from rnn_backends.parameters import Network
 
@@ -65,7 +65,7 @@ def _tree(path: Path) -> Any:
     except FormatError:
         raise
     except (ValueError, msgpack.exceptions.UnpackException) as error:  # the package documents both
-        msg = f"it is no MessagePack of flax.serialization.to_bytes, or is damaged: {shown(str(error))}."
+        msg = f"it is no MessagePack of flax.serialization.to_bytes, or is damaged: {short(error)}."
         raise FormatError(msg) from error
 
 
@@ -81,7 +81,7 @@ def _array(code: int, data: bytes) -> Host:
     try:
         count, shape, dtype = unpacker.read_array_header(), unpacker.unpack(), unpacker.unpack()
     except (ValueError, msgpack.exceptions.UnpackException) as error:
-        msg = f"an array in it is damaged: {shown(str(error))}."
+        msg = f"an array in it is damaged: {short(error)}."
         raise FormatError(msg) from error
     start = unpacker.tell()
     if count != 3 or type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):

@@ -85,6 +85,12 @@ def shown(name: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def short(error: Exception) -> str:
+    """Return what an error of a library says, which may quote the whole file, for one line of a message."""
+    text = str(error).encode("ascii", "backslashreplace").decode()
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
 def _readout_names(others: list[str]) -> dict[str, str]:
     owners = {name.rpartition(".")[0] for name in others}
     for name in others:

@@ -61,8 +61,9 @@ def embedded(weight_ih: Host, table: Host) -> Host:
 
     Its columns are computed in float64 and rounded once: the product that would else be made at every step.
     """
-    product: Host = weight_ih.astype(np.float64) @ table.astype(np.float64).T
-    return product.astype(weight_ih.dtype)
+    with np.errstate(all="ignore"):  # as where it is made at every step
+        product: Host = weight_ih.astype(np.float64) @ table.astype(np.float64).T
+        return product.astype(weight_ih.dtype)
 
 
 def _network(declared: Declared, text: str | bytes | None, told: Told, read: Callable[[str], Host]) -> Network:
@@ -120,7 +121,8 @@ def _join_biases(
         if name not in pairs:
             return read(name)
         first, second = pairs[name]
-        total: Host = read(first) + read(second)
+        with np.errstate(all="ignore"):  # a sum beyond the dtype is infinite, as it would be in torch
+            total: Host = read(first) + read(second)
         return total
 
     return joined, read_joined

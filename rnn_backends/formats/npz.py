@@ -14,6 +14,7 @@ from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.files import replaced
 from rnn_backends.formats.description import Told
+from rnn_backends.formats.names import short
 from rnn_backends.formats.native import KEY, pack, unpack
 from rnn_backends.parameters import Network
 
@@ -47,7 +48,7 @@ def read(path: Path, told: Told) -> Network:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
         except _DAMAGE as error:
-            msg = f"{path} is no .npz file, or is damaged: {error}."
+            msg = f"{path} is no .npz file, or is damaged: {short(error)}."
             raise FormatError(msg) from error
 
 

@@ -2,19 +2,19 @@
 
 A pickle is a program.  `pickle.Unpickler` with a strict find_class would still run it, calling whatever it
 finds and setting the state of whatever that returns, so that its safety hangs on all that every admitted
-object can be made to do.  Here `pickletools.genops`, which only parses, yields the opcodes; two dozen of them
-are understood, names are compared as text, and what comes out are containers, numbers, texts and records
-that say where a tensor lies.  Nothing else can come out, whatever the pickle says.
+object can be made to do.  Here the tables of `pickletools`, which only parse, split the bytes into opcodes;
+some thirty of them are understood, names are compared as text, and what comes out are containers, numbers,
+texts and records that say where a tensor lies.  Nothing else can come out, whatever the pickle says.
 """
 
 import io
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import shown
+from rnn_backends.formats.names import short, shown
 
 MAX_OPCODES = 250_000  # a value takes up to 250 bytes of memory, and an opcode one byte of the file
 MAX_KEY = 2**32  # the hashes of larger integers can be made to collide
@@ -68,20 +68,37 @@ def unpickle(data: bytes) -> tuple[Any, dict[str, Storage]]:
     machine = _Machine()
     stream = io.BytesIO(data)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count == MAX_OPCODES:
-                msg = f"its pickle has more than {MAX_OPCODES} opcodes; save the state dict alone."
-                raise FormatError(msg)
-            machine.execute(opcode.name, argument)
+        for opcode, argument in _opcodes(stream):
+            machine.execute(opcode, argument)
     except FormatError:
         raise
     except ValueError as error:
-        msg = f"its pickle is damaged: {shown(str(error))}."
+        msg = f"its pickle is damaged: {short(error)}."
         raise FormatError(msg) from error
     if stream.tell() != len(data):
         msg = "bytes follow the end of its pickle."
         raise FormatError(msg)
     return machine.result, machine.storages
+
+
+def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
+    """Yield the opcodes to the last; `pickletools.genops` reads the arguments of those that are refused, too.
+
+    To read these, it imports codecs.
+    """
+    for _ in range(MAX_OPCODES):
+        info = _OPCODES.get(stream.read(1).decode("latin1"))
+        if info is None:
+            msg = "its pickle has an unknown opcode, or no end."
+            raise FormatError(msg)
+        if info.name not in _UNDERSTOOD:
+            msg = f"its pickle has the opcode {info.name}, which torch.save writes for no tensor; {_ADVICE}"
+            raise FormatError(msg)
+        yield info.name, None if info.arg is None else info.arg.reader(stream)
+        if info.name == "STOP":
+            return
+    msg = f"its pickle has more than {MAX_OPCODES} opcodes; save the state dict alone."
+    raise FormatError(msg)
 
 
 class _Machine:
@@ -113,9 +130,8 @@ class _Machine:
             self.stack.append(_known(argument))
         elif opcode in _ACTIONS:
             _ACTIONS[opcode](self)
-        elif opcode != "PROTO" or argument != 2:
-            what = opcode if argument is None else f"{opcode} {shown(argument)}"
-            msg = f"its pickle holds {what}, which torch.save writes for no tensor; {_ADVICE}"
+        elif argument != 2:  # of PROTO
+            msg = f"its pickle is of protocol {argument}; torch.save writes 2 unless told otherwise."
             raise FormatError(msg)
 
     def top(self, kind: type | None = None) -> Any:
@@ -211,6 +227,8 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "BUILD": _Machine.build,
     "STOP": _Machine.stop,
 }
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+_UNDERSTOOD = {"PROTO", "GLOBAL", *_VALUES, *_PUT, *_GET, *_CONSTANTS, *_EMPTY, *_TUPLES, *_ACTIONS}
 _ADVICE = "nothing in a file is executed. Save the weights alone: torch.save(model.state_dict(), path)."
 
 
@@ -232,6 +250,7 @@ def _tensor(storage: Storage, offset: Any, shape: tuple[Any, ...], strides: tupl
 
 
 def _require(holds: object, problem: str) -> None:
+    """Refuse a pickle unless something holds."""
     if not holds:
         msg = f"its pickle {problem}; it is damaged, or not of torch.save."
         raise FormatError(msg)

@@ -19,7 +19,7 @@ import numpy as np
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
-from rnn_backends.formats.names import shown
+from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.native import unpack, widened
 from rnn_backends.formats.pickled import Storage, Tensor, unpickle
 from rnn_backends.parameters import Network
@@ -127,7 +127,7 @@ def read(path: Path, told: Told) -> Network:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
         except _DAMAGE as error:
-            msg = f"{path} is no .pt file, or is damaged: {error}."
+            msg = f"{path} is no .pt file, or is damaged: {short(error)}."
             raise FormatError(msg) from error
 
 
