@@ -1,4 +1,4 @@
-"""What the project is checked with: `nox` runs all of it but `gpu`; `nox -l` lists it."""
+"""What the project is checked with: `nox` runs all of it but `gpu` and `fuzz`; `nox -l` lists it."""
 
 import os
 import shutil
@@ -30,6 +30,7 @@ def backends(*names: str) -> list[str]:
         nox.param("3.11", "numpy", id="3.11-numpy"),
         nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
         nox.param("3.11", "torch", id="3.11-torch"),
+        nox.param("3.11", "flax", id="3.11-flax"),
         nox.param("3.12", "numpy", id="3.12-numpy"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
@@ -42,12 +43,16 @@ def tests(session: nox.Session, kind: str) -> None:
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
         "jax": ["jax"],
+        "flax": ["flax", "jax"],
         "cupy-without-gpu": ["cupy-cuda13x"],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
     if kind == "cupy-without-gpu":
         environment = {"CUDA_VISIBLE_DEVICES": ""}
         session.run("pytest", "tests/test_cupy_without_gpu.py", *session.posargs, env=environment)
+        return
+    if kind == "flax":
+        session.run("pytest", "tests/test_flax_format.py", "--framework", "flax", *session.posargs)
         return
     chosen = backends(kind) if kind in {"torch", "jax"} else []
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
@@ -65,6 +70,13 @@ def mutants(session: nox.Session) -> None:
     """Plant faults; each must be caught."""
     session.install(*group("test"), ".")
     session.run("python", "tests/mutants.py")
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Load a million damaged and hostile files, or as many as are asked for: nox -s fuzz -- COUNT SEED."""
+    session.install(*group("test"), ".")
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["1000000"]))
 
 
 @nox.session(python="3.11")

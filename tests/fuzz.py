@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pt_files
+from numpy.typing import NDArray
 
 import rnn_backends as rb
 
@@ -34,10 +35,10 @@ PIECES = (
 )  # fmt: skip
 
 
-def array_of_msgpack(array: Any) -> bytes:
+def array_of_msgpack(array: NDArray[Any]) -> bytes:
     """Return an array as flax.serialization.to_bytes has it, for shapes below 128 and up to 65535 bytes."""
     shape = bytes([0x90 + array.ndim, *array.shape])
-    data = b"\xc5" + struct.pack(">H", array.nbytes) + array.tobytes()
+    data: bytes = b"\xc5" + struct.pack(">H", array.nbytes) + array.tobytes()
     inner = b"\x93" + shape + bytes([0xA0 + len(array.dtype.name)]) + array.dtype.name.encode() + data
     return b"\xc8" + struct.pack(">H", len(inner)) + b"\1" + inner
 

@@ -76,7 +76,10 @@ def members(
     arrays = cell() if arrays is None else arrays
     if value is None:
         value = dictionary({name: plain(str(key), array) for key, (name, array) in enumerate(arrays.items())})
-    swapped = {key: array.astype(array.dtype.newbyteorder(order[0])) for key, array in enumerate(arrays.values())}
+    swapped = {
+        key: array.astype(array.dtype.str.replace("<", "<>"[order == "big"]))
+        for key, array in enumerate(arrays.values())
+    }
     return {
         "data.pkl": pickled(value),
         "byteorder": order.encode(),

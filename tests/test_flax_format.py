@@ -384,7 +384,7 @@ def test_linen_computes_the_same(
         return linen.RNN(linen.SimpleCell(hidden, residual=residual, activation_fn=function, name=name, **held))
 
     class Model(linen.Module):  # type: ignore[misc]  # of no known type
-        @linen.compact
+        @linen.compact  # type: ignore[untyped-decorator]
         def __call__(self, x: Any) -> Any:
             x = linen.Embed(6, features, name="embed", **held)(x) if embedded else x
             x = linen.Bidirectional(rnn_of("fw"), rnn_of("bw"))(x) if bidirectional else rnn_of("fw")(x)

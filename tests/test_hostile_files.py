@@ -250,12 +250,12 @@ BOMBS: dict[str, tuple[bytes, str]] = {
     "of marks": (b"(" * 3_000_000, "has more than 250000 opcodes"),
     "of dicts": (b"}" * 3_000_000, "has more than 250000 opcodes"),
     "of memos": (b"N" + b"".join(b"r" + struct.pack("<I", key * 7919) for key in range(260_000)), "more than 250000"),
-    "of depth": (b")" + b"\x85" * 100_000, "it holds no recurrent network"),
-    "of depth in lists": (b"]" * 100_000 + b"a" * 99_999, "it holds no recurrent network"),
+    "of depth": (b")" + b"\x85" * 60_000, "it holds no recurrent network"),
+    "of depth in lists": (b"]" * 60_000 + b"a" * 59_999, "it holds no recurrent network"),
     "of laughs": (b"]q\0" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0" * 10_000 + b"0", "the opcode POP"),
     "of laughs that are looked at": (b"](" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0".join([b"Nq\0"] * 9000) + b"e", "no recurrent"),
     "of dicts in a dict": (
-        b"}(" + b"".join(b"J" + struct.pack("<i", key) + b"}" for key in range(100_000)) + b"u",
+        b"}(" + b"".join(b"J" + struct.pack("<i", key) + b"}" for key in range(60_000)) + b"u",
         "it holds no recurrent network",
     ),
     "of wide text": (text("a" * 3_900_000 + "\U0001f600"), "it holds no recurrent network"),
@@ -446,7 +446,7 @@ def test_a_file_of_flax_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     assert rb.load(path, activation="tanh", residual=False).readout is not None
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_files_changed_at_random_load_or_are_refused(tmp_path: Path, seed: int) -> None:
     found = fuzz.run(1000, seed, tmp_path)
     results: dict[str, int] = {"loaded": 0, "refused": 0}

@@ -409,7 +409,8 @@ def fake(kind: str, children: Mapping[str, Any] = {}, package: str = "torch.nn",
 
 
 def fake_rnn(**options: Any) -> Any:
-    return fake("RNN", **{"mode": "RNN_RELU", "batch_first": True, "state": pt_files.cell()} | options)
+    held: dict[str, Any] = {"mode": "RNN_RELU", "batch_first": True, "state": pt_files.cell()}
+    return fake("RNN", **held | options)
 
 
 def fake_net(**children: Any) -> Any:
@@ -422,7 +423,8 @@ def linear(size: int = 4) -> Any:
 
 def embedding(size: int = 3, **options: Any) -> Any:
     table = np.random.default_rng(5).normal(size=(9, size)).astype("f4")
-    return fake("Embedding", **{"max_norm": None, "state": {"weight": table}} | options)
+    held: dict[str, Any] = {"max_norm": None, "state": {"weight": table}}
+    return fake("Embedding", **held | options)
 
 
 def test_a_module_tells_its_options() -> None:
@@ -571,7 +573,7 @@ def test_what_is_given_to_torch_comes_back_bit_by_bit(
 
 
 def network(torch: Any, *, embedding_size: int | None, bidirectional: bool, dtype: str) -> Any:
-    class Network(torch.nn.Module):  # type: ignore[misc, name-defined]  # torch is an argument
+    class Network(torch.nn.Module):  # type: ignore[misc]  # torch is an argument
         def __init__(self) -> None:
             super().__init__()
             if embedding_size is not None:

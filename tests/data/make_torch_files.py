@@ -13,7 +13,7 @@ from torch import nn
 FOLDER = Path(__file__).parent
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module):  # type: ignore[misc]  # of no known type
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.rnn = nn.RNN(3, 4, **options)
@@ -59,7 +59,8 @@ def main() -> None:
         torch.save(held, FOLDER / name)
     torch.save(saved["layers.pt"], FOLDER / "legacy.pt", _use_new_zipfile_serialization=False)
 
-    x, values = torch.randn(5, 2, 3, dtype=torch.float64), {}
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    values: dict[str, Any] = {}
     for name, held in saved.items():
         if name == "module.pt":
             continue
