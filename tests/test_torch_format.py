@@ -267,7 +267,10 @@ def test_tanh_or_relu_is_not_guessed() -> None:
     ("options", "match"),
     [
         ({"activation": "tahn"}, "`activation` must be a callable or one of"),
-        ({"activation": "tanh", "readout_activation": 3}, "`activation` must be a callable or one of .*; got int"),
+        (
+            {"activation": "tanh", "readout_activation": 3},
+            "`readout_activation` is none: .* must be a callable or one of",
+        ),
         ({"activation": "tanh", "batch_first": 1}, "`batch_first` must be True or False; got 1"),
     ],
 )
@@ -281,6 +284,14 @@ def test_impossible_options_are_argument_errors(options: dict[str, Any], match: 
 def test_residual_is_an_option_of_flax_alone() -> None:
     with pytest.raises(rb.ArgumentError, match=r"`residual` is told of Flax's \.msgpack files only; leave it out"):
         rb.load(DATA / "layers.pt", activation="tanh", residual=False)
+
+
+def test_one_output_is_no_softmax() -> None:
+    state = with_(fc__weight=np.ones((1, 4), "f4"))
+    with pytest.raises(rb.FormatError, match="one output, of which a softmax is 1; pass readout_activation='sigmoid'"):
+        rb.from_torch(state, activation="tanh")
+    rnn = rb.from_torch(state, activation="tanh", readout_activation="identity")
+    assert rnn.probabilities(np.zeros((2, 3), "f4")).shape == (2, 1)
 
 
 @pytest.mark.parametrize("option", ["activation", "batch_first", "readout_activation"])
@@ -356,7 +367,7 @@ INEXPRESSIBLE: dict[str, tuple[list[Any], str]] = {
     "two activations": ([draw_cell(3), draw_cell(4, activation="relu")], "one for all its cells; .* has relu, tanh"),
     "reverse": ([rb.Layer(backward=draw_cell(3))], "runs all layers forward, or all in both directions"),
     "directions that differ": ([rb.Layer(draw_cell(3), draw_cell(3)), draw_cell(8)], "runs all layers forward, or all"),
-    "a cell of one's own": ([Mine()], "only a Cell can be saved, not a Mine as in layer 0"),
+    "a cell of one's own": ([Mine()], "hold a Cell only, not a Mine as in layer 0"),
 }
 
 

@@ -35,7 +35,12 @@ class Told(NamedTuple):
         if not isinstance(batch_first, bool | None):
             msg = f"`batch_first` must be True or False; got {batch_first!r}."
             raise ArgumentError(msg)
-        g1, g2 = (None if name is None else as_activation(name) for name in (activation, readout_activation))
+        g1 = None if activation is None else as_activation(activation)
+        try:
+            g2 = None if readout_activation is None else as_activation(readout_activation)
+        except ArgumentError as error:
+            msg = f"`readout_activation` is none: {error}"
+            raise ArgumentError(msg) from error
         return cls(g1, batch_first, g2)
 
     def left_out(self, source: str, facts: Mapping[str, Any]) -> Self:

@@ -85,7 +85,7 @@ def plain_cells(network: Network) -> dict[str, Cell]:
     for index, layer in enumerate(network.layers):
         for cell, reverse in layer.cells:
             if type(cell) is not Cell:
-                msg = f"only a Cell can be saved, not a {type(cell).__name__} as in layer {index}."
+                msg = f"files and state dicts hold a Cell only, not a {type(cell).__name__} as in layer {index}."
                 raise FormatError(msg)
             cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell
     return cells
@@ -139,8 +139,13 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
             raise FormatError(msg) from error
     readout = None
     if "readout.weight" in arrays:
-        g2 = description.readout or "softmax"
-        readout = Linear(arrays["readout.weight"], arrays.get("readout.bias"), g2)
+        weight, g2 = arrays["readout.weight"], description.readout or "softmax"
+        if description.readout is None and len(weight) == 1:
+            msg = (
+                "the readout has one output, of which a softmax is 1; pass readout_activation='sigmoid' or 'identity'."
+            )
+            raise FormatError(msg)
+        readout = Linear(weight, arrays.get("readout.bias"), g2)
     layers = tuple(Layer(cells.get(f"l{k}"), cells.get(f"l{k}_reverse")) for k in layer_indices(found))
     _, _, batch_first, vocabulary, metadata = description
     return Network(layers, readout, batch_first, vocabulary, metadata)

@@ -25,11 +25,7 @@ STORAGES = {
     "torch LongStorage": "i8", "torch IntStorage": "i4", "torch ShortStorage": "i2", "torch CharStorage": "i1",
     "torch ByteStorage": "u1", "torch BoolStorage": "b1",
 }  # fmt: skip
-_DICT, _TENSOR, _PARAMETER = (
-    "collections OrderedDict",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-)
+_FUNCTIONS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
@@ -82,10 +78,8 @@ def unpickle(data: bytes) -> tuple[Any, dict[str, Storage]]:
 
 
 def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
-    """Yield the opcodes to the last; `pickletools.genops` reads the arguments of those that are refused, too.
-
-    To read these, it imports codecs.
-    """
+    """Yield the opcodes up to the last, each with its argument."""
+    # pickletools.genops would also read the arguments of opcodes that are refused, for which it imports codecs.
     for _ in range(MAX_OPCODES):
         info = _OPCODES.get(stream.read(1).decode("latin1"))
         if info is None:
@@ -233,7 +227,7 @@ _ADVICE = "nothing in a file is executed. Save the weights alone: torch.save(mod
 
 
 def _known(name: str) -> _Global:
-    if name not in {_DICT, _TENSOR, _PARAMETER} and name not in STORAGES:
+    if name not in _FUNCTIONS and name not in STORAGES:
         msg = f"it holds {shown(name.replace(' ', '.', 1))}, which is no tensor; {_ADVICE}"
         raise FormatError(msg)
     return _Global(name)

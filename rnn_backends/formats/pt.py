@@ -57,10 +57,10 @@ class _Directory:
 class _Archive:
     """The members of the zip file by name, checked for what torch.save writes."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         require_zip(file)
-        self.size, self.checked = size, set[str]()
         self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.size, self.checked = len(self.data), set[str]()
         with zipfile.ZipFile(_Directory(file)) as archive:
             infos = archive.infolist()
         names = [info.filename for info in infos]
@@ -122,7 +122,7 @@ def read(path: Path, told: Told) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     with path.open("rb") as file:
         try:
-            return _read_archive(_Archive(file, path.stat().st_size), told)
+            return _read_archive(_Archive(file), told)
         except FormatError as error:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
