@@ -156,8 +156,14 @@ WRONG_TREES: dict[str, tuple[Any, str]] = {
     "a GRU of nnx": (gated((4, 12)), "'dense_h/kernel' has 3 rows of gates for each unit, as a GRU has"),
     "a table that does not fit": (
         {"e": table(5), "c": simple_cell()},
-        r"'e/embedding' of shape \(7, 5\) does not fit weight_ih_l0: 'c/i/kernel' has shape \(3, 4\)",
+        r"'e/embedding', float32 of shape \(7, 5\), does not fit weight_ih_l0: 'c/i/kernel' is float32 of shape \(3, 4\)",
     ),
+    "a table of another dtype": (
+        {"e": {"embedding": table()["embedding"].astype("f8")}, "c": simple_cell()},
+        r"'e/embedding', float64 of shape \(7, 3\), does not fit weight_ih_l0",
+    ),
+    "a name with a slash": ({"a/b": simple_cell(), "a": {"b": simple_cell()}}, "'a/b/i/kernel' stands in the tree twice"),
+    "a thousand cells": ({f"cell {k}": simple_cell() for k in range(1000)}, "its cells, 'cell 0', .* and 995 more; pass"),
     "a readout that does not fit": ({"c": simple_cell(), "d": dense(5)}, r"readout must have shape \(output_size, 4\)"),
     "integers": ({"i": simple_cell()["i"], "h": {"kernel": np.zeros((4, 4), int)}}, "`weight_hh` must be one of float16"),
     "too deep": (nested(3000), "the tree goes deeper than any network's, at 'a/a/"),
@@ -338,6 +344,20 @@ def test_a_file_takes_its_own_size_once(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < path.stat().st_size + 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("msgpack")
+def test_an_embedding_cannot_fill_the_memory(tmp_path: Path) -> None:
+    def array(rows: int, columns: int) -> bytes:
+        data = b"\x93\x92" + b"".join(b"\xce" + size.to_bytes(4, "big") for size in (rows, columns)) + b"\xa7float16"
+        data += b"\xc6" + (2 * rows * columns).to_bytes(4, "big") + bytes(2 * rows * columns)
+        return b"\xc9" + len(data).to_bytes(4, "big") + b"\1" + data
+
+    path, hidden = tmp_path / "m.msgpack", 200
+    cell = b"\x82\xa1i\x81\xa6kernel" + array(1, hidden) + b"\xa1h\x81\xa6kernel" + array(hidden, hidden)
+    path.write_bytes(b"\x82\xa4cell" + cell + b"\xa1e\x81\xa9embedding" + array(200_000, 1))
+    with pytest.raises(rb.FormatError, match="'e/embedding', folded into weight_ih_l0, would take 80000000 bytes"):
+        rb.load(path, **TOLD)
 
 
 @pytest.mark.parametrize("kind", WRONG_FILES)

@@ -234,7 +234,7 @@ WRONG_STATES: dict[str, tuple[Mapping[Any, Any], str]] = {
     "weight norm": (with_(rnn__weight_hh_l0_g=MATRIX), "'rnn.weight_hh_l0_g' is no parameter"),
     "a projection": (with_(weight_hr_l0=MATRIX), "'weight_hr_l0' is no parameter"),
     "two readouts": (with_(fc1__weight=MATRIX, fc2__weight=MATRIX), "one nn.Linear, its readout; got 'fc1.weight', 'fc2"),
-    "two networks": (with_(b__weight_ih_l0=MATRIX), "one recurrent network; 'weight_ih_l0' and 'b.weight_ih_l0' belong"),
+    "two networks": (with_(b__weight_ih_l0=MATRIX), "one recurrent network; 'weight_ih_l0', 'b.weight_ih_l0' belong"),
     "cells and layers": (with_(weight_ih=MATRIX), "one recurrent network; .*'weight_ih' belong to several"),
     "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"`weight` of the readout must .*\(output_size, 4\)"),
     "a vector for a readout": (with_(fc__weight=np.zeros(4, "f4")), "readout `Linear` must be a matrix"),
@@ -495,7 +495,11 @@ WRONG_MODULES: dict[str, tuple[Callable[[], Any], str]] = {
     "max_norm": (lambda: fake_net(e=embedding(max_norm=1.0), rnn=fake_rnn()), "the embedding 'e' has max_norm"),
     "an embedding that does not fit": (
         lambda: fake_net(e=embedding(5), rnn=fake_rnn()),
-        "'rnn.weight_ih_l0' must take the 5 features of 'e.weight'",
+        "'rnn.weight_ih_l0' must take the 5 features of 'e.weight', float32; it is float32 of shape .4, 3.",
+    ),
+    "an embedding of another dtype": (
+        lambda: fake_net(e=embedding(state={"weight": np.ones((9, 3), "f8")}), rnn=fake_rnn()),
+        "'rnn.weight_ih_l0' must take the 3 features of 'e.weight', float64; it is float32",
     ),
     "a pruned embedding": (
         lambda: fake_net(e=embedding(state={"weight_orig": MATRIX}), rnn=fake_rnn()),

@@ -6,6 +6,7 @@ are (from, to), so W_ax and W_aa are their transposes.  The tree does not tell w
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf, prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from rnn_backends.arrays import Host, is_array
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.description import Told
-from rnn_backends.formats.names import Declared, require_no_gates, shown
+from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
 from rnn_backends.formats.native import embedded, unpack
 from rnn_backends.formats.torch import declare, host
 from rnn_backends.parameters import Network
@@ -36,8 +37,13 @@ class _Source(NamedTuple):
     residual: bool = False
 
 
-def from_tree(params: Mapping[Any, Any], told: Told, residual: bool, layers: Layers | None) -> Network:
-    """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`."""
+def from_tree(
+    params: Mapping[Any, Any], told: Told, residual: bool, layers: Layers | None, most: float = inf
+) -> Network:
+    """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`.
+
+    An embedding may take `most` bytes more, folded, than it does in the tree.
+    """
     if not isinstance(residual, bool):
         msg = (
             "parameters of a SimpleCell do not tell whether it is residual; pass residual=False, or True if it was "
@@ -57,8 +63,8 @@ def from_tree(params: Mapping[Any, Any], told: Told, residual: bool, layers: Lay
             others.append(path)
     places = _places(cells, layers)
     sources, declared = _sources(cells, places, others, declare(tree), residual)
+    _require_foldable(sources, declared, declare(tree), most)
     told = told if told.batch_first is not None else told._replace(batch_first=True)  # as flax's time_major=False
-
     return unpack(declared, None, told, lambda name: _read(tree, sources[name]))
 
 
@@ -79,6 +85,9 @@ def flattened(params: Mapping[Any, Any]) -> dict[str, Any]:
                 msg = f"the tree goes deeper than any network's, at {shown(place)}."
                 raise FormatError(msg)
             waiting.extend(reversed(parts))
+        elif place in found:
+            msg = f"{shown(place)} stands in the tree twice; a name may have no slash."
+            raise FormatError(msg)
         elif is_array(value) and not hasattr(value, "value"):
             found[place] = value
         else:
@@ -95,10 +104,9 @@ def _places(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]:
     if layers is None:
         pair = _pair("", cells)
         if pair is None and len(cells) != 1:
-            found = ", ".join(map(shown, cells)) or "none"
             msg = (
-                f"the tree does not tell the order of its cells, {found}; pass `layers`, the list of their paths from "
-                "the input to the output, with a pair (forward, backward) for a layer of both directions."
+                f"the tree does not tell the order of its cells, {listed(cells)}; pass `layers`, the list of their paths "
+                "from the input to the output, with a pair (forward, backward) for a layer of both directions."
             )
             raise FormatError(msg)
         layers = [pair or (next(iter(cells)), None)]
@@ -109,8 +117,7 @@ def _places(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]:
             if path is not None:
                 places[f"l{index}{side}"] = _cell(path, cells)
     if unused := set(cells) - set(places.values()):
-        found = ", ".join(map(shown, sorted(unused)))
-        msg = f"`layers` leaves out {found}; name every cell, or take those out of the tree."
+        msg = f"`layers` leaves out {listed(sorted(unused))}; name every cell, or take those out of the tree."
         raise FormatError(msg)
     if len(set(places.values())) != len(places):
         msg = "`layers` names a cell twice; the arrays of each would be the same."
@@ -144,8 +151,7 @@ def _pair(path: str, cells: Mapping[str, Any]) -> tuple[str | None, str | None] 
 def _cell(path: str, cells: Mapping[str, Any]) -> str:
     below = [cell for cell in cells if _within(cell, path)]
     if len(below) != 1:
-        found = ", ".join(map(shown, cells)) or "none"
-        msg = f"{shown(path)} in `layers` must be the path of one SimpleCell; there are {found}."
+        msg = f"{shown(path)} in `layers` must be the path of one SimpleCell; there are {listed(cells)}."
         raise FormatError(msg)
     return below[0]
 
@@ -159,12 +165,12 @@ def _sources(
 ) -> tuple[dict[str, _Source], Declared]:
     """Return what the arrays of the network are made of, and their dtypes and shapes, by name."""
     tables = [path for path in others if path.rpartition("/")[2] == "embedding"]
-    dense = [path for path in others if path not in tables]
+    dense = [path for path in others if path.rpartition("/")[2] != "embedding"]
     owners = {path.rpartition("/")[0] for path in dense}
     odd = [path for path in dense if path.rpartition("/")[2] not in {"kernel", "bias"}]
     if odd or len(owners) > 1 or len(tables) > 1:
-        problem = ", ".join(map(shown, odd or dense + tables))
-        msg = f"beside SimpleCells there may be one Dense, the readout, and one Embed, before them; got {problem}."
+        got = listed(odd or dense + tables)
+        msg = f"beside SimpleCells there may be one Dense, the readout, and one Embed, before them; got {got}."
         raise FormatError(msg)
     table = tables[0] if tables else None
     sources = {}
@@ -190,12 +196,25 @@ def _declared(name: str, source: _Source, held: Declared) -> tuple[str, tuple[in
     shape = shape[::-1]
     if source.table is None:
         return dtype, shape
-    rows = held[source.table][1]
-    if len(shape) != 2 or len(rows) != 2 or shape[1] != rows[1]:
-        found = f"{shown(source.path)} has shape {shape[::-1]}"
-        msg = f"{shown(source.table)} of shape {rows} does not fit {name}: {found}."
+    kind, rows = held[source.table]
+    if len(shape) != 2 or len(rows) != 2 or shape[1] != rows[1] or kind != dtype:
+        found = f"{shown(source.path)} is {dtype} of shape {shape[::-1]}"
+        msg = f"{shown(source.table)}, {kind} of shape {rows}, does not fit {name}: {found}."
         raise FormatError(msg)
     return dtype, (shape[0], rows[0])
+
+
+def _require_foldable(sources: Mapping[str, _Source], declared: Declared, held: Declared, most: float) -> None:
+    for name, source in sources.items():
+        if source.table is not None:
+            width = {"float16": 2, "float32": 4}.get(declared[name][0], 8)
+            sizes = [prod(shape) * width for shape in (declared[name][1], held[source.table][1])]
+            if sizes[0] > sizes[1] + most:
+                msg = (
+                    f"{shown(source.table)}, folded into {name}, would take {sizes[0]} bytes. Read the file with Flax, "
+                    "and give its tree to rnn_backends.from_flax, without the embedding if that is too much."
+                )
+                raise FormatError(msg)
 
 
 def _read(tree: Tree, source: _Source) -> Host:
@@ -205,5 +224,6 @@ def _read(tree: Tree, source: _Source) -> Host:
     if source.residual:
         # act(W_i x + b + W_h h + h) is act(W_i x + b + (W_h + 1) h): a Cell, which every backend runs and every file
         # holds.  The sum is rounded once, by no more than a product of the same step is.
-        array = (array.astype(np.float64) + np.eye(len(array))).astype(array.dtype)
+        array = array.copy()
+        np.fill_diagonal(array, array.diagonal().astype(np.float64) + 1.0)
     return array

@@ -24,6 +24,7 @@ DTYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8
 MAX_ENTRIES = 50_000
 MAX_DEPTH = 64
 MAX_ITEM = 1024
+MAX_FOLDED = 16 * 2**20
 # The first byte of an extension, or of binary, and how many bytes then tell its length.
 _EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -32,7 +33,7 @@ _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 def read(path: Path, told: Told, residual: Any, layers: Layers | None = None) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     try:
-        return from_tree(_Reader(path).tree(), told, residual, layers)
+        return from_tree(_Reader(path).tree(), told, residual, layers, MAX_FOLDED)
     except FormatError as error:
         msg = f"{path}: {error}"
         raise FormatError(msg) from error

@@ -30,13 +30,14 @@ def from_torch_names(declared: Declared) -> dict[str, str]:
         names[f"{kind or 'bias'}_{place or bias_place or 'l0'}"] = name
         prefixes.setdefault((prefix, place is None and bias_place is None), name)
     if len(prefixes) > 1:
-        found = " and ".join(map(shown, prefixes.values()))
+        found = listed(prefixes.values())
         msg = f"there must be one recurrent network; {found} belong to several. Keep the weights of one."
         raise FormatError(msg)
     for name, own in names.items():
         if name.startswith("weight_hh"):
             require_no_gates(own, declared[own][1])
-    return names | _readout_names([name for name in declared if name not in names.values()])
+    recurrent = set(names.values())
+    return names | _readout_names([name for name in declared if name not in recurrent])
 
 
 def places(names: Iterable[str]) -> list[str]:
@@ -85,6 +86,13 @@ def shown(name: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def listed(names: Iterable[object]) -> str:
+    """Return what a file calls some things, the first of them, for one line of a message."""
+    found = [shown(name) for name in names]
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return ", ".join(found[:5]) + more or "none"
+
+
 def short(error: Exception) -> str:
     """Return what an error of a library says, which may quote the whole file, for one line of a message."""
     text = str(error).encode("ascii", "backslashreplace").decode()
@@ -99,7 +107,7 @@ def _readout_names(others: list[str]) -> dict[str, str]:
             msg = f"{shown(name)} is no parameter of an RNN, of an nn.RNNCell or of an nn.Linear, the readout."
             raise FormatError(msg)
     if len(owners) > 1:
-        found = ", ".join(map(shown, others))
+        found = listed(others)
         msg = (
             f"beside the recurrent network there may be one nn.Linear, its readout; got {found}. Leave out the others, "
             "or give the module itself, which tells what they are, to rnn_backends.from_torch."

@@ -19,6 +19,7 @@ from rnn_backends.forward import Cell
 from rnn_backends.parameters import Layer, Linear, Network
 
 KEY = "rnn_backends"
+BLOCK = 2**18
 
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:
@@ -53,7 +54,9 @@ def unpack(declared: Declared, text: str | bytes | None, told: Told, read: Calla
 
 def widened(bits: Host) -> Host:
     """Return bfloat16, which NumPy lacks, as float32, exactly; it is given as integers of its bits."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    wide: Host = bits.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def embedded(weight_ih: Host, table: Host) -> Host:
@@ -61,9 +64,14 @@ def embedded(weight_ih: Host, table: Host) -> Host:
 
     Its columns are computed in float64 and rounded once: the product that would else be made at every step.
     """
-    with np.errstate(all="ignore"):  # as where it is made at every step
-        product: Host = weight_ih.astype(np.float64) @ table.astype(np.float64).T
-        return product.astype(weight_ih.dtype)
+    product: Host = np.empty((len(weight_ih), len(table)), weight_ih.dtype)
+    step = max(1, BLOCK // weight_ih.shape[1])  # so that not all of both is ever held in float64
+    for i in range(0, len(weight_ih), step):
+        for k in range(0, len(table), step):
+            w, e = weight_ih[i : i + step].astype(np.float64), table[k : k + step].astype(np.float64)
+            with np.errstate(all="ignore"):  # as where it is made at every step
+                product[i : i + step, k : k + step] = w @ e.T
+    return product
 
 
 def _network(declared: Declared, text: str | bytes | None, told: Told, read: Callable[[str], Host]) -> Network:

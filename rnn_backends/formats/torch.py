@@ -10,7 +10,7 @@ from rnn_backends.arrays import Host, dtype_name, is_array
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
-from rnn_backends.formats.names import Declared, from_torch_names, shown
+from rnn_backends.formats.names import Declared, from_torch_names, listed, shown
 from rnn_backends.formats.native import arrays_by_name, embedded, plain_cells, unpack
 from rnn_backends.parameters import Linear, Network
 
@@ -89,10 +89,11 @@ def _with_embedding(state: Mapping[str, Any], declared: Declared, table: str, to
         raise FormatError(msg)
     rest = {name: what for name, what in declared.items() if name != table}
     first = {own for name, own in from_torch_names(rest).items() if name.startswith("weight_ih_l0")}
-    vocabulary_size, size = declared[table][1]
+    dtype, (vocabulary_size, size) = declared[table]
     for name in first:
-        if rest[name][1][1:] != (size,):
-            msg = f"{shown(name)} must take the {size} features of {shown(table)}; its shape is {rest[name][1]}."
+        if rest[name][1][1:] != (size,) or rest[name][0] != dtype:
+            found = f"it is {rest[name][0]} of shape {rest[name][1]}"
+            msg = f"{shown(name)} must take the {size} features of {shown(table)}, {dtype}; {found}."
             raise FormatError(msg)
         rest[name] = (rest[name][0], (rest[name][1][0], vocabulary_size))
 
@@ -153,7 +154,7 @@ def _only(leaves: list[_Leaf], kinds: tuple[str, ...]) -> _Leaf | None:
     found = [leaf for leaf in leaves if leaf.kind in kinds]
     if len(found) > 1:
         msg = (
-            f"there may be one {' or '.join(kinds)}; got {', '.join(shown(leaf.path) for leaf in found)}, and a module "
+            f"there may be one {' or '.join(kinds)}; got {listed(leaf.path for leaf in found)}, and a module "
             "does not tell what is fed to what. Pass the parts one by one."
         )
         raise FormatError(msg)
