@@ -105,8 +105,8 @@ def _places(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]:
         pair = _pair("", cells)
         if pair is None and len(cells) != 1:
             msg = (
-                f"the tree does not tell the order of its cells, {listed(cells)}; pass `layers`, the list of their paths "
-                "from the input to the output, with a pair (forward, backward) for a layer of both directions."
+                f"the tree does not tell the order of its cells, {listed(cells)}; pass `layers`, the list of their "
+                "paths from the input to the output, with a pair (forward, backward) for a layer of both directions."
             )
             raise FormatError(msg)
         layers = [pair or (next(iter(cells)), None)]
