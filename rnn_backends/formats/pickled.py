@@ -88,11 +88,21 @@ def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
         if info.name not in _UNDERSTOOD:
             msg = f"its pickle has the opcode {info.name}, which torch.save writes for no tensor; {_ADVICE}"
             raise FormatError(msg)
-        yield info.name, None if info.arg is None else info.arg.reader(stream)
+        if info.name == "GLOBAL":
+            yield info.name, _name(stream)
+        else:
+            yield info.name, None if info.arg is None else info.arg.reader(stream)
         if info.name == "STOP":
             return
     msg = f"its pickle has more than {MAX_OPCODES} opcodes; save the state dict alone."
     raise FormatError(msg)
+
+
+def _name(stream: io.BytesIO) -> str:
+    """Read two lines, a module and a name in it; pickletools would take backslashes in them for escapes."""
+    lines = stream.readline(), stream.readline()
+    _require(lines[1].endswith(b"\n"), "ends within a name")
+    return " ".join(line.removesuffix(b"\n").decode() for line in lines)
 
 
 class _Machine:
