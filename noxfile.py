@@ -1,4 +1,4 @@
-"""What the project is checked with: `nox` runs all of it but `bench` and `gpu`; `nox -l` lists it."""
+"""What the project is checked with: `nox` runs all of it but `bench`, `fuzz` and `gpu`; `nox -l` lists it."""
 
 import os
 import shutil
@@ -37,6 +37,7 @@ def peers(*names: str) -> list[str]:
         nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
         nox.param("3.11", "torch", id="3.11-torch"),
         nox.param("3.11", "onnx", id="3.11-onnx"),
+        nox.param("3.11", "flax", id="3.11-flax"),
         nox.param("3.12", "numpy", id="3.12-numpy"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
@@ -50,6 +51,7 @@ def tests(session: nox.Session, kind: str) -> None:
         "torch": [TORCH],
         "jax": ["jax"],
         "onnx": [TORCH, "onnxscript", *ONNX],
+        "flax": ["flax", "jax"],
         "cupy-without-gpu": ["cupy-cuda13x"],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
@@ -60,6 +62,9 @@ def tests(session: nox.Session, kind: str) -> None:
     if kind == "onnx":
         chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
         session.run("pytest", *chosen, *ONNX_TESTS, *session.posargs)
+        return
+    if kind == "flax":
+        session.run("pytest", "tests/test_flax_format.py", *peers("flax"), *session.posargs)
         return
     chosen = backends(kind) if kind in {"torch", "jax"} else []
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
@@ -77,6 +82,13 @@ def mutants(session: nox.Session) -> None:
     """Plant faults; each must be caught."""
     session.install(*group("test"), "onnx>=1.21", ".")
     session.run("python", "tests/mutants.py")
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Load a million damaged and hostile files, or as many as are asked for: nox -s fuzz -- COUNT SEED."""
+    session.install(*group("test"), ".")
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["1000000"]))
 
 
 @nox.session(python="3.11")

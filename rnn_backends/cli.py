@@ -107,7 +107,7 @@ def _add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     summary = "Run a model once over arrays or text, and tell how fast and how well it did."
     parser = _add_command(commands, "run", summary, _run)
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a .safetensors, .npz or .onnx file")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
         "input",
         metavar="INPUT",

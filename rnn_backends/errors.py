@@ -13,7 +13,7 @@ RNNBackendError
 ├── BackendLoadError (ImportError)           a third party's backend failed to load
 ├── BackendUnavailableError (RuntimeError)   the library is installed but cannot run here
 ├── InvalidBackendError (TypeError)          the object that was registered is not a backend
-├── FormatError (ValueError)                 a file that cannot be read, or a model that cannot be written
+├── FormatError (ValueError)                 a file or weights that cannot be read, or a model that cannot be written
 └── WrongResultError (ArithmeticError)       two programs that are to be compared compute different things
 """
 
@@ -71,7 +71,7 @@ class InvalidBackendError(RNNBackendError, TypeError):
 
 
 class FormatError(RNNBackendError, ValueError):
-    """A file that cannot be read, or a model that cannot be written."""
+    """A file or another framework's weights that cannot be read, or a model that cannot be written."""
 
 
 class WrongResultError(RNNBackendError, ArithmeticError):

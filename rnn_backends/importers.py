@@ -1,12 +1,122 @@
-"""Networks from other frameworks' own objects."""
+"""Networks that were trained elsewhere: `from_torch`, `from_flax` and `from_onnx`.  No framework is imported."""
 
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from rnn_backends.activations import Activation
 from rnn_backends.backends.selection import select
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.model import RNN
+
+Activated: TypeAlias = str | Activation | Callable[[Any], Any]
+
+
+def from_torch(
+    source: Any,
+    *,
+    activation: Activated | None = None,
+    batch_first: bool | None = None,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
+    """Make a model of a torch module or of its state dict.
+
+    A module is one of ``nn.RNN`` and ``nn.RNNCell``, or holds one of them and nothing else that computes but
+    one ``nn.Linear`` after it, ``nn.Softmax``, ``nn.LogSoftmax`` or ``nn.Sigmoid`` (over the last axis) after
+    that, and one ``nn.Embedding`` before it; anything else is refused by name.  What its ``forward`` does
+    with them cannot be seen.  Dropout does nothing where nothing is trained, and is left out.
+
+    Parameters
+    ----------
+    source : torch.nn.Module, or mapping of str to array
+        A state dict holds torch's names with any prefix, and at most the weights of one ``nn.RNN`` or
+        ``nn.RNNCell`` and of one ``nn.Linear``, its readout; in tensors or in arrays of any backend.
+    activation : str, Activation or callable, optional
+        g1 of all cells.  It must be told of a state dict, and must not be of a module, which tells it.
+    batch_first : bool, optional
+        Left out, what the module tells, else False, torch's default.
+    readout_activation : str, Activation or callable, optional
+        g2.  Left out, what the module tells, else ``"softmax"``; the logits are those of the ``nn.Linear``.
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
+
+    Returns
+    -------
+    RNN
+        Of copies of the weights.  The two biases are added in their dtype, so the sum is rounded once.
+        bfloat16 becomes float32.  An embedding E is folded into W_ax of the first layer, which becomes
+        W_ax E^T, computed in float64 and rounded once, and takes token ids.
+
+    Raises
+    ------
+    FormatError
+        There is something that is not understood, something is missing, or an option is told twice.
+    ArgumentError
+        An option has an impossible value.
+    """
+    from rnn_backends.formats.description import Told
+    from rnn_backends.formats.torch import read
+
+    told = Told.of(activation, batch_first, readout_activation)
+    return RNN._placed(read(source, told), select(backend))
+
+
+def from_flax(
+    source: Mapping[Any, Any] | str | PathLike[str],
+    *,
+    activation: Activated,
+    residual: bool,
+    layers: Sequence[str | tuple[str | None, str | None]] | None = None,
+    batch_first: bool | None = None,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
+    """Make a model of Flax's parameters: `SimpleCell`, at most one `Dense` or `Linear` and one `Embed`.
+
+    Parameters
+    ----------
+    source : mapping, or path
+        linen's variables or parameters, nnx's ``to_pure_dict(state(model, Param))``, or a ``.msgpack`` file
+        of either from ``flax.serialization.to_bytes``.
+    activation : str, Activation or callable
+        ``activation_fn`` of all cells; the parameters do not tell it.  Flax's own default is ``"tanh"``.
+    residual : bool
+        Whether the cells were made with ``residual=True``, which the parameters do not tell either.
+    layers : sequence of str or pair of str or None, optional
+        The paths of the cells, such as ``"rnn/cell"``, or of what holds one, from the input to the output;
+        a pair (forward, backward) or the path of a ``Bidirectional`` for a layer of both directions,
+        ``(None, path)`` for one that runs in reverse (with ``keep_order=True``).  It may be left out where
+        there is one cell, or one ``Bidirectional`` whose cells are its own.
+    batch_first : bool, optional
+        Left out, True, as Flax's ``time_major=False`` has it.
+    readout_activation : str, Activation or callable, optional
+        g2; left out, ``"softmax"``.
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
+
+    Returns
+    -------
+    RNN
+        A residual cell becomes one whose W_aa is W_h + 1, the identity added in float64 and rounded once: it
+        can be saved, and runs on every backend.  An embedding is folded into W_ax, as by `from_torch`.
+
+    Raises
+    ------
+    FormatError
+        There is something that is not understood, or something is missing.
+    ArgumentError
+        An option has an impossible value.
+    """
+    from rnn_backends.formats.description import Told
+    from rnn_backends.formats.flax import from_tree
+    from rnn_backends.formats.msgpack import read
+
+    told = Told.of(activation, batch_first, readout_activation)
+    if isinstance(source, (str, PathLike)):
+        return RNN._placed(read(Path(source), told, residual, layers), select(backend))
+    return RNN._placed(from_tree(source, told, residual, layers), select(backend))
 
 
 def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, backend: str | None = None) -> RNN:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rnn_backends.arrays import Array, dtype_name
+from rnn_backends.arrays import Array, Host, dtype_name
 from rnn_backends.backends.record import Backend
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import move
@@ -114,6 +114,30 @@ class PlacedNetwork:
         from rnn_backends import formats  # most programs write no file
 
         formats.write(self._on_host(), path)
+
+    def to_torch(self) -> dict[str, Host]:
+        """Return the weights as a state dict of NumPy arrays, for ``torch.nn.RNN``.
+
+        The names are those of an ``nn.RNN``; with a readout, those of a module that holds an ``nn.RNN`` as
+        ``rnn`` and an ``nn.Linear`` as ``readout``.  ``bias_ih`` is the bias and ``bias_hh`` zeros; where some
+        cells have a bias, the others' are zeros.  As with any state dict, the module is to be made with the
+        right sizes, ``nonlinearity`` and ``batch_first``, and does not apply the readout's activation.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Copies, in the model's dtype, bfloat16 as float32.
+
+        Raises
+        ------
+        FormatError
+            ``nn.RNN`` cannot compute what the network does: clip, leak, a cell of one's own, activations
+            other than tanh or relu or more than one of them, layers that run in reverse only or differ
+            in their directions.
+        """
+        from rnn_backends.formats.torch import state_dict  # most programs do not need it
+
+        return state_dict(self._on_host())
 
     def _on_host(self) -> Network:
         return move(self._network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None)

@@ -39,6 +39,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", metafunc.config.getoption("--backend") or DEFAULT_BACKENDS, scope="session")
 
 
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def flax() -> Any:
+    return pytest.importorskip("flax")
+
+
+@pytest.fixture(scope="session")
+def msgpack() -> Any:
+    return pytest.importorskip("msgpack")
+
+
 @pytest.fixture(autouse=True)
 def no_backend_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RNN_BACKEND", raising=False)

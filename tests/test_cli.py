@@ -577,7 +577,7 @@ def test_files_that_are_not_there(run: Run) -> None:
         assert result == (1, "", f"rnn-backends: error: cannot use {missing!r}: No such file or directory.\n")
     assert run("run", "model.npz", "no.txt").err.startswith("rnn-backends: error: cannot use 'no.txt': ")
     assert run("run", "model.npz", "folder.npy").err.startswith("rnn-backends: error: cannot use 'folder.npy': ")
-    assert "the suffix of a model file must be one of .safetensors, .npz" in run("run", "model.pt", "x.npy").err
+    assert "the suffix of a model file must be one of .safetensors, .npz" in run("run", "model.bin", "x.npy").err
 
 
 def test_lengths_twice_or_without_a_batch(run: Run) -> None:
@@ -599,7 +599,7 @@ def test_activation_for_files_that_do_not_tell(run: Run) -> None:
     np.save("x.npy", features(4))
     result = run("run", "bare.npz", "x.npy")
     assert result.code == 1
-    assert "does not tell the activation of its cells" in result.err
+    assert "weights alone do not tell the activation" in result.err
     assert run("run", "bare.npz", "x.npy", "--activation", "relu", "--output", "y.npy").code == 0
     np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(features(4)))
     assert "`activation` must be" in run("run", "bare.npz", "x.npy", "--activation", "rely").err

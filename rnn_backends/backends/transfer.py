@@ -86,6 +86,13 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
     if dtype is not None:
         place.backend.dtype(dtype)
 
+    moved: dict[int, Array] = {}  # an array that is there twice stays one
+
+    def move_once(array: Array) -> Array:
+        if id(array) not in moved:
+            moved[id(array)] = move_array(array)
+        return moved[id(array)]
+
     def move_array(array: Array) -> Array:
         owner = require_owned("a parameter", array)
         name = dtype or dtype_name(array)
@@ -94,7 +101,7 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
                 return frozen(cast_array(array, owner.dtype(name)))
         return frozen(place.backend.from_host(np.asarray(owner.to_numpy(array)), name, place.device))
 
-    return cast(Network, map_arrays(move_array, network))
+    return cast(Network, map_arrays(move_once, network))
 
 
 def frozen(array: Array) -> Array:

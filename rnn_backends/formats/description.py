@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from rnn_backends.activations import Activation
+from rnn_backends.activations import Activation, as_activation
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.forward import Cell
 from rnn_backends.parameters import Linear, Network
@@ -16,10 +16,47 @@ class Description(NamedTuple):
     """What weights cannot tell."""
 
     cells: Mapping[str, Mapping[str, Any]]
-    readout: Activation | None
+    readout: Callable[..., Any] | None
     batch_first: bool
     vocabulary: str | None
     metadata: Mapping[str, str]
+
+
+class Told(NamedTuple):
+    """What the caller tells of weights that do not tell it themselves; None where nothing is told."""
+
+    activation: Callable[..., Any] | None = None
+    batch_first: bool | None = None
+    readout_activation: Callable[..., Any] | None = None
+
+    @classmethod
+    def of(cls, activation: Any, batch_first: Any, readout_activation: Any) -> Self:
+        """Return the options of a call, checked."""
+        if not isinstance(batch_first, bool | None):
+            msg = f"`batch_first` must be True or False; got {batch_first!r}."
+            raise ArgumentError(msg)
+        g1 = None if activation is None else as_activation(activation)
+        try:
+            g2 = None if readout_activation is None else as_activation(readout_activation)
+        except ArgumentError as error:
+            msg = f"`readout_activation` is none: {error}"
+            raise ArgumentError(msg) from error
+        return cls(g1, batch_first, g2)
+
+    def left_out(self, source: str, facts: Mapping[str, Any]) -> Self:
+        """Return what is told together with the facts that a source tells, which the caller must leave out."""
+        for name, fact in facts.items():
+            if fact is not None and getattr(self, name) is not None:
+                msg = f"{source} tells {_TELLS[name]}; leave `{name}` out."
+                raise FormatError(msg)
+        return self._replace(**{name: fact for name, fact in facts.items() if fact is not None})
+
+
+_TELLS = {
+    "activation": "the activation of its cells",
+    "batch_first": "which axis is the batch",
+    "readout_activation": "the activation of its readout",
+}
 
 
 def describe(network: Network, cells: Mapping[str, Cell]) -> str:
@@ -60,13 +97,13 @@ def parse(text: str | bytes, places: list[str]) -> Description:
     )
 
 
-def undescribed(activation: Callable[..., Any] | None, places: list[str]) -> Description:
-    """Return what holds of a file without a JSON text, from the activation that its reader was given."""
-    if activation is None:
-        msg = "the file does not tell the activation of its cells; pass the right one, e.g. activation='tanh'."
+def undescribed(told: Told, places: list[str]) -> Description:
+    """Return what holds of weights without a JSON text: what the caller tells."""
+    if told.activation is None:
+        msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."
         raise FormatError(msg)
-    cells = {place: {"activation": activation} for place in places}
-    return Description(cells, readout=None, batch_first=False, vocabulary=None, metadata={})
+    cells = {place: {"activation": told.activation} for place in places}
+    return Description(cells, told.readout_activation, bool(told.batch_first), vocabulary=None, metadata={})
 
 
 def parse_json(text: str | bytes, what: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from math import prod
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -13,6 +13,8 @@ from numpy.lib import format as npy
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.files import replaced
+from rnn_backends.formats.description import Told
+from rnn_backends.formats.names import short
 from rnn_backends.formats.native import KEY, pack, unpack
 from rnn_backends.parameters import Network
 
@@ -36,17 +38,17 @@ class Declared(NamedTuple):
     fortran_order: bool
 
 
-def read(path: Path, activation: Any) -> Network:
+def read(path: Path, told: Told) -> Network:
     """Read a network."""
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return _read_archive(archive, path.stat().st_size, activation)
+                return _read_archive(archive, path.stat().st_size, told)
         except FormatError as error:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
         except _DAMAGE as error:
-            msg = f"{path} is no .npz file, or is damaged: {error}."
+            msg = f"{path} is no .npz file, or is damaged: {short(error)}."
             raise FormatError(msg) from error
 
 
@@ -61,7 +63,7 @@ def write(network: Network, path: Path) -> None:
                 npy.write_array(member, array, allow_pickle=False)
 
 
-def _read_archive(archive: zipfile.ZipFile, size: int, activation: Any) -> Network:
+def _read_archive(archive: zipfile.ZipFile, size: int, told: Told) -> Network:
     members = _members(archive, size)
     declared = {}
     for name, info in members.items():
@@ -71,7 +73,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int, activation: Any) -> Netwo
     if declared.pop(DESCRIPTION, None) is not None:
         text = _array(archive, members[DESCRIPTION]).tobytes()
     shapes = {name: (found.dtype[1:], found.shape) for name, found in declared.items()}
-    return unpack(shapes, text, activation, lambda name: _array(archive, members[name]))
+    return unpack(shapes, text, told, lambda name: _array(archive, members[name]))
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

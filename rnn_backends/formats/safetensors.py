@@ -8,15 +8,15 @@ import numpy as np
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.files import replaced
-from rnn_backends.formats.description import parse_json, require_keys
-from rnn_backends.formats.native import KEY, pack, unpack
+from rnn_backends.formats.description import Told, parse_json, require_keys
+from rnn_backends.formats.native import KEY, pack, unpack, widened
 from rnn_backends.parameters import Network
 
 DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 MAX_HEADER = 100_000_000
 
 
-def read(path: Path, activation: Any) -> Network:
+def read(path: Path, told: Told) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     header, start = _read_header(path)
     _validate(path, header)
@@ -28,7 +28,7 @@ def read(path: Path, activation: Any) -> Network:
         stored = np.dtype(DTYPES[entry["dtype"]])
         held = np.fromfile(path, stored, (end - begin) // stored.itemsize, offset=start + begin)
         if entry["dtype"] == "BF16":
-            held = (held.astype(np.uint32) << 16).view(np.float32)
+            held = widened(held)
         return held.astype(held.dtype.newbyteorder("="), copy=False).reshape(entry["shape"])
 
     declared = {}
@@ -38,7 +38,7 @@ def read(path: Path, activation: Any) -> Network:
             raise FormatError(msg)
         declared[name] = ("f4" if entry["dtype"] == "BF16" else DTYPES[entry["dtype"]][1:], tuple(entry["shape"]))
     try:
-        return unpack(declared, notes.get(KEY), activation, read_array)
+        return unpack(declared, notes.get(KEY), told, read_array)
     except FormatError as error:
         msg = f"{path}: {error}"
         raise FormatError(msg) from error

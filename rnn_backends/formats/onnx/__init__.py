@@ -6,9 +6,9 @@ tests this package.
 """
 
 from pathlib import Path
-from typing import Any
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.description import Told
 from rnn_backends.formats.onnx.backend import is_compatible as is_compatible
 from rnn_backends.formats.onnx.backend import prepare as prepare
 from rnn_backends.formats.onnx.backend import run_model as run_model
@@ -20,12 +20,15 @@ from rnn_backends.formats.onnx.tensors import Tensors as Tensors
 from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.parameters import Network
 
+NOTHING = Told()
 
-def read(path: Path, activation: Any = None, external_data: bool = False) -> Network:
-    """Read a network."""
-    if activation is not None:
-        msg = f"{path} tells the activation of its cells; leave `activation` out."
-        raise FormatError(msg)
+
+def read(path: Path, told: Told = NOTHING, external_data: bool = False) -> Network:
+    """Read a network, of which its file tells everything."""
+    for name, value in told._asdict().items():
+        if value is not None:
+            msg = f"{path} tells all there is to know; leave `{name}` out."
+            raise FormatError(msg)
     try:
         model = read_model(path)
         return read_graph(model, Tensors(path.parent if external_data else None)).network

@@ -1,0 +1,116 @@
+"""The names of arrays: those that a file of this package has, and torch's, which are read too."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from rnn_backends.errors import FormatError
+
+_PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
+_NATIVE = re.compile(rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh)_({_PLACE})|readout\.(weight|bias)")
+_RECURRENT = re.compile(rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({_PLACE}))?|bias_({_PLACE}))", re.S)
+_GATES = {3: "a GRU", 4: "an LSTM"}
+
+Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
+"""The dtypes and shapes of arrays by name."""
+
+
+def from_torch_names(declared: Declared) -> dict[str, str]:
+    """Return torch's name of each array by the name that it has here, whatever its prefix.
+
+    An ``nn.RNN`` or ``nn.RNNCell`` and at most one ``nn.Linear``, its readout, are what torch's names can
+    tell; any other array is refused by name.
+    """
+    names: dict[str, str] = {}
+    prefixes: dict[tuple[str | None, bool], str] = {}
+    for name in declared:
+        if (match := _RECURRENT.fullmatch(name)) is None:
+            continue
+        prefix, kind, place, bias_place = match.groups()
+        names[f"{kind or 'bias'}_{place or bias_place or 'l0'}"] = name
+        prefixes.setdefault((prefix, place is None and bias_place is None), name)
+    if len(prefixes) > 1:
+        found = listed(prefixes.values())
+        msg = f"there must be one recurrent network; {found} belong to several. Keep the weights of one."
+        raise FormatError(msg)
+    for name, own in names.items():
+        if name.startswith("weight_hh"):
+            require_no_gates(own, declared[own][1])
+    recurrent = set(names.values())
+    return names | _readout_names([name for name in declared if name not in recurrent])
+
+
+def places(names: Iterable[str]) -> list[str]:
+    """Check the names of the arrays, and return the places of the cells: l0, l0_reverse, l1."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        match = _NATIVE.fullmatch(name)
+        if match is None:
+            known = "weight_ih_l0, weight_hh_l0, bias_l0, ..._reverse, readout.weight, readout.bias"
+            msg = f"{shown(name)} is no parameter of an RNN; those are {known}."
+            raise FormatError(msg)
+        if match[2]:
+            found.setdefault(match[2], set()).add(match[1])
+    indices = layer_indices(found)
+    if not found or indices != list(range(len(indices))):
+        msg = f"there must be layers 0, 1, ... without a gap; there are {indices or 'no weights'}."
+        raise FormatError(msg)
+    for place, kinds in found.items():
+        biases = kinds - {"weight_ih", "weight_hh"}
+        if len(kinds - biases) != 2 or biases not in ({"bias"}, {"bias_ih", "bias_hh"}, set()):
+            wanted = "weight_ih, weight_hh and bias, or bias_ih and bias_hh, or no bias"
+            msg = f"{place} must have {wanted}; it has {', '.join(sorted(kinds))}."
+            raise FormatError(msg)
+    if "readout.bias" in names and "readout.weight" not in names:
+        msg = "there is a readout.bias but no readout.weight."
+        raise FormatError(msg)
+    return list(found)
+
+
+def layer_indices(found: Iterable[str]) -> list[int]:
+    """Return the indices of the layers that cells at these places make."""
+    return sorted({int(place.removesuffix("_reverse")[1:]) for place in found})
+
+
+def require_no_gates(name: str, shape: tuple[int, ...]) -> None:
+    """Check that a recurrent matrix, (hidden_size, hidden_size), is not that of a network with gates."""
+    rows, columns = shape if len(shape) == 2 else (0, 0)
+    if columns and rows % columns == 0 and (cell := _GATES.get(rows // columns)):
+        msg = f"{shown(name)} has {rows // columns} rows of gates for each unit, as {cell} has: no vanilla RNN."
+        raise FormatError(msg)
+
+
+def shown(name: object) -> str:
+    """Return what a file calls something, for one line of a message: quoted, short, in ASCII."""
+    text = ascii(name)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return what a file calls some things, the first of them, for one line of a message."""
+    found = [shown(name) for name in names]
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return ", ".join(found[:5]) + more or "none"
+
+
+def short(error: Exception) -> str:
+    """Return what an error of a library says, which may quote the whole file, for one line of a message."""
+    text = str(error).encode("ascii", "backslashreplace").decode()
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _readout_names(others: list[str]) -> dict[str, str]:
+    owners = {name.rpartition(".")[0] for name in others}
+    for name in others:
+        owner, _, kind = name.rpartition(".")
+        if not owner or kind not in {"weight", "bias"}:
+            msg = f"{shown(name)} is no parameter of an RNN, of an nn.RNNCell or of an nn.Linear, the readout."
+            raise FormatError(msg)
+    if len(owners) > 1:
+        found = listed(others)
+        msg = (
+            f"beside the recurrent network there may be one nn.Linear, its readout; got {found}. Leave out the others, "
+            "or give the module itself, which tells what they are, to rnn_backends.from_torch."
+        )
+        raise FormatError(msg)
+    return {f"readout.{name.rpartition('.')[2]}": name for name in others}
