@@ -179,7 +179,6 @@ FAULTS = [
     Fault("a directory of any size", "formats/pt.py", "if len(found) > MAX_DIRECTORY:", "if False:", IMPORTED),
     Fault("shared storages of any size", "formats/pt.py", "if needed > archive.size + MAX_SHARED:", "if False:", IMPORTED),
     Fault("the first network of several", "formats/pt.py", "if len(found) != 1:", "if not found:", IMPORTED),
-    Fault("a list that holds itself", "formats/pt.py", " or id(value) in seen", "", IMPORTED),
     Fault("tensors past their storage", "formats/pickled.py", "0 in shape or last < storage.count", "True", IMPORTED),
     Fault("negative sizes", "formats/pickled.py", "type(number) is int and 0 <= number < MAX_SIZE",
           "type(number) is int and number < MAX_SIZE", IMPORTED),
