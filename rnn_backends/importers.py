@@ -1,7 +1,6 @@
 """Networks from other frameworks' own objects."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from rnn_backends.backends.selection import select
@@ -37,6 +36,8 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
+    from pathlib import Path
+
     from rnn_backends.formats.onnx import Tensors, read, read_graph
 
     if not isinstance(external_data, bool):
