@@ -12,9 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from array_api_compat import array_namespace
-
-from rnn_backends.arrays import Array, cast, is_array, widen
+from rnn_backends.arrays import Array, array_namespace, cast, is_array, widen
 from rnn_backends.errors import ArgumentError, ShapeError
 
 

@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard."""
@@ -15,6 +14,26 @@ Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 HALF = ("float16", "bfloat16")
 FLOATING = (*HALF, "float32", "float64")
+
+
+def array_namespace(array: Array) -> Any:
+    """Return the functions of an array's library, by the array API standard."""
+    # NumPy's own are, from 2.0 on.  The copy of them that array_api_compat makes, for NumPy before 2.0,
+    # imports all that NumPy has, which takes as long as NumPy does.
+    if isinstance(array, (np.ndarray, np.generic)):
+        return np
+    from array_api_compat import array_namespace as namespace
+
+    return namespace(array)
+
+
+def device(array: Array) -> Any:
+    """Return the device that an array lies on, as its library has it."""
+    if isinstance(array, (np.ndarray, np.generic)):
+        return "cpu"
+    from array_api_compat import device as device_of
+
+    return device_of(array)
 
 
 def is_array(value: object) -> bool:
@@ -42,8 +61,7 @@ def widen(array: Array) -> Array:
     """Return float16 and bfloat16 as float32, in which they are summed; anything else as it is."""
     if dtype_name(array) not in HALF:
         return array
-    xp = array_namespace(array)
-    return xp.astype(array, xp.float32)
+    return cast(array, array_namespace(array).float32)
 
 
 def where_valid(array: Array, valid: Array | None, other: float = 0) -> Array:
@@ -56,4 +74,7 @@ def where_valid(array: Array, valid: Array | None, other: float = 0) -> Array:
 
 def cast(array: Array, dtype: Any) -> Array:
     """Return an array in a dtype, itself where it has that dtype already."""
-    return array if array.dtype == dtype else array_namespace(array).astype(array, dtype)
+    if array.dtype == dtype:
+        return array
+    xp = array_namespace(array)
+    return xp.astype(xp.asarray(array), dtype)  # NumPy 2.0 refuses a scalar, such as its sums are

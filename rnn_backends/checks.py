@@ -5,9 +5,8 @@ from math import prod
 from typing import Any, NoReturn
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
-from rnn_backends.arrays import FLOATING, Array, Host, dtype_name, is_array, is_integer
+from rnn_backends.arrays import FLOATING, Array, Host, array_namespace, device, dtype_name, is_array, is_integer
 from rnn_backends.errors import (
     ArgumentError,
     BackendMismatchError,

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from array_api_compat import array_namespace, device
-
 from rnn_backends import checks
 from rnn_backends.activations import Activation, applied, as_activation, clamp, finite_float
-from rnn_backends.arrays import HALF, Array, cast, dtype_name, is_integer, where_valid, widen
+from rnn_backends.arrays import HALF, Array, array_namespace, cast, device, dtype_name, is_integer, where_valid, widen
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.parameters import (
     Layer,

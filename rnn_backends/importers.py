@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from rnn_backends.activations import Activation
@@ -115,6 +114,8 @@ def from_flax(
 
     told = Told.of(activation, batch_first, readout_activation)
     if isinstance(source, (str, PathLike)):
+        from pathlib import Path
+
         return RNN._placed(read(Path(source), told, residual, layers), select(backend))
     return RNN._placed(from_tree(source, told, residual, layers), select(backend))
 
@@ -147,12 +148,15 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
+    
     from rnn_backends.formats.onnx import Tensors, read, read_graph
 
     if not isinstance(external_data, bool):
         msg = f"`external_data` must be True or False; got {external_data!r}."
         raise ArgumentError(msg)
     if isinstance(model, (str, PathLike)):
+        from pathlib import Path
+
         network = read(Path(model), external_data=external_data)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."

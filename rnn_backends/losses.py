@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from math import nan, prod
 
-from array_api_compat import array_namespace, device
-
 from rnn_backends import checks
 from rnn_backends.activations import log_softmax, softmax
-from rnn_backends.arrays import FLOATING, Array, cast, dtype_name, widen
+from rnn_backends.arrays import FLOATING, Array, array_namespace, cast, device, dtype_name, widen
 from rnn_backends.errors import DTypeError, ShapeError
 
 

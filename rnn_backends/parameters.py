@@ -11,10 +11,8 @@ from math import prod
 from operator import is_
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from rnn_backends.activations import Activation, applied, as_activation
-from rnn_backends.arrays import FLOATING, Array, cast, dtype_name, is_array, widen
+from rnn_backends.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, widen
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.protocols import RecurrentCell
 

@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from array_api_compat import array_namespace
-
 from rnn_backends import checks
 from rnn_backends.activations import clamp
-from rnn_backends.arrays import Array, is_integer, where_valid, widen
+from rnn_backends.arrays import Array, array_namespace, is_integer, where_valid, widen
 from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import Announced, announce, receive
 from rnn_backends.forward import propagate, valid_steps

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from array_api_compat import array_namespace, device
-
-from rnn_backends.arrays import Array, cast, is_integer, where_valid, widen
+from rnn_backends.arrays import Array, array_namespace, cast, device, is_integer, where_valid, widen
 from rnn_backends.forward import Cell, project, propagate, valid_steps
 from rnn_backends.parameters import Layer, map_arrays
 from rnn_backends.protocols import Recurrence

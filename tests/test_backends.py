@@ -522,7 +522,7 @@ def test_a_shipped_backend_wins_over_an_entry_point_of_its_name(install: Install
     registry._backends.pop("numpy", None)
     install("usurper 1.0", {"numpy": "usurper_rnn:make"}, usurper_rnn="raise SystemExit")
     assert rb.list_backends()["numpy"] == "built in"
-    assert rb.get_backend("numpy").xp is array_api_compat.numpy
+    assert rb.get_backend("numpy").owns(np.empty(0))
     assert "usurper_rnn" not in sys.modules
 
 
@@ -1579,6 +1579,33 @@ def test_importing_loads_no_array_library_but_numpy_and_reads_no_variable() -> N
     heavy = {"cupy", "torch", "jax", "jaxlib", "array_api_strict", "safetensors", "scipy", "numba", "pytest"}
     assert not packages & heavy
     assert packages <= {"rnn_backends", "array_api_compat", "numpy", *sys.stdlib_module_names}
+
+
+COLD = """
+    import sys
+    import inspect, numpy  # which imports it itself, from some version on
+    before = set(sys.modules)
+    {code}
+    print(*(set(sys.modules) - before))
+"""
+MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("code", "most"),
+    [
+        ("import rnn_backends", 30),
+        (f"from rnn_backends import formats; formats.read({MODEL!r})", 50),
+    ],
+)
+def test_a_cold_start_imports_little(code: str, most: int) -> None:
+    # What an import costs is told by the clock badly, and by the number of modules well.
+    loaded = set(run_python(COLD.format(code=code)).split())
+    packages = {name.partition(".")[0] for name in loaded}
+    assert packages <= {"rnn_backends", "safetensors", *sys.stdlib_module_names}  # of NumPy nothing more
+    assert not packages & {"difflib", "hashlib", "secrets", "shutil", "subprocess", "tempfile", "zipfile"}
+    assert "importlib.metadata" not in loaded
+    assert len(loaded) <= most, sorted(loaded)
 
 
 def test_a_model_on_numpy_loads_no_other_array_library() -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import array_api_compat.numpy
 import array_api_strict as strict
 import numpy as np
 import pytest
@@ -231,7 +230,7 @@ def test_activations_differentiate_at_0_and_far_out(activation: rb.Activation) -
 
 def test_ids_and_lengths_that_cannot_be_read_poison_their_sequence(backend: str) -> None:
     place = rb.get_backend(backend)
-    if place.xp is array_api_compat.numpy:
+    if place.owns(np.empty(0)):
         pytest.skip("NumPy arrays are read")
     _, _, device = backend.partition(":")
     device = place.device_name(device)

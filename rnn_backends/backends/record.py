@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import device as device_of_array
 
 from rnn_backends.arrays import FLOATING, Array, Host
+from rnn_backends.arrays import device as device_of_array
 from rnn_backends.errors import BackendUnavailableError, DeviceError, DTypeError, InvalidBackendError
 from rnn_backends.protocols import Recurrence
 

@@ -31,7 +31,8 @@ def as_host(name: str, value: Any, kind: Kind = "numbers") -> Any:
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
     if owner is not None and owner.name != "numpy":
         return value
-    if isinstance(value, np.ma.MaskedArray):
+    # numpy.ma, which takes its time to import, is not asked of what cannot be masked.
+    if type(value) is not np.ndarray and isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` instead."
         raise DTypeError(msg)
     try:

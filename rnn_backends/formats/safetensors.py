@@ -7,7 +7,6 @@ import numpy as np
 
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.files import replaced
 from rnn_backends.formats.description import Told, parse_json, require_keys
 from rnn_backends.formats.native import KEY, pack, unpack, widened
 from rnn_backends.parameters import Network
@@ -47,6 +46,8 @@ def read(path: Path, told: Told) -> Network:
 def write(network: Network, path: Path) -> None:
     """Write a network."""
     from safetensors.numpy import save
+
+    from rnn_backends.files import replaced  # most programs write no file, and its imports take their time
 
     arrays, description = pack(network)
     data = save(arrays, {KEY: description})  # of two notes the order, and so the file, would be random

@@ -112,7 +112,9 @@ def _answer(script: str) -> Any:
 
 
 def _run(script: str) -> str:
-    outside = {name: value for name, value in os.environ.items() if name != "RNN_BACKEND"}
+    # Without byte code this package is compiled each time, and the others, which pip compiled, are not.
+    left_out = {"RNN_BACKEND", "PYTHONDONTWRITEBYTECODE"}
+    outside = {name: value for name, value in os.environ.items() if name not in left_out}
     command = [sys.executable, "-c", script]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=outside).stdout
 
