@@ -12,7 +12,7 @@ nox.options.sessions = ["lint", "typing", "tests", "parity", "mutants", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
-ALL_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax")
+ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -31,6 +31,7 @@ def backends(*names: str) -> list[str]:
         nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
         nox.param("3.11", "torch", id="3.11-torch"),
         nox.param("3.12", "numpy", id="3.12-numpy"),
+        nox.param("3.12", "numba", id="3.12-numba"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
         nox.param("3.13", "jax", id="3.13-jax"),
@@ -42,6 +43,7 @@ def tests(session: nox.Session, kind: str) -> None:
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
         "jax": ["jax"],
+        "numba": ["numba"],
         "cupy-without-gpu": ["cupy-cuda13x"],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
@@ -49,22 +51,22 @@ def tests(session: nox.Session, kind: str) -> None:
         environment = {"CUDA_VISIBLE_DEVICES": ""}
         session.run("pytest", "tests/test_cupy_without_gpu.py", *session.posargs, env=environment)
         return
-    chosen = backends(kind) if kind in {"torch", "jax"} else []
+    chosen = backends(kind) if kind in {"torch", "jax", "numba"} else []
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
 
 
 @nox.session(python="3.11")
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference and write docs/parity.md."""
-    session.install(TORCH, "jax", "array-api-strict", ".")
+    session.install(TORCH, "jax", "numba", "array-api-strict", ".")
     session.run("python", "tests/parity.py", *ALL_BACKENDS, env={"JAX_ENABLE_X64": "1"})
 
 
 @nox.session(python="3.11")
 def mutants(session: nox.Session) -> None:
-    """Plant faults; each must be caught."""
-    session.install(*group("test"), ".")
-    session.run("python", "tests/mutants.py")
+    """Plant faults; each must be caught; `-- numba:` plants those whose names begin so."""
+    session.install("numba", *group("test"), ".")
+    session.run("python", "tests/mutants.py", *session.posargs)
 
 
 @nox.session(python="3.11")

@@ -1,5 +1,6 @@
 """Fixtures of all tests.  The backends to test are named on the command line; one that cannot run fails."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import array_api_strict
 import pytest
 from hypothesis import settings
+
+from rnn_backends.backends.registry import BUILTIN
 
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
@@ -16,6 +19,14 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", action="append", help="test this backend (again for more) and no other")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in config.getoption("--backend") or ():
+        known = BUILTIN.get(name.partition(":")[0])
+        if known is not None and importlib.util.find_spec(known.packages[0]) is None:
+            msg = f"--backend {name} needs the package {known.packages[0]}, which is not installed"
+            raise pytest.UsageError(msg)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -26,12 +27,13 @@ from rnn_backends.testing.cases import Draw
 
 pytest.importorskip("numba")
 
-from ulp import WIDER, all_float32, compiled_tanh, errors, some_float64, worst  # noqa: E402
+from numba import config
+from ulp import WIDER, all_float32, compiled_tanh, errors, some_float64, worst
 
-from rnn_backends.backends import numba, numpy  # noqa: E402
-from rnn_backends.backends.compiled.activate import NUMBERS, activate  # noqa: E402
-from rnn_backends.backends.compiled.product import VECTOR, panel_width, panels  # noqa: E402
-from rnn_backends.backends.compiled.walk import BLOCK, kernel  # noqa: E402
+from rnn_backends.backends import numba, numpy
+from rnn_backends.backends.compiled.activate import NUMBERS, activate
+from rnn_backends.backends.compiled.product import VECTOR, panel_width, panels
+from rnn_backends.backends.compiled.walk import BLOCK, kernel
 
 PACKAGE = Path(rb.__file__).parent
 DTYPES = ("float32", "float64")
@@ -68,10 +70,10 @@ def walk_and_check(cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None = Non
     check(walk(cell, x, h_0, lengths, reverse), cell, x, h_0, lengths, reverse)
 
 
-def drawn(dtype: str, shape: tuple[int, int, int, int], seed: int = 0, **options: Any) -> tuple[rb.Cell, Host, Host]:
+def drawn(dtype: str, shape: tuple[int, int, int, int], **options: Any) -> tuple[rb.Cell, Host, Host]:
     """Return a cell, inputs and initial states for (seq_len, batch, input_size, hidden_size)."""
     seq_len, batch, input_size, hidden_size = shape
-    draw = Draw(dtype, seed)
+    draw = Draw(dtype, 0)
     cell = draw.cell(input_size, hidden_size, **options)
     return cell, draw.normal(seq_len, batch, input_size), draw.normal(batch, hidden_size, scale=0.5)
 
@@ -97,6 +99,7 @@ def test_sizes_around_a_panel(dtype: str, hidden_size: int) -> None:
 @pytest.mark.parametrize("batch", BATCHES)
 def test_groups_of_sequences(dtype: str, batch: int, reverse: bool) -> None:
     for hidden_size in (1, 33, 3 * panel_width(dtype) + 5):
+        options: dict[str, Any]
         for options in ({}, {"clip": 0.375}, {"leak": 0.25}, {"clip": 0.5, "leak": 0.75, "bias": False}):
             case = drawn(dtype, (4, batch, 19, hidden_size), **options)
             walk_and_check(*case, reverse=reverse)
@@ -158,8 +161,8 @@ def test_sequences_of_a_group_do_not_touch(dtype: str, poison: float) -> None:
 
 CONSTANTS = (0.0, 2.0**-10, 0.75, -1.25, 1000.0)
 PARAMETERS: dict[str, list[tuple[float | None, float | None]]] = {
-    **dict.fromkeys(("leaky_relu", "thresholded_relu", "elu"), [(alpha, None) for alpha in CONSTANTS]),
-    **dict.fromkeys(("affine", "scaled_tanh", "hard_sigmoid"), [(a, b) for a in CONSTANTS for b in CONSTANTS]),
+    **{name: [(alpha, None) for alpha in CONSTANTS] for name in ("leaky_relu", "thresholded_relu", "elu")},
+    **{name: list(product(CONSTANTS, CONSTANTS)) for name in ("affine", "scaled_tanh", "hard_sigmoid")},
 }
 ULPS = {"sigmoid": 3.5, "scaled_tanh": 4.0, "elu": 3.5, "tanh": 2.0, "softsign": 2.0}  # of the others: 1
 
@@ -169,7 +172,9 @@ def arguments(dtype: str) -> Host:
     values = [0.0, 1.0, 2.0, 9.1, 19.1, 89.0, 104.0, 710.0, 746.0, 1000.0, 1e30, info.max, np.inf]
     tiny = [info.smallest_subnormal, 5 * info.smallest_subnormal, info.tiny, 3 * info.tiny, 1e-30, info.eps, 1e-3]
     random = np.random.default_rng(0)
-    positive = np.concatenate([values, tiny, random.uniform(0, 30, 5000), random.uniform(0, 800, 2000), 2.0 ** random.uniform(-20, 6, 5000)])
+    positive = np.concatenate(
+        [values, tiny, random.uniform(0, 30, 5000), random.uniform(0, 800, 2000), 2.0 ** random.uniform(-20, 6, 5000)]
+    )
     return np.concatenate([positive, -positive, [np.nan]]).astype(dtype)
 
 
@@ -184,7 +189,9 @@ def test_activations(dtype: str, name: str) -> None:
             truth = rb.Activation(name, alpha, beta)(z.astype(WIDER[dtype]))
             least: Any = tiny * max(a, 1.0)  # what a product with alpha makes of the last subnormal
             if name == "affine":
-                least = np.spacing(np.minimum(a * abs(z) + of(b), np.finfo(dtype).max))  # of the terms, which may cancel
+                least = np.spacing(
+                    np.minimum(a * abs(z) + of(b), np.finfo(dtype).max)
+                )  # of the terms, which may cancel
             elif name == "hard_sigmoid":
                 least = np.spacing(of(1.0 + b))
             off = errors(actual, truth, np.nan_to_num(least, nan=tiny))
@@ -206,7 +213,7 @@ def test_tanh_is_within_two_units_in_the_last_place(dtype: str) -> None:
 
 
 def test_errors_in_units_in_the_last_place() -> None:
-    eps = np.finfo(np.float32).eps
+    eps = float(np.finfo(np.float32).eps)
     actual = np.array([1.0, 1.0, 2.0, 0.0, np.inf, np.inf, np.nan, np.nan, 1.0], np.float32)
     truth = np.array([1.0, 1.0 + eps, 2.0 + eps, 1e-45, 1e60, 1.0, np.nan, 1.0, np.nan])
     off = errors(actual, truth)
@@ -241,9 +248,11 @@ def between_guards(dtype: str) -> None:
             for reverse in (False, True):
                 states = np.full((shape[0] + 1, *h_0.shape), np.nan, dtype)
                 states[-1 if reverse else 0] = h_0
-                weights = panels(cell.weight_ih), cell.bias, panels(cell.weight_hh)
-                states, flat, *weights, ends = (guarded(a, at_end) for a in (states, x.reshape(-1), *weights, lengths))
-                kernel(dtype)(states, flat, *weights, ends, reverse, NUMBERS["identity"], 0, 0, np.inf, 1, 0, shape[1])
+                prepared = numba.prepare(cell)
+                assert prepared is not None
+                arrays = (states, x.reshape(-1), *prepared.weights, lengths)
+                states, *others = (guarded(array, at_end) for array in arrays)
+                prepared.walk(states, *others, reverse, *prepared.options, 0, len(h_0))
                 check(states[:-1] if reverse else states[1:], cell, x, h_0, lengths, reverse)
 
 
@@ -342,13 +351,13 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def use(count: int) -> None:
         monkeypatch.setattr(numba, "PARALLEL", 1)
-        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", count)
+        monkeypatch.setattr(config, "NUMBA_NUM_THREADS", count)
 
     return use
 
 
 def test_shares(threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 64)
+    monkeypatch.setattr(config, "NUMBA_NUM_THREADS", 64)
     assert numba.shares(np.empty((100, 64, 32))) == [(0, 64)]
     states = np.empty((16, 128, 512))
     assert len(numba.shares(states)) == states.size * 512 // numba.PARALLEL == 16
@@ -386,10 +395,14 @@ def test_threads_change_no_bit_of_whole_groups(dtype: str, reverse: bool, thread
 
 def test_works_are_done_at_once_and_their_errors_raised() -> None:
     met, both = [], Barrier(2)
-    numba.in_parallel([lambda: met.append(both.wait(timeout=30))] * 2)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    numba.in_parallel([lambda: met.append(both.wait(timeout=10))] * 2)
     assert sorted(met) == [0, 1]
     with pytest.raises(ZeroDivisionError):
-        numba.in_parallel([lambda: None, lambda: 1 // 0])
+        numba.in_parallel([fail, fail])
 
 
 @both_dtypes
@@ -431,6 +444,8 @@ def test_what_is_prepared_of_a_model_lives_as_long_as_it(dtype: str) -> None:
     rnn = rb.RNN(case.layers).to("numba")
     first = rnn(case.x)[0]
     ((forward, _), (backward, _)) = rnn.layers[0].cells
+    assert isinstance(forward, rb.Cell)
+    assert isinstance(backward, rb.Cell)
     kept = numba._prepared[forward]
     assert numba._prepared[backward] is not kept
     np.testing.assert_array_equal(rnn(case.x)[0], first)
@@ -478,7 +493,9 @@ walk_and_check(*drawn("float32", (4, 13, 19, 33)))
 
 @both_dtypes
 @pytest.mark.parametrize(
-    "activation", ["softplus", "softmax", "log_softmax", lambda z: z / (1.0 + abs(z))], ids=["softplus", "softmax", "log_softmax", "callable"]
+    "activation",
+    ["softplus", "softmax", "log_softmax", lambda z: z / (1.0 + abs(z))],
+    ids=["softplus", "softmax", "log_softmax", "callable"],
 )
 def test_what_is_not_compiled_is_walked_by_numpy(dtype: str, activation: Any) -> None:
     cell, x, h_0 = drawn(dtype, (5, 3, 4, 7), activation=activation, clip=0.5, leak=0.75)

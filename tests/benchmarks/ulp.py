@@ -41,7 +41,7 @@ def errors(actual: Host, truth: Host, least: Host | float = 0.0) -> Host:
     """Return the errors in units in the last place, or in `least` where that is more; infinite where one is NaN."""
     with np.errstate(all="ignore"):
         rounded = truth.astype(actual.dtype)
-        off = np.abs(actual - truth) / np.maximum(np.spacing(np.abs(rounded)), least)
+        off: Host = np.abs(actual - truth) / np.maximum(np.spacing(np.abs(rounded)), least)
     off[(actual == rounded) & np.isinf(rounded) | np.isnan(actual) & np.isnan(truth)] = 0.0
     off[np.isnan(off)] = np.inf
     return off
@@ -67,7 +67,9 @@ def all_float32(stride: int = 1, first: int = 0) -> Iterator[Host]:
 def some_float64(count: int, seed: int = 0) -> Iterator[Host]:
     """Yield float64 of every kind: all patterns of bits, all sizes, where tanh bends, and on either side of seams."""
     random = np.random.default_rng(seed)
-    seams = np.concatenate([[0.0, 0.4, 0.625, 19.0, 19.1, np.inf], np.log(2) / 4 * np.arange(1, 120), 2.0 ** np.arange(-1074, 10)])
+    seams = np.concatenate(
+        [[0.0, 0.4, 0.625, 19.0, 19.1, np.inf], np.log(2) / 4 * np.arange(1, 120), 2.0 ** np.arange(-1074, 10)]
+    )
     steps = np.concatenate([near(seams, step) for step in range(-8, 9)])
     yield np.concatenate([steps, -steps])
     for start in range(0, count, CHUNK):
