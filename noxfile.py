@@ -14,7 +14,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
 ONNX = ("onnx>=1.21", "onnxruntime")
 ONNX_TESTS = ("tests/test_onnx_format.py", "tests/test_onnx_hostile.py", "tests/test_onnx_peers.py")
-ALL_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax")
+ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -39,6 +39,7 @@ def peers(*names: str) -> list[str]:
         nox.param("3.11", "onnx", id="3.11-onnx"),
         nox.param("3.11", "flax", id="3.11-flax"),
         nox.param("3.12", "numpy", id="3.12-numpy"),
+        nox.param("3.12", "numba", id="3.12-numba"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
         nox.param("3.13", "jax", id="3.13-jax"),
@@ -52,6 +53,7 @@ def tests(session: nox.Session, kind: str) -> None:
         "jax": ["jax"],
         "onnx": [TORCH, "onnxscript", *ONNX],
         "flax": ["flax", "jax"],
+        "numba": ["numba"],
         "cupy-without-gpu": ["cupy-cuda13x"],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
@@ -66,22 +68,22 @@ def tests(session: nox.Session, kind: str) -> None:
     if kind == "flax":
         session.run("pytest", "tests/test_flax_format.py", *peers("flax"), *session.posargs)
         return
-    chosen = backends(kind) if kind in {"torch", "jax"} else []
+    chosen = backends(kind) if kind in {"torch", "jax", "numba"} else []
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
 
 
 @nox.session(python="3.11")
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference and write docs/parity.md."""
-    session.install(TORCH, "jax", "array-api-strict", ".")
+    session.install(TORCH, "jax", "numba", "array-api-strict", ".")
     session.run("python", "tests/parity.py", *ALL_BACKENDS, env={"JAX_ENABLE_X64": "1"})
 
 
 @nox.session(python="3.11")
 def mutants(session: nox.Session) -> None:
-    """Plant faults; each must be caught."""
-    session.install(*group("test"), "onnx>=1.21", ".")
-    session.run("python", "tests/mutants.py")
+    """Plant faults; each must be caught; `-- numba:` plants those whose names begin so."""
+    session.install("numba", "onnx>=1.21", *group("test"), ".")
+    session.run("python", "tests/mutants.py", *session.posargs)
 
 
 @nox.session(python="3.11")

@@ -148,7 +148,6 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
-    
     from rnn_backends.formats.onnx import Tensors, read, read_graph
 
     if not isinstance(external_data, bool):

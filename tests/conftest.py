@@ -1,6 +1,7 @@
 """Fixtures of all tests.  The backends to test are named on the command line; one that cannot run fails."""
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import array_api_strict
 import pytest
 from hypothesis import settings
+
+from rnn_backends.backends.registry import BUILTIN
 
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
@@ -26,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in config.getoption("--backend") or ():
+        known = BUILTIN.get(name.partition(":")[0])
+        if known is not None and importlib.util.find_spec(known.packages[0]) is None:
+            msg = f"--backend {name} needs the package {known.packages[0]}, which is not installed"
+            raise pytest.UsageError(msg)
     for name in config.getoption("--peer"):
         try:
             importlib.import_module(name)

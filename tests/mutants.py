@@ -1,6 +1,10 @@
 """Plant faults in a copy of the package, one at a time; the tests must catch every one.
 
 python tests/mutants.py            # all of them; exit code 1 if one survives
+python tests/mutants.py numba:     # those whose names begin so
+
+Numba is needed.  What it compiled is left out of the copy, for it would run on, whatever is changed in the files
+that `walk.py` imports.
 """
 
 import os
@@ -18,6 +22,7 @@ ONNX = "tests/test_onnx_format.py --peer onnx"
 HOSTILE = "tests/test_onnx_hostile.py --peer onnx"
 IMPORTED = "tests/test_torch_format.py tests/test_hostile_files.py -k not(random)and(not(modules_and_files))"
 FLAX = "tests/test_flax_format.py -k not(computes)"
+NUMBA_BACKEND = ("--backend", "numba")
 CORE = "tests/test_conformance.py tests/test_forward.py tests/test_activations.py tests/test_model.py"
 
 PIECES = "tests/test_pieces.py"
@@ -31,8 +36,19 @@ class Fault(NamedTuple):
     right: str
     wrong: str
     tests: str = CORE
+    backends: tuple[str, ...] = BACKENDS
 
 
+def numba(name: str, file: str, right: str, wrong: str, tests: str = "-k float32") -> Fault:
+    """Return a fault of the numba backend: a few tests of one dtype, which is compiled in some seconds."""
+    tests = f"tests/test_numba.py{'' if tests.startswith('::') else ' '}{tests}"
+    return Fault(f"numba: {name}", f"backends/{file}", right, wrong, tests, NUMBA_BACKEND)
+
+
+NONE = [
+    Fault("none", "forward.py", "h @ self.weight_hh.T", "h @ self.weight_hh.T"),
+    numba("none", "compiled/walk.py", "t >= lengths", "t >= lengths"),
+]
 FAULTS = [
     Fault("R transposed", "forward.py", "h @ self.weight_hh.T", "h @ self.weight_hh"),
     Fault("W transposed where I = H", "forward.py", "return x @ self.weight_ih.T",
@@ -88,8 +104,8 @@ FAULTS = [
     Fault("joined: no bias", "backends/numpy.py", "cell.weight_ih.T, bias[None]]", "cell.weight_ih.T, 0 * bias[None]]"),
     Fault("joined: h_0 ignored", "backends/numpy.py", "rows[0, :size] = h_0[0]", "rows[0, :size] = 0"),
     Fault("joined: reversed but not back", "backends/numpy.py", "h_0)[:: -1 if reverse else 1]", "h_0)"),
-    Fault("a cold start writes files", "formats/safetensors.py", "from rnn_backends.formats.native import KEY, pack, unpack\n",
-          "from rnn_backends.files import replaced  # noqa: F401\nfrom rnn_backends.formats.native import KEY, pack, unpack\n",
+    Fault("a cold start writes files", "formats/safetensors.py", "from rnn_backends.formats.native import KEY, pack, unpack, widened\n",
+          "from rnn_backends.files import replaced  # noqa: F401\nfrom rnn_backends.formats.native import KEY, pack, unpack, widened\n",
           "tests/test_backends.py::test_a_cold_start_imports_little"),
     Fault("readout transposed", "parameters.py", "@ widen(self.weight).T", "@ widen(self.weight.T[:, ::-1])"),
     Fault("bias of the readout dropped", "parameters.py", "logits = logits + widen(self.bias)", "pass"),
@@ -262,41 +278,128 @@ FAULTS = [
     Fault("run: sequences one over the other", "commands/outputs.py", "(index * self._shape[self._axis] + start)", "(start)", PIECES),
     Fault("run: the input read whole", "commands/inputs.py", "if path.is_file():", "if False:", PIECES),
     Fault("init ignores the seed", "initial.py", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
+    numba("h_0 at the wrong end", "numba.py", "states[-1 if reverse else 0] = h_0", "states[0] = h_0"),
+    numba("bias dropped", "numba.py", "if cell.bias is None else np", "if True else np"),
+    numba("alpha and beta dropped", "numba.py", "*(0.0 if number is None else number for", "*(0.0 for"),
+    numba("clip dropped", "numba.py", "inf if cell.clip is None else cell.clip", "inf"),
+    numba("leak dropped", "numba.py", "1.0 if cell.leak is None else cell.leak", "1.0"),
+    numba("writable weights kept", "numba.py", "if not any(array.flags.writeable for _, array in named_arrays(cell)):",
+          "if True:", "::test_weights_that_can_change_are_read_again -k float32"),
+    numba("nothing kept", "numba.py", "if not any(array.flags.writeable for _, array in named_arrays(cell)):",
+          "if False:", "::test_what_is_prepared_of_a_model_lives_as_long_as_it -k float32"),
+    numba("kept for ever", "numba.py", "= WeakKeyDictionary()", "= {}",
+          "::test_what_is_prepared_of_a_model_lives_as_long_as_it -k float32"),
+    numba("a subclass's step ignored", "numba.py", "type(cell) is not Cell", "not isinstance(cell, Cell)",
+          "::test_a_subclass_of_the_cell_is_declined"),
+    numba("wrong share of a thread", "numba.py", "(batch * part // count, batch * (part + 1) // count)",
+          "(batch * part // count, batch * (part + 1) // count - part)", "::test_shares"),
+    numba("too many threads", "numba.py", "batch // FEWEST, ", "", "::test_shares"),
+    numba("one thread left out", "numba.py", "for part in parts])", "for part in parts[:-1]])",
+          "::test_several_threads -k float32"),
+    numba("one thread after another", "numba.py", "ThreadPoolExecutor(len(works))", "ThreadPoolExecutor(1)",
+          "::test_works_are_done_at_once_and_their_errors_raised"),
+    numba("errors of threads lost", "numba.py", "future.result()", "future.exception()",
+          "::test_works_are_done_at_once_and_their_errors_raised"),
+    numba("panels not filled up with zeros", "compiled/product.py", "padded = np.zeros(", "padded = np.ones(",
+          "::test_panels"),
+    numba("panels across cache lines", "compiled/product.py", "start = -memory.ctypes.data % VECTOR", "start = 1",
+          "::test_panels"),
+    numba("a lane too many", "compiled/product.py", 'icmp_signed("<", ir.Constant', 'icmp_signed("<=", ir.Constant',
+          "::test_memory_outside_of_the_arrays_is_not_touched -k float32"),
+    numba("a lane too few", "compiled/product.py", "INDEX(v * self.lanes))) for v", "INDEX(v * self.lanes + 1))) for v"),
+    numba("chains not added up", "compiled/product.py", "parts = values[index :: len(places)]",
+          "parts = values[index : index + 1]"),
+    numba("the last inputs left out", "compiled/product.py", "        if chains > 1:", "        if chains > 4:"),
+    numba("one input for all chains", "compiled/product.py", "builder.add(k, INDEX(offset)), new", "k, new"),
+    numba("begins of the first panel", "compiled/product.py", "builder.add(begin_at, column), step", "begin_at, step"),
+    numba("begins of the first sequence", "compiled/product.py", "builder.add(begin_at, column), step",
+          "builder.add(begin_at, column), INDEX(0)"),
+    numba("a fourth sequence is the first", "compiled/product.py", "builder.mul(distance, INDEX(r))",
+          "builder.mul(distance, INDEX(r % 3))"),
+    numba("two panels are one", "compiled/product.py", "builder.add(p, INDEX(q))", "p"),
+    numba("last sequence of a group dropped", "compiled/walk.py", "for r in range(rows):",
+          "for r in range(rows - (rows > 1)):"),
+    numba("last input of a group dropped", "compiled/walk.py", "for r in range(few):", "for r in range(few - 1):"),
+    numba("reverse begins elsewhere", "compiled/walk.py", "(0, row) if reverse", "(row, row) if reverse"),
+    numba("reverse runs forward", "compiled/walk.py", "t = seq_len - 1 - step if reverse else step", "t = step"),
+    numba("blocks of reverse run forward", "compiled/walk.py", "start = seq_len - done - steps if reverse else done",
+          "start = done", "::test_several_blocks_of_time -k float32"),
+    numba("held ignored", "compiled/walk.py", "held = lengths.size > 0 and t >= lengths[b + r]", "held = False"),
+    numba("lengths off by one", "compiled/walk.py", "t >= lengths", "t > lengths"),
+    numba("lengths of the first group", "compiled/walk.py", "lengths[b + r]", "lengths[r]"),
+    numba("backward order wrong", "compiled/walk.py", "(at_once - 1) // pair * pair - turn", "at_once - pair - turn"),
+    numba("one panel again and again", "compiled/walk.py", "if step % 2 else turn  #", "if step % 2 else 0  #"),
+    numba("its own state for the one before", "compiled/walk.py", "multiply(flat, at + back,", "multiply(flat, at,"),
+    numba("inputs of the first thread", "compiled/walk.py", "project(x, t * batch + first,", "project(x, t * batch,",
+          "::test_several_threads -k float32"),
+    numba("all inputs by every thread", "compiled/walk.py", "elif last - first == batch:", "elif batch > 0:",
+          "::test_a_part_of_the_sequences_leaves_the_others_alone -k float32"),
+    numba("inputs beyond a row", "compiled/walk.py", "range(min(width, size - p * width))", "range(width)",
+          "::test_memory_outside_of_the_arrays_is_not_touched -k float32"),
+    numba("states beyond a row", "compiled/walk.py", "columns = min(sums.shape[1], size - column)",
+          "columns = sums.shape[1]", "::test_memory_outside_of_the_arrays_is_not_touched -k float32"),
+    numba("leak exchanged", "compiled/walk.py", "(1 - leak) * flat[at + back + j] + leak * sums[r, j]",
+          "leak * flat[at + back + j] + (1 - leak) * sums[r, j]"),
+    numba("clip on one side only", "compiled/walk.py", "bounded = -clip if z[i] < -clip else z[i]", "bounded = z[i]"),
+    numba("one sequence activated", "compiled/walk.py", "size = rows * sums.shape[1]", "size = sums.shape[1]"),
+    numba("not kept on disk", "compiled/walk.py", "cache=True, ", "", "::test_compiled_code_is_kept_on_disk -k float32"),
+    numba("a folder must be writable", "compiled/walk.py", "except RuntimeError:", "except ZeroDivisionError:",
+          "::test_a_folder_that_cannot_be_written_to"),
+    numba("NaN lost by relu", "compiled/activate.py", "return type(z)(0) if z <= 0 else z",
+          "return z if z > 0 else type(z)(0)", "::test_activations -k relu-float32"),
+    numba("scaled_tanh's numbers exchanged", "compiled/activate.py", "alpha * tanh_(beta * z)", "beta * tanh_(alpha * z)",
+          "::test_activations -k scaled_tanh-float32"),
+    numba("elu stretched inside", "compiled/activate.py", "alpha * expm1(z)", "expm1(alpha * z)",
+          "::test_activations -k elu-float32"),
+    numba("softsign without sign", "compiled/activate.py", "(one if z > 0 else -one)", "one",
+          "::test_activations -k softsign-float32"),
+    numba("sign lost by tanh", "compiled/functions.py", "(float_(x).view(int_) & sign_bit)", "0"),
+    numba("small arguments by the formula for large ones", "compiled/functions.py", "float_(0.625)", "float_(0.3)",
+          "::test_tanh_is_within_two_units_in_the_last_place -k float32"),
+    numba("large arguments by the formula for small ones", "compiled/functions.py", "float_(0.625)", "float_(0.8)",
+          "::test_tanh_is_within_two_units_in_the_last_place -k float32"),
+    numba("a digit of a coefficient", "compiled/functions.py", "-5.3958461e-2", "-5.3968461e-2",
+          "::test_tanh_is_within_two_units_in_the_last_place -k float32"),
+    numba("tanh is 1 too early", "compiled/functions.py", "e-6), 9.1,", "e-6), 8.0,",
+          "::test_tanh_is_within_two_units_in_the_last_place -k float32"),
+    numba("exponentials below the smallest normal number", "compiled/functions.py",
+          "power_of_2(half) * power_of_2(int_(k - half))", "power_of_2(k)", "::test_activations -k sigmoid-float32"),
 ]  # fmt: skip
 
 
-def survives(fault: Fault | None) -> bool:
-    """Tell whether the tests pass with a fault planted, or with none."""
+def survives(fault: Fault) -> bool:
+    """Tell whether the tests pass with a fault planted."""
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name)
         for folder in ("rnn_backends", "tests", "examples"):
             shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        if fault is not None:
-            file = copy / "rnn_backends" / fault.file
-            text = file.read_text(encoding="utf-8")
-            if text.count(fault.right) != 1:
-                msg = f"{fault.name}: {fault.right!r} stands {text.count(fault.right)} times in {fault.file}, not once"
-                raise ValueError(msg)
-            file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
-        tests = (CORE if fault is None else fault.tests).split()
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *BACKENDS, *tests]
+        file = copy / "rnn_backends" / fault.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(fault.right) != 1:
+            msg = f"{fault.name}: {fault.right!r} stands {text.count(fault.right)} times in {fault.file}, not once"
+            raise ValueError(msg)
+        file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+        options = ("-x", "-q", "-p", "no:cacheprovider", *fault.backends)
+        command = [sys.executable, "-m", "pytest", *options, *fault.tests.split()]
         environment = {**os.environ, "PYTHONPATH": str(copy), "CI": "true"}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode not in {0, 1}:  # neither passed nor failed: the tests did not run
+    if done.returncode > 1:  # neither passed nor failed, nor killed by a signal: the tests did not run
         raise RuntimeError(done.stdout + done.stderr)
     return done.returncode == 0
 
 
 def main() -> int:
-    if not survives(None):
-        print("the tests fail without any fault")
-        return 1
+    faults = [fault for fault in FAULTS if fault.name.startswith(tuple(sys.argv[1:]) or "")]
+    for fault in NONE:
+        if any(each.backends == fault.backends for each in faults) and not survives(fault):
+            print(f"the tests fail without any fault: {fault.tests}")
+            return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        survivors = [fault.name for fault, alive in zip(FAULTS, pool.map(survives, FAULTS), strict=True) if alive]
+        survivors = [fault.name for fault, alive in zip(faults, pool.map(survives, faults), strict=True) if alive]
     for name in survivors:
         print(f"survived: {name}")
-    print(f"{len(FAULTS) - len(survivors)} of {len(FAULTS)} planted faults caught")
+    print(f"{len(faults) - len(survivors)} of {len(faults)} planted faults caught")
     return 1 if survivors else 0
 
 
