@@ -1595,7 +1595,7 @@ MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
     ("code", "most"),
     [
         ("import rnn_backends", 30),
-        (f"from rnn_backends import formats; formats.read({MODEL!r})", 50),
+        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 60),
     ],
 )
 def test_a_cold_start_imports_little(code: str, most: int) -> None:
