@@ -110,7 +110,7 @@ class _Product:
         self.lanes = VECTOR // self.bytes
         self.vector = ir.VectorType(ir.FloatType() if self.bytes == 4 else ir.DoubleType(), self.lanes)
         self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
-        self.fma = self.function("fma", self.vector, *[self.vector] * 3)
+        self.multiply_add = self.function("fmuladd", self.vector, *[self.vector] * 3)  # fused where that is faster
 
     def function(self, name: str, result: Any, *arguments: Any) -> Any:
         """Return a function of LLVM's own."""
@@ -174,7 +174,7 @@ class _Product:
         for x_row in self.x_rows:
             x = self.all_lanes(builder.load(builder.gep(x_row, [k])), self.vector)
             for weight in weights:
-                sums[first] = builder.call(self.fma, [x, weight, sums[first]])
+                sums[first] = builder.call(self.multiply_add, [x, weight, sums[first]])
                 first += 1
 
     def place(self, start: Any, index: int) -> Any:
