@@ -38,7 +38,6 @@ def peers(*names: str) -> list[str]:
         nox.param("3.11", "torch", id="3.11-torch"),
         nox.param("3.11", "onnx", id="3.11-onnx"),
         nox.param("3.11", "flax", id="3.11-flax"),
-        nox.param("3.12", "numpy", id="3.12-numpy"),
         nox.param("3.12", "numba", id="3.12-numba"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
@@ -68,7 +67,7 @@ def tests(session: nox.Session, kind: str) -> None:
     if kind == "flax":
         session.run("pytest", "tests/test_flax_format.py", *peers("flax"), *session.posargs)
         return
-    chosen = backends(kind) if kind in {"torch", "jax", "numba"} else []
+    chosen = {"torch": backends("torch"), "jax": backends("jax"), "numba": backends("numpy", "numba")}.get(kind, [])
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
 
 
