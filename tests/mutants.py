@@ -344,7 +344,7 @@ FAULTS = [
     numba("leak exchanged", "compiled/walk.py", "(1 - leak) * flat[at + back + j] + leak * sums[r, j]",
           "leak * flat[at + back + j] + (1 - leak) * sums[r, j]"),
     numba("clip on one side only", "compiled/walk.py", "bounded = -clip if z[i] < -clip else z[i]", "bounded = z[i]"),
-    numba("one sequence activated", "compiled/walk.py", "size = rows * sums.shape[1]", "size = sums.shape[1]"),
+    numba("one sequence activated", "compiled/walk.py", "finish(z, rows * sums.shape[1],", "finish(z, sums.shape[1],"),
     numba("not kept on disk", "compiled/walk.py", "cache=True, ", "", "::test_compiled_code_is_kept_on_disk -k float32"),
     numba("a folder must be writable", "compiled/walk.py", "except RuntimeError:", "except ZeroDivisionError:",
           "::test_a_folder_that_cannot_be_written_to"),

@@ -64,6 +64,7 @@ def walk(
     offset, back = (0, row) if reverse else (row, -row)  # from a step to its state, and on to the state before
     at_once = weight_hh.shape[0] if last - first <= GROUPS[0] else 1  # else a panel serves all rows while it is cached
     sums = np.empty((GROUPS[0], at_once * weight_hh.shape[2]), states.dtype)
+    z = sums.reshape(-1)
     block = max(1, BLOCK // max(1, (last - first) * size))
     for done in range(0, seq_len, block):
         steps = min(block, seq_len - done)
@@ -85,7 +86,7 @@ def walk(
                     rows = group(last - b)
                     at = now + b * size
                     multiply(flat, at + back, rows, weight_hh, p, at_once, step % 2, size, flat, at, size, sums)
-                    finish(sums, rows, activation, alpha, beta, clip)
+                    finish(z, rows * sums.shape[1], activation, alpha, beta, clip)
                     for r in range(rows):
                         held = lengths.size > 0 and t >= lengths[b + r]
                         put(sums, r, flat, at + r * size, back, p * weight_hh.shape[2], size, leak, held)
@@ -144,10 +145,8 @@ def multiply(
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def finish(sums: Any, rows: Any, activation: Any, alpha: Any, beta: Any, clip: Any) -> None:
-    """Put g1(min(max(z, -clip), clip)) in the place of z."""
-    z = sums.reshape(-1)
-    size = rows * sums.shape[1]
+def finish(z: Any, size: Any, activation: Any, alpha: Any, beta: Any, clip: Any) -> None:
+    """Put g1(min(max(z, -clip), clip)) in the place of the first elements of z."""
     if clip < np.inf:
         for i in range(size):
             bounded = -clip if z[i] < -clip else z[i]
