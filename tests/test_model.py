@@ -258,6 +258,16 @@ def test_text_is_token_ids_where_there_is_a_vocabulary() -> None:
         rnn("abc")
 
 
+def test_numpy_models_are_not_changed_through_views_of_the_callers_arrays() -> None:
+    w = np.asfortranarray(np.ones((4, 3), np.float32))
+    view = w[:]
+    view.flags.writeable = False
+    cell = rb.RNN([rb.Cell(view, np.eye(4, dtype=np.float32))]).layers[0].forward
+    w[:] = 0
+    assert isinstance(cell, rb.Cell)
+    np.testing.assert_array_equal(cell.weight_ih, np.ones((4, 3)))
+
+
 def test_numpy_models_are_not_changed_through_the_callers_arrays() -> None:
     w, x = np.ones((4, 3), np.float32), np.ones((2, 1, 3))
     rnn = rb.RNN([rb.Cell(w, np.eye(4, dtype=np.float32))])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from math import inf
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -95,10 +96,14 @@ def prepare(cell: Cell) -> Prepared | None:
 
 
 def shares(states: Host) -> list[tuple[int, int]]:
-    """Return the sequences that each thread walks, from the first to before the last."""
+    """Return the sequences that each thread walks, from the first to before the last.
+
+    They are cut where groups of sequences end: of a batch of whole groups, threads change no bit.
+    """
     _, batch, size = states.shape
     count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, states.size * size // PARALLEL))
-    return [(batch * part // count, batch * (part + 1) // count) for part in range(count)]
+    cuts = [batch // FEWEST * part // count * FEWEST for part in range(count)]
+    return list(pairwise([*cuts, batch]))
 
 
 def in_parallel(works: Sequence[Callable[[], None]]) -> None:

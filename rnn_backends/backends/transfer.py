@@ -106,14 +106,19 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
 
 
 def frozen(array: Array) -> Array:
-    """Return a NumPy array that is read-only, a copy if the caller's is not; other libraries have no such thing.
+    """Return a NumPy array that nobody can write to, a copy if need be; other libraries have no such thing.
 
     The copy lies in memory column by column, so that the rows of W^T, which the products use, are contiguous.
     """
-    if isinstance(array, np.ndarray) and (array.flags.writeable or not array.flags.f_contiguous):
+    if isinstance(array, np.ndarray) and (_is_writable(array) or not array.flags.f_contiguous):
         array = array.copy(order="F")
         array.flags.writeable = False
     return array
+
+
+def _is_writable(array: Host) -> bool:
+    """Tell whether an array, or one that it is a view of, can be written to."""
+    return array.flags.writeable or (isinstance(array.base, np.ndarray) and _is_writable(array.base))
 
 
 def to_numpy(array: Array) -> Host:

@@ -33,7 +33,7 @@ class Worst(NamedTuple):
 def compiled_tanh(x: Host) -> Host:
     """Return tanh(x) of the function that networks are walked with."""
     z = x.copy()
-    activate(NUMBERS["tanh"], x.dtype.type(0), x.dtype.type(0), z, z.size)
+    activate(NUMBERS["tanh"], x.dtype.type(0), x.dtype.type(0), z, np.uint64(0), np.uint64(z.size))
     return z
 
 

@@ -86,17 +86,20 @@ NUMBERS = {function.__name__: number for number, function in enumerate(FUNCTIONS
 
 
 def in_place(number: int = 0) -> Any:
-    """Return ``f(k, alpha, beta, z, size)``, which puts function k, from `number` on, in the place of z[:size]."""
+    """Return ``f(k, alpha, beta, z, first, size)``, which puts function k, from `number` on, of some z in their place.
+
+    The indices are unsigned: negative ones count from the end, and what tells them apart is no vector code.
+    """
     function = FUNCTIONS[number]
     others = in_place(number + 1) if number + 1 < len(FUNCTIONS) else None
 
     @njit(**COMPILED)  # type: ignore[untyped-decorator]
-    def activate(k: Any, alpha: Any, beta: Any, z: Any, size: Any) -> None:
+    def activate(k: Any, alpha: Any, beta: Any, z: Any, first: Any, size: Any) -> None:
         if k == number:
             for i in range(size):
-                z[i] = function(z[i], alpha, beta)
+                z[first + i] = function(z[first + i], alpha, beta)
         elif others is not None:
-            others(k, alpha, beta, z, size)
+            others(k, alpha, beta, z, first, size)
 
     return activate
 

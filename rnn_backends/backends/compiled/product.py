@@ -24,6 +24,9 @@ VECTORS = 2
 GROUPS = (12, 8, 4, 2, 1) if _FEATURES.get("avx512f") else (4, 2, 1)
 """The numbers of rows that are multiplied together: their sums fill the registers, 32 or 16 of them."""
 
+CHAINS = 4 if len(GROUPS) == 5 else 2
+"""The sums that are made side by side for a single row, because an addition waits for the one before it."""
+
 INDEX = ir.IntType(64)
 
 
@@ -55,25 +58,25 @@ def product(rows: int, at_once: int = 1) -> Callable[..., None]:
 
     It is called with x, a vector in which the rows begin at an index, one after another; the panels, p, and
     how many columns the matrix has; a vector that holds what the sums begin with, from an index on, and
-    the step there from row to row; the matrix of sums, and the column from which on they are written.
+    the step there from row to row; and the same of where the sums go, which may be the same place.
     `at_once` panels are multiplied, p and the following.
     """
-    chains = max(1, 4 // (rows * at_once))  # sums side by side, for an addition waits for the one before it
+    chains = max(1, CHAINS // rows)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def multiply(
-        typing_context: Any, x: Any, at: Any, panels: Any, p: Any, size: Any, begin: Any, begin_at: Any, step: Any,
-        sums: Any, place: Any,
+        typing_context: Any, x: Any, at: Any, panels: Any, p: Any, size: Any, begin: Any, begin_at: Any,
+        begin_step: Any, end: Any, end_at: Any, end_step: Any,
     ) -> Any:  # fmt: skip
         index = types.intp
-        signature = types.void(x, index, panels, index, index, begin, index, index, sums, index)
+        signature = types.void(x, index, panels, index, index, begin, index, index, end, index, index)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, panels, begin, sums = (
+            x, panels, begin, end = (
                 cgutils.create_struct_proxy(signature.args[i])(context, builder, value=arguments[i])
                 for i in (0, 2, 5, 8)
             )
-            at, p, size, begin_at, step, place = (arguments[i] for i in (1, 3, 4, 6, 7, 9))
+            at, p, size, begin_at, begin_step, end_at, end_step = (arguments[i] for i in (1, 3, 4, 6, 7, 9, 10))
             inputs, width = (builder.extract_value(panels.shape, axis) for axis in (1, 2))
             column = builder.mul(p, width)
 
@@ -89,9 +92,9 @@ def product(rows: int, at_once: int = 1) -> Callable[..., None]:
                 rows_of(x, at, inputs),
                 [builder.gep(panels.data, [builder.mul(panel, builder.add(p, INDEX(q)))]) for q in range(at_once)],
             ).emit(
-                rows_of(begin, builder.add(begin_at, column), step),
+                rows_of(begin, builder.add(begin_at, column), begin_step),
                 builder.sub(size, column),
-                rows_of(sums, place, builder.extract_value(sums.shape, 1)),
+                rows_of(end, builder.add(end_at, column), end_step),
                 chains,
             )
             return context.get_dummy_value()
@@ -119,19 +122,39 @@ class _Product:
 
     def emit(self, begin: Sequence[Any], columns: Any, end: Sequence[Any], chains: int) -> None:
         """Add the product to rows of so many columns and put the sums at the end."""
-        vectors = range(VECTORS * len(self.panels))
+        builder, vectors = self.builder, range(VECTORS * len(self.panels))
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        masks = [self.first_lanes(self.builder.sub(columns, INDEX(v * self.lanes))) for v in vectors]
-        values = [self.load_lanes(self.place(row, v), masks[v], zero) for row in begin for v in vectors]
-        places = [self.place(row, v) for row in end for v in vectors]
-        k, values = self.loop(INDEX(0), chains, values + [zero] * (len(places) * (chains - 1)))
+        masks = [self.first_lanes(builder.sub(columns, INDEX(v * self.lanes))) for v in vectors]
+        is_full = builder.icmp_signed(">=", columns, INDEX(len(vectors) * self.lanes))
+        begins, ends = ([(self.place(row, v), masks[v]) for row in rows for v in vectors] for rows in (begin, end))
+        with builder.if_else(is_full) as (then, otherwise):
+            with then:
+                whole = [builder.load(place, align=self.bytes) for place, _ in begins]
+                then_block = builder.block
+            with otherwise:
+                part = [self.load_lanes(place, mask, zero) for place, mask in begins]
+                otherwise_block = builder.block
+        values = [builder.phi(self.vector) for _ in begins]
+        for value, loaded, masked in zip(values, whole, part, strict=True):
+            value.add_incoming(loaded, then_block)
+            value.add_incoming(masked, otherwise_block)
+        k, values = self.loop(INDEX(0), chains, values + [zero] * (len(begins) * (chains - 1)))
         if chains > 1:
             _, values = self.loop(k, 1, values)
-        for index, place in enumerate(places):
-            parts = values[index :: len(places)]
-            while len(parts) > 1:
-                parts = [self.builder.fadd(*parts[i : i + 2]) for i in range(0, len(parts), 2)]
-            self.builder.store(parts[0], place, align=self.bytes)
+        sums = [self.added(values[index :: len(ends)]) for index in range(len(ends))]
+        with builder.if_else(is_full) as (then, otherwise):
+            with then:
+                for total, (place, _) in zip(sums, ends, strict=True):
+                    builder.store(total, place, align=self.bytes)
+            with otherwise:
+                for total, (place, mask) in zip(sums, ends, strict=True):
+                    self.store_lanes(total, place, mask)
+
+    def added(self, parts: Sequence[Any]) -> Any:
+        """Return the sum of some vectors, as many as a power of 2."""
+        while len(parts) > 1:
+            parts = [self.builder.fadd(*parts[i : i + 2]) for i in range(0, len(parts), 2)]
+        return parts[0]
 
     def first_lanes(self, count: Any) -> Any:
         """Return a mask of so many lanes."""
@@ -143,6 +166,11 @@ class _Product:
         """Load the lanes of a mask, without touching what lies in the others."""
         load = self.function("masked.load", self.vector, place.type, ir.IntType(32), mask.type, self.vector)
         return self.builder.call(load, [place, ir.IntType(32)(self.bytes), mask, other])
+
+    def store_lanes(self, value: Any, place: Any, mask: Any) -> None:
+        """Store the lanes of a mask, without touching what lies in the others."""
+        store = self.function("masked.store", ir.VoidType(), self.vector, place.type, ir.IntType(32), mask.type)
+        self.builder.call(store, [value, place, ir.IntType(32)(self.bytes), mask])
 
     def loop(self, start: Any, step: int, values: Sequence[Any]) -> tuple[Any, list[Any]]:
         """Take inputs `step` at a time, each with sums of its own, while there are as many left."""

@@ -1,7 +1,7 @@
 """The walk of a cell through time, one compiled function for each float type.
 
 A few rows are multiplied with a panel of weights at a time; while their sums are in the cache, they become
-the new state: bounded, activated, leaked, held.  Nothing is allocated on the way.
+the new state, in its place: bounded, activated, leaked, held.  Nothing is allocated on the way.
 """
 
 from functools import cache
@@ -63,8 +63,6 @@ def walk(
     row = batch * size
     offset, back = (0, row) if reverse else (row, -row)  # from a step to its state, and on to the state before
     at_once = weight_hh.shape[0] if last - first <= GROUPS[0] else 1  # else a panel serves all rows while it is cached
-    sums = np.empty((GROUPS[0], at_once * weight_hh.shape[2]), states.dtype)
-    z = sums.reshape(-1)
     block = max(1, BLOCK // max(1, (last - first) * size))
     for done in range(0, seq_len, block):
         steps = min(block, seq_len - done)
@@ -72,10 +70,10 @@ def walk(
         if x.size == 0:
             pass
         elif last - first == batch:
-            project(x, start * batch, steps * batch, weight_ih, bias, flat, offset, size, sums)
+            project(x, start * batch, steps * batch, weight_ih, bias, flat, offset, size)
         else:
             for t in range(start, start + steps):
-                project(x, t * batch + first, last - first, weight_ih, bias, flat, offset, size, sums)
+                project(x, t * batch + first, last - first, weight_ih, bias, flat, offset, size)
         for step in range(done, done + steps):
             t = seq_len - 1 - step if reverse else step
             now = t * row + offset
@@ -85,29 +83,25 @@ def walk(
                 while b < last:
                     rows = group(last - b)
                     at = now + b * size
-                    multiply(flat, at + back, rows, weight_hh, p, at_once, step % 2, size, flat, at, size, sums)
-                    finish(z, rows * sums.shape[1], activation, alpha, beta, clip)
-                    for r in range(rows):
-                        held = lengths.size > 0 and t >= lengths[b + r]
-                        put(sums, r, flat, at + r * size, back, p * weight_hh.shape[2], size, leak, held)
+                    multiply(flat, at + back, rows, weight_hh, p, at_once, step % 2, size, flat, at, size, flat, at)
                     b += rows
+            if lengths.size == 0:
+                at, count = now + first * size, (last - first) * size
+                finish(flat, at, count, back, False, activation, alpha, beta, clip, leak)
+            else:
+                for b in range(first, last):
+                    at, held = now + b * size, t >= lengths[b]
+                    finish(flat, at, size, back, held, activation, alpha, beta, clip, leak)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def project(
-    x: Any, first: Any, rows: Any, panels: Any, bias: Any, flat: Any, offset: Any, size: Any, sums: Any
-) -> None:
+def project(x: Any, first: Any, rows: Any, panels: Any, bias: Any, flat: Any, offset: Any, size: Any) -> None:
     """Write W_ax x<t> + b_a, for rows of x from the first on, to where the states will be."""
-    _, inputs, width = panels.shape
     for p in range(panels.shape[0]):
         n = first
         while n < first + rows:
             few = group(first + rows - n)
-            multiply(x, n * inputs, few, panels, p, 1, 0, size, bias, 0, 0, sums)
-            for r in range(few):
-                at = offset + (n + r) * size + p * width
-                for j in range(min(width, size - p * width)):
-                    flat[at + j] = sums[r, j]
+            multiply(x, n * panels.shape[1], few, panels, p, 1, 0, size, bias, 0, 0, flat, offset + n * size)
             n += few
 
 
@@ -123,48 +117,42 @@ def group(left: Any) -> Any:
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
 def multiply(
     x: Any, at: Any, rows: Any, panels: Any, p: Any, at_once: Any, backward: Any, size: Any,
-    begin: Any, begin_at: Any, step: Any, sums: Any,
+    begin: Any, begin_at: Any, step: Any, end: Any, end_at: Any,
 ) -> None:  # fmt: skip
     """Write the products of a group of rows with some panels, from last to first if `backward`, as sums."""
-    width = panels.shape[2]
     pair = 2 if rows == 1 else 1
     for turn in range(0, at_once, pair):
-        q = (at_once - 1) // pair * pair - turn if backward else turn
-        if rows == 1 and q + 1 < at_once:
-            multiply_1_by_2(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
+        q = p + ((at_once - 1) // pair * pair - turn if backward else turn)
+        if rows == 1 and q + 1 < p + at_once:
+            multiply_1_by_2(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
         elif rows == 1:
-            multiply_1(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
+            multiply_1(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
         elif rows == 2:
-            multiply_2(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
+            multiply_2(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
         elif rows == 4:
-            multiply_4(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
+            multiply_4(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
         elif rows == 8:
-            multiply_8(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
+            multiply_8(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
         else:
-            multiply_12(x, at, panels, p + q, size, begin, begin_at, step, sums, q * width)
+            multiply_12(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
-def finish(z: Any, size: Any, activation: Any, alpha: Any, beta: Any, clip: Any) -> None:
-    """Put g1(min(max(z, -clip), clip)) in the place of the first elements of z."""
+def finish(
+    flat: Any, at: Any, count: Any, back: Any, held: Any, activation: Any, alpha: Any, beta: Any, clip: Any, leak: Any
+) -> None:
+    """Turn z = W_aa a<t-1> + W_ax x<t> + b_a into a<t>, from an index on; a<t-1> lies `back` further."""
+    before, now, size = np.uintp(at + back), np.uintp(at), np.uintp(count)
+    if held:
+        for i in range(size):
+            flat[now + i] = flat[before + i]
+        return
     if clip < np.inf:
         for i in range(size):
-            bounded = -clip if z[i] < -clip else z[i]
-            z[i] = clip if bounded > clip else bounded
-    activate(activation, alpha, beta, z, size)
-
-
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
-def put(sums: Any, r: Any, flat: Any, at: Any, back: Any, column: Any, size: Any, leak: Any, held: Any) -> None:
-    """Write some columns of a new state, from g1(z) and the state before."""
-    columns = min(sums.shape[1], size - column)
-    at += column
-    if held:
-        for j in range(columns):
-            flat[at + j] = flat[at + back + j]
-    elif leak < 1:
-        for j in range(columns):
-            flat[at + j] = (1 - leak) * flat[at + back + j] + leak * sums[r, j]
-    else:
-        for j in range(columns):
-            flat[at + j] = sums[r, j]
+            bounded = -clip if flat[now + i] < -clip else flat[now + i]
+            flat[now + i] = clip if bounded > clip else bounded
+    activate(activation, alpha, beta, flat, now, size)
+    if leak < 1:
+        kept = type(leak)(1) - leak
+        for i in range(size):
+            flat[now + i] = kept * flat[before + i] + leak * flat[now + i]
