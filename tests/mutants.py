@@ -331,7 +331,7 @@ FAULTS = [
     numba("lengths off by one", "compiled/walk.py", "t >= lengths", "t > lengths"),
     numba("lengths of the first group", "compiled/walk.py", "t >= lengths[b]", "t >= lengths[first]"),
     numba("backward order wrong", "compiled/walk.py", "(at_once - 1) // pair * pair - turn", "at_once - pair - turn"),
-    numba("one panel again and again", "compiled/walk.py", "if step % 2 else turn  #", "if step % 2 else 0  #"),
+    numba("one panel again and again", "compiled/walk.py", "p = count - at_once - turn if backward else turn", "p = count - at_once - turn if backward else 0"),
     numba("its own state for the one before", "compiled/walk.py", "multiply(flat, at + back,", "multiply(flat, at,"),
     numba("inputs of the first thread", "compiled/walk.py", "project(x, t * batch + first,", "project(x, t * batch,",
           "::test_several_threads -k float32"),

@@ -1,6 +1,6 @@
 """Measure this library on the CPU against others, and write docs/benchmarks/cpu.md and cpu.svg.
 
-python tests/benchmarks/cpu.py                               # everything, less than 25 minutes on two cores
+python tests/benchmarks/cpu.py                               # everything, a quarter of an hour on two cores
 python tests/benchmarks/cpu.py step "cold start" --work DIR  # these parts; the page is made of all that DIR has
 python tests/benchmarks/cpu.py --quick                       # whether it works; the figures mean nothing
 """
@@ -54,7 +54,7 @@ def measured(name: str, work: Path, quick: bool) -> dict[str, Any]:
         path.write_text(json.dumps(found), encoding="utf-8")
         return found
     threads = [str(count) for count in (1, 2)[: 1 if quick else processors()]]
-    budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "25", "--seconds", "6"]
+    budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "21", "--seconds", "3"]
     options = (QUICK if quick else FULL)[name]
     command = [sys.executable, "-m", "rnn_backends", "bench", *options, "--threads", *threads, *budget]
     subprocess.run([*command, "--json", str(path)], check=True, stdout=subprocess.DEVNULL)

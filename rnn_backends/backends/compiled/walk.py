@@ -62,7 +62,6 @@ def walk(
     flat = states.reshape(-1)
     row = batch * size
     offset, back = (0, row) if reverse else (row, -row)  # from a step to its state, and on to the state before
-    at_once = weight_hh.shape[0] if last - first <= GROUPS[0] else 1  # else a panel serves all rows while it is cached
     block = max(1, BLOCK // max(1, (last - first) * size))
     for done in range(0, seq_len, block):
         steps = min(block, seq_len - done)
@@ -77,14 +76,7 @@ def walk(
         for step in range(done, done + steps):
             t = seq_len - 1 - step if reverse else step
             now = t * row + offset
-            for turn in range(0, weight_hh.shape[0], at_once):
-                p = weight_hh.shape[0] - at_once - turn if step % 2 else turn  # what was used last is still cached
-                b = first
-                while b < last:
-                    rows = group(last - b)
-                    at = now + b * size
-                    multiply(flat, at + back, rows, weight_hh, p, at_once, step % 2, size, flat, at, size, flat, at)
-                    b += rows
+            recur(flat, now + first * size, back, last - first, weight_hh, size, step % 2)
             if lengths.size == 0:
                 at, count = now + first * size, (last - first) * size
                 finish(flat, at, count, back, False, activation, alpha, beta, clip, leak)
@@ -103,6 +95,24 @@ def project(x: Any, first: Any, rows: Any, panels: Any, bias: Any, flat: Any, of
             few = group(first + rows - n)
             multiply(x, n * panels.shape[1], few, panels, p, 1, 0, size, bias, 0, 0, flat, offset + n * size)
             n += few
+
+
+@njit(**COMPILED)  # type: ignore[untyped-decorator]
+def recur(flat: Any, now: Any, back: Any, rows: Any, panels: Any, size: Any, backward: Any) -> None:
+    """Add W_aa a<t-1> to rows of W_ax x<t> + b_a, with the panels from last to first if `backward`.
+
+    Which way changes from step to step: the panels that were used last are used first, being in the cache still.
+    """
+    count = panels.shape[0]
+    at_once = count if rows <= GROUPS[0] else 1  # else a panel serves all rows while it is in the cache
+    for turn in range(0, count, at_once):
+        p = count - at_once - turn if backward else turn
+        b = 0
+        while b < rows:
+            few = group(rows - b)
+            at = now + b * size
+            multiply(flat, at + back, few, panels, p, at_once, backward, size, flat, at, size, flat, at)
+            b += few
 
 
 @njit(**COMPILED)  # type: ignore[untyped-decorator]
