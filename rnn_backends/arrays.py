@@ -69,7 +69,7 @@ def where_valid(array: Array, valid: Array | None, other: float = 0) -> Array:
     if valid is None:
         return array
     xp = array_namespace(array)
-    return xp.where(valid, array, xp.full_like(array, other))
+    return xp.where(valid, array, xp.asarray(other, dtype=array.dtype, device=device(array)))
 
 
 def cast(array: Array, dtype: Any) -> Array:

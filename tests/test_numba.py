@@ -530,3 +530,19 @@ def test_backend_is_numpys_but_for_the_recurrence() -> None:
     assert (backend.name, backend.recurrence) == ("numba", numba.recurrence)
     assert backend.dtypes() == other.dtypes()
     assert isinstance(rb.RNN.init(3, 4, backend="numba")(np.ones((2, 3)))[0], np.ndarray)
+
+
+def test_one_sequence_and_weights_that_no_cache_holds(threads: Callable[[int], None]) -> None:
+    """Several threads of BLAS are faster then, and NumPy's recurrence uses them."""
+    case = Draw("float32", 0).case(shape=(3, 1, 5, 520), h_0=True)
+    rnn = rb.RNN(case.layers).to("numba")
+    results = []
+    for count in (1, 2):
+        threads(count)
+        cell, h_0 = rnn.layers[0].cells[0][0], np.zeros((1, 520), np.float32)
+        assert isinstance(cell, rb.Cell)
+        assert numba.is_faster_by_blas(cell, h_0) == (count > 1)
+        results.append(rnn(case.x, case.h_0)[0])
+    wanted = reference(*case, dtype="float32")[0]
+    assert [excess(result, wanted) <= 1 for result in results] == [True, True]
+    assert np.array_equal(results[1], rb.RNN(case.layers)(case.x, case.h_0)[0])

@@ -49,7 +49,7 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
-    prepared = _prepared.get(cell) or prepare(cell)
+    prepared = None if is_faster_by_blas(cell, h_0) else _prepared.get(cell) or prepare(cell)
     if prepared is None:
         return numpy.recurrence(cell, x, h_0, lengths, reverse)
     states = np.empty((len(x) + 1, *h_0.shape), h_0.dtype)
@@ -71,6 +71,11 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     else:
         in_parallel([partial(walk, *part) for part in parts])
     return output
+
+
+def is_faster_by_blas(cell: Cell, h_0: Host) -> bool:
+    """Tell whether BLAS is faster with several threads, for one sequence whose weights no cache of a core holds."""
+    return len(h_0) == 1 and cell.weight_hh.nbytes > numpy.CACHE and config.NUMBA_NUM_THREADS > 1
 
 
 def prepare(cell: Cell) -> Prepared | None:

@@ -76,6 +76,7 @@ def walk(
     if len(h) == 1 and held is None:  # vectors, for which BLAS has a quicker product
         states, h = states[:, 0], h[0]
     product = np.empty_like(h)
+    ending = [] if held is None else [bool(step.any()) for step in held]
     for t, z in enumerate(states[::-1] if reverse else states):
         multiply(h, product)
         add(z, product, z)
@@ -84,7 +85,7 @@ def walk(
         activate(z, z)
         if leak is not None:
             add(leak * z, (1.0 - leak) * h, z)
-        if held is not None:
+        if held is not None and ending[-1 - t if reverse else t]:
             np.copyto(z, h, where=held[-1 - t if reverse else t])
         h = z
     return h.reshape(-1, h.shape[-1])
