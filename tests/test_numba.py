@@ -60,7 +60,7 @@ def check(states: Host, cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None,
 
 def walk(cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None = None, reverse: bool = False) -> Host:
     """Return the states, which compiled code must have made."""
-    assert numba.prepare(cell) is not None
+    assert numba.prepare(cell, takes_ids=False) is not None
     states = numba.recurrence(cell, x, h_0, lengths, reverse)
     assert states is not None
     return states
@@ -248,7 +248,7 @@ def between_guards(dtype: str) -> None:
             for reverse in (False, True):
                 states = np.full((shape[0] + 1, *h_0.shape), np.nan, dtype)
                 states[-1 if reverse else 0] = h_0
-                prepared = numba.prepare(cell)
+                prepared = numba.prepare(cell, takes_ids=False)
                 assert prepared is not None
                 arrays = (states, x.reshape(-1), *prepared.weights, lengths)
                 states, *others = (guarded(array, at_end) for array in arrays)
@@ -293,7 +293,7 @@ for batch in test_numba.BATCHES:
 @both_ways
 def test_a_part_of_the_sequences_leaves_the_others_alone(dtype: str, reverse: bool) -> None:
     cell, x, h_0 = drawn(dtype, (5, 16, 19, 33))
-    prepared = numba.prepare(cell)
+    prepared = numba.prepare(cell, takes_ids=False)
     assert prepared is not None
     states = np.full((6, 16, 33), 7.0, dtype)
     states[-1 if reverse else 0] = h_0
@@ -499,7 +499,7 @@ walk_and_check(*drawn("float32", (4, 13, 19, 33)))
 )
 def test_what_is_not_compiled_is_walked_by_numpy(dtype: str, activation: Any) -> None:
     cell, x, h_0 = drawn(dtype, (5, 3, 4, 7), activation=activation, clip=0.5, leak=0.75)
-    assert numba.prepare(cell) is None
+    assert numba.prepare(cell, takes_ids=False) is None
     for lengths in (None, np.array([5, 0, 2])):
         for reverse in (False, True):
             wanted = numpy.recurrence(cell, x, h_0, lengths, reverse)
@@ -546,3 +546,15 @@ def test_one_sequence_and_weights_that_no_cache_holds(threads: Callable[[int], N
     wanted = reference(*case, dtype="float32")[0]
     assert [excess(result, wanted) <= 1 for result in results] == [True, True]
     assert np.array_equal(results[1], rb.RNN(case.layers)(case.x, case.h_0)[0])
+
+
+def test_the_weights_of_a_vocabulary_are_not_kept_twice() -> None:
+    rnn = rb.RNN.init(500, 8, backend="numba")
+    ids, cell = np.arange(40).reshape(20, 2), rnn.layers[0].cells[0][0]
+    assert isinstance(cell, rb.Cell)
+    one_hot = np.eye(500, dtype=np.float32)[ids]
+    for _ in range(2):
+        of_ids = rnn(ids)[0]
+        assert numba._prepared[cell].weights[0].size == 0
+        np.testing.assert_allclose(of_ids, rnn(one_hot)[0], rtol=0, atol=1e-6)
+        assert numba._prepared[cell].weights[0].size >= 500 * 8

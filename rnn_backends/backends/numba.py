@@ -32,6 +32,7 @@ FEWEST = 4
 class Prepared(NamedTuple):
     """What the compiled function is called with for a cell."""
 
+    takes_ids: bool
     walk: Callable[..., None]
     weights: tuple[Host, Host, Host]
     options: tuple[float, ...]
@@ -49,18 +50,20 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
-    prepared = None if is_faster_by_blas(cell, h_0) else _prepared.get(cell) or prepare(cell)
-    if prepared is None:
+    prepared, takes_ids = _prepared.get(cell), x.ndim == 2
+    if prepared is None or prepared.takes_ids != takes_ids:
+        prepared = prepare(cell, takes_ids)
+    if prepared is None or is_faster_by_blas(cell, h_0):
         return numpy.recurrence(cell, x, h_0, lengths, reverse)
     states = np.empty((len(x) + 1, *h_0.shape), h_0.dtype)
     states[-1 if reverse else 0] = h_0
     output = states[:-1] if reverse else states[1:]
-    if is_ids := x.ndim == 2:
+    if takes_ids:
         numpy.project(cell, x, output)
     walk = partial(
         prepared.walk,
         states,
-        np.empty(0, h_0.dtype) if is_ids else x.reshape(-1),
+        np.empty(0, h_0.dtype) if takes_ids else x.reshape(-1),
         *prepared.weights,
         np.empty(0, np.int64) if lengths is None else lengths.astype(np.int64),
         reverse,
@@ -78,16 +81,18 @@ def is_faster_by_blas(cell: Cell, h_0: Host) -> bool:
     return len(h_0) == 1 and cell.weight_hh.nbytes > numpy.CACHE and config.NUMBA_NUM_THREADS > 1
 
 
-def prepare(cell: Cell) -> Prepared | None:
+def prepare(cell: Cell, takes_ids: bool) -> Prepared | None:
     """Arrange the weights of a cell, and keep those of a model, which cannot change, for as long as it is."""
     activation = cell.activation
     if not isinstance(activation, Activation) or activation.name not in NUMBERS:
         return None
     dtype, numbers = cell.weight_hh.dtype, (activation.alpha, activation.beta)
     bias = np.zeros(cell.hidden_size, dtype) if cell.bias is None else np.ascontiguousarray(cell.bias)
+    weight_ih = cell.weight_ih[:, :0] if takes_ids else cell.weight_ih  # rows for ids are taken as they are
     prepared = Prepared(
+        takes_ids,
         kernel(dtype_name(cell.weight_hh)),
-        (panels(cell.weight_ih), bias, panels(cell.weight_hh)),
+        (panels(weight_ih), bias, panels(cell.weight_hh)),
         (
             NUMBERS[activation.name],
             *(0.0 if number is None else number for number in numbers),
