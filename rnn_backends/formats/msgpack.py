@@ -109,9 +109,9 @@ class _Reader:
             raise FormatError(msg)
         self.at = end
         flat: Host = np.ndarray((prod(shape),), stored, self.data, begin).astype(stored.newbyteorder("="))
-        found = (widened(flat) if dtype == "bfloat16" else flat).reshape(shape)
-        found.flags.writeable = False  # so that the model makes no other copy
-        return found
+        flat = widened(flat) if dtype == "bfloat16" else flat
+        flat.flags.writeable = False  # so that the model makes no other copy
+        return flat.reshape(shape)
 
     def item(self, method: str) -> Any:
         """Return a number, a text or a header."""
