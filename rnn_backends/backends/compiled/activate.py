@@ -4,7 +4,7 @@ from typing import Any
 
 from numba import njit
 
-from rnn_backends.backends.compiled.functions import COMPILED, exp, expm1
+from rnn_backends.backends.compiled.functions import COMPILED, INLINED, exp, expm1
 from rnn_backends.backends.compiled.functions import tanh as tanh_
 
 
@@ -93,7 +93,7 @@ def in_place(number: int = 0) -> Any:
     function = FUNCTIONS[number]
     others = in_place(number + 1) if number + 1 < len(FUNCTIONS) else None
 
-    @njit(**COMPILED)  # type: ignore[untyped-decorator]
+    @njit(**INLINED)  # type: ignore[untyped-decorator]
     def activate(k: Any, alpha: Any, beta: Any, z: Any, first: Any, size: Any) -> None:
         if k == number:
             for i in range(size):

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, types
 
 from rnn_backends.backends.compiled.activate import activate
-from rnn_backends.backends.compiled.functions import COMPILED
+from rnn_backends.backends.compiled.functions import COMPILED, INLINED
 from rnn_backends.backends.compiled.product import GROUPS, product
 
 BLOCK = 1 << 17
@@ -86,7 +86,7 @@ def walk(
                     finish(flat, at, size, back, held, activation, alpha, beta, clip, leak)
 
 
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def project(x: Any, first: Any, rows: Any, panels: Any, bias: Any, flat: Any, offset: Any, size: Any) -> None:
     """Write W_ax x<t> + b_a, for rows of x from the first on, to where the states will be."""
     for p in range(panels.shape[0]):
@@ -97,7 +97,7 @@ def project(x: Any, first: Any, rows: Any, panels: Any, bias: Any, flat: Any, of
             n += few
 
 
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def recur(flat: Any, now: Any, back: Any, rows: Any, panels: Any, size: Any, backward: Any) -> None:
     """Add W_aa a<t-1> to rows of W_ax x<t> + b_a, with the panels from last to first if `backward`.
 
@@ -115,7 +115,7 @@ def recur(flat: Any, now: Any, back: Any, rows: Any, panels: Any, size: Any, bac
             b += few
 
 
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def group(left: Any) -> Any:
     """Return how many of the rows that are left to multiply together."""
     for rows in GROUPS:
@@ -124,7 +124,7 @@ def group(left: Any) -> Any:
     return 1
 
 
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def multiply(
     x: Any, at: Any, rows: Any, panels: Any, p: Any, at_once: Any, backward: Any, size: Any,
     begin: Any, begin_at: Any, step: Any, end: Any, end_at: Any,
@@ -147,7 +147,7 @@ def multiply(
             multiply_12(x, at, panels, q, size, begin, begin_at, step, end, end_at, size)
 
 
-@njit(**COMPILED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def finish(
     flat: Any, at: Any, count: Any, back: Any, held: Any, activation: Any, alpha: Any, beta: Any, clip: Any, leak: Any
 ) -> None:
