@@ -29,12 +29,16 @@ FEWEST = 4
 """The sequences that a thread walks at least: fewer would load the weights too often."""
 
 
+NO_LENGTHS = np.empty(0, np.int64)
+
+
 class Prepared(NamedTuple):
     """What the compiled function is called with for a cell."""
 
     takes_ids: bool
     walk: Callable[..., None]
     weights: tuple[Host, Host, Host]
+    no_input: Host
     options: tuple[float, ...]
 
 
@@ -60,19 +64,18 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
     output = states[:-1] if reverse else states[1:]
     if takes_ids:
         numpy.project(cell, x, output)
-    walk = partial(
-        prepared.walk,
+    arguments = (
         states,
-        np.empty(0, h_0.dtype) if takes_ids else x.reshape(-1),
+        prepared.no_input if takes_ids else x.reshape(-1),
         *prepared.weights,
-        np.empty(0, np.int64) if lengths is None else lengths.astype(np.int64),
+        NO_LENGTHS if lengths is None else lengths.astype(np.int64),
         reverse,
         *prepared.options,
     )
     if len(parts := shares(output)) == 1:
-        walk(0, len(h_0))
+        prepared.walk(*arguments, 0, len(h_0))
     else:
-        in_parallel([partial(walk, *part) for part in parts])
+        in_parallel([partial(prepared.walk, *arguments, *part) for part in parts])
     return output
 
 
@@ -93,6 +96,7 @@ def prepare(cell: Cell, takes_ids: bool) -> Prepared | None:
         takes_ids,
         kernel(dtype_name(cell.weight_hh)),
         (panels(weight_ih), bias, panels(cell.weight_hh)),
+        np.empty(0, dtype),
         (
             NUMBERS[activation.name],
             *(0.0 if number is None else number for number in numbers),
@@ -111,6 +115,8 @@ def shares(states: Host) -> list[tuple[int, int]]:
     They are cut where groups of sequences end: of a batch of whole groups, threads change no bit.
     """
     _, batch, size = states.shape
+    if states.size * size < 2 * PARALLEL:
+        return [(0, batch)]
     count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, states.size * size // PARALLEL))
     cuts = [batch // FEWEST * part // count * FEWEST for part in range(count)]
     return list(pairwise([*cuts, batch]))
