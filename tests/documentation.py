@@ -21,7 +21,7 @@ def blocks() -> list[str]:
 def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    assert len(blocks()) == 6
+    assert len(blocks()) == 7
     names: dict[str, Any] = {}
     for block in blocks():
         exec(compile(block, "README.md", "exec"), names)
