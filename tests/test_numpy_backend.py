@@ -24,7 +24,7 @@ def test_a_matrix_larger_than_the_cache(
         assert excess(got, bounded) <= 1
 
 
-@pytest.mark.parametrize("lengths", [None, [0, 30, 11]])
+@pytest.mark.parametrize("lengths", [None, [0, 30, 11], [29, 30, 11]])
 def test_several_blocks(monkeypatch: pytest.MonkeyPatch, lengths: list[int] | None) -> None:
     case = Draw("float64", 1).case(shape=(30, 3, 4, 5), sides="fb", layers=2, h_0=True, lengths=lengths)
     whole = rb.RNN(case.layers)(case.x, case.h_0, lengths=lengths)
