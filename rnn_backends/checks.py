@@ -52,12 +52,19 @@ def library_name(namespace: Any) -> str:
 
 
 def require_call(
-    layers: tuple[Layer, ...], x: Array, h_0: Array | None, lengths: Array | None, batch_first: bool = False
+    layers: tuple[Layer, ...],
+    x: Array,
+    h_0: Array | None,
+    lengths: Array | None,
+    mask: Array | None = None,
+    batch_first: bool = False,
 ) -> None:
     """Check the shapes and dtypes of the arguments of a call against the layers."""
     batch = require_input(layers, x, batch_first)
     if h_0 is not None:
         require_state(layers, h_0, () if batch is None else (batch,))
+    if mask is not None:
+        require_mask(mask, tuple(x.shape) if is_integer(x) else tuple(x.shape[:-1]), batch_first)
     if lengths is None:
         return
     if batch is None:
@@ -68,6 +75,17 @@ def require_call(
         raise DTypeError(msg)
     if tuple(lengths.shape) != (batch,):
         msg = f"`lengths` must have shape (batch,) = ({batch},); got {tuple(lengths.shape)}."
+        raise ShapeError(msg)
+
+
+def require_mask(mask: Array, steps: tuple[int, ...], batch_first: bool) -> None:
+    """Check a mask against the axes of an input."""
+    if dtype_name(mask) != "bool":
+        msg = f"`mask` must be boolean, True for the steps to take; got {dtype_name(mask)}. Write mask != 0."
+        raise DTypeError(msg)
+    if tuple(mask.shape) != steps:
+        axes = "(seq_len,)" if len(steps) == 1 else "(batch, seq_len)" if batch_first else "(seq_len, batch)"
+        msg = f"`mask` must have shape {axes} = {steps}, as `x`; got {tuple(mask.shape)}."
         raise ShapeError(msg)
 
 
@@ -120,30 +138,37 @@ def require_state(layers: tuple[Layer, ...], h_0: Array, batch: tuple[int, ...])
     require_dtype(layers, "h_0", h_0)
 
 
-def require_values(layers: tuple[Layer, ...], x: Array, lengths: Array | None, batch_first: bool = False) -> None:
+def require_values(
+    layers: tuple[Layer, ...], x: Array, lengths: Array | None, mask: Array | None = None, batch_first: bool = False
+) -> None:
     """Check token ids and lengths where they are NumPy arrays; no other array is read."""
     seq_len = x.shape[1] if batch_first and len(x.shape) > 1 else x.shape[0]
     if isinstance(lengths, np.ndarray):
         require_range("lengths", lengths, seq_len + 1, "length")
     size = getattr(layers[0].cells[0][0], "input_size", None)
     if is_integer(x) and size is not None:
-        require_ids("x", x, size, "token id", lengths, batch_first)
+        require_ids("x", x, size, "token id", lengths, mask, batch_first)
 
 
-def require_ids(name: str, ids: Array, end: int, what: str, lengths: Array | None, batch_first: bool) -> None:
-    """Check the ids (seq_len, batch) or (seq_len,) of all valid steps where they and the lengths are NumPy arrays.
+def require_ids(
+    name: str, ids: Array, end: int, what: str, lengths: Array | None, mask: Array | None, batch_first: bool
+) -> None:
+    """Check the ids (seq_len, batch) or (seq_len,) of all steps to take where all three arrays are NumPy's.
 
     They may be more than the memory holds (np.memmap), and so are looked at a block of time at a time.
     """
-    if not isinstance(ids, np.ndarray) or not isinstance(lengths, np.ndarray | None):
+    if not isinstance(ids, np.ndarray) or not all(isinstance(each, np.ndarray | None) for each in (lengths, mask)):
         return
     steps, first = ids.T if batch_first else ids, []
+    kept = None if mask is None else mask.T if batch_first else mask
     block = max(1, BLOCK // max(1, prod(steps.shape[1:])))
     for start in range(0, len(steps), block):
         part = steps[start : start + block]
         outside = (part < 0) | (part >= end)
         if lengths is not None:
             outside &= np.arange(start, start + len(part))[:, None] < lengths
+        if kept is not None:
+            outside &= kept[start : start + block]
         if outside.any():
             place = np.argwhere(outside.T if batch_first else outside)[0]
             place[-1 if batch_first else 0] += start

@@ -112,7 +112,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "input",
         metavar="INPUT",
         type=Path,
-        help="a .npy file of x; a .npz file of x and, if wanted, h_0, lengths and targets; any other file is "
+        help="a .npy file of x; a .npz file of x and, if wanted, h_0, lengths, mask and targets; any other file is "
         "UTF-8 text, in which each character is to predict the next one",
     )
     parser.add_argument(

@@ -27,6 +27,7 @@ from rnn_backends.parameters import (
     require_shape,
 )
 from rnn_backends.protocols import Recurrence, RecurrentCell
+from rnn_backends.steps import Kept, poison, valid_steps
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,19 +148,13 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
     return xp.stack(states)
 
 
-def valid_steps(lengths: Array, seq_len: int) -> Array:
-    """Return which steps lie within the sequences: (batch,) -> booleans (seq_len, batch, 1)."""
-    xp = array_namespace(lengths)
-    steps = xp.arange(seq_len, dtype=lengths.dtype, device=device(lengths))
-    return steps[:, None, None] < lengths[None, :, None]
-
-
 def forward(
     layers: Sequence[Layer | RecurrentCell],
     x: Array,
     h_0: Array | None = None,
     *,
     lengths: Array | None = None,
+    mask: Array | None = None,
 ) -> tuple[Array, Array]:
     """Run a network forward: a pure function that takes library, device and dtype from its arrays.
 
@@ -177,6 +172,9 @@ def forward(
     lengths : integer array, shape (batch,), optional
         How many steps of each sequence are valid, 0 to seq_len.  Beyond it the input is not looked at,
         the output is 0 and the state is held; a backward cell starts at the sequence's own last step.
+    mask : boolean array, shape (seq_len, batch) or (seq_len,), optional
+        Which steps to take.  At the others, wherever they are, the input is not looked at and every layer
+        holds its state, which is the output there.
 
     Returns
     -------
@@ -195,22 +193,34 @@ def forward(
         The arrays belong to more than one library or device.
     """
     stack = as_layers(layers)
-    checks.require_together([*named_arrays(stack, "layers"), ("x", x), ("h_0", h_0), ("lengths", lengths)])
+    arguments = [("x", x), ("h_0", h_0), ("lengths", lengths), ("mask", mask)]
+    checks.require_together([*named_arrays(stack, "layers"), *arguments])
     require_network(stack)
-    checks.require_call(stack, x, h_0, lengths)
-    checks.require_values(stack, x, lengths)
-    return propagate(stack, x, h_0, lengths, scan)
+    checks.require_call(stack, x, h_0, lengths, mask)
+    checks.require_values(stack, x, lengths, mask)
+    return propagate(stack, x, h_0, lengths, scan, mask)
 
 
 def propagate(
-    layers: tuple[Layer, ...], x: Array, h_0: Array | None, lengths: Array | None, recurrence: Recurrence
+    layers: tuple[Layer, ...],
+    x: Array,
+    h_0: Array | None,
+    lengths: Array | None,
+    recurrence: Recurrence,
+    mask: Array | None = None,
 ) -> tuple[Array, Array]:
     """Run checked arguments through all layers, each cell by a recurrence; see `forward`."""
     xp = array_namespace(x)
     if x.ndim < 3 - is_integer(x):  # no batch axis
         h_0 = None if h_0 is None else h_0[:, None, ...]
-        output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence)
+        mask = None if mask is None else mask[:, None]
+        output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence, mask)
         return output[:, 0, :], h_n[:, 0, :]
+    if mask is not None and x.shape[0] > 0:
+        kept, cells = Kept.of(mask, lengths), len(layers[-1].cells)
+        output, h_n = propagate(layers, kept.together(x), h_0, kept.counts, recurrence)
+        before = xp.zeros_like(h_n) if h_0 is None else h_0
+        return kept.spread(output, layers[-1], before[-cells:, ...]), h_n
     dtype = state_dtype(layers, x)
     layers = widened(layers)
     valid = None if lengths is None else valid_steps(lengths, x.shape[0])
@@ -259,10 +269,3 @@ def initial_state(cell: RecurrentCell, x: Array, dtype: Any) -> Array:
         like = project(cell, x[:0, ...])  # of no steps: it tells what the cell does not
         hidden_size, dtype = hidden_size or like.shape[-1], dtype or like.dtype
     return array_namespace(x).zeros((x.shape[1], hidden_size), dtype=dtype, device=device(x))
-
-
-def poison(h_0: Array, lengths: Array, seq_len: int) -> Array:
-    """Make NaN of the initial states whose length is impossible, where lengths cannot be read."""
-    xp = array_namespace(h_0)
-    possible = (lengths >= 0) & (lengths <= seq_len)
-    return xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))

@@ -9,7 +9,7 @@ from rnn_backends import checks
 from rnn_backends.activations import Activation
 from rnn_backends.arrays import Array, cast, is_integer
 from rnn_backends.backends.selection import select
-from rnn_backends.backends.transfer import Kind, as_host, receive
+from rnn_backends.backends.transfer import as_host, receive
 from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import propagate
 from rnn_backends.initial import initial_network
@@ -118,7 +118,7 @@ class RNN(PlacedNetwork):
         )
         return cls._placed(network, place, dtype)
 
-    def __call__(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> tuple[Array, Array]:
+    def __call__(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> tuple[Array, Array]:
         """Run the network over whole sequences.
 
         Parameters
@@ -131,11 +131,13 @@ class RNN(PlacedNetwork):
             The states before the first step, layer by layer, forward before backward; zeros if left out.
         lengths : array or host data, shape (batch,), optional
             How many steps of each sequence are valid.
+        mask : boolean array or host data, with the axes of token ids, optional
+            Which steps to take; at the others, wherever they are, every layer holds its state.
 
         Returns
         -------
         output : array, shape (seq_len, batch, num_directions * hidden_size)
-            The states of the last layer; 0 beyond a sequence's length.
+            The states of the last layer, held where the mask leaves out a step; 0 beyond a sequence's length.
         h_n : array, shape (num_cells, batch, hidden_size)
             The state of each cell after its last valid step.
 
@@ -145,44 +147,45 @@ class RNN(PlacedNetwork):
             As `rnn_backends.forward`, whose page tells what else holds.
         """
         with self._on_device():
-            output, h_n = propagate(self.layers, *self._receive(x, h_0, lengths), self._recurrence)
+            x, h_0, lengths, mask = self._receive(x, h_0, lengths, mask)
+            output, h_n = propagate(self.layers, x, h_0, lengths, self._recurrence, mask)
             return self._swap(output), h_n
 
-    def logits(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+    def logits(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
         """Return W_ya a<t> + b_y, shape (seq_len, batch, output_size), 0 beyond a length; see `__call__`."""
         self._require_readout("logits")
-        return Pieces(self, x, h_0, lengths).joined(logits)
+        return Pieces(self, x, h_0, lengths, mask).joined(logits)
 
-    def probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+    def probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
         """Return g2(logits), softmax by default, of the shape of the logits, 0 beyond a length; see `__call__`."""
         readout = self._require_readout("probabilities")
-        return Pieces(self, x, h_0, lengths).joined(partial(probabilities, readout))
+        return Pieces(self, x, h_0, lengths, mask).joined(partial(probabilities, readout))
 
-    def iter_probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Iterator[Array]:
+    def iter_probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Iterator[Array]:
         """Yield the probabilities in pieces of time, of as many steps as keep what is held at once small.
 
         The arguments are those of `__call__` and are checked at once.  The pieces, (t, batch, output_size) each,
         joined along time are what `probabilities` returns, up to rounding.
         """
         readout = self._require_readout("iter_probabilities")
-        return Pieces(self, x, h_0, lengths).each(partial(probabilities, readout))
+        return Pieces(self, x, h_0, lengths, mask).each(partial(probabilities, readout))
 
-    def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
+    def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
         """Return the id of the largest logit, integers (seq_len, batch), -1 beyond a length; see `__call__`."""
         if self._require_readout("predict").output_size == 1:
             msg = "predict tells which of several outputs is the largest; this model has one. Use probabilities."
             raise ArgumentError(msg)
-        return Pieces(self, x, h_0, lengths).joined(largest)
+        return Pieces(self, x, h_0, lengths, mask).joined(largest)
 
-    def loss(self, x: Any, targets: Any, h_0: Any = None, *, lengths: Any = None) -> Array:
-        """Return the mean cross-entropy of the targets, in nats, over all valid steps.
+    def loss(self, x: Any, targets: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
+        """Return the mean cross-entropy of the targets, in nats, over all valid steps that the mask takes.
 
         Parameters
         ----------
-        x, h_0, lengths
+        x, h_0, lengths, mask
             As for `__call__`.
         targets : integer array, host data or text, shape (seq_len, batch) or (seq_len,)
-            The ids of the right classes, with the axes of `x`; not looked at beyond a length.
+            The ids of the right classes, with the axes of `x`; not looked at beyond a length or where masked.
 
         Returns
         -------
@@ -190,21 +193,22 @@ class RNN(PlacedNetwork):
             NaN if no step is valid.
         """
         self._require_softmax()
-        sums = list(Pieces(self, x, h_0, lengths, targets).each(loss_sums))
+        sums = list(Pieces(self, x, h_0, lengths, mask, targets).each(loss_sums))
         with self._on_device():
             return cast(mean_of(sums), self.backend.dtype(self.dtype))
 
-    def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None) -> dict[str, Array]:
+    def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> dict[str, Array]:
         """Return every intermediate of the equations by name, each of shape (seq_len, batch, size).
 
         Of layer k, with ``_reverse`` added for its backward cell: ``input_product_l{k}`` W_ax x<t>,
         ``recurrent_product_l{k}`` W_aa a<t-1>, ``sum_l{k}`` their sum with the bias, and
         ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  Then ``logits`` and
         ``probabilities`` where there is a readout.  All are 0 beyond a sequence's length except those
-        two.  For the arguments see `__call__`.
+        two; where a step is masked the products and the sum are 0.  For the arguments see `__call__`.
         """
         with self._on_device():
-            output, steps = trace(self.layers, *self._receive(x, h_0, lengths), self._recurrence)
+            x, h_0, lengths, mask = self._receive(x, h_0, lengths, mask)
+            output, steps = trace(self.layers, x, h_0, lengths, mask, self._recurrence)
             if self.readout is not None:
                 steps["logits"] = self.readout(output)
                 steps["probabilities"] = self.readout.activate(steps["logits"])
@@ -262,29 +266,27 @@ class RNN(PlacedNetwork):
             return decode(generate(self, encode(prompt, self.vocabulary), length, choose), self.vocabulary)
         return receive("prompt", generate(self, prompt, length, choose), self._placement, self.dtype)
 
-    def _host(self, name: str, value: Any, kind: Kind) -> Any:
+    def _host(self, name: str, value: Any) -> Any:
         """Return an argument as `as_host` does, text as token ids, and None as it is."""
         if isinstance(value, str) and name in {"x", "targets"}:
             return encode(value, self.vocabulary)
-        return None if value is None and name != "x" else as_host(name, value, kind)
+        return None if value is None and name != "x" else as_host(name, value)
 
-    def _receive(self, x: Any, h_0: Any, lengths: Any) -> tuple[Array, Array | None, Array | None]:
+    def _receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
-        if h_0 is None and lengths is None and self._is_known(x):
-            return self._swap(x, x.dtype.kind != "f"), None, None
-        host = {
-            "x": self._host("x", x, kind="numbers"),
-            "h_0": self._host("h_0", h_0, kind="reals"),
-            "lengths": self._host("lengths", lengths, kind="integers"),
-        }
+        if h_0 is None and lengths is None and mask is None and self._is_known(x):
+            return self._swap(x, x.dtype.kind != "f"), None, None, None
+        given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask}
+        host = {name: self._host(name, value) for name, value in given.items()}
         moved = {
             name: None if value is None else receive(name, value, self._placement, self.dtype)
             for name, value in host.items()
         }
-        checks.require_call(self.layers, moved["x"], moved["h_0"], moved["lengths"], self.batch_first)
-        checks.require_values(self.layers, host["x"], host["lengths"], self.batch_first)
+        checks.require_call(self.layers, **moved, batch_first=self.batch_first)
+        checks.require_values(self.layers, host["x"], host["lengths"], host["mask"], self.batch_first)
         self._remember(x, moved["x"])
-        return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"]
+        mask = None if mask is None else self._swap(moved["mask"], is_ids=True)
+        return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
 
 
 def load(

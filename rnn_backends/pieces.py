@@ -16,9 +16,10 @@ from rnn_backends.activations import clamp
 from rnn_backends.arrays import Array, array_namespace, is_integer, where_valid, widen
 from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import Announced, announce, receive
-from rnn_backends.forward import propagate, valid_steps
+from rnn_backends.forward import propagate
 from rnn_backends.losses import negative_log_likelihood, require_fitting, sums_where
 from rnn_backends.parameters import Linear, named_arrays
+from rnn_backends.steps import valid_steps
 
 if TYPE_CHECKING:
     from rnn_backends.model import RNN
@@ -41,6 +42,8 @@ class Piece(NamedTuple):
     """The logits, or the states where there is no readout, (seq_len, batch, size)."""
     valid: Array | None
     """Which steps are valid, (seq_len, batch, 1); None if all are."""
+    mask: Array | None
+    """Which steps the mask takes, (seq_len, batch); None if all."""
     targets: Array | None
 
 
@@ -56,22 +59,25 @@ class Pieces:
     seq_len : int
     """
 
-    def __init__(self, rnn: "RNN", x: Any, h_0: Any = None, lengths: Any = None, targets: Any = None) -> None:
+    def __init__(
+        self, rnn: "RNN", x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None, targets: Any = None
+    ) -> None:
         place, dtype, batch_first = rnn._placement, rnn.dtype, rnn.batch_first
-        x = rnn._host("x", x, kind="numbers")
-        h_0, known = rnn._host("h_0", h_0, kind="reals"), rnn._host("lengths", lengths, kind="integers")
+        x, h_0, known = rnn._host("x", x), rnn._host("h_0", h_0), rnn._host("lengths", lengths)
+        mask, targets = rnn._host("mask", mask), rnn._host("targets", targets)
         like = announce("x", x, place, dtype)
         h_0 = None if h_0 is None else receive("h_0", h_0, place, dtype)
         lengths = None if known is None else receive("lengths", known, place, dtype)
-        checks.require_call(rnn.layers, like, h_0, lengths, batch_first)
-        checks.require_values(rnn.layers, x, known, batch_first)
+        steps_taken = None if mask is None else announce("mask", mask, place, dtype)
+        checks.require_call(rnn.layers, like, h_0, lengths, steps_taken, batch_first)
+        checks.require_values(rnn.layers, x, known, mask, batch_first)
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
         if rnn.readout is not None and targets is not None:
             classes = rnn.readout.output_size
-            targets = rnn._host("targets", targets, kind="integers")
             require_fitting(Announced((*steps, classes), dtype), announce("targets", targets, place, dtype))
-            checks.require_ids("targets", targets, classes, "target", known, batch_first)
-        self._rnn, self._x, self._h_0, self._lengths, self._targets = rnn, x, h_0, lengths, targets
+            checks.require_ids("targets", targets, classes, "target", known, mask, batch_first)
+        self._rnn, self._h_0, self._lengths = rnn, h_0, lengths
+        self._given = {"x": x, "mask": mask, "targets": targets}
         self.axis = 1 if batch_first and len(steps) == 2 else 0
         self.shape, self.seq_len = tuple(steps), int(steps[self.axis])
         sequences = prod(steps) // max(1, self.seq_len)
@@ -83,7 +89,7 @@ class Pieces:
     def _is_traced(self) -> bool:
         """Tell whether an array is a tracer, which lies on no device."""
         backend = self._rnn.backend
-        given = (self._x, self._h_0, self._lengths, self._targets)
+        given = (*self._given.values(), self._h_0, self._lengths)
         arrays = [array for array in given if array is not None and owner_of(array) is backend]
         parameters = [array for _, array in named_arrays(self._rnn._network)]
         return any(backend.device_of(array) is None for array in (*arrays, *parameters))
@@ -103,20 +109,26 @@ class Pieces:
         """Return the states of a stretch, time first, and the last one of each cell."""
         rnn = self._rnn
         with rnn._on_device():
-            x = receive("x", cut(self._x, start, stop, self.axis), rnn._placement, rnn.dtype)
+            x, mask = self._part("x", start, stop), self._part("mask", start, stop)
             lengths = self._lengths_within(start, stop)
-            return propagate(rnn.layers, rnn._swap(x, is_integer(x)), state, lengths, rnn._recurrence)
+            mask = None if mask is None else rnn._swap(mask, is_ids=True)
+            return propagate(rnn.layers, rnn._swap(x, is_integer(x)), state, lengths, rnn._recurrence, mask)
 
     def _used(self, use: Callable[[Piece], Made], states: Array, start: int, stop: int) -> Made:
         rnn = self._rnn
         with rnn._on_device():
             lengths = self._lengths_within(start, stop)
             valid = None if lengths is None else rnn._swap(valid_steps(lengths, stop - start))
-            targets = self._targets
-            if targets is not None:
-                targets = receive("targets", cut(targets, start, stop, self.axis), rnn._placement, rnn.dtype)
+            mask, targets = self._part("mask", start, stop), self._part("targets", start, stop)
             array = states if rnn.readout is None else rnn.readout(states)
-            return use(Piece(start, stop, rnn._swap(array), valid, targets))
+            return use(Piece(start, stop, rnn._swap(array), valid, mask, targets))
+
+    def _part(self, name: str, start: int, stop: int) -> Array | None:
+        """Return the steps of an argument on the device, with the axes that it was given."""
+        whole = self._given[name]
+        if whole is None:
+            return None
+        return receive(name, cut(whole, start, stop, self.axis), self._rnn._placement, self._rnn.dtype)
 
     def _lengths_within(self, start: int, stop: int) -> Array | None:
         """Return how many steps of each sequence are valid from `start` to `stop`.
@@ -184,4 +196,7 @@ def largest(piece: Piece) -> Array:
 def loss_sums(piece: Piece) -> tuple[Array, Array]:
     """Return the sum of the cross-entropies of the targets at the valid steps, and how many these are."""
     losses = negative_log_likelihood(widen(piece.array), piece.targets)
-    return sums_where(losses, None if piece.valid is None else piece.valid[..., 0])
+    valid = None if piece.valid is None else piece.valid[..., 0]
+    if piece.mask is not None:
+        valid = piece.mask if valid is None else piece.mask & valid
+    return sums_where(losses, valid)

@@ -3,29 +3,36 @@
 from typing import Any
 
 from rnn_backends.arrays import Array, array_namespace, cast, device, is_integer, where_valid, widen
-from rnn_backends.forward import Cell, project, propagate, valid_steps
+from rnn_backends.forward import Cell, project, propagate
 from rnn_backends.parameters import Layer, map_arrays
 from rnn_backends.protocols import Recurrence
+from rnn_backends.steps import valid_steps
 
 
 def trace(
-    layers: tuple[Layer, ...], x: Array, h_0: Array | None, lengths: Array | None, recurrence: Recurrence
+    layers: tuple[Layer, ...],
+    x: Array,
+    h_0: Array | None,
+    lengths: Array | None,
+    mask: Array | None,
+    recurrence: Recurrence,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the output of checked, time-major arguments and the intermediates; see `RNN.trace`."""
     if x.ndim < 3 - is_integer(x):  # no batch axis
         h_0 = None if h_0 is None else h_0[:, None, ...]
-        output, steps = trace(layers, x[:, None, ...], h_0, None, recurrence)
+        mask = None if mask is None else mask[:, None]
+        output, steps = trace(layers, x[:, None, ...], h_0, None, mask, recurrence)
         return output[:, 0, :], {name: step[:, 0, :] for name, step in steps.items()}
     steps, done = {}, 0
     for index, layer in enumerate(layers):
         cells = len(layer.cells)
         h = None if h_0 is None else h_0[done : done + cells, ...]
-        output, h_n = propagate((layer,), x, h, lengths, recurrence)
+        output, h_n = propagate((layer,), x, h, lengths, recurrence, mask)
         hidden_size = h_n.shape[-1]
         for place, (cell, reverse) in enumerate(layer.cells):
             states = output[..., place * hidden_size : (place + 1) * hidden_size]
             before = None if h is None else h[place, ...]
-            found = products(cell, x, states, before, lengths, reverse) if isinstance(cell, Cell) else {}
+            found = products(cell, x, states, before, lengths, mask, reverse) if isinstance(cell, Cell) else {}
             found["hidden_state"] = states
             suffix = f"_l{index}_reverse" if reverse else f"_l{index}"
             steps.update({f"{name}{suffix}": step for name, step in found.items()})
@@ -34,7 +41,13 @@ def trace(
 
 
 def products(
-    cell: Cell, x: Array, states: Array, h_0: Array | None, lengths: Array | None, reverse: bool
+    cell: Cell,
+    x: Array,
+    states: Array,
+    h_0: Array | None,
+    lengths: Array | None,
+    mask: Array | None,
+    reverse: bool,
 ) -> dict[str, Array]:
     """Return the terms of the equation at every step, from the input and the states of a cell."""
     xp = array_namespace(states)
@@ -53,6 +66,8 @@ def products(
         "recurrent_product": wide.recurrent_product(widen(previous)),
     }
     terms["sum"] = project(wide, x) + terms["recurrent_product"]
+    if mask is not None:
+        valid = mask[..., None] if valid is None else valid & mask[..., None]
     if valid is not None:
         terms = {name: where_valid(term, valid) for name, term in terms.items()}
     return {name: cast(term, states.dtype) for name, term in terms.items()}

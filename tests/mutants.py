@@ -26,6 +26,7 @@ NUMBA_BACKEND = ("--backend", "numba")
 CORE = "tests/test_conformance.py tests/test_forward.py tests/test_activations.py tests/test_model.py"
 
 PIECES = "tests/test_pieces.py"
+MASKS = "tests/test_masks.py"
 
 
 class Fault(NamedTuple):
@@ -63,7 +64,23 @@ FAULTS = [
           "outputs.append(where_valid(states, valid))", "outputs.append(states)"),
     Fault("padded steps computed through", "forward.py",
           "new if valid is None else xp.where(valid[t, ...], new, h)", "new"),
-    Fault("lengths off by one", "forward.py", "None] < lengths[None", "None] <= lengths[None"),
+    Fault("lengths off by one", "steps.py", "None] < lengths[None", "None] <= lengths[None"),
+    Fault("mask: ignored", "forward.py", "if mask is not None and x.shape[0] > 0:", "if mask is not None and x.shape[0] > 99:", MASKS),
+    Fault("mask: upside down", "steps.py", "xp.argsort(1 - kept,", "xp.argsort(kept,", MASKS),
+    Fault("mask: within lengths ignored", "steps.py", "mask if valid is None else mask & valid[..., 0]", "mask", MASKS),
+    Fault("mask: impossible lengths made possible", "steps.py", "xp.where((lengths < 0) | (lengths > seq_len), lengths, counts)", "counts", MASKS),
+    Fault("mask: held one step too long", "steps.py", "parts.append(rows(xp.concat([first, part]), self.after))",
+          "parts.append(rows(xp.concat([first, part]), self.before))", MASKS),
+    Fault("mask: the reverse direction held as the other", "steps.py", "            if reverse:", "            if False:", MASKS),
+    Fault("mask: reverse begins from nothing", "steps.py", "xp.full_like(self.before, seq_len), self.before)", "self.before, self.before)", MASKS),
+    Fault("mask: h_0 of the first layer", "forward.py", "before[-cells:, ...]", "before[:cells, ...]", MASKS),
+    Fault("mask: outputs beyond a length", "steps.py", "xp.concat(parts, axis=-1), self.valid)", "xp.concat(parts, axis=-1), None)", MASKS),
+    Fault("pieces: of inputs, masks and targets the first", "pieces.py", "cut(whole, start, stop, self.axis)", "cut(whole, 0, stop - start, self.axis)", PIECES),
+    Fault("mask: losses of all steps", "pieces.py", "if piece.mask is not None:", "if False:", MASKS),
+    Fault("mask: ids left out are read", "checks.py", "outside &= kept[", "outside |= False & kept[", MASKS),
+    Fault("mask: axes not swapped", "model.py", "else self._swap(moved[\"mask\"], is_ids=True)", "else moved[\"mask\"]", MASKS),
+    Fault("mask: products where none is made", "trace.py", "    if mask is not None:\n        valid", "    if False:\n        valid", MASKS),
+    Fault("mask: steps left out are counted", "commands/inputs.py", "if self.mask is None else self.mask", "", "tests/test_cli.py -k mask"),
     Fault("NaN through a masked product", "forward.py",
           "where_valid(x, valid[..., 0] if is_integer(x) else valid)",
           "x * (valid[..., 0] if is_integer(x) else valid)"),
@@ -116,8 +133,7 @@ FAULTS = [
           "tests/test_backends.py::test_a_cold_start_imports_little"),
     Fault("readout transposed", "parameters.py", "@ widen(self.weight).T", "@ widen(self.weight.T[:, ::-1])"),
     Fault("bias of the readout dropped", "parameters.py", "logits = logits + widen(self.bias)", "pass"),
-    Fault("loss counts padding", "pieces.py", "losses, None if piece.valid is None else piece.valid[..., 0]",
-          "losses, None"),
+    Fault("loss counts padding", "pieces.py", "None if piece.valid is None else piece.valid[..., 0]\n    if piece", "None\n    if piece"),
     Fault("padding classified", "pieces.py", "ids, None if piece.valid is None else piece.valid[..., 0], -1",
           "ids, None"),
     Fault("in place: a subclass's step ignored", "backends/numpy.py", "type(cell) is not Cell",
@@ -267,10 +283,8 @@ FAULTS = [
     Fault("pieces: none for no step", "pieces.py", "max(stop, start + 1)", "stop", PIECES),
     Fault("pieces: backward cells cut", "pieces.py", "return size, sys.maxsize", "pass", PIECES),
     Fault("pieces: joined along the batch", "pieces.py", "concat(parts, axis=self.axis)", "concat(parts, axis=0)", PIECES),
-    Fault("pieces: of targets the first", "pieces.py", "cut(targets, start, stop, self.axis)",
-          "cut(targets, 0, stop - start, self.axis)", PIECES),
-    Fault("pieces: the input moved whole", "pieces.py", 'receive("x", cut(self._x, start, stop, self.axis), rnn._placement, rnn.dtype)',
-          'cut(receive("x", self._x, rnn._placement, rnn.dtype), start, stop, self.axis)', PIECES),
+    Fault("pieces: the input moved whole", "pieces.py", "receive(name, cut(whole, start, stop, self.axis), self._rnn._placement, self._rnn.dtype)",
+          "cut(receive(name, whole, self._rnn._placement, self._rnn.dtype), start, stop, self.axis)", PIECES),
     Fault("pieces: as long as the sequence", "pieces.py", "BUDGET // max(1, width * sequences * itemsize)",
           "BUDGET * 2**20", PIECES),
     Fault("pieces: the batch not counted", "pieces.py", "width * sequences * itemsize", "width * itemsize", PIECES),

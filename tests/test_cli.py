@@ -463,6 +463,19 @@ def test_speed_counts_the_valid_steps(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert run("run", "model.npz", "x.npy", "--lengths", 5, 0, 3, 0).rows["speed"].strip() == "4 steps/s"
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_mask_in_a_file(run: Run, monkeypatch: pytest.MonkeyPatch, batch_first: bool) -> None:
+    rnn, x, mask = model(batch_first=batch_first), features(5, 4), np.arange(20).reshape(5, 4) % 3 > 0
+    if batch_first:
+        x, mask = x.swapaxes(0, 1), mask.T
+    np.savez("x.npz", x=x, mask=mask)
+    ticks = iter([0.0, 2.0, 9.0] * 2)
+    monkeypatch.setattr(run_module, "perf_counter", lambda: next(ticks))
+    assert run("run", "model.npz", "x.npz", "--output", "y.npy").rows["speed"].strip() == "6 steps/s"
+    np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(x, mask=mask))
+    assert run("run", "model.npz", "x.npz", "--lengths", 5, 0, 3, 0).rows["speed"].strip() == "2 steps/s"
+
+
 def test_cross_entropy_without_lengths_and_of_ids(run: Run) -> None:
     rnn = model()
     ids, targets = np.array([0, 2, 1, 1]), np.array([3, 0, 1, 2])
@@ -535,13 +548,14 @@ BAD_INPUTS = {
     "unknown": (
         "x.npz",
         npz(x=X, y=X, z=X),
-        "'x.npz' holds y, z, which run does not know; it reads x, h_0, lengths, targets.",
+        "'x.npz' holds y, z, which run does not know; it reads x, h_0, lengths, mask, targets.",
     ),
     "h_0": (
         "x.npz",
         npz(x=X, h_0=np.ones((2, 3, 5))),
         "`h_0` must have shape (num_cells, batch, hidden_size) = (2, 2, 5)",
     ),
+    "mask": ("x.npz", npz(x=X, mask=[True]), "`mask` must have shape (seq_len, batch) = (4, 2), as `x`; got (1,)"),
     "lengths": ("x.npz", npz(x=X, lengths=[4, 5]), "every length in `lengths` must be in 0..4; got 5 at [1]"),
     "lengths dtype": (
         "x.npz",

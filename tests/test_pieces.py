@@ -58,7 +58,7 @@ def bounded_logits(case: Case, readout: rb.Linear, dtype: str) -> Bounded:
     states, _ = reference(*case, dtype=dtype)
     memory = np.zeros((OUTPUTS, OUTPUTS), readout.weight.dtype)
     cell = Cell(readout.weight, memory, readout.bias, activation="identity")
-    value, error = reference([cell], states.value, None, case.lengths, dtype)[0]
+    value, error = reference([cell], states.value, None, case.lengths, dtype=dtype)[0]
     return Bounded(value, error + states.error @ abs(readout.weight.astype(np.float64)).T)
 
 
@@ -261,9 +261,9 @@ def test_the_first_id_out_of_range_is_named_whatever_the_block(monkeypatch: pyte
     ids = np.zeros((6, 2), int)
     ids[1, 0] = ids[3, 1] = ids[4, 0] = 9
 
-    def named(ids: NDArray[Any], lengths: Any, batch_first: bool) -> str:
+    def named(ids: NDArray[Any], lengths: Any, batch_first: bool, mask: Any = None) -> str:
         with pytest.raises(rb.ArgumentError) as told:
-            checks.require_ids("x", ids, 9, "token id", lengths, batch_first)
+            checks.require_ids("x", ids, 9, "token id", lengths, mask, batch_first)
         return str(told.value).rpartition(" at ")[2]
 
     assert named(ids, None, False) == "[1, 0]."
@@ -271,9 +271,12 @@ def test_the_first_id_out_of_range_is_named_whatever_the_block(monkeypatch: pyte
     assert named(ids[2:], None, False) == "[1, 1]."
     assert named(ids[2:].T, None, True) == "[0, 2]."
     assert named(ids.T, np.array([1, 6]), True) == "[1, 3]."
+    mask = np.arange(6)[:, None] > 2
+    assert named(ids, None, False, np.broadcast_to(mask, (6, 2))) == "[3, 1]."
+    assert named(ids.T, np.array([6, 3]), True, np.broadcast_to(mask.T, (2, 6))) == "[0, 4]."
     assert named(ids[:, 1], None, True) == named(ids[:, 1], None, False) == "[3]."
-    checks.require_ids("x", ids, 9, "token id", np.array([1, 3]), False)
-    checks.require_ids("x", ids[:0], 9, "token id", None, False)
+    checks.require_ids("x", ids, 9, "token id", np.array([1, 3]), None, False)
+    checks.require_ids("x", ids[:0], 9, "token id", None, None, False)
 
 
 # Memory

@@ -327,6 +327,15 @@ def test_a_state_dict_has_torchs_names_and_zeros_for_the_second_bias() -> None:
     assert_same_bits(state["bias_hh_l0"], np.zeros(4))
 
 
+def test_a_state_dict_can_be_written_to_and_the_model_does_not_change() -> None:
+    rnn = rb.RNN([draw_cell(3)], rb.Linear(np.ones((2, 4))))
+    before = rnn.to_torch()
+    for array in rnn.to_torch().values():
+        array += 1
+    for name, array in rnn.to_torch().items():
+        assert_same_bits(array, before[name])
+
+
 def test_with_a_readout_it_is_that_of_a_module_of_two() -> None:
     state = rb.RNN([draw_cell(3, bias=False)], rb.Linear(np.ones((2, 4)), activation=lambda z: z)).to_torch()
     assert list(state) == ["rnn.weight_ih_l0", "rnn.weight_hh_l0", "readout.weight"]

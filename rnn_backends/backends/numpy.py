@@ -7,8 +7,9 @@ import numpy as np
 
 from rnn_backends.arrays import Host
 from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell, valid_steps
+from rnn_backends.forward import Cell
 from rnn_backends.protocols import RecurrentCell
+from rnn_backends.steps import valid_steps
 
 BLOCK = 1 << 19
 """The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""

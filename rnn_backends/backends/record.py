@@ -16,7 +16,7 @@ PROTOCOL_VERSION = 1
 NEEDED_FUNCTIONS = (
     *("arange", "asarray", "full_like", "ones_like", "zeros", "zeros_like"),
     *("astype", "broadcast_to", "concat", "permute_dims", "reshape", "stack", "take", "where"),
-    *("abs", "argmax", "exp", "expm1", "log", "log1p", "matmul", "max", "sign", "sum", "tanh"),
+    *("abs", "argmax", "argsort", "exp", "expm1", "log", "log1p", "matmul", "max", "sign", "sum", "tanh"),
 )
 
 
@@ -131,8 +131,8 @@ class Backend:
         return getattr(self.xp, name)
 
     def from_host(self, host: Host, dtype: str, device: str) -> Array:
-        """Copy a NumPy array to a device, in a dtype of `dtypes` or, for ids and lengths, in int32."""
-        own_dtype = self.xp.int32 if dtype == "int32" else self.dtype(dtype)
+        """Copy a NumPy array to a device, in a dtype of `dtypes`, for ids and lengths int32, for masks bool."""
+        own_dtype = getattr(self.xp, dtype) if dtype in {"int32", "bool"} else self.dtype(dtype)
         place = self.device(device)
         # Libraries differ in the foreign byte orders and long doubles that they take; NumPy takes all.
         host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)

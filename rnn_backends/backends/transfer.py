@@ -1,6 +1,6 @@
 """Host data to a device, on its own; from a device to the host only when `to_numpy` is called."""
 
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -16,15 +16,18 @@ from rnn_backends.backends.selection import (
 from rnn_backends.errors import DTypeError
 from rnn_backends.parameters import Network, map_arrays
 
-Kind: TypeAlias = Literal["numbers", "reals", "integers"]
+NUMBERS = ("real numbers", "iuf")
+KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}
+"""What arguments must hold that are not to hold numbers of any kind, in words and as NumPy's codes of dtypes."""
 
 
-def as_host(name: str, value: Any, kind: Kind = "numbers") -> Any:
-    """Return host data (NumPy arrays, numbers, nested lists) as an array of numbers, all else as it is.
+def as_host(name: str, value: Any) -> Any:
+    """Return host data (NumPy arrays, numbers, nested lists) as the array that an argument is to be, all else as it is.
 
-    Integers are floating point where reals are wanted; an empty list is what is wanted.
+    The integers of an initial state are made floating point; an empty list is of what is wanted.
     """
-    if type(value) is np.ndarray and value.dtype.kind == "f" and value.dtype.isnative and kind != "integers":
+    wanted, codes = KINDS.get(name, NUMBERS)
+    if type(value) is np.ndarray and value.dtype.kind == "f" and value.dtype.isnative and "f" in codes:
         return value  # the rule, at no cost
     owner = owner_of(value)
     if owner is None and (hasattr(value, "__array_namespace__") or hasattr(value, "__dlpack__")):
@@ -33,7 +36,7 @@ def as_host(name: str, value: Any, kind: Kind = "numbers") -> Any:
         return value
     # numpy.ma, which takes its time to import, is not asked of what cannot be masked.
     if type(value) is not np.ndarray and isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
-        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` instead."
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
         raise DTypeError(msg)
     try:
         host = np.asarray(value)
@@ -43,14 +46,13 @@ def as_host(name: str, value: Any, kind: Kind = "numbers") -> Any:
             "Pad sequences to one length, and give theirs as `lengths`."
         )
         raise DTypeError(msg) from error
-    if kind == "integers" and isinstance(value, (list, tuple)) and not host.size:
-        host = host.astype(np.int64)
-    if host.dtype.kind not in ("iu" if kind == "integers" else "iuf"):
-        wanted = "integers" if kind == "integers" else "real numbers"
+    if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
+        host = host.astype(np.bool if codes == "b" else np.int64)
+    if host.dtype.kind not in codes:
         msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype}."
         raise DTypeError(msg)
     host = host.astype(host.dtype.newbyteorder("="), copy=False)
-    return host.astype(np.float64) if kind == "reals" and host.dtype.kind != "f" else host
+    return host.astype(np.float64) if name == "h_0" and host.dtype.kind != "f" else host
 
 
 class Announced(NamedTuple):
@@ -64,22 +66,26 @@ def announce(name: str, value: Any, place: Placement, dtype: str) -> Array | Ann
     """Tell of host data what `receive` would make of it, and do with all else as `receive` does."""
     owner = owner_of(value)
     if owner is None or owner.name == "numpy":
-        return Announced(tuple(value.shape), dtype if value.dtype.kind == "f" else "int32")
+        return Announced(tuple(value.shape), _dtype_there(value, dtype))
     return receive(name, value, place, dtype)
 
 
 def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
     """Return an argument on a model's backend and device: host data moves, all else must be there.
 
-    Integers on the host become int32, everything else there the given dtype.
+    Integers on the host become int32, booleans stay so, and everything else there becomes the given dtype.
     """
     host = as_host(name, value)
     owner = owner_of(host)
     if owner is None or owner.name == "numpy":
-        return place.backend.from_host(host, dtype if host.dtype.kind == "f" else "int32", place.device)
+        return place.backend.from_host(host, _dtype_there(host, dtype), place.device)
     require_owner(name, value, owner, place)
     require_device(name, value, place)
     return value
+
+
+def _dtype_there(host: Host, dtype: str) -> str:
+    return {"f": dtype, "b": "bool"}.get(host.dtype.kind, "int32")
 
 
 def move(network: Network, place: Placement, dtype: str | None = None) -> Network:

@@ -19,7 +19,7 @@ from rnn_backends.text import encode
 
 Host = NDArray[Any]
 
-ARRAYS = ("x", "h_0", "lengths", "targets")
+ARRAYS = ("x", "h_0", "lengths", "mask", "targets")
 
 DAMAGE = (
     zipfile.BadZipFile,
@@ -43,6 +43,7 @@ class Inputs:
     x: Host
     h_0: Host | None = None
     lengths: Host | None = None
+    mask: Host | None = None
     targets: Host | None = None
     unit: str = "steps"
 
@@ -54,6 +55,15 @@ class Inputs:
     def seq_len(self, *, batch_first: bool) -> int:
         """Return the number of steps."""
         return int(self.x.shape[1 if batch_first and self.is_batch else 0])
+
+    def count_steps(self, *, batch_first: bool) -> int:
+        """Return the number of steps that are taken, of all sequences together."""
+        batch_first = batch_first and self.is_batch
+        taken = np.ones(self.x.shape[: 1 + self.is_batch], bool) if self.mask is None else self.mask
+        if self.lengths is not None:
+            valid = np.arange(self.seq_len(batch_first=batch_first))[:, None] < self.lengths
+            taken = taken & (valid.T if batch_first else valid)
+        return int(taken.sum())
 
 
 def is_text(path: Path) -> bool:
@@ -71,7 +81,7 @@ def read_inputs(path: Path, vocabulary: str | None, lengths: Sequence[int] | Non
             msg = f"--lengths is given, and {str(path)!r} holds `lengths` too; leave out one of them"
             raise argparse.ArgumentError(None, msg)
         arrays["lengths"] = np.asarray(lengths)
-    return Inputs(arrays["x"], arrays.get("h_0"), arrays.get("lengths"), arrays.get("targets"))
+    return Inputs(arrays["x"], arrays.get("h_0"), arrays.get("lengths"), arrays.get("mask"), arrays.get("targets"))
 
 
 def _read_text(path: Path, vocabulary: str | None) -> Inputs:

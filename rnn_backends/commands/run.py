@@ -68,7 +68,7 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         _require_possible(request, rnn, inputs)
         if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
             note("the model has backward cells, which see the characters that they are to predict")
-        pieces = Pieces(rnn, inputs.x, inputs.h_0, inputs.lengths, inputs.targets)
+        pieces = Pieces(rnn, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets)
         output = None if file is None else _Output(file, request, rnn, pieces)
         with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", pieces.seq_len) as tell:
             seconds, sums = _walk(rnn, pieces, output, tell)
@@ -149,7 +149,7 @@ def _describe(request: Request, rnn: RNN) -> list[Row]:
 def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
     seq_len = inputs.seq_len(batch_first=rnn.batch_first)
     batch = inputs.x.shape[0 if rnn.batch_first else 1] if inputs.is_batch else 1
-    steps = seq_len * batch if inputs.lengths is None else int(inputs.lengths.sum())
+    steps = inputs.count_steps(batch_first=rnn.batch_first)
     return [
         ("sequence length", str(seq_len)),
         *([("batch", str(batch))] if inputs.is_batch else []),

@@ -24,6 +24,7 @@ class Case(NamedTuple):
     x: Host
     h_0: Host | None = None
     lengths: list[int] | None = None
+    mask: Host | None = None
 
 
 class Draw:
@@ -66,6 +67,7 @@ class Draw:
         layers: int = 1,
         h_0: bool = False,
         lengths: list[int] | None = None,
+        masked: bool = False,
         tokens: bool = False,
         **options: Any,
     ) -> Case:
@@ -75,7 +77,8 @@ class Draw:
         if tokens:
             x = self.random.integers(0, input_size, (seq_len, batch))
         state = self.normal(layers * len(sides), batch, hidden_size, scale=0.5) if h_0 else None
-        return Case(self.layers(sides, layers, input_size, hidden_size, **options), x, state, lengths)
+        mask = self.random.random((seq_len, batch)) < 0.6 if masked else None
+        return Case(self.layers(sides, layers, input_size, hidden_size, **options), x, state, lengths, mask)
 
 
 def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
@@ -90,6 +93,10 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "lengths": draw.case(layers=2, lengths=ragged),
         "lengths, reverse": draw.case(sides="b", h_0=True, lengths=ragged),
         "lengths, bidirectional": draw.case(sides="fb", layers=3, h_0=True, lengths=ragged),
+        "mask": draw.case(layers=2, masked=True),
+        "mask, reverse": draw.case(sides="b", h_0=True, masked=True),
+        "mask, ragged, bidirectional": draw.case(sides="fb", layers=2, h_0=True, lengths=ragged, masked=True),
+        "mask, tokens, clip and leak": draw.case(tokens=True, clip=0.5, leak=0.75, h_0=True, masked=True),
         "initial state": draw.case(h_0=True),
         "clip": draw.case(clip=0.375, h_0=True),
         "leak": draw.case(leak=0.25, h_0=True),

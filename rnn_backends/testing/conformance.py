@@ -44,7 +44,7 @@ class BackendConformance:
 
     def run(self, case: Case, dtype: str) -> tuple[Array, Array]:
         """Run a case on the backend."""
-        return self.model(case, dtype)(case.x, case.h_0, lengths=case.lengths)
+        return self.model(case, dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
 
     def excesses(self, dtype: str) -> Iterator[tuple[str, float]]:
         """Yield each feature with its worst error, in units of what rounding may cause."""

@@ -69,6 +69,7 @@ def reference(
     x: Any,
     h_0: Any = None,
     lengths: Any = None,
+    mask: Any = None,
     dtype: str = "float64",
 ) -> tuple[Bounded, Bounded]:
     """Run a network of `Cell` in float64, and bound what a run in a dtype may differ by.
@@ -80,6 +81,7 @@ def reference(
     x : numpy.ndarray, shape (seq_len, batch, input_size) or integers (seq_len, batch)
     h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), optional
     lengths : sequence of int, optional
+    mask : boolean numpy.ndarray, shape (seq_len, batch), optional
     dtype : {"float64", "float32", "float16", "bfloat16"}
         What the run that is to be judged computes in; the arguments must be exact in it.
 
@@ -105,7 +107,8 @@ def reference(
                 if h_0 is not None:
                     h = Bounded(np.asarray(h_0[len(final), b], np.float64), h.error)
                 for t in reversed(range(lengths[b])) if reverse else range(lengths[b]):
-                    h = one_step(cell, Bounded(inputs.value[t, b], inputs.error[t, b]), h, precision)
+                    if mask is None or mask[t, b]:
+                        h = one_step(cell, Bounded(inputs.value[t, b], inputs.error[t, b]), h, precision)
                     states.value[t, b], states.error[t, b] = h
                 last.value[b], last.error[b] = h
             outputs.append(states)
