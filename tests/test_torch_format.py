@@ -331,7 +331,7 @@ def test_a_state_dict_can_be_written_to_and_the_model_does_not_change() -> None:
     rnn = rb.RNN([draw_cell(3)], rb.Linear(np.ones((2, 4))))
     before = rnn.to_torch()
     for array in rnn.to_torch().values():
-        array += 1
+        np.add(array, 1, out=array)
     for name, array in rnn.to_torch().items():
         assert_same_bits(array, before[name])
 
