@@ -27,7 +27,7 @@ from rnn_backends.parameters import (
     require_shape,
 )
 from rnn_backends.protocols import Recurrence, RecurrentCell
-from rnn_backends.steps import Kept, poison, valid_steps
+from rnn_backends.steps import Kept, guarded
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,15 +129,13 @@ class Cell:
         return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
 
 
-def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array:
+def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
     """Walk a cell through time, one step after another: the `Recurrence` that defines what is right."""
-    xp = array_namespace(x)
-    seq_len = x.shape[0]
+    x, h, valid = guarded(x, h_0, lengths)
+    xp, seq_len = array_namespace(x), x.shape[0]
     if seq_len == 0:
-        return xp.zeros((0, *h_0.shape), dtype=h_0.dtype, device=device(h_0))
-    projected = project(cell, x)
-    valid = None if lengths is None else valid_steps(lengths, seq_len)
-    h, states = h_0, [h_0] * seq_len
+        return xp.zeros((0, *h.shape), dtype=h.dtype, device=device(h)), h
+    projected, states = project(cell, x), [h] * seq_len
     for t in reversed(range(seq_len)) if reverse else range(seq_len):
         new = cast(cell.step(projected[t, ...], widen(h)), h.dtype)
         if new.shape != h.shape:
@@ -145,7 +143,7 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
             raise ShapeError(msg)
         h = new if valid is None else xp.where(valid[t, ...], new, h)
         states[t] = h
-    return xp.stack(states)
+    return where_valid(xp.stack(states), valid), h
 
 
 def forward(
@@ -223,19 +221,15 @@ def propagate(
         return kept.spread(output, layers[-1], before[-cells:, ...]), h_n
     dtype = state_dtype(layers, x)
     layers = widened(layers)
-    valid = None if lengths is None else valid_steps(lengths, x.shape[0])
-    if valid is not None:  # whatever padding holds, NaN or ids of -1, no product and no gradient sees it
-        x = where_valid(x, valid[..., 0] if is_integer(x) else valid)
     final: list[Array] = []
     for layer in layers:
         outputs = []
         for cell, reverse in layer.cells:
             h = initial_state(cell, x, dtype) if h_0 is None else h_0[len(final), ...]
-            h = h if lengths is None else poison(h, lengths, x.shape[0])
-            states = recurrence(cell, x, h, lengths, reverse)
-            states = scan(cell, x, h, lengths, reverse) if states is None else states
-            outputs.append(where_valid(states, valid))
-            final.append(h if x.shape[0] == 0 else states[0 if reverse else -1, ...])
+            walked = recurrence(cell, x, h, lengths, reverse)
+            states, last = scan(cell, x, h, lengths, reverse) if walked is None else walked
+            outputs.append(states)
+            final.append(last)
         x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=-1)
     return x, xp.stack(final)
 

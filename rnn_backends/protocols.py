@@ -28,19 +28,25 @@ class Recurrence(Protocol):
     cell : RecurrentCell
         Its arrays are float32 or float64, in which the recurrence computes.
     x : array, shape (seq_len, batch, input_size) or, token ids, (seq_len, batch)
-        The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.
+        The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.  Beyond a
+        length it may hold anything, NaN and ids of -1 included.
     h_0 : array, shape (batch, hidden_size)
         The state before the first step.  The states are rounded to this dtype after every step.
     lengths : integer array, shape (batch,), optional
-        At steps t >= lengths[b] the state of sequence b is held.
+        At steps t >= lengths[b] the state of sequence b is held.  On NumPy they are known to be in range;
+        elsewhere one that is not makes its sequence NaN; see `rnn_backends.steps.guarded`.
     reverse : bool
         Whether to walk from the last step to the first.
 
     Returns
     -------
-    array, shape (seq_len, batch, hidden_size), or None
-        The state after each step, at that step's own place; None declines, and `scan` takes over.
+    states : array, shape (seq_len, batch, hidden_size)
+        The state after each step, at that step's own place; 0 at steps t >= lengths[b].
+    last : array, shape (batch, hidden_size)
+        The state after the last step that was taken.  None instead of both declines, and `scan` takes over.
     """
 
-    def __call__(self, cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
+    def __call__(
+        self, cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
+    ) -> tuple[Array, Array] | None:
         """Walk the cell through time."""

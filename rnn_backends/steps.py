@@ -19,11 +19,19 @@ def valid_steps(lengths: Array, seq_len: int) -> Array:
     return steps[:, None, None] < lengths[None, :, None]
 
 
-def poison(h_0: Array, lengths: Array, seq_len: int) -> Array:
-    """Make NaN of the initial states whose length is impossible, where lengths cannot be read."""
-    xp = array_namespace(h_0)
+def guarded(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return an input that no padding is left in, the initial state, and which steps are valid.
+
+    Whatever padding holds, NaN or ids of -1, no product and no gradient sees it.  Lengths on a device are not
+    read: one that is impossible makes NaN of its sequence's initial state.
+    """
+    if lengths is None:
+        return x, h_0, None
+    xp, seq_len = array_namespace(h_0), x.shape[0]
+    valid = valid_steps(lengths, seq_len)
     possible = (lengths >= 0) & (lengths <= seq_len)
-    return xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))
+    h_0 = xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))
+    return where_valid(x, valid if x.ndim == valid.ndim else valid[..., 0]), h_0, valid
 
 
 class Kept(NamedTuple):

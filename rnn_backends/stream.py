@@ -103,15 +103,15 @@ class Stream:
 
     def _run(self, x: Array) -> Array:
         """Run all layers over (seq_len, batch, ...) and keep their last states."""
-        seq_len, states, last = x.shape[0], self._states, []
+        states, kept = self._states, []
         recurrence = self.rnn._recurrence
         for k, cell in enumerate(self._cells):
             h = initial_state(cell, x, state_dtype(self.rnn.layers, x)) if states is None else states[k]
-            found = recurrence(cell, x, h, None, False)
-            x = scan(cell, x, h, None, False) if found is None else found
-            last.append(x[-1, ...] if seq_len else h)
-        last[-1] = self._copy(last[-1])  # the output, which shows it, is the caller's
-        self._states = last
+            walked = recurrence(cell, x, h, None, False)
+            x, last = scan(cell, x, h, None, False) if walked is None else walked
+            kept.append(last)
+        kept[-1] = self._copy(kept[-1])  # the output, which may show it, is the caller's
+        self._states = kept
         return x
 
     def _copy(self, array: Array) -> Array:

@@ -44,30 +44,29 @@ both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 both_ways = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
-def check(states: Host, cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> None:
-    """Compare the states with the reference; beyond a length they must be held, bit for bit."""
+def check(states: Host, last: Host, cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> None:
+    """Compare the states with the reference; the last ones are among them, bit for bit."""
     ends = [len(x)] * x.shape[1] if lengths is None else lengths.tolist()
     layer = rb.Layer(backward=cell) if reverse else rb.Layer(cell)
     output, h_n = reference([layer], x, h_0[None], ends, dtype=h_0.dtype.name)
-    valid = np.arange(len(x))[:, None, None] < np.array(ends)[:, None]
-    assert states.dtype == h_0.dtype
-    assert excess(np.where(valid, states, 0), output) <= 1.0
-    assert excess(states[[0 if reverse else -1]], h_n) <= 1.0
+    assert states.dtype == last.dtype == h_0.dtype
+    assert excess(states, output) <= 1.0
+    assert excess(last[None], h_n) <= 1.0
     for b, end in enumerate(ends):
-        held = h_0[b] if reverse or end == 0 else states[end - 1, b]
-        assert (states[end:, b] == held).all()
+        assert not states[end:, b].any()
+        np.testing.assert_array_equal(last[b], h_0[b] if end == 0 else states[0 if reverse else end - 1, b])
 
 
-def walk(cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None = None, reverse: bool = False) -> Host:
-    """Return the states, which compiled code must have made."""
+def walk(cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None = None, reverse: bool = False) -> tuple[Host, Host]:
+    """Return the states and the last of them, which compiled code must have made."""
     assert numba.prepare(cell, takes_ids=False) is not None
-    states = numba.recurrence(cell, x, h_0, lengths, reverse)
-    assert states is not None
-    return states
+    walked = numba.recurrence(cell, x, h_0, lengths, reverse)
+    assert walked is not None
+    return walked
 
 
 def walk_and_check(cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None = None, reverse: bool = False) -> None:
-    check(walk(cell, x, h_0, lengths, reverse), cell, x, h_0, lengths, reverse)
+    check(*walk(cell, x, h_0, lengths, reverse), cell, x, h_0, lengths, reverse)
 
 
 def drawn(dtype: str, shape: tuple[int, int, int, int], **options: Any) -> tuple[rb.Cell, Host, Host]:
@@ -120,7 +119,9 @@ def test_nothing_to_walk(dtype: str) -> None:
     for seq_len, batch in ((0, 3), (5, 0), (0, 0)):
         for reverse in (False, True):
             cell, x, h_0 = drawn(dtype, (seq_len, batch, 4, 5))
-            assert walk(cell, x, h_0, None, reverse).shape == (seq_len, batch, 5)
+            states, last = walk(cell, x, h_0, None, reverse)
+            assert states.shape == (seq_len, batch, 5)
+            np.testing.assert_array_equal(last, h_0)
 
 
 @both_dtypes
@@ -128,7 +129,7 @@ def test_nothing_to_walk(dtype: str) -> None:
 def test_every_feature_in_compiled_code(dtype: str, feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numpy, "recurrence", None)  # not even for a part of it
     case = cases(dtype)[feature]
-    got = rb.RNN(case.layers).to("numba")(case.x, case.h_0, lengths=case.lengths)
+    got = rb.RNN(case.layers).to("numba")(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
     for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
         assert excess(actual, wanted) <= 1.0
 
@@ -147,11 +148,11 @@ def test_token_ids(dtype: str, ids: str) -> None:
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_sequences_of_a_group_do_not_touch(dtype: str, poison: float) -> None:
     cell, x, h_0 = drawn(dtype, (4, 15, 17, 33), activation="relu")
-    clean = walk(cell, x, h_0)
+    clean, _ = walk(cell, x, h_0)
     for b in range(15):
         x_b, others = x.copy(), np.arange(15) != b
         x_b[1, b, 3] = poison
-        states = walk(cell, x_b, h_0)
+        states, _ = walk(cell, x_b, h_0)
         np.testing.assert_array_equal(states[:, others], clean[:, others])
         assert not np.isfinite(states[1:, b]).all(axis=-1).any()
         np.testing.assert_array_equal(states[0], clean[0])
@@ -253,7 +254,7 @@ def between_guards(dtype: str) -> None:
                 arrays = (states, x.reshape(-1), *prepared.weights, lengths)
                 states, *others = (guarded(array, at_end) for array in arrays)
                 prepared.walk(states, *others, reverse, *prepared.options, 0, len(h_0))
-                check(states[:-1] if reverse else states[1:], cell, x, h_0, lengths, reverse)
+                check(*numba.finished(states, lengths, reverse), cell, x, h_0, lengths, reverse)
 
 
 def run_python(code: str, **environment: str) -> None:
@@ -302,7 +303,7 @@ def test_a_part_of_the_sequences_leaves_the_others_alone(dtype: str, reverse: bo
     output = states[:-1] if reverse else states[1:]
     assert (output[:, :3] == 7.0).all()
     assert (output[:, 10:] == 7.0).all()
-    check(output[:, 3:10], cell, x[:, 3:10], h_0[3:10], None, reverse)
+    check(*numba.finished(states[:, 3:10], None, reverse), cell, x[:, 3:10], h_0[3:10], None, reverse)
 
 
 @both_dtypes
@@ -322,11 +323,11 @@ def test_every_layout_of_arguments(dtype: str) -> None:
     large = np.zeros((66, 99), dtype)
     large[::2, ::-3] = cell.weight_hh
     odd = replace(odd, weight_hh=large[::2, ::-3])
-    wanted = walk(cell, x, h_0)
+    wanted, last = walk(cell, x, h_0)
     for laid in (wide[::-2, ::2, ::3], np.asfortranarray(x), unaligned, read_only):
         for state in (tall[::2, ::-2], np.asfortranarray(h_0)):
-            np.testing.assert_array_equal(walk(odd, laid, state), wanted)
-    check(wanted, cell, x, h_0, None, False)
+            np.testing.assert_array_equal(walk(odd, laid, state)[0], wanted)
+    check(wanted, last, cell, x, h_0, None, False)
 
 
 def test_panels() -> None:
@@ -358,13 +359,12 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def test_shares(threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "NUMBA_NUM_THREADS", 64)
-    assert numba.shares(np.empty((100, 64, 32))) == [(0, 64)]
-    states = np.empty((16, 128, 512))
-    assert len(numba.shares(states)) == states.size * 512 // numba.PARALLEL == 16
+    assert numba.shares(100, 64, 32) == [(0, 64)]
+    assert len(numba.shares(16, 128, 512)) == 16 * 128 * 512 * 512 // numba.PARALLEL == 16
     for count in (1, 2, 3, 5):
         threads(count)
         for batch in range(1, 40):
-            parts = numba.shares(np.empty((9, batch, 4)))
+            parts = numba.shares(9, batch, 4)
             assert [b for part in parts for b in range(*part)] == list(range(batch))
             assert len(parts) == max(1, min(count, batch // numba.FEWEST))
             assert batch < numba.FEWEST or min(last - first for first, last in parts) >= numba.FEWEST
@@ -377,7 +377,7 @@ def test_several_threads(dtype: str, reverse: bool, threads: Callable[[int], Non
         case = drawn(dtype, (6, batch, 19, 33))
         for lengths in (None, drawn_lengths(6, batch)):
             threads(count)
-            assert len(numba.shares(case[1][..., :1])) == count
+            assert len(numba.shares(6, batch, 33)) == count
             walk_and_check(*case, lengths, reverse)
 
 
@@ -390,10 +390,29 @@ def test_threads_change_no_bit(dtype: str, reverse: bool, threads: Callable[[int
         threads(1)
         alone = walk(*case)
         threads(count)
-        np.testing.assert_array_equal(walk(*case), alone)
+        for several, one in zip(walk(*case), alone, strict=True):
+            np.testing.assert_array_equal(several, one)
 
 
-def test_works_are_done_at_once_and_their_errors_raised() -> None:
+@both_dtypes
+@both_ways
+def test_parts_of_a_batch_by_length(dtype: str, reverse: bool, threads: Callable[[int], None]) -> None:
+    lengths, h_0 = np.arange(40) * 7 % 9, np.empty((40, 33))
+    assert numba.parts_by_length(lengths, h_0) == []
+    threads(1)
+    first, second = numba.parts_by_length(lengths, h_0)
+    assert (len(first), len(second)) == (16, 24)
+    assert lengths[first].min() >= lengths[second].max()
+    assert [len(part) for part in numba.parts_by_length(np.ones(32, int), h_0)] == [16, 16]
+    assert numba.parts_by_length(np.ones(31, int), h_0) == []
+    for ends in (lengths, np.where(np.arange(40) < 20, lengths, 0), np.zeros(40, int)):
+        walk_and_check(*drawn(dtype, (9, 40, 19, 33)), ends, reverse)
+    cell, _, state = drawn(dtype, (9, 40, 19, 33))
+    walk_and_check(cell, np.random.default_rng(0).integers(0, 19, (9, 40)), state, lengths, reverse)
+
+
+def test_works_are_done_at_once_and_their_errors_raised(threads: Callable[[int], None]) -> None:
+    threads(2)
     met, both = [], Barrier(2)
 
     def fail() -> None:
@@ -502,9 +521,12 @@ def test_what_is_not_compiled_is_walked_by_numpy(dtype: str, activation: Any) ->
     assert numba.prepare(cell, takes_ids=False) is None
     for lengths in (None, np.array([5, 0, 2])):
         for reverse in (False, True):
+            walked = numba.recurrence(cell, x, h_0, lengths, reverse)
             wanted = numpy.recurrence(cell, x, h_0, lengths, reverse)
+            assert walked is not None
             assert wanted is not None
-            np.testing.assert_array_equal(numba.recurrence(cell, x, h_0, lengths, reverse), wanted)
+            for got, other in zip(walked, wanted, strict=True):
+                np.testing.assert_array_equal(got, other)
 
 
 def test_a_subclass_of_the_cell_is_declined() -> None:

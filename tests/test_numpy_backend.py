@@ -55,8 +55,9 @@ def test_the_arguments_are_left_as_they_are() -> None:
     before = [array.copy() for array in (case.x, h_0)]
     for reverse in (False, True):
         for lengths in (None, np.array([69])):
-            states = numpy_backend.recurrence(cell, case.x, h_0, lengths, reverse)
-            assert states is not None
-            np.testing.assert_allclose(states, scan(cell, case.x, h_0, lengths, reverse), rtol=0, atol=1e-6)
+            walked = numpy_backend.recurrence(cell, case.x, h_0, lengths, reverse)
+            assert walked is not None
+            for got, wanted in zip(walked, scan(cell, case.x, h_0, lengths, reverse), strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
     for array, old in zip((case.x, h_0), before, strict=True):
         np.testing.assert_array_equal(array, old)

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_backends.arrays import Array, Host, cast, widen
+from rnn_backends.arrays import Array, Host, cast, where_valid, widen
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell, project
 from rnn_backends.protocols import RecurrentCell
+from rnn_backends.steps import guarded
 
 
 def make() -> Backend:
@@ -30,26 +31,32 @@ def make() -> Backend:
     )
 
 
-def recurrence(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
+def recurrence(
+    cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
+) -> tuple[Array, Array] | None:
     """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell:
         return None
     weights = (cell.weight_ih, cell.weight_hh, cell.bias)
-    return _scan((cell.activation, cell.clip, cell.leak), reverse, weights, x, h_0, lengths)
+    walked: tuple[Array, Array] = _scan((cell.activation, cell.clip, cell.leak), reverse, weights, x, h_0, lengths)
+    return walked
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _scan(options: tuple[Any, ...], reverse: bool, weights: Any, x: Array, h_0: Array, lengths: Array | None) -> Array:
+def _scan(
+    options: tuple[Any, ...], reverse: bool, weights: Any, x: Array, h_0: Array, lengths: Array | None
+) -> tuple[Array, Array]:
     cell = Cell(*weights, *options)
+    x, h_0, valid = guarded(x, h_0, lengths)
 
-    def step(h: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        t, projected_t = inputs
+    def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
+        projected_t, valid_t = inputs
         new = cast(cell.step(projected_t, widen(h)), h.dtype)
-        h = new if lengths is None else jnp.where((t < lengths)[:, None], new, h)
+        h = new if valid_t is None else jnp.where(valid_t, new, h)
         return h, h
 
-    inputs = jnp.arange(x.shape[0]), project(cell, x)
-    return jax.lax.scan(step, h_0, inputs, reverse=reverse)[1]
+    last, states = jax.lax.scan(step, h_0, (project(cell, x), valid), reverse=reverse)
+    return where_valid(states, valid), last
 
 
 def _dtypes() -> tuple[str, ...]:

@@ -28,6 +28,8 @@ PARALLEL = 1 << 25
 FEWEST = 4
 """The sequences that a thread walks at least: fewer would load the weights too often."""
 
+PART = 16
+"""The sequences of a batch with lengths that are walked together: padding costs the less, the fewer they are."""
 
 NO_LENGTHS = np.empty(0, np.int64)
 
@@ -50,7 +52,9 @@ def make() -> Backend:
     return replace(numpy.make(), name="numba", recurrence=recurrence)
 
 
-def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> Host | None:
+def recurrence(
+    cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool
+) -> tuple[Host, Host] | None:
     """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.Recurrence`."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
@@ -59,24 +63,62 @@ def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, re
         prepared = prepare(cell, takes_ids)
     if prepared is None or is_faster_by_blas(cell, h_0):
         return numpy.recurrence(cell, x, h_0, lengths, reverse)
+    if lengths is not None and (parts := parts_by_length(lengths, h_0)):
+        return walk_parts(prepared, cell, x, h_0, lengths, reverse, parts)
+    return walk(prepared, cell, x, h_0, lengths, reverse, shares(len(x), *h_0.shape))
+
+
+def walk_parts(
+    prepared: Prepared, cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool, parts: Sequence[Host]
+) -> tuple[Host, Host]:
+    """Walk some sequences at a time, each time as far as the longest of them goes."""
+    states, last = np.zeros((len(x), *h_0.shape), h_0.dtype), np.empty_like(h_0)
+
+    def walk_part(part: Host) -> None:
+        steps, share = lengths[part[0]], [(0, len(part))]
+        inputs = x[:steps].take(part, axis=1)
+        states[:steps, part], last[part] = walk(prepared, cell, inputs, h_0[part], lengths[part], reverse, share)
+
+    in_parallel([partial(walk_part, part) for part in parts])
+    return states, last
+
+
+def walk(
+    prepared: Prepared,
+    cell: Cell,
+    x: Host,
+    h_0: Host,
+    lengths: Host | None,
+    reverse: bool,
+    shares: Sequence[tuple[int, int]],
+) -> tuple[Host, Host]:
+    """Walk sequences side by side, each thread its share of them."""
     states = np.empty((len(x) + 1, *h_0.shape), h_0.dtype)
     states[-1 if reverse else 0] = h_0
     output = states[:-1] if reverse else states[1:]
-    if takes_ids:
+    if prepared.takes_ids:
         numpy.project(cell, x, output)
     arguments = (
         states,
-        prepared.no_input if takes_ids else x.reshape(-1),
+        prepared.no_input if prepared.takes_ids else x.reshape(-1),
         *prepared.weights,
         NO_LENGTHS if lengths is None else lengths.astype(np.int64),
         reverse,
         *prepared.options,
     )
-    if len(parts := shares(output)) == 1:
-        prepared.walk(*arguments, 0, len(h_0))
-    else:
-        in_parallel([partial(prepared.walk, *arguments, *part) for part in parts])
-    return output
+    in_parallel([partial(prepared.walk, *arguments, *share) for share in shares])
+    return finished(states, lengths, reverse)
+
+
+def finished(states: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host]:
+    """Return the states without the initial one, 0 beyond a length instead of held, and the last ones."""
+    output, last = states[:-1] if reverse else states[1:], states[0 if reverse else -1]
+    if lengths is None:
+        return output, last
+    last = last.copy()
+    for b in np.flatnonzero(lengths < len(output)):
+        output[lengths[b] :, b] = 0
+    return output, last
 
 
 def is_faster_by_blas(cell: Cell, h_0: Host) -> bool:
@@ -109,23 +151,33 @@ def prepare(cell: Cell, takes_ids: bool) -> Prepared | None:
     return prepared
 
 
-def shares(states: Host) -> list[tuple[int, int]]:
+def shares(seq_len: int, batch: int, size: int) -> list[tuple[int, int]]:
     """Return the sequences that each thread walks, from the first to before the last.
 
     They are cut where groups of sequences end: of a batch of whole groups, threads change no bit.
     """
-    _, batch, size = states.shape
-    if states.size * size < 2 * PARALLEL:
-        return [(0, batch)]
-    count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, states.size * size // PARALLEL))
+    count = seq_len * batch * size * size // PARALLEL
+    count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, count if count > 1 else 1))
     cuts = [batch // FEWEST * part // count * FEWEST for part in range(count)]
     return list(pairwise([*cuts, batch]))
 
 
+def parts_by_length(lengths: Host, h_0: Host) -> list[Host]:
+    """Return the sequences in parts, the longest together; none where there is too little to gain."""
+    count, size = len(lengths) // PART, h_0.shape[-1]
+    if count < 2 or int(lengths.sum()) * size * size < PARALLEL:
+        return []
+    order = np.argsort(-lengths, kind="stable")
+    return np.split(order, range(PART, count * PART, PART))
+
+
 def in_parallel(works: Sequence[Callable[[], None]]) -> None:
-    """Do each work in a thread of its own."""
+    """Do some works, as many at a time as there are threads."""
+    if len(works) == 1:
+        works[0]()
+        return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(len(works)) as pool:
+    with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as pool:
         for future in [pool.submit(work) for work in works]:
             future.result()

@@ -1,15 +1,16 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 
 from rnn_backends.arrays import Host
+from rnn_backends.backends.packed import Packed
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell
 from rnn_backends.protocols import RecurrentCell
-from rnn_backends.steps import valid_steps
 
 BLOCK = 1 << 19
 """The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""
@@ -33,29 +34,45 @@ def make() -> Backend:
     )
 
 
-def recurrence(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> Host | None:
+def recurrence(
+    cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool
+) -> tuple[Host, Host] | None:
     """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
-    if is_cheaper_joined(cell, x, lengths):
-        return walk_joined(cell, x[::-1] if reverse else x, h_0)[:: -1 if reverse else 1]
-    states = np.empty((len(x), *h_0.shape), h_0.dtype)
-    held = None if lengths is None else ~valid_steps(lengths, len(x))
-    multiply = multiplication(cell.weight_hh, is_vector=len(h_0) == 1 and held is None)
-    h = h_0
-    for steps in blocks(states, reverse):
+    if lengths is not None:
+        return walk_packed(cell, x, h_0, lengths, reverse)
+    if is_cheaper_joined(cell, x):
+        states = walk_joined(cell, x[::-1] if reverse else x, h_0)[:: -1 if reverse else 1]
+        return states, states[0 if reverse else -1]
+    states, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
+    multiply = multiplication(cell.weight_hh, is_vector=len(h_0) == 1)
+    for steps in blocks(len(states), states.nbytes, reverse):
         project(cell, x[steps], states[steps])
-        h = walk(cell, multiply, states[steps], h, None if held is None else held[steps], reverse)
-    return states
+        block = states[steps, 0] if len(h_0) == 1 else states[steps]  # of vectors, BLAS has a quicker product
+        h = walk(cell, multiply, block[::-1] if reverse else block, h[0] if len(h_0) == 1 else h)
+        h = h.reshape(h_0.shape)
+    return states, h
 
 
-def blocks(states: Host, reverse: bool) -> list[slice]:
-    """Return the steps in blocks, in the order in which they are walked."""
-    size = max(1, BLOCK * len(states) // max(1, states.nbytes))
-    if size >= len(states):
-        return [slice(None)]
-    starts = range(0, len(states), size)
-    return [slice(start, start + size) for start in (reversed(starts) if reverse else starts)]
+def walk_packed(cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool) -> tuple[Host, Host]:
+    """Walk sequences of different lengths, of each as far as it goes."""
+    packed = Packed.of(lengths)
+    inputs, first, starts = packed.rows(x), h_0[packed.order], packed.starts
+    rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first[: 0 if reverse else None]
+    multiply = multiplication(cell.weight_hh, is_vector=False)
+    for steps in blocks(len(starts) - 1, rows.nbytes, reverse):
+        project(cell, inputs[starts[steps.start] : starts[steps.stop]], rows[starts[steps.start] : starts[steps.stop]])
+        block = [rows[start:end] for start, end in pairwise(starts[steps.start : steps.stop + 1])]
+        h = walk(cell, multiply, block[::-1] if reverse else block, h, first)
+    return packed.padded(rows, len(x)), packed.last(rows, h_0, reverse)
+
+
+def blocks(count: int, nbytes: int, reverse: bool) -> list[slice]:
+    """Return steps, whose states are so large, in blocks, in the order in which they are walked."""
+    size = max(1, BLOCK * count // max(1, nbytes))
+    found = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    return found[::-1] if reverse else found
 
 
 def project(cell: Cell, x: Host, states: Host) -> None:
@@ -70,15 +87,19 @@ def project(cell: Cell, x: Host, states: Host) -> None:
 
 
 def walk(
-    cell: Cell, multiply: Callable[[Host, Host], object], states: Host, h: Host, held: Host | None, reverse: bool
+    cell: Cell, multiply: Callable[[Host, Host], object], steps: Iterable[Host], h: Host, first: Host | None = None
 ) -> Host:
-    """Turn W_ax x<t> + b_a into a<t>, step by step, in place; return the last state."""
+    """Turn W_ax x<t> + b_a into a<t>, step by step, in place; return the last state.
+
+    A step may have fewer sequences than the one before, whose last ones have ended, or more, which begin with
+    their rows of `first`.
+    """
     clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
-    if len(h) == 1 and held is None:  # vectors, for which BLAS has a quicker product
-        states, h = states[:, 0], h[0]
     product = np.empty_like(h)
-    ending = [] if held is None else [bool(step.any()) for step in held]
-    for t, z in enumerate(states[::-1] if reverse else states):
+    for z in steps:
+        if len(z) != len(h):
+            h = h[: len(z)] if first is None or len(z) < len(h) else np.concatenate([h, first[len(h) : len(z)]])
+            product = np.empty_like(h)
         multiply(h, product)
         add(z, product, z)
         if clip is not None:
@@ -86,10 +107,8 @@ def walk(
         activate(z, z)
         if leak is not None:
             add(leak * z, (1.0 - leak) * h, z)
-        if held is not None and ending[-1 - t if reverse else t]:
-            np.copyto(z, h, where=held[-1 - t if reverse else t])
         h = z
-    return h.reshape(-1, h.shape[-1])
+    return h
 
 
 def multiplication(weight: Host, is_vector: bool) -> Callable[[Host, Host], object]:
@@ -119,9 +138,9 @@ def threads() -> int:
     return os.cpu_count() or 1
 
 
-def is_cheaper_joined(cell: Cell, x: Host, lengths: Host | None) -> bool:
+def is_cheaper_joined(cell: Cell, x: Host) -> bool:
     """Tell whether `walk_joined` takes a sequence, and less time than another call of NumPy does at each step."""
-    is_one_sequence = x.ndim == 3 and x.shape[1] == 1 and lengths is None and len(x) > 50
+    is_one_sequence = x.ndim == 3 and x.shape[1] == 1 and len(x) > 50
     return is_one_sequence and cell.clip is None and cell.leak is None and cell.weight_ih.size < 10_000
 
 
