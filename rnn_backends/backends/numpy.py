@@ -70,7 +70,9 @@ def walk_packed(cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool) ->
 
 def blocks(count: int, nbytes: int, reverse: bool) -> list[slice]:
     """Return steps, whose states are so large, in blocks, in the order in which they are walked."""
-    size = max(1, BLOCK * count // max(1, nbytes))
+    if nbytes <= BLOCK:
+        return [slice(0, count)]
+    size = max(1, BLOCK * count // nbytes)
     found = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     return found[::-1] if reverse else found
 
