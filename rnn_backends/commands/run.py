@@ -21,8 +21,9 @@ from rnn_backends.commands.outputs import ArrayOutput, TextOutput
 from rnn_backends.commands.reports import Row, progress
 from rnn_backends.errors import ArgumentError
 from rnn_backends.files import replaced
+from rnn_backends.importers import load
 from rnn_backends.losses import mean_of
-from rnn_backends.model import RNN, load
+from rnn_backends.model import RNN
 from rnn_backends.parameters import named_arrays
 from rnn_backends.pieces import Piece, Pieces, largest, loss_sums, probabilities
 from rnn_backends.text import require_vocabulary
