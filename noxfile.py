@@ -13,7 +13,7 @@ nox.options.sessions = ["lint", "typing", "tests", "parity", "mutants", "docs"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
 ONNX = ("onnx>=1.21", "onnxruntime")
-ONNX_TESTS = ("tests/test_onnx_format.py", "tests/test_onnx_hostile.py", "tests/test_onnx_peers.py")
+ONNX_TESTS = tuple(f"tests/test_{name}.py" for name in ("onnx_format", "onnx_hostile", "onnx_peers", "convert"))
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 

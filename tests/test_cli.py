@@ -21,7 +21,7 @@ import rnn_backends as rb
 from rnn_backends import cli, pieces
 from rnn_backends.backends import registry
 from rnn_backends.backends.record import NEEDED_FUNCTIONS
-from rnn_backends.commands import info, reports
+from rnn_backends.commands import info, loading, reports
 from rnn_backends.commands import run as run_module
 from rnn_backends.forward import propagate
 
@@ -692,7 +692,7 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(
     model()
     np.save("x.npy", features(4))
     Path("y.npy").mkdir()
-    monkeypatch.setattr(run_module, "load", lambda *_, **__: pytest.fail("the model was loaded in vain"))
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("the model was loaded in vain"))
     result = run("run", "model.npz", "x.npy", "--output", path)
     assert result == (1, "", f"rnn-backends: error: {path!r} {reason}\n")
     assert list(Path("y.npy").iterdir()) == []
