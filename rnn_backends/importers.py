@@ -37,7 +37,8 @@ def load(
     batch_first : bool, optional
         Left out, as the framework has it: False for torch, True for Flax.
     readout_activation : str or Activation, optional
-        g2; left out, ``"softmax"``.
+        g2, of a file that has a readout without telling it; there is no default but in .onnx files, where it is
+        ``"identity"``, as their graph has it.
     residual : bool, optional
         For ``.msgpack`` only, and to be given there: see `rnn_backends.from_flax`.
 
@@ -90,7 +91,8 @@ def from_torch(
     batch_first : bool, optional
         Left out, what the module tells, else False, torch's default.
     readout_activation : str, Activation or callable, optional
-        g2.  Left out, what the module tells, else ``"softmax"``; the logits are those of the ``nn.Linear``.
+        g2.  Left out, what the module tells.  An ``nn.Linear`` alone does not, nor does a state dict: then it
+        must be told, ``"softmax"`` where the loss was a cross-entropy.  The logits are those of the ``nn.Linear``.
     backend : str, optional
         ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
 
@@ -144,7 +146,7 @@ def from_flax(
     batch_first : bool, optional
         Left out, True, as Flax's ``time_major=False`` has it.
     readout_activation : str, Activation or callable, optional
-        g2; left out, ``"softmax"``.
+        g2, which must be told where there is a readout, and only there.
     backend : str, optional
         ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
 
@@ -173,7 +175,13 @@ def from_flax(
     return RNN._placed(from_tree(source, told, residual, layers), select(backend))
 
 
-def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, backend: str | None = None) -> RNN:
+def from_onnx(
+    model: str | PathLike[str] | Any,
+    *,
+    external_data: bool = False,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
     """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, and a readout.
 
     The graph's axes are followed from its input to its outputs; whatever it holds that the model would not
@@ -185,6 +193,8 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
         Of opset 7 to 28.
     external_data : bool, default False
         Whether weights may lie in other files, in the model's folder and nowhere else; needs a path.
+    readout_activation : str, Activation or callable, optional
+        g2 of a readout that ends its graph without one; left out, that is ``"identity"``, as the graph has it.
     backend : str, optional
         ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
 
@@ -201,15 +211,17 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
-    from rnn_backends.formats.onnx import Tensors, read, read_graph
+    from rnn_backends.formats.description import Told
+    from rnn_backends.formats.onnx import Tensors, read, read_network
 
     if not isinstance(external_data, bool):
         msg = f"`external_data` must be True or False; got {external_data!r}."
         raise ArgumentError(msg)
+    g2 = Told.of(None, None, readout_activation).readout_activation
     if isinstance(model, (str, PathLike)):
         from pathlib import Path
 
-        network = read(Path(model), external_data=external_data)
+        network = read(Path(model), Told(readout_activation=g2), external_data)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."
         raise ArgumentError(msg)
@@ -217,5 +229,5 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
         msg = "external data lie beside a file; pass its path, or load them with onnx.load first."
         raise FormatError(msg)
     else:
-        network = read_graph(model, Tensors(None)).network
+        network = read_network(model, Tensors(None), g2)
     return RNN._placed(network, select(backend))

@@ -600,10 +600,17 @@ def test_activation_for_files_that_do_not_tell(run: Run) -> None:
     result = run("run", "bare.npz", "x.npy")
     assert result.code == 1
     assert "weights alone do not tell the activation" in result.err
-    assert run("run", "bare.npz", "x.npy", "--activation", "relu", "--output", "y.npy").code == 0
+    told = ["--activation", "relu"]
+    assert "the weights of a readout do not tell its activation" in run("run", "bare.npz", "x.npy", *told).err
+    told += ["--readout-activation", "softmax"]
+    assert run("run", "bare.npz", "x.npy", *told, "--output", "y.npy").code == 0
     np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(features(4)))
     assert "`activation` must be" in run("run", "bare.npz", "x.npy", "--activation", "rely").err
     assert "leave `activation` out" in run("run", "model.npz", "x.npy", "--activation", "relu").err
+    told[-1] = "identity"
+    result = run("run", "bare.npz", "x.npy", *told, "--output", "y.npy")
+    assert result.rows["output"].strip() == "y.npy: logits (the readout has no activation), shape (4, 4), float32"
+    np.testing.assert_array_equal(np.load("y.npy"), rnn.logits(features(4)))
 
 
 # The output

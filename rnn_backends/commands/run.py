@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO
 
+from rnn_backends.activations import Activation
 from rnn_backends.arrays import Array
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
@@ -162,6 +163,8 @@ class _Output:
             self._what = "hidden states (the model has no readout), "
         elif request.predictions:
             self._what = "predicted ids, "
+        elif rnn.readout.activation == Activation("identity"):
+            self._what = "logits (the readout has no activation), "
         if request.output is not None and request.output.suffix == ".txt":
             self._what, self._file = "", TextOutput(file, rnn.vocabulary)
 
