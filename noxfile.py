@@ -13,7 +13,7 @@ nox.options.sessions = ["lint", "typing", "tests", "parity", "mutants", "docs"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
 ONNX = ("onnx>=1.21", "onnxruntime")
-ONNX_TESTS = ("tests/test_onnx_format.py", "tests/test_onnx_hostile.py", "tests/test_onnx_peers.py")
+ONNX_TESTS = ("onnx_format", "onnx_hostile", "onnx_peers", "convert", "coming_from")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -62,10 +62,12 @@ def tests(session: nox.Session, kind: str) -> None:
         return
     if kind == "onnx":
         chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
-        session.run("pytest", *chosen, *ONNX_TESTS, *session.posargs)
+        session.run("pytest", *chosen, *(f"tests/test_{name}.py" for name in ONNX_TESTS), *session.posargs)
         return
     if kind == "flax":
-        session.run("pytest", "tests/test_flax_format.py", *peers("flax"), *session.posargs)
+        session.run(
+            "pytest", "tests/test_flax_format.py", "tests/test_coming_from.py", *peers("flax"), *session.posargs
+        )
         return
     chosen = {"torch": backends("torch"), "jax": backends("jax"), "numba": backends("numpy", "numba")}.get(kind, [])
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})

@@ -27,9 +27,9 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.forward import Cell, forward
-from rnn_backends.importers import from_flax, from_onnx, from_torch
+from rnn_backends.importers import from_flax, from_onnx, from_torch, load
 from rnn_backends.losses import cross_entropy, cross_entropy_grad
-from rnn_backends.model import RNN, load
+from rnn_backends.model import RNN
 from rnn_backends.parameters import Layer, Linear
 from rnn_backends.stream import Stream
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from shutil import copymode
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 
@@ -14,22 +15,52 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 
     The folder and the right to write to it are tried at once, before any work is done.
     """
-    if path.exists() and not path.is_file():
-        msg = f"{str(path)!r} is no ordinary file, and cannot be replaced by one; choose another name."
-        raise OSError(msg)
-    target = path.resolve()  # a link is followed, not replaced
+    target = _target(path)
     # Each writer has a name of its own, so that two that write one file do not undo each other's work.
     aside = target.with_name(f".{target.name}.{token_hex(8)}.part")
     try:
         file = aside.open("xb")
-    except OSError as error:  # of a name that the user has not heard of
-        msg = f"{str(path)!r} cannot be written: {error.strerror}."
-        raise type(error)(msg) from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
     try:
         with file:
             yield file
-        if target.exists():
-            copymode(target, aside)
-        aside.replace(target)
+        _take_place(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def tried(path: Path) -> Iterator[Path]:
+    """Yield the name of a file to write and look at, which takes the place of `path` at the end, as by `replaced`.
+
+    It has the name of `path`, and so its suffix, in a folder of its own.
+    """
+    target = _target(path)
+    try:
+        folder = TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with folder:
+        aside = Path(folder.name, target.name)
+        yield aside
+        _take_place(aside, target)
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a path means, if it is one that can be replaced: a link is followed, not replaced."""
+    if path.exists() and not path.is_file():
+        msg = f"{str(path)!r} is no ordinary file, and cannot be replaced by one; choose another name."
+        raise OSError(msg)
+    return path.resolve()
+
+
+def _unwritable(path: Path, error: OSError) -> OSError:
+    """Return an error of a name that the user has heard of."""
+    return type(error)(f"{str(path)!r} cannot be written: {error.strerror}.")
+
+
+def _take_place(aside: Path, target: Path) -> None:
+    if target.exists():
+        copymode(target, aside)
+    aside.replace(target)

@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere: `from_torch`, `from_flax` and `from_onnx`.  No framework is imported."""
+"""Models from files and frameworks: `load`, `from_torch`, `from_flax`, `from_onnx`.  No framework is imported."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -10,6 +10,60 @@ from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.model import RNN
 
 Activated: TypeAlias = str | Activation | Callable[[Any], Any]
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    backend: str | None = None,
+    activation: str | Activation | None = None,
+    batch_first: bool | None = None,
+    readout_activation: str | Activation | None = None,
+    residual: bool | None = None,
+) -> RNN:
+    """Read a model from a file; nothing in a file is ever executed.
+
+    Files of this package, ``.safetensors`` and ``.npz``, and ``.onnx`` files tell all that there is to know.
+    Weights alone, under torch's names in ``.safetensors``, ``.npz`` or a ``.pt`` or ``.pth`` file of
+    `torch.save`, or under Flax's in a ``.msgpack`` file, do not, and what they do not tell is to be told here.
+
+    Parameters
+    ----------
+    path : path
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
+    activation : str or Activation, optional
+        g1 of all cells; there is no default.
+    batch_first : bool, optional
+        Left out, as the framework has it: False for torch, True for Flax.
+    readout_activation : str or Activation, optional
+        g2, of a file that has a readout without telling it; there is no default but in .onnx files, where it is
+        ``"identity"``, as their graph has it.
+    residual : bool, optional
+        For ``.msgpack`` only, and to be given there: see `rnn_backends.from_flax`.
+
+    Returns
+    -------
+    RNN
+
+    Raises
+    ------
+    FormatError
+        The file is damaged, does not hold a network, leaves open what must be told, or tells what is told.
+    ArgumentError
+        An option has an impossible value.
+    FileNotFoundError, PermissionError
+        The file cannot be opened.
+
+    See Also
+    --------
+    rnn_backends.from_torch, rnn_backends.from_flax, rnn_backends.from_onnx : what is read, and how.
+    """
+    from rnn_backends import formats  # most programs that make a model read none, or one
+    from rnn_backends.formats.description import Told
+
+    told = Told.of(activation, batch_first, readout_activation)
+    return RNN._placed(formats.read(path, told, residual), select(backend))
 
 
 def from_torch(
@@ -37,7 +91,8 @@ def from_torch(
     batch_first : bool, optional
         Left out, what the module tells, else False, torch's default.
     readout_activation : str, Activation or callable, optional
-        g2.  Left out, what the module tells, else ``"softmax"``; the logits are those of the ``nn.Linear``.
+        g2.  Left out, what the module tells.  An ``nn.Linear`` alone does not, nor does a state dict: then it
+        must be told, ``"softmax"`` where the loss was a cross-entropy.  The logits are those of the ``nn.Linear``.
     backend : str, optional
         ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
 
@@ -91,7 +146,7 @@ def from_flax(
     batch_first : bool, optional
         Left out, True, as Flax's ``time_major=False`` has it.
     readout_activation : str, Activation or callable, optional
-        g2; left out, ``"softmax"``.
+        g2, which must be told where there is a readout, and only there.
     backend : str, optional
         ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
 
@@ -120,7 +175,13 @@ def from_flax(
     return RNN._placed(from_tree(source, told, residual, layers), select(backend))
 
 
-def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, backend: str | None = None) -> RNN:
+def from_onnx(
+    model: str | PathLike[str] | Any,
+    *,
+    external_data: bool = False,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
     """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, and a readout.
 
     The graph's axes are followed from its input to its outputs; whatever it holds that the model would not
@@ -132,6 +193,8 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
         Of opset 7 to 28.
     external_data : bool, default False
         Whether weights may lie in other files, in the model's folder and nowhere else; needs a path.
+    readout_activation : str, Activation or callable, optional
+        g2 of a readout that ends its graph without one; left out, that is ``"identity"``, as the graph has it.
     backend : str, optional
         ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
 
@@ -148,15 +211,17 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
-    from rnn_backends.formats.onnx import Tensors, read, read_graph
+    from rnn_backends.formats.description import Told
+    from rnn_backends.formats.onnx import Tensors, read, read_network
 
     if not isinstance(external_data, bool):
         msg = f"`external_data` must be True or False; got {external_data!r}."
         raise ArgumentError(msg)
+    g2 = Told.of(None, None, readout_activation).readout_activation
     if isinstance(model, (str, PathLike)):
         from pathlib import Path
 
-        network = read(Path(model), external_data=external_data)
+        network = read(Path(model), Told(readout_activation=g2), external_data)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."
         raise ArgumentError(msg)
@@ -164,5 +229,5 @@ def from_onnx(model: str | PathLike[str] | Any, *, external_data: bool = False, 
         msg = "external data lie beside a file; pass its path, or load them with onnx.load first."
         raise FormatError(msg)
     else:
-        network = read_graph(model, Tensors(None)).network
+        network = read_network(model, Tensors(None), g2)
     return RNN._placed(network, select(backend))

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from os import PathLike
 from typing import Any, Self
 
 from rnn_backends import checks
-from rnn_backends.activations import Activation
 from rnn_backends.arrays import Array, cast, is_integer
 from rnn_backends.backends.selection import select
 from rnn_backends.backends.transfer import as_host, receive
@@ -287,56 +285,3 @@ class RNN(PlacedNetwork):
         self._remember(x, moved["x"])
         mask = None if mask is None else self._swap(moved["mask"], is_ids=True)
         return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
-
-
-def load(
-    path: str | PathLike[str],
-    *,
-    backend: str | None = None,
-    activation: str | Activation | None = None,
-    batch_first: bool | None = None,
-    readout_activation: str | Activation | None = None,
-    residual: bool | None = None,
-) -> RNN:
-    """Read a model from a file; nothing in a file is ever executed.
-
-    Files of this package, ``.safetensors`` and ``.npz``, and ``.onnx`` files tell all that there is to know.
-    Weights alone, under torch's names in ``.safetensors``, ``.npz`` or a ``.pt`` or ``.pth`` file of
-    `torch.save`, or under Flax's in a ``.msgpack`` file, do not, and what they do not tell is to be told here.
-
-    Parameters
-    ----------
-    path : path
-    backend : str, optional
-        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
-    activation : str or Activation, optional
-        g1 of all cells; there is no default.
-    batch_first : bool, optional
-        Left out, as the framework has it: False for torch, True for Flax.
-    readout_activation : str or Activation, optional
-        g2; left out, ``"softmax"``.
-    residual : bool, optional
-        For ``.msgpack`` only, and to be given there: see `rnn_backends.from_flax`.
-
-    Returns
-    -------
-    RNN
-
-    Raises
-    ------
-    FormatError
-        The file is damaged, does not hold a network, leaves open what must be told, or tells what is told.
-    ArgumentError
-        An option has an impossible value.
-    FileNotFoundError, PermissionError
-        The file cannot be opened.
-
-    See Also
-    --------
-    rnn_backends.from_torch, rnn_backends.from_flax, rnn_backends.from_onnx : what is read, and how.
-    """
-    from rnn_backends import formats  # most programs that make a model read none, or one
-    from rnn_backends.formats.description import Told
-
-    told = Told.of(activation, batch_first, readout_activation)
-    return RNN._placed(formats.read(path, told, residual), select(backend))

@@ -191,7 +191,10 @@ class PlacedNetwork:
     def _require_softmax(self) -> None:
         readout = self._require_readout("loss")
         if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
-            msg = f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}."
+            msg = (
+                f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}. If it was "
+                "trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
+            )
             raise ArgumentError(msg)
 
     @property

@@ -130,6 +130,16 @@ def case(sound: list[tuple[str, bytes]], draw: np.random.Generator) -> tuple[str
     return suffix, mutated(whole, draw)
 
 
+def load(path: Path, activation: str | None, residual: bool | None) -> None:
+    """Load a file, whether it has a readout, whose activation must be told, or has none."""
+    try:
+        rb.load(path, activation=activation, residual=residual, readout_activation=activation and "identity")
+    except rb.FormatError as error:
+        if "leave `readout_activation` out" not in str(error):
+            raise
+        rb.load(path, activation=activation, residual=residual)
+
+
 def outcome(path: Path, data: bytes) -> str:
     """Load a file, and tell whether it was loaded or refused; anything else is an error."""
     path.write_bytes(data)
@@ -139,7 +149,7 @@ def outcome(path: Path, data: bytes) -> str:
     before = tracemalloc.get_traced_memory()[0]
     try:
         with watched():
-            rb.load(path, activation=activation, residual=residual, readout_activation=activation and "identity")
+            load(path, activation, residual)
     except rb.FormatError as error:
         said = str(error)
     else:

@@ -24,6 +24,7 @@ from rnn_backends.commands.benchmark import competitors, table, timing, worker
 from rnn_backends.commands.benchmark.contestant import AbsentError, Contestant, check, ours
 from rnn_backends.commands.benchmark.problem import COPIES, Drawn, Problem
 from rnn_backends.commands.benchmark.timing import Quartiles, interleave, ratios
+from rnn_backends.commands.parser import AGAINST
 from rnn_backends.testing import reference
 
 SMALL = Problem(seq_len=5, batch=11, input_size=4, hidden_size=6)
@@ -361,7 +362,7 @@ def test_defaults() -> None:
     for name, grid in (("tokens", bench.TOKEN_GRID), ("step", bench.STEP_GRID)):
         assert len(bench.Request(**options | {name: True}).problems()) == 2 * len(grid)
     assert all(problem.batch > 1 for problem in bench.Request(**options | {"ragged": True}).problems())
-    assert tuple(competitors.LIBRARIES) == cli.AGAINST
+    assert tuple(competitors.LIBRARIES) == AGAINST
 
 
 def test_libraries_are_told_their_threads() -> None:

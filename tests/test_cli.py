@@ -21,7 +21,7 @@ import rnn_backends as rb
 from rnn_backends import cli, pieces
 from rnn_backends.backends import registry
 from rnn_backends.backends.record import NEEDED_FUNCTIONS
-from rnn_backends.commands import info, reports
+from rnn_backends.commands import info, loading, reports
 from rnn_backends.commands import run as run_module
 from rnn_backends.forward import propagate
 
@@ -614,10 +614,17 @@ def test_activation_for_files_that_do_not_tell(run: Run) -> None:
     result = run("run", "bare.npz", "x.npy")
     assert result.code == 1
     assert "weights alone do not tell the activation" in result.err
-    assert run("run", "bare.npz", "x.npy", "--activation", "relu", "--output", "y.npy").code == 0
+    told = ["--activation", "relu"]
+    assert "the weights of a readout do not tell its activation" in run("run", "bare.npz", "x.npy", *told).err
+    told += ["--readout-activation", "softmax"]
+    assert run("run", "bare.npz", "x.npy", *told, "--output", "y.npy").code == 0
     np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(features(4)))
     assert "`activation` must be" in run("run", "bare.npz", "x.npy", "--activation", "rely").err
     assert "leave `activation` out" in run("run", "model.npz", "x.npy", "--activation", "relu").err
+    told[-1] = "identity"
+    result = run("run", "bare.npz", "x.npy", *told, "--output", "y.npy")
+    assert result.rows["output"].strip() == "y.npy: logits (the readout has no activation), shape (4, 4), float32"
+    np.testing.assert_array_equal(np.load("y.npy"), rnn.logits(features(4)))
 
 
 # The output
@@ -706,7 +713,7 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(
     model()
     np.save("x.npy", features(4))
     Path("y.npy").mkdir()
-    monkeypatch.setattr(run_module, "load", lambda *_, **__: pytest.fail("the model was loaded in vain"))
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("the model was loaded in vain"))
     result = run("run", "model.npz", "x.npy", "--output", path)
     assert result == (1, "", f"rnn-backends: error: {path!r} {reason}\n")
     assert list(Path("y.npy").iterdir()) == []

@@ -212,6 +212,12 @@ def test_residual_must_be_told(residual: Any) -> None:
         rb.from_flax(simple_cell(), activation="tanh", residual=residual)
 
 
+def test_the_activation_of_a_readout_must_be_told() -> None:
+    tree = {"cell": simple_cell(), "Dense_0": dense()}
+    with pytest.raises(rb.FormatError, match="do not tell its activation, g2; pass readout_activation='softmax'"):
+        rb.from_flax(tree, **TOLD)
+
+
 def test_the_activation_must_be_told() -> None:
     with pytest.raises(rb.FormatError, match="weights alone do not tell the activation"):
         rb.from_flax(simple_cell(), activation=None, residual=False)  # type: ignore[arg-type]  # the test is that
@@ -436,16 +442,17 @@ def test_linen_computes_the_same(
     model = Model()
     variables = redrawn(model.init(jax.random.key(0), x), draw, dtype, residual)
     wanted, wanted_logits = map(np.asarray, model.apply(variables, x))
+    g2: dict[str, Any] = {"readout_activation": "softmax"}
     path = tmp_path_factory.getbasetemp() / "linen.msgpack"
     path.write_bytes(to_bytes(variables))
     order: list[Any] = [("fw", "bw") if bidirectional else "fw", "second"]
     for source in (variables, path):
-        rnn = rb.from_flax(source, activation=activation, residual=residual, layers=order)
+        rnn = rb.from_flax(source, activation=activation, residual=residual, layers=order, **g2)
         found = rnn(x)[0]
         looked_up = variables["params"]["embed"]["embedding"][x] if embedded else x
         # What Flax computes: the embedding looked up, the state added; the bound counts one product more.
         bare = {name: part for name, part in variables["params"].items() if name != "embed"}
-        judge = rb.from_flax(bare, activation=activation, residual=residual, layers=order)
+        judge = rb.from_flax(bare, activation=activation, residual=residual, layers=order, **g2)
         bound = reference(judge.layers, looked_up.swapaxes(0, 1), dtype=dtype)[0]
         assert excess(found.swapaxes(0, 1), bound) <= 1
         assert excess(wanted.swapaxes(0, 1), bound) <= 1

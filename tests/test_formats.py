@@ -496,13 +496,19 @@ def test_a_state_dict_of_torch_computes_what_torch_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(h_n, wanted_h_n.numpy(), rtol=0, atol=1e-13)
 
 
-def test_a_readout_without_a_description_is_a_softmax(path: Path) -> None:
-    rnn = rb.load(write(path, weights()), activation=rb.Activation("leaky_relu", 0.5))
+@pytest.mark.parametrize("g2", ["softmax", "identity", "sigmoid"])
+def test_a_readout_without_a_description_has_the_activation_that_is_told(path: Path, g2: str) -> None:
+    rnn = rb.load(write(path, weights()), activation=rb.Activation("leaky_relu", 0.5), readout_activation=g2)
     assert rnn.readout is not None
-    assert rnn.readout.activation == rb.Activation("softmax")
+    assert rnn.readout.activation == rb.Activation(g2)
     assert [layer.forward.activation for layer in rnn.layers if isinstance(layer.forward, rb.Cell)] == [
         rb.Activation("leaky_relu", 0.5)
     ] * 2
+
+
+def test_the_activation_of_a_readout_is_not_guessed(path: Path) -> None:
+    wanted = r"do not tell its activation, g2; pass readout_activation='softmax' if .* 'identity' if it gives values"
+    refuse(write(path, weights()), wanted, activation="tanh")
 
 
 def test_a_file_that_does_not_tell_the_activation_needs_it(path: Path) -> None:

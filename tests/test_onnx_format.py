@@ -725,6 +725,48 @@ def test_a_description_must_agree_with_the_graph(tmp_path: Path) -> None:
         refused(made, message)
 
 
+# g2 of a readout that ends its graph
+
+
+def test_a_graph_that_ends_without_an_activation_has_the_identity_unless_another_is_told() -> None:
+    path = DATA / "torch_last_step.onnx"
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("f4")
+    rnn = rb.load(path)
+    assert rnn.readout is not None
+    assert rnn.readout.activation == rb.Activation("identity")
+    np.testing.assert_array_equal(rnn.probabilities(x), rnn.logits(x))
+    with pytest.raises(
+        rb.ArgumentError, match=r"g2 of this one is .*identity.* load it with readout_activation='softmax'"
+    ):
+        rnn.loss(x, np.zeros((2, 6), int))
+    for told in (
+        rb.load(path, readout_activation="softmax"),
+        rb.from_onnx(path, readout_activation=rb.Activation("softmax")),
+        rb.from_onnx(onnx.load(path), readout_activation="softmax"),
+    ):
+        np.testing.assert_array_equal(told.logits(x), rnn.logits(x))
+        np.testing.assert_allclose(told.probabilities(x).sum(axis=-1), 1, atol=1e-6)
+        assert np.isfinite(told.loss(x, np.zeros((2, 6), int)))
+        assert told.metadata == rnn.metadata
+
+
+def test_what_a_graph_tells_of_g2_must_be_left_out(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    drawn = rb.RNN.init(3, 4, output_size=2)
+    assert drawn.readout is not None
+    rb.RNN(drawn.layers, rb.Linear(drawn.readout.weight, drawn.readout.bias, "identity")).save(own)
+    for path, what in (
+        (DATA / "torch_softmax.onnx", "a readout whose activation it tells"),
+        (DATA / "torch_state.onnx", "no readout"),
+        (own, "a readout whose activation it tells"),
+    ):
+        for read in (rb.load, rb.from_onnx):
+            with pytest.raises(rb.FormatError, match=f"the graph has {what}; leave `readout_activation` out"):
+                read(path, readout_activation="softmax")
+    with pytest.raises(rb.ArgumentError, match="`readout_activation` is none: "):
+        rb.from_onnx(own, readout_activation="softmacks")
+
+
 # The entrances
 
 

@@ -59,7 +59,7 @@ def test_layers_and_directions_are_where_torch_has_them() -> None:
 
 
 def test_the_network_of_a_checkpoint_is_found_and_computes_what_torch_does() -> None:
-    rnn = rb.load(DATA / "checkpoint.pth", activation="relu", batch_first=True)
+    rnn = rb.load(DATA / "checkpoint.pth", activation="relu", batch_first=True, readout_activation="softmax")
     assert rnn.batch_first
     np.testing.assert_allclose(rnn.to(dtype="float64").logits(VALUES["x"]), VALUES["logits"], rtol=0, atol=1e-6)
 
@@ -144,7 +144,8 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import rnn_backends as rb
 for path in sys.argv[1:]:
-    rb.load(path, activation="tanh")
+    g2 = "softmax" if path.endswith("checkpoint.pth") else None
+    rb.load(path, activation="tanh", readout_activation=g2)
 rb.from_torch(rb.load(path, activation="tanh").to_torch(), activation="tanh")
 """
     files = [DATA / name for name in ("layers.pt", "checkpoint.pth", "bfloat16.pt", "views.pt")]
@@ -165,7 +166,7 @@ def test_importing_the_package_imports_no_format() -> None:
 def test_any_prefix_is_read(prefix: str, readout: str) -> None:
     state = {f"{prefix}{name}": array for name, array in pt_files.cell().items()}
     state |= {f"{readout}.weight": np.ones((2, 4), "f4"), f"{readout}.bias": np.full(2, 0.5, "f4")}
-    rnn = rb.from_torch(state, activation="relu")
+    rnn = rb.from_torch(state, activation="relu", readout_activation="softmax")
     assert_same_bits(cell(rnn).weight_ih, pt_files.cell()["weight_ih_l0"])
     assert cell(rnn).activation == rb.Activation("relu")
     assert rnn.readout is not None
@@ -288,8 +289,8 @@ def test_residual_is_an_option_of_flax_alone() -> None:
 
 def test_one_output_is_no_softmax() -> None:
     state = with_(fc__weight=np.ones((1, 4), "f4"))
-    with pytest.raises(rb.FormatError, match="one output, of which a softmax is 1; pass readout_activation='sigmoid'"):
-        rb.from_torch(state, activation="tanh")
+    with pytest.raises(rb.FormatError, match="a softmax over one output is 1 whatever the input"):
+        rb.from_torch(state, activation="tanh", readout_activation="softmax")
     rnn = rb.from_torch(state, activation="tanh", readout_activation="identity")
     assert rnn.probabilities(np.zeros((2, 3), "f4")).shape == (2, 1)
 
@@ -351,7 +352,7 @@ def test_where_some_cells_have_a_bias_the_others_have_zeros() -> None:
 def test_there_and_back_is_exact(dtype: str, bidirectional: bool) -> None:
     rnn = rb.RNN.init(3, 4, num_layers=3, bidirectional=bidirectional, output_size=2, activation="relu", seed=1)
     rnn = rnn.to(dtype=dtype)
-    again = rb.from_torch(rnn.to_torch(), activation="relu")
+    again = rb.from_torch(rnn.to_torch(), activation="relu", readout_activation="softmax")
     held, wanted = (dict(named_arrays((each.layers, each.readout))) for each in (again, rnn))
     assert held.keys() == wanted.keys()
     for name, array in held.items():
@@ -465,13 +466,35 @@ def test_what_a_module_tells_must_be_left_out(option: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("last", "activation"),
-    [("Softmax", "softmax"), ("LogSoftmax", "log_softmax"), ("Sigmoid", "sigmoid"), ("Identity", "softmax")],
+    [("Softmax", "softmax"), ("LogSoftmax", "log_softmax"), ("Sigmoid", "sigmoid")],
 )
 def test_what_follows_the_linear_is_g2(last: str, activation: str) -> None:
     net = fake_net(drop=fake("Dropout"), rnn=fake_rnn(), fc=linear(), last=fake(last, dim=-1))
     rnn = rb.from_torch(net)
     assert rnn.readout is not None
     assert rnn.readout.activation == rb.Activation(activation)
+
+
+@pytest.mark.parametrize("last", [{}, {"last": fake("Identity")}, {"drop": fake("Dropout")}])
+def test_a_linear_alone_does_not_tell_g2(last: dict[str, Any]) -> None:
+    net = fake_net(rnn=fake_rnn(), fc=linear(), **last)
+    with pytest.raises(
+        rb.FormatError, match="pass readout_activation='softmax' if it was trained with a cross-entropy"
+    ):
+        rb.from_torch(net)
+    for g2 in ("softmax", "identity"):
+        rnn = rb.from_torch(net, readout_activation=g2)
+        assert rnn.readout is not None
+        assert rnn.readout.activation == rb.Activation(g2)
+    with pytest.raises(rb.ArgumentError, match=r"loss is .* load it with readout_activation='softmax', or give its"):
+        rnn.loss(np.zeros((1, 2, 3), "f4"), [[0, 1]])
+
+
+def test_without_a_readout_there_is_no_g2() -> None:
+    for source in (fake_rnn(mode="RNN_TANH"), with_()):
+        told: dict[str, Any] = {"activation": "tanh"} if isinstance(source, dict) else {}
+        with pytest.raises(rb.FormatError, match="no weights of a readout; leave `readout_activation` out"):
+            rb.from_torch(source, readout_activation="softmax", **told)
 
 
 def test_an_embedding_is_folded_into_the_first_layer() -> None:

@@ -1,8 +1,12 @@
-"""The command `info`: what is installed, which backends work, and why the others do not."""
+"""The command `info`: what is installed, which backends work, and why the others do not; or what a model file holds.
+
+It never fails: what goes wrong is what it tells.
+"""
 
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,9 @@ from rnn_backends.backends.record import Backend
 from rnn_backends.backends.registry import list_backends, load_backend
 from rnn_backends.backends.selection import VARIABLE, select
 from rnn_backends.checks import library_name
-from rnn_backends.commands.reports import Row, one_line
+from rnn_backends.commands import contents
+from rnn_backends.commands.loading import Loading
+from rnn_backends.commands.reports import Row, aligned, one_line
 from rnn_backends.errors import RNNBackendError
 
 
@@ -27,6 +33,26 @@ def collect() -> dict[str, Any]:
         "default": _default(),
         "backends": {name: _probe(name, origin) for name, origin in list_backends().items()},
     }
+
+
+def of_model(loading: Loading) -> dict[str, Any]:
+    """Return what a model file holds, or why it cannot be read, as what JSON can hold."""
+    try:
+        rnn = loading.load("numpy")
+    except (RNNBackendError, OSError, MemoryError) as error:
+        return {"model": str(loading.model), "reason": one_line(error)}
+    return {"model": str(loading.model), "reason": None, **contents.describe(rnn)}
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what `collect` or `of_model` found, for people."""
+    if "model" not in found:
+        for line in aligned(rows(found)):
+            yield line.rstrip()
+    elif found["reason"] is None:
+        yield from contents.lines(found["model"], found)
+    else:
+        yield from aligned([("model", f"{found['model']}: cannot be read: {found['reason']}")])
 
 
 def rows(found: dict[str, Any]) -> list[Row]:

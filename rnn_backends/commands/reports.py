@@ -1,7 +1,7 @@
 """How the commands word what they tell: aligned rows, errors of one line, and how far they have come."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 PROG = "rnn-backends"
@@ -15,6 +15,13 @@ def aligned(rows: Iterable[Row]) -> Iterator[str]:
     width = max((len(label) for label, _ in rows), default=0)
     for label, value in rows:
         yield f"{label:{width}}  {value}"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield a line for each row of a table, its columns as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def one_line(error: BaseException) -> str:

@@ -12,33 +12,33 @@ from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO
 
+from rnn_backends.activations import Activation
 from rnn_backends.arrays import Array
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
+from rnn_backends.commands.contents import describe, sizes
 from rnn_backends.commands.info import library_version
 from rnn_backends.commands.inputs import Inputs, is_text, read_inputs
+from rnn_backends.commands.loading import Loading
 from rnn_backends.commands.outputs import ArrayOutput, TextOutput
 from rnn_backends.commands.reports import Row, progress
 from rnn_backends.errors import ArgumentError
 from rnn_backends.files import replaced
 from rnn_backends.losses import mean_of
-from rnn_backends.model import RNN, load
-from rnn_backends.parameters import named_arrays
+from rnn_backends.model import RNN
 from rnn_backends.pieces import Piece, Pieces, largest, loss_sums, probabilities
 from rnn_backends.text import require_vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(Loading):
     """What the command line asks for."""
 
-    model: Path
     input: Path
     backend: str | None = None
     output: Path | None = None
     predictions: bool = False
     lengths: list[int] | None = None
-    activation: str | None = None
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -63,7 +63,7 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
     with _opened(request.output) as file:
         if request.backend is not None:
             parse(request.backend, "option --backend")  # for errors that name what the user typed
-        rnn = load(request.model, backend=request.backend, activation=request.activation)
+        rnn = request.load(request.backend)
         inputs = read_inputs(request.input, rnn.vocabulary, request.lengths)
         _require_possible(request, rnn, inputs)
         if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
@@ -131,14 +131,8 @@ def _walk(
 
 
 def _describe(request: Request, rnn: RNN) -> list[Row]:
-    cells = [cell for layer in rnn.layers for cell, _ in layer.cells]
-    width = "+".join(str(getattr(cell, "hidden_size", "?")) for cell, _ in rnn.layers[0].cells)
-    sizes = [str(getattr(cells[0], "input_size", "?")), *[width] * len(rnn.layers)]
-    if rnn.readout is not None:
-        sizes.append(str(rnn.readout.output_size))
-    parameters = sum(prod(array.shape) for _, array in named_arrays(rnn._network))
     return [
-        ("model", f"{request.model}: {' -> '.join(sizes)}, {parameters} parameters"),
+        ("model", f"{request.model}: {sizes(describe(rnn))}"),
         ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
         ("device", rnn.device),
         ("dtype", rnn.dtype),
@@ -169,6 +163,8 @@ class _Output:
             self._what = "hidden states (the model has no readout), "
         elif request.predictions:
             self._what = "predicted ids, "
+        elif rnn.readout.activation == Activation("identity"):
+            self._what = "logits (the readout has no activation), "
         if request.output is not None and request.output.suffix == ".txt":
             self._what, self._file = "", TextOutput(file, rnn.vocabulary)
 

@@ -81,10 +81,25 @@ def _network(declared: Declared, text: str | bytes | None, told: Told, read: Cal
     try:
         stand_ins = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, (dtype, shape) in joined.items()}
         _build(stand_ins, found, description)
-        return _build({name: read_joined(name) for name in joined}, found, description)
+        problem = _readout_problem("readout.weight" in declared, description)
+        if problem is None:
+            return _build({name: read_joined(name) for name in joined}, found, description)
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"the arrays make no network: {error}"
         raise FormatError(msg) from error
+    raise FormatError(problem)
+
+
+def _readout_problem(has_readout: bool, description: Description) -> str | None:
+    """Say what is wrong where the activation of a readout is not told, or one is told and there is no readout."""
+    if has_readout and description.readout is None:
+        return (
+            "the weights of a readout do not tell its activation, g2; pass readout_activation='softmax' if it was "
+            "trained with a cross-entropy, 'identity' if it gives values."
+        )
+    if description.readout is not None and not has_readout:
+        return "there are no weights of a readout; leave `readout_activation` out."
+    return None
 
 
 def plain_cells(network: Network) -> dict[str, Cell]:
@@ -147,13 +162,8 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
             raise FormatError(msg) from error
     readout = None
     if "readout.weight" in arrays:
-        weight, g2 = arrays["readout.weight"], description.readout or "softmax"
-        if description.readout is None and len(weight) == 1:
-            msg = (
-                "the readout has one output, of which a softmax is 1; pass readout_activation='sigmoid' or 'identity'."
-            )
-            raise FormatError(msg)
-        readout = Linear(weight, arrays.get("readout.bias"), g2)
+        g2 = description.readout or "identity"  # where it is not told, for the check of shapes only
+        readout = Linear(arrays["readout.weight"], arrays.get("readout.bias"), g2)
     layers = tuple(Layer(cells.get(f"l{k}"), cells.get(f"l{k}_reverse")) for k in layer_indices(found))
     _, _, batch_first, vocabulary, metadata = description
     return Network(layers, readout, batch_first, vocabulary, metadata)

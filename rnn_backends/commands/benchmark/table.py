@@ -5,6 +5,7 @@ from typing import Any
 
 from rnn_backends.commands.benchmark.problem import Problem
 from rnn_backends.commands.benchmark.timing import Quartiles, ratios
+from rnn_backends.commands.reports import columns
 
 LEGEND = (
     "Columns of other names: their time / ours, the median of the rounds [quartiles]; above 1, ours is faster.",
@@ -18,9 +19,7 @@ def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     head = ["problem", "threads", "ours", "ms", *names]
     rows = [[*_row(cell, backend, names)] for cell in cells for backend in cell["ours"]]
     shown = [column for column in range(len(head)) if any(row[column] != "-" for row in rows)]
-    widths = {column: max(len(row[column]) for row in [head, *rows]) for column in shown}
-    for row in [head, *rows]:
-        yield "  ".join(row[column].ljust(widths[column]) for column in shown).rstrip()
+    yield from columns([[row[column] for column in shown] for row in [head, *rows]])
     yield ""
     yield from LEGEND
 

@@ -15,6 +15,7 @@ from rnn_backends.formats.onnx.backend import run_model as run_model
 from rnn_backends.formats.onnx.backend import run_node as run_node
 from rnn_backends.formats.onnx.backend import supports_device as supports_device
 from rnn_backends.formats.onnx.network import read_graph as read_graph
+from rnn_backends.formats.onnx.network import read_network as read_network
 from rnn_backends.formats.onnx.proto import read_model
 from rnn_backends.formats.onnx.tensors import Tensors as Tensors
 from rnn_backends.formats.onnx.write import write as write
@@ -24,14 +25,13 @@ NOTHING = Told()
 
 
 def read(path: Path, told: Told = NOTHING, external_data: bool = False) -> Network:
-    """Read a network, of which its file tells everything."""
-    for name, value in told._asdict().items():
+    """Read a network, of which its file tells everything but the activation of a readout that ends its graph."""
+    for name, value in (("activation", told.activation), ("batch_first", told.batch_first)):
         if value is not None:
             msg = f"{path} tells all there is to know; leave `{name}` out."
             raise FormatError(msg)
     try:
-        model = read_model(path)
-        return read_graph(model, Tensors(path.parent if external_data else None)).network
+        return read_network(read_model(path), Tensors(path.parent if external_data else None), told.readout_activation)
     except FormatError as error:
         msg = f"{path}: {error}"
         raise FormatError(msg) from error

@@ -122,10 +122,13 @@ class Prepared:
             raise ArgumentError(msg)
         arrays = {name: np.asarray(value) for name, value in given.items()}
         known = {name: arrays[name] for name in self._weights}
-        return _run(self._program or read_graph(self._model, Tensors(None), known), arrays, self._place)
+        return run_program(self._program or read_graph(self._model, Tensors(None), known), arrays, self._place)
 
 
-def _run(program: Program, arrays: dict[str, Host], place: Placement) -> tuple[Host, ...]:
+def run_program(
+    program: Program, arrays: dict[str, Host], place: Placement, dtype: str | None = None
+) -> tuple[Host, ...]:
+    """Return the outputs of a graph for its inputs, computed in the dtype of its weights or in another."""
     from rnn_backends.model import RNN
 
     bottom, source = program.stages[0], program.input
@@ -135,7 +138,7 @@ def _run(program: Program, arrays: dict[str, Host], place: Placement) -> tuple[H
     x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
     h_0 = _initial_states(program, arrays, x)
     lengths = None if bottom.lengths is None else arrays[bottom.lengths.name]
-    rnn = RNN._placed(replace(program.network, batch_first=False), place)
+    rnn = RNN._placed(replace(program.network, batch_first=False), place, dtype)
     output, h_n = rnn(x, h_0, lengths=lengths)
     found = []
     for flow in program.outputs.values():

@@ -65,6 +65,19 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     return Program(network, stages, outputs)
 
 
+def read_network(model: Any, tensors: Tensors, readout_activation: Any = None) -> Network:
+    """Return the network of a ModelProto, with an activation for a readout that ends its graph without one."""
+    network = read_graph(model, tensors).network
+    if readout_activation is None:
+        return network
+    described = any(entry.key == KEY for entry in model.metadata_props)
+    if described or network.readout is None or network.readout.activation != Activation("identity"):
+        what = "no readout" if network.readout is None else "a readout whose activation it tells"
+        msg = f"the graph has {what}; leave `readout_activation` out."
+        raise FormatError(msg)
+    return replace(network, readout=replace(network.readout, activation=readout_activation))
+
+
 def _opset(model: Any) -> int:
     """Return the version of the operators, after a look at what else the file must not have."""
     versions = {entry.domain: entry.version for entry in model.opset_import}
