@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
-from rnn_backends import checks
-from rnn_backends.arrays import Array, cast, is_integer
+from rnn_backends.arrays import Array, cast
 from rnn_backends.backends.selection import select
-from rnn_backends.backends.transfer import as_host, receive
+from rnn_backends.backends.transfer import receive
 from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import propagate
 from rnn_backends.initial import initial_network
@@ -263,25 +262,3 @@ class RNN(PlacedNetwork):
         if isinstance(prompt, str):
             return decode(generate(self, encode(prompt, self.vocabulary), length, choose), self.vocabulary)
         return receive("prompt", generate(self, prompt, length, choose), self._placement, self.dtype)
-
-    def _host(self, name: str, value: Any) -> Any:
-        """Return an argument as `as_host` does, text as token ids, and None as it is."""
-        if isinstance(value, str) and name in {"x", "targets"}:
-            return encode(value, self.vocabulary)
-        return None if value is None and name != "x" else as_host(name, value)
-
-    def _receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
-        """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
-        if h_0 is None and lengths is None and mask is None and self._is_known(x):
-            return self._swap(x, x.dtype.kind != "f"), None, None, None
-        given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask}
-        host = {name: self._host(name, value) for name, value in given.items()}
-        moved = {
-            name: None if value is None else receive(name, value, self._placement, self.dtype)
-            for name, value in host.items()
-        }
-        checks.require_call(self.layers, **moved, batch_first=self.batch_first)
-        checks.require_values(self.layers, host["x"], host["lengths"], host["mask"], self.batch_first)
-        self._remember(x, moved["x"])
-        mask = None if mask is None else self._swap(moved["mask"], is_ids=True)
-        return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask

@@ -1,4 +1,4 @@
-"""`PlacedNetwork`: a network on a backend and device, and how to look at it, move it and save it."""
+"""`PlacedNetwork`: a network on a backend and device; what it takes, and how to look at it, move it and save it."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -8,14 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from rnn_backends.arrays import Array, Host, dtype_name
+from rnn_backends import checks
+from rnn_backends.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.backends.record import Backend
 from rnn_backends.backends.selection import Placement, parse
-from rnn_backends.backends.transfer import move
+from rnn_backends.backends.transfer import as_host, move, receive
 from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import scan
 from rnn_backends.parameters import Layer, Linear, Network, named_arrays
 from rnn_backends.protocols import Recurrence
+from rnn_backends.text import encode
 
 
 class PlacedNetwork:
@@ -168,6 +170,28 @@ class PlacedNetwork:
 
     def _on_device(self) -> AbstractContextManager[Any]:
         return self.backend.on(self._place_object)
+
+    def _host(self, name: str, value: Any) -> Any:
+        """Return an argument as `as_host` does, text as token ids, and None as it is."""
+        if isinstance(value, str) and name in {"x", "targets"}:
+            return encode(value, self.vocabulary)
+        return None if value is None and name != "x" else as_host(name, value)
+
+    def _receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
+        """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
+        if h_0 is None and lengths is None and mask is None and self._is_known(x):
+            return self._swap(x, x.dtype.kind != "f"), None, None, None
+        given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask}
+        host = {name: self._host(name, value) for name, value in given.items()}
+        moved = {
+            name: None if value is None else receive(name, value, self._placement, self.dtype)
+            for name, value in host.items()
+        }
+        checks.require_call(self.layers, **moved, batch_first=self.batch_first)
+        checks.require_values(self.layers, host["x"], host["lengths"], host["mask"], self.batch_first)
+        self._remember(x, moved["x"])
+        mask = None if mask is None else self._swap(moved["mask"], is_ids=True)
+        return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
 
     def _is_known(self, x: Any) -> bool:
         """Tell whether an input is right because the one before it, of its dtype and shape, was."""

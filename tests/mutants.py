@@ -78,7 +78,7 @@ FAULTS = [
     Fault("pieces: of inputs, masks and targets the first", "pieces.py", "cut(whole, start, stop, self.axis)", "cut(whole, 0, stop - start, self.axis)", PIECES),
     Fault("mask: losses of all steps", "pieces.py", "if piece.mask is not None:", "if False:", MASKS),
     Fault("mask: ids left out are read", "checks.py", "outside &= kept[", "outside |= False & kept[", MASKS),
-    Fault("mask: axes not swapped", "model.py", "else self._swap(moved[\"mask\"], is_ids=True)", "else moved[\"mask\"]", MASKS),
+    Fault("mask: axes not swapped", "placed.py", "else self._swap(moved[\"mask\"], is_ids=True)", "else moved[\"mask\"]", MASKS),
     Fault("mask: products where none is made", "trace.py", "    if mask is not None:\n        valid", "    if False:\n        valid", MASKS),
     Fault("mask: steps left out are counted", "commands/inputs.py", "if self.mask is None else self.mask", "", "tests/test_cli.py -k mask"),
     Fault("impossible lengths made possible", "steps.py", "xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))", "h_0"),
