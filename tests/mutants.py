@@ -26,7 +26,7 @@ NUMBA_BACKEND = ("--backend", "numba")
 CORE = "tests/test_conformance.py tests/test_forward.py tests/test_activations.py tests/test_model.py"
 
 PIECES = "tests/test_pieces.py"
-CONVERT = "tests/test_convert.py -k not(any_format)"
+CONVERT = "tests/test_convert.py -k not(any_format)and(not(runtime_))"
 
 
 class Fault(NamedTuple):
@@ -299,7 +299,7 @@ FAULTS = [
     Fault("convert: our own error not counted", "commands/runtime.py", "FACTOR * max(own, ", "FACTOR * max(0.0, ", CONVERT),
     Fault("convert: float32's rounding for float16", "commands/runtime.py", "np.finfo(theirs.dtype)", 'np.finfo("float32")', CONVERT),
     Fault("convert: states of another number of sequences", "commands/runtime.py", "for state in states for axis in state.atoms[1:-1]",
-          "for state in states for axis in state.atoms[:0]", f"{CONVERT} --peer onnxruntime"),
+          "for state in states for axis in state.atoms[:0]", "tests/test_convert.py -k whatever_a_graph_takes --peer onnx"),
     Fault("info: control characters of a file", "commands/contents.py", "text if text.isprintable() else repr(text)[1:-1]", "text",
           CONVERT),
     Fault("info: every cell forward", "commands/contents.py", '"backward" if reverse else "forward"', '"forward"', CONVERT),
