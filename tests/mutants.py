@@ -27,6 +27,7 @@ CORE = "tests/test_conformance.py tests/test_forward.py tests/test_activations.p
 
 PIECES = "tests/test_pieces.py"
 MASKS = "tests/test_masks.py"
+CONVERT = "tests/test_convert.py -k not(any_format)and(not(runtime_))"
 
 
 class Fault(NamedTuple):
@@ -300,6 +301,40 @@ FAULTS = [
           "* self._shape[self._axis])", PIECES),
     Fault("run: sequences one over the other", "commands/outputs.py", "(index * self._shape[self._axis] + start)", "(start)", PIECES),
     Fault("run: the input read whole", "commands/inputs.py", "if path.is_file():", "if False:", PIECES),
+    Fault("run: logits called probabilities", "commands/run.py", 'activation == Activation("identity")', "activation is None",
+          "tests/test_cli.py -k do_not_tell"),
+    Fault("convert: bits not compared", "commands/convert.py", "if one.tobytes() != other.tobytes():", "if False:", CONVERT),
+    Fault("convert: what is lost not seen", "commands/convert.py", "if describe(first) != describe(second):", "if False:", CONVERT),
+    Fault("convert: the input overwritten through a link", "commands/convert.py", "self.output.samefile(self.model)",
+          "self.output == self.model", CONVERT),
+    Fault("convert: the environment's backend", "commands/convert.py", 'rnn = request.load("numpy")', "rnn = request.load(None)",
+          CONVERT),
+    Fault("convert: a wrong file left there", "files.py", "aside = Path(folder.name, target.name)", "aside = target", CONVERT),
+    Fault("convert: NaN of ONNX Runtime taken", "commands/runtime.py", "if not other <= allowed:", "if other > allowed:", CONVERT),
+    Fault("convert: any error of ONNX Runtime taken", "commands/runtime.py", "FACTOR = 64", "FACTOR = 64000", CONVERT),
+    Fault("convert: our own error not counted", "commands/runtime.py", "FACTOR * max(own, ", "FACTOR * max(0.0, ", CONVERT),
+    Fault("convert: float32's rounding for float16", "commands/runtime.py", "np.finfo(theirs.dtype)", 'np.finfo("float32")', CONVERT),
+    Fault("convert: states of another number of sequences", "commands/runtime.py", "for state in states for axis in state.atoms[1:-1]",
+          "for state in states for axis in state.atoms[:0]", "tests/test_convert.py -k whatever_a_graph_takes --peer onnx"),
+    Fault("info: control characters of a file", "commands/contents.py", "text if text.isprintable() else repr(text)[1:-1]", "text",
+          CONVERT),
+    Fault("info: every cell forward", "commands/contents.py", '"backward" if reverse else "forward"', '"forward"', CONVERT),
+    Fault("info: fails where there is no file", "commands/info.py", "(RNNBackendError, OSError, MemoryError)",
+          "(RNNBackendError, MemoryError)", CONVERT),
+    Fault("info: options without a model", "cli.py", "if arguments.model is None and told:", "if False:", CONVERT),
+    Fault("commands: --batch-first ignored", "commands/loading.py", "batch_first=self.batch_first", "batch_first=None", CONVERT),
+    Fault("commands: --readout-activation ignored", "commands/loading.py", "readout_activation=self.readout_activation",
+          "readout_activation=None", CONVERT),
+    Fault("commands: --residual ignored", "commands/loading.py", "residual=self.residual", "residual=None", CONVERT),
+    Fault("g2 guessed", "formats/native.py", "if has_readout and description.readout is None:", "if False:",
+          "tests/test_formats.py -k not_guessed"),
+    Fault("g2 of no readout", "formats/native.py", "if description.readout is not None and not has_readout:", "if False:",
+          "tests/test_torch_format.py -k without_a_readout"),
+    Fault("ONNX: g2 of a graph replaced", "formats/onnx/network.py", ' or network.readout.activation != Activation("identity")', "",
+          f"{ONNX} -k graph_tells"),
+    Fault("ONNX: g2 of an own file replaced", "formats/onnx/network.py", "if described or ", "if ", f"{ONNX} -k graph_tells"),
+    Fault("ONNX: g2 that is told ignored", "formats/onnx/network.py", "replace(network.readout, activation=readout_activation)",
+          "network.readout", f"{ONNX} -k graph_that_ends"),
     Fault("init ignores the seed", "initial.py", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
     numba("h_0 at the wrong end", "numba.py", "states[-1 if reverse else 0] = h_0", "states[0] = h_0"),
     numba("bias dropped", "numba.py", "if cell.bias is None else np", "if True else np"),

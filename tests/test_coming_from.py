@@ -264,7 +264,7 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(block, "coming_from.md", "exec"), names)
         ran += 1
         if "same" in names:
-            first = names.get("rnn", names.get("cells"))
+            first: Any = names.get("rnn", names.get("cells"))
             x = normal(T, B, 3).astype("f4")
             np.testing.assert_array_equal(names["same"](x)[0], first(x)[0])
         elif "module" in names:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import rnn_backends as rb
 from rnn_backends import cli, formats
+from rnn_backends.backends.selection import parse
 from rnn_backends.commands import contents, runtime
 
 DATA = Path(__file__).parent / "data"
@@ -467,6 +468,28 @@ def onnxruntime() -> Any:
 
 
 FILES = sorted(path.name for path in DATA.glob("torch_*.onnx"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_a_graph_takes_is_drawn_in_sizes_that_fit(name: str) -> None:
+    pytest.importorskip("onnx")
+    from rnn_backends.formats.onnx.backend import run_program
+    from rnn_backends.formats.onnx.network import read_graph
+    from rnn_backends.formats.onnx.proto import read_model
+    from rnn_backends.formats.onnx.tensors import Tensors
+
+    model = read_model(DATA / name)
+    program = read_graph(model, Tensors(None))
+    inputs = runtime.random_inputs(program)
+    assert inputs.keys() == {info.name for info in model.graph.input}
+    for info in model.graph.input:
+        declared = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        assert all(want in {0, size} for want, size in zip(declared, inputs[info.name].shape, strict=True))
+    found = run_program(program, inputs, parse("numpy", "the tests"))
+    exact = run_program(program, inputs, parse("numpy", "the tests"), "float64")
+    for one, other in zip(found, exact, strict=True):
+        assert (one.dtype.name, other.dtype.name) == ("float32", "float64")
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -202,6 +202,38 @@ def test_what_torch_exports(
         assert excess(last, h_n) <= 1.0
 
 
+def test_a_module_and_its_export_agree_on_g2(torch: Any) -> None:
+    """A Linear at the end: torch cannot tell what follows it, and the graph tells that nothing does."""
+    script = runpy.run_path(str(DATA / "make_onnx.py"))
+    module = script["contractive"](script["Net"](lambda readout, output, _: readout(output), batch_first=True))
+    x, file = torch.randn(2, 6, 4), BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x,), file, dynamo=False, input_names=["x"], opset_version=17)
+    made, targets = onnx.load_from_string(file.getvalue()), np.zeros((2, 6), int)
+    with pytest.raises(
+        rb.FormatError, match="pass readout_activation='softmax' if it was trained with a cross-entropy"
+    ):
+        rb.from_torch(module)
+    with torch.no_grad():
+        logits = module(x)
+        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 3), torch.zeros(12, dtype=torch.long))
+        wanted = {"softmax": torch.softmax(logits, -1).numpy(), "identity": logits.numpy()}
+    told = {
+        g2: [rb.from_torch(module, readout_activation=g2), rb.from_onnx(made, readout_activation=g2)] for g2 in wanted
+    }
+    told["identity"].append(rb.from_onnx(made))
+    for g2, models in told.items():
+        for rnn in models:
+            np.testing.assert_allclose(rnn.logits(x.numpy()), logits, rtol=0, atol=2e-6)
+            np.testing.assert_allclose(rnn.probabilities(x.numpy()), wanted[g2], rtol=0, atol=2e-6)
+    for rnn in told["softmax"]:
+        assert abs(rnn.loss(x.numpy(), targets) - loss) < 2e-6
+    for rnn in told["identity"]:
+        with pytest.raises(rb.ArgumentError, match="loss is the cross-entropy of a softmax readout"):
+            rnn.loss(x.numpy(), targets)
+
+
 # The table of docs/onnx.md: where the specification, ONNX Runtime and ONNX's reference evaluator disagree
 
 

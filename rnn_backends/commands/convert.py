@@ -75,7 +75,7 @@ def require_same(first: RNN, second: RNN, x: Any, what: str) -> None:
     if describe(first) != describe(second):
         held = zip(describe(first).items(), describe(second).values(), strict=True)
         name, one, other = next((name, one, other) for (name, one), other in held if one != other)
-        msg = f"{what} has another {name}: {other!r} and not {one!r}; {_FAULT}."
+        msg = f"{what} has another {name}: {other!r:.200} and not {one!r:.200}; {_FAULT}."
         raise WrongResultError(msg)
     for name, one in _results(first, x).items():
         other = _results(second, x)[name]
