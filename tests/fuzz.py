@@ -210,7 +210,8 @@ def main() -> None:
     count, seed = map(int, [*sys.argv[1:], *("10000", "0")[len(sys.argv) - 1 :]])
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as folder:
-        run(200, 2**32, Path(folder))  # what is imported when it is needed is imported now
+        importlib.import_module("difflib")  # for the suggestion of an error message
+        run(200, 2**32, Path(folder))  # what else is imported when it is needed is imported now
         forbid()
         for (suffix, result), number in sorted(run(count, seed, Path(folder)).items()):
             print(f"{suffix:14}{result:10}{number:10}")
