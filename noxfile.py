@@ -14,6 +14,10 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
 ONNX = ("onnx>=1.21", "onnxruntime")
 ONNX_TESTS = ("onnx_format", "onnx_hostile", "onnx_peers", "convert", "coming_from")
+COMPUTING = [
+    f"tests/test_{name}.py" for name in ("backends", "conformance", "forward", "generate", "masks", "model", "pieces")
+]
+"""The tests in which a backend makes a difference."""
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -69,7 +73,11 @@ def tests(session: nox.Session, kind: str) -> None:
             "pytest", "tests/test_flax_format.py", "tests/test_coming_from.py", *peers("flax"), *session.posargs
         )
         return
-    chosen = {"torch": backends("torch"), "jax": backends("jax"), "numba": backends("numpy", "numba")}.get(kind, [])
+    chosen = {
+        "torch": backends("torch"),
+        "jax": [*backends("jax"), *COMPUTING],
+        "numba": backends("numpy", "numba"),
+    }.get(kind, [])
     session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
 
 
