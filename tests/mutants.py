@@ -102,7 +102,6 @@ FAULTS = [
     Fault("in place: R transposed", "backends/numpy.py", "np.ascontiguousarray(weight.T)",
           "np.ascontiguousarray(weight)"),
     Fault("packed: others begin", "backends/numpy.py", "first[len(h) : len(z)]", "first[: len(z) - len(h)]"),
-    Fault("packed: reverse begins with all", "backends/numpy.py", "first[: 0 if reverse else None]", "first"),
     Fault("packed: not in order", "backends/numpy.py", "h_0[packed.order], packed.starts", "h_0, packed.starts"),
     Fault("packed: reverse runs forward", "backends/numpy.py", "walk(cell, multiply, block[::-1] if reverse else block, h, first)",
           "walk(cell, multiply, block, h, first)"),

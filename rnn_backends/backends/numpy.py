@@ -59,7 +59,7 @@ def walk_packed(cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool) ->
     """Walk sequences of different lengths, of each as far as it goes."""
     packed = Packed.of(lengths)
     inputs, first, starts = packed.rows(x), h_0[packed.order], packed.starts
-    rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first[: 0 if reverse else None]
+    rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first
     multiply = multiplication(cell.weight_hh, is_vector=False)
     for steps in blocks(len(starts) - 1, rows.nbytes, reverse):
         project(cell, inputs[starts[steps.start] : starts[steps.stop]], rows[starts[steps.start] : starts[steps.stop]])
