@@ -381,7 +381,7 @@ HEADERS: dict[str, tuple[dict[int, bytes], dict[int, bytes], str]] = {
     "a long extra field": ({28: struct.pack("<H", 65535)}, {}, "'archive/data/0' does not lie in it where"),
     "encryption": ({6: b"\1\0"}, {8: b"\1\0"}, "'archive/data/0' is compressed or encrypted"),
     "another method": ({8: b"\x0e\0"}, {10: b"\x0e\0"}, "'archive/data/0' is compressed or encrypted"),
-    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'data/0' is wrong, or torch did not compute it"),
+    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'data/0' is wrong, or torch.save did not compute it"),
 }  # fmt: skip
 
 
