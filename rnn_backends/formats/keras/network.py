@@ -90,7 +90,8 @@ def network(found: Plan, weights: Weights, told: Told, most: float) -> Network:
         raise FormatError(msg)
     sources, held = _sources(found, cells, weights)
     require_foldable(sources, held, most, _INSTEAD)
-    notes = {name: text for name, text in ((OUTPUT, note), (MASK, found.mask)) if text}
+    masked = f"{found.mask}; a masked step gives {'0' if found.layers[-1].zeros else 'what the one before gave'}"
+    notes = {name: text for name, text, holds in ((OUTPUT, note, note), (MASK, masked, found.mask)) if holds}
     description = Description(
         {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
         found.activation.function if told.readout_activation is None else told.readout_activation,

@@ -27,12 +27,15 @@ class Recurrent(NamedTuple):
         layer of both directions has one of each.
     sequences : bool or None
         Whether it returns all steps, or the last that it took; None where nothing tells.
+    zeros : bool
+        Whether it returns 0 at a step that is masked, or what it returned before.
     """
 
     name: str
     forward: list[CellPart]
     backward: list[CellPart]
     sequences: bool | None
+    zeros: bool = False
 
 
 def recurrent(found: Part) -> Recurrent:
@@ -40,28 +43,26 @@ def recurrent(found: Part) -> Recurrent:
     if found.kind != "Bidirectional":
         cells = _cells(found)
         backwards = found.flag("go_backwards")
-        return Recurrent(
-            found.name, [] if backwards else cells, cells if backwards else [], found.flag("return_sequences")
-        )
+        sides = ([], cells) if backwards else (cells, [])
+        return Recurrent(found.name, *sides, found.flag("return_sequences"), found.flag("zero_output_for_mask"))
     if found.config.get("merge_mode") != "concat":
         mode = shown_value(found.config.get("merge_mode"))
         msg = f"{found.name} has merge_mode={mode}; a layer of both directions joins them, merge_mode='concat'."
         raise FormatError(msg)
     forward, backward = found.inner("layer", "forward_layer"), found.inner("backward_layer", "backward_layer")
-    sides = [_cells(side) for side in (forward, backward)]
-    if [side.flag("go_backwards") for side in (forward, backward)] != [False, True] or any(
-        len(side) > 1 for side in sides
-    ):
+    first, second = _cells(forward), _cells(backward)
+    ways = (forward.flag("go_backwards"), backward.flag("go_backwards"))
+    if ways != (False, True) or len(first) + len(second) != 2:
         msg = (
             f"{found.name} must have one cell that goes forward, then one with go_backwards=True: "
             "their states are joined in that order."
         )
         raise FormatError(msg)
-    sequences = {side.flag("return_sequences") for side in (forward, backward)}
-    if len(sequences) > 1:
-        msg = f"both directions of {found.name} must have one return_sequences."
-        raise FormatError(msg)
-    return Recurrent(found.name, sides[0], sides[1], sequences.pop())
+    for option in ("return_sequences", "zero_output_for_mask"):
+        if forward.flag(option) != backward.flag(option):
+            msg = f"both directions of {found.name} must have one `{option}`."
+            raise FormatError(msg)
+    return Recurrent(found.name, first, second, forward.flag("return_sequences"), forward.flag("zero_output_for_mask"))
 
 
 def _cells(found: Part) -> list[CellPart]:
