@@ -5,7 +5,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rnn_backends.errors import FormatError
+from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.archive import DAMAGE, Archive
 from rnn_backends.formats.description import Told, parse_json
 from rnn_backends.formats.hdf5 import SIGNATURE, File
@@ -25,12 +25,18 @@ _WEIGHTS = "model.weights.h5"
 
 def read(path: Path, told: Told, go_backwards: bool | None = None, masking: bool = False) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
+    if path.suffix != ".keras" and not isinstance(go_backwards, bool):
+        msg = (
+            "weights alone do not tell whether a SimpleRNN goes backwards; pass go_backwards=False, or True if it was "
+            f"made so; got {go_backwards!r}."
+        )
+        raise ArgumentError(msg)
     with path.open("rb") as file:
         try:
             if path.suffix == ".keras":
                 _require_untold(told, go_backwards, "the file")
                 return _read_archive(file, told, masking)
-            return _read_weights(file, told, go_backwards, masking)
+            return _read_weights(file, told, bool(go_backwards), masking)
         except FormatError as error:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
@@ -79,7 +85,7 @@ def _read_archive(file: BinaryIO, told: Told, masking: bool) -> Network:
     return _network(config, weights, told, masking, MAX_FOLDED)
 
 
-def _read_weights(file: BinaryIO, told: Told, go_backwards: bool | None, masking: bool) -> Network:
+def _read_weights(file: BinaryIO, told: Told, go_backwards: bool, masking: bool) -> Network:
     if masking:
         msg = "weights alone do not tell whether the model masks steps; leave `masking` out."
         raise FormatError(msg)

@@ -3,7 +3,7 @@
 import re
 
 from rnn_backends.activations import Activation
-from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
 from rnn_backends.formats.keras.activations import Activated
 from rnn_backends.formats.keras.arrays import Arrays
@@ -18,17 +18,11 @@ _TOP = {"layers", "vars", "optimizer"}
 _READ = "SimpleRNN, or Bidirectional, after at most one Embedding and before at most one Dense"
 
 
-def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool | None) -> Plan:
+def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool) -> Plan:
     """Return the layers in their places; what the file leaves open must be told, or is refused."""
     if told.activation is None:
         msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."
         raise FormatError(msg)
-    if not isinstance(go_backwards, bool):
-        msg = (
-            "weights alone do not tell whether a SimpleRNN goes backwards; pass go_backwards=False, or True if it was "
-            f"made so; got {go_backwards!r}."
-        )
-        raise ArgumentError(msg)
     folders = _folders(arrays)
     activated = Activated(told.activation)
     cells = [_cell(arrays, folder, activated) for folder in folders["simple_rnn"]]
