@@ -449,6 +449,24 @@ def test_a_file_of_flax_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     assert rb.load(path, activation="tanh", residual=False).readout is not None
 
 
+KERAS_FILES = ["tagger.keras", "classifier.keras", "stack.weights.h5", "bfloat16.weights.h5"]
+
+
+def load_keras(path: Path) -> rb.RNN:
+    return rb.load(path, **fuzz.told(path))
+
+
+@pytest.mark.parametrize("name", KERAS_FILES)
+def test_a_file_of_keras_cut_short_anywhere_is_refused(tmp_path: Path, name: str) -> None:
+    whole, path = (fuzz.DATA / name).read_bytes(), tmp_path / name
+    for size in {*range(0, len(whole), 64), *range(len(whole) - 70, len(whole))}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(rb.FormatError):
+            load_keras(path)
+    path.write_bytes(whole)
+    assert load_keras(path).readout is not None
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_files_changed_at_random_load_or_are_refused(tmp_path: Path, seed: int) -> None:
     found = fuzz.run(1000, seed, tmp_path)

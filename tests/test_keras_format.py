@@ -19,6 +19,7 @@ from keras_files import bidirectional, dense, embedding, functional, layer, sequ
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.formats.keras.activations import NAMES
 from rnn_backends.testing import excess, reference
 
 DATA = Path(__file__).parent / "data"
@@ -416,7 +417,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "another dtype": ([simple_rnn(dtype="int8")], "'simplernn' has the dtype policy 'int8'; it must be one of bfloat16"),
     "a quantized dtype": ([simple_rnn(dtype=layer("QuantizedDTypePolicy"))], "has the dtype policy 'QuantizedDTypePolicy'"),
     "a dtype of nothing": ([simple_rnn(dtype={"class_name": "DTypePolicy", "config": 3})], "the dtype policy 'DTypePolicy'"),
-    "a name that is none": ([simple_rnn(name={"a": 1}, stateful=True)], "{'a': 1} is stateful"),
+    "a name that is none": ([simple_rnn(name={"a": 1}, stateful=True)], ": dict is stateful"),
     "a layer in time": ([simple_rnn(), layer("TimeDistributed", layer=simple_rnn())], "must hold a Dense; it holds 'simplernn'"),
     "two activations": ([simple_rnn(), dense("tanh"), layer("Softmax", axis=-1)], "'softmax', a Softmax, follows another act"),
     "a softmax over steps": ([simple_rnn(), dense(), layer("Softmax", axis=1)], "'softmax' must be over the last axis, axis=-1; got 1"),
@@ -753,7 +754,7 @@ def unfolded(model: Any, rnn: rb.RNN) -> tuple[rb.Layer, ...]:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # of what Keras itself does
-@settings(max_examples=16)
+@settings(max_examples=10)  # each is compiled anew
 @given(
     features=st.integers(1, 4),
     hidden=st.integers(1, 4),
@@ -802,3 +803,53 @@ def test_keras_computes_the_same(
     model.save(path)
     for source in (path, model):
         same(model, rb.from_keras(source), x, dtype, looked_up)
+
+
+def test_activations_by_name_are_those_of_keras_itself(keras: Any) -> None:
+    double("float32")
+    z = np.linspace(-9, 9, 1001, dtype="f4").reshape(77, 13)
+    for name, (function, clip) in NAMES.items():
+        wanted = np.asarray(keras.activations.get(name)(z))
+        held = z if clip is None else np.clip(z, -clip, clip)
+        np.testing.assert_allclose(function(held), wanted, rtol=1e-6, atol=3e-7, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("sequences", [False, True])
+def test_padding_that_keras_masks_is_what_lengths_leave_out(keras: Any, sequences: bool) -> None:
+    double("float32")
+    kl, draw = keras.layers, np.random.default_rng(0)
+    cells_ = [kl.SimpleRNNCell(4), kl.SimpleRNNCell(4, activation=kl.LeakyReLU())]
+    rnn_ = kl.RNN(cells_, return_sequences=sequences)
+    model = keras.Sequential(
+        [keras.Input((None,), dtype="int32"), kl.Embedding(6, 3, mask_zero=True), rnn_, kl.Dense(2)]
+    )
+    redraw(model, draw)
+    lengths = np.asarray([5, 3, 1])
+    ids = np.where(np.arange(5) < lengths[:, None], draw.integers(1, 6, (3, 5)), 0)
+    rnn = rb.from_keras(model, masking=True)
+    assert rnn.metadata["keras mask"] == "x != 0; a masked step gives what the one before gave"
+    wanted, found = np.asarray(model(ids)), rnn.logits(ids, lengths=lengths)
+    for b, length in enumerate(lengths):
+        valid = wanted[b, :length] if sequences else wanted[b]
+        np.testing.assert_allclose(found[b, :length] if sequences else found[b, length - 1], valid, rtol=0, atol=2e-6)
+
+
+def test_objects_of_keras_that_are_something_else_are_refused(keras: Any) -> None:
+    kl = keras.layers
+    base: Any = kl.SimpleRNN
+
+    class Mine(base):  # type: ignore[misc]  # of no known type
+        pass
+
+    for source, match in (
+        (Mine(3), r"Mine is not Keras's own"),
+        (keras.Sequential([kl.SimpleRNN(3), kl.LSTM(3)]), "'lstm.*' is a 'keras.layers.LSTM', which has gates"),
+        (keras.Sequential([keras.Input((2, 3)), kl.SimpleRNN(3), kl.Flatten()]), "Flatten', which is not understood"),
+        (keras.Sequential([Mine(3)]), r"Mine', which is not understood"),
+        (kl.SimpleRNN(3, activation=np.sin), "Keras cannot tell the configuration of this SimpleRNN: "),
+        (kl.SimpleRNN(3, activation=redraw), "has the activation 'redraw'; read are"),
+        (kl.SimpleRNN(3), "must have 3 arrays, as its options tell; it has 0. Build the model first: call it once"),
+    ):
+        with pytest.raises(rb.FormatError, match=match):
+            rb.from_keras(source)

@@ -40,10 +40,11 @@ def from_config(where: str, held: Any) -> Activated:
         return NAMES[held]
     name = held
     if isinstance(held, Mapping):
-        if held.get("module") == "keras.layers" and held.get("class_name") in LAYERS:
-            return from_layer(where, held["class_name"], held.get("config"))
+        name = held.get("class_name")
+        if held.get("module") == "keras.layers" and isinstance(name, str) and name in LAYERS:
+            return from_layer(where, name, held.get("config"))
         # What a program was told to call has its name for a configuration; a layer has a class.
-        name = held["config"] if isinstance(held.get("config"), str) else held.get("class_name", held)
+        name = held["config"] if isinstance(held.get("config"), str) else name
     known = f"{', '.join(NAMES)}, and the layers {', '.join(LAYERS)}"
     msg = f"{where} has the activation {shown_value(name)}; read are {known}."
     raise FormatError(msg)

@@ -52,7 +52,7 @@ class Part(NamedTuple):
     @property
     def name(self) -> str:
         """The name that its user gave it, for messages."""
-        return shown(self.config.get("name", self.kind))
+        return shown_value(self.config.get("name", self.kind))
 
     def inner(self, option: str, path: str) -> "Part":
         """Return a layer that this one holds."""

@@ -7,7 +7,7 @@ from typing import Any
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.layers import folders
-from rnn_backends.formats.names import shown_value
+from rnn_backends.formats.names import short, shown_value
 from rnn_backends.formats.torch import declare, host
 
 
@@ -25,7 +25,12 @@ def described(source: Any) -> Mapping[str, Any]:
         msg = f"{what} is not Keras's own; pass a SimpleRNN, or a Sequential or functional model."
         raise FormatError(msg)
     require_version(getattr(sys.modules.get(root), "__version__", None))
-    return {"module": owner.__module__, "class_name": owner.__name__, "config": config()}
+    try:
+        held = config()
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # of functions that have no name
+        msg = f"Keras cannot tell the configuration of this {owner.__name__}: {short(error)}."
+        raise FormatError(msg) from error
+    return {"module": owner.__module__, "class_name": owner.__name__, "config": held}
 
 
 def require_version(version: object) -> None:
