@@ -41,7 +41,7 @@ def peers(*names: str) -> list[str]:
         nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
         nox.param("3.11", "torch", id="3.11-torch"),
         nox.param("3.11", "onnx", id="3.11-onnx"),
-        nox.param("3.11", "flax", id="3.11-flax"),
+        nox.param("3.11", "flax-keras", id="3.11-flax-keras"),
         nox.param("3.12", "numba", id="3.12-numba"),
         nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
         nox.param("3.13", "numpy", id="3.13-numpy"),
@@ -55,7 +55,7 @@ def tests(session: nox.Session, kind: str) -> None:
         "torch": [TORCH],
         "jax": ["jax"],
         "onnx": [TORCH, "onnxscript", *ONNX],
-        "flax": ["flax", "jax"],
+        "flax-keras": ["flax", "keras>=3.12", "jax"],
         "numba": ["numba"],
         "cupy-without-gpu": ["cupy-cuda13x"],
     }
@@ -68,10 +68,10 @@ def tests(session: nox.Session, kind: str) -> None:
         chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
         session.run("pytest", *chosen, *(f"tests/test_{name}.py" for name in ONNX_TESTS), *session.posargs)
         return
-    if kind == "flax":
-        session.run(
-            "pytest", "tests/test_flax_format.py", "tests/test_coming_from.py", *peers("flax"), *session.posargs
-        )
+    if kind == "flax-keras":
+        files = [f"tests/test_{name}.py" for name in ("flax_format", "keras_format", "coming_from")]
+        environment = {"KERAS_BACKEND": "jax"}
+        session.run("pytest", *files, *peers("flax", "keras"), *session.posargs, env=environment)
         return
     chosen = {
         "torch": backends("torch"),

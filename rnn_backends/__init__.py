@@ -27,7 +27,7 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.forward import Cell, forward
-from rnn_backends.importers import from_flax, from_onnx, from_torch, load
+from rnn_backends.importers import from_flax, from_keras, from_onnx, from_torch, load
 from rnn_backends.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.model import RNN
 from rnn_backends.parameters import Layer, Linear
@@ -63,6 +63,7 @@ __all__ = [
     "cross_entropy_grad",
     "forward",
     "from_flax",
+    "from_keras",
     "from_onnx",
     "from_torch",
     "get_backend",

@@ -1,4 +1,7 @@
-"""Models from files and frameworks: `load`, `from_torch`, `from_flax`, `from_onnx`.  No framework is imported."""
+"""Models from files and frameworks: `load`, `from_torch`, `from_flax`, `from_keras`, `from_onnx`.
+
+No framework is imported.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -20,12 +23,14 @@ def load(
     batch_first: bool | None = None,
     readout_activation: str | Activation | None = None,
     residual: bool | None = None,
+    go_backwards: bool | None = None,
 ) -> RNN:
     """Read a model from a file; nothing in a file is ever executed.
 
-    Files of this package, ``.safetensors`` and ``.npz``, and ``.onnx`` files tell all that there is to know.
-    Weights alone, under torch's names in ``.safetensors``, ``.npz`` or a ``.pt`` or ``.pth`` file of
-    `torch.save`, or under Flax's in a ``.msgpack`` file, do not, and what they do not tell is to be told here.
+    Files of this package, ``.safetensors`` and ``.npz``, and ``.onnx`` and ``.keras`` files tell all that there is
+    to know.  Weights alone, under torch's names in ``.safetensors``, ``.npz`` or a ``.pt`` or ``.pth`` file of
+    `torch.save`, under Flax's in a ``.msgpack`` file or under Keras's in a ``.weights.h5`` file, do not, and what
+    they do not tell is to be told here.
 
     Parameters
     ----------
@@ -35,12 +40,14 @@ def load(
     activation : str or Activation, optional
         g1 of all cells; there is no default.
     batch_first : bool, optional
-        Left out, as the framework has it: False for torch, True for Flax.
+        Left out, as the framework has it: False for torch, True for Flax and Keras.
     readout_activation : str or Activation, optional
         g2, of a file that has a readout without telling it; there is no default but in .onnx files, where it is
         ``"identity"``, as their graph has it.
     residual : bool, optional
         For ``.msgpack`` only, and to be given there: see `rnn_backends.from_flax`.
+    go_backwards : bool, optional
+        For ``.weights.h5`` only, and to be given there: see `rnn_backends.from_keras`.
 
     Returns
     -------
@@ -57,13 +64,14 @@ def load(
 
     See Also
     --------
-    rnn_backends.from_torch, rnn_backends.from_flax, rnn_backends.from_onnx : what is read, and how.
+    rnn_backends.from_torch, rnn_backends.from_flax, rnn_backends.from_keras, rnn_backends.from_onnx
+        What is read, and how.
     """
     from rnn_backends import formats  # most programs that make a model read none, or one
     from rnn_backends.formats.description import Told
 
     told = Told.of(activation, batch_first, readout_activation)
-    return RNN._placed(formats.read(path, told, residual), select(backend))
+    return RNN._placed(formats.read(path, told, residual=residual, go_backwards=go_backwards), select(backend))
 
 
 def from_torch(
@@ -173,6 +181,72 @@ def from_flax(
 
         return RNN._placed(read(Path(source), told, residual, layers), select(backend))
     return RNN._placed(from_tree(source, told, residual, layers), select(backend))
+
+
+def from_keras(
+    source: Any,
+    *,
+    activation: Activated | None = None,
+    go_backwards: bool | None = None,
+    masking: bool = False,
+    batch_first: bool | None = None,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
+    """Make a model of a layer or a model of Keras 3, or of a file of one.
+
+    A model is a chain of ``SimpleRNN``, ``RNN`` of ``SimpleRNNCell`` or ``Bidirectional`` (concat), at most one
+    ``Embedding`` before them, and at most one ``Dense``, plain or in ``TimeDistributed``, and its activation after
+    them; Sequential, functional or one in the other.  What does nothing but in training, as ``Dropout``, is left
+    out, and anything else is refused by name.  Activations are Keras's own, with its numbers.
+
+    Parameters
+    ----------
+    source : layer, model or path
+        Of Keras 3, with weights; or a ``.keras`` file; or a ``.weights.h5`` file, whose layers must be those of
+        one class, for their names do not tell which feeds which.
+    activation : str, Activation or callable, optional
+        g1 of all cells.  It must be told of a ``.weights.h5`` file, and must not be of what tells it.
+    go_backwards : bool, optional
+        Whether the SimpleRNNs were made so; to be told of a ``.weights.h5`` file too, and of nothing else.
+    masking : bool, default False
+        Whether the model may mask steps by itself, by ``Masking`` or ``Embedding(mask_zero=True)``.  Here a mask is
+        an argument of each call, which then is yours to pass; the metadata tell which, under ``"keras mask"``.
+    batch_first : bool, optional
+        Left out, True, as Keras has it.
+    readout_activation : str, Activation or callable, optional
+        g2.  It must be told of the Dense of a ``.weights.h5`` file, and may be of one after which the model applies
+        nothing; else it is what the model applies.
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
+
+    Returns
+    -------
+    RNN
+        Its metadata tell under ``"keras output"`` what the model's output is of what it gives, e.g.
+        ``"probabilities of the last step (batch, output_size)"`` where it was made with return_sequences=False.
+        bfloat16 becomes float32, and mixed precision is computed in the dtype of the weights.  An embedding is
+        folded into W_ax, as by `from_torch`.
+
+    Raises
+    ------
+    FormatError
+        There is something that is not understood or cannot be done, something is missing, or an option is told twice.
+    ArgumentError
+        An option has an impossible value.
+    """
+    from rnn_backends.formats.description import Told
+    from rnn_backends.formats.keras import from_object, read
+
+    if not isinstance(masking, bool):
+        msg = f"`masking` must be True or False; got {masking!r}."
+        raise ArgumentError(msg)
+    told = Told.of(activation, batch_first, readout_activation)
+    if isinstance(source, (str, PathLike)):
+        from pathlib import Path
+
+        return RNN._placed(read(Path(source), told, go_backwards, masking), select(backend))
+    return RNN._placed(from_object(source, told, go_backwards, masking), select(backend))
 
 
 def from_onnx(

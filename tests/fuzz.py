@@ -5,6 +5,7 @@ Each must load or be refused by FormatError, take at most 64 MiB more than the f
 
 import importlib.util
 import io
+import json
 import struct
 import sys
 import tempfile
@@ -52,7 +53,8 @@ def flax_file() -> bytes:
 
 def sound_files() -> list[tuple[str, bytes]]:
     """Return files that load, with their suffixes."""
-    names = ("layers.pt", "checkpoint.pth", "views.pt", "bfloat16.pt", "cell.pth")
+    names = ["layers.pt", "checkpoint.pth", "views.pt", "bfloat16.pt", "cell.pth"]
+    names += ["tagger.keras", "classifier.keras", "stack.weights.h5", "bfloat16.weights.h5"]
     found = [(Path(name).suffix, (DATA / name).read_bytes()) for name in names]
     if importlib.util.find_spec("msgpack"):
         found.append((".msgpack", flax_file()))
@@ -89,14 +91,40 @@ def mutated(whole: bytes, draw: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+def changed_json(text: bytes, draw: np.random.Generator) -> bytes:
+    """Return a JSON text with one of its values changed, for one that means something elsewhere or for any."""
+    whole = json.loads(text)
+    places: list[tuple[Any, Any]] = []
+    waiting = [whole]
+    while waiting:
+        held = waiting.pop()
+        items = list(_items(held)) if isinstance(held, (dict, list)) else []
+        places += [(held, key) for key, _ in items]
+        waiting += [value for _, value in items]
+    for _ in range(int(draw.integers(1, 4))):
+        holder, key = places[int(draw.integers(len(places)))]
+        donor, other = places[int(draw.integers(len(places)))]
+        odd: list[Any] = [None, True, 3, -1, 1e300, "", "tanh", [], {}, [[1]], 10**30, "Lambda"]
+        # A copy, as text, of what may hold the place itself.
+        taken = json.dumps(donor[other]) if draw.integers(2) and other in dict(_items(donor)) else ""
+        if key in dict(_items(holder)):
+            holder[key] = json.loads(taken) if taken else odd[int(draw.integers(len(odd)))]
+    return json.dumps(whole).encode()
+
+
+def _items(held: Any) -> Any:
+    return held.items() if isinstance(held, dict) else enumerate(held)
+
+
 def with_sound_checksums(whole: bytes, draw: np.random.Generator) -> bytes:
     """Return a zip file with one of its members changed and all of its checksums right."""
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
-    target = next((name for name in held if name.endswith("data.pkl")), None)
+    target = next((name for name in held if name.endswith(("data.pkl", "config.json"))), None)
     if target is None or draw.integers(4) == 0:
         target = str(draw.choice(list(held)))
-    held[target] = mutated(held[target], draw)
+    change = changed_json if target == "config.json" and draw.integers(4) else mutated
+    held[target] = change(held[target], draw)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, member in held.items():
@@ -130,26 +158,34 @@ def case(sound: list[tuple[str, bytes]], draw: np.random.Generator) -> tuple[str
     return suffix, mutated(whole, draw)
 
 
-def load(path: Path, activation: str | None, residual: bool | None) -> None:
+def told(path: Path) -> dict[str, Any]:
+    """Return what is to be told of a file of weights alone."""
+    if path.suffix not in {".pt", ".pth", ".msgpack", ".h5"}:
+        return {}
+    more = {".msgpack": {"residual": False}, ".h5": {"go_backwards": False}}.get(path.suffix, {})
+    return {"activation": "tanh", "readout_activation": "identity", **more}
+
+
+def load(path: Path) -> None:
     """Load a file, whether it has a readout, whose activation must be told, or has none."""
+    options = told(path)
     try:
-        rb.load(path, activation=activation, residual=residual, readout_activation=activation and "identity")
+        rb.load(path, **options)
     except rb.FormatError as error:
         if "leave `readout_activation` out" not in str(error):
             raise
-        rb.load(path, activation=activation, residual=residual)
+        del options["readout_activation"]
+        rb.load(path, **options)
 
 
 def outcome(path: Path, data: bytes) -> str:
     """Load a file, and tell whether it was loaded or refused; anything else is an error."""
     path.write_bytes(data)
-    residual = False if path.suffix == ".msgpack" else None
-    activation = "tanh" if path.suffix in {".pt", ".pth", ".msgpack"} else None
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
     try:
         with watched():
-            load(path, activation, residual)
+            load(path)
     except rb.FormatError as error:
         said = str(error)
     else:

@@ -381,7 +381,7 @@ HEADERS: dict[str, tuple[dict[int, bytes], dict[int, bytes], str]] = {
     "a long extra field": ({28: struct.pack("<H", 65535)}, {}, "'archive/data/0' does not lie in it where"),
     "encryption": ({6: b"\1\0"}, {8: b"\1\0"}, "'archive/data/0' is compressed or encrypted"),
     "another method": ({8: b"\x0e\0"}, {10: b"\x0e\0"}, "'archive/data/0' is compressed or encrypted"),
-    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'data/0' is wrong, or torch did not compute it"),
+    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'data/0' is wrong, or torch.save did not compute it"),
 }  # fmt: skip
 
 
@@ -447,6 +447,24 @@ def test_a_file_of_flax_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
             rb.load(path, activation="tanh", residual=False)
     path.write_bytes(whole)
     assert rb.load(path, activation="tanh", residual=False, readout_activation="softmax").readout is not None
+
+
+KERAS_FILES = ["tagger.keras", "classifier.keras", "stack.weights.h5", "bfloat16.weights.h5"]
+
+
+def load_keras(path: Path) -> rb.RNN:
+    return rb.load(path, **fuzz.told(path))
+
+
+@pytest.mark.parametrize("name", KERAS_FILES)
+def test_a_file_of_keras_cut_short_anywhere_is_refused(tmp_path: Path, name: str) -> None:
+    whole, path = (fuzz.DATA / name).read_bytes(), tmp_path / name
+    for size in {*range(0, len(whole), 64), *range(len(whole) - 70, len(whole))}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(rb.FormatError):
+            load_keras(path)
+    path.write_bytes(whole)
+    assert load_keras(path).readout is not None
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -16,6 +16,7 @@ class Loading:
     batch_first: bool | None = None
     readout_activation: str | None = None
     residual: bool | None = None
+    go_backwards: bool | None = None
 
     def load(self, backend: str | None) -> RNN:
         """Load the model."""
@@ -26,4 +27,5 @@ class Loading:
             batch_first=self.batch_first,
             readout_activation=self.readout_activation,
             residual=self.residual,
+            go_backwards=self.go_backwards,
         )

@@ -39,6 +39,9 @@ def _told() -> argparse.ArgumentParser:
     switch = argparse.BooleanOptionalAction
     group.add_argument("--batch-first", action=switch, help="whether x is (batch, seq_len, input_size)")
     group.add_argument("--residual", action=switch, help="whether the cells of a .msgpack file are residual")
+    group.add_argument(
+        "--go-backwards", action=switch, help="whether the SimpleRNNs of a .weights.h5 file go backwards"
+    )
     return parser
 
 

@@ -16,19 +16,28 @@ FORMATS = {
     ".pt": "pt",
     ".pth": "pt",
     ".msgpack": "msgpack",
+    ".keras": "keras",
+    ".h5": "keras",
 }
+OPTIONS = {
+    "residual": (".msgpack", "Flax's .msgpack files"),
+    "go_backwards": (".h5", "Keras's .weights.h5 files"),
+}
+"""What weights of a format do not tell, and are not read without."""
 WRITTEN = (".safetensors", ".npz", ".onnx")
 
 
-def read(path: str | PathLike[str], told: Told, residual: Any = None) -> Network:
-    """Read a network of NumPy arrays; see `rnn_backends.load`."""
+def read(path: str | PathLike[str], told: Told, **options: Any) -> Network:
+    """Read a network of NumPy arrays, of whose format the options may be; see `rnn_backends.load`."""
     path = Path(path)
     module = _module(path, tuple(FORMATS))
-    options = {"residual": residual} if path.suffix == ".msgpack" else {}
-    if residual is not None and not options:
-        msg = f"`residual` is told of Flax's .msgpack files only; leave it out for {str(path)!r}."
-        raise ArgumentError(msg)
-    network: Network = module.read(path, told, **options)
+    for name, value in options.items():
+        suffix, what = OPTIONS[name]
+        if value is not None and path.suffix != suffix:
+            msg = f"`{name}` is told of {what} only; leave it out for {str(path)!r}."
+            raise ArgumentError(msg)
+    own = {name: value for name, value in options.items() if OPTIONS[name][0] == path.suffix}
+    network: Network = module.read(path, told, **own)
     return network
 
 

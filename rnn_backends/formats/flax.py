@@ -6,35 +6,29 @@ are (from, to), so W_ax and W_aa are their transposes.  The tree does not tell w
 
 import re
 from collections.abc import Mapping, Sequence
-from math import inf, prod
-from typing import Any, NamedTuple, TypeAlias
+from math import inf
+from typing import Any, TypeAlias
 
-import numpy as np
-
-from rnn_backends.arrays import Host, is_array
+from rnn_backends.arrays import is_array
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.description import Told
+from rnn_backends.formats.kernels import Source, declared_of, made, require_foldable
 from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
-from rnn_backends.formats.native import embedded, unpack
+from rnn_backends.formats.native import unpack
 from rnn_backends.formats.torch import declare, host
 from rnn_backends.parameters import Network
 
 _PART = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
 _GATES = re.compile(r"(?:.*/)?(?:[ih][ifgorzn]/(?:kernel|bias)|(?:dense_)?h/bias)", re.DOTALL)
 MAX_PATH = 2000
+_INSTEAD = (
+    "Read the file with Flax, and give its tree to rnn_backends.from_flax, without the embedding if that is too much."
+)
 _SIDES = ("forward_rnn", "backward_rnn")
 
 Layers: TypeAlias = Sequence[str | tuple[str | None, str | None]]
 Tree: TypeAlias = Mapping[str, Any]
 """Arrays by path, its parts joined by slashes."""
-
-
-class _Source(NamedTuple):
-    """What an array of the network is made of: paths in the tree."""
-
-    path: str
-    table: str | None = None
-    residual: bool = False
 
 
 def from_tree(
@@ -62,10 +56,13 @@ def from_tree(
         else:
             others.append(path)
     places = _places(cells, layers)
-    sources, declared = _sources(cells, places, others, declare(tree), residual)
-    _require_foldable(sources, declared, declare(tree), most)
+    held = declare(tree)
+    sources = _sources(cells, places, others, held, residual)
+    require_foldable(sources, held, most, _INSTEAD)
     told = told if told.batch_first is not None else told._replace(batch_first=True)  # as flax's time_major=False
-    return unpack(declared, None, told, lambda name: _read(tree, sources[name]))
+    return unpack(
+        declared_of(sources, held), None, told, lambda name: made(sources[name], lambda path: host(tree[path]))
+    )
 
 
 def flattened(params: Mapping[Any, Any]) -> dict[str, Any]:
@@ -162,8 +159,8 @@ def _within(cell: str, path: str) -> bool:
 
 def _sources(
     cells: Mapping[str, Mapping[str, str]], places: Mapping[str, str], others: list[str], held: Declared, residual: bool
-) -> tuple[dict[str, _Source], Declared]:
-    """Return what the arrays of the network are made of, and their dtypes and shapes, by name."""
+) -> dict[str, Source]:
+    """Return what the arrays of the network are made of, by name."""
     tables = [path for path in others if path.rpartition("/")[2] == "embedding"]
     dense = [path for path in others if path.rpartition("/")[2] != "embedding"]
     owners = {path.rpartition("/")[0] for path in dense}
@@ -181,49 +178,11 @@ def _sources(
             msg = f"{shown(cell)} must have the kernels of i and of h; it has {', '.join(sorted(parts))}."
             raise FormatError(msg)
         require_no_gates(parts["h/kernel"], held[parts["h/kernel"]][1][::-1])
-        sources[f"weight_ih_{place}"] = _Source(parts["i/kernel"], table=first)
-        sources[f"weight_hh_{place}"] = _Source(parts["h/kernel"], residual=residual)
+        sources[f"weight_ih_{place}"] = Source(parts["i/kernel"], table=first)
+        sources[f"weight_hh_{place}"] = Source(parts["h/kernel"], residual=residual)
         if "i/bias" in parts:
-            sources[f"bias_{place}"] = _Source(parts["i/bias"])
+            sources[f"bias_{place}"] = Source(parts["i/bias"])
     for path in dense:
         name = path.rpartition("/")[2].replace("kernel", "weight")
-        sources[f"readout.{name}"] = _Source(path)
-    return sources, {name: _declared(name, source, held) for name, source in sources.items()}
-
-
-def _declared(name: str, source: _Source, held: Declared) -> tuple[str, tuple[int, ...]]:
-    dtype, shape = held[source.path]
-    shape = shape[::-1]
-    if source.table is None:
-        return dtype, shape
-    kind, rows = held[source.table]
-    if len(shape) != 2 or len(rows) != 2 or shape[1] != rows[1] or kind != dtype:
-        found = f"{shown(source.path)} is {dtype} of shape {shape[::-1]}"
-        msg = f"{shown(source.table)}, {kind} of shape {rows}, does not fit {name}: {found}."
-        raise FormatError(msg)
-    return dtype, (shape[0], rows[0])
-
-
-def _require_foldable(sources: Mapping[str, _Source], declared: Declared, held: Declared, most: float) -> None:
-    for name, source in sources.items():
-        if source.table is not None:
-            width = {"float16": 2, "float32": 4}.get(declared[name][0], 8)
-            sizes = [prod(shape) * width for shape in (declared[name][1], held[source.table][1])]
-            if sizes[0] > sizes[1] + most:
-                msg = (
-                    f"{shown(source.table)}, folded into {name}, would take {sizes[0]} bytes. Read the file with Flax, "
-                    "and give its tree to rnn_backends.from_flax, without the embedding if that is too much."
-                )
-                raise FormatError(msg)
-
-
-def _read(tree: Tree, source: _Source) -> Host:
-    array: Host = host(tree[source.path]).T
-    if source.table is not None:
-        array = embedded(array, host(tree[source.table]))
-    if source.residual:
-        # act(W_i x + b + W_h h + h) is act(W_i x + b + (W_h + 1) h): a Cell, which every backend runs and every file
-        # holds.  The sum is rounded once, by no more than a product of the same step is.
-        array = array.copy()
-        np.fill_diagonal(array, array.diagonal().astype(np.float64) + 1.0)
-    return array
+        sources[f"readout.{name}"] = Source(path)
+    return sources

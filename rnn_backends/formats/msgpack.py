@@ -15,6 +15,7 @@ from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
 from rnn_backends.formats.flax import Layers, from_tree
+from rnn_backends.formats.kernels import MAX_FOLDED
 from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.native import widened
 from rnn_backends.parameters import Network
@@ -24,7 +25,6 @@ DTYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8
 MAX_ENTRIES = 50_000
 MAX_DEPTH = 64
 MAX_ITEM = 1024
-MAX_FOLDED = 16 * 2**20
 # The first byte of an extension, or of binary, and how many bytes then tell its length.
 _EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}

@@ -86,6 +86,11 @@ def shown(name: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def shown_value(value: object) -> str:
+    """Return a value of a configuration for one line of a message; containers, which may be deep, by their type."""
+    return shown(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+
+
 def listed(names: Iterable[object]) -> str:
     """Return what a file calls some things, the first of them, for one line of a message."""
     found = [shown(name) for name in names]

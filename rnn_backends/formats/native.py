@@ -20,6 +20,10 @@ from rnn_backends.parameters import Layer, Linear, Network
 
 KEY = "rnn_backends"
 BLOCK = 2**18
+READOUT_UNTOLD = (
+    "the weights of a readout do not tell its activation, g2; pass readout_activation='softmax' if it was "
+    "trained with a cross-entropy, 'identity' if it gives values."
+)
 
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:
@@ -43,13 +47,32 @@ def arrays_by_name(network: Network) -> dict[str, Host]:
 def unpack(declared: Declared, text: str | bytes | None, told: Told, read: Callable[[str], Host]) -> Network:
     """Return the network of a file that declares these dtypes and shapes, by name.
 
-    Without a text the names may be torch's, with any prefix.  The network is first made of arrays that take
-    no memory, so that all is checked before any is read.
+    Without a text the names may be torch's, with any prefix.
     """
     if text is None:
         names = from_torch_names(declared)
-        return _network({name: declared[own] for name, own in names.items()}, None, told, lambda n: read(names[n]))
-    return _network(declared, text, told, read)
+        own = {name: declared[theirs] for name, theirs in names.items()}
+        return assemble(own, undescribed(told, places(own)), lambda name: read(names[name]))
+    return assemble(declared, _described(declared, text, told), read)
+
+
+def assemble(declared: Declared, description: Description, read: Callable[[str], Host]) -> Network:
+    """Return the network of arrays that are declared by name, and a description of the rest.
+
+    It is first made of arrays that take no memory, so that all is checked before any is read.
+    """
+    found = places(declared)
+    joined, read_joined = _join_biases(declared, found, read)
+    try:
+        stand_ins = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, (dtype, shape) in joined.items()}
+        _build(stand_ins, found, description)
+        problem = _readout_problem("readout.weight" in declared, description)
+        if problem is None:
+            return _build({name: read_joined(name) for name in joined}, found, description)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"the arrays make no network: {error}"
+        raise FormatError(msg) from error
+    raise FormatError(problem)
 
 
 def widened(bits: Host) -> Host:
@@ -74,29 +97,10 @@ def embedded(weight_ih: Host, table: Host) -> Host:
     return product
 
 
-def _network(declared: Declared, text: str | bytes | None, told: Told, read: Callable[[str], Host]) -> Network:
-    found = places(declared)
-    description = _description(declared, found, text, told)
-    joined, read_joined = _join_biases(declared, found, read)
-    try:
-        stand_ins = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, (dtype, shape) in joined.items()}
-        _build(stand_ins, found, description)
-        problem = _readout_problem("readout.weight" in declared, description)
-        if problem is None:
-            return _build({name: read_joined(name) for name in joined}, found, description)
-    except (TypeError, ValueError, OverflowError) as error:
-        msg = f"the arrays make no network: {error}"
-        raise FormatError(msg) from error
-    raise FormatError(problem)
-
-
 def _readout_problem(has_readout: bool, description: Description) -> str | None:
     """Say what is wrong where the activation of a readout is not told, or one is told and there is no readout."""
     if has_readout and description.readout is None:
-        return (
-            "the weights of a readout do not tell its activation, g2; pass readout_activation='softmax' if it was "
-            "trained with a cross-entropy, 'identity' if it gives values."
-        )
+        return READOUT_UNTOLD
     if description.readout is not None and not has_readout:
         return "there are no weights of a readout; leave `readout_activation` out."
     return None
@@ -114,10 +118,8 @@ def plain_cells(network: Network) -> dict[str, Cell]:
     return cells
 
 
-def _description(declared: Declared, found: list[str], text: str | bytes | None, told: Told) -> Description:
-    if text is None:
-        return undescribed(told, found)
-    description = parse(text, found)
+def _described(declared: Declared, text: str | bytes, told: Told) -> Description:
+    description = parse(text, places(declared))
     told.left_out("the file", dict.fromkeys(Told._fields, True))
     if (description.readout is not None) != ("readout.weight" in declared):
         msg = "the file must have both or neither of readout.weight and a description of the readout."

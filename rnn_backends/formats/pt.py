@@ -4,20 +4,18 @@ It is read without torch, and without trust: the zip file is mapped into memory 
 torch never compresses, are looked at where they lie; the pickle is read as data (see `pickled`).
 """
 
-import mmap
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from rnn_backends.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.archive import DAMAGE, Archive
 from rnn_backends.formats.description import Told
 from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.native import unpack, widened
@@ -25,113 +23,50 @@ from rnn_backends.formats.pickled import Storage, Tensor, unpickle
 from rnn_backends.parameters import Network
 
 MAX_PICKLE = 4 * 2**20
-MAX_DIRECTORY = 2 * 2**20
 MAX_SHARED = 32 * 2**20
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
 _AGAIN = "save the weights again with torch.save(model.state_dict(), path)"
 _MEMBER = re.compile(r"data/[0-9]{1,10}|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id")
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"little": "<", b"big": ">"}
-_DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OverflowError)
-
-
-class _Member(NamedTuple):
-    start: int
-    size: int
-    crc: int
-
-
-class _Directory:
-    """A file for `zipfile` to read the directory from, which it would read whole whatever its size."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.seek, self.tell = file, file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        found = self.file.read(MAX_DIRECTORY + 1 if size < 0 else min(size, MAX_DIRECTORY + 1))
-        if len(found) > MAX_DIRECTORY:
-            msg = f"its directory has more than {MAX_DIRECTORY} bytes; {_AGAIN}."
-            raise FormatError(msg)
-        return found
-
-
-class _Archive:
-    """The members of the zip file by name, checked for what torch.save writes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        require_zip(file)
-        self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.size, self.checked = len(self.data), set[str]()
-        with zipfile.ZipFile(_Directory(file)) as archive:
-            infos = archive.infolist()
-        names = [info.filename for info in infos]
-        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
-        if len(roots) != 1:
-            msg = f"it must hold one data.pkl; it holds {len(roots)}."
-            raise FormatError(msg)
-        if f"{roots[0]}constants.pkl" in names:
-            msg = f"it is a TorchScript program, and nothing in a file is executed; {_AGAIN}."
-            raise FormatError(msg)
-        self.members = {info.filename.removeprefix(roots[0]): self.locate(info) for info in infos}
-        if len(self.members) != len(infos):
-            msg = "a member stands in it twice."
-            raise FormatError(msg)
-        for name in self.members:
-            if name != "data.pkl" and not _MEMBER.fullmatch(name):
-                msg = f"it holds {shown(name)}, which torch.save does not write."
-                raise FormatError(msg)
-
-    def locate(self, info: zipfile.ZipInfo) -> _Member:
-        """Return where the bytes of a member lie, by its own header, which must agree with the directory."""
-        start, name = info.header_offset, info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
-        header = self.data[start : start + 30] if 0 <= start <= self.size else b""
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
-            msg = f"{shown(info.filename)} is compressed or encrypted, which torch.save does not do."
-            raise FormatError(msg)
-        name_size, extra_size = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
-        begin = start + 30 + name_size + extra_size
-        sound = header[:4] == b"PK\3\4" and self.data[start + 30 : start + 30 + name_size] == name
-        if not sound or begin + info.file_size > self.size:
-            msg = f"{shown(info.filename)} does not lie in it where its directory says."
-            raise FormatError(msg)
-        return _Member(begin, info.file_size, info.CRC)
-
-    def bytes(self, name: str, most: int) -> bytes:
-        """Return the bytes of a small member."""
-        found = self.require(name)
-        if found.size > most:
-            msg = f"{name} has {found.size} bytes; it must have at most {most}. Save the state dict alone."
-            raise FormatError(msg)
-        return self.data[found.start : found.start + found.size]
-
-    def require(self, name: str) -> _Member:
-        """Return a member, which must be there and undamaged."""
-        found = self.members.get(name)
-        if found is None:
-            msg = f"it lacks the member {shown(name)}."
-            raise FormatError(msg)
-        if name not in self.checked:
-            view: Any = np.frombuffer(self.data, np.uint8, found.size, found.start)
-            if zlib.crc32(view) != found.crc:
-                msg = f"the checksum of {shown(name)} is wrong, or torch did not compute it (set_crc32_options)."
-                raise FormatError(msg)
-            self.checked.add(name)
-        return found
 
 
 def read(path: Path, told: Told) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     with path.open("rb") as file:
         try:
-            return _read_archive(_Archive(file), told)
+            return _read_archive(_opened(file), told)
         except FormatError as error:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error
-        except _DAMAGE as error:
+        except DAMAGE as error:
             msg = f"{path} is no .pt file, or is damaged: {short(error)}."
             raise FormatError(msg) from error
 
 
-def require_zip(file: BinaryIO) -> None:
+def _opened(file: BinaryIO) -> Archive:
+    """Return the members of the zip file, checked for what torch.save writes."""
+    _require_zip(file)
+    archive = Archive(file, "torch.save", _AGAIN, _root)
+    for name in archive.members:
+        if name != "data.pkl" and not _MEMBER.fullmatch(name):
+            msg = f"it holds {shown(name)}, which torch.save does not write."
+            raise FormatError(msg)
+    return archive
+
+
+def _root(names: list[str]) -> str:
+    """Return the folder that holds the members."""
+    roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        msg = f"it must hold one data.pkl; it holds {len(roots)}."
+        raise FormatError(msg)
+    if f"{roots[0]}constants.pkl" in names:
+        msg = f"it is a TorchScript program, and nothing in a file is executed; {_AGAIN}."
+        raise FormatError(msg)
+    return roots[0]
+
+
+def _require_zip(file: BinaryIO) -> None:
     """Check that a file begins as a zip file does."""
     begin = file.read(512)
     if begin.startswith(_LEGACY) or begin[257:262] == b"ustar":
@@ -142,7 +77,7 @@ def require_zip(file: BinaryIO) -> None:
         raise FormatError(msg)
 
 
-def _read_archive(archive: _Archive, told: Told) -> Network:
+def _read_archive(archive: Archive, told: Told) -> Network:
     if (version := archive.bytes("version", 16).strip()) != b"3":
         msg = f"its version is {version!r}; this version of the package reads 3."
         raise FormatError(msg)
@@ -175,7 +110,7 @@ def _stored(storage: Storage) -> "np.dtype[Any]":
     return np.dtype("u2" if storage.dtype == "bf16" else storage.dtype)
 
 
-def _require_size(archive: _Archive, storage: Storage) -> None:
+def _require_size(archive: Archive, storage: Storage) -> None:
     name, size = f"data/{storage.key}", storage.count * _stored(storage).itemsize
     if (found := archive.members.get(name)) and found.size != size:
         msg = f"{shown(name)} has {found.size} bytes, but its pickle announces {size}."
@@ -185,7 +120,7 @@ def _require_size(archive: _Archive, storage: Storage) -> None:
         raise FormatError(msg)
 
 
-def _array(archive: _Archive, tensor: Tensor, order: Literal["<", ">"]) -> Host:
+def _array(archive: Archive, tensor: Tensor, order: Literal["<", ">"]) -> Host:
     """Return a copy of a tensor in the machine's byte order, read-only so that the model makes no other."""
     stored = _stored(tensor.storage).newbyteorder(order)
     start = archive.require(f"data/{tensor.storage.key}").start + tensor.offset * stored.itemsize

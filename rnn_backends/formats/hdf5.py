@@ -1,0 +1,171 @@
+"""HDF5 as h5py writes it for Keras: its groups, and the headers of what is in them.
+
+It is read here and not by libhdf5, which h5py is made of.  That follows a group's tree wherever the file says:
+5 KB of nodes that point at one another keep it busy for years, in C, where nothing can stop it; and it opens
+other files, loads filters and takes memory as it is told to.  Here every structure is read once, where it lies.
+
+The layout is that of superblock 0, the only one that h5py writes unless it is told to write another: object
+headers of version 1, and groups that are trees of names.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import shown
+
+Bytes: TypeAlias = Any
+"""Bytes, or what has their slices: a memory view, a map of a file."""
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MAX_STRUCTURES = 50_000
+UNDEFINED = 2**64 - 1
+_CONTINUATION, _TREE = 0x10, 0x11
+_SHARED = 0x2
+_SOFT_LINK = 2
+AGAIN = "save the weights again with Keras"
+
+
+class Message(NamedTuple):
+    """A part of an object's header."""
+
+    kind: int
+    body: bytes
+
+
+class File:
+    """The objects of an HDF5 file, by their paths.
+
+    Parameters
+    ----------
+    data : bytes, memoryview or mmap
+    """
+
+    def __init__(self, data: Bytes) -> None:
+        self.data, self.structures = data, 0
+        self.groups: dict[str, Mapping[str, int]] = {}
+        if self.data[:8] != SIGNATURE:
+            msg = "it is no HDF5 file, or is cut short."
+            raise FormatError(msg)
+        version, *_, offset_size, length_size = self._unpack("<7B", 8)
+        base, _, end, driver = self._unpack("<4Q", 24) if version == 0 else (0, 0, 0, 0)
+        if version != 0 or (offset_size, length_size) != (8, 8) or base != 0 or driver != UNDEFINED:
+            msg = f"it is an HDF5 file that Keras does not write (superblock {version}); {AGAIN}."
+            raise FormatError(msg)
+        if end > len(data):
+            msg = f"it is cut short: it has {len(data)} of {end} bytes."
+            raise FormatError(msg)
+        self.root: int = self._unpack("<Q", 64)[0]
+
+    def group(self, path: str) -> Mapping[str, int]:
+        """Return where the members of a group lie, by name; of ``""``, those of the file."""
+        if path not in self.groups:
+            self.groups[path] = self._links(path, self.address(path))
+        return self.groups[path]
+
+    def address(self, path: str) -> int:
+        """Return where the header of a member lies, which must be there."""
+        if not path:
+            return self.root
+        parent, _, name = path.rpartition("/")
+        found = self.group(parent).get(name)
+        if found is None:
+            msg = f"it lacks {shown(path)}."
+            raise FormatError(msg)
+        return found
+
+    def messages(self, address: int) -> list[Message]:
+        """Return the parts of an object's header."""
+        version, _, count, _, size = self._unpack("<BBHII", address)
+        if version != 1:
+            msg = f"the object at byte {address} is of version {version}, which h5py does not write for Keras; {AGAIN}."
+            raise FormatError(msg)
+        blocks, found, seen = [(address + 16, size)], [], 0
+        for begin, length in blocks:
+            at = begin
+            while seen < count and at + 8 <= begin + length:
+                kind, held, flags = self._unpack("<HHB", at)
+                body = self._piece(at + 8, held)
+                if kind == _CONTINUATION:
+                    blocks.append(fields("<QQ", body))
+                elif flags & _SHARED:
+                    msg = f"the object at byte {address} shares a part with another, which Keras's do not; {AGAIN}."
+                    raise FormatError(msg)
+                else:
+                    found.append(Message(kind, body))
+                at, seen = at + 8 + held, seen + 1
+                self._count()
+        return found
+
+    def _links(self, path: str, address: int) -> Mapping[str, int]:
+        """Return where the members of a group lie, by name."""
+        tables = [message.body for message in self.messages(address) if message.kind == _TREE]
+        if len(tables) != 1:
+            msg = f"{shown(path)} is no group that Keras writes: no group at all, or one with links to other files."
+            raise FormatError(msg)
+        tree, heap = fields("<QQ", tables[0])
+        magic, version, names_size, _, names = self._unpack("<4sB3xQQQ", heap)
+        if magic != b"HEAP" or version != 0:
+            msg = f"the names of the members of {shown(path)} are damaged."
+            raise FormatError(msg)
+        found: dict[str, int] = {}
+        for name_at, member, kind in self._entries(path, tree):
+            name = self._name(names, names_size, name_at)
+            if kind == _SOFT_LINK or name in found:
+                what = "a link to another place" if kind == _SOFT_LINK else "in it twice"
+                msg = f"{shown(f'{path}/{name}')} is {what}, which Keras does not write; {AGAIN}."
+                raise FormatError(msg)
+            found[name] = member
+        return found
+
+    def _entries(self, path: str, tree: int) -> Iterator[tuple[int, int, int]]:
+        """Yield, of each member of a group, where its name and its header lie, and of which kind its link is."""
+        waiting, seen = [tree], set()
+        while waiting:
+            at = waiting.pop()
+            magic = self._piece(at, 4)
+            if at in seen or magic not in {b"TREE", b"SNOD"}:
+                msg = f"the tree of the members of {shown(path)} is damaged."
+                raise FormatError(msg)
+            seen.add(at)
+            if magic == b"TREE":
+                _, _, used = self._unpack("<BBH", at + 4)
+                waiting += [self._unpack("<Q", at + 32 + 16 * place)[0] for place in range(used)]
+            else:
+                (used,) = self._unpack("<H", at + 6)
+                for place in range(used):
+                    yield self._unpack("<QQI", at + 8 + 40 * place)
+                    self._count()
+            self._count()
+
+    def _name(self, names: int, size: int, at: int) -> str:
+        """Return a name of a group's heap."""
+        text, end, _ = self._piece(names + at, min(256, max(0, size - at))).partition(b"\0")
+        if not end:
+            msg = "a name in it has more than 255 bytes, or is cut short."
+            raise FormatError(msg)
+        return text.decode("utf-8", "backslashreplace")
+
+    def _unpack(self, form: str, at: int) -> tuple[Any, ...]:
+        return struct.unpack(form, self._piece(at, struct.calcsize(form)))
+
+    def _piece(self, at: int, size: int) -> bytes:
+        if at + size > len(self.data):
+            msg = f"it points to byte {at + size} of {len(self.data)}."
+            raise FormatError(msg)
+        return bytes(self.data[at : at + size])
+
+    def _count(self) -> None:
+        self.structures += 1
+        if self.structures > MAX_STRUCTURES:
+            msg = f"it has more than {MAX_STRUCTURES} structures, more than the weights of any RNN need."
+            raise FormatError(msg)
+
+
+def fields(form: str, body: bytes, at: int = 0) -> tuple[Any, ...]:
+    """Return what stands in a part of a header."""
+    if at + struct.calcsize(form) > len(body):
+        msg = "a part of it is shorter than it must be."
+        raise FormatError(msg)
+    return struct.unpack_from(form, body, at)

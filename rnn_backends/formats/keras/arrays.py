@@ -1,0 +1,155 @@
+"""The arrays of an HDF5 file as Keras writes them: floats in one piece; any other is refused, by its path."""
+
+import struct
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.hdf5 import AGAIN, UNDEFINED, File, fields
+from rnn_backends.formats.names import listed, shown
+from rnn_backends.formats.native import widened
+
+MAX_AXES = 4
+MAX_SHARED = 32 * 2**20
+_SPACE, _TYPE, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE = 0x1, 0x3, 0x7, 0x8, 0xB, 0xC
+_FLOAT, _OPAQUE = 1, 5
+_CONTIGUOUS = (3, 1)
+
+
+def _ieee(size: int, exponent: int, bias: int, order: int) -> bytes:
+    """Return what HDF5 writes of an IEEE float: where its parts lie, in bits."""
+    bits, mantissa = 8 * size, 8 * size - exponent - 1
+    head = struct.pack("<BBBI", 0x20 | order, bits - 1, 0, size)
+    return head + struct.pack("<HHBBBBI", 0, bits, mantissa, exponent, 0, mantissa, bias)
+
+
+_DTYPES = {
+    _ieee(size, exponent, bias, order): f"{mark}f{size}"
+    for size, exponent, bias in ((2, 5, 15), (4, 8, 127), (8, 11, 1023))
+    for order, mark in enumerate("<>")
+}
+_TWO_BYTES = struct.pack("<BBBI", 0, 0, 0, 2)
+
+
+class Dataset(NamedTuple):
+    """Where an array lies.
+
+    Parameters
+    ----------
+    dtype : str
+        As NumPy spells it; ``"bfloat16"`` for integers of its bits.
+    shape : tuple of int
+    start : int
+        The place of its first byte in the file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int = 0
+
+    @property
+    def stored(self) -> "np.dtype[Any]":
+        """The dtype of the bytes."""
+        return np.dtype("<u2" if self.dtype == "bfloat16" else self.dtype)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return prod(self.shape) * self.stored.itemsize
+
+
+class Arrays:
+    """The arrays of a file: looked up, then read."""
+
+    def __init__(self, file: File) -> None:
+        self.file, self.found, self.taken = file, dict[str, Dataset](), 0
+
+    def count(self, path: str) -> int:
+        """Return how many arrays a layer has of its own, which must be named 0, 1, 2."""
+        names = self.file.group(f"{path}/vars").keys()
+        if names != {str(number) for number in range(len(names))}:
+            msg = f"the arrays of {shown(path)} must be named 0, 1, ...; they are {listed(sorted(names))}."
+            raise FormatError(msg)
+        return len(names)
+
+    def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype and the shape that an array is read in; bfloat16 becomes float32, exactly."""
+        if path not in self.found:
+            self.found[path] = found = dataset(self.file, path)
+            self.taken += found.size
+            if self.taken > len(self.file.data) + MAX_SHARED:
+                msg = f"its arrays lie one over the other, and would take more than its {len(self.file.data)} bytes."
+                raise FormatError(msg)
+        dtype, shape, _ = self.found[path]
+        return ("float32" if dtype == "bfloat16" else self.found[path].stored.name), shape
+
+    def read(self, path: str) -> Host:
+        """Return a copy of an array in the machine's byte order, read-only so that the model makes no other."""
+        dtype, shape, start = self.found[path]
+        stored = self.found[path].stored
+        view: Host = np.ndarray(shape, stored, self.file.data, start)
+        held = view.astype(stored.newbyteorder("="))
+        held = widened(held) if dtype == "bfloat16" else held
+        held.flags.writeable = False
+        return held
+
+
+def dataset(file: File, path: str) -> Dataset:
+    """Return where an array lies, which must be one that Keras writes."""
+    held: dict[int, bytes] = {}
+    attributes = []
+    for kind, body in file.messages(file.address(path)):
+        if kind in {_EXTERNAL, _FILTERS}:
+            what = "lies in another file" if kind == _EXTERNAL else "is compressed, or filtered otherwise"
+            msg = f"{shown(path)} {what}, which Keras does not do; {AGAIN}."
+            raise FormatError(msg)
+        if kind == _ATTRIBUTE:
+            attributes.append(body)
+        elif kind in held and kind in {_SPACE, _TYPE, _LAYOUT}:
+            msg = f"{shown(path)} is declared twice."
+            raise FormatError(msg)
+        held[kind] = body
+    if {_SPACE, _TYPE, _LAYOUT} - held.keys():
+        msg = f"{shown(path)} is no array."
+        raise FormatError(msg)
+    found = Dataset(_dtype(path, held[_TYPE], attributes), _shape(path, held[_SPACE]))
+    return found._replace(start=_start(file, path, held[_LAYOUT], found.size))
+
+
+def _shape(path: str, body: bytes) -> tuple[int, ...]:
+    version, rank, flags = fields("<BBB", body)
+    start = {1: 8, 2: 4}.get(version)
+    if start is None or rank > MAX_AXES or flags > 1:
+        msg = f"{shown(path)} has {rank} axes of version {version}; a weight has at most {MAX_AXES}."
+        raise FormatError(msg)
+    return fields(f"<{rank}Q", body, start)
+
+
+def _dtype(path: str, body: bytes, attributes: list[bytes]) -> str:
+    (kind,) = fields("<B", body)
+    dtype = _DTYPES.get(body[1:20]) if kind & 0xF == _FLOAT else None
+    # Keras writes the bits of bfloat16 as bytes without a meaning, and adds this attribute for it alone.
+    named = any(each[8:14] == b"dtype\0" for each in attributes)
+    if dtype is None and not (kind & 0xF == _OPAQUE and body[1:8] == _TWO_BYTES and named):
+        msg = f"{shown(path)} holds no floats; weights are float16, bfloat16, float32 or float64."
+        raise FormatError(msg)
+    return dtype or "bfloat16"
+
+
+def _start(file: File, path: str, body: bytes, size: int) -> int:
+    """Return where the bytes of an array begin, which must be as many as its shape says."""
+    if fields("<BB", body) != _CONTIGUOUS:
+        msg = f"{shown(path)} does not lie in one piece, as Keras writes it; {AGAIN}."
+        raise FormatError(msg)
+    start, held = fields("<QQ", body, 2)
+    if start == UNDEFINED and size:
+        msg = f"{shown(path)} was never written; {AGAIN}."
+        raise FormatError(msg)
+    start = 0 if start == UNDEFINED else start
+    if held != size or start + size > len(file.data):
+        msg = f"{shown(path)} declares {size} bytes, but has {held} from byte {start} on, of {len(file.data)}."
+        raise FormatError(msg)
+    return int(start)

@@ -1,0 +1,80 @@
+"""Layers and models of a running Keras, asked for their configurations and weights; Keras is not imported."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.keras.layers import folders
+from rnn_backends.formats.names import short, shown_value
+from rnn_backends.formats.torch import declare, host
+
+
+def described(source: Any) -> Mapping[str, Any]:
+    """Return the configuration of a layer or a model, as a file would hold it."""
+    owner = type(source)
+    root = owner.__module__.partition(".")[0]
+    config = getattr(source, "get_config", None)
+    if not callable(config) or not callable(getattr(source, "get_weights", None)):
+        msg = f"a layer or a model of Keras, or the path of a file of one, is wanted; got {owner.__name__}."
+        raise FormatError(msg)
+    # A subclass may compute something else, and may not tell of it in its configuration.
+    if root != "keras":
+        what = f"{owner.__module__}.{owner.__qualname__}"
+        msg = f"{what} is not Keras's own; pass a SimpleRNN, or a Sequential or functional model."
+        raise FormatError(msg)
+    require_version(getattr(sys.modules.get(root), "__version__", None))
+    try:
+        held = config()
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # of functions that have no name
+        msg = f"Keras cannot tell the configuration of this {owner.__name__}: {short(error)}."
+        raise FormatError(msg) from error
+    return {"module": owner.__module__, "class_name": owner.__name__, "config": held}
+
+
+def require_version(version: object) -> None:
+    """Check that a model is of Keras 3: in Keras 2, hard_sigmoid and leaky_relu are other functions."""
+    if not isinstance(version, str) or version.partition(".")[0] != "3":
+        msg = f"it must be of Keras 3; it is of version {shown_value(version)}. Save the weights alone, and read those."
+        raise FormatError(msg)
+
+
+class LiveWeights:
+    """The arrays of a layer or a model, by the paths that they would have in a file."""
+
+    def __init__(self, source: Any) -> None:
+        self.source, self.arrays = source, dict[str, list[Any]]()
+
+    def count(self, path: str) -> int:
+        """Return how many arrays a layer has of its own."""
+        return len(self._own(path))
+
+    def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype and the shape of an array."""
+        return declare({path: self._array(path)})[path]
+
+    def read(self, path: str) -> Host:
+        """Return an array."""
+        return host(self._array(path))
+
+    def _array(self, path: str) -> Any:
+        folder, _, number = path.rpartition("/vars/")
+        return self._own(folder)[int(number)]
+
+    def _own(self, path: str) -> list[Any]:
+        if path not in self.arrays:
+            layer = self.source
+            for name in filter(None, path.split("/")):
+                layer = layer[name] if isinstance(layer, Mapping) else _child(layer, name)
+            self.arrays[path] = layer.get_weights()
+        return self.arrays[path]
+
+
+def _child(layer: Any, name: str) -> Any:
+    """Return a layer that another holds, or those that it holds by the names that they have in a file."""
+    found = getattr(layer, name)
+    if not isinstance(found, (list, tuple)):
+        return found
+    kinds = [{"class_name": type(each).__name__} for each in found]
+    return {folder.removeprefix("/"): each for folder, each in zip(folders("", kinds), found, strict=True)}

@@ -1,0 +1,207 @@
+"""A chain of layers as a network: which way each cell walks, what is folded, and what the model's output is of it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from rnn_backends.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.description import Description, Told
+from rnn_backends.formats.keras.activations import LINEAR, Activated, from_config, from_layer
+from rnn_backends.formats.keras.layers import RECURRENT, Part, is_activation
+from rnn_backends.formats.keras.recurrent import CellPart, Recurrent, recurrent
+from rnn_backends.formats.kernels import Source, declared_of, made, require_foldable
+from rnn_backends.formats.names import Declared, require_no_gates, shown, shown_value
+from rnn_backends.formats.native import assemble
+from rnn_backends.parameters import Network
+
+OUTPUT, MASK = "keras output", "keras mask"
+"""The notes, in the metadata, of what the model's output is, and of the steps that it masks by itself."""
+_INSTEAD = "Give the model itself to rnn_backends.from_keras, or one without the embedding if that is too much."
+_ORDER = "Masking or Embedding, SimpleRNN or Bidirectional, Dense, and an activation"
+
+
+class Weights(Protocol):
+    """What holds the arrays of the layers, by their paths in the file."""
+
+    def count(self, path: str) -> int:
+        """Return how many arrays a layer has of its own."""
+
+    def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype and the shape of an array."""
+
+    def read(self, path: str) -> Host:
+        """Return an array."""
+
+
+class Plan(NamedTuple):
+    """The layers of a network in their places.
+
+    Parameters
+    ----------
+    layers : list of Recurrent
+    embedding, dense : str, optional
+        Where their weights lie.
+    biased : bool
+        Whether the Dense has a bias.
+    activation : Activated
+        What follows the Dense.
+    mask : str
+        What masks steps, for a note; empty if nothing does.
+    """
+
+    layers: list[Recurrent]
+    embedding: str | None = None
+    dense: str | None = None
+    biased: bool = False
+    activation: Activated = LINEAR
+    mask: str = ""
+
+
+def plan(parts: list[Part]) -> Plan:
+    """Return the layers of a chain in their places, which must be those of a network of this package."""
+    order = [_rank(part) for part in parts]
+    once = order.count(0) < 2 and order.count(2) < 2
+    if order != sorted(order) or not once or 1 not in order or 4 in order or (3 in order and 2 not in order):
+        found = ", ".join(f"{part.name} ({part.kind})" for part in parts[:8])
+        msg = f"the layers must be {_ORDER}, in this order, at least one of them recurrent; got {found or 'none'}."
+        raise FormatError(msg)
+    made_ = Plan([recurrent(part) for part in parts if part.kind in RECURRENT])
+    for part in parts:
+        if part.kind == "Masking":
+            made_ = made_._replace(mask=f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)")
+        elif part.kind == "Embedding":
+            mask = "x != 0" if part.flag("mask_zero") else ""
+            made_ = made_._replace(embedding=part.path, mask=mask)
+        elif part.kind in {"Dense", "TimeDistributed"}:
+            made_ = _with_dense(made_, part)
+        elif is_activation(part):
+            made_ = _with_activation(made_, part)
+    return made_
+
+
+def network(found: Plan, weights: Weights, told: Told, most: float) -> Network:
+    """Return the network of NumPy arrays; an embedding may take `most` bytes more, folded, than it does by itself."""
+    cells, note = _places(found)
+    if found.dense is None and told.readout_activation is not None:
+        msg = "there is no Dense, whose activation it would be; leave `readout_activation` out."
+        raise FormatError(msg)
+    if found.dense is not None and found.activation.clip is not None:
+        msg = "the activation of a readout cannot clip, as relu6, hard_tanh and ReLU(max_value=...) do."
+        raise FormatError(msg)
+    sources, held = _sources(found, cells, weights)
+    require_foldable(sources, held, most, _INSTEAD)
+    masked = f"{found.mask}; a masked step gives {'0' if found.layers[-1].zeros else 'what the one before gave'}"
+    notes = {name: text for name, text, holds in ((OUTPUT, note, note), (MASK, masked, found.mask)) if holds}
+    description = Description(
+        {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
+        None if found.dense is None else told.readout_activation or found.activation.function,
+        batch_first=told.batch_first is not False,
+        vocabulary=None,
+        metadata=notes,
+    )
+    return assemble(declared_of(sources, held), description, lambda name: made(sources[name], weights.read))
+
+
+def _rank(part: Part) -> int:
+    ranks = {"Masking": 0, "Embedding": 0, **dict.fromkeys(RECURRENT, 1), "Dense": 2, "TimeDistributed": 2}
+    return 3 if is_activation(part) else ranks.get(part.kind, 4)
+
+
+def _with_dense(found: Plan, part: Part) -> Plan:
+    dense = part.inner("layer", "layer") if part.kind == "TimeDistributed" else part
+    if dense.kind != "Dense":
+        msg = f"{part.name} must hold a Dense; it holds {dense.name}, a {dense.kind}."
+        raise FormatError(msg)
+    activation = from_config(dense.name, dense.config.get("activation"))
+    return found._replace(dense=dense.path, biased=dense.flag("use_bias"), activation=activation)
+
+
+def _with_activation(found: Plan, part: Part) -> Plan:
+    activation = from_layer(part.name, part.kind, part.config)
+    if LINEAR not in {found.activation, activation}:
+        msg = f"{part.name}, a {part.kind}, follows another activation; a readout has one."
+        raise FormatError(msg)
+    if part.kind == "Softmax" and found.mask:
+        msg = f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs; use activation='softmax'."
+        raise FormatError(msg)
+    return found if activation == LINEAR else found._replace(activation=activation)
+
+
+def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
+    """Return the cells by place, l0, l0_reverse, l1, and what the model's output is.
+
+    A SimpleRNN that goes backwards gives its steps in the order that it takes them, so what comes after it
+    sees time reversed, and goes on as it is if it goes backwards too.
+    """
+    cells: dict[str, CellPart] = {}
+    index, reverse = 0, False
+    for layer in found.layers:
+        if layer.forward and layer.backward:
+            if reverse:
+                msg = f"{layer.name} takes steps in reverse, whose two directions are joined the other way round."
+                raise FormatError(msg)
+            cells[f"l{index}"], cells[f"l{index}_reverse"], index = layer.forward[0], layer.backward[0], index + 1
+            continue
+        reverse ^= bool(layer.backward)
+        for cell in layer.forward or layer.backward:
+            cells[f"l{index}{'_reverse' if reverse else ''}"], index = cell, index + 1
+    for layer in found.layers[:-1]:
+        if layer.sequences is False:
+            msg = f"{layer.name} must have return_sequences=True, as a layer takes its steps."
+            raise FormatError(msg)
+    return cells, _note(found, reverse, len(cells))
+
+
+def _note(found: Plan, reverse: bool, count: int) -> str:
+    """Return what the model's output is of what the network gives, and which axes it has; nothing if none tells."""
+    top = found.layers[-1]
+    if top.sequences is None:
+        return ""
+    both = bool(top.forward and top.backward)
+    if top.sequences and reverse:
+        msg = (
+            f"{top.name} goes backwards and returns all steps, the last one first, where this package gives them in "
+            "the order of the input. Make it with return_sequences=False, and turn the output round."
+        )
+        raise FormatError(msg)
+    if both and not top.sequences and found.dense is not None:
+        msg = (
+            f"{top.name} returns the last states of its two directions, of different steps, and a Dense reads both; a "
+            "readout here reads one step. Leave the Dense out, and apply it to h_n[-2] and h_n[-1]."
+        )
+        raise FormatError(msg)
+    what = "output" if found.dense is None else "probabilities"
+    width = ("2 * " * both + "hidden_size") if found.dense is None else "output_size"
+    if top.sequences:
+        return f"{what} (batch, seq_len, {width})"
+    if both:
+        return f"h_n[{count - 2}] and h_n[{count - 1}], joined (batch, {width})"
+    return f"{what} of the {'first' if reverse else 'last'} step (batch, {width})"
+
+
+def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, Source], Declared]:
+    """Return what the arrays of the network are made of, by name, and the dtypes and shapes of those, by path."""
+    table = None if found.embedding is None else _own(weights, found.embedding, 1)[0]
+    sources: dict[str, Source] = {}
+    for place, cell in cells.items():
+        paths = _own(weights, cell.path, 2 + cell.biased)
+        require_no_gates(paths[1], weights.declared(paths[1])[1][::-1])
+        first = place.removesuffix("_reverse") == "l0"
+        sources[f"weight_ih_{place}"] = Source(paths[0], table if first else None)
+        for name, path in zip(("weight_hh", "bias"), paths[1:], strict=False):
+            sources[f"{name}_{place}"] = Source(path)
+    if found.dense is not None:
+        paths = _own(weights, found.dense, 1 + found.biased)
+        sources |= {f"readout.{name}": Source(path) for name, path in zip(("weight", "bias"), paths, strict=False)}
+    held = {path for source in sources.values() for path in (source.path, source.table) if path is not None}
+    return sources, {path: weights.declared(path) for path in sorted(held)}
+
+
+def _own(weights: Weights, path: str, count: int) -> list[str]:
+    """Return the paths of the arrays of a layer, of which there must be so many."""
+    found = weights.count(path)
+    if found != count:
+        hint = " Build the model first: call it once." if not found else ""
+        msg = f"{shown(path)} must have {count} arrays, as its options tell; it has {found}.{hint}"
+        raise FormatError(msg)
+    return [f"{path}/vars/{number}" for number in range(count)]

@@ -1,0 +1,75 @@
+"""A .weights.h5 file alone: which layers there are, as the names of their groups tell, and nothing else."""
+
+import re
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.description import Told
+from rnn_backends.formats.keras.activations import Activated
+from rnn_backends.formats.keras.arrays import Arrays
+from rnn_backends.formats.keras.network import Plan
+from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
+from rnn_backends.formats.names import listed, shown
+from rnn_backends.formats.native import READOUT_UNTOLD
+
+_LAYER = re.compile(r"(embedding|simple_rnn|bidirectional|dense|time_distributed)(?:_([1-9][0-9]{0,3}))?")
+_INERT = re.compile(r"(?:input_layer|identity|dropout|spatial_dropout1_d|alpha_dropout|gaussian_dropout)(?:_[0-9]+)?")
+_KINDS = ("embedding", "simple_rnn", "bidirectional", "dense")
+_TOP = {"layers", "vars", "optimizer"}
+_READ = "SimpleRNN, or Bidirectional, after at most one Embedding and before at most one Dense"
+
+
+def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool) -> Plan:
+    """Return the layers in their places; what the file leaves open must be told, or is refused."""
+    if told.activation is None:
+        msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."
+        raise FormatError(msg)
+    folders = _folders(arrays)
+    activated = Activated(told.activation)
+    cells = [_cell(arrays, folder, activated) for folder in folders["simple_rnn"]]
+    layers = [Recurrent(shown(cell.path), *(([], [cell]) if go_backwards else ([cell], [])), None) for cell in cells]
+    for folder in folders["bidirectional"]:
+        sides = [_cell(arrays, f"{folder}/{side}_layer", activated) for side in ("forward", "backward")]
+        layers.append(Recurrent(shown(folder), sides[:1], sides[1:], None))
+    dense = next(iter(folders["dense"]), None)
+    if dense is None and folders["bidirectional"]:
+        msg = "weights alone do not tell how the last Bidirectional merges its directions; read the .keras file."
+        raise FormatError(msg)
+    if dense is not None and told.readout_activation is None:
+        raise FormatError(READOUT_UNTOLD)
+    biased = dense is not None and arrays.count(dense) == 2
+    return Plan(layers, next(iter(folders["embedding"]), None), dense, biased)
+
+
+def _cell(arrays: Arrays, folder: str, activated: Activated) -> CellPart:
+    path = f"{folder}/cell"
+    return CellPart(path, activated, arrays.count(path) == 3)
+
+
+def _folders(arrays: Arrays) -> dict[str, list[str]]:
+    """Return where the weights of the layers lie, by class, in their order."""
+    file = arrays.file
+    if unknown := file.group("").keys() - _TOP:
+        msg = (
+            f"it holds {listed(sorted(unknown))} beside layers, as Keras's older .h5 files and models that are a class "
+            "of their own do, which do not tell what feeds what; save a Sequential or functional model."
+        )
+        raise FormatError(msg)
+    found: dict[str, dict[int, str]] = {kind: {} for kind in _KINDS}
+    for name in file.group("layers"):
+        if match := _LAYER.fullmatch(name):
+            kind = match[1].replace("time_distributed", "dense")
+            inner = "/layer" if kind != match[1] else ""
+            place = int(match[2] or 0)
+            if place in found[kind]:
+                msg = f"beside a Dense there is {shown(name)}; a network has one readout."
+                raise FormatError(msg)
+            found[kind][place] = f"layers/{name}{inner}"
+        elif not _INERT.fullmatch(name):
+            msg = f"it holds {shown(name)}; weights alone tell what {_READ} compute. Read the .keras file."
+            raise FormatError(msg)
+    recurrent = [kind for kind in ("simple_rnn", "bidirectional") if found[kind]]
+    if len(recurrent) != 1 or len(found["dense"]) > 1 or len(found["embedding"]) > 1:
+        got = listed(sorted(file.group("layers")))
+        msg = f"the names of its layers, {got}, do not tell which feeds which; {_READ}, do. Read the .keras file."
+        raise FormatError(msg)
+    return {kind: [path for _, path in sorted(held.items())] for kind, held in found.items()}
