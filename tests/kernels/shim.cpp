@@ -27,8 +27,8 @@ enum Outcome { FINISHED = 0, DEADLOCK = 1, OUTSIDE_OF_SHARED_MEMORY = 2 };
 
 struct Fiber : Thread {
   State state = READY;
+  bool begun = false;
   jmp_buf here;
-  std::unique_ptr<char[]> stack;
 };
 struct Meeting {  // of the threads of a warp, a block or a cluster
   int size = 0, arrived = 0;
@@ -39,6 +39,7 @@ struct Warp {
 };
 
 std::vector<Fiber> fibers;
+std::vector<std::unique_ptr<char[]>> stacks;  // of the fibers, and kept for those of the next launch
 std::vector<Warp> warps;
 std::vector<Meeting> blocks, clusters;
 std::vector<std::vector<unsigned char>> shared;
@@ -78,11 +79,11 @@ void begin() {
 void resume(Fiber& fiber) {
   now = &fiber;
   if (_setjmp(scheduler) != 0) return;
-  if (fiber.stack) _longjmp(fiber.here, 1);
-  fiber.stack.reset(new char[STACK]);
+  if (fiber.begun) _longjmp(fiber.here, 1);
+  fiber.begun = true;
   ucontext_t context;
   getcontext(&context);
-  context.uc_stack.ss_sp = fiber.stack.get();
+  context.uc_stack.ss_sp = stacks[index_of(&fiber)].get();
   context.uc_stack.ss_size = STACK;
   context.uc_link = nullptr;
   makecontext(&context, begin, 0);
@@ -160,6 +161,7 @@ int run(int grid, int block, int cluster, unsigned long long bytes, unsigned lon
   entry = thread, entry_arguments = arguments;
   fibers = std::vector<Fiber>(size_t(grid) * block);
   for (size_t i = 0; i < fibers.size(); ++i) fibers[i].thread = int(i % block), fibers[i].block = int(i / block);
+  while (stacks.size() < fibers.size()) stacks.emplace_back(new char[STACK]);
   warps.assign(fibers.size() / 32, Warp());
   blocks.assign(grid, Meeting{block, 0});
   clusters.assign(grid / cluster, Meeting{cluster * block, 0});

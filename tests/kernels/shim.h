@@ -1,9 +1,6 @@
 // Stands in for rnn_backends/backends/kernels/device.cu on a CPU: the same names, every CUDA thread a fiber.
+// Nothing is included, which makes a kernel compile several times faster.
 #pragma once
-#include <math.h>
-#include <string.h>
-
-#include <utility>
 
 #define KERNEL static void
 #define DEVICE static inline
@@ -12,11 +9,11 @@
 #if DOUBLE
 typedef double real;
 typedef unsigned long long word;
-#define MATH(name) name
+#define MATH(name) __builtin_##name
 #else
 typedef float real;
 typedef unsigned int word;
-#define MATH(name) name##f
+#define MATH(name) __builtin_##name##f
 #endif
 
 namespace shim {
@@ -43,10 +40,10 @@ DEVICE void* shared_memory() { return shim::shared_memory(-1); }
 
 DEVICE word bits_of(real x) {
   word bits;
-  memcpy(&bits, &x, sizeof x);
+  __builtin_memcpy(&bits, &x, sizeof x);
   return bits;
 }
-DEVICE real not_a_number() { return real(NAN); }
+DEVICE real not_a_number() { return __builtin_nan(""); }
 
 DEVICE real load_relaxed(const real* from) { return *(const volatile real*)from; }
 DEVICE void store_relaxed(real* to, real x) { *(volatile real*)to = x; }
@@ -57,20 +54,29 @@ DEVICE void store_to_peer(real* to, int peer, real x) {
 
 // To float16 and back: 11 significant bits, to nearest, ties to even; below 2^-14, multiples of 2^-24.
 DEVICE float rounded_to_half(float x) {
-  if (!(fabsf(x) < 65520)) return x != x ? x : copysignf(INFINITY, x);
+  if (!(__builtin_fabsf(x) < 65520)) return x != x ? x : __builtin_copysignf(__builtin_inff(), x);
   int exponent;
-  frexpf(x, &exponent);
-  const float unit = ldexpf(1, exponent - 11 < -24 ? -24 : exponent - 11);
-  return copysignf(rintf(x / unit) * unit, x);
+  __builtin_frexpf(x, &exponent);
+  const float unit = __builtin_ldexpf(1, exponent - 11 < -24 ? -24 : exponent - 11);
+  return __builtin_copysignf(__builtin_rintf(x / unit) * unit, x);
 }
 
 namespace shim {
-template <class... P, size_t... I>
-void call(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct FirstIndices : FirstIndices<N - 1, N - 1, I...> {};
+template <int... I>
+struct FirstIndices<0, I...> {
+  typedef Indices<I...> type;
+};
+
+template <class... P, int... I>
+void call(void (*kernel)(P...), void** arguments, Indices<I...>) {
   kernel(*(P*)arguments[I]...);
 }
 template <class... P>
 void call(void (*kernel)(P...), void** arguments) {
-  call(kernel, arguments, std::index_sequence_for<P...>());
+  call(kernel, arguments, typename FirstIndices<sizeof...(P)>::type());
 }
 }  // namespace shim

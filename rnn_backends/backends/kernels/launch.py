@@ -34,15 +34,15 @@ def recurrence(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None,
         The device has no room for the states.
     """
     regimes = chosen_regimes()
-    if not regimes or not is_covered(cell, x, h_0):
+    if not regimes or type(cell) is not Cell or not is_covered(cell, x, h_0):
         return None
     seq_len, (batch, size) = len(x), h_0.shape
     with h_0.device:
         try:
             if 0 in {seq_len, batch}:
                 return cupy.empty((seq_len, batch, size), h_0.dtype)
-            problem = Problem(seq_len, batch, size, cell.weight_hh.dtype.itemsize)
-            return Walk(cell, x, h_0, lengths, reverse).run(planned(problem, regimes))
+            walk = Walk(cell, x, h_0, lengths, reverse)
+            return walk.run(walk.planned(regimes))
         except cupy.cuda.memory.OutOfMemoryError as error:
             numbers = seq_len * batch * size
             msg = (
@@ -65,26 +65,14 @@ def chosen_regimes() -> tuple[str, ...]:
     return choices[value]
 
 
-def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> bool:
+def is_covered(cell: Cell, x: Array, h_0: Array) -> bool:
     """Tell whether there are kernels for a cell and its arguments."""
-    if type(cell) is not Cell or not isinstance(cell.activation, Activation) or cell.activation.name not in ELEMENTWISE:
+    if not isinstance(cell.activation, Activation) or cell.activation.name not in ELEMENTWISE:
         return False
     dtypes = (cell.weight_hh.dtype.name, h_0.dtype.name)
     return dtypes in {("float32", "float16"), ("float32", "float32"), ("float64", "float64")} and (
         x.ndim == 3 or x.dtype.name in {"int32", "int64"}
     )
-
-
-def planned(problem: Problem, regimes: tuple[str, ...]) -> Plan:
-    """Return the plan for a problem on the current device."""
-    plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
-    if plan is None:
-        msg = (
-            f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {problem.hidden_size} with "
-            f"{problem.batch} sequences on this device. Unset the variable."
-        )
-        raise ArgumentError(msg)
-    return plan
 
 
 @cache
@@ -103,7 +91,7 @@ def properties(index: int) -> Device:
 
 
 @cache
-def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, device: int) -> Any:  # noqa: ARG001
+def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, device: int) -> Any:
     """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
     options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
     code = source("device.cu") + body(regime)
@@ -125,15 +113,28 @@ class Walk:
     def __init__(self, cell: Cell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> None:
         self.cell, self.x, self.lengths, self.reverse = cell, x, lengths, reverse
         self.dtype, self.result_dtype = cell.weight_hh.dtype, h_0.dtype
-        self.shape = (len(x), *h_0.shape)
+        self.shape: tuple[int, int, int] = (len(x), *h_0.shape)
         self.takes_ids = x.ndim == 2
         self.h_0 = dense(h_0.astype(self.dtype, copy=False))
+
+    def planned(self, regimes: tuple[str, ...]) -> Plan:
+        """Return the plan for the current device."""
+        seq_len, batch, size = self.shape
+        problem = Problem(seq_len, batch, size, self.dtype.itemsize)
+        plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
+        if plan is None:
+            msg = (
+                f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {size} with {batch} "
+                "sequences on this device. Unset the variable."
+            )
+            raise ArgumentError(msg)
+        return plan
 
     def run(self, plan: Plan) -> Array:
         """Return the states."""
         kernel = compiled(plan.regime, self.macros(plan), plan.shared, cupy.cuda.Device().id)
         if plan.cooperative and not fits(kernel, plan):
-            return self.run(planned(Problem(*self.shape, self.dtype.itemsize), ("step",)))
+            return self.run(self.planned(("step",)))
         inputs = dense(self.cell.weight_ih.T) if self.takes_ids else self.projected()
         states = self.room(inputs, plan.cooperative)
         arguments = self.arguments(inputs, states)
@@ -166,7 +167,7 @@ class Walk:
         return product.reshape(self.shape)
 
     def room(self, inputs: Array, is_shared: bool) -> Array:
-        """Return where the states will be: what blocks share begins as UNSET of grid.cu, else it may hold the inputs."""
+        """Return where the states will be: UNSET of grid.cu where blocks share it, else perhaps the inputs."""
         if is_shared:
             bits = cupy.empty(self.shape, "int64" if self.dtype == np.float64 else "int32")
             bits.fill(-1)
