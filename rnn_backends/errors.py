@@ -6,6 +6,7 @@ RNNBackendError
 │   └── VocabularyError                      text that the model's vocabulary cannot spell
 ├── DTypeError (TypeError)                   an array of the wrong dtype
 ├── DeviceError (ValueError)                 a device that is absent, or an array on the wrong one
+├── DeviceMemoryError (MemoryError)          a device without room for a result
 ├── BackendMismatchError (TypeError)         arrays of a library other than the one at work
 ├── UnknownBackendError (ValueError)         no backend has this name
 ├── DuplicateBackendError (ValueError)       the name of a backend is taken
@@ -40,6 +41,10 @@ class DTypeError(RNNBackendError, TypeError):
 
 class DeviceError(RNNBackendError, ValueError):
     """A device that is absent, or an array on the wrong one."""
+
+
+class DeviceMemoryError(RNNBackendError, MemoryError):
+    """A device without room for a result."""
 
 
 class BackendMismatchError(RNNBackendError, TypeError):

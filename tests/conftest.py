@@ -27,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a package to test against (again for more); without it, if installed",
     )
 
+    parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in config.getoption("--backend") or ():

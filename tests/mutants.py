@@ -48,9 +48,16 @@ def numba(name: str, file: str, right: str, wrong: str, tests: str = "-k float32
     return Fault(f"numba: {name}", f"backends/{file}", right, wrong, tests, NUMBA_BACKEND)
 
 
+def kernel(name: str, file: str, right: str, wrong: str, tests: str = "::test_plans -k two_to_a_row") -> Fault:
+    """Return a fault of the GPU kernels, which run in the shim."""
+    tests = f"tests/test_kernels.py{tests}" if tests.startswith("::") else tests
+    return Fault(f"kernels: {name}", f"backends/kernels/{file}", right, wrong, tests, ("--kernels",))
+
+
 NONE = [
     Fault("none", "forward.py", "h @ self.weight_hh.T", "h @ self.weight_hh.T"),
     numba("none", "compiled/walk.py", "t >= lengths", "t >= lengths"),
+    kernel("none", "block.cu", "t < end[round]", "t < end[round]"),
 ]
 FAULTS = [
     Fault("R transposed", "forward.py", "h @ self.weight_hh.T", "h @ self.weight_hh"),
@@ -479,6 +486,52 @@ FAULTS = [
           "::test_tanh_is_within_two_units_in_the_last_place -k float32"),
     numba("exponentials below the smallest normal number", "compiled/functions.py",
           "power_of_2(half) * power_of_2(int_(k - half))", "power_of_2(k)", "::test_activations -k sigmoid-float32"),
+    kernel("no barrier after a step", "block.cu", "      barrier();  // a<t> is complete\n", ""),
+    kernel("no barrier after h_0", "block.cu", "  barrier();  // h_0 is there\n", ""),
+    kernel("one buffer for two steps", "block.cu", "real* next = h + (step + 1) % 2", "real* next = h + step % 2"),
+    kernel("half of shared memory not cleared", "block.cu", "i < 2 * SEQUENCES * COLUMNS", "i < SEQUENCES * COLUMNS"),
+    kernel("lengths off by one", "block.cu", "t < end[round]", "t <= end[round]"),
+    kernel("inputs of another step", "block.cu", "time_of(walk, step + DEPTH)", "time_of(walk, step + 1)"),
+    kernel("bias dropped", "block.cu", "(ahead[d][round] + bias_of_row)", "ahead[d][round]"),
+    kernel("one block of a cluster told", "block.cu", "peer < SLICES", "peer < 1"),
+    kernel("blocks of a cluster not awaited", "block.cu", "barrier() { cluster_barrier(); }", "barrier() { block_barrier(); }"),
+    kernel("rows that a thread has not", "tile.cu", "slot < ROWS && row < walk.size", "row < walk.size"),
+    kernel("columns off by one", "tile.cu", "column < left ?", "column <= left ?",
+           "::test_memory_outside_of_the_arrays -k features-block"),
+    kernel("lanes that share a row not summed", "tile.cu", "if (half == 0) sums[0] +=", "if (half == 2) sums[0] +="),
+    kernel("halves exchanged", "tile.cu", "upper ? sums[k + half] : sums[k],", "upper ? sums[k] : sums[k + half],"),
+    kernel("one sequence for all", "tile.cu", "s % PER_ROUND == share.turn", "s == 0"),
+    kernel("other weights from shared memory", "tile.cu", "others[((part - HELD) * ROWS + r)", "others[(0 * ROWS + r)",
+           "::test_plans -k shared_memory"),
+    kernel("no waiting for words", "grid.cu", "bits_of(fetched[k]) == UNSET && --tries", "false && --tries"),
+    kernel("no barrier after fetching", "grid.cu", "      block_barrier();  // h is complete", "      // h is complete"),
+    kernel("one buffer for two turns", "grid.cu", "turn ^= 1", "turn ^= 0"),
+    kernel("NaN as it comes", "grid.cu", "a != a ? not_a_number() : a", "a", "::test_a_nan_is_never_taken_for_what_is_not_there_yet"),
+    kernel("another share of the batch", "grid.cu", "/ SLICES * sequences_per_block;", "/ SLICES * SEQUENCES;"),
+    kernel("words of the wrong step", "grid.cu", "time_of(walk, step - 1)", "time_of(walk, 0)"),
+    kernel("held ignored in a grid", "grid.cu", "t < length_of(walk, b) ?", "true ?"),
+    kernel("held ignored at a step", "step.cu", "t < length_of(walk, b)", "true"),
+    kernel("the state before of another sequence", "step.cu", "previous[i]", "previous[row]"),
+    kernel("reverse runs forward", "equation.cu", "walk.reverse ? walk.seq_len - 1 - step : step", "step"),
+    kernel("ids off by one", "equation.cu", "id >= walk.vocabulary", "id > walk.vocabulary", "::test_ids_that_are_out_of_range"),
+    kernel("clip on one side only", "equation.cu", "  z = z < -walk.clip ? -walk.clip : z;\n", "",
+           "::test_plans -k whole_in_registers"),
+    kernel("leak exchanged", "equation.cu", "(1 - walk.leak) * before + walk.leak * a", "walk.leak * before + (1 - walk.leak) * a"),
+    kernel("NaN lost by relu", "equation.cu", "return z <= 0 ? 0 : z;", "return z > 0 ? z : 0;",
+           "::TestConformance::test_nan_stays_in_its_sequence"),
+    kernel("not rounded to float16", "equation.cu", "a = rounded_to_half(a);", ";", "::test_every_feature -k float16-step"),
+    kernel("words that look written", "launch.py", "bits.fill(-1)", "bits.fill(0)"),
+    kernel("a grid that does not fit", "launch.py", "if plan.cooperative and not fits(kernel, plan):", "if False:",
+           "::test_a_grid_that_does_not_fit_is_not_launched"),
+    kernel("the current device", "launch.py", "with h_0.device:", "with cupy.cuda.Device():", "::test_the_device_is_that_of_the_arrays"),
+    kernel("strides ignored", "launch.py", "array = cupy.ascontiguousarray(array)\n", "", "::test_layouts_of_the_arguments"),
+    kernel("alignment ignored", "launch.py", "if array.data.ptr % array.itemsize == 0", "if True", "::test_layouts_of_the_arguments"),
+    kernel("more blocks than the chip holds", "plan.py", "device.multiprocessors // slices)\n        share", "device.multiprocessors)\n        share",
+           "tests/test_kernel_plans.py"),
+    kernel("a share too small", "plan.py", "share = -(-problem.batch // shares)", "share = problem.batch // shares",
+           "tests/test_kernel_plans.py"),
+    kernel("shared memory not bounded", "plan.py", "return tile if tile.shared <= device.shared_per_block else None", "return tile",
+           "tests/test_kernel_plans.py"),
 ]  # fmt: skip
 
 

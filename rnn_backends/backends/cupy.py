@@ -10,6 +10,7 @@ import array_api_compat.cupy as xp
 import cupy
 
 from rnn_backends.arrays import Array, Host
+from rnn_backends.backends.kernels.launch import recurrence
 from rnn_backends.backends.record import Backend
 from rnn_backends.errors import BackendUnavailableError
 
@@ -27,6 +28,7 @@ def make() -> Backend:
         dtypes=lambda: ("float16", "float32", "float64"),
         # CuPy makes arrays on the current device of the thread, whatever `device=` says.
         on=lambda device: device,
+        recurrence=recurrence,
     )
 
 

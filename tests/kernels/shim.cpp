@@ -1,0 +1,179 @@
+// Runs a CUDA kernel on a CPU, each thread a fiber, one after another on one core.
+//
+// Threads give way where CUDA's wait for each other: at barriers, shuffles and in loops that wait.  Seed 0 steps all
+// warps in turn; any other lets warps, chosen at random, run ahead of the others as far as barriers allow, which is
+// what shows that one is missing.  The same seed gives the same order.  What one core cannot show is the order in which
+// memory becomes visible.  Shared memory begins as NaN, and ends in a guard.
+#include <setjmp.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace shim {
+
+struct Thread {
+  int thread, block;
+};
+Thread* now;
+
+namespace {
+
+constexpr size_t STACK = 64 * 1024, GUARD = 4096;
+enum State { READY, WAITING, DONE };
+enum Outcome { FINISHED = 0, DEADLOCK = 1, OUTSIDE_OF_SHARED_MEMORY = 2 };
+
+struct Fiber : Thread {
+  State state = READY;
+  bool begun = false;
+  jmp_buf here;
+};
+struct Meeting {  // of the threads of a warp, a block or a cluster
+  int size = 0, arrived = 0;
+};
+struct Warp {
+  Meeting meeting;
+  double values[32], exchanged[32];
+};
+
+std::vector<Fiber> fibers;
+std::vector<std::unique_ptr<char[]>> stacks;  // of the fibers, and kept for those of the next launch
+std::vector<Warp> warps;
+std::vector<Meeting> blocks, clusters;
+std::vector<std::vector<unsigned char>> shared;
+int threads_per_block, blocks_per_cluster;
+size_t shared_bytes;
+jmp_buf scheduler;
+ucontext_t start;
+void (*entry)(void**);
+void** entry_arguments;
+
+int index_of(const Thread* fiber) { return fiber->block * threads_per_block + fiber->thread; }
+
+void give_way() {
+  Fiber* fiber = static_cast<Fiber*>(now);
+  if (_setjmp(fiber->here) == 0) _longjmp(scheduler, 1);
+}
+
+// Waits until all `size` threads from fiber `first` on have come.  The last one calls `then` and frees the others.
+template <class F>
+void meet(Meeting& meeting, int first, F then) {
+  if (++meeting.arrived == meeting.size) {
+    meeting.arrived = 0;
+    then();
+    for (int i = first; i < first + meeting.size; ++i) fibers[i].state = READY;
+  } else {
+    static_cast<Fiber*>(now)->state = WAITING;
+    give_way();
+  }
+}
+
+void begin() {
+  entry(entry_arguments);
+  static_cast<Fiber*>(now)->state = DONE;
+  _longjmp(scheduler, 1);
+}
+
+void resume(Fiber& fiber) {
+  now = &fiber;
+  if (_setjmp(scheduler) != 0) return;
+  if (fiber.begun) _longjmp(fiber.here, 1);
+  fiber.begun = true;
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = stacks[index_of(&fiber)].get();
+  context.uc_stack.ss_size = STACK;
+  context.uc_link = nullptr;
+  makecontext(&context, begin, 0);
+  setcontext(&context);
+}
+
+struct Random {
+  unsigned long long state;
+  int below(int n) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return int(state % (unsigned long long)n);
+  }
+};
+
+// Runs each thread of a warp that can run; returns whether any could.
+bool step(int warp, int first_lane) {
+  bool any = false;
+  for (int i = 0; i < 32; ++i) {
+    Fiber& fiber = fibers[warp * 32 + (first_lane + i) % 32];
+    if (fiber.state != READY) continue;
+    any = true;
+    resume(fiber);
+  }
+  return any;
+}
+
+bool run_all(unsigned long long seed) {
+  Random random{seed * 0x9E3779B97F4A7C15ull + 1};
+  std::vector<int> waiting, running(warps.size());
+  for (size_t w = 0; w < warps.size(); ++w) running[w] = int(w);
+  for (bool any = true; any;) {
+    any = false;
+    for (size_t left = warps.size(); left > 0; --left) {
+      const int chosen = seed ? random.below(int(left)) : int(warps.size() - left);
+      const int warp = running[chosen];
+      if (seed) std::swap(running[chosen], running[left - 1]);
+      for (int k = seed ? 1 + random.below(40) : 1; k > 0 && step(warp, seed ? random.below(32) : 0); --k) any = true;
+    }
+  }
+  for (const Fiber& fiber : fibers)
+    if (fiber.state != DONE) return false;
+  return true;
+}
+
+}  // namespace
+
+void block_barrier() { meet(blocks[now->block], now->block * threads_per_block, [] {}); }
+
+void cluster_barrier() {
+  const int cluster = now->block / blocks_per_cluster;
+  meet(clusters[cluster], cluster * blocks_per_cluster * threads_per_block, [] {});
+}
+
+void wait_a_little() { give_way(); }
+
+double shuffle_xor(double value, int mask) {
+  const int index = index_of(now), lane = index % 32;
+  Warp& warp = warps[index / 32];
+  warp.values[lane] = value;
+  meet(warp.meeting, index / 32 * 32, [&warp] { memcpy(warp.exchanged, warp.values, sizeof warp.values); });
+  return warp.exchanged[lane ^ mask];
+}
+
+void* shared_memory(int peer) {
+  const int block = peer < 0 ? now->block : now->block / blocks_per_cluster * blocks_per_cluster + peer;
+  unsigned char* memory = shared[block].data();
+  return memory + (16 - (size_t)memory % 16) % 16;
+}
+
+int run(int grid, int block, int cluster, unsigned long long bytes, unsigned long long seed, void (*thread)(void**),
+        void** arguments) {
+  threads_per_block = block, blocks_per_cluster = cluster, shared_bytes = bytes;
+  entry = thread, entry_arguments = arguments;
+  fibers = std::vector<Fiber>(size_t(grid) * block);
+  for (size_t i = 0; i < fibers.size(); ++i) fibers[i].thread = int(i % block), fibers[i].block = int(i / block);
+  while (stacks.size() < fibers.size()) stacks.emplace_back(new char[STACK]);
+  warps.assign(fibers.size() / 32, Warp());
+  blocks.assign(grid, Meeting{block, 0});
+  clusters.assign(grid / cluster, Meeting{cluster * block, 0});
+  for (Warp& warp : warps) warp.meeting.size = 32;
+  shared.assign(grid, std::vector<unsigned char>(bytes + GUARD + 16, 0xFF));
+  const bool finished = run_all(seed);
+  int outcome = finished ? FINISHED : DEADLOCK;
+  for (const std::vector<unsigned char>& memory : shared)
+    for (size_t i = bytes + 16; i < memory.size(); ++i)
+      if (memory[i] != 0xFF) outcome = OUTSIDE_OF_SHARED_MEMORY;
+  fibers.clear();
+  return outcome;
+}
+
+}  // namespace shim

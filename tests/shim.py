@@ -1,0 +1,91 @@
+"""The GPU kernels on a CPU: compiled by g++ against tests/kernels/shim.h, each CUDA thread a fiber."""
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).parent / "kernels"
+COMPILER = shutil.which("g++")
+FLAGS = ("-O1", "-std=c++17", "-fPIC", "-U_FORTIFY_SOURCE", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
+OUTCOMES = ("finished", "deadlock", "outside of shared memory")
+WAITS = 100_000  # of a thread, for what another block writes
+
+
+class ShimError(AssertionError):
+    """A kernel that did not end as it should."""
+
+
+@cache
+def work() -> Path:
+    """Return the folder of this process's libraries, which holds the compiled runtime."""
+    folder = Path(mkdtemp(prefix="shim-"))
+    compile_(FOLDER / "shim.cpp", folder / "shim.o", "-c")
+    return folder
+
+
+def compile_(source: Path, target: Path, *flags: str) -> None:
+    assert COMPILER is not None, "g++ is needed"
+    done = subprocess.run(
+        [COMPILER, *FLAGS, *flags, str(source), "-o", str(target)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@cache
+def library(body: str, name: str, macros: tuple[tuple[str, Any], ...]) -> Any:
+    """Return a kernel as a function of grid, block, cluster, shared memory, seed and arguments."""
+    text = f"""
+{"".join(f"#define {macro} {value}" + chr(10) for macro, value in macros)}
+#include "{FOLDER / "shim.h"}"
+{body}
+extern "C" int run(int grid, int block, int cluster, unsigned long long shared, unsigned long long seed, void** arguments) {{
+  return shim::run(grid, block, cluster, shared, seed, [](void** a) {{ shim::call({name}, a); }}, arguments);
+}}
+"""
+    stem = work() / sha256(text.encode()).hexdigest()[:16]
+    stem.with_suffix(".cpp").write_text(text)
+    compile_(stem.with_suffix(".cpp"), stem.with_suffix(".so"), "-shared", "-I", str(FOLDER), str(work() / "shim.o"))
+    return ctypes.CDLL(str(stem.with_suffix(".so"))).run
+
+
+def run(
+    body: str,
+    name: str,
+    macros: Mapping[str, Any],
+    launch: tuple[int, int, int],
+    arguments: Sequence[Any],
+    seed: int = 0,
+) -> None:
+    """Run a kernel, launched with so many blocks, threads and bytes of shared memory, to its end, or raise `ShimError`."""
+    blocks, threads, shared = launch
+    macros = {"WAITS": WAITS, **macros}
+    cluster = macros["SLICES"] if macros["CLUSTER"] else 1
+    places = [as_argument(argument) for argument in arguments]
+    pointers = (ctypes.c_void_p * len(places))(*[place.ctypes.data for place in places])
+    outcome = library(body, name, tuple(sorted(macros.items())))(
+        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), pointers
+    )
+    if outcome:
+        msg = f"{name} with {macros} and seed {seed}: {OUTCOMES[outcome]}"
+        raise ShimError(msg)
+
+
+def as_argument(argument: Any) -> Any:
+    """Return an array that holds an argument, as the kernel is to find it: a number, or where an array is."""
+    if isinstance(argument, np.ndarray):
+        return np.array([argument.ctypes.data])
+    return np.array([argument])
+
+
+def clear() -> None:
+    """Remove what was compiled."""
+    if work.cache_info().currsize:
+        shutil.rmtree(work(), ignore_errors=True)

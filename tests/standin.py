@@ -1,0 +1,195 @@
+"""A stand-in for CuPy without a GPU: what this package calls of it, on NumPy arrays, with CuPy's rules.
+
+Arrays are made on the current device, whatever `device=` says; nothing but an array of the current device takes part in
+an operation; the host's arrays are refused.  A `RawKernel` runs in the shim.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pytest
+import shim
+
+from rnn_backends.backends import registry
+from rnn_backends.backends.kernels.sources import source
+
+MODULES = ("rnn_backends.backends.cupy", "rnn_backends.backends.kernels.launch")
+
+
+class Device:
+    """A device, and the context in which it is the current one."""
+
+    current = 0
+    attributes: dict[str, int] = {  # those of an H100, with few multiprocessors  # noqa: RUF012
+        "MultiProcessorCount": 12, "MaxSharedMemoryPerBlockOptin": 232448, "MaxSharedMemoryPerMultiprocessor": 233472,
+        "MaxThreadsPerMultiProcessor": 2048, "CooperativeLaunch": 1,
+    }  # fmt: skip
+    compute_capability = "90"
+
+    def __init__(self, index: int | None = None) -> None:
+        self.id = Device.current if index is None else index
+        self.before: list[int] = []
+
+    def __enter__(self) -> "Device":
+        self.before.append(Device.current)
+        Device.current = self.id
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Device.current = self.before.pop()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and other.id == self.id
+
+    __hash__ = None  # type: ignore[assignment]  # as CuPy's
+
+
+class Array(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of the stand-in."""
+
+    def __init__(self, host: Any, device: Device | None = None) -> None:
+        self.host = np.asarray(host)
+        self.device = device or Device()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return wrapped(getattr(ufunc, method)(*map(unwrapped, inputs), **{k: unwrapped(v) for k, v in options.items()}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"shape", "dtype", "ndim", "size", "itemsize", "nbytes"}:
+            return getattr(self.host, name)
+        if name in {"astype", "copy", "fill"}:
+            return function_of(getattr(unwrapped(self), name))
+        raise AttributeError(name)
+
+    @property
+    def T(self) -> "Array":  # noqa: N802
+        return Array(self.host.T, self.device)
+
+    def view(self, dtype: Any) -> "Array":
+        return Array(self.host.view(dtype), self.device)
+
+    def reshape(self, *shape: Any) -> "Array":
+        return Array(self.host.reshape(*shape), self.device)
+
+    def __getitem__(self, key: Any) -> "Array":
+        return Array(self.host[unwrapped(key)], self.device)
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.host.ctypes.data)
+
+    def get(self) -> Any:
+        return self.host.copy()
+
+
+Array.__module__ = "cupy"  # by which the owner of an array is found
+
+
+def unwrapped(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(unwrapped, value))
+    if isinstance(value, (np.ndarray, np.bool_)) or (isinstance(value, np.generic) and value.dtype.kind not in "iuf"):
+        msg = f"Unsupported type {type(value)}"
+        raise TypeError(msg)
+    if not isinstance(value, Array):
+        return value
+    if value.device.id != Device.current:
+        msg = f"Array device must be same as the current device: array device = {value.device.id} while current = {Device.current}"
+        raise ValueError(msg)
+    return value.host
+
+
+def wrapped(value: Any) -> Any:
+    return Array(value) if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def function_of(function: Any) -> Any:
+    def call(*arguments: Any, **options: Any) -> Any:
+        options.pop("device", None)
+        return wrapped(function(*map(unwrapped, arguments), **{k: unwrapped(v) for k, v in options.items()}))
+
+    return call
+
+
+class Namespace(ModuleType):
+    """NumPy's functions on arrays of the stand-in."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(np, name)
+        return value if isinstance(value, type) or not callable(value) else function_of(value)
+
+
+def asarray(value: Any, dtype: Any = None, **_: Any) -> Array:
+    return Array(np.array(value.host if isinstance(value, Array) else value, dtype=dtype))
+
+
+class RawKernel:
+    """A kernel that runs in the shim; the class counts the launches."""
+
+    launches: list[str] = []  # noqa: RUF012
+    seed = 0
+
+    def __init__(self, code: str, name: str, options: tuple[str, ...], *, enable_cooperative_groups: bool) -> None:
+        assert code.startswith(source("device.cu"))
+        self.body, self.name = code.removeprefix(source("device.cu")), name
+        self.macros = dict(option[2:].split("=") for option in options if option.startswith("-D"))
+        self.cooperative = enable_cooperative_groups
+        self.max_dynamic_shared_size_bytes = 48 * 1024
+        self.kernel = SimpleNamespace(ptr=self)
+
+    def __call__(self, grid: tuple[int], block: tuple[int], arguments: Any, shared_mem: int = 0) -> None:
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+        blocks = min(grid[0], capacity(self, *block, shared_mem)) if self.cooperative else grid[0]  # as CuPy does
+        for argument in arguments:
+            assert isinstance(argument, (Array, np.generic)), f"CuPy would pass {argument!r} as 8 bytes"
+            if isinstance(argument, Array):
+                assert argument.host.flags.c_contiguous
+                assert argument.host.flags.aligned
+        macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
+        shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), unwrapped(list(arguments)), RawKernel.seed)
+        RawKernel.launches.append(self.name)
+
+
+resident = 1
+
+
+def capacity(_: Any, __: int, ___: int) -> int:
+    return Device.attributes["MultiProcessorCount"] * resident
+
+
+def make() -> tuple[ModuleType, ModuleType]:
+    """Return what stands in for cupy and for array_api_compat.cupy."""
+    cupy, xp = Namespace("cupy"), Namespace("array_api_compat.cupy")
+    cupy.asarray = xp.asarray = asarray  # type: ignore[attr-defined]
+    cupy.ndarray, cupy.RawKernel, cupy.__version__ = Array, RawKernel, "0"  # type: ignore[attr-defined]
+    cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
+        Device=Device,
+        runtime=SimpleNamespace(getDeviceCount=lambda: 2),
+        memory=SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {})),
+        driver=SimpleNamespace(occupancyMaxActiveBlocksPerMultiprocessor=lambda *_: resident),
+    )
+    return cupy, xp
+
+
+@contextmanager
+def installed() -> Iterator[ModuleType]:
+    """Put the stand-in where CuPy would be."""
+    cupy, xp = make()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in MODULES:
+            patch.delitem(sys.modules, name, raising=False)
+        patch.setitem(sys.modules, "cupy", cupy)
+        patch.setitem(sys.modules, "array_api_compat.cupy", xp)
+        patch.setattr(array_api_compat, "cupy", xp, raising=False)
+        patch.setattr(registry, "_backends", dict(registry._backends))
+        yield cupy

@@ -1,0 +1,87 @@
+"""The GPU kernels compiled for every architecture, without a GPU: `pytest --kernels`, with NVIDIA's nvidia-cuda-nvrtc."""
+
+from pathlib import Path
+from typing import Any
+
+import nvrtc
+import pytest
+
+from rnn_backends.backends.kernels.plan import REGIMES, Device, Plan, Problem, make_plan
+from rnn_backends.backends.kernels.sources import ELEMENTWISE, body, source
+
+BLACKWELL = (148, 232448, 233472, 2048, True)
+DEVICES = {
+    70: Device(70, 80, 98304, 98304, 2048, True),  # by NVRTC 12 alone
+    75: Device(75, 40, 65536, 65536, 1024, True),
+    80: Device(80, 108, 166912, 167936, 2048, True),
+    86: Device(86, 84, 101376, 102400, 1536, True),
+    89: Device(89, 128, 101376, 102400, 1536, True),
+    90: Device(90, 132, 232448, 233472, 2048, True),
+    100: Device(100, *BLACKWELL),
+    120: Device(120, 170, 101376, 102400, 1536, True),
+}
+SIZES = [(hidden_size, batch) for hidden_size in (5, 64, 128, 192, 224, 256, 288, 512, 1024) for batch in (1, 1000, 16)]
+OPTIONS = {"HALF": 0, "TOKENS": 0, "LONG_IDS": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh"}
+FLAGS = ["-std=c++17", "-ftz=true", "--device-as-default-execution-space"]  # CuPy's
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilers(request: pytest.FixtureRequest) -> list[Path]:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are compiled with --kernels")
+    if not nvrtc.libraries():
+        pytest.skip("there is no NVRTC here: pip install nvidia-cuda-nvrtc")
+    return nvrtc.libraries()
+
+
+def compiler_of(architecture: int) -> Path:
+    for path in nvrtc.libraries():
+        if architecture in nvrtc.architectures(path):
+            return path
+    pytest.skip(f"no NVRTC here compiles for sm_{architecture}")
+
+
+def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrtc.Compiled:
+    macros = {**dict(plan.macros), "DOUBLE": double, **OPTIONS, **options}
+    flags = [*FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
+    return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
+
+
+def plans(device: Device, itemsize: int) -> list[Plan]:
+    """Return the plan of each regime for each size, each class of shapes once."""
+    found: dict[Any, Plan] = {}
+    for hidden_size, batch in SIZES:
+        for regime in REGIMES:
+            plan = make_plan(Problem(512, batch, hidden_size, itemsize), device, (regime,))
+            if plan is not None:
+                found.setdefault((regime, plan.macros), plan)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_every_architecture(architecture: int, dtype: str) -> None:
+    """Every class of shapes for one of them, some for the others; nothing is kept in local memory."""
+    double = int(dtype == "float64")
+    classes = plans(DEVICES[architecture], 8 if double else 4)
+    assert len(classes) > 20
+    some = classes if architecture == 90 else classes[(architecture + double) % 7 :: 7]
+    spilled = {plan.macros: found.spilled for plan in some if (found := compiled(architecture, plan, double)).spilled}
+    assert not spilled
+
+
+@pytest.mark.parametrize("activation", ELEMENTWISE)
+def test_every_activation(activation: str) -> None:
+    options = {"ACTIVATION": f"g1_{activation}", "HALF": 1, "TOKENS": 1, "LONG_IDS": 1, "CLIP": 1, "LEAK": 1}
+    for double, dtype in enumerate((4, 8)):
+        for regime in REGIMES:
+            plan = make_plan(Problem(512, 16, 64, dtype), DEVICES[90], (regime,))
+            assert plan is not None
+            assert compiled(90, plan, double, **{**options, "HALF": 1 - double}).spilled == 0
+
+
+def test_a_fault_is_told() -> None:
+    plan = make_plan(Problem(512, 16, 64, 4), DEVICES[90])
+    assert plan is not None
+    with pytest.raises(nvrtc.CompileError, match="g1_nothing"):
+        compiled(90, plan, 0, ACTIVATION="g1_nothing")

@@ -1,0 +1,358 @@
+"""The GPU kernels, their plans and what launches them, run on a CPU by the shim: `pytest --kernels`."""
+
+import dataclasses
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import shim
+import standin
+
+import rnn_backends as rb
+from rnn_backends.backends.kernels.plan import PLANS, REGIMES, Device, Plan, Problem
+from rnn_backends.backends.kernels.sources import ELEMENTWISE, ENTRIES
+from rnn_backends.testing import BackendConformance, Case, cases, excess, reference
+from rnn_backends.testing.cases import Draw
+
+DTYPES = ("float32", "float64", "float16")
+SEEDS = (1, 2, 3, 4, 5)
+SMALL = Device(90, 12, 232448, 233472, 2048, cooperative=True)  # what the stand-in says of itself
+
+every_regime = pytest.mark.parametrize("regime", REGIMES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++ and takes a minute or two")
+    with standin.installed() as module:
+        yield module
+    shim.clear()
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[None]:
+    standin.RawKernel.seed = 1
+    standin.RawKernel.launches.clear()
+    yield
+    standin.resident = 1
+
+
+def launch() -> Any:
+    """Return the module that launches kernels, as it was imported with the stand-in."""
+    from rnn_backends.backends.kernels import launch as module
+
+    return module
+
+
+def arrays(*hosts: Any) -> list[Any]:
+    return [None if host is None else standin.asarray(host) for host in hosts]
+
+
+def on_device(cell: rb.Cell) -> rb.Cell:
+    weight_ih, weight_hh, bias = arrays(cell.weight_ih, cell.weight_hh, cell.bias)
+    return dataclasses.replace(cell, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
+
+
+def wrong(states: Any, cell: rb.Cell, x: Any, h_0: Any, lengths: Any, reverse: bool) -> float:
+    """Return the largest error in units of the bound; beyond a length a state must be held."""
+    ends = [len(x)] * x.shape[1] if lengths is None else list(lengths)
+    layer = rb.Layer(backward=cell) if reverse else rb.Layer(cell)
+    output, h_n = reference([layer], x, h_0[None], ends, dtype=h_0.dtype.name)
+    valid = np.arange(len(x))[:, None, None] < np.array(ends)[:, None]
+    for b, end in enumerate(ends):
+        held = h_0[b] if reverse or end == 0 else states[end - 1, b]
+        if not (states[end:, b] == held).all():
+            return float("inf")
+    return max(excess(np.where(valid, states, 0), output), excess(states[[0 if reverse else -1]], h_n))
+
+
+class TestConformance(BackendConformance):
+    """The whole of it, on a device that is not the current one."""
+
+    backend = "cupy:1"
+
+
+@pytest.mark.parametrize("regime", ["cluster", "grid", "step"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    for feature, case in cases(dtype).items():
+        standin.RawKernel.launches.clear()
+        got = rb.RNN(case.layers).to("cupy:1", dtype)(case.x, case.h_0, lengths=case.lengths)
+        for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
+            assert excess(actual.get(), wanted) <= 1.0, feature
+        assert set(standin.RawKernel.launches) == ({ENTRIES[regime]} if case.x.size else set()), feature
+
+
+def test_every_elementwise_activation_is_there() -> None:
+    assert {f"activation {name}" for name in ELEMENTWISE} < set(cases("float32"))
+
+
+# Plans of every kind, also those that would not be chosen, in five adversarial orders.
+
+PROBLEMS: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
+    "tiny": ((6, 3, 4, 5), "float32", {}),
+    "two_to_a_row": ((5, 13, 3, 37), "float32", {"leak": 0.25}),
+    "whole_in_registers": ((5, 5, 9, 210), "float32", {"clip": 0.5}),
+    "shared_memory": ((4, 9, 5, 253), "float32", {"bias": False}),
+    "no_power_of_two": ((4, 3, 5, 286), "float32", {}),
+    "wide": ((3, 6, 4, 390), "float32", {"activation": "relu"}),
+    "widest": ((3, 3, 4, 405), "float64", {}),
+    "two_columns": ((5, 7, 5, 70), "float64", {"activation": "softsign"}),
+    "wide_float64": ((4, 5, 5, 140), "float64", {"clip": 0.5, "leak": 0.75}),
+}
+
+
+def drawn(name: str, tokens: bool) -> tuple[rb.Cell, Any, Any]:
+    (seq_len, batch, input_size, hidden_size), dtype, options = PROBLEMS[name]
+    draw = Draw(dtype, 0)
+    cell, h_0 = draw.cell(input_size, hidden_size, **options), draw.normal(batch, hidden_size, scale=0.5)
+    x = draw.random.integers(0, input_size, (seq_len, batch)) if tokens else draw.normal(seq_len, batch, input_size)
+    return cell, x, h_0
+
+
+def plans_of(name: str, device: Device = SMALL) -> list[Plan]:
+    (seq_len, batch, _, hidden_size), dtype, _ = PROBLEMS[name]
+    problem = Problem(seq_len, batch, hidden_size, np.dtype(dtype).itemsize)
+    return [plan for regime in REGIMES for plan in PLANS[regime](problem, device)]
+
+
+def sampled(name: str) -> list[Plan]:
+    """Return every third plan, beginning with another for each problem, and the grid that does the most in a block."""
+    plans = plans_of(name)
+    return [*plans[list(PROBLEMS).index(name) % 3 :: 3], [plan for plan in plans if plan.regime == "grid"][-1]]
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_plans(name: str) -> None:
+    plans = sampled(name)
+    tokens = "tiny" in name
+    cell, x, h_0 = drawn(name, tokens)
+    lengths = np.random.default_rng(0).integers(0, len(x) + 1, x.shape[1])
+    for number, plan in enumerate(plans):
+        reverse, ends = number % 2 == 1, lengths if number % 3 else None
+        arguments = (on_device(cell), *arrays(x, h_0, ends), reverse)
+        for standin.RawKernel.seed in SEEDS if plan.regime != "step" else SEEDS[:1]:
+            states = launch().Walk(*arguments).run(plan).get()
+            assert wrong(states, cell, x, h_0, ends, reverse) <= 1.0, (plan, standin.RawKernel.seed)
+
+
+def test_plans_of_all_kinds_are_run() -> None:
+    """So that the problems above leave no path of a kernel out."""
+    plans = [(plan, PROBLEMS[name][1]) for name in PROBLEMS for plan in sampled(name) if plan.regime != "step"]
+    for regime in ("block", "cluster", "grid"):
+        mine = [(plan, dtype) for plan, dtype in plans if plan.regime == regime]
+        assert {plan["SEQUENCES"] for plan, _ in mine} == {1, 2, 4}
+        assert len({plan["ROWS"] for plan, _ in mine}) >= 4
+        for dtype in ("float32", "float64"):
+            assert any(of == dtype for _, of in mine)
+        states = [2 * plan["SEQUENCES"] * plan["COLUMNS"] * np.dtype(dtype).itemsize for plan, dtype in mine]
+        assert any(plan.shared > only for (plan, _), only in zip(mine, states, strict=True)), (
+            "no weights in shared memory"
+        )
+    assert {plan["LANES"] for plan, _ in plans if plan.regime == "cluster"} == {8, 16, 32}
+    assert {plan.threads for plan, _ in plans if plan.regime == "block"} == {128, 256, 384}
+    grids = [plan for plan, _ in plans if plan.regime == "grid"]
+    assert any(plan.sequences_per_block > plan["SEQUENCES"] for plan in grids)
+    assert any(plan.blocks > plan["SLICES"] > 1 for plan in grids)
+
+
+# Memory.
+
+
+@every_regime
+@pytest.mark.parametrize("tokens", [False, True], ids=["features", "tokens"])
+def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not written, and NaN in it does not show."""
+    whole: list[Any] = []
+
+    def guarded(host: Any) -> Any:
+        room = np.full(host.size + 256, np.nan if host.dtype.kind == "f" else 10**6).astype(host.dtype)
+        whole.append(room)
+        inner = room[128:-128].reshape(host.shape)
+        inner[...] = host
+        return standin.Array(inner)
+
+    monkeypatch.setattr(cupy, "empty", lambda shape, dtype=None: guarded(np.zeros(shape, dtype)), raising=False)
+    for name in ("tiny", "two_to_a_row", "wide_float64"):
+        cell, x, h_0 = drawn(name, tokens)
+        parts = [guarded(part) for part in (cell.weight_ih, cell.weight_hh, cell.bias)]
+        placed = dataclasses.replace(cell, weight_ih=parts[0], weight_hh=parts[1], bias=parts[2])
+        lengths = np.arange(x.shape[1]) % (len(x) + 1)
+        plan = next(plan for plan in plans_of(name) if plan.regime == regime)
+        walk = launch().Walk(placed, guarded(x), guarded(h_0), guarded(lengths), False)
+        assert wrong(walk.run(plan).get(), cell, x, h_0, lengths, False) <= 1.0
+    for room in whole:
+        edges = np.concatenate([room[:128], room[-128:]])
+        assert (np.isnan(edges) if room.dtype.kind == "f" else edges == 10**6).all()
+
+
+@every_regime
+def test_layouts_of_the_arguments(regime: str) -> None:
+    cell, x, h_0 = drawn("two_columns", tokens=False)
+    plan = next(plan for plan in plans_of("two_columns") if plan.regime == regime)
+    wide = np.zeros((10, 14, 15))
+    wide[::-2, ::2, ::3] = x
+    memory = np.zeros(h_0.nbytes + 1, np.uint8)
+    unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape)
+    unaligned[...] = h_0
+    large = np.zeros((140, 210))
+    large[::2, ::-3] = cell.weight_hh
+    lengths = np.zeros(14, np.int64)
+    lengths[::2] = [5, 0, 1, 2, 3, 4, 5]
+    odd = dataclasses.replace(
+        on_device(cell),
+        weight_hh=standin.Array(large[::2, ::-3]),
+        weight_ih=standin.Array(np.asfortranarray(cell.weight_ih)),
+    )
+    walk = launch().Walk(
+        odd, standin.Array(wide[::-2, ::2, ::3]), standin.Array(unaligned), standin.Array(lengths[::2]), True
+    )
+    assert wrong(walk.run(plan).get(), cell, x, h_0, lengths[::2], True) <= 1.0
+
+
+@pytest.mark.parametrize("ids", ["int32", "int64"])
+def test_ids_that_are_out_of_range(ids: str) -> None:
+    """They turn their sequence into NaN from that step on, and are never looked up."""
+    cell, x, h_0 = drawn("tiny", tokens=True)
+    clean = launch().recurrence(on_device(cell), *arrays(x.astype(ids), h_0, None), False).get()
+    for bad in (-1, 4, np.iinfo(ids).max, np.iinfo(ids).min, *([2**32 + 1] if ids == "int64" else [])):
+        mixed = x.astype(ids)
+        mixed[2, 1] = bad
+        states = launch().recurrence(on_device(cell), *arrays(mixed, h_0, None), False).get()
+        assert np.isnan(states[2:, 1]).all()
+        states[2:, 1] = clean[2:, 1]
+        np.testing.assert_array_equal(states, clean)
+
+
+# Waiting.
+
+
+def grid_plan(name: str) -> Plan:
+    return next(plan for plan in plans_of(name) if plan.regime == "grid" and plan.blocks > 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_nan_is_never_taken_for_what_is_not_there_yet(dtype: str) -> None:
+    bits, canonical = {"float32": ("u4", 0x7FC00000), "float64": ("u8", 0x7FF8000000000000)}[dtype]
+    cell, x, h_0 = drawn("two_columns", tokens=False)
+    (cell, _), *_ = rb.RNN([cell]).to(dtype=dtype).layers[0].cells  # type: ignore[assignment]
+    x, h_0 = x.astype(dtype), h_0.astype(dtype)
+    h_0.view(bits)[0, :] = np.iinfo(bits).max
+    problem = Problem(5, 7, 70, h_0.itemsize)
+    plan = next(plan for plan in PLANS["grid"](problem, SMALL) if plan.blocks > 2)
+    states = launch().Walk(on_device(cell), *arrays(x, h_0, np.array([0, 5, 5, 5, 5, 5, 5])), False).run(plan).get()
+    assert (states.view(bits)[:, 0] == canonical).all()
+    assert np.isfinite(states[:, 1:]).all()
+
+
+def test_a_grid_that_does_not_fit_is_not_launched() -> None:
+    """CuPy would warn, launch fewer blocks than were asked for, and they would wait for the others."""
+    cell, x, h_0 = drawn("two_columns", tokens=False)
+    standin.resident = 0
+    states = launch().Walk(on_device(cell), *arrays(x, h_0, None), False).run(grid_plan("two_columns")).get()
+    assert set(standin.RawKernel.launches) == {"finish_step"}
+    assert wrong(states, cell, x, h_0, None, False) <= 1.0
+
+
+def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch(), "fits", lambda *_: True)
+    monkeypatch.setattr(standin, "capacity", lambda *_: 2)
+    monkeypatch.setattr(shim, "WAITS", 50)
+    cell, x, h_0 = drawn("two_columns", tokens=False)
+    states = launch().Walk(on_device(cell), *arrays(x, h_0, None), False).run(grid_plan("two_columns")).get()
+    assert np.isnan(states[1:]).all()
+
+
+# What is chosen, and what is declined.
+
+
+def run(cell: rb.Cell, x: Any, h_0: Any, lengths: Any = None) -> Any:
+    return launch().recurrence(on_device(cell), *arrays(x, h_0, lengths), False)
+
+
+@pytest.mark.parametrize("value", [None, "", "any", *REGIMES])
+def test_the_variable(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is not None:
+        monkeypatch.setenv("RNN_CUPY_KERNEL", value)
+    cell, x, h_0 = drawn("tiny", tokens=False)
+    assert wrong(run(cell, x, h_0).get(), cell, x, h_0, None, False) <= 1.0
+    assert set(standin.RawKernel.launches) == {ENTRIES.get(value or "", "walk_block")}
+
+
+def test_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
+    assert run(*drawn("tiny", tokens=False)) is None
+
+
+def test_a_variable_that_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "fast")
+    with pytest.raises(rb.ArgumentError) as caught:
+        rb.RNN.init(3, 4, backend="cupy")([[1.0, 2.0, 3.0]])
+    assert str(caught.value) == (
+        "the environment variable RNN_CUPY_KERNEL must be one of off, any, block, cluster, grid, step; got 'fast'. Unset it."
+    )
+
+
+def test_a_kernel_that_cannot_take_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "block")
+    with pytest.raises(rb.ArgumentError) as caught:
+        run(*drawn("wide", tokens=False))
+    assert str(caught.value) == (
+        "the kernel 'block', which RNN_CUPY_KERNEL names, does not take hidden_size 390 with 6 sequences on this device. "
+        "Unset the variable."
+    )
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax", lambda z: z])
+def test_other_activations_are_declined(activation: Any) -> None:
+    cell, x, h_0 = drawn("tiny", tokens=False)
+    assert run(dataclasses.replace(cell, activation=activation), x, h_0) is None
+
+
+def test_other_cells_and_dtypes_are_declined() -> None:
+    class Other(rb.Cell):
+        pass
+
+    cell, x, h_0 = drawn("tiny", tokens=False)
+    assert run(Other(cell.weight_ih, cell.weight_hh), x, h_0) is None
+    assert run(cell, x, h_0.astype(np.float64)) is None
+    assert run(cell, drawn("tiny", tokens=True)[1].astype(np.int16), h_0) is None
+    assert not standin.RawKernel.launches
+
+
+def test_no_room(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = cupy.cuda.memory.OutOfMemoryError
+
+    def fail(*_: Any, **__: Any) -> None:
+        msg = "Out of memory allocating 5,120 bytes."
+        raise error(msg)
+
+    monkeypatch.setattr(cupy, "empty", fail, raising=False)
+    with pytest.raises(rb.DeviceMemoryError) as caught:
+        run(*drawn("tiny", tokens=False))
+    assert isinstance(caught.value, MemoryError)
+    assert str(caught.value) == (
+        "the device has no room for the states of 6 steps of 3 sequences with hidden_size 5, which are 90 numbers: Out of "
+        "memory allocating 5,120 bytes. Run fewer sequences at once, or fewer steps, as RNN.stream does."
+    )
+
+
+def test_the_device_is_that_of_the_arrays() -> None:
+    cell, x, h_0 = drawn("tiny", tokens=False)
+    with standin.Device(1):
+        placed = (on_device(cell), *arrays(x, h_0, None))
+    states = launch().recurrence(*placed, False)
+    assert states.device == standin.Device(1)
+    assert wrong(states.get(), cell, x, h_0, None, False) <= 1.0
+
+
+def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    case: Case = Draw("float32", 0).case(sides="fb", layers=2, h_0=True, lengths=[7, 0, 3])
+    rnn = rb.RNN(case.layers).to("cupy:1")
+    monkeypatch.setattr(standin.Array, "get", None)
+    rnn(case.x, case.h_0, lengths=case.lengths)
+    assert standin.RawKernel.launches == ["walk_block"] * 4
