@@ -22,16 +22,20 @@ def valid_steps(lengths: Array, seq_len: int) -> Array:
 def guarded(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
     """Return an input that no padding is left in, the initial state, and which steps are valid.
 
-    Whatever padding holds, NaN or ids of -1, no product and no gradient sees it.  Lengths on a device are not
-    read: one that is impossible makes NaN of its sequence's initial state.
+    Whatever padding holds, NaN or ids of -1, no product and no gradient sees it.
     """
     if lengths is None:
         return x, h_0, None
-    xp, seq_len = array_namespace(h_0), x.shape[0]
-    valid = valid_steps(lengths, seq_len)
+    valid = valid_steps(lengths, x.shape[0])
+    x = where_valid(x, valid if x.ndim == valid.ndim else valid[..., 0])
+    return x, poisoned(h_0, lengths, x.shape[0]), valid
+
+
+def poisoned(h_0: Array, lengths: Array, seq_len: int) -> Array:
+    """Return initial states that are NaN where a length is impossible: lengths on a device are not read."""
+    xp = array_namespace(h_0)
     possible = (lengths >= 0) & (lengths <= seq_len)
-    h_0 = xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))
-    return where_valid(x, valid if x.ndim == valid.ndim else valid[..., 0]), h_0, valid
+    return xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))
 
 
 class Kept(NamedTuple):

@@ -11,19 +11,22 @@ import cupy
 import numpy as np
 
 from rnn_backends.activations import Activation
-from rnn_backends.arrays import Array
+from rnn_backends.arrays import Array, where_valid
 from rnn_backends.backends.kernels.plan import REGIMES, TRUSTED, Device, Plan, Problem, make_plan
 from rnn_backends.backends.kernels.sources import ELEMENTWISE, ENTRIES, body, source
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 from rnn_backends.forward import Cell
 from rnn_backends.protocols import RecurrentCell
+from rnn_backends.steps import poisoned, valid_steps
 
 VARIABLE = "RNN_CUPY_KERNEL"
 
 NULL = np.uint64(0)
 
 
-def recurrence(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> Array | None:
+def recurrence(
+    cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
+) -> tuple[Array, Array] | None:
     """Walk a `Cell` through time in a kernel of its own; see `rnn_backends.protocols.Recurrence`.
 
     Raises
@@ -39,10 +42,13 @@ def recurrence(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None,
     seq_len, (batch, size) = len(x), h_0.shape
     with h_0.device:
         try:
+            h_0 = h_0 if lengths is None else poisoned(h_0, lengths, seq_len)
             if 0 in {seq_len, batch}:
-                return cupy.empty((seq_len, batch, size), h_0.dtype)
+                return cupy.empty((seq_len, batch, size), h_0.dtype), h_0
             walk = Walk(cell, x, h_0, lengths, reverse)
-            return walk.run(walk.planned(regimes))
+            states = walk.run(walk.planned(regimes))
+            last = states[0 if reverse else -1]
+            return states if lengths is None else where_valid(states, valid_steps(lengths, seq_len)), last
         except cupy.cuda.memory.OutOfMemoryError as error:
             numbers = seq_len * batch * size
             msg = (
