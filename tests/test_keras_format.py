@@ -839,6 +839,27 @@ def test_padding_that_keras_masks_is_what_lengths_leave_out(keras: Any, sequence
         np.testing.assert_allclose(found[b, :length] if sequences else found[b, length - 1], valid, rtol=0, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("way", ["forward", "stacked", "both directions"])
+def test_masks_are_those_of_keras(keras: Any, way: str) -> None:
+    """The state is held at masked steps, whose outputs are 0 only in Keras's Bidirectional."""
+    double("float32")
+    kl, draw = keras.layers, np.random.default_rng(0)
+    made = {
+        "forward": [kl.SimpleRNN(4, return_sequences=True)],
+        "stacked": [kl.SimpleRNN(4, return_sequences=True), kl.SimpleRNN(4, return_sequences=True)],
+        "both directions": [kl.Bidirectional(kl.SimpleRNN(4, return_sequences=True))],
+    }[way]
+    model = keras.Sequential([keras.Input((6, 3)), kl.Masking(-1.0), *made])
+    redraw(model, draw)
+    mask = draw.random((5, 6)) < 0.6
+    x = np.where(mask[..., None], draw.normal(size=(5, 6, 3)), -1.0).astype("f4")
+    found = rb.from_keras(model, masking=True)(x, mask=mask)[0]
+    if way == "both directions":
+        found = np.where(mask[..., None], found, 0)
+    np.testing.assert_allclose(found, np.asarray(model(x)), rtol=0, atol=2e-6)
+
+
 def test_objects_of_keras_that_are_something_else_are_refused(keras: Any) -> None:
     kl = keras.layers
     base: Any = kl.SimpleRNN
