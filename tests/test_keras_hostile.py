@@ -214,6 +214,43 @@ def changed_root(*messages: tuple[int, int, bytes]) -> bytes:
     return raw[:0x40] + struct.pack("<Q", len(SOUND)) + raw[0x48:]
 
 
+def overlapping(count: int) -> bytes:
+    """Return a file whose root has a header of one long part, and of continuations that lead back to it."""
+    block = struct.pack("<HHB3x", 0, 60_000, 0) + bytes(60_000)
+    begin = len(SOUND) + 16
+    size = len(block) + 24
+    block += struct.pack("<HHB3xQQ", 0x10, 16, 0, begin, size)
+    raw = SOUND + struct.pack("<BBHII4x", 1, 0, count, 1, size) + block
+    return raw[:0x40] + struct.pack("<Q", len(SOUND)) + raw[0x48:]
+
+
+def wide(count: int) -> bytes:
+    """Return a file whose root has a tree of so many nodes, which overlap, and as many children each as can be."""
+    raw = bytearray(SOUND)
+    tree, heap = struct.unpack_from("<QQ", raw, 0x50)
+    (header,) = struct.unpack_from("<Q", raw, 0x40)
+    first = len(raw)
+    node = b"TREE" + struct.pack("<BBHQQ", 0, 1, 65535, 0, 0)
+    raw += bytes(16 * 65536 + 24 * count + 64)
+    for number in range(count):
+        raw[first + 24 * number : first + 24 * (number + 1)] = node
+    for number in range(count):  # the last child of each is the next
+        place = first + 24 * number + 32 + 16 * 65534
+        raw[place : place + 8] = struct.pack("<Q", first + 24 * (number + 1))
+    struct.pack_into("<Q", raw, 0x50, first)
+    struct.pack_into("<Q", raw, raw.index(struct.pack("<QQ", tree, heap), header), first)
+    struct.pack_into("<Q", raw, 0x28, len(raw))
+    return bytes(raw)
+
+
+def test_a_header_that_leads_back_to_itself_takes_little_memory(tmp_path: Path) -> None:
+    refuse(tmp_path, overlapping(60_000), "the header of the object at byte .* has more than 65536 bytes")
+
+
+def test_a_tree_of_many_children_takes_little_memory(tmp_path: Path) -> None:
+    refuse(tmp_path, wide(1000), "it has more than 50000 structures, more than the weights of any RNN need")
+
+
 ROOT = SOUND[0x50:0x60]
 NO_NAMES = struct.unpack_from("<Q", SOUND, 0x58)[0]
 DAMAGED: dict[str, tuple[bytes, str]] = {

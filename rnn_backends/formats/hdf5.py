@@ -20,6 +20,7 @@ Bytes: TypeAlias = Any
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_STRUCTURES = 50_000
+MAX_HEADER = 2**16
 UNDEFINED = 2**64 - 1
 _CONTINUATION, _TREE = 0x10, 0x11
 _SHARED = 0x2
@@ -81,11 +82,15 @@ class File:
         if version != 1:
             msg = f"the object at byte {address} is of version {version}, which h5py does not write for Keras; {AGAIN}."
             raise FormatError(msg)
-        blocks, found, seen = [(address + 16, size)], [], 0
+        blocks, found, seen, taken = [(address + 16, size)], [], 0, 0
         for begin, length in blocks:
             at = begin
             while seen < count and at + 8 <= begin + length:
                 kind, held, flags = self._unpack("<HHB", at)
+                taken += held
+                if taken > MAX_HEADER:  # blocks may lie one over the other
+                    msg = f"the header of the object at byte {address} has more than {MAX_HEADER} bytes."
+                    raise FormatError(msg)
                 body = self._piece(at + 8, held)
                 if kind == _CONTINUATION:
                     blocks.append(fields("<QQ", body))
@@ -131,7 +136,9 @@ class File:
             seen.add(at)
             if magic == b"TREE":
                 _, _, used = self._unpack("<BBH", at + 4)
-                waiting += [self._unpack("<Q", at + 32 + 16 * place)[0] for place in range(used)]
+                for place in range(used):
+                    waiting += self._unpack("<Q", at + 32 + 16 * place)
+                    self._count()
             else:
                 (used,) = self._unpack("<H", at + 6)
                 for place in range(used):

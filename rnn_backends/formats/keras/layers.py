@@ -141,6 +141,9 @@ def _ordered(model: Part, layers: list[tuple[Any, str]]) -> list[tuple[Any, str]
     """Return the layers of a functional model, each of which must be fed by the one before and by nothing else."""
     by_name = {_text(layer, "name"): (layer, folder) for layer, folder in layers}
     (first, last) = (_ends(model, option) for option in ("input_layers", "output_layers"))
+    if by_name.get(first, ({}, ""))[0].get("class_name") != "InputLayer":
+        msg = f"the input of {model.name} must be an InputLayer; {shown(first)} is none."
+        raise FormatError(msg)
     names = [last]
     while names[-1] != first and names[-1] in by_name and len(names) < len(layers):
         names.append(_fed_by(names[-1], by_name[names[-1]][0]))
@@ -179,7 +182,7 @@ def _fed_by(name: str, layer: Mapping[str, Any]) -> str:
         raise FormatError(msg) from error
     told = [option for option, value in options.items() if value not in _UNTOLD.get(option, (None,))]
     if place != [0, 0] or told or not isinstance(source, str):
-        what = f"the option {shown(told[0])}" if told else f"output {shown_value(place[-1])} of it"
+        what = f"the option {shown(told[0])}" if told else "another"
         msg = f"{shown(name)} must be called with the first output of one layer alone; it is called with {what}."
         raise FormatError(msg)
     return source

@@ -62,21 +62,21 @@ def plan(parts: list[Part]) -> Plan:
     order = [_rank(part) for part in parts]
     once = order.count(0) < 2 and order.count(2) < 2
     if order != sorted(order) or not once or 1 not in order or 4 in order or (3 in order and 2 not in order):
-        found = ", ".join(f"{part.name} ({part.kind})" for part in parts[:8])
-        msg = f"the layers must be {_ORDER}, in this order, at least one of them recurrent; got {found or 'none'}."
+        got = ", ".join(f"{part.name} ({part.kind})" for part in parts[:8])
+        msg = f"the layers must be {_ORDER}, in this order, at least one of them recurrent; got {got or 'none'}."
         raise FormatError(msg)
-    made_ = Plan([recurrent(part) for part in parts if part.kind in RECURRENT])
+    found = Plan([recurrent(part) for part in parts if part.kind in RECURRENT])
     for part in parts:
         if part.kind == "Masking":
-            made_ = made_._replace(mask=f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)")
+            found = found._replace(mask=f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)")
         elif part.kind == "Embedding":
             mask = "x != 0" if part.flag("mask_zero") else ""
-            made_ = made_._replace(embedding=part.path, mask=mask)
+            found = found._replace(embedding=part.path, mask=mask)
         elif part.kind in {"Dense", "TimeDistributed"}:
-            made_ = _with_dense(made_, part)
+            found = _with_dense(found, part)
         elif is_activation(part):
-            made_ = _with_activation(made_, part)
-    return made_
+            found = _with_activation(found, part)
+    return found
 
 
 def network(found: Plan, weights: Weights, told: Told, most: float) -> Network:
@@ -161,7 +161,7 @@ def _note(found: Plan, reverse: bool, count: int) -> str:
     if top.sequences and reverse:
         msg = (
             f"{top.name} goes backwards and returns all steps, the last one first, where this package gives them in "
-            "the order of the input. Make it with return_sequences=False, and turn the output round."
+            "the order of the input. Make it with return_sequences=False; Keras's steps are then these, turned round."
         )
         raise FormatError(msg)
     if both and not top.sequences and found.dense is not None:
