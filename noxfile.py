@@ -14,6 +14,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
 ONNX = ("onnx>=1.21", "onnxruntime")
 ONNX_TESTS = ("tests/test_onnx_format.py", "tests/test_onnx_hostile.py", "tests/test_onnx_peers.py")
+NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
+KERNEL_TESTS = ("tests/test_kernels.py", "tests/test_kernel_compile.py", "tests/test_kernel_plans.py")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -45,7 +47,10 @@ def peers(*names: str) -> list[str]:
     ],
 )
 def tests(session: nox.Session, kind: str) -> None:
-    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices; `onnx` ONNX alone."""
+    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices; `onnx` ONNX alone.
+
+    `cupy-without-gpu` runs the GPU kernels in the shim, for which it needs g++, and compiles them.
+    """
     packages = {
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
@@ -53,12 +58,17 @@ def tests(session: nox.Session, kind: str) -> None:
         "onnx": [TORCH, "onnxscript", *ONNX],
         "flax": ["flax", "jax"],
         "numba": ["numba"],
-        "cupy-without-gpu": ["cupy-cuda13x"],
+        "cupy-without-gpu": ["cupy-cuda13x", *NVRTC],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
     if kind == "cupy-without-gpu":
-        environment = {"CUDA_VISIBLE_DEVICES": ""}
-        session.run("pytest", "tests/test_cupy_without_gpu.py", *session.posargs, env=environment)
+        chosen = [
+            "tests/test_cupy_without_gpu.py",
+            *KERNEL_TESTS,
+            "--kernels",
+            *peers("nvidia.cu13", "nvidia.cuda_nvrtc"),
+        ]
+        session.run("pytest", *chosen, *session.posargs, env={"CUDA_VISIBLE_DEVICES": ""})
         return
     if kind == "onnx":
         chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
@@ -129,4 +139,8 @@ def gpu(session: nox.Session) -> None:
     environment = {**os.environ, "CUPY_TF32": "0"}
     pytest = ("python", "-m", "pytest", *backends("cupy"))
     session.run(*pytest, *session.posargs, env=environment, external=True)
-    session.run("python", "tests/parity.py", "--output", "docs/gpu.md", "cupy", env=environment, external=True)
+    for kernel in ("cluster", "grid", "step", "off"):
+        forced = {**environment, "RNN_CUPY_KERNEL": kernel}
+        session.run(*pytest, "tests/test_conformance.py", env=forced, external=True)
+    session.run("python", "tests/parity.py", "--output", "docs/parity-gpu.md", "cupy", env=environment, external=True)
+    session.run("python", "tests/benchmarks/gpu.py", env=environment, external=True)

@@ -1,6 +1,7 @@
 """The GPU kernels, their plans and what launches them, run on a CPU by the shim: `pytest --kernels`."""
 
 import dataclasses
+import importlib
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -42,9 +43,7 @@ def seed() -> Iterator[None]:
 
 def launch() -> Any:
     """Return the module that launches kernels, as it was imported with the stand-in."""
-    from rnn_backends.backends.kernels import launch as module
-
-    return module
+    return importlib.import_module("rnn_backends.backends.kernels.launch")
 
 
 def arrays(*hosts: Any) -> list[Any]:
