@@ -34,7 +34,8 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 
 
 @pytest.fixture(autouse=True)
-def seed() -> Iterator[None]:
+def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
     standin.RawKernel.seed = 1
     standin.RawKernel.launches.clear()
     yield
@@ -248,13 +249,19 @@ def test_a_nan_is_never_taken_for_what_is_not_there_yet(dtype: str) -> None:
     assert np.isfinite(states[:, 1:]).all()
 
 
-def test_a_grid_that_does_not_fit_is_not_launched() -> None:
+def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     """CuPy would warn, launch fewer blocks than were asked for, and they would wait for the others."""
-    cell, x, h_0 = drawn("two_columns", tokens=False)
     standin.resident = 0
-    states = launch().Walk(on_device(cell), *arrays(x, h_0, None), False).run(grid_plan("two_columns")).get()
+    cell, x, h_0 = drawn("two_columns", tokens=False)
+    monkeypatch.setattr(launch(), "chosen_regimes", lambda: ("grid", "step"))
+    assert wrong(run(cell, x, h_0).get(), cell, x, h_0, None, False) <= 1.0
     assert set(standin.RawKernel.launches) == {"finish_step"}
-    assert wrong(states, cell, x, h_0, None, False) <= 1.0
+    monkeypatch.undo()
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "grid")
+    with pytest.raises(
+        rb.ArgumentError, match="the kernel 'grid', which RNN_CUPY_KERNEL names, does not take hidden_size 70"
+    ):
+        run(cell, x, h_0)
 
 
 def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,8 @@ def recurrence(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None,
             if 0 in {seq_len, batch}:
                 return cupy.empty((seq_len, batch, size), h_0.dtype)
             walk = Walk(cell, x, h_0, lengths, reverse)
-            return walk.run(walk.planned(regimes))
+            states = walk.run(walk.planned(regimes))
+            return walk.run(walk.planned(tuple(set(regimes) - {"grid"}))) if states is None else states
         except cupy.cuda.memory.OutOfMemoryError as error:
             numbers = seq_len * batch * size
             msg = (
@@ -124,17 +125,17 @@ class Walk:
         plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
         if plan is None:
             msg = (
-                f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {size} with {batch} "
-                "sequences on this device. Unset the variable."
+                f"the kernel {os.environ[VARIABLE]!r}, which {VARIABLE} names, does not take hidden_size {size} with "
+                f"{batch} sequences on this device. Unset the variable."
             )
             raise ArgumentError(msg)
         return plan
 
-    def run(self, plan: Plan) -> Array:
-        """Return the states."""
+    def run(self, plan: Plan) -> Array | None:
+        """Return the states; None if the blocks of the plan, which are to be on the chip at once, do not fit."""
         kernel = compiled(plan.regime, self.macros(plan), plan.shared, cupy.cuda.Device().id)
         if plan.cooperative and not fits(kernel, plan):
-            return self.run(self.planned(("step",)))
+            return None
         inputs = dense(self.cell.weight_ih.T) if self.takes_ids else self.projected()
         states = self.room(inputs, plan.cooperative)
         arguments = self.arguments(inputs, states)
