@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import shim
 import standin
+from test_gpu import pieces_differ
 
 import rnn_backends as rb
 from rnn_backends.backends.kernels.plan import PLANS, REGIMES, Device, Plan, Problem
@@ -354,6 +355,13 @@ def test_the_device_is_that_of_the_arrays() -> None:
     states = launch().recurrence(*placed, False)
     assert states.device == standin.Device(1)
     assert wrong(states.get(), cell, x, h_0, None, False) <= 1.0
+
+
+@every_regime
+def test_a_walk_in_pieces_is_the_same_walk(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit; on a GPU, tests/test_gpu.py makes a million steps of it."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    assert pieces_differ(60, 17, batch=5) == 0
 
 
 def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
