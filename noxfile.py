@@ -18,6 +18,8 @@ COMPUTING = [
     f"tests/test_{name}.py" for name in ("backends", "conformance", "forward", "generate", "masks", "model", "pieces")
 ]
 """The tests in which a backend makes a difference."""
+NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
+KERNEL_TESTS = ("tests/test_kernels.py", "tests/test_kernel_compile.py", "tests/test_kernel_plans.py")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -49,7 +51,10 @@ def peers(*names: str) -> list[str]:
     ],
 )
 def tests(session: nox.Session, kind: str) -> None:
-    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices; `onnx` ONNX alone."""
+    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices; `onnx` ONNX alone.
+
+    `cupy-without-gpu` runs the GPU kernels in the shim, for which it needs g++, and compiles them.
+    """
     packages = {
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
@@ -57,12 +62,17 @@ def tests(session: nox.Session, kind: str) -> None:
         "onnx": [TORCH, "onnxscript", *ONNX],
         "flax-keras": ["flax", "keras>=3.12", "jax"],
         "numba": ["numba"],
-        "cupy-without-gpu": ["cupy-cuda13x"],
+        "cupy-without-gpu": ["cupy-cuda13x", *NVRTC],
     }
     session.install(*packages.get(kind, []), *group("test"), ".")
     if kind == "cupy-without-gpu":
-        environment = {"CUDA_VISIBLE_DEVICES": ""}
-        session.run("pytest", "tests/test_cupy_without_gpu.py", *session.posargs, env=environment)
+        chosen = [
+            "tests/test_cupy_without_gpu.py",
+            *KERNEL_TESTS,
+            "--kernels",
+            *peers("nvidia.cu13", "nvidia.cuda_nvrtc"),
+        ]
+        session.run("pytest", *chosen, *session.posargs, env={"CUDA_VISIBLE_DEVICES": ""})
         return
     if kind == "onnx":
         chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
@@ -139,4 +149,8 @@ def gpu(session: nox.Session) -> None:
     environment = {**os.environ, "CUPY_TF32": "0"}
     pytest = ("python", "-m", "pytest", *backends("cupy"))
     session.run(*pytest, *session.posargs, env=environment, external=True)
-    session.run("python", "tests/parity.py", "--output", "docs/gpu.md", "cupy", env=environment, external=True)
+    for kernel in ("cluster", "grid", "step", "off"):
+        forced = {**environment, "RNN_CUPY_KERNEL": kernel}
+        session.run(*pytest, "tests/test_conformance.py", env=forced, external=True)
+    session.run("python", "tests/parity.py", "--output", "docs/parity-gpu.md", "cupy", env=environment, external=True)
+    session.run("python", "tests/benchmarks/gpu.py", env=environment, external=True)

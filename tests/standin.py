@@ -192,4 +192,8 @@ def installed() -> Iterator[ModuleType]:
         patch.setitem(sys.modules, "array_api_compat.cupy", xp)
         patch.setattr(array_api_compat, "cupy", xp, raising=False)
         patch.setattr(registry, "_backends", dict(registry._backends))
-        yield cupy
+        try:
+            yield cupy
+        finally:
+            for name in MODULES:
+                sys.modules.pop(name, None)  # or what was imported here would stay

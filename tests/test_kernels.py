@@ -1,6 +1,7 @@
 """The GPU kernels, their plans and what launches them, run on a CPU by the shim: `pytest --kernels`."""
 
 import dataclasses
+import importlib
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import shim
 import standin
+from test_gpu import pieces_differ
 
 import rnn_backends as rb
 from rnn_backends.backends.kernels.plan import PLANS, REGIMES, Device, Plan, Problem
@@ -33,7 +35,8 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 
 
 @pytest.fixture(autouse=True)
-def seed() -> Iterator[None]:
+def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
     standin.RawKernel.seed = 1
     standin.RawKernel.launches.clear()
     yield
@@ -42,9 +45,7 @@ def seed() -> Iterator[None]:
 
 def launch() -> Any:
     """Return the module that launches kernels, as it was imported with the stand-in."""
-    from rnn_backends.backends.kernels import launch as module
-
-    return module
+    return importlib.import_module("rnn_backends.backends.kernels.launch")
 
 
 def arrays(*hosts: Any) -> list[Any]:
@@ -249,13 +250,19 @@ def test_a_nan_is_never_taken_for_what_is_not_there_yet(dtype: str) -> None:
     assert np.isfinite(states[:, 1:]).all()
 
 
-def test_a_grid_that_does_not_fit_is_not_launched() -> None:
+def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     """CuPy would warn, launch fewer blocks than were asked for, and they would wait for the others."""
-    cell, x, h_0 = drawn("two_columns", tokens=False)
     standin.resident = 0
-    states = launch().Walk(on_device(cell), *arrays(x, h_0, None), False).run(grid_plan("two_columns")).get()
+    cell, x, h_0 = drawn("two_columns", tokens=False)
+    monkeypatch.setattr(launch(), "chosen_regimes", lambda: ("grid", "step"))
+    assert wrong(run(cell, x, h_0).get(), cell, x, h_0, None, False) <= 1.0
     assert set(standin.RawKernel.launches) == {"finish_step"}
-    assert wrong(states, cell, x, h_0, None, False) <= 1.0
+    monkeypatch.undo()
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "grid")
+    with pytest.raises(
+        rb.ArgumentError, match="the kernel 'grid', which RNN_CUPY_KERNEL names, does not take hidden_size 70"
+    ):
+        run(cell, x, h_0)
 
 
 def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,6 +355,13 @@ def test_the_device_is_that_of_the_arrays() -> None:
     states, _ = launch().recurrence(*placed, False)
     assert states.device == standin.Device(1)
     assert wrong(states.get(), cell, x, h_0, None, False) <= 1.0
+
+
+@every_regime
+def test_a_walk_in_pieces_is_the_same_walk(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit; on a GPU, tests/test_gpu.py makes a million steps of it."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    assert pieces_differ(60, 17, batch=5) == 0
 
 
 def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,49 @@ DEVICE void load_initial(const Walk& walk, real* h, int first) {
   }
 }
 
+// The sequence of each round, the number of its steps that are valid, and whether this thread has it at all.
+struct Sequences {
+  int number[ROUNDS], end[ROUNDS];
+  bool is_mine[ROUNDS];
+};
+
+DEVICE Sequences sequences_of(const Walk& walk, const Share& share, int first) {
+  Sequences mine;
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round) {
+    const int s = round * PER_ROUND + share.turn;
+    mine.number[round] = first + s;
+    mine.is_mine[round] = share.is_whole && s < SEQUENCES && first + s < walk.batch;
+    mine.end[round] = mine.is_mine[round] ? length_of(walk, first + s) : 0;
+  }
+  return mine;
+}
+
+DEVICE void fetch(const Walk& walk, const Share& share, const Sequences& mine, int step, real (&inputs)[ROUNDS]) {
+  if (step >= walk.seq_len) return;
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round)
+    if (mine.is_mine[round]) inputs[round] = input_at(walk, time_of(walk, step), mine.number[round], share.row);
+}
+
+DEVICE void take_step(const Walk& walk, const Tile& tile, const Share& share, const Sequences& mine, int step,
+                      const real (&inputs)[ROUNDS], real* h) {
+  const int t = time_of(walk, step);
+  const real* now = h + step % 2 * (SEQUENCES * COLUMNS);
+  real* next = h + (step + 1) % 2 * (SEQUENCES * COLUMNS);
+  real totals[ROUNDS];
+  product(tile, now, share, totals);
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round) {
+    if (!mine.is_mine[round]) continue;
+    const int at = (round * PER_ROUND + share.turn) * COLUMNS + share.row;
+    const real z = totals[round] + (inputs[round] + share.bias);
+    const real a = t < mine.end[round] ? next_state(walk, z, now[at]) : now[at];
+    publish(next + at, a);
+    walk.states[place(walk, t, mine.number[round]) + share.row] = a;
+  }
+}
+
 // Inputs are fetched DEPTH steps ahead, for which memory takes longer than a step does.
 KERNEL walk_block(PARAMETERS) {
   const Walk walk = ARGUMENTS;
@@ -31,42 +74,17 @@ KERNEL walk_block(PARAMETERS) {
   real* h = (real*)((Vector*)shared_memory() + OTHERS);
   load_initial(walk, h, first);
   const Share share = share_of(walk, first_row);
-  const real bias_of_row = share.is_whole && walk.bias ? walk.bias[share.row] : 0;
-  int sequence[ROUNDS], end[ROUNDS];
-  bool is_mine[ROUNDS];
+  const Sequences mine = sequences_of(walk, share, first);
   real ahead[DEPTH][ROUNDS];
 #pragma unroll
-  for (int round = 0; round < ROUNDS; ++round) {
-    const int s = round * PER_ROUND + share.turn;
-    sequence[round] = first + s;
-    is_mine[round] = share.is_whole && s < SEQUENCES && first + s < walk.batch;
-    end[round] = is_mine[round] ? length_of(walk, first + s) : 0;
-#pragma unroll
-    for (int d = 0; d < DEPTH; ++d)
-      if (is_mine[round] && d < walk.seq_len)
-        ahead[d][round] = input_at(walk, time_of(walk, d), sequence[round], share.row);
-  }
+  for (int d = 0; d < DEPTH; ++d) fetch(walk, share, mine, d, ahead[d]);
   barrier();  // h_0 is there
   for (int begin = 0; begin < walk.seq_len; begin += DEPTH) {
 #pragma unroll
     for (int d = 0; d < DEPTH; ++d) {
-      const int step = begin + d, t = time_of(walk, step);
-      if (step >= walk.seq_len) break;
-      const real* now = h + step % 2 * (SEQUENCES * COLUMNS);
-      real* next = h + (step + 1) % 2 * (SEQUENCES * COLUMNS);
-      real totals[ROUNDS];
-      product(tile, now, share, totals);
-#pragma unroll
-      for (int round = 0; round < ROUNDS; ++round) {
-        if (!is_mine[round]) continue;
-        const int at = (round * PER_ROUND + share.turn) * COLUMNS + share.row;
-        const real z = totals[round] + (ahead[d][round] + bias_of_row);
-        const real a = t < end[round] ? next_state(walk, z, now[at]) : now[at];
-        publish(next + at, a);
-        if (step + DEPTH < walk.seq_len)
-          ahead[d][round] = input_at(walk, time_of(walk, step + DEPTH), sequence[round], share.row);
-        walk.states[place(walk, t, sequence[round]) + share.row] = a;
-      }
+      if (begin + d >= walk.seq_len) break;
+      take_step(walk, tile, share, mine, begin + d, ahead[d], h);
+      fetch(walk, share, mine, begin + d + DEPTH, ahead[d]);
       barrier();  // a<t> is complete
     }
   }

@@ -23,7 +23,7 @@ DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, i
 #pragma unroll
     for (int k = 0; k < AT_ONCE; ++k) {
       const int s = (begin + k) / WORDS, column = (begin + k) % WORDS * THREADS + thread_index();
-      const bool inside = s < count && column < walk.size;
+      const bool inside = s < SEQUENCES && s < count && column < walk.size;
       fetched[k] = inside ? load_relaxed(from + (long long)s * walk.size + column) : 0;
     }
 #pragma unroll
@@ -40,6 +40,30 @@ DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, i
   }
 }
 
+// Takes a step of the sequences from `first` to before `end`, SEQUENCES at most.
+DEVICE void take_turn(const Walk& walk, const Tile& tile, const Share& share, int step, int first, int end, real* h,
+                      int& waits) {
+  const int t = time_of(walk, step);
+  real inputs[ROUNDS], totals[ROUNDS];
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round) {
+    const int s = round * PER_ROUND + share.turn;
+    if (share.is_whole && s < SEQUENCES && first + s < end) inputs[round] = input_at(walk, t, first + s, share.row);
+  }
+  collect(walk, step, first, end - first, h, waits);
+  block_barrier();  // h is complete; the other buffer is free, for whoever is here has used it
+  product(tile, h, share, totals);
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round) {
+    const int s = round * PER_ROUND + share.turn, b = first + s;
+    if (!share.is_whole || s >= SEQUENCES || b >= end) continue;
+    const real before = h[s * COLUMNS + share.row];
+    const real z = totals[round] + (inputs[round] + share.bias);
+    const real a = t < length_of(walk, b) ? next_state(walk, z, before) : before;
+    store_relaxed(walk.states + place(walk, t, b) + share.row, a != a ? not_a_number() : a);
+  }
+}
+
 KERNEL walk_grid(PARAMETERS, int sequences_per_block) {
   const Walk walk = ARGUMENTS;
   const int first_row = block_index() % SLICES * BLOCK_ROWS, begin = block_index() / SLICES * sequences_per_block;
@@ -48,30 +72,8 @@ KERNEL walk_grid(PARAMETERS, int sequences_per_block) {
   load(tile, walk, first_row);
   real* buffers = (real*)((Vector*)shared_memory() + OTHERS);
   const Share share = share_of(walk, first_row);
-  const real bias_of_row = share.is_whole && walk.bias ? walk.bias[share.row] : 0;
   int waits = WAITS, turn = 0;
-  for (int step = 0; step < walk.seq_len; ++step) {
-    const int t = time_of(walk, step);
-    for (int first = begin; first < end; first += SEQUENCES, turn ^= 1) {
-      real* h = buffers + turn * (SEQUENCES * COLUMNS);
-      real x[ROUNDS], totals[ROUNDS];
-#pragma unroll
-      for (int round = 0; round < ROUNDS; ++round) {
-        const int s = round * PER_ROUND + share.turn, b = first + s;
-        if (share.is_whole && s < SEQUENCES && b < end) x[round] = input_at(walk, t, b, share.row);
-      }
-      collect(walk, step, first, end - first, h, waits);
-      block_barrier();  // h is complete; the other buffer is free, for whoever is here has used it
-      product(tile, h, share, totals);
-#pragma unroll
-      for (int round = 0; round < ROUNDS; ++round) {
-        const int s = round * PER_ROUND + share.turn, b = first + s;
-        if (!share.is_whole || s >= SEQUENCES || b >= end) continue;
-        const real before = h[s * COLUMNS + share.row];
-        const real z = totals[round] + (x[round] + bias_of_row);
-        const real a = t < length_of(walk, b) ? next_state(walk, z, before) : before;
-        store_relaxed(walk.states + place(walk, t, b) + share.row, a != a ? not_a_number() : a);
-      }
-    }
-  }
+  for (int step = 0; step < walk.seq_len; ++step)
+    for (int first = begin; first < end; first += SEQUENCES, turn ^= 1)
+      take_turn(walk, tile, share, step, first, end, buffers + turn * (SEQUENCES * COLUMNS), waits);
 }

@@ -47,8 +47,9 @@ def recurrence(
                 return cupy.empty((seq_len, batch, size), h_0.dtype), h_0
             walk = Walk(cell, x, h_0, lengths, reverse)
             states = walk.run(walk.planned(regimes))
-            last = states[0 if reverse else -1]
-            return states if lengths is None else where_valid(states, valid_steps(lengths, seq_len)), last
+            if states is None:
+                states = walk.run(walk.planned(tuple(set(regimes) - {"grid"})))
+            return None if states is None else finished(states, lengths, reverse)
         except cupy.cuda.memory.OutOfMemoryError as error:
             numbers = seq_len * batch * size
             msg = (
@@ -57,6 +58,12 @@ def recurrence(
                 "RNN.stream does."
             )
             raise DeviceMemoryError(msg) from error
+
+
+def finished(states: Array, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
+    """Return the states, 0 beyond a length instead of held, and the last ones."""
+    last = states[0 if reverse else -1]
+    return states if lengths is None else where_valid(states, valid_steps(lengths, len(states))), last
 
 
 def chosen_regimes() -> tuple[str, ...]:
@@ -130,17 +137,17 @@ class Walk:
         plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
         if plan is None:
             msg = (
-                f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {size} with {batch} "
-                "sequences on this device. Unset the variable."
+                f"the kernel {os.environ[VARIABLE]!r}, which {VARIABLE} names, does not take hidden_size {size} with "
+                f"{batch} sequences on this device. Unset the variable."
             )
             raise ArgumentError(msg)
         return plan
 
-    def run(self, plan: Plan) -> Array:
-        """Return the states."""
+    def run(self, plan: Plan) -> Array | None:
+        """Return the states; None if the blocks of the plan, which are to be on the chip at once, do not fit."""
         kernel = compiled(plan.regime, self.macros(plan), plan.shared, cupy.cuda.Device().id)
         if plan.cooperative and not fits(kernel, plan):
-            return self.run(self.planned(("step",)))
+            return None
         inputs = dense(self.cell.weight_ih.T) if self.takes_ids else self.projected()
         states = self.room(inputs, plan.cooperative)
         arguments = self.arguments(inputs, states)

@@ -10,7 +10,7 @@ step      in memory: a matrix product and one small kernel at each step, whateve
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 REGIMES = ("block", "cluster", "grid", "step")
 
@@ -147,9 +147,11 @@ def block_plans(problem: Problem, device: Device) -> Iterator[Plan]:
         tile = make_tile(problem, device, problem.hidden_size, threads, 8, sequences)
         if tile is not None:
             blocks = -(-problem.batch // sequences)
-            waves = -(-blocks // (device.multiprocessors * resident(tile, device)))
+            at_once = min(resident(tile, device), -(-blocks // device.multiprocessors))  # on a multiprocessor
+            waves = -(-blocks // (device.multiprocessors * at_once))
+            clocks = waves * max(at_once * tile.clocks, tile.clocks + 230)
             macros = tile.macros(1, CLUSTER=0, DEPTH=4 if columns <= 128 and sequences == 1 else 2)
-            yield Plan("block", macros, blocks, threads, tile.shared, clocks=waves * (tile.clocks + 230))
+            yield Plan("block", macros, blocks, threads, tile.shared, clocks=clocks)
 
 
 def resident(tile: Tile, device: Device) -> int:
@@ -208,7 +210,7 @@ def step_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 PLANS = {"block": block_plans, "cluster": cluster_plans, "grid": grid_plans, "step": step_plans}
 
 
-@cache
+@lru_cache(maxsize=4096)
 def make_plan(problem: Problem, device: Device, regimes: tuple[str, ...] = TRUSTED) -> Plan | None:
     """Return the plan that is estimated to be the fastest among some regimes; None if there is none.
 

@@ -112,12 +112,14 @@ DEVICE real reduced(real (&sums)[SLOTS], int lane) {
 struct Share {
   int lane, turn, row;
   bool is_whole;  // the row is one of W_aa
+  real bias;
 };
 
 DEVICE Share share_of(const Walk& walk, int first_row) {
   const int lane = thread_index() % LANES, slot = slot_of(lane);
   const int row = first_row + thread_index() / LANES * ROWS + slot;
-  return {lane, lane / SLOTS, row, slot < ROWS && row < walk.size};
+  const bool is_whole = slot < ROWS && row < walk.size;
+  return {lane, lane / SLOTS, row, is_whole, is_whole && walk.bias ? walk.bias[row] : 0};
 }
 
 // W_aa h of what this thread finishes.
