@@ -79,7 +79,7 @@ class Stream:
             As for `RNN.__call__`; the state stays as it was.
         """
         with self.rnn._on_device():
-            piece, *_ = self.rnn._receive(x)
+            piece = self.rnn._receive(x)[0]
             has_batch = piece.ndim + is_integer(piece) == 3
             batch = piece.shape[1] if has_batch else 1
             if batch != self.batch_size:

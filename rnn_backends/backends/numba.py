@@ -106,7 +106,10 @@ def walk(
         reverse,
         *prepared.options,
     )
-    in_parallel([partial(prepared.walk, *arguments, *share) for share in shares])
+    if len(shares) == 1:
+        prepared.walk(*arguments, *shares[0])
+    else:
+        in_parallel([partial(prepared.walk, *arguments, *share) for share in shares])
     return finished(states, lengths, reverse)
 
 
@@ -156,8 +159,10 @@ def shares(seq_len: int, batch: int, size: int) -> list[tuple[int, int]]:
 
     They are cut where groups of sequences end: of a batch of whole groups, threads change no bit.
     """
-    count = seq_len * batch * size * size // PARALLEL
-    count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, count if count > 1 else 1))
+    multiplications = seq_len * batch * size * size
+    if multiplications < 2 * PARALLEL:
+        return [(0, batch)]
+    count = max(1, min(config.NUMBA_NUM_THREADS, batch // FEWEST, multiplications // PARALLEL))
     cuts = [batch // FEWEST * part // count * FEWEST for part in range(count)]
     return list(pairwise([*cuts, batch]))
 
@@ -173,9 +178,6 @@ def parts_by_length(lengths: Host, h_0: Host) -> list[Host]:
 
 def in_parallel(works: Sequence[Callable[[], None]]) -> None:
     """Do some works, as many at a time as there are threads."""
-    if len(works) == 1:
-        works[0]()
-        return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as pool:
