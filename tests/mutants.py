@@ -3,8 +3,8 @@
 python tests/mutants.py            # all of them; exit code 1 if one survives
 python tests/mutants.py numba:     # those whose names begin so
 
-Numba is needed.  What it compiled is left out of the copy, for it would run on, whatever is changed in the files
-that `walk.py` imports.
+Numba and g++ are needed.  What Numba compiled is left out of the copy, for it would run on, whatever is changed in the
+files that `walk.py` imports.
 """
 
 import os
