@@ -393,6 +393,7 @@ def test_the_bases_of_the_errors() -> None:
         rb.InvalidBackendError: TypeError,
         rb.BackendMismatchError: TypeError,
         rb.DeviceError: ValueError,
+        rb.DeviceMemoryError: MemoryError,
         rb.DTypeError: TypeError,
         rb.WrongResultError: ArithmeticError,
     }

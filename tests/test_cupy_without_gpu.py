@@ -1,6 +1,8 @@
 """CuPy is installed, but there is no GPU: what is said then, and that nothing falls back to the CPU."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,6 +147,28 @@ def test_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
         rb.get_backend("cupy:2")
     with pytest.raises(rb.DTypeError, match="`dtype` 'bfloat16' is not on the backend 'cupy'"):
         backend.dtype("bfloat16")
+
+
+def test_what_launches_the_kernels_finds_what_it_calls() -> None:
+    """CuPy's own, where the tests of the kernels have a stand-in."""
+    from rnn_backends.backends.kernels import launch
+
+    kernel = cupy.RawKernel("", "walk_grid", ("-std=c++17", "-DTHREADS=128"), enable_cooperative_groups=True)
+    assert (kernel.name, kernel.options, kernel.enable_cooperative_groups) == (
+        "walk_grid",
+        ("-std=c++17", "-DTHREADS=128"),
+        True,
+    )
+    assert {"kernel", "max_dynamic_shared_size_bytes", "local_size_bytes"} <= set(dir(cupy.RawKernel))
+    attributes = inspect.getsource(launch.properties)
+    used = re.findall(r'of\["(\w+)"\]', attributes)
+    assert len(used) == 5
+    assert all(hasattr(cupy.cuda.runtime, f"cudaDevAttr{name}") for name in used)
+    assert {"attributes", "compute_capability", "id"} <= set(dir(cupy.cuda.Device))
+    assert callable(cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor)
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+    assert all(callable(getattr(cupy, name)) for name in ("ascontiguousarray", "empty", "empty_like", "matmul"))
+    assert {"astype", "copy", "data", "device", "fill", "reshape", "view"} <= set(dir(cupy.ndarray))
 
 
 def test_uploading_happens_on_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,12 +29,12 @@ def regime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def pieces_differ(seq_len: int, piece: int, batch: int = 2, hidden_size: int = 96) -> int:
+def pieces_differ(seq_len: int, piece: int, batch: int = 2, hidden_size: int = 96, dtype: str = "float32") -> int:
     """Return how many numbers of a long walk differ, bit for bit, from those of the same walk in pieces.
 
     Of token ids, for a product of more inputs may be summed in another order.
     """
-    draw = Draw("float32", 0)
+    draw = Draw(dtype, 0)
     rnn = rb.RNN([draw.cell(50, hidden_size)]).to("cupy")
     x = draw.random.integers(0, 50, (seq_len, batch))
     whole, h_n = map(rb.to_numpy, rnn(x))

@@ -61,11 +61,12 @@ def plans(device: Device, itemsize: int) -> list[Plan]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("architecture", DEVICES)
 def test_every_architecture(architecture: int, dtype: str) -> None:
-    """Every class of shapes for one of them, some for the others; nothing is kept in local memory."""
+    """Every other class of shapes for one of them, some for the others; no register is spilled."""
     double = int(dtype == "float64")
     classes = plans(DEVICES[architecture], 8 if double else 4)
     assert len(classes) > 20
-    some = classes if architecture == 90 else classes[(architecture + double) % 7 :: 7]
+    stride = 2 if architecture == 90 else 7
+    some = classes[(architecture + double) % stride :: stride]
     spilled = {plan.macros: found.spilled for plan in some if (found := compiled(architecture, plan, double)).spilled}
     assert not spilled
 

@@ -16,6 +16,7 @@ from rnn_backends.backends.kernels.plan import (
     make_plan,
 )
 
+P100 = Device(60, 56, 49152, 65536, 2048, cooperative=True)
 T4 = Device(75, 40, 65536, 65536, 1024, cooperative=True)
 A100 = Device(80, 108, 166912, 167936, 2048, cooperative=True)
 RTX4090 = Device(89, 128, 101376, 102400, 1536, cooperative=True)
@@ -23,7 +24,7 @@ H100 = Device(90, 132, 232448, 233472, 2048, cooperative=True)
 B200 = Device(100, 148, 232448, 233472, 2048, cooperative=True)
 NOT_COOPERATIVE = Device(86, 20, 101376, 102400, 1536, cooperative=False)
 
-devices = st.sampled_from([T4, A100, RTX4090, H100, B200, NOT_COOPERATIVE])
+devices = st.sampled_from([P100, T4, A100, RTX4090, H100, B200, NOT_COOPERATIVE])
 problems = st.builds(
     Problem,
     seq_len=st.integers(1, 10_000),
@@ -83,6 +84,7 @@ def test_what_a_device_must_have(problem: Problem, device: Device) -> None:
         assert plan.cooperative == (plan.regime == "grid")
         if plan.cooperative:
             assert device.cooperative
+            assert device.capability >= 70
             assert plan.blocks <= device.multiprocessors
 
 

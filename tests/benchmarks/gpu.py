@@ -176,7 +176,7 @@ def lines(results: list[tuple[Row, dict[str, tuple[float, float, float]]]]) -> I
     for row, found in results:
         which = 1 if row.shape[0] <= 32 else 0
         ratio = found["torch"][which] / found["chosen"][which]
-        times = (f"{1e3 * found[name][0] / row.shape[0]:.2f}" for name in names)
+        times = (f"{1e3 * found[name][0] / row.shape[0]:.2f}".replace("nan", "-") for name in names)
         error = max(
             found[name][2] for name in names if found[name][2] == found[name][2] and not name.startswith("torch")
         )

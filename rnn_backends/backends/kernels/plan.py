@@ -179,7 +179,7 @@ def cluster_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 
 def grid_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     """Yield the plans with the rows and the batch spread over at most a block for each multiprocessor."""
-    if not device.cooperative:
+    if not device.cooperative or device.capability < 70:  # which knows no relaxed loads
         return
     for rows in (1, 2, 4, 8):
         slices = -(-problem.hidden_size // (8 * rows))
