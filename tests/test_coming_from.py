@@ -6,6 +6,7 @@ A framework is one entry of `SYSTEMS`: what its tables' expressions are evaluate
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "coming_from.md").read_text(enco
 SIZES = {"input_size": 3, "hidden_size": 4, "output_size": 5}
 REFUSALS = (rb.FormatError, rb.ArgumentError)
 T, B = 5, 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of what Keras itself does
 
 
 class Row(NamedTuple):
@@ -30,6 +32,11 @@ class Row(NamedTuple):
     def code(self) -> list[str]:
         """The first piece of code in each cell, empty where there is none."""
         return [(re.search(r"`([^`]+)`", cell) or ["", ""])[1] for cell in self.cells]
+
+    @property
+    def words(self) -> set[str]:
+        """The words of its first piece of code."""
+        return set(re.findall(r"\w+", self.code[0]))
 
 
 def tables(kind: str) -> list[Any]:
@@ -46,14 +53,22 @@ def tables(kind: str) -> list[Any]:
     return found
 
 
+class Tried(NamedTuple):
+    """What came of a line."""
+
+    rnn: rb.RNN
+    found: Any
+    wanted: Any
+
+
 class System(Protocol):
     """A framework."""
 
     def weights(self) -> tuple[Mapping[str, Any], rb.RNN]:
         """What the first column of the table of weights is evaluated with, and the model that has them."""
 
-    def tried(self, expression: str, told: Mapping[str, Any]) -> tuple[Any, Any]:
-        """What the model of an expression computes here, and what it computes there; refused by an exception."""
+    def tried(self, row: Row, told: Mapping[str, Any]) -> Tried:
+        """Read the model of the first piece of code of a line, and run it here and there; refused by an exception."""
 
 
 def normal(*shape: int) -> NDArray[Any]:
@@ -75,9 +90,9 @@ class Torch:
             }
         return arrays, rb.from_torch(nn.ModuleDict(parts), readout_activation="softmax")
 
-    def tried(self, expression: str, told: Mapping[str, Any]) -> tuple[Any, Any]:
+    def tried(self, row: Row, told: Mapping[str, Any]) -> Tried:
         torch = self.torch
-        parts = eval(f"[{expression}]", {"nn": torch.nn})
+        parts = eval(f"[{row.code[0]}]", {"nn": torch.nn})
         source = parts[0]
         if isinstance(source, Mapping):
             source = {name: tensor.double() for name, tensor in source.items()}
@@ -93,7 +108,7 @@ class Torch:
         call: Callable[..., Any] = lambda given: rnn(given)[0]  # noqa: E731
         if len(parts) > 1 and last != "RNN":
             call = rnn.logits if last == "Linear" else rnn.probabilities
-        return call(x.numpy()), wanted.numpy()
+        return Tried(rnn, call(x.numpy()), wanted.numpy())
 
     def _run(self, parts: list[Any], value: Any) -> Any:
         for part in parts:
@@ -143,8 +158,8 @@ class Onnx:
         arrays = self.arrays(2) | {"M": normal(8, 5)}
         return arrays, rb.from_onnx(self.model(arrays, direction="bidirectional"))
 
-    def tried(self, expression: str, told: Mapping[str, Any]) -> tuple[Any, Any]:
-        attributes = eval(f"dict({expression})")
+    def tried(self, row: Row, told: Mapping[str, Any]) -> Tried:
+        attributes = eval(f"dict({row.code[0]})")
         both = attributes.get("direction") == "bidirectional"
         arrays, x = self.arrays(2 if both else 1), normal(T, B, 3)
         rnn = rb.from_onnx(self.model(arrays, **attributes), **told)
@@ -161,7 +176,7 @@ class Onnx:
         wanted = np.concatenate(outputs, axis=-1)
         if attributes.get("layout"):
             x, wanted = x.swapaxes(0, 1), wanted.swapaxes(0, 1)
-        return rnn(x)[0], wanted
+        return Tried(rnn, rnn(x)[0], wanted)
 
 
 class Flax:
@@ -179,11 +194,12 @@ class Flax:
         return draw, rb.from_flax(draw, layers=["linen", "nnx"], **told)
 
     @staticmethod
-    def tried(expression: str, told: Mapping[str, Any]) -> tuple[Any, Any]:
+    def tried(row: Row, told: Mapping[str, Any]) -> Tried:
         pytest.importorskip("flax")
         import jax
         from flax import linen, nnx
 
+        expression = row.code[0]
         module = eval(expression, {"linen": linen, "nnx": nnx, "jax": jax})
         x = np.arange(B * T).reshape(B, T) % 9 if "Embed" in expression else normal(B, T, 3).astype("f4")
         if isinstance(module, nnx.Module):
@@ -192,12 +208,68 @@ class Flax:
             params = module.init(jax.random.key(0), x)
             wanted = module.apply(params, x)
         rnn = rb.from_flax(params, **{"activation": None, "residual": None, **told})
-        return rnn(x)[0] if rnn.readout is None else rnn.logits(x), np.asarray(wanted)
+        return Tried(rnn, rnn(x)[0] if rnn.readout is None else rnn.logits(x), np.asarray(wanted))
 
 
-SYSTEMS: dict[str, Callable[[], System]] = {"torch": Torch, "ONNX": Onnx, "Flax": Flax}
-WAITING = {"Keras"}
-"""Those on the page that `rb` does not read yet."""
+class Keras:
+    def __init__(self) -> None:
+        self.keras = pytest.importorskip("keras")
+        self.keras.utils.set_random_seed(0)
+
+    def sequential(self, *layers: Any, ids: bool = False) -> Any:
+        shape = self.keras.Input(batch_shape=(B, T), dtype="int32") if ids else self.input()
+        return self.keras.Sequential([shape, *layers])
+
+    def input(self) -> Any:
+        return self.keras.Input(batch_shape=(B, T, 3))
+
+    def weights(self) -> tuple[Mapping[str, Any], rb.RNN]:
+        def arrays(part: Any) -> Any:
+            for variable in part.weights:
+                variable.assign(normal(*variable.shape))
+            return SimpleNamespace(**{variable.name: np.asarray(variable) for variable in part.weights})
+
+        layers = self.keras.layers
+        layer = layers.SimpleRNN(4, return_sequences=True)
+        both, dense = layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True)), layers.Dense(5)
+        model = self.sequential(layer, both, dense)
+        held = {
+            "layer": SimpleNamespace(cell=arrays(layer.cell)),
+            "both": SimpleNamespace(
+                forward_layer=SimpleNamespace(cell=arrays(both.forward_layer.cell)),
+                backward_layer=SimpleNamespace(cell=arrays(both.backward_layer.cell)),
+            ),
+            "dense": arrays(dense),
+        }
+        return held, rb.from_keras(model)
+
+    def tried(self, row: Row, told: Mapping[str, Any]) -> Tried:
+        """Run a model as the last column says; files are written where the test runs."""
+        layers, (expression, _, _) = self.keras.layers, row.code
+        ids = "Embedding" in expression
+        x = np.arange(B * T).reshape(B, T) % 9 if ids else self.features()
+        model = self.sequential(layers.SimpleRNN(4, return_sequences=True), layers.Dense(5))
+        made = eval(f"[{expression}]", {"keras": self.keras, "layers": layers, "x": self.input(), "model": model})
+        source: Any = made[0]
+        if source is None:
+            (source,) = Path().iterdir()
+        elif len(made) > 1:
+            source = model = self.sequential(*made, ids=ids)
+        else:
+            model = source
+        wanted = model(x)
+        rnn = rb.from_keras(source, **told)
+        ways = [code for code in re.findall(r"`([^`]*)`", row.cells[2]) if re.search(r"\brnn[.(].*x\b", code)]
+        found = eval((ways or ["rnn(x)[0]"])[0], {"rnn": rnn, "x": x, "np": np})
+        return Tried(rnn, found, np.asarray(wanted[0] if isinstance(wanted, (list, tuple)) else wanted))
+
+    @staticmethod
+    def features() -> Any:
+        """Features, all 0 at some steps."""
+        return np.where(np.arange(B * T).reshape(B, T, 1) % 3, normal(B, T, 3), 0).astype("f4")
+
+
+SYSTEMS: dict[str, Callable[[], System]] = {"torch": Torch, "ONNX": Onnx, "Flax": Flax, "Keras": Keras}
 
 
 def same(found: Any, wanted: Any) -> None:
@@ -205,19 +277,20 @@ def same(found: Any, wanted: Any) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
 
 
-def ready(rows: list[Any]) -> list[Any]:
-    return [row for row in rows if row.values[0].section not in WAITING]
-
-
 def test_every_section_has_a_system() -> None:
     sections = re.findall(r"^## (.*)", PAGE, re.MULTILINE)
-    assert set(sections) == SYSTEMS.keys() | WAITING
+    assert set(sections) == SYSTEMS.keys()
     for kind in ("shape", "how"):
-        assert {row.values[0].section for row in ready(tables(kind))} == SYSTEMS.keys()
-    assert {row.values[0].section for row in ready(tables("here"))} == {"torch", "Flax"}  # ONNX has a page of its own
+        assert {row.values[0].section for row in tables(kind)} == SYSTEMS.keys()
+    assert {row.values[0].section for row in tables("here")} == SYSTEMS.keys() - {"ONNX"}  # which has a page of its own
+    lines = [line for line in PAGE.splitlines() if re.match(r"\| *[^- |]", line)]
+    titles = re.findall(r"^\|.*\n\|--", PAGE, re.MULTILINE)
+    assert len(lines) - len(titles) + sum(title.startswith("| |") for title in titles) == sum(
+        len(tables(kind)) for kind in ("shape", "how", "here")
+    )
 
 
-@pytest.mark.parametrize("row", ready(tables("shape")))
+@pytest.mark.parametrize("row", tables("shape"))
 def test_weights(row: Row) -> None:
     names, rnn = SYSTEMS[row.section]().weights()
     theirs, here, shape = row.code
@@ -228,35 +301,74 @@ def test_weights(row: Row) -> None:
     assert found.shape == eval(shape, SIZES)
 
 
-@pytest.mark.parametrize("row", ready(tables("how")))
-def test_options(row: Row) -> None:
-    system, (expression, _, told) = SYSTEMS[row.section](), row.code
-    verdict = row.cells[1]
+@pytest.mark.parametrize("row", tables("how"))
+def test_options(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, verdict = SYSTEMS[row.section](), row.cells[1]
     assert verdict in {"honoured", "told", "refused"}
+    monkeypatch.chdir(tmp_path)
     if verdict == "honoured":
-        same(*system.tried(expression, {}))
+        tried = system.tried(row, {})
+        same(tried.found, tried.wanted)
+        is_as_said(row, tried.rnn)
         return
-    with pytest.raises(REFUSALS):
-        system.tried(expression, {})
-    if verdict == "told":
-        options = eval(f"dict({told})")
-        for name in options.keys() - {"layers", "batch_first"}:  # without any one of these it is refused, too
-            with pytest.raises(REFUSALS):
-                system.tried(expression, {key: value for key, value in options.items() if key != name})
-        same(*system.tried(expression, options))
+    with pytest.raises(REFUSALS) as caught:
+        system.tried(row, {})
+    if verdict == "refused":
+        told = squeezed(str(caught.value))
+        assert any(squeezed(word) in told for word in wrong(row)), caught.value
+        return
+    options = eval(f"dict({row.code[2]})")
+    for name in options.keys() - {"layers", "batch_first"}:  # without any one of these it is refused, too
+        with pytest.raises(REFUSALS, match=name):
+            system.tried(row, {key: value for key, value in options.items() if key != name})
+    tried = system.tried(row, options)
+    same(tried.found, tried.wanted)
+
+
+def wrong(row: Row) -> set[str]:
+    """What of the code of a line is in no line of its table that is not refused, or all of it."""
+    others = [each.values[0] for each in tables("how") if each.values[0].section == row.section]
+    fine: set[str] = set().union(*(other.words for other in others if other.cells[1] != "refused"))
+    return row.words - fine or row.words
+
+
+def squeezed(text: str) -> str:
+    """A text in which ScaledTanh and scaled_tanh are one word."""
+    return text.lower().replace("_", "")
+
+
+def is_as_said(row: Row, rnn: rb.RNN) -> None:
+    """Check what the last column of an honoured line says of the model."""
+    layer = rnn.layers[0]
+    cell: Any = layer.forward or layer.backward
+    plain = rb.RNN.init(1, 1)
+    for code in re.findall(r"`([^`]*)`", row.cells[2]):
+        if code.startswith(("Activation(", '"')):
+            activation = eval(code, {"Activation": rb.Activation})
+            assert (
+                cell.activation in {activation, rb.Activation(str(activation))}
+                if code[0] == '"'
+                else (cell.activation == activation)
+            )
+        elif code.startswith(("Cell.", "RNN.")):
+            owner, default = (cell, plain.layers[0].forward) if code.startswith("Cell.") else (rnn, plain)
+            name = code.partition(".")[2]
+            assert getattr(owner, name) != getattr(default, name)
+        elif code == "Layer(backward=cell)":
+            assert layer.forward is None
+        else:
+            assert code.startswith(("rnn", "np.")) or code in {"R", "h_0", "h_n", "eval()", "readout_activation"}
 
 
 def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that need a framework say so, and are run where it is installed."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 1 + len(SYSTEMS) + len(WAITING)
+    assert len(blocks) == 1 + len(SYSTEMS)
     ran = 0
     for block in blocks:
         names: dict[str, Any] = {"rb": rb, "np": np}
         if needs := re.match(r"# needs (\w+)", block):
-            if needs[1].capitalize() in WAITING:
-                continue
             try:
                 names[needs[1]] = __import__(needs[1])
             except ImportError:
@@ -270,6 +382,8 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         elif "module" in names:
             wanted = names["module"](names["torch"].ones(2, 5, 3))[0].detach().numpy()
             np.testing.assert_allclose(names["output"], wanted, atol=1e-6)
+        elif "model" in names:
+            np.testing.assert_allclose(names["output"], names["model"](np.ones((2, 5, 3))), atol=1e-6)
     assert ran >= 2
 
 
@@ -289,13 +403,14 @@ def line(section: str, name: str) -> Callable[[Callable[[], None]], Callable[[],
 LINES: dict[tuple[str, str], Callable[[], None]] = {}
 
 
-@pytest.mark.parametrize("row", ready(tables("here")))
-def test_differences(row: Row) -> None:
+@pytest.mark.parametrize("row", tables("here"))
+def test_differences(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     LINES[row.section, row.cells[0]]()
 
 
 def test_every_difference_is_on_the_page() -> None:
-    assert LINES.keys() == {(row.values[0].section, row.values[0].cells[0]) for row in ready(tables("here"))}
+    assert LINES.keys() == {(row.values[0].section, row.values[0].cells[0]) for row in tables("here")}
 
 
 def pair() -> tuple[Any, Any, rb.RNN]:
@@ -400,3 +515,166 @@ def flax_length_of_0() -> None:
 def flax_reverse() -> None:
     module, rnn = flax_pair(reverse=True)
     np.testing.assert_allclose(np.asarray(module(X))[:, ::-1], rnn(X)[0], rtol=0, atol=2e-6)
+
+
+def keras_pair(*layers: Any, **options: Any) -> tuple[Any, rb.RNN]:
+    """A model of Keras, of a SimpleRNN of all its steps if of nothing else, and what is read of it."""
+    system = Keras()
+    made = layers or (system.keras.layers.SimpleRNN(4, return_sequences=True),)
+    model = system.sequential(*made)
+    return model, rb.from_keras(model, **options)
+
+
+def near(found: Any, wanted: Any) -> None:
+    np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=0, atol=2e-6)
+
+
+MASK = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], bool)
+
+
+@line("Keras", "what a call of `SimpleRNN` gives")
+def keras_call() -> None:
+    simple_rnn = pytest.importorskip("keras").layers.SimpleRNN
+    layer = simple_rnn(4, return_sequences=True, return_state=True)
+    outputs, state = layer(X)
+    last = simple_rnn(4)
+    last.build(X.shape)
+    last.set_weights(layer.get_weights())
+    output, h_n = rb.from_keras(layer)(X)
+    near(outputs, output)
+    near(state, h_n[0])
+    near(last(X), output[:, -1])
+
+
+@line("Keras", "states, given and returned")
+def keras_states() -> None:
+    keras = pytest.importorskip("keras")
+    cells = [keras.layers.SimpleRNNCell(4), keras.layers.SimpleRNNCell(4)]
+    layer = keras.layers.RNN(cells, return_sequences=True, return_state=True)
+    h_0 = normal(2, B, 4).astype("f4")
+    outputs, *states = layer(X, initial_state=list(h_0))
+    output, h_n = rb.from_keras(layer)(X, h_0)
+    assert [state.shape for state in states] == [(B, 4)] * 2
+    assert h_n.shape == (2, B, 4)
+    near(outputs, output)
+    near(np.stack(states), h_n)
+
+
+@line("Keras", "the axis of time")
+def keras_time() -> None:
+    model, rnn = keras_pair()
+    near(model(X), rnn(X)[0])
+    near(model(X).swapaxes(0, 1), rb.from_keras(model, batch_first=False)(X.swapaxes(0, 1))[0])
+
+
+@line("Keras", "`go_backwards=True`")
+def keras_backwards() -> None:
+    """Which a file of weights alone cannot refuse."""
+    system = Keras()
+    model = system.sequential(system.keras.layers.SimpleRNN(4, go_backwards=True, return_sequences=True))
+    model.save_weights("m.weights.h5")
+    rnn = rb.load("m.weights.h5", activation="tanh", go_backwards=True)
+    near(np.asarray(model(X))[:, ::-1], rnn(X)[0])
+
+
+@line("Keras", "a step that `mask` leaves out")
+def keras_masked() -> None:
+    keras = pytest.importorskip("keras")
+    layer = keras.layers.SimpleRNN(4, return_sequences=True, return_state=True)
+    h_0 = normal(1, B, 4).astype("f4")
+    outputs, state = layer(X, initial_state=h_0[0], mask=MASK)
+    output, h_n = rb.from_keras(layer)(X, h_0, mask=MASK)
+    near(outputs, output)
+    near(state, h_n[0])
+    np.testing.assert_array_equal(output[0, 0], h_0[0, 0])
+    np.testing.assert_array_equal(output[:, 3], output[:, 2])
+
+
+@line("Keras", "the output there of `Bidirectional`, or with `zero_output_for_mask=True`")
+def keras_zeros() -> None:
+    layers = pytest.importorskip("keras").layers
+    simple_rnn = layers.SimpleRNN(4, return_sequences=True, zero_output_for_mask=True)
+    for layer in (simple_rnn, layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True))):
+        theirs = layer(X, mask=MASK)
+        output, _ = rb.from_keras(layer)(X, mask=MASK)
+        near(theirs, output * MASK[..., None])
+        assert output[~MASK].any()
+
+
+@line("Keras", "the output there with `zero_output_for_mask=True` and `unroll=True`")
+def keras_zeros_unrolled() -> None:
+    keras = pytest.importorskip("keras")
+    layer = keras.layers.SimpleRNN(4, return_sequences=True, zero_output_for_mask=True, unroll=True)
+    theirs = layer(X, mask=MASK)
+    output, _ = rb.from_keras(layer)(X, mask=MASK)
+    near(theirs, output if keras.backend.backend() in {"jax", "numpy"} else output * MASK[..., None])
+
+
+@line("Keras", "the loss there")
+def keras_loss() -> None:
+    keras = pytest.importorskip("keras")
+    kl = keras.layers
+    made = kl.Masking(0.0), kl.SimpleRNN(4, return_sequences=True), kl.Dense(5, activation="softmax")
+    model, rnn = keras_pair(*made, masking=True)
+    x, targets = np.where(MASK[..., None], X, 0), np.arange(B * T).reshape(B, T) % 5
+    theirs = float(keras.losses.SparseCategoricalCrossentropy()(targets, model(x)))
+    assert float(rnn.loss(x, targets, mask=MASK)) == pytest.approx(theirs, rel=1e-5)
+    assert float(rnn.loss(x, targets)) != pytest.approx(theirs, rel=1e-3)
+
+
+@line("Keras", "padding")
+def keras_padding() -> None:
+    layer = pytest.importorskip("keras").layers.SimpleRNN(4, return_sequences=True, return_state=True)
+    valid = np.arange(T) < np.array([[T], [2]])
+    outputs, state = layer(X, mask=valid)
+    rnn = rb.from_keras(layer)
+    near(outputs, rnn(X, mask=valid)[0])
+    output, h_n = rnn(X, lengths=[T, 2])
+    near(state, h_n[0])
+    near(np.where(valid[..., None], outputs, 0), output)
+
+
+@line("Keras", "no steps")
+def keras_no_steps() -> None:
+    layer = pytest.importorskip("keras").layers.SimpleRNN(4, return_sequences=True)
+    layer(X)
+    with pytest.raises(IndexError):
+        layer(X[:, :0])
+    h_0 = normal(1, B, 4).astype("f4")
+    output, h_n = rb.from_keras(layer)(X[:, :0], h_0)
+    assert output.shape == (B, 0, 4)
+    np.testing.assert_array_equal(h_n, h_0)
+
+
+@line("Keras", "integers of shape (batch, seq_len, input_size)")
+def keras_integers() -> None:
+    model, rnn = keras_pair()
+    ids = np.arange(B * T * 3).reshape(B, T, 3) % 3
+    near(model(ids), rnn(ids.astype("f4"))[0])
+    with pytest.raises(rb.ShapeError, match=r"token ids in `x` must have shape \(batch, seq_len\)"):
+        rnn(ids)
+    assert rnn(ids[..., 0])[0].shape == (B, T, 4)
+
+
+def of_keras(name: str, wanted: Callable[[Any], Any], **numbers: float) -> None:
+    """Check an activation, as Keras has it, as it is read, and as its name has it by default here."""
+    keras = pytest.importorskip("keras")
+    z = np.linspace(-8, 8, 41, dtype="f4")
+    near(keras.activations.get(name)(z), wanted(z))
+    _, rnn = keras_pair(keras.layers.SimpleRNN(4, activation=name))
+    cell: Any = rnn.layers[0].forward
+    assert cell.activation == rb.Activation(name, **numbers)
+    near(cell.activation(z), wanted(z))
+    assert abs(rb.Activation(name)(z) - wanted(z)).max() > 0.01
+
+
+@line("Keras", '`"hard_sigmoid"`')
+def keras_hard_sigmoid() -> None:
+    of_keras("hard_sigmoid", lambda z: np.clip(z + 3, 0, 6) / 6, alpha=1 / 6, beta=0.5)
+    assert rb.Activation("hard_sigmoid") == rb.Activation("hard_sigmoid", alpha=0.2, beta=0.5)
+
+
+@line("Keras", '`"leaky_relu"`')
+def keras_leaky_relu() -> None:
+    of_keras("leaky_relu", lambda z: np.where(z < 0, 0.2 * z, z), alpha=0.2)
+    assert rb.Activation("leaky_relu") == rb.Activation("leaky_relu", alpha=0.01)
