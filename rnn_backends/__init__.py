@@ -28,7 +28,8 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.forward import Cell, forward
-from rnn_backends.importers import from_flax, from_keras, from_onnx, from_torch, load
+from rnn_backends.importers import from_flax, from_keras, from_onnx, from_torch
+from rnn_backends.loading import load
 from rnn_backends.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.model import RNN
 from rnn_backends.parameters import Layer, Linear

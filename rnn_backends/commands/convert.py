@@ -16,7 +16,7 @@ from rnn_backends.commands.runtime import compare
 from rnn_backends.errors import WrongResultError
 from rnn_backends.files import tried
 from rnn_backends.formats import WRITTEN
-from rnn_backends.importers import load
+from rnn_backends.loading import load
 from rnn_backends.model import RNN
 
 SEQ_LEN, BATCH = 8, 3

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnn_backends.importers import load
+from rnn_backends.loading import load
 from rnn_backends.model import RNN
 
 
