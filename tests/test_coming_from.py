@@ -200,6 +200,8 @@ class Flax:
         from flax import linen, nnx
 
         expression = row.code[0]
+        if row.cells[1] == "refused":  # though all is told
+            told = {"activation": "tanh", "residual": False}
         module = eval(expression, {"linen": linen, "nnx": nnx, "jax": jax})
         x = np.arange(B * T).reshape(B, T) % 9 if "Embed" in expression else normal(B, T, 3).astype("f4")
         if isinstance(module, nnx.Module):
@@ -329,6 +331,8 @@ def wrong(row: Row) -> set[str]:
     """What of the code of a line is in no line of its table that is not refused, or all of it."""
     others = [each.values[0] for each in tables("how") if each.values[0].section == row.section]
     fine: set[str] = set().union(*(other.words for other in others if other.cells[1] != "refused"))
+    if row.section == "Flax":  # whose parameters have no names of classes
+        return {row.cells[2].split()[-1]}
     return row.words - fine or row.words
 
 
@@ -619,7 +623,6 @@ def keras_loss() -> None:
     x, targets = np.where(MASK[..., None], X, 0), np.arange(B * T).reshape(B, T) % 5
     theirs = float(keras.losses.SparseCategoricalCrossentropy()(targets, model(x)))
     assert float(rnn.loss(x, targets, mask=MASK)) == pytest.approx(theirs, rel=1e-5)
-    assert float(rnn.loss(x, targets)) != pytest.approx(theirs, rel=1e-3)
 
 
 @line("Keras", "padding")
