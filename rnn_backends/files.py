@@ -42,7 +42,7 @@ def tried(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _unwritable(path, error) from error
     with folder:
-        aside = Path(folder.name, target.name)
+        aside = Path(folder.name, path.name)
         yield aside
         _take_place(aside, target)
 

@@ -43,7 +43,8 @@ class Recurrence(Protocol):
     states : array, shape (seq_len, batch, hidden_size)
         The state after each step, at that step's own place; 0 at steps t >= lengths[b].
     last : array, shape (batch, hidden_size)
-        The state after the last step that was taken.  None instead of both declines, and `scan` takes over.
+        The state after the last step that was taken; it may be a part of the states, or `h_0`.  None instead of
+        both declines, and `scan` takes over.
     """
 
     def __call__(

@@ -61,8 +61,7 @@ class Kept(NamedTuple):
         kept = xp.astype(mask, xp.int32)
         counts = within = xp.sum(kept, axis=0, dtype=xp.int32)
         if lengths is not None:
-            lengths = xp.astype(lengths, xp.int32)
-            counts = xp.where((lengths < 0) | (lengths > seq_len), lengths, counts)
+            counts = xp.where((lengths < 0) | (lengths > seq_len), xp.full_like(counts, seq_len + 1), counts)
         order = xp.argsort(1 - kept, axis=0, stable=True)
         rank = xp.astype(xp.argsort(order, axis=0), xp.int32)
         steps = xp.arange(seq_len, dtype=xp.int32, device=device(mask))[:, None]

@@ -109,8 +109,8 @@ class Stream:
             h = initial_state(cell, x, state_dtype(self.rnn.layers, x)) if states is None else states[k]
             walked = recurrence(cell, x, h, None, False)
             x, last = scan(cell, x, h, None, False) if walked is None else walked
-            kept.append(last)
-        kept[-1] = self._copy(kept[-1])  # the output, which may show it, is the caller's
+            # It may be a part of all states, which are then kept with it, or, of the last layer, are the caller's.
+            kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._cells) else last)
         self._states = kept
         return x
 

@@ -324,6 +324,14 @@ def test_an_output_that_is_there_is_replaced_through_its_link_and_keeps_its_mode
     assert contents.describe(rb.load("there.npz")) == contents.describe(model())
 
 
+@pytest.mark.parametrize("target", ["nowhere", "there.onnx"])
+def test_the_suffix_is_that_of_the_link_not_of_what_it_leads_to(run: Run, target: str) -> None:
+    model().save("m.npz")
+    Path("link.npz").symlink_to(target)
+    assert run("convert", "m.npz", "link.npz").code == 0
+    assert contents.describe(rb.load("link.npz")) == contents.describe(model())
+
+
 def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(run: Run) -> None:
     pytest.importorskip("onnx")
     model().save("m.npz")

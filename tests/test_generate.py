@@ -165,6 +165,13 @@ def test_reset_refuses_a_wrong_state_at_once(h_0: Any, error: type[Exception], m
     np.testing.assert_array_equal(stream.state, before)
 
 
+def test_a_stream_keeps_no_more_than_the_last_states() -> None:
+    stream = rb.RNN.init(3, 4, num_layers=3).stream(2)
+    stream(np.zeros((50, 2, 3)))
+    assert stream._states is not None
+    assert [state.base is None or state.base.shape == (2, 4) for state in stream._states] == [True] * 3
+
+
 def test_reset_refuses_the_state_of_another_library_or_device() -> None:
     other = model("array_api_strict").stream()
     other(draw_input("ids", 2))

@@ -176,6 +176,14 @@ def test_lengths_that_cannot_be_read_poison_their_sequence(backend: str) -> None
     assert not np.isnan(rb.to_numpy(h_n)[0, 2]).any()
 
 
+def test_lengths_beyond_32_bits_are_impossible_too(torch: Any) -> None:
+    cell = map_arrays(torch.tensor, Draw("float32", 0).cell(3, 4))
+    lengths, mask = torch.tensor([3, 2**32 + 2, -(2**32)]), torch.ones(5, 3, dtype=torch.bool)
+    for options in ({}, {"mask": mask}):
+        _, h_n = rb.forward([cell], torch.ones(5, 3, 3), lengths=lengths, **options)
+        np.testing.assert_array_equal(np.isnan(h_n.numpy()).all(axis=-1), [[False, True, True]])
+
+
 def test_as_keras_has_it() -> None:
     """The values of Keras's own test of SimpleRNN with a mask, `test_masking`."""
     layer = rb.Cell(np.full((2, 3), 0.01), np.full((2, 2), 0.02), np.full(2, 0.03))

@@ -1,5 +1,7 @@
 """The in-place recurrence of NumPy where the small cases of the conformance tests do not reach."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,14 @@ def test_the_arguments_are_left_as_they_are() -> None:
                 np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
     for array, old in zip((case.x, h_0), before, strict=True):
         np.testing.assert_array_equal(array, old)
+
+
+@pytest.mark.parametrize("steps", [3, 70])
+def test_a_function_of_the_users_gets_a_batch_of_one(steps: int) -> None:
+    def activation(z: Any) -> Any:
+        return z / (1.0 + np.sum(abs(z), axis=1, keepdims=True))
+
+    cell = Draw("float64", 0).cell(4, 3, activation=activation)
+    x = np.ones((steps, 1, 4))
+    for got, wanted in zip(rb.RNN([cell])(x), rb.forward([cell], x), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-14)

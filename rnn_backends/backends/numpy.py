@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from rnn_backends.activations import Activation
 from rnn_backends.arrays import Host
 from rnn_backends.backends.packed import Packed
 from rnn_backends.backends.record import Backend
@@ -46,11 +47,12 @@ def recurrence(
         states = walk_joined(cell, x[::-1] if reverse else x, h_0)[:: -1 if reverse else 1]
         return states, states[0 if reverse else -1]
     states, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
-    multiply = multiplication(cell.weight_hh, is_vector=len(h_0) == 1)
+    is_vector = len(h_0) == 1 and isinstance(cell.activation, Activation)  # a user's function gets what it expects
+    multiply = multiplication(cell.weight_hh, is_vector=is_vector)
     for steps in blocks(len(states), states.nbytes, reverse):
         project(cell, x[steps], states[steps])
-        block = states[steps, 0] if len(h_0) == 1 else states[steps]  # of vectors, BLAS has a quicker product
-        h = walk(cell, multiply, block[::-1] if reverse else block, h[0] if len(h_0) == 1 else h)
+        block = states[steps, 0] if is_vector else states[steps]  # of vectors, BLAS has a quicker product
+        h = walk(cell, multiply, block[::-1] if reverse else block, h[0] if is_vector else h)
         h = h.reshape(h_0.shape)
     return states, h
 
@@ -143,7 +145,8 @@ def threads() -> int:
 def is_cheaper_joined(cell: Cell, x: Host) -> bool:
     """Tell whether `walk_joined` takes a sequence, and less time than another call of NumPy does at each step."""
     is_one_sequence = x.ndim == 3 and x.shape[1] == 1 and len(x) > 50
-    return is_one_sequence and cell.clip is None and cell.leak is None and cell.weight_ih.size < 10_000
+    is_known = isinstance(cell.activation, Activation)
+    return is_one_sequence and is_known and cell.clip is None and cell.leak is None and cell.weight_ih.size < 10_000
 
 
 def walk_joined(cell: Cell, x: Host, h_0: Host) -> Host:
