@@ -91,7 +91,7 @@ def test_convert_tells_the_same_and_what_it_wrote(run: Run) -> None:
     size = Path("m.safetensors").stat().st_size
     assert out == (
         f"{TABLE}\nwritten    m.safetensors, {size} bytes\n"
-        "read back  it gives the same bits as m.npz, on random input of shape (3, 8, 3)\n"
+        "read back  it gives the same bits as what was read from m.npz, on random input of shape (3, 8, 3)\n"
     )
     x = np.random.default_rng(0).normal(size=(2, 5, 3))
     np.testing.assert_array_equal(rb.load("m.safetensors").probabilities(x), rnn.probabilities(x))
@@ -439,7 +439,7 @@ def test_any_format_becomes_any_other(run: Run, first: str, rnn: rb.RNN) -> None
         code, out, err = run("convert", f"from{first}", f"to{last}")
         assert (code, err) == (0, "")
         assert contents.describe(rb.load(f"to{last}")) == contents.describe(rnn)
-        assert f"it gives the same bits as from{first}, on random input of shape (" in out
+        assert f"it gives the same bits as what was read from from{first}, on random input of shape (" in out
         for (name, one), (_, other) in zip(weights(rnn), weights(rb.load(f"to{last}")), strict=True):
             assert one.tobytes() == other.tobytes(), name
 

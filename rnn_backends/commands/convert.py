@@ -55,7 +55,10 @@ def _checks(request: Request, rnn: RNN, path: Path) -> Iterator[Row]:
     """Run what was read and what was written, each in all ways that there are here; raise where they differ."""
     x = random_input(rnn)
     require_same(rnn, load(path, backend="numpy"), x, f"{request.output}, read back,")
-    yield ("read back", f"it gives the same bits as {request.model}, on random input of shape {x.shape}")
+    yield (
+        "read back",
+        f"it gives the same bits as what was read from {request.model}, on random input of shape {x.shape}",
+    )
     for name, file in ((request.model, request.model), (request.output, path)):
         if file.suffix == ".onnx":
             yield ("ONNX Runtime", compare(file, str(name)))

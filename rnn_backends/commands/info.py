@@ -13,7 +13,7 @@ import numpy as np
 
 import rnn_backends
 from rnn_backends.backends.record import Backend
-from rnn_backends.backends.registry import list_backends, load_backend
+from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend
 from rnn_backends.backends.selection import VARIABLE, select
 from rnn_backends.checks import library_name
 from rnn_backends.commands import contents
@@ -71,8 +71,10 @@ def rows(found: dict[str, Any]) -> list[Row]:
 
 
 def library_version(backend: Backend) -> str | None:
-    """Return the version of a backend's array library, None if its module does not tell."""
+    """Return the version of the library that a backend computes with, None if its module does not tell."""
     name = library_name(backend.xp) if hasattr(backend.xp, "__name__") else ""
+    if backend.name in BUILTIN:
+        name = BUILTIN[backend.name].packages[0]
     version = getattr(sys.modules.get(name.partition(".")[0]), "__version__", None)
     return None if version is None else str(version)
 

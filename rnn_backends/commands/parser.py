@@ -46,7 +46,9 @@ def _told() -> argparse.ArgumentParser:
 
 
 def _add_info(commands: Commands) -> None:
-    summary = "Tell what is installed, which backends work, and why the others do not; or what a model file holds."
+    summary = (
+        "Tell what is installed, which backends work and why others do not, or what a model file holds; never fails."
+    )
     parser = _add_command(commands, "info", summary, _told())
     parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="tell what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
