@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from threading import Barrier
@@ -22,6 +23,7 @@ import pytest
 import rnn_backends as rb
 from rnn_backends.activations import ACTIVATIONS
 from rnn_backends.arrays import Host
+from rnn_backends.commands.info import library_version
 from rnn_backends.testing import cases, excess, reference
 from rnn_backends.testing.cases import Draw
 
@@ -550,6 +552,7 @@ def test_half_precision_is_that_of_the_numpy_backend() -> None:
 def test_backend_is_numpys_but_for_the_recurrence() -> None:
     backend, other = rb.get_backend("numba"), rb.get_backend("numpy")
     assert (backend.name, backend.recurrence) == ("numba", numba.recurrence)
+    assert library_version(backend) == version("numba")
     assert backend.dtypes() == other.dtypes()
     assert isinstance(rb.RNN.init(3, 4, backend="numba")(np.ones((2, 3)))[0], np.ndarray)
 

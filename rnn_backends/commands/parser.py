@@ -46,9 +46,7 @@ def _told() -> argparse.ArgumentParser:
 
 
 def _add_info(commands: Commands) -> None:
-    summary = (
-        "Tell what is installed, which backends work and why others do not, or what a model file holds; never fails."
-    )
+    summary = "Tell what is installed and which backends work, or what a model file holds; never fails."
     parser = _add_command(commands, "info", summary, _told())
     parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="tell what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
