@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -399,18 +399,18 @@ def test_threads_change_no_bit(dtype: str, reverse: bool, threads: Callable[[int
 @both_dtypes
 @both_ways
 def test_parts_of_a_batch_by_length(dtype: str, reverse: bool, threads: Callable[[int], None]) -> None:
-    lengths, h_0 = np.arange(40) * 7 % 9, np.empty((40, 33))
+    lengths, h_0 = np.arange(70) * 7 % 9, np.empty((70, 33))
     assert numba.parts_by_length(lengths, h_0) == []
-    threads(1)
-    first, second = numba.parts_by_length(lengths, h_0)
-    assert (len(first), len(second)) == (16, 24)
-    assert lengths[first].min() >= lengths[second].max()
-    assert [len(part) for part in numba.parts_by_length(np.ones(32, int), h_0)] == [16, 16]
-    assert numba.parts_by_length(np.ones(31, int), h_0) == []
-    for ends in (lengths, np.where(np.arange(40) < 20, lengths, 0), np.zeros(40, int)):
-        walk_and_check(*drawn(dtype, (9, 40, 19, 33)), ends, reverse)
-    cell, _, state = drawn(dtype, (9, 40, 19, 33))
-    walk_and_check(cell, np.random.default_rng(0).integers(0, 19, (9, 40)), state, lengths, reverse)
+    threads(2)
+    parts = numba.parts_by_length(lengths, h_0)
+    assert [len(part) for part in parts] == [16, 16, 16, 22]
+    assert all(lengths[long].min() >= lengths[short].max() for long, short in pairwise(parts))
+    assert [len(part) for part in numba.parts_by_length(np.ones(64, int), h_0)] == [16] * 4
+    assert numba.parts_by_length(np.ones(63, int), h_0) == []
+    for ends in (lengths, np.where(np.arange(70) < 20, lengths, 0), np.zeros(70, int)):
+        walk_and_check(*drawn(dtype, (9, 70, 19, 33)), ends, reverse)
+    cell, _, state = drawn(dtype, (9, 70, 19, 33))
+    walk_and_check(cell, np.random.default_rng(0).integers(0, 19, (9, 70)), state, lengths, reverse)
 
 
 def test_works_are_done_at_once_and_their_errors_raised(threads: Callable[[int], None]) -> None:

@@ -31,6 +31,9 @@ FEWEST = 4
 PART = 16
 """The sequences of a batch with lengths that are walked together: padding costs the less, the fewer they are."""
 
+LEAST_PARTS = 4
+"""The parts from which on they save more than taking the batch apart costs."""
+
 NO_LENGTHS = np.empty(0, np.int64)
 
 
@@ -170,7 +173,7 @@ def shares(seq_len: int, batch: int, size: int) -> list[tuple[int, int]]:
 def parts_by_length(lengths: Host, h_0: Host) -> list[Host]:
     """Return the sequences in parts, the longest together; none where there is too little to gain."""
     count, size = len(lengths) // PART, h_0.shape[-1]
-    if count < 2 or int(lengths.sum()) * size * size < PARALLEL:
+    if count < LEAST_PARTS or int(lengths.sum()) * size * size < PARALLEL:
         return []
     order = np.argsort(-lengths, kind="stable")
     return np.split(order, range(PART, count * PART, PART))
