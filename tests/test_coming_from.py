@@ -614,6 +614,17 @@ def keras_zeros_unrolled() -> None:
     near(theirs, output if keras.backend.backend() in {"jax", "numpy"} else output * MASK[..., None])
 
 
+@line("Keras", "`mask` for a layer after one with `go_backwards=True, return_sequences=True`")
+def keras_mask_turned() -> None:
+    layers = pytest.importorskip("keras").layers
+    made = [layers.SimpleRNN(4, go_backwards=True, return_sequences=True) for _ in range(2)]
+    theirs = [made[1](made[0](X, mask=MASK), mask=mask) for mask in (MASK, MASK[:, ::-1])]
+    model, _ = keras_pair(*made)
+    output, _ = rb.from_keras(model)(X, mask=MASK)
+    near(theirs[1], output)
+    assert abs(np.asarray(theirs[0]) - output).max() > 0.01
+
+
 @line("Keras", "the loss there")
 def keras_loss() -> None:
     keras = pytest.importorskip("keras")

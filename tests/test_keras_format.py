@@ -327,6 +327,22 @@ def test_masks_of_the_model_become_the_callers(tmp_path: Path, kind: str) -> Non
     assert rb.from_keras(path, masking=True).metadata["keras mask"] == note
 
 
+@pytest.mark.parametrize("kind", ["Masking", "Embedding"])
+def test_a_mask_that_keras_does_not_turn_with_the_steps_is_refused(tmp_path: Path, kind: str) -> None:
+    first = layer("Masking", mask_value=0.0) if kind == "Masking" else embedding(mask_zero=True)
+    back, table = simple_rnn(go_backwards=True, name="back"), {"layers/embedding/vars/0": np.ones((7, 3), "f4")}
+    arrays = {**CELL, **kf.cell_arrays(f"{FIRST}_1", 4), **table}
+    for layers in ([back, back], [back, simple_rnn(return_sequences=False)]):
+        path = kf.write(tmp_path / "m.keras", [first, *layers], arrays)
+        with pytest.raises(
+            rb.FormatError, match="'back' goes backwards and a layer takes its steps in reverse, but Keras"
+        ):
+            rb.from_keras(path, masking=True)
+    last = simple_rnn(go_backwards=True, return_sequences=False)
+    path = kf.write(tmp_path / "m.keras", [first, simple_rnn(), last], arrays)
+    assert [reverse for _, reverse in cells(rb.from_keras(path, masking=True))] == [False, True]
+
+
 def test_masking_is_true_or_false() -> None:
     with pytest.raises(rb.ArgumentError, match="`masking` must be True or False; got 1"):
         rb.from_keras(DATA / "tagger.keras", masking=1)  # type: ignore[arg-type]  # the test is that

@@ -131,7 +131,7 @@ def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
     """Return the cells by place, l0, l0_reverse, l1, and what the model's output is.
 
     A SimpleRNN that goes backwards gives its steps in the order that it takes them, so what comes after it
-    sees time reversed, and goes on as it is if it goes backwards too.
+    sees time reversed, and goes on as it is if it goes backwards too.  Keras does not reverse the mask with them.
     """
     cells: dict[str, CellPart] = {}
     index, reverse = 0, False
@@ -148,6 +148,12 @@ def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
     for layer in found.layers[:-1]:
         if layer.sequences is False:
             msg = f"{layer.name} must have return_sequences=True, as a layer takes its steps."
+            raise FormatError(msg)
+        if found.mask and not layer.forward:
+            msg = (
+                f"{layer.name} goes backwards and a layer takes its steps in reverse, but Keras gives that layer the "
+                "mask as it is, so that it leaves out other steps; here both are turned. Take the mask out."
+            )
             raise FormatError(msg)
     return cells, _note(found, reverse, len(cells))
 
