@@ -273,6 +273,7 @@ FAULTS = [
     Fault("keras: one step for a layer", "formats/keras/network.py", "if layer.sequences is False:", "if False:", KERAS),
     Fault("keras: layers in any order", "formats/keras/network.py", "if order != sorted(order) or", "if", KERAS),
     Fault("keras: a mask of steps in reverse", "formats/keras/network.py", "if found.mask and not layer.forward:", "if False:", KERAS),
+    Fault("keras: activations in each other", "formats/keras/activations.py", "if depth > _MAX_DEPTH:", "if False:", KERAS),
     Fault("keras: the mask forgotten", "formats/keras/__init__.py", "if found.mask and not masking:", "if False:", KERAS),
     Fault("keras: mask_zero ignored", "formats/keras/network.py", '"x != 0" if part.flag("mask_zero") else ""', '""', KERAS),
     Fault("keras: arrays that options do not tell of", "formats/keras/network.py", "if found != count:", "if found < count:", KERAS),
