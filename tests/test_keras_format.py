@@ -302,29 +302,34 @@ def test_activations_are_those_of_keras(tmp_path: Path, activation: Any, functio
 # Masks
 
 
-MASKED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+MASKED: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
     "ids": (
+        "x != 0",
         [embedding(mask_zero=True), simple_rnn()],
         {**CELL, "layers/embedding/vars/0": np.ones((7, 3), "f4")},
-        "x != 0; a masked step gives what the one before gave",
+        "a masked step gives what the one before gave",
     ),
     "features": (
+        "(x != 0.5).any(axis=-1)",
         [layer("Masking", mask_value=0.5), bidirectional(zero_output_for_mask=True)],
         PAIR,
-        "(x != 0.5).any(axis=-1); a masked step gives 0",
+        "a masked step gives 0",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", MASKED)
 def test_masks_of_the_model_become_the_callers(tmp_path: Path, kind: str) -> None:
-    config, arrays, note = MASKED[kind]
+    mask, config, arrays, note = MASKED[kind]
     path = kf.write(tmp_path / "m.keras", config, arrays)
-    with pytest.raises(
-        rb.FormatError, match=r"here a mask is an argument of each call\. Pass it there, and masking=True"
-    ):
+    with pytest.raises(rb.FormatError) as caught:
         rb.load(path)
-    assert rb.from_keras(path, masking=True).metadata["keras mask"] == note
+    assert str(caught.value) == (
+        f"{path}: the model itself leaves out the steps where {mask} is False; here a mask is an argument of each call. "
+        f"Pass masking=True, and mask={mask} at each call."
+    )
+    for read in (rb.load, rb.from_keras):
+        assert read(path, masking=True).metadata["keras mask"] == f"{mask}; {note}"
 
 
 @pytest.mark.parametrize("kind", ["Masking", "Embedding"])
@@ -346,6 +351,8 @@ def test_a_mask_that_keras_does_not_turn_with_the_steps_is_refused(tmp_path: Pat
 def test_masking_is_true_or_false() -> None:
     with pytest.raises(rb.ArgumentError, match="`masking` must be True or False; got 1"):
         rb.from_keras(DATA / "tagger.keras", masking=1)  # type: ignore[arg-type]  # the test is that
+    with pytest.raises(rb.ArgumentError, match="`masking` must be True or False; got 'yes'"):
+        rb.load(DATA / "stack.weights.h5", masking="yes", **WITH_READOUT)  # type: ignore[arg-type]
 
 
 # What is refused
@@ -543,8 +550,14 @@ def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
         rb.load(DATA / "tagger.keras", go_backwards=False)
     with pytest.raises(rb.ArgumentError, match=r"`residual` is told of Flax's \.msgpack files only; leave it out"):
         rb.load(DATA / "stack.weights.h5", residual=False, **TOLD)
-    with pytest.raises(rb.FormatError, match="do not tell whether the model masks steps; leave `masking` out"):
-        rb.from_keras(DATA / "stack.weights.h5", masking=True, **TOLD)
+    with pytest.raises(
+        rb.ArgumentError, match=r"`masking` is told of Keras's \.keras and \.weights\.h5 files only; leave"
+    ):
+        rb.load("m.npz", masking=True)
+    with pytest.raises(
+        rb.FormatError, match="there is no Embedding, which alone could mask steps here; leave `masking` out"
+    ):
+        rb.load(DATA / "stack.weights.h5", masking=True, **WITH_READOUT)
     path = kf.write(tmp_path / "m.keras", [simple_rnn()], CELL)
     with pytest.raises(
         rb.FormatError, match="there is no Dense, whose activation it would be; leave `readout_activation` out"
@@ -591,7 +604,13 @@ def test_weights_of_both_directions_are_read_where_a_dense_tells_how_they_are_jo
     }
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(arrays, lambda held: held.create_group("layers/dropout/vars")))
-    rnn = rb.load(path, **WITH_READOUT)
+    with pytest.raises(
+        rb.FormatError, match="do not tell whether an Embedding has mask_zero; pass masking=False if it has not, or"
+    ):
+        rb.load(path, **WITH_READOUT)
+    assert rb.load(path, masking=True, **WITH_READOUT).metadata["keras mask"].startswith("x != 0; ")
+    rnn = rb.load(path, masking=False, **WITH_READOUT)
+    assert not rnn.metadata
     assert [reverse for _, reverse in cells(rnn)] == [False, True]
     assert cells(rnn)[0][0].input_size == 7
     assert rnn.readout is not None

@@ -16,6 +16,8 @@ from rnn_backends.parameters import Network
 
 OUTPUT, MASK = "keras output", "keras mask"
 """The notes, in the metadata, of what the model's output is, and of the steps that it masks by itself."""
+NOT_ZERO = "x != 0"
+"""The mask of an Embedding."""
 _INSTEAD = "Give the model itself to rnn_backends.from_keras, or one without the embedding if that is too much."
 _ORDER = "Masking or Embedding, SimpleRNN or Bidirectional, Dense, and an activation"
 
@@ -70,7 +72,7 @@ def plan(parts: list[Part]) -> Plan:
         if part.kind == "Masking":
             found = found._replace(mask=f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)")
         elif part.kind == "Embedding":
-            mask = "x != 0" if part.flag("mask_zero") else ""
+            mask = NOT_ZERO if part.flag("mask_zero") else ""
             found = found._replace(embedding=part.path, mask=mask)
         elif part.kind in {"Dense", "TimeDistributed"}:
             found = _with_dense(found, part)
