@@ -605,6 +605,21 @@ def keras_zeros() -> None:
         assert output[~MASK].any()
 
 
+@line("Keras", "the output there of a `Dense` after such a layer")
+def keras_zeros_and_dense() -> None:
+    layers = pytest.importorskip("keras").layers
+    dense = layers.Dense(5, bias_initializer="ones")
+    x = np.where(MASK[..., None], X, 0)
+    model, rnn = keras_pair(
+        layers.Masking(0.0), layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True)), dense, masking=True
+    )
+    theirs, output = np.asarray(model(x)), rnn(x, mask=MASK)[0]
+    near(theirs[~MASK], np.ones((5, 5)))
+    near(theirs, np.asarray(dense(output * MASK[..., None])))
+    near(rnn.logits(x, mask=MASK), dense(output))
+    assert rnn.metadata["keras mask"].endswith("here they give the readout of the state, which is held")
+
+
 @line("Keras", "the output there with `zero_output_for_mask=True` and `unroll=True`")
 def keras_zeros_unrolled() -> None:
     keras = pytest.importorskip("keras")

@@ -307,13 +307,25 @@ MASKED: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
         "x != 0",
         [embedding(mask_zero=True), simple_rnn()],
         {**CELL, "layers/embedding/vars/0": np.ones((7, 3), "f4")},
-        "a masked step gives what the one before gave",
+        "a masked step holds the state",
     ),
     "features": (
         "(x != 0.5).any(axis=-1)",
         [layer("Masking", mask_value=0.5), bidirectional(zero_output_for_mask=True)],
         PAIR,
-        "a masked step gives 0",
+        "masked steps differ: Keras gives 0; here they give the state, which is held",
+    ),
+    "unrolled": (
+        "(x != 0.5).any(axis=-1)",
+        [layer("Masking", mask_value=0.5), bidirectional(zero_output_for_mask=True, unroll=True)],
+        PAIR,
+        "masked steps differ: Keras gives 0, or the state on some backends; here they give the state, which is held",
+    ),
+    "a Dense": (
+        "(x != 0.5).any(axis=-1)",
+        [layer("Masking", mask_value=0.5), simple_rnn(zero_output_for_mask=True), dense()],
+        MODEL,
+        "masked steps differ: Keras gives the readout of 0; here they give the readout of the state, which is held",
     ),
 }
 
@@ -330,6 +342,16 @@ def test_masks_of_the_model_become_the_callers(tmp_path: Path, kind: str) -> Non
     )
     for read in (rb.load, rb.from_keras):
         assert read(path, masking=True).metadata["keras mask"] == f"{mask}; {note}"
+
+
+@pytest.mark.parametrize("options", [{}, {"readout_activation": "softmax"}])
+def test_the_output_of_a_linear_dense_is_logits(tmp_path: Path, options: dict[str, Any]) -> None:
+    for config, output in (
+        ([simple_rnn(), dense()], "logits (batch, seq_len, output_size)"),
+        ([simple_rnn(return_sequences=False), dense()], "logits of the last step (batch, output_size)"),
+    ):
+        rnn = rb.load(kf.write(tmp_path / "m.keras", config, MODEL), **options)
+        assert rnn.metadata == {"keras output": output}
 
 
 @pytest.mark.parametrize("kind", ["Masking", "Embedding"])
@@ -608,7 +630,10 @@ def test_weights_of_both_directions_are_read_where_a_dense_tells_how_they_are_jo
         rb.FormatError, match="do not tell whether an Embedding has mask_zero; pass masking=False if it has not, or"
     ):
         rb.load(path, **WITH_READOUT)
-    assert rb.load(path, masking=True, **WITH_READOUT).metadata["keras mask"].startswith("x != 0; ")
+    assert rb.load(path, masking=True, **WITH_READOUT).metadata["keras mask"] == (
+        "x != 0; a masked step holds the state; in Keras it gives the readout of 0 in a Bidirectional, or with "
+        "zero_output_for_mask=True"
+    )
     rnn = rb.load(path, masking=False, **WITH_READOUT)
     assert not rnn.metadata
     assert [reverse for _, reverse in cells(rnn)] == [False, True]
@@ -870,7 +895,7 @@ def test_padding_that_keras_masks_is_what_lengths_leave_out(keras: Any, sequence
     lengths = np.asarray([5, 3, 1])
     ids = np.where(np.arange(5) < lengths[:, None], draw.integers(1, 6, (3, 5)), 0)
     rnn = rb.from_keras(model, masking=True)
-    assert rnn.metadata["keras mask"] == "x != 0; a masked step gives what the one before gave"
+    assert rnn.metadata["keras mask"] == "x != 0; a masked step holds the state"
     wanted, found = np.asarray(model(ids)), rnn.logits(ids, lengths=lengths)
     for b, length in enumerate(lengths):
         valid = wanted[b, :length] if sequences else wanted[b]

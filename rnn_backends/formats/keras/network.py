@@ -92,8 +92,7 @@ def network(found: Plan, weights: Weights, told: Told, most: float) -> Network:
         raise FormatError(msg)
     sources, held = _sources(found, cells, weights)
     require_foldable(sources, held, most, _INSTEAD)
-    masked = f"{found.mask}; a masked step gives {'0' if found.layers[-1].zeros else 'what the one before gave'}"
-    notes = {name: text for name, text, holds in ((OUTPUT, note, note), (MASK, masked, found.mask)) if holds}
+    notes = {name: text for name, text in ((OUTPUT, note), (MASK, _masked(found))) if text}
     description = Description(
         {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
         None if found.dense is None else told.readout_activation or found.activation.function,
@@ -178,13 +177,29 @@ def _note(found: Plan, reverse: bool, count: int) -> str:
             "readout here reads one step. Leave the Dense out, and apply it to h_n[-2] and h_n[-1]."
         )
         raise FormatError(msg)
-    what = "output" if found.dense is None else "probabilities"
+    what = "output" if found.dense is None else "logits" if found.activation == LINEAR else "probabilities"
     width = ("2 * " * both + "hidden_size") if found.dense is None else "output_size"
     if top.sequences:
         return f"{what} (batch, seq_len, {width})"
     if both:
         return f"h_n[{count - 2}] and h_n[{count - 1}], joined (batch, {width})"
     return f"{what} of the {'first' if reverse else 'last'} step (batch, {width})"
+
+
+def _masked(found: Plan) -> str:
+    """Return which steps the model masks, and what it gives there; nothing if it masks none."""
+    if not found.mask:
+        return ""
+    top, of = found.layers[-1], "" if found.dense is None else "the readout of "
+    if top.sequences is None:
+        return (
+            f"{found.mask}; a masked step holds the state; in Keras it gives {of}0 in a Bidirectional, or with "
+            "zero_output_for_mask=True"
+        )
+    if not top.zeros:
+        return f"{found.mask}; a masked step holds the state"
+    theirs = f"{of}0, or {of}the state on some backends" if top.unrolled else f"{of}0"
+    return f"{found.mask}; masked steps differ: Keras gives {theirs}; here they give {of}the state, which is held"
 
 
 def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, Source], Declared]:
