@@ -278,6 +278,7 @@ FAULTS = [
     Fault("keras: masking ignored where weights have no Embedding", "formats/keras/weights.py", "if embedding is None and masking:",
           "if False:", KERAS),
     Fault("keras: logits called probabilities", "formats/keras/network.py", '"logits" if found.activation == LINEAR else', "", KERAS),
+    Fault("keras: layers of two sizes without advice", "formats/keras/network.py", "if len({*sizes.values()}) > 1:", "if False:", KERAS),
     Fault("keras: the mask forgotten", "formats/keras/__init__.py", "if found.mask and not masking:", "if False:", KERAS),
     Fault("keras: mask_zero ignored", "formats/keras/network.py", 'NOT_ZERO if part.flag("mask_zero") else ""', '""', KERAS),
     Fault("keras: arrays that options do not tell of", "formats/keras/network.py", "if found != count:", "if found < count:", KERAS),

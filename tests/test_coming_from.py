@@ -533,6 +533,15 @@ def near(found: Any, wanted: Any) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=0, atol=2e-6)
 
 
+def test_layers_of_different_sizes_are_two_networks() -> None:
+    system = Keras()
+    layers = system.keras.layers
+    model = system.sequential(layers.SimpleRNN(6, return_sequences=True), layers.SimpleRNN(4), layers.Dense(5))
+    parts = [code for code in re.findall(r"`(rb[^`]*)`", PAGE) if "model.layers[" in code]
+    first, second = (eval(code, {"rb": rb, "keras": system.keras, "model": model}) for code in parts)
+    near(model(X), second.logits(first(X)[0])[:, -1])
+
+
 MASK = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], bool)
 
 

@@ -533,6 +533,8 @@ WRONG_WEIGHTS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "integers": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4), "i4")}, "cell/vars/1' holds no floats; weights are"),
     "several dtypes": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4))}, "all parameters must have one dtype"),
     "other sizes": ([simple_rnn(), dense()], {**CELL, **kf.dense_arrays("layers/dense", 5)}, r"must have shape \(output_size, 4\)"),
+    "layers of two sizes": ([simple_rnn(name="a"), simple_rnn(name="b")], {**CELL, **kf.cell_arrays(f"{FIRST}_1", 4, 5)},
+        r"the same number of units; 'a' has 4, 'b' has 5\. Split the model where it changes, e\.g\. from_keras\(model\.layers\[0\]\) and"),
     "another table": ([embedding(), simple_rnn()], {**CELL, "layers/embedding/vars/0": np.ones((7, 5), "f4")}, "does not fit weight_ih_l0"),
     "an axis too many": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4, 1, 1, 1), "f4")}, "has 5 axes of version 1"),
     "one softmax": ([simple_rnn(), dense("softmax")], {**CELL, **kf.dense_arrays("layers/dense", outputs=1)}, "a softmax over one"),

@@ -217,7 +217,25 @@ def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tu
         paths = _own(weights, found.dense, 1 + found.biased)
         sources |= {f"readout.{name}": Source(path) for name, path in zip(("weight", "bias"), paths, strict=False)}
     held = {path for source in sources.values() for path in (source.path, source.table) if path is not None}
-    return sources, {path: weights.declared(path) for path in sorted(held)}
+    declared = {path: weights.declared(path) for path in sorted(held)}
+    _require_one_size(found, declared)
+    return sources, declared
+
+
+def _require_one_size(found: Plan, declared: Declared) -> None:
+    sizes = {
+        layer.name: declared[f"{cell.path}/vars/1"][1][-1:]
+        for layer in found.layers
+        for cell in layer.forward + layer.backward
+    }
+    if len({*sizes.values()}) > 1:
+        got = ", ".join(f"{name} has {size[0] if size else 'none'}" for name, size in [*sizes.items()][:8])
+        msg = (
+            f"all layers of a network have the same number of units; {got}. Split the model where it changes, e.g. "
+            "from_keras(model.layers[0]) and from_keras(keras.Sequential(model.layers[1:])), and give the output of "
+            "the first to the second."
+        )
+        raise FormatError(msg)
 
 
 def _own(weights: Weights, path: str, count: int) -> list[str]:
