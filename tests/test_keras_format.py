@@ -483,7 +483,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "a huge slope": ([simple_rnn(activation=of("LeakyReLU", negative_slope=10**400))], "`negative_slope` of .* must be a number"),
     "an alpha of true": ([simple_rnn(activation=of("ELU", alpha=True))], "`alpha` of 'simplernn' must be a number; got True"),
     "training for ever": (called_with(training=True), "'layer 1' must be called with the first output of one layer alone; .* 'training'"),
-    "a mask that is given": (called_with(mask={"class_name": "__keras_tensor__"}), "called with the option 'mask'"),
+    "a mask that is given": (called_with(mask={"class_name": "__keras_tensor__"}), "'layer 1' is called with a mask, .* save keras.Sequential"),
     "a state that is given": (called_with(initial_state=[1]), "it is called with the option 'initial_state'"),
     "a layer of two calls": (TWICE, "'layer 1' must be called once, with the output of one layer"),
     "another output": (fed(["layer 0", 0, 1]), "of one layer alone; it is called with another"),
@@ -902,6 +902,26 @@ def test_padding_that_keras_masks_is_what_lengths_leave_out(keras: Any, sequence
     for b, length in enumerate(lengths):
         valid = wanted[b, :length] if sequences else wanted[b]
         np.testing.assert_allclose(found[b, :length] if sequences else found[b, length - 1], valid, rtol=0, atol=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("first", ["Masking", "Embedding"])
+def test_a_functional_model_that_masks_is_read_as_a_sequential_one(keras: Any, first: str) -> None:
+    double("float32")
+    kl, draw = keras.layers, np.random.default_rng(0)
+    x = draw.integers(0, 3, (5, 6), "i4") if first == "Embedding" else draw.integers(0, 2, (5, 6, 2)).astype("f4")
+    mask = x != 0 if first == "Embedding" else (x != 0).any(axis=-1)
+    given = keras.Input(x.shape[1:], dtype=x.dtype.name)
+    masked = kl.Embedding(3, 2, mask_zero=True)(given) if first == "Embedding" else kl.Masking(0.0)(given)
+    steps = kl.SimpleRNN(4, return_sequences=True)(kl.SimpleRNN(4, return_sequences=True)(masked))
+    model = keras.Model(given, kl.Dense(2)(kl.Dropout(0.5)(steps)))
+    redraw(model, draw)
+    with pytest.raises(
+        rb.FormatError, match=r"is called with a mask, which a functional model .* keras\.Sequential\(model\.layers"
+    ):
+        rb.from_keras(model, masking=True)
+    rnn = rb.from_keras(keras.Sequential(model.layers), masking=True)
+    np.testing.assert_allclose(rnn.logits(x, mask=mask), np.asarray(model(x)), rtol=0, atol=2e-6)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
