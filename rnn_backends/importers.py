@@ -129,7 +129,7 @@ def from_keras(
     *,
     activation: Activated | None = None,
     go_backwards: bool | None = None,
-    masking: bool = False,
+    masking: bool | None = None,
     batch_first: bool | None = None,
     readout_activation: Activated | None = None,
     backend: str | None = None,
@@ -144,15 +144,17 @@ def from_keras(
     Parameters
     ----------
     source : layer, model or path
-        Of Keras 3, with weights; or a ``.keras`` file; or a ``.weights.h5`` file, whose layers must be those of
-        one class, for their names do not tell which feeds which.
+        Of Keras 3, with weights; or a ``.keras`` file; or a ``.weights.h5`` file, whose recurrent layers must be of
+        one class and are taken for a plain chain, in the order of their names: more the weights do not tell.
     activation : str, Activation or callable, optional
         g1 of all cells.  It must be told of a ``.weights.h5`` file, and must not be of what tells it.
     go_backwards : bool, optional
         Whether the SimpleRNNs were made so; to be told of a ``.weights.h5`` file too, and of nothing else.
-    masking : bool, default False
-        Whether the model may mask steps by itself, by ``Masking`` or ``Embedding(mask_zero=True)``.  Here a mask is
-        an argument of each call, which then is yours to pass; the metadata tell which, under ``"keras mask"``.
+    masking : bool, optional
+        Whether the model may mask steps by itself, by ``Masking`` or ``Embedding(mask_zero=True)``; left out, it may
+        not.  Here a mask is an argument of each call, which then is yours to pass; the metadata tell which, under
+        ``"keras mask"``.  Of a ``.weights.h5`` file with an Embedding it must be told: it was made with mask_zero,
+        or was not.
     batch_first : bool, optional
         Left out, True, as Keras has it.
     readout_activation : str, Activation or callable, optional
@@ -179,9 +181,6 @@ def from_keras(
     from rnn_backends.formats.description import Told
     from rnn_backends.formats.keras import from_object, read
 
-    if not isinstance(masking, bool):
-        msg = f"`masking` must be True or False; got {masking!r}."
-        raise ArgumentError(msg)
     told = Told.of(activation, batch_first, readout_activation)
     if isinstance(source, (str, PathLike)):
         from pathlib import Path

@@ -16,6 +16,7 @@ def load(
     readout_activation: str | Activation | None = None,
     residual: bool | None = None,
     go_backwards: bool | None = None,
+    masking: bool | None = None,
 ) -> RNN:
     """Read a model from a file; nothing in a file is ever executed.
 
@@ -40,6 +41,9 @@ def load(
         For ``.msgpack`` only, and to be given there: see `rnn_backends.from_flax`.
     go_backwards : bool, optional
         For ``.weights.h5`` only, and to be given there: see `rnn_backends.from_keras`.
+    masking : bool, optional
+        For ``.keras`` and ``.weights.h5`` only; True for a model that masks steps by itself, and to be given for
+        weights with an Embedding: see `rnn_backends.from_keras`.
 
     Returns
     -------
@@ -63,4 +67,5 @@ def load(
     from rnn_backends.formats.description import Told
 
     told = Told.of(activation, batch_first, readout_activation)
-    return RNN._placed(formats.read(path, told, residual=residual, go_backwards=go_backwards), select(backend))
+    options = {"residual": residual, "go_backwards": go_backwards, "masking": masking}
+    return RNN._placed(formats.read(path, told, **options), select(backend))

@@ -533,6 +533,15 @@ def near(found: Any, wanted: Any) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=0, atol=2e-6)
 
 
+def test_layers_of_different_sizes_are_two_networks() -> None:
+    system = Keras()
+    layers = system.keras.layers
+    model = system.sequential(layers.SimpleRNN(6, return_sequences=True), layers.SimpleRNN(4), layers.Dense(5))
+    parts = [code for code in re.findall(r"`(rb[^`]*)`", PAGE) if "model.layers[" in code]
+    first, second = (eval(code, {"rb": rb, "keras": system.keras, "model": model}) for code in parts)
+    near(model(X), second.logits(first(X)[0])[:, -1])
+
+
 MASK = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], bool)
 
 
@@ -605,6 +614,21 @@ def keras_zeros() -> None:
         assert output[~MASK].any()
 
 
+@line("Keras", "the output there of a `Dense` after such a layer")
+def keras_zeros_and_dense() -> None:
+    layers = pytest.importorskip("keras").layers
+    dense = layers.Dense(5, bias_initializer="ones")
+    x = np.where(MASK[..., None], X, 0)
+    model, rnn = keras_pair(
+        layers.Masking(0.0), layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True)), dense, masking=True
+    )
+    theirs, output = np.asarray(model(x)), rnn(x, mask=MASK)[0]
+    near(theirs[~MASK], np.ones((5, 5)))
+    near(theirs, np.asarray(dense(output * MASK[..., None])))
+    near(rnn.logits(x, mask=MASK), dense(output))
+    assert rnn.metadata["keras mask"].endswith("here they give the readout of the state, which is held")
+
+
 @line("Keras", "the output there with `zero_output_for_mask=True` and `unroll=True`")
 def keras_zeros_unrolled() -> None:
     keras = pytest.importorskip("keras")
@@ -612,6 +636,17 @@ def keras_zeros_unrolled() -> None:
     theirs = layer(X, mask=MASK)
     output, _ = rb.from_keras(layer)(X, mask=MASK)
     near(theirs, output if keras.backend.backend() in {"jax", "numpy"} else output * MASK[..., None])
+
+
+@line("Keras", "`mask` for a layer after one with `go_backwards=True, return_sequences=True`")
+def keras_mask_turned() -> None:
+    layers = pytest.importorskip("keras").layers
+    made = [layers.SimpleRNN(4, go_backwards=True, return_sequences=True) for _ in range(2)]
+    theirs = [made[1](made[0](X, mask=MASK), mask=mask) for mask in (MASK, MASK[:, ::-1])]
+    model, _ = keras_pair(*made)
+    output, _ = rb.from_keras(model)(X, mask=MASK)
+    near(theirs[1], output)
+    assert abs(np.asarray(theirs[0]) - output).max() > 0.01
 
 
 @line("Keras", "the loss there")

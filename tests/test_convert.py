@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras_files as kf
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -274,6 +275,20 @@ def test_residual_is_told_of_a_msgpack_file(run: Run, msgpack: Any) -> None:
     assert isinstance(residual, rb.Cell)
     assert isinstance(plain, rb.Cell)
     np.testing.assert_allclose(residual.weight_hh - plain.weight_hh, np.eye(4), atol=1e-6)
+
+
+def test_masking_is_told_of_a_keras_file(run: Run) -> None:
+    arrays = {**kf.cell_arrays("layers/simple_rnn"), "layers/embedding/vars/0": np.ones((7, 3), "f4")}
+    kf.write(Path("m.keras"), [kf.embedding(mask_zero=True), kf.simple_rnn()], arrays)
+    Path("m.weights.h5").write_bytes(kf.hdf5(arrays))
+    told = ("--activation", "tanh", "--no-go-backwards")
+    options: tuple[str, ...]
+    for name, options in (("m.keras", ()), ("m.weights.h5", told)):
+        assert "masking=True" in run("convert", name, "c.npz", *options).err
+        assert run("convert", name, "c.npz", *options, "--masking").code == 0
+        assert rb.load("c.npz").metadata["keras mask"].startswith("x != 0; ")
+    assert run("convert", "m.weights.h5", "d.npz", *told, "--no-masking").code == 0
+    assert "keras mask" not in rb.load("d.npz").metadata
 
 
 # What convert refuses

@@ -302,34 +302,79 @@ def test_activations_are_those_of_keras(tmp_path: Path, activation: Any, functio
 # Masks
 
 
-MASKED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+MASKED: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
     "ids": (
+        "x != 0",
         [embedding(mask_zero=True), simple_rnn()],
         {**CELL, "layers/embedding/vars/0": np.ones((7, 3), "f4")},
-        "x != 0; a masked step gives what the one before gave",
+        "a masked step holds the state",
     ),
     "features": (
+        "(x != 0.5).any(axis=-1)",
         [layer("Masking", mask_value=0.5), bidirectional(zero_output_for_mask=True)],
         PAIR,
-        "(x != 0.5).any(axis=-1); a masked step gives 0",
+        "masked steps differ: Keras gives 0; here they give the state, which is held",
+    ),
+    "unrolled": (
+        "(x != 0.5).any(axis=-1)",
+        [layer("Masking", mask_value=0.5), bidirectional(zero_output_for_mask=True, unroll=True)],
+        PAIR,
+        "masked steps differ: Keras gives 0, or the state on some backends; here they give the state, which is held",
+    ),
+    "a Dense": (
+        "(x != 0.5).any(axis=-1)",
+        [layer("Masking", mask_value=0.5), simple_rnn(zero_output_for_mask=True), dense()],
+        MODEL,
+        "masked steps differ: Keras gives the readout of 0; here they give the readout of the state, which is held",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", MASKED)
 def test_masks_of_the_model_become_the_callers(tmp_path: Path, kind: str) -> None:
-    config, arrays, note = MASKED[kind]
+    mask, config, arrays, note = MASKED[kind]
     path = kf.write(tmp_path / "m.keras", config, arrays)
-    with pytest.raises(
-        rb.FormatError, match=r"here a mask is an argument of each call\. Pass it there, and masking=True"
-    ):
+    with pytest.raises(rb.FormatError) as caught:
         rb.load(path)
-    assert rb.from_keras(path, masking=True).metadata["keras mask"] == note
+    assert str(caught.value) == (
+        f"{path}: the model itself leaves out the steps where {mask} is False; here a mask is an argument of each call. "
+        f"Pass masking=True, and mask={mask} at each call."
+    )
+    for read in (rb.load, rb.from_keras):
+        assert read(path, masking=True).metadata["keras mask"] == f"{mask}; {note}"
+
+
+@pytest.mark.parametrize("options", [{}, {"readout_activation": "softmax"}])
+def test_the_output_of_a_linear_dense_is_logits(tmp_path: Path, options: dict[str, Any]) -> None:
+    for config, output in (
+        ([simple_rnn(), dense()], "logits (batch, seq_len, output_size)"),
+        ([simple_rnn(return_sequences=False), dense()], "logits of the last step (batch, output_size)"),
+    ):
+        rnn = rb.load(kf.write(tmp_path / "m.keras", config, MODEL), **options)
+        assert rnn.metadata == {"keras output": output}
+
+
+@pytest.mark.parametrize("kind", ["Masking", "Embedding"])
+def test_a_mask_that_keras_does_not_turn_with_the_steps_is_refused(tmp_path: Path, kind: str) -> None:
+    first = layer("Masking", mask_value=0.0) if kind == "Masking" else embedding(mask_zero=True)
+    back, table = simple_rnn(go_backwards=True, name="back"), {"layers/embedding/vars/0": np.ones((7, 3), "f4")}
+    arrays = {**CELL, **kf.cell_arrays(f"{FIRST}_1", 4), **table}
+    for layers in ([back, back], [back, simple_rnn(return_sequences=False)]):
+        path = kf.write(tmp_path / "m.keras", [first, *layers], arrays)
+        with pytest.raises(
+            rb.FormatError, match="'back' goes backwards and a layer takes its steps in reverse, but Keras"
+        ):
+            rb.from_keras(path, masking=True)
+    last = simple_rnn(go_backwards=True, return_sequences=False)
+    path = kf.write(tmp_path / "m.keras", [first, simple_rnn(), last], arrays)
+    assert [reverse for _, reverse in cells(rb.from_keras(path, masking=True))] == [False, True]
 
 
 def test_masking_is_true_or_false() -> None:
     with pytest.raises(rb.ArgumentError, match="`masking` must be True or False; got 1"):
         rb.from_keras(DATA / "tagger.keras", masking=1)  # type: ignore[arg-type]  # the test is that
+    with pytest.raises(rb.ArgumentError, match="`masking` must be True or False; got 'yes'"):
+        rb.load(DATA / "stack.weights.h5", masking="yes", **WITH_READOUT)  # type: ignore[arg-type]
 
 
 # What is refused
@@ -438,7 +483,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "a huge slope": ([simple_rnn(activation=of("LeakyReLU", negative_slope=10**400))], "`negative_slope` of .* must be a number"),
     "an alpha of true": ([simple_rnn(activation=of("ELU", alpha=True))], "`alpha` of 'simplernn' must be a number; got True"),
     "training for ever": (called_with(training=True), "'layer 1' must be called with the first output of one layer alone; .* 'training'"),
-    "a mask that is given": (called_with(mask={"class_name": "__keras_tensor__"}), "called with the option 'mask'"),
+    "a mask that is given": (called_with(mask={"class_name": "__keras_tensor__"}), "'layer 1' is called with a mask, .* save keras.Sequential"),
     "a state that is given": (called_with(initial_state=[1]), "it is called with the option 'initial_state'"),
     "a layer of two calls": (TWICE, "'layer 1' must be called once, with the output of one layer"),
     "another output": (fed(["layer 0", 0, 1]), "of one layer alone; it is called with another"),
@@ -488,6 +533,8 @@ WRONG_WEIGHTS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "integers": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4), "i4")}, "cell/vars/1' holds no floats; weights are"),
     "several dtypes": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4))}, "all parameters must have one dtype"),
     "other sizes": ([simple_rnn(), dense()], {**CELL, **kf.dense_arrays("layers/dense", 5)}, r"must have shape \(output_size, 4\)"),
+    "layers of two sizes": ([simple_rnn(name="a"), simple_rnn(name="b")], {**CELL, **kf.cell_arrays(f"{FIRST}_1", 4, 5)},
+        r"the same number of units; 'a' has 4, 'b' has 5\. Split the model where it changes, e\.g\. from_keras\(model\.layers\[0\]\) and"),
     "another table": ([embedding(), simple_rnn()], {**CELL, "layers/embedding/vars/0": np.ones((7, 5), "f4")}, "does not fit weight_ih_l0"),
     "an axis too many": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4, 1, 1, 1), "f4")}, "has 5 axes of version 1"),
     "one softmax": ([simple_rnn(), dense("softmax")], {**CELL, **kf.dense_arrays("layers/dense", outputs=1)}, "a softmax over one"),
@@ -527,8 +574,14 @@ def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
         rb.load(DATA / "tagger.keras", go_backwards=False)
     with pytest.raises(rb.ArgumentError, match=r"`residual` is told of Flax's \.msgpack files only; leave it out"):
         rb.load(DATA / "stack.weights.h5", residual=False, **TOLD)
-    with pytest.raises(rb.FormatError, match="do not tell whether the model masks steps; leave `masking` out"):
-        rb.from_keras(DATA / "stack.weights.h5", masking=True, **TOLD)
+    with pytest.raises(
+        rb.ArgumentError, match=r"`masking` is told of Keras's \.keras and \.weights\.h5 files only; leave"
+    ):
+        rb.load("m.npz", masking=True)
+    with pytest.raises(
+        rb.FormatError, match="there is no Embedding, which alone could mask steps here; leave `masking` out"
+    ):
+        rb.load(DATA / "stack.weights.h5", masking=True, **WITH_READOUT)
     path = kf.write(tmp_path / "m.keras", [simple_rnn()], CELL)
     with pytest.raises(
         rb.FormatError, match="there is no Dense, whose activation it would be; leave `readout_activation` out"
@@ -575,7 +628,16 @@ def test_weights_of_both_directions_are_read_where_a_dense_tells_how_they_are_jo
     }
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(arrays, lambda held: held.create_group("layers/dropout/vars")))
-    rnn = rb.load(path, **WITH_READOUT)
+    with pytest.raises(
+        rb.FormatError, match="do not tell whether an Embedding has mask_zero; pass masking=False if it has not, or"
+    ):
+        rb.load(path, **WITH_READOUT)
+    assert rb.load(path, masking=True, **WITH_READOUT).metadata["keras mask"] == (
+        "x != 0; a masked step holds the state; in Keras it gives the readout of 0 in a Bidirectional, or with "
+        "zero_output_for_mask=True"
+    )
+    rnn = rb.load(path, masking=False, **WITH_READOUT)
+    assert not rnn.metadata
     assert [reverse for _, reverse in cells(rnn)] == [False, True]
     assert cells(rnn)[0][0].input_size == 7
     assert rnn.readout is not None
@@ -835,11 +897,31 @@ def test_padding_that_keras_masks_is_what_lengths_leave_out(keras: Any, sequence
     lengths = np.asarray([5, 3, 1])
     ids = np.where(np.arange(5) < lengths[:, None], draw.integers(1, 6, (3, 5)), 0)
     rnn = rb.from_keras(model, masking=True)
-    assert rnn.metadata["keras mask"] == "x != 0; a masked step gives what the one before gave"
+    assert rnn.metadata["keras mask"] == "x != 0; a masked step holds the state"
     wanted, found = np.asarray(model(ids)), rnn.logits(ids, lengths=lengths)
     for b, length in enumerate(lengths):
         valid = wanted[b, :length] if sequences else wanted[b]
         np.testing.assert_allclose(found[b, :length] if sequences else found[b, length - 1], valid, rtol=0, atol=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("first", ["Masking", "Embedding"])
+def test_a_functional_model_that_masks_is_read_as_a_sequential_one(keras: Any, first: str) -> None:
+    double("float32")
+    kl, draw = keras.layers, np.random.default_rng(0)
+    x = draw.integers(0, 3, (5, 6), "i4") if first == "Embedding" else draw.integers(0, 2, (5, 6, 2)).astype("f4")
+    mask = x != 0 if first == "Embedding" else (x != 0).any(axis=-1)
+    given = keras.Input(x.shape[1:], dtype=x.dtype.name)
+    masked = kl.Embedding(3, 2, mask_zero=True)(given) if first == "Embedding" else kl.Masking(0.0)(given)
+    steps = kl.SimpleRNN(4, return_sequences=True)(kl.SimpleRNN(4, return_sequences=True)(masked))
+    model = keras.Model(given, kl.Dense(2)(kl.Dropout(0.5)(steps)))
+    redraw(model, draw)
+    with pytest.raises(
+        rb.FormatError, match=r"is called with a mask, which a functional model .* keras\.Sequential\(model\.layers"
+    ):
+        rb.from_keras(model, masking=True)
+    rnn = rb.from_keras(keras.Sequential(model.layers), masking=True)
+    np.testing.assert_allclose(rnn.logits(x, mask=mask), np.asarray(model(x)), rtol=0, atol=2e-6)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")

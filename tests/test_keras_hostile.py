@@ -313,6 +313,18 @@ def compressed() -> bytes:
     return file.getvalue()
 
 
+def nested(depth: int) -> Any:
+    """Return the configuration of layers of activations in each other."""
+    held: Any = "tanh"
+    for _ in range(depth):
+        held = kf.layer("Activation", activation=held)
+    return held
+
+
+def activated(*layers: Any) -> bytes:
+    return kf.archive(kf.sequential(*layers), SOUND)
+
+
 MODEL = kf.archive(kf.sequential(simple_rnn()), SOUND)
 ZIPPED: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "it is no zip file, as those of Keras 3 are, or is cut short"),
@@ -329,9 +341,20 @@ ZIPPED: dict[str, tuple[bytes, str]] = {
     "a key twice": (archive(config_json=b'{"a": 1, "a": 2}'), "config.json is not valid JSON: a key stands in it twice"),
     "a long JSON text": (archive(config_json=bytes(2**20 + 1)), "config.json has 1048577 bytes; it must have at most 1048576"),
     "a list of lists": (archive(config_json=b'{"a": [' + b"[]," * 340_000 + b"[]]}"), "must be described by its class_name"),
+    "activations in each other": (activated(simple_rnn(activation=nested(330))), "'simplernn' is of Activation layers in each other, more than 2"),
+    "three activations in each other": (activated(simple_rnn(activation=nested(3))), "'simplernn' is of Activation layers in each"),
+    "activations of a Dense": (activated(simple_rnn(), kf.dense(), nested(330)), "'activation' is of Activation layers in each other"),
     "a compressed member": (compressed(), "'metadata.json' is compressed or encrypted, which Keras does not do"),
     "weights that changed": (MODEL.replace(CELL[f"{VARS}/1"].tobytes(), bytes(64)), "the checksum of 'model.weights.h5' is wrong"),
 }  # fmt: skip
+
+
+def test_an_activation_may_hold_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    path.write_bytes(activated(simple_rnn(activation=nested(2))))
+    cell = rb.load(path).layers[0].forward
+    assert isinstance(cell, rb.Cell)
+    assert cell.activation == rb.Activation("tanh")
 
 
 @pytest.mark.parametrize("kind", ZIPPED)

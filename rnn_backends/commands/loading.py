@@ -17,6 +17,7 @@ class Loading:
     readout_activation: str | None = None
     residual: bool | None = None
     go_backwards: bool | None = None
+    masking: bool | None = None
 
     def load(self, backend: str | None) -> RNN:
         """Load the model."""
@@ -28,4 +29,5 @@ class Loading:
             readout_activation=self.readout_activation,
             residual=self.residual,
             go_backwards=self.go_backwards,
+            masking=self.masking,
         )

@@ -42,6 +42,7 @@ def _told() -> argparse.ArgumentParser:
     group.add_argument(
         "--go-backwards", action=switch, help="whether the SimpleRNNs of a .weights.h5 file go backwards"
     )
+    group.add_argument("--masking", action=switch, help="whether the model of a Keras file masks steps by itself")
     return parser
 
 

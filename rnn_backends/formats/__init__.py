@@ -20,10 +20,11 @@ FORMATS = {
     ".h5": "keras",
 }
 OPTIONS = {
-    "residual": (".msgpack", "Flax's .msgpack files"),
-    "go_backwards": (".h5", "Keras's .weights.h5 files"),
+    "residual": ({".msgpack"}, "Flax's .msgpack files"),
+    "go_backwards": ({".h5"}, "Keras's .weights.h5 files"),
+    "masking": ({".keras", ".h5"}, "Keras's .keras and .weights.h5 files"),
 }
-"""What weights of a format do not tell, and are not read without."""
+"""What some formats alone do not tell, by its name: their suffixes, and what they are called."""
 WRITTEN = (".safetensors", ".npz", ".onnx")
 
 
@@ -32,11 +33,11 @@ def read(path: str | PathLike[str], told: Told, **options: Any) -> Network:
     path = Path(path)
     module = _module(path, tuple(FORMATS))
     for name, value in options.items():
-        suffix, what = OPTIONS[name]
-        if value is not None and path.suffix != suffix:
+        suffixes, what = OPTIONS[name]
+        if value is not None and path.suffix not in suffixes:
             msg = f"`{name}` is told of {what} only; leave it out for {str(path)!r}."
             raise ArgumentError(msg)
-    own = {name: value for name, value in options.items() if OPTIONS[name][0] == path.suffix}
+    own = {name: value for name, value in options.items() if path.suffix in OPTIONS[name][0]}
     network: Network = module.read(path, told, **own)
     return network
 

@@ -23,8 +23,9 @@ MAX_CONFIG = 2**20
 _WEIGHTS = "model.weights.h5"
 
 
-def read(path: Path, told: Told, go_backwards: bool | None = None, masking: bool = False) -> Network:
+def read(path: Path, told: Told, go_backwards: bool | None = None, masking: bool | None = None) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
+    _require_flag(masking)
     if path.suffix != ".keras" and not isinstance(go_backwards, bool):
         msg = (
             "weights alone do not tell whether a SimpleRNN goes backwards; pass go_backwards=False, or True if it was "
@@ -45,18 +46,19 @@ def read(path: Path, told: Told, go_backwards: bool | None = None, masking: bool
             raise FormatError(msg) from error
 
 
-def from_object(source: Any, told: Told, go_backwards: bool | None = None, masking: bool = False) -> Network:
+def from_object(source: Any, told: Told, go_backwards: bool | None = None, masking: bool | None = None) -> Network:
     """Return the network of a layer or a model of a running Keras."""
+    _require_flag(masking)
     _require_untold(told, go_backwards, "the model")
     return _network(described(source), LiveWeights(source), told, masking, inf)
 
 
-def _network(held: Any, weights: Weights, told: Told, masking: bool, most: float) -> Network:
+def _network(held: Any, weights: Weights, told: Told, masking: bool | None, most: float) -> Network:
     found = plan(chain(held))
     if found.mask and not masking:
         msg = (
-            f"the model takes by itself the steps where {found.mask} alone; here a mask is an argument of each call. "
-            "Pass it there, and masking=True to rnn_backends.from_keras."
+            f"the model itself leaves out the steps where {found.mask} is False; here a mask is an argument of each "
+            f"call. Pass masking=True, and mask={found.mask} at each call."
         )
         raise FormatError(msg)
     return network(found, weights, _completed(found, told), most)
@@ -69,7 +71,7 @@ def _completed(found: Plan, told: Told) -> Told:
     )
 
 
-def _read_archive(file: BinaryIO, told: Told, masking: bool) -> Network:
+def _read_archive(file: BinaryIO, told: Told, masking: bool | None) -> Network:
     if file.read(4) != b"PK\3\4":
         msg = "it is no zip file, as those of Keras 3 are, or is cut short."
         raise FormatError(msg)
@@ -85,15 +87,18 @@ def _read_archive(file: BinaryIO, told: Told, masking: bool) -> Network:
     return _network(config, weights, told, masking, MAX_FOLDED)
 
 
-def _read_weights(file: BinaryIO, told: Told, go_backwards: bool, masking: bool) -> Network:
-    if masking:
-        msg = "weights alone do not tell whether the model masks steps; leave `masking` out."
-        raise FormatError(msg)
+def _read_weights(file: BinaryIO, told: Told, go_backwards: bool, masking: bool | None) -> Network:
     if file.read(len(SIGNATURE)) != SIGNATURE:
         msg = "it is no HDF5 file, or is cut short."
         raise FormatError(msg)
     arrays = Arrays(File(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
-    return network(plan_of_weights(arrays, told, go_backwards), arrays, told, MAX_FOLDED)
+    return network(plan_of_weights(arrays, told, go_backwards, masking), arrays, told, MAX_FOLDED)
+
+
+def _require_flag(masking: object) -> None:
+    if masking is not None and not isinstance(masking, bool):
+        msg = f"`masking` must be True or False; got {masking!r}."
+        raise ArgumentError(msg)
 
 
 def _require_untold(told: Told, go_backwards: bool | None, source: str) -> None:

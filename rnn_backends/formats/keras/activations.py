@@ -7,6 +7,8 @@ from rnn_backends.activations import Activation
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown_value
 
+_MAX_DEPTH = 2
+
 
 class Activated(NamedTuple):
     """An activation, and what it clips its argument to."""
@@ -34,7 +36,7 @@ NAMES = {
 }
 
 
-def from_config(where: str, held: Any) -> Activated:
+def from_config(where: str, held: Any, depth: int = 0) -> Activated:
     """Return the activation that a configuration names, or holds as a layer; any other is refused by name."""
     if isinstance(held, str) and held in NAMES:
         return NAMES[held]
@@ -42,7 +44,7 @@ def from_config(where: str, held: Any) -> Activated:
     if isinstance(held, Mapping):
         name = held.get("class_name")
         if held.get("module") == "keras.layers" and isinstance(name, str) and name in LAYERS:
-            return from_layer(where, name, held.get("config"))
+            return from_layer(where, name, held.get("config"), depth + 1)
         # What a program was told to call has its name for a configuration; a layer has a class.
         name = held["config"] if isinstance(held.get("config"), str) else name
     known = f"{', '.join(NAMES)}, and the layers {', '.join(LAYERS)}"
@@ -50,16 +52,17 @@ def from_config(where: str, held: Any) -> Activated:
     raise FormatError(msg)
 
 
-def from_layer(where: str, kind: str, config: Any) -> Activated:
+def from_layer(where: str, kind: str, config: Any, depth: int = 0) -> Activated:
     """Return the activation that a layer applies."""
     if not isinstance(config, Mapping):
         msg = f"the configuration of {where} must be an object; got {type(config).__name__}."
         raise FormatError(msg)
-    return LAYERS[kind](where, config)
-
-
-def _activation(where: str, config: Mapping[str, Any]) -> Activated:
-    return from_config(where, config.get("activation"))
+    if kind != "Activation":
+        return _READ[kind](where, config)
+    if depth > _MAX_DEPTH:
+        msg = f"the activation of {where} is of Activation layers in each other, more than {_MAX_DEPTH}."
+        raise FormatError(msg)
+    return from_config(where, config.get("activation"), depth)
 
 
 def _relu(where: str, config: Mapping[str, Any]) -> Activated:
@@ -96,10 +99,11 @@ def _number(where: str, config: Mapping[str, Any], option: str) -> float:
     return float(value)
 
 
-LAYERS: Mapping[str, Callable[[str, Mapping[str, Any]], Activated]] = {
-    "Activation": _activation,
+_READ: Mapping[str, Callable[[str, Mapping[str, Any]], Activated]] = {
     "ReLU": _relu,
     "LeakyReLU": _leaky_relu,
     "ELU": _elu,
     "Softmax": _softmax,
 }
+LAYERS = ("Activation", *_READ)
+"""The layers that apply an activation, and nothing else."""

@@ -181,6 +181,12 @@ def _fed_by(name: str, layer: Mapping[str, Any]) -> str:
         msg = f"{shown(name)} must be called once, with the output of one layer."
         raise FormatError(msg) from error
     told = [option for option, value in options.items() if value not in _UNTOLD.get(option, (None,))]
+    if told == ["mask"]:
+        msg = (
+            f"{shown(name)} is called with a mask, which a functional model computes beside its chain of layers. If a "
+            "Masking or an Embedding(mask_zero=True) makes it, give or save keras.Sequential(model.layers) instead."
+        )
+        raise FormatError(msg)
     if place != [0, 0] or told or not isinstance(source, str):
         what = f"the option {shown(told[0])}" if told else "another"
         msg = f"{shown(name)} must be called with the first output of one layer alone; it is called with {what}."

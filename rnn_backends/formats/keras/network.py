@@ -16,6 +16,8 @@ from rnn_backends.parameters import Network
 
 OUTPUT, MASK = "keras output", "keras mask"
 """The notes, in the metadata, of what the model's output is, and of the steps that it masks by itself."""
+NOT_ZERO = "x != 0"
+"""The mask of an Embedding."""
 _INSTEAD = "Give the model itself to rnn_backends.from_keras, or one without the embedding if that is too much."
 _ORDER = "Masking or Embedding, SimpleRNN or Bidirectional, Dense, and an activation"
 
@@ -70,7 +72,7 @@ def plan(parts: list[Part]) -> Plan:
         if part.kind == "Masking":
             found = found._replace(mask=f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)")
         elif part.kind == "Embedding":
-            mask = "x != 0" if part.flag("mask_zero") else ""
+            mask = NOT_ZERO if part.flag("mask_zero") else ""
             found = found._replace(embedding=part.path, mask=mask)
         elif part.kind in {"Dense", "TimeDistributed"}:
             found = _with_dense(found, part)
@@ -90,8 +92,7 @@ def network(found: Plan, weights: Weights, told: Told, most: float) -> Network:
         raise FormatError(msg)
     sources, held = _sources(found, cells, weights)
     require_foldable(sources, held, most, _INSTEAD)
-    masked = f"{found.mask}; a masked step gives {'0' if found.layers[-1].zeros else 'what the one before gave'}"
-    notes = {name: text for name, text, holds in ((OUTPUT, note, note), (MASK, masked, found.mask)) if holds}
+    notes = {name: text for name, text in ((OUTPUT, note), (MASK, _masked(found))) if text}
     description = Description(
         {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
         None if found.dense is None else told.readout_activation or found.activation.function,
@@ -131,7 +132,7 @@ def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
     """Return the cells by place, l0, l0_reverse, l1, and what the model's output is.
 
     A SimpleRNN that goes backwards gives its steps in the order that it takes them, so what comes after it
-    sees time reversed, and goes on as it is if it goes backwards too.
+    sees time reversed, and goes on as it is if it goes backwards too.  Keras does not reverse the mask with them.
     """
     cells: dict[str, CellPart] = {}
     index, reverse = 0, False
@@ -148,6 +149,12 @@ def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
     for layer in found.layers[:-1]:
         if layer.sequences is False:
             msg = f"{layer.name} must have return_sequences=True, as a layer takes its steps."
+            raise FormatError(msg)
+        if found.mask and not layer.forward:
+            msg = (
+                f"{layer.name} goes backwards and a layer takes its steps in reverse, but Keras gives that layer the "
+                "mask as it is, so that it leaves out other steps; here both are turned. Take the mask out."
+            )
             raise FormatError(msg)
     return cells, _note(found, reverse, len(cells))
 
@@ -170,13 +177,29 @@ def _note(found: Plan, reverse: bool, count: int) -> str:
             "readout here reads one step. Leave the Dense out, and apply it to h_n[-2] and h_n[-1]."
         )
         raise FormatError(msg)
-    what = "output" if found.dense is None else "probabilities"
+    what = "output" if found.dense is None else "logits" if found.activation == LINEAR else "probabilities"
     width = ("2 * " * both + "hidden_size") if found.dense is None else "output_size"
     if top.sequences:
         return f"{what} (batch, seq_len, {width})"
     if both:
         return f"h_n[{count - 2}] and h_n[{count - 1}], joined (batch, {width})"
     return f"{what} of the {'first' if reverse else 'last'} step (batch, {width})"
+
+
+def _masked(found: Plan) -> str:
+    """Return which steps the model masks, and what it gives there; nothing if it masks none."""
+    if not found.mask:
+        return ""
+    top, of = found.layers[-1], "" if found.dense is None else "the readout of "
+    if top.sequences is None:
+        return (
+            f"{found.mask}; a masked step holds the state; in Keras it gives {of}0 in a Bidirectional, or with "
+            "zero_output_for_mask=True"
+        )
+    if not top.zeros:
+        return f"{found.mask}; a masked step holds the state"
+    theirs = f"{of}0, or {of}the state on some backends" if top.unrolled else f"{of}0"
+    return f"{found.mask}; masked steps differ: Keras gives {theirs}; here they give {of}the state, which is held"
 
 
 def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, Source], Declared]:
@@ -194,7 +217,25 @@ def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tu
         paths = _own(weights, found.dense, 1 + found.biased)
         sources |= {f"readout.{name}": Source(path) for name, path in zip(("weight", "bias"), paths, strict=False)}
     held = {path for source in sources.values() for path in (source.path, source.table) if path is not None}
-    return sources, {path: weights.declared(path) for path in sorted(held)}
+    declared = {path: weights.declared(path) for path in sorted(held)}
+    _require_one_size(found, declared)
+    return sources, declared
+
+
+def _require_one_size(found: Plan, declared: Declared) -> None:
+    sizes = {
+        layer.name: declared[f"{cell.path}/vars/1"][1][-1:]
+        for layer in found.layers
+        for cell in layer.forward + layer.backward
+    }
+    if len({*sizes.values()}) > 1:
+        got = ", ".join(f"{name} has {size[0] if size else 'none'}" for name, size in [*sizes.items()][:8])
+        msg = (
+            f"all layers of a network have the same number of units; {got}. Split the model where it changes, e.g. "
+            "from_keras(model.layers[0]) and from_keras(keras.Sequential(model.layers[1:])), and give the output of "
+            "the first to the second."
+        )
+        raise FormatError(msg)
 
 
 def _own(weights: Weights, path: str, count: int) -> list[str]:

@@ -29,6 +29,8 @@ class Recurrent(NamedTuple):
         Whether it returns all steps, or the last that it took; None where nothing tells.
     zeros : bool
         Whether it returns 0 at a step that is masked, or what it returned before.
+    unrolled : bool
+        Whether its steps are unrolled, where some of Keras's backends return no such 0.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Recurrent(NamedTuple):
     backward: list[CellPart]
     sequences: bool | None
     zeros: bool = False
+    unrolled: bool = False
 
 
 def recurrent(found: Part) -> Recurrent:
@@ -44,7 +47,7 @@ def recurrent(found: Part) -> Recurrent:
         cells = _cells(found)
         backwards = found.flag("go_backwards")
         sides = ([], cells) if backwards else (cells, [])
-        return Recurrent(found.name, *sides, found.flag("return_sequences"), found.flag("zero_output_for_mask"))
+        return Recurrent(found.name, *sides, *_flags(found))
     if found.config.get("merge_mode") != "concat":
         mode = shown_value(found.config.get("merge_mode"))
         msg = f"{found.name} has merge_mode={mode}; a layer of both directions joins them, merge_mode='concat'."
@@ -62,7 +65,12 @@ def recurrent(found: Part) -> Recurrent:
         if forward.flag(option) != backward.flag(option):
             msg = f"both directions of {found.name} must have one `{option}`."
             raise FormatError(msg)
-    return Recurrent(found.name, first, second, forward.flag("return_sequences"), forward.flag("zero_output_for_mask"))
+    return Recurrent(found.name, first, second, *_flags(forward))
+
+
+def _flags(found: Part) -> tuple[bool, bool, bool]:
+    """Return the last fields of a Recurrent."""
+    return found.flag("return_sequences"), found.flag("zero_output_for_mask"), found.flag("unroll")
 
 
 def _cells(found: Part) -> list[CellPart]:

@@ -6,7 +6,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Told
 from rnn_backends.formats.keras.activations import Activated
 from rnn_backends.formats.keras.arrays import Arrays
-from rnn_backends.formats.keras.network import Plan
+from rnn_backends.formats.keras.network import NOT_ZERO, Plan
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
 from rnn_backends.formats.names import listed, shown
 from rnn_backends.formats.native import READOUT_UNTOLD
@@ -18,7 +18,7 @@ _TOP = {"layers", "vars", "optimizer"}
 _READ = "SimpleRNN, or Bidirectional, after at most one Embedding and before at most one Dense"
 
 
-def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool) -> Plan:
+def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool, masking: bool | None) -> Plan:
     """Return the layers in their places; what the file leaves open must be told, or is refused."""
     if told.activation is None:
         msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."
@@ -36,8 +36,22 @@ def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool) -> Plan:
         raise FormatError(msg)
     if dense is not None and told.readout_activation is None:
         raise FormatError(READOUT_UNTOLD)
+    embedding = next(iter(folders["embedding"]), None)
+    _require_mask_told(embedding, masking)
     biased = dense is not None and arrays.count(dense) == 2
-    return Plan(layers, next(iter(folders["embedding"]), None), dense, biased)
+    return Plan(layers, embedding, dense, biased, mask=NOT_ZERO if masking else "")
+
+
+def _require_mask_told(embedding: str | None, masking: bool | None) -> None:
+    if embedding is not None and masking is None:
+        msg = (
+            "weights alone do not tell whether an Embedding has mask_zero; pass masking=False if it has not, or "
+            f"masking=True if it has, and then mask={NOT_ZERO} at each call."
+        )
+        raise FormatError(msg)
+    if embedding is None and masking:
+        msg = "there is no Embedding, which alone could mask steps here; leave `masking` out."
+        raise FormatError(msg)
 
 
 def _cell(arrays: Arrays, folder: str, activated: Activated) -> CellPart:
