@@ -79,10 +79,10 @@ def run(
 
 
 def as_argument(argument: Any) -> Any:
-    """Return an array that holds an argument, as the kernel is to find it: a number, or where an array is."""
-    if isinstance(argument, np.ndarray):
+    """Return an array that holds an argument, as the kernel is to find it: a number, a struct, or where an array is."""
+    if isinstance(argument, np.ndarray) and argument.dtype.fields is None:
         return np.array([argument.ctypes.data])
-    return np.array([argument])
+    return np.array(argument)
 
 
 def clear() -> None:

@@ -18,7 +18,7 @@ import shim
 from rnn_backends.backends import registry
 from rnn_backends.backends.kernels.sources import source
 
-MODULES = ("rnn_backends.backends.cupy", "rnn_backends.backends.kernels.launch")
+MODULES = ("rnn_backends.backends.cupy", "rnn_backends.backends.kernels.launch", "rnn_backends.backends.kernels.walk")
 
 
 class Device:
@@ -84,7 +84,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def data(self) -> Any:
-        return SimpleNamespace(ptr=self.host.ctypes.data)
+        return SimpleNamespace(ptr=unwrapped(self).ctypes.data)
 
     def get(self) -> Any:
         return self.host.copy()
@@ -151,12 +151,14 @@ class RawKernel:
         assert shared_mem <= self.max_dynamic_shared_size_bytes
         blocks = min(grid[0], capacity(self, *block, shared_mem)) if self.cooperative else grid[0]  # as CuPy does
         for argument in arguments:
-            assert isinstance(argument, (Array, np.generic)), f"CuPy would pass {argument!r} as 8 bytes"
+            is_struct = isinstance(argument, np.ndarray) and argument.dtype.fields is not None and argument.size == 1
+            assert is_struct or isinstance(argument, (Array, np.generic)), f"CuPy would pass {argument!r} otherwise"
             if isinstance(argument, Array):
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
+        hosts = [argument if isinstance(argument, np.ndarray) else unwrapped(argument) for argument in arguments]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
-        shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), unwrapped(list(arguments)), RawKernel.seed)
+        shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)
 
 

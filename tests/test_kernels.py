@@ -2,10 +2,11 @@
 
 import dataclasses
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes  # noqa: F401  # gives NumPy bfloat16
 import numpy as np
 import pytest
 import shim
@@ -13,12 +14,13 @@ import standin
 from test_gpu import pieces_differ
 
 import rnn_backends as rb
-from rnn_backends.backends.kernels.plan import PLANS, REGIMES, Device, Plan, Problem
+from rnn_backends.backends.kernels.plan import PLANS, REGIMES, Plan
 from rnn_backends.backends.kernels.sources import ELEMENTWISE, ENTRIES
+from rnn_backends.backends.kernels.tile import Device, Problem
 from rnn_backends.testing import BackendConformance, Case, cases, excess, reference
 from rnn_backends.testing.cases import Draw
 
-DTYPES = ("float32", "float64", "float16")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
 SEEDS = (1, 2, 3, 4, 5)
 SMALL = Device(90, 12, 232448, 233472, 2048, cooperative=True)  # what the stand-in says of itself
 
@@ -43,9 +45,13 @@ def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     standin.resident = 1
 
 
+def module(name: str) -> Any:
+    """Return a module that launches kernels, as it was imported with the stand-in."""
+    return importlib.import_module(f"rnn_backends.backends.kernels.{name}")
+
+
 def launch() -> Any:
-    """Return the module that launches kernels, as it was imported with the stand-in."""
-    return importlib.import_module("rnn_backends.backends.kernels.launch")
+    return module("launch")
 
 
 def arrays(*hosts: Any) -> list[Any]:
@@ -53,21 +59,30 @@ def arrays(*hosts: Any) -> list[Any]:
 
 
 def on_device(cell: rb.Cell) -> rb.Cell:
-    weight_ih, weight_hh, bias = arrays(cell.weight_ih, cell.weight_hh, cell.bias)
+    """Return a cell as the backend has it when it walks: in float32 where the states take 16 bits."""
+    hosts = (cell.weight_ih, cell.weight_hh, cell.bias)
+    wide = (host if host is None or host.itemsize > 2 else host.astype(np.float32) for host in hosts)
+    weight_ih, weight_hh, bias = arrays(*wide)
     return dataclasses.replace(cell, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
 
 
-def wrong(states: Any, cell: rb.Cell, x: Any, h_0: Any, lengths: Any, reverse: bool) -> float:
-    """Return the largest error in units of the bound; beyond a length a state must be held."""
+def known(host: Any) -> Any:
+    """Return bfloat16, which NumPy does not know, as float32."""
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
+
+
+def wrong(
+    found: Any, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False
+) -> float:
+    """Return the largest error of states and last states in units of the bound; beyond a length states must be 0."""
     ends = [len(x)] * x.shape[1] if lengths is None else list(lengths)
-    layer = rb.Layer(backward=cell) if reverse else rb.Layer(cell)
-    output, h_n = reference([layer], x, h_0[None], ends, dtype=h_0.dtype.name)
-    valid = np.arange(len(x))[:, None, None] < np.array(ends)[:, None]
-    for b, end in enumerate(ends):
-        held = h_0[b] if reverse or end == 0 else states[end - 1, b]
-        if not (states[end:, b] == held).all():
-            return float("inf")
-    return max(excess(np.where(valid, states, 0), output), excess(states[[0 if reverse else -1]], h_n))
+    layer = rb.Layer(backward=cells[0]) if reverse else rb.Layer(*cells)
+    states, *last = (known(part.get()) for part in (found[0], *found[1]))
+    output, h_n = reference([layer], known(x), known(h_0), ends, dtype=h_0.dtype.name)
+    beyond = np.arange(len(x))[:, None] >= np.array(ends)
+    if states[beyond].any():
+        return float("inf")
+    return max(excess(states, output), excess(np.stack(last), h_n))
 
 
 class TestConformance(BackendConformance):
@@ -76,7 +91,7 @@ class TestConformance(BackendConformance):
     backend = "cupy:1"
 
 
-@pytest.mark.parametrize("regime", ["cluster", "grid", "step"])
+@pytest.mark.parametrize("regime", ["cluster", "grid", "sweep", "step"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
@@ -84,7 +99,7 @@ def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch)
         standin.RawKernel.launches.clear()
         got = rb.RNN(case.layers).to("cupy:1", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
         for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
-            assert excess(actual.get(), wanted) <= 1.0, feature
+            assert excess(rb.to_numpy(actual), wanted) <= 1.0, feature
         assert set(standin.RawKernel.launches) == ({ENTRIES[regime]} if case.x.size else set()), feature
 
 
@@ -99,66 +114,81 @@ PROBLEMS: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
     "two_to_a_row": ((5, 13, 3, 37), "float32", {"leak": 0.25}),
     "whole_in_registers": ((5, 5, 9, 210), "float32", {"clip": 0.5}),
     "shared_memory": ((4, 9, 5, 253), "float32", {"bias": False}),
-    "no_power_of_two": ((4, 3, 5, 286), "float32", {}),
+    "no_power_of_two": ((4, 3, 60, 286), "float32", {}),
+    "whole_vectors": ((5, 5, 130, 64), "float32", {}),
     "wide": ((3, 6, 4, 390), "float32", {"activation": "relu"}),
+    "half": ((6, 5, 70, 45), "float16", {"leak": 0.5}),
+    "brain": ((6, 5, 7, 33), "bfloat16", {"clip": 0.75}),
     "widest": ((3, 3, 4, 405), "float64", {}),
     "two_columns": ((5, 7, 5, 70), "float64", {"activation": "softsign"}),
     "wide_float64": ((4, 5, 5, 140), "float64", {"clip": 0.5, "leak": 0.75}),
 }
 
 
-def drawn(name: str, tokens: bool) -> tuple[rb.Cell, Any, Any]:
+def drawn(name: str, tokens: bool, directions: int = 1) -> tuple[list[rb.Cell], Any, Any]:
     (seq_len, batch, input_size, hidden_size), dtype, options = PROBLEMS[name]
     draw = Draw(dtype, 0)
-    cell, h_0 = draw.cell(input_size, hidden_size, **options), draw.normal(batch, hidden_size, scale=0.5)
+    cells = [draw.cell(input_size, hidden_size, **options) for _ in range(directions)]
+    h_0 = draw.normal(directions, batch, hidden_size, scale=0.5)
     x = draw.random.integers(0, input_size, (seq_len, batch)) if tokens else draw.normal(seq_len, batch, input_size)
-    return cell, x, h_0
+    return cells, x if tokens else x.astype(dtype), h_0.astype(dtype)  # bfloat16 is drawn as float32
 
 
-def plans_of(name: str, device: Device = SMALL) -> list[Plan]:
-    (seq_len, batch, _, hidden_size), dtype, _ = PROBLEMS[name]
-    problem = Problem(seq_len, batch, hidden_size, np.dtype(dtype).itemsize)
-    return [plan for regime in REGIMES for plan in PLANS[regime](problem, device)]
+def walk(cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
+    return launch().Walk([on_device(cell) for cell in cells], *arrays(x), arrays(*h_0), *arrays(lengths), reverse)
 
 
-def sampled(name: str) -> list[Plan]:
-    """Return every third plan, beginning with another for each problem, and the grid that does the most in a block."""
-    plans = plans_of(name)
-    return [*plans[list(PROBLEMS).index(name) % 3 :: 3], [plan for plan in plans if plan.regime == "grid"][-1]]
+def plans_of(name: str, directions: int = 1, tokens: bool = False) -> list[Plan]:
+    (seq_len, batch, input_size, hidden_size), dtype, _ = PROBLEMS[name]
+    itemsize = 8 if dtype == "float64" else 4
+    problem = Problem(seq_len, batch, 0 if tokens else input_size, hidden_size, itemsize, directions)
+    return [plan for regime in REGIMES for plan in PLANS[regime](problem, SMALL)]
+
+
+def sampled(name: str) -> tuple[int, bool, list[Plan]]:
+    """Return directions, whether the input is of ids, and every fourth plan, beginning with another for each problem."""
+    number = list(PROBLEMS).index(name)
+    directions, tokens = 1 + number % 2, name == "tiny"
+    plans = plans_of(name, directions, tokens)
+    most = [plan for plan in plans if plan.regime == "grid"][-1]  # of all grids that which does the most in a block
+    return directions, tokens, [*plans[number % 4 :: 4], most]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_plans(name: str) -> None:
-    plans = sampled(name)
-    tokens = "tiny" in name
-    cell, x, h_0 = drawn(name, tokens)
+    directions, tokens, plans = sampled(name)
+    cells, x, h_0 = drawn(name, tokens, directions)
     lengths = np.random.default_rng(0).integers(0, len(x) + 1, x.shape[1])
     for number, plan in enumerate(plans):
-        reverse, ends = number % 2 == 1, lengths if number % 3 else None
-        arguments = (on_device(cell), *arrays(x, h_0, ends), reverse)
-        for standin.RawKernel.seed in SEEDS if plan.regime != "step" else SEEDS[:1]:
-            states = launch().Walk(*arguments).run(plan).get()
-            assert wrong(states, cell, x, h_0, ends, reverse) <= 1.0, (plan, standin.RawKernel.seed)
+        reverse, ends = directions == 1 and number % 2 == 1, lengths if number % 3 else None
+        for standin.RawKernel.seed in SEEDS if plan.regime not in {"sweep", "step"} else SEEDS[:1]:
+            found = walk(cells, x, h_0, ends, reverse).run(plan)
+            assert wrong(found, cells, x, h_0, ends, reverse) <= 1.0, (plan, standin.RawKernel.seed)
 
 
 def test_plans_of_all_kinds_are_run() -> None:
     """So that the problems above leave no path of a kernel out."""
-    plans = [(plan, PROBLEMS[name][1]) for name in PROBLEMS for plan in sampled(name) if plan.regime != "step"]
-    for regime in ("block", "cluster", "grid"):
-        mine = [(plan, dtype) for plan, dtype in plans if plan.regime == regime]
+    all_plans = [(plan, PROBLEMS[name][1]) for name in PROBLEMS for plan in sampled(name)[2] if plan.regime != "step"]
+    for regime in ("block", "cluster", "grid", "sweep"):
+        mine = [(plan, dtype) for plan, dtype in all_plans if plan.regime == regime]
         assert {plan["SEQUENCES"] for plan, _ in mine} == {1, 2, 4}
+        assert {plan["DIRECTIONS"] for plan, _ in mine} == {1, 2}
         assert len({plan["ROWS"] for plan, _ in mine}) >= 4
-        for dtype in ("float32", "float64"):
-            assert any(of == dtype for _, of in mine)
-        states = [2 * plan["SEQUENCES"] * plan["COLUMNS"] * np.dtype(dtype).itemsize for plan, dtype in mine]
+        assert {dtype for _, dtype in mine} == {"float16", "bfloat16", "float32", "float64"}
+        states = [2 * plan["SEQUENCES"] * plan["COLUMNS"] * (8 if dtype == "float64" else 4) for plan, dtype in mine]
         assert any(plan.shared > only for (plan, _), only in zip(mine, states, strict=True)), (
             "no weights in shared memory"
         )
-    assert {plan["LANES"] for plan, _ in plans if plan.regime == "cluster"} == {8, 16, 32}
-    assert {plan.threads for plan, _ in plans if plan.regime == "block"} == {128, 256, 384}
-    grids = [plan for plan, _ in plans if plan.regime == "grid"]
-    assert any(plan.sequences_per_block > plan["SEQUENCES"] for plan in grids)
-    assert any(plan.blocks > plan["SLICES"] > 1 for plan in grids)
+    blocks = [plan for plan, _ in all_plans if plan.regime in {"block", "cluster"}]
+    for regime in ("block", "cluster"):
+        fused = [plan for plan in blocks if plan["FUSED"] and plan.regime == regime]
+        assert {plan["STAGED"] for plan in fused} == {1, 2}
+        assert any(not plan["FUSED"] for plan in blocks)
+    assert {plan["LANES"] for plan in blocks if plan.regime == "cluster"} == {8, 16, 32}
+    assert {plan.threads for plan in blocks if plan.regime == "block"} == {128, 256, 384}
+    grids = [plan for plan, _ in all_plans if plan.regime == "grid"]
+    assert any(plan.sequences > plan["SEQUENCES"] for plan in grids)
+    assert any(plan.blocks > plan["DIRECTIONS"] * plan["SLICES"] > 2 for plan in grids)
 
 
 # Memory.
@@ -171,35 +201,36 @@ def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monk
     whole: list[Any] = []
 
     def guarded(host: Any) -> Any:
-        room = np.full(host.size + 256, np.nan if host.dtype.kind == "f" else 10**6).astype(host.dtype)
+        room = np.full(host.size + 256, np.nan if host.dtype.kind == "f" else 10**4).astype(host.dtype)
         whole.append(room)
         inner = room[128:-128].reshape(host.shape)
         inner[...] = host
         return standin.Array(inner)
 
     monkeypatch.setattr(cupy, "empty", lambda shape, dtype=None: guarded(np.zeros(shape, dtype)), raising=False)
-    for name in ("tiny", "two_to_a_row", "wide_float64"):
-        cell, x, h_0 = drawn(name, tokens)
-        parts = [guarded(part) for part in (cell.weight_ih, cell.weight_hh, cell.bias)]
-        placed = dataclasses.replace(cell, weight_ih=parts[0], weight_hh=parts[1], bias=parts[2])
+    for name in ("tiny", "two_to_a_row", "half", "wide_float64"):
+        cells, x, h_0 = drawn(name, tokens, directions=2)
+        placed = []
+        for cell in map(on_device, cells):
+            parts = [guarded(part.get()) for part in (cell.weight_ih, cell.weight_hh, cell.bias)]
+            placed.append(dataclasses.replace(cell, weight_ih=parts[0], weight_hh=parts[1], bias=parts[2]))
         lengths = np.arange(x.shape[1]) % (len(x) + 1)
-        plan = next(plan for plan in plans_of(name) if plan.regime == regime)
-        walk = launch().Walk(placed, guarded(x), guarded(h_0), guarded(lengths), False)
-        assert wrong(walk.run(plan).get(), cell, x, h_0, lengths, False) <= 1.0
+        for plan in [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime][:2]:  # the second is fused
+            given = launch().Walk(placed, guarded(x), list(map(guarded, h_0)), guarded(lengths), False)
+            assert wrong(given.run(plan), cells, x, h_0, lengths) <= 1.0
     for room in whole:
         edges = np.concatenate([room[:128], room[-128:]])
-        assert (np.isnan(edges) if room.dtype.kind == "f" else edges == 10**6).all()
+        assert (np.isnan(edges) if room.dtype.kind == "f" else edges == 10**4).all()
 
 
 @every_regime
 def test_layouts_of_the_arguments(regime: str) -> None:
-    cell, x, h_0 = drawn("two_columns", tokens=False)
-    plan = next(plan for plan in plans_of("two_columns") if plan.regime == regime)
+    (cell,), x, h_0 = drawn("two_columns", tokens=False)
     wide = np.zeros((10, 14, 15))
     wide[::-2, ::2, ::3] = x
     memory = np.zeros(h_0.nbytes + 1, np.uint8)
-    unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape)
-    unaligned[...] = h_0
+    unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape[1:])
+    unaligned[...] = h_0[0]
     large = np.zeros((140, 210))
     large[::2, ::-3] = cell.weight_hh
     lengths = np.zeros(14, np.int64)
@@ -209,21 +240,35 @@ def test_layouts_of_the_arguments(regime: str) -> None:
         weight_hh=standin.Array(large[::2, ::-3]),
         weight_ih=standin.Array(np.asfortranarray(cell.weight_ih)),
     )
-    walk = launch().Walk(
-        odd, standin.Array(wide[::-2, ::2, ::3]), standin.Array(unaligned), standin.Array(lengths[::2]), True
-    )
-    assert wrong(walk.run(plan).get(), cell, x, h_0, lengths[::2], True) <= 1.0
+    features, ends = standin.Array(wide[::-2, ::2, ::3]), standin.Array(lengths[::2])
+    for plan in [plan for plan in plans_of("two_columns") if plan.regime == regime][:2]:
+        found = launch().Walk([odd], features, [standin.Array(unaligned)], ends, True).run(plan)
+        assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_weights_are_fetched_whole_only_where_they_begin_so(offset: int) -> None:
+    (cell,), x, h_0 = drawn("whole_vectors", tokens=False)
+    memory = np.zeros(cell.weight_hh.nbytes + 32, np.uint8)
+    start = -memory.ctypes.data % 16 + offset
+    weight = memory[start : start + cell.weight_hh.nbytes].view(np.float32).reshape(cell.weight_hh.shape)
+    weight[...] = cell.weight_hh
+    placed = dataclasses.replace(on_device(cell), weight_hh=standin.Array(weight))
+    for plan in plans_of("whole_vectors")[:2]:
+        given = launch().Walk([placed], *arrays(x), arrays(*h_0), None, False)
+        assert dict(given.macros(plan))["WHOLE"] == (offset == 0 and not plan["FUSED"])
+        assert wrong(given.run(plan), [cell], x, h_0) <= 1.0
 
 
 @pytest.mark.parametrize("ids", ["int32", "int64"])
 def test_ids_that_are_out_of_range(ids: str) -> None:
     """They turn their sequence into NaN from that step on, and are never looked up."""
-    cell, x, h_0 = drawn("tiny", tokens=True)
-    clean = run(cell, x.astype(ids), h_0)[0].get()
+    cells, x, h_0 = drawn("tiny", tokens=True)
+    clean = run(cells, x.astype(ids), h_0)[0].get()
     for bad in (-1, 4, np.iinfo(ids).max, np.iinfo(ids).min, *([2**32 + 1] if ids == "int64" else [])):
         mixed = x.astype(ids)
         mixed[2, 1] = bad
-        states = run(cell, mixed, h_0)[0].get()
+        states = run(cells, mixed, h_0)[0].get()
         assert np.isnan(states[2:, 1]).all()
         states[2:, 1] = clean[2:, 1]
         np.testing.assert_array_equal(states, clean)
@@ -236,57 +281,57 @@ def grid_plan(name: str) -> Plan:
     return next(plan for plan in plans_of(name) if plan.regime == "grid" and plan.blocks > 2)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_nan_is_never_taken_for_what_is_not_there_yet(dtype: str) -> None:
-    bits, canonical = {"float32": ("u4", 0x7FC00000), "float64": ("u8", 0x7FF8000000000000)}[dtype]
-    cell, x, h_0 = drawn("two_columns", tokens=False)
-    (cell, _), *_ = rb.RNN([cell]).to(dtype=dtype).layers[0].cells  # type: ignore[assignment]
-    x, h_0 = x.astype(dtype), h_0.astype(dtype)
-    h_0.view(bits)[0, :] = np.iinfo(bits).max
-    problem = Problem(5, 7, 70, h_0.itemsize)
-    plan = next(plan for plan in PLANS["grid"](problem, SMALL) if plan.blocks > 2)
-    states = launch().Walk(on_device(cell), *arrays(x, h_0, np.array([0, 5, 5, 5, 5, 5, 5])), False).run(plan).get()
-    assert (states.view(bits)[:, 0] == canonical).all()
-    assert np.isfinite(states[:, 1:]).all()
+@pytest.mark.parametrize(("name", "bits", "canonical"), [
+    ("two_to_a_row", "u4", 0x7FC00000), ("two_columns", "u8", 0x7FF8000000000000), ("half", "u2", 0x7FFF), ("brain", "u2", 0x7FC0),
+])  # fmt: skip
+def test_a_nan_is_never_taken_for_what_is_not_there_yet(name: str, bits: str, canonical: int) -> None:
+    cells, x, h_0 = drawn(name, tokens=False)
+    h_0.view(bits)[0, 0] = np.iinfo(bits).max
+    lengths = np.full(x.shape[1], len(x))
+    lengths[1] = 0
+    states, (last,) = walk(cells, x, h_0, lengths).run(grid_plan(name))
+    assert (states.get().view(bits)[:, 0] == canonical).all()
+    assert np.isnan(last.get()[0].astype(np.float32)).all()
+    assert np.isfinite(states.get()[:, 1:].astype(np.float32)).all()
 
 
 def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     """CuPy would warn, launch fewer blocks than were asked for, and they would wait for the others."""
     standin.resident = 0
-    cell, x, h_0 = drawn("two_columns", tokens=False)
+    cells, x, h_0 = drawn("two_columns", tokens=False)
     monkeypatch.setattr(launch(), "chosen_regimes", lambda: ("grid", "step"))
-    assert wrong(run(cell, x, h_0)[0].get(), cell, x, h_0, None, False) <= 1.0
+    assert wrong(run(cells, x, h_0), cells, x, h_0) <= 1.0
     assert set(standin.RawKernel.launches) == {"finish_step"}
     monkeypatch.undo()
     monkeypatch.setenv("RNN_CUPY_KERNEL", "grid")
     with pytest.raises(
         rb.ArgumentError, match="the kernel 'grid', which RNN_CUPY_KERNEL names, does not take hidden_size 70"
     ):
-        run(cell, x, h_0)
+        run(cells, x, h_0)
 
 
 def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch(), "fits", lambda *_: True)
+    monkeypatch.setattr(module("walk"), "fits", lambda *_: True)
     monkeypatch.setattr(standin, "capacity", lambda *_: 2)
     monkeypatch.setattr(shim, "WAITS", 50)
-    cell, x, h_0 = drawn("two_columns", tokens=False)
-    states = launch().Walk(on_device(cell), *arrays(x, h_0, None), False).run(grid_plan("two_columns")).get()
-    assert np.isnan(states[1:]).all()
+    states, _ = walk(*drawn("two_columns", tokens=False)).run(grid_plan("two_columns"))
+    assert np.isnan(states.get()[1:]).all()
 
 
 # What is chosen, and what is declined.
 
 
-def run(cell: rb.Cell, x: Any, h_0: Any, lengths: Any = None) -> Any:
-    return launch().recurrence(on_device(cell), *arrays(x, h_0, lengths), False)
+def run(cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None) -> Any:
+    layer = rb.Layer(*(on_device(cell) for cell in cells))
+    return launch().recurrence(layer, *arrays(x), arrays(*h_0), *arrays(lengths))
 
 
 @pytest.mark.parametrize("value", [None, "", "any", *REGIMES])
 def test_the_variable(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is not None:
         monkeypatch.setenv("RNN_CUPY_KERNEL", value)
-    cell, x, h_0 = drawn("tiny", tokens=False)
-    assert wrong(run(cell, x, h_0)[0].get(), cell, x, h_0, None, False) <= 1.0
+    cells, x, h_0 = drawn("tiny", tokens=False)
+    assert wrong(run(cells, x, h_0), cells, x, h_0) <= 1.0
     assert set(standin.RawKernel.launches) == {ENTRIES.get(value or "", "walk_block")}
 
 
@@ -300,7 +345,8 @@ def test_a_variable_that_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(rb.ArgumentError) as caught:
         rb.RNN.init(3, 4, backend="cupy")([[1.0, 2.0, 3.0]])
     assert str(caught.value) == (
-        "the environment variable RNN_CUPY_KERNEL must be one of off, any, block, cluster, grid, step; got 'fast'. Unset it."
+        "the environment variable RNN_CUPY_KERNEL must be one of off, any, block, cluster, grid, sweep, step; got 'fast'. "
+        "Unset it."
     )
 
 
@@ -316,19 +362,33 @@ def test_a_kernel_that_cannot_take_the_problem(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("activation", ["softmax", "log_softmax", lambda z: z])
 def test_other_activations_are_declined(activation: Any) -> None:
-    cell, x, h_0 = drawn("tiny", tokens=False)
-    assert run(dataclasses.replace(cell, activation=activation), x, h_0) is None
+    (cell,), x, h_0 = drawn("tiny", tokens=False)
+    assert run([dataclasses.replace(cell, activation=activation)], x, h_0) is None
 
 
 def test_other_cells_and_dtypes_are_declined() -> None:
     class Other(rb.Cell):
         pass
 
-    cell, x, h_0 = drawn("tiny", tokens=False)
-    assert run(Other(cell.weight_ih, cell.weight_hh), x, h_0) is None
-    assert run(cell, x, h_0.astype(np.float64)) is None
-    assert run(cell, drawn("tiny", tokens=True)[1].astype(np.int16), h_0) is None
+    (cell,), x, h_0 = drawn("tiny", tokens=False)
+    other = on_device(cell)
+    layer = rb.Layer(on_device(cell), Other(other.weight_ih, other.weight_hh))
+    assert launch().recurrence(layer, *arrays(x), arrays(h_0[0], h_0[0]), None) is None
+    assert run([cell], x, h_0.astype(np.float64)) is None
+    assert run([cell], drawn("tiny", tokens=True)[1].astype(np.int16), h_0) is None
     assert not standin.RawKernel.launches
+
+
+@pytest.mark.parametrize("lengths", [None, [6, 0, 3]])
+def test_both_directions_are_walked_at_once_if_they_are_alike(lengths: Any) -> None:
+    cells, x, h_0 = drawn("tiny", tokens=False, directions=2)
+    assert wrong(run(cells, x, h_0, lengths), cells, x, h_0, lengths) <= 1.0
+    assert standin.RawKernel.launches == ["walk_block"]
+    for options in ({"activation": "relu"}, {"clip": 0.5}, {"leak": 0.5}):
+        standin.RawKernel.launches.clear()
+        unlike = [cells[0], dataclasses.replace(cells[1], **options)]
+        assert wrong(run(unlike, x, h_0, lengths), unlike, x, h_0, lengths) <= 1.0
+        assert standin.RawKernel.launches == ["walk_block"] * 2
 
 
 def test_no_room(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,22 +399,23 @@ def test_no_room(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         raise error(msg)
 
     monkeypatch.setattr(cupy, "empty", fail, raising=False)
-    with pytest.raises(rb.DeviceMemoryError) as caught:
-        run(*drawn("tiny", tokens=False))
-    assert isinstance(caught.value, MemoryError)
-    assert str(caught.value) == (
-        "the device has no room for the states of 6 steps of 3 sequences with hidden_size 5, which are 90 numbers: Out of "
-        "memory allocating 5,120 bytes. Run fewer sequences at once, or fewer steps, as RNN.stream does."
-    )
+    for directions, told in ((1, "1 direction, which are 90"), (2, "2 directions, which are 180")):
+        with pytest.raises(rb.DeviceMemoryError) as caught:
+            run(*drawn("tiny", tokens=False, directions=directions))
+        assert isinstance(caught.value, MemoryError)
+        assert str(caught.value) == (
+            f"the device has no room for the states of 6 steps of 3 sequences with hidden_size 5 in {told} numbers: Out of "
+            "memory allocating 5,120 bytes. Run fewer sequences at once, or fewer steps, as RNN.stream does."
+        )
 
 
 def test_the_device_is_that_of_the_arrays() -> None:
-    cell, x, h_0 = drawn("tiny", tokens=False)
+    (cell,), x, h_0 = drawn("tiny", tokens=False)
     with standin.Device(1):
-        placed = (on_device(cell), *arrays(x, h_0, None))
-    states, _ = launch().recurrence(*placed, False)
-    assert states.device == standin.Device(1)
-    assert wrong(states.get(), cell, x, h_0, None, False) <= 1.0
+        layer, placed, start = rb.Layer(on_device(cell)), *arrays(x), arrays(*h_0)
+    found = launch().recurrence(layer, placed, start, None)
+    assert found[0].device == standin.Device(1)
+    assert wrong(found, [cell], x, h_0) <= 1.0
 
 
 @every_regime
@@ -370,4 +431,4 @@ def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     rnn = rb.RNN(case.layers).to("cupy:1")
     monkeypatch.setattr(standin.Array, "get", None)
     rnn(case.x, case.h_0, lengths=case.lengths)
-    assert standin.RawKernel.launches == ["walk_block"] * 4
+    assert standin.RawKernel.launches == ["walk_block"] * 2

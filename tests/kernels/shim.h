@@ -12,8 +12,12 @@ typedef unsigned long long word;
 #define MATH(name) __builtin_##name
 #else
 typedef float real;
-typedef unsigned int word;
 #define MATH(name) __builtin_##name##f
+#if FLOAT16 || BFLOAT16
+typedef unsigned short word;
+#else
+typedef unsigned int word;
+#endif
 #endif
 
 namespace shim {
@@ -38,27 +42,38 @@ DEVICE void wait_a_little() { shim::wait_a_little(); }
 DEVICE real shuffle_xor(real value, int mask) { return real(shim::shuffle_xor(value, mask)); }
 DEVICE void* shared_memory() { return shim::shared_memory(-1); }
 
-DEVICE word bits_of(real x) {
-  word bits;
+template <class To, class From>
+To same_bits(From x) {
+  static_assert(sizeof(To) == sizeof(From), "");
+  To bits;
   __builtin_memcpy(&bits, &x, sizeof x);
   return bits;
 }
-DEVICE real not_a_number() { return __builtin_nan(""); }
+DEVICE unsigned int bits_of(float x) { return same_bits<unsigned int>(x); }
+DEVICE float float_of(unsigned int bits) { return same_bits<float>(bits); }
+DEVICE unsigned long long bits_of(double x) { return same_bits<unsigned long long>(x); }
+DEVICE double double_of(unsigned long long bits) { return same_bits<double>(bits); }
 
-DEVICE real load_relaxed(const real* from) { return *(const volatile real*)from; }
-DEVICE void store_relaxed(real* to, real x) { *(volatile real*)to = x; }
+DEVICE word load_relaxed(const word* from) { return *(const volatile word*)from; }
+DEVICE void store_relaxed(word* to, word x) { *(volatile word*)to = x; }
 DEVICE void store_to_peer(real* to, int peer, real x) {
   const char* here = (const char*)shim::shared_memory(-1);
   *(real*)((char*)shim::shared_memory(peer) + ((const char*)to - here)) = x;
 }
 
-// To float16 and back: 11 significant bits, to nearest, ties to even; below 2^-14, multiples of 2^-24.
-DEVICE float rounded_to_half(float x) {
-  if (!(__builtin_fabsf(x) < 65520)) return x != x ? x : __builtin_copysignf(__builtin_inff(), x);
-  int exponent;
-  __builtin_frexpf(x, &exponent);
-  const float unit = __builtin_ldexpf(1, exponent - 11 < -24 ? -24 : exponent - 11);
-  return __builtin_copysignf(__builtin_rintf(x / unit) * unit, x);
+// To float16, to nearest, ties to even: 11 significant bits; below 2^-14, multiples of 2^-24.
+DEVICE unsigned short float16_of(float x) {
+  const unsigned int bits = bits_of(x), sign = bits >> 16 & 0x8000, size = bits & 0x7FFFFFFF;
+  if (x != x) return 0x7FFF;
+  if (size >= 0x477FF000) return sign | 0x7C00;  // from 65520 on
+  if (size < 0x38800000) return sign | (unsigned int)__builtin_rintf(float_of(size) * 0x1p24f);
+  return sign | (size + 0xFFF + (size >> 13 & 1) - (112 << 23)) >> 13;
+}
+DEVICE float float_of(unsigned short half) {
+  const unsigned int sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31, digits = half & 0x3FF;
+  if (exponent == 31) return float_of(sign | 0x7F800000 | digits << 13);
+  if (exponent == 0) return (sign ? -1.0f : 1.0f) * digits * 0x1p-24f;
+  return float_of(sign | (exponent + 112) << 23 | digits << 13);
 }
 
 namespace shim {

@@ -1,7 +1,10 @@
 // One block, or one cluster of blocks, walks a few sequences through all of time.  a<t-1> is in the shared memory of
 // each block and is never fetched; a<t> is written beside it, so that one barrier a step is enough.
 //
-// Launch: a block for each slice of the rows, for each SEQUENCES of the batch.  inputs may be states.
+// FUSED: x<t> lies behind a<t-1>, and one product makes W_aa a<t-1> + W_ax x<t>.  Otherwise W_ax x<t> is given, and may
+// be where the states will be.
+//
+// Launch: for each direction and each SEQUENCES of the batch, a block for each slice of the rows.
 
 #if CLUSTER
 DEVICE void publish(real* to, real x) {
@@ -14,22 +17,15 @@ DEVICE void publish(real* to, real x) { *to = x; }
 DEVICE void barrier() { block_barrier(); }
 #endif
 
-DEVICE void load_initial(const Walk& walk, real* h, int first) {
-  for (int i = thread_index(); i < 2 * SEQUENCES * COLUMNS; i += THREADS) {
-    const int s = i / COLUMNS, column = i % COLUMNS;
-    const bool inside = s < SEQUENCES && first + s < walk.batch && column < walk.size;
-    h[i] = inside ? walk.h_0[(long long)(first + s) * walk.size + column] : 0;
-  }
-}
-
 // The sequence of each round, the number of its steps that are valid, and whether this thread has it at all.
 struct Sequences {
-  int number[ROUNDS], end[ROUNDS];
+  int first, number[ROUNDS], end[ROUNDS];
   bool is_mine[ROUNDS];
 };
 
 DEVICE Sequences sequences_of(const Walk& walk, const Share& share, int first) {
   Sequences mine;
+  mine.first = first;
 #pragma unroll
   for (int round = 0; round < ROUNDS; ++round) {
     const int s = round * PER_ROUND + share.turn;
@@ -40,51 +36,106 @@ DEVICE Sequences sequences_of(const Walk& walk, const Share& share, int first) {
   return mine;
 }
 
-DEVICE void fetch(const Walk& walk, const Share& share, const Sequences& mine, int step, real (&inputs)[ROUNDS]) {
+#if FUSED
+// The words of x<t> that this thread fetches, as far as there are so many inputs and sequences.
+struct Inputs {
+  real of[STAGED];
+};
+
+DEVICE bool has_input(const Walk& walk, const Sequences& mine, int word, int& s, int& column) {
+  s = word / walk.input_size, column = word % walk.input_size;
+  return s < SEQUENCES && mine.first + s < walk.batch;
+}
+
+DEVICE void fetch(const Walk& walk, const Share&, const Sequences& mine, int step, Inputs& inputs) {
+  if (step >= walk.seq_len) return;
+  const long long t = time_of(walk, step);
+#pragma unroll
+  for (int k = 0; k < STAGED; ++k) {
+    int s, column;
+    if (has_input(walk, mine, k * THREADS + thread_index(), s, column))
+      inputs.of[k] = real_of(walk.features[(t * walk.batch + mine.first + s) * walk.input_size + column]);
+  }
+}
+
+// Writes inputs to behind the states that they are to be multiplied with.
+DEVICE void stage(const Walk& walk, const Sequences& mine, const Inputs& inputs, real* h) {
+#pragma unroll
+  for (int k = 0; k < STAGED; ++k) {
+    int s, column;
+    if (has_input(walk, mine, k * THREADS + thread_index(), s, column)) h[s * COLUMNS + walk.size + column] = inputs.of[k];
+  }
+}
+
+DEVICE real input_of(const Inputs&, int) { return 0; }
+#else
+// W_ax x<t> of what this thread finishes.
+struct Inputs {
+  real of[ROUNDS];
+};
+
+DEVICE void fetch(const Walk& walk, const Share& share, const Sequences& mine, int step, Inputs& inputs) {
   if (step >= walk.seq_len) return;
 #pragma unroll
   for (int round = 0; round < ROUNDS; ++round)
-    if (mine.is_mine[round]) inputs[round] = input_at(walk, time_of(walk, step), mine.number[round], share.row);
+    if (mine.is_mine[round]) inputs.of[round] = input_at(walk, time_of(walk, step), mine.number[round], share.row);
+}
+
+DEVICE void stage(const Walk&, const Sequences&, const Inputs&, real*) {}
+
+DEVICE real input_of(const Inputs& inputs, int round) { return inputs.of[round]; }
+#endif
+
+DEVICE void load_initial(const Walk& walk, real* h, int first) {
+  for (int i = thread_index(); i < 2 * SEQUENCES * COLUMNS; i += THREADS) {
+    const int s = i / COLUMNS, column = i % COLUMNS;
+    const bool inside = s < SEQUENCES && first + s < walk.batch && column < walk.size;
+    h[i] = inside ? real_of(walk.h_0[(long long)(first + s) * walk.size + column]) : 0;
+  }
 }
 
 DEVICE void take_step(const Walk& walk, const Tile& tile, const Share& share, const Sequences& mine, int step,
-                      const real (&inputs)[ROUNDS], real* h) {
+                      const Inputs& inputs, const real* now, real* next) {
   const int t = time_of(walk, step);
-  const real* now = h + step % 2 * (SEQUENCES * COLUMNS);
-  real* next = h + (step + 1) % 2 * (SEQUENCES * COLUMNS);
   real totals[ROUNDS];
   product(tile, now, share, totals);
 #pragma unroll
   for (int round = 0; round < ROUNDS; ++round) {
     if (!mine.is_mine[round]) continue;
-    const int at = (round * PER_ROUND + share.turn) * COLUMNS + share.row;
-    const real z = totals[round] + (inputs[round] + share.bias);
-    const real a = t < mine.end[round] ? next_state(walk, z, now[at]) : now[at];
+    const int at = (round * PER_ROUND + share.turn) * COLUMNS + share.row, b = mine.number[round];
+    const real z = totals[round] + (input_of(inputs, round) + share.bias);
+    const real a = advanced(walk, t, b, share.row, mine.end[round], z, now[at]);
     publish(next + at, a);
-    walk.states[place(walk, t, mine.number[round]) + share.row] = a;
+    walk.states[place(walk, t, b) + share.row] = t < mine.end[round] ? word_of(a) : 0;
   }
 }
 
 // Inputs are fetched DEPTH steps ahead, for which memory takes longer than a step does.
-KERNEL walk_block(PARAMETERS) {
-  const Walk walk = ARGUMENTS;
-  const int first = block_index() / SLICES * SEQUENCES, first_row = block_index() % SLICES * BLOCK_ROWS;
+KERNEL walk_block(const Walk all) {
+  const Walk walk = walk_of(all, block_index() / all.blocks);
+  const int block = block_index() % all.blocks, first = block / SLICES * SEQUENCES, first_row = block % SLICES * BLOCK_ROWS;
   Tile tile;
   load(tile, walk, first_row);
   real* h = (real*)((Vector*)shared_memory() + OTHERS);
   load_initial(walk, h, first);
+  block_barrier();  // whoever wrote 0 to where inputs will be has done so
   const Share share = share_of(walk, first_row);
   const Sequences mine = sequences_of(walk, share, first);
-  real ahead[DEPTH][ROUNDS];
+  Inputs ahead[DEPTH] = {};
+  fetch(walk, share, mine, 0, ahead[0]);
+  stage(walk, mine, ahead[0], h);
 #pragma unroll
-  for (int d = 0; d < DEPTH; ++d) fetch(walk, share, mine, d, ahead[d]);
-  barrier();  // h_0 is there
+  for (int d = 0; d < DEPTH; ++d) fetch(walk, share, mine, d + FUSED, ahead[d]);
+  barrier();  // h_0 and x<1> are there
   for (int begin = 0; begin < walk.seq_len; begin += DEPTH) {
 #pragma unroll
     for (int d = 0; d < DEPTH; ++d) {
-      if (begin + d >= walk.seq_len) break;
-      take_step(walk, tile, share, mine, begin + d, ahead[d], h);
-      fetch(walk, share, mine, begin + d + DEPTH, ahead[d]);
+      const int step = begin + d;
+      if (step >= walk.seq_len) break;
+      real *now = h + step % 2 * (SEQUENCES * COLUMNS), *next = h + (step + 1) % 2 * (SEQUENCES * COLUMNS);
+      take_step(walk, tile, share, mine, step, ahead[d], now, next);
+      stage(walk, mine, ahead[d], next);
+      fetch(walk, share, mine, step + DEPTH + FUSED, ahead[d]);
       barrier();  // a<t> is complete
     }
   }

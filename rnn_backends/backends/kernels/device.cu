@@ -1,7 +1,7 @@
 // What a GPU does and plain C++ does not.  All of PTX and of CUDA's own words are here; on a CPU,
 // tests/kernels/shim.h stands in for this file.  Nothing is included, so that no CUDA headers are needed.
 
-#if SLICES > 1 && CLUSTER
+#if CLUSTER
 #define KERNEL extern "C" __global__ void __cluster_dims__(SLICES, 1, 1) __launch_bounds__(THREADS, 1)
 #else
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
@@ -9,14 +9,19 @@
 #define DEVICE static __device__ __forceinline__
 #define ALIGNED __align__(16)
 
+// What is computed in, and the bits of a state as it lies in memory: of a real, or of a float16 or bfloat16.
 #if DOUBLE
 typedef double real;
 typedef unsigned long long word;
 #define MATH(name) name
 #else
 typedef float real;
-typedef unsigned int word;
 #define MATH(name) name##f
+#if FLOAT16 || BFLOAT16
+typedef unsigned short word;
+#else
+typedef unsigned int word;
+#endif
 #endif
 
 DEVICE int thread_index() { return threadIdx.x; }
@@ -29,38 +34,41 @@ DEVICE void* shared_memory() {
   return memory;
 }
 
-#if DOUBLE
-DEVICE word bits_of(real x) { return __double_as_longlong(x); }
-DEVICE real not_a_number() { return __longlong_as_double(0x7FF8000000000000ll); }
-#else
-DEVICE word bits_of(real x) { return __float_as_uint(x); }
-DEVICE real not_a_number() { return __uint_as_float(0x7FC00000u); }
-#endif
-
-// To float16 and back.
-DEVICE float rounded_to_half(float x) {
+DEVICE unsigned int bits_of(float x) { return __float_as_uint(x); }
+DEVICE float float_of(unsigned int bits) { return __uint_as_float(bits); }
+DEVICE unsigned long long bits_of(double x) { return __double_as_longlong(x); }
+DEVICE double double_of(unsigned long long bits) { return __longlong_as_double(bits); }
+DEVICE unsigned short float16_of(float x) {
   unsigned short half;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
+  return half;
+}
+DEVICE float float_of(unsigned short half) {
+  float x;
   asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(half));
   return x;
 }
 
 // A word that other blocks write or read meanwhile.  Nothing but the word itself is passed on, so that no
 // order among words is needed.
-DEVICE real load_relaxed(const real* from) {
-  real x;
+DEVICE word load_relaxed(const word* from) {
+  word x;
 #if DOUBLE
-  asm volatile("ld.relaxed.gpu.global.f64 %0, [%1];" : "=d"(x) : "l"(from) : "memory");
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(x) : "l"(from) : "memory");
+#elif FLOAT16 || BFLOAT16
+  asm volatile("ld.relaxed.gpu.global.b16 %0, [%1];" : "=h"(x) : "l"(from) : "memory");
 #else
-  asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(x) : "l"(from) : "memory");
+  asm volatile("ld.relaxed.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(from) : "memory");
 #endif
   return x;
 }
-DEVICE void store_relaxed(real* to, real x) {
+DEVICE void store_relaxed(word* to, word x) {
 #if DOUBLE
-  asm volatile("st.relaxed.gpu.global.f64 [%0], %1;" ::"l"(to), "d"(x) : "memory");
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(to), "l"(x) : "memory");
+#elif FLOAT16 || BFLOAT16
+  asm volatile("st.relaxed.gpu.global.b16 [%0], %1;" ::"l"(to), "h"(x) : "memory");
 #else
-  asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(x) : "memory");
+  asm volatile("st.relaxed.gpu.global.b32 [%0], %1;" ::"l"(to), "r"(x) : "memory");
 #endif
 }
 DEVICE void wait_a_little() {}

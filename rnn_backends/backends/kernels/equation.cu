@@ -23,37 +23,57 @@ DEVICE real g1_softsign(real z, real, real) {
 }
 DEVICE real g1_softplus(real z, real, real) { return (z > 0 ? z : 0) + MATH(log1p)(MATH(exp)(-MATH(fabs)(z))); }
 
+DEVICE real not_a_number() { return real(__builtin_nan("")); }
+
 #if LONG_IDS
 typedef long long identifier;
 #else
 typedef int identifier;
 #endif
 
-// The arguments of every kernel; states and inputs have the axes (seq_len, batch, size).
-#define PARAMETERS                                                                                                    \
-  const real *inputs, const identifier *ids, int vocabulary, const real *weight, const real *bias, const real *h_0,   \
-      const int *lengths, real *states, int seq_len, int batch, int size, int reverse, real alpha, real beta, real clip, \
-      real leak
-#define ARGUMENTS                                                                                                     \
-  { inputs, ids, vocabulary, weight, bias, h_0, lengths, states, seq_len, batch, size, reverse, alpha, beta, clip, leak }
+struct Cell {
+  const real* weight_ih;  // W_ax, where the kernel computes W_ax x<t>
+  const real* weight_hh;  // W_aa
+  const real* bias;       // or null
+};
 
+// What every kernel is told, as its first argument: arguments.py has the same fields in the same order.
 struct Walk {
-  const real* inputs;      // W_ax x<t>, or, for token ids, W_ax^T (vocabulary, size)
+  const real* inputs;      // W_ax x<t> (seq_len, batch, pitch), or, for token ids, W_ax^T (vocabulary, pitch)
+  const word* features;    // x<t> (seq_len, batch, input_size), where the kernel computes W_ax x<t>
   const identifier* ids;   // (seq_len, batch)
-  int vocabulary;
-  const real* weight;      // W_aa
-  const real* bias;        // or null
-  const real* h_0;         // (batch, size)
+  const word* h_0;         // (directions, batch, size)
   const int* lengths;      // (batch), or null
-  real* states;
-  int seq_len, batch, size, reverse;
+  word* states;            // (seq_len, batch, pitch), of all directions
+  word* last;              // (directions, batch, size), which begins as h_0; null without lengths
+  Cell cells[2];           // of the directions
+  int seq_len, batch, size, input_size, pitch;
+  int reverse;             // of the first direction; the second runs so
+  int begin, end;          // the steps to take
+  int blocks, sequences;   // the blocks of a direction, and the sequences of a block
   real alpha, beta, clip, leak;
 };
+
+// The walk of a direction.
+DEVICE Walk walk_of(const Walk& all, int direction) {
+  Walk walk = all;
+#if DIRECTIONS > 1
+  if (direction) {
+    walk.cells[0] = all.cells[1];
+    walk.inputs += all.size;
+    walk.states += all.size;
+    walk.h_0 += (long long)all.batch * all.size;
+    if (walk.last) walk.last += (long long)all.batch * all.size;
+    walk.reverse = 1;
+  }
+#endif
+  return walk;
+}
 
 // Of the step that is walked as number `step`.
 DEVICE int time_of(const Walk& walk, int step) { return walk.reverse ? walk.seq_len - 1 - step : step; }
 
-DEVICE long long place(const Walk& walk, int t, int b) { return ((long long)t * walk.batch + b) * walk.size; }
+DEVICE long long place(const Walk& walk, int t, int b) { return ((long long)t * walk.batch + b) * walk.pitch; }
 
 DEVICE int length_of(const Walk& walk, int b) { return walk.lengths ? walk.lengths[b] : walk.seq_len; }
 
@@ -61,12 +81,29 @@ DEVICE int length_of(const Walk& walk, int b) { return walk.lengths ? walk.lengt
 DEVICE real input_at(const Walk& walk, int t, int b, int row) {
 #if TOKENS
   const identifier id = walk.ids[(long long)t * walk.batch + b];
-  if (id < 0 || id >= walk.vocabulary) return not_a_number();
-  return walk.inputs[(long long)id * walk.size + row];
+  if (id < 0 || id >= walk.input_size) return not_a_number();
+  return walk.inputs[(long long)id * walk.pitch + row];
 #else
   return walk.inputs[place(walk, t, b) + row];
 #endif
 }
+
+#if BFLOAT16
+DEVICE real real_of(word bits) { return float_of((unsigned int)bits << 16); }
+DEVICE word word_of(real x) {  // to nearest, ties to even
+  const unsigned int bits = bits_of(x);
+  return x != x ? 0x7FC0 : (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+#elif FLOAT16
+DEVICE real real_of(word bits) { return float_of(bits); }
+DEVICE word word_of(real x) { return float16_of(x); }
+#elif DOUBLE
+DEVICE real real_of(word bits) { return double_of(bits); }
+DEVICE word word_of(real x) { return bits_of(x); }
+#else
+DEVICE real real_of(word bits) { return float_of(bits); }
+DEVICE word word_of(real x) { return bits_of(x); }
+#endif
 
 // a<t> of z = W_aa a<t-1> + W_ax x<t> + b_a.
 DEVICE real next_state(const Walk& walk, real z, real before) {
@@ -78,8 +115,12 @@ DEVICE real next_state(const Walk& walk, real z, real before) {
 #if LEAK
   a = (1 - walk.leak) * before + walk.leak * a;
 #endif
-#if HALF
-  a = rounded_to_half(a);
-#endif
+  return real_of(word_of(a));
+}
+
+// a<t> for a step within the length, and the state before for one beyond it; keeps the last.
+DEVICE real advanced(const Walk& walk, int t, int b, int row, int end, real z, real before) {
+  const real a = t < end ? next_state(walk, z, before) : before;
+  if (walk.last && t == (walk.reverse ? 0 : end - 1)) walk.last[(long long)b * walk.size + row] = word_of(a);
   return a;
 }

@@ -1,11 +1,15 @@
-// All blocks are on the chip at once, each with a slice of the rows and a share of the batch, and pass states on
-// through memory: `states` itself, every word of which is written once, over UNSET, a NaN that no result is.  Whoever
-// needs a word reads it until it is there.  No wait is unbounded: after WAITS tries a word is taken for NaN, and the
-// thread waits no more; NaN in the result tells of it.
+// All multiprocessors share the walk, each block with a slice of the rows and a share of the batch, and pass states on
+// through memory.  Of two ways to launch it, SWEEP takes one step: the launch before it has written the states that it
+// reads, and inputs may be states.
 //
-// Launch: cooperative; SLICES blocks for each share of the batch; inputs are not states.
+// Otherwise all blocks are on the chip at once, and take all steps: the launch is cooperative, and inputs are not
+// states.  `states` itself, every word of which is written once, over UNSET, a NaN that no result is, tells what is
+// there.  Whoever needs a word reads it until it is.  No wait is unbounded: after WAITS tries a word is taken for NaN,
+// and the thread waits no more; NaN in the result tells of it.
+//
+// Launch: for each direction and each share of the batch, SLICES blocks.
 
-constexpr word UNSET = ~(word)0;
+constexpr word UNSET = (word) ~(word)0;
 constexpr int WORDS = (COLUMNS + THREADS - 1) / THREADS;  // of a state, that a thread fetches
 constexpr int AT_ONCE = SEQUENCES * WORDS < 16 ? SEQUENCES * WORDS : 16;
 
@@ -13,29 +17,45 @@ constexpr int AT_ONCE = SEQUENCES * WORDS < 16 ? SEQUENCES * WORDS : 16;
 #define WAITS (1 << 22)  // some seconds
 #endif
 
-// Fetches the states of `count` sequences from `first` on, as they are before a step.
+// Reads a word again until it is there.
+DEVICE word awaited(const word* from, int& waits) {
+  word fetched = UNSET;
+  int tries = waits;
+  while (fetched == UNSET && --tries > 0) {
+    wait_a_little();
+    fetched = load_relaxed(from);
+  }
+  if (tries <= 0) waits = 1;
+  return fetched;
+}
+
+// Fetches the states of `count` sequences from `first` on, as they are before a step.  Beyond a length none is passed
+// on: the state before is h_0 still, or is needed by nobody.
 DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, int& waits) {
-  const real* from = step ? walk.states + place(walk, time_of(walk, step - 1), first)
-                          : walk.h_0 + (long long)first * walk.size;
+  const word* from[SEQUENCES];
+  bool is_passed_on[SEQUENCES];
+  const int t = time_of(walk, step - 1);
+#pragma unroll
+  for (int s = 0; s < SEQUENCES; ++s) {
+    const int b = first + (s < count ? s : 0);
+    is_passed_on[s] = step > 0 && t < length_of(walk, b);
+    from[s] = is_passed_on[s] ? walk.states + place(walk, t, b) : walk.h_0 + (long long)b * walk.size;
+  }
 #pragma unroll
   for (int begin = 0; begin < SEQUENCES * WORDS; begin += AT_ONCE) {
-    real fetched[AT_ONCE];
+    word fetched[AT_ONCE];
 #pragma unroll
     for (int k = 0; k < AT_ONCE; ++k) {
       const int s = (begin + k) / WORDS, column = (begin + k) % WORDS * THREADS + thread_index();
       const bool inside = s < SEQUENCES && s < count && column < walk.size;
-      fetched[k] = inside ? load_relaxed(from + (long long)s * walk.size + column) : 0;
+      fetched[k] = inside ? load_relaxed(from[s % SEQUENCES] + column) : 0;
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; ++k) {
       const int s = (begin + k) / WORDS, column = (begin + k) % WORDS * THREADS + thread_index();
-      int tries = waits;
-      while (step && bits_of(fetched[k]) == UNSET && --tries > 0) {
-        wait_a_little();
-        fetched[k] = load_relaxed(from + (long long)s * walk.size + column);
-      }
-      if (tries <= 0) waits = 1;
-      if (s < SEQUENCES && column < COLUMNS) h[s * COLUMNS + column] = fetched[k];
+      if (!SWEEP && is_passed_on[s % SEQUENCES] && fetched[k] == UNSET)
+        fetched[k] = awaited(from[s % SEQUENCES] + column, waits);
+      if (s < SEQUENCES && column < COLUMNS) h[s * COLUMNS + column] = real_of(fetched[k]);
     }
   }
 }
@@ -57,23 +77,25 @@ DEVICE void take_turn(const Walk& walk, const Tile& tile, const Share& share, in
   for (int round = 0; round < ROUNDS; ++round) {
     const int s = round * PER_ROUND + share.turn, b = first + s;
     if (!share.is_whole || s >= SEQUENCES || b >= end) continue;
-    const real before = h[s * COLUMNS + share.row];
+    const int length = length_of(walk, b);
     const real z = totals[round] + (inputs[round] + share.bias);
-    const real a = t < length_of(walk, b) ? next_state(walk, z, before) : before;
-    store_relaxed(walk.states + place(walk, t, b) + share.row, a != a ? not_a_number() : a);
+    const real a = advanced(walk, t, b, share.row, length, z, h[s * COLUMNS + share.row]);
+    const word bits = t >= length ? 0 : word_of(a != a ? not_a_number() : a);
+    store_relaxed(walk.states + place(walk, t, b) + share.row, bits);
   }
 }
 
-KERNEL walk_grid(PARAMETERS, int sequences_per_block) {
-  const Walk walk = ARGUMENTS;
-  const int first_row = block_index() % SLICES * BLOCK_ROWS, begin = block_index() / SLICES * sequences_per_block;
-  const int end = begin + sequences_per_block < walk.batch ? begin + sequences_per_block : walk.batch;
+KERNEL walk_grid(const Walk all) {
+  const Walk walk = walk_of(all, block_index() / all.blocks);
+  const int block = block_index() % all.blocks, first_row = block % SLICES * BLOCK_ROWS;
+  const int begin = block / SLICES * walk.sequences;
+  const int end = begin + walk.sequences < walk.batch ? begin + walk.sequences : walk.batch;
   Tile tile;
   load(tile, walk, first_row);
   real* buffers = (real*)((Vector*)shared_memory() + OTHERS);
   const Share share = share_of(walk, first_row);
   int waits = WAITS, turn = 0;
-  for (int step = 0; step < walk.seq_len; ++step)
+  for (int step = walk.begin; step < walk.end; ++step)
     for (int first = begin; first < end; first += SEQUENCES, turn ^= 1)
       take_turn(walk, tile, share, step, first, end, buffers + turn * (SEQUENCES * COLUMNS), waits);
 }

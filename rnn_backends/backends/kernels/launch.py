@@ -1,33 +1,31 @@
-"""The recurrence of the cupy backend: kernels chosen by `plan`, compiled by CuPy, launched on the current stream.
+"""The recurrence of the cupy backend: what is walked by a kernel, and by which.
 
-Nothing here waits for the device or copies from it.
+Nothing here waits for the device or copies from it; all is launched on the current stream.
 """
 
 import os
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
 
 import cupy
-import numpy as np
 
 from rnn_backends.activations import Activation
-from rnn_backends.arrays import Array, where_valid
-from rnn_backends.backends.kernels.plan import REGIMES, TRUSTED, Device, Plan, Problem, make_plan
-from rnn_backends.backends.kernels.sources import ELEMENTWISE, ENTRIES, body, source
+from rnn_backends.arrays import HALF, Array, dtype_name
+from rnn_backends.backends.kernels.plan import REGIMES, TRUSTED, Plan, make_plan
+from rnn_backends.backends.kernels.sources import ELEMENTWISE
+from rnn_backends.backends.kernels.walk import Walk, properties
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 from rnn_backends.forward import Cell
+from rnn_backends.parameters import Layer
 from rnn_backends.protocols import RecurrentCell
-from rnn_backends.steps import poisoned, valid_steps
+from rnn_backends.steps import poisoned
 
 VARIABLE = "RNN_CUPY_KERNEL"
 
-NULL = np.uint64(0)
-
 
 def recurrence(
-    cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
-) -> tuple[Array, Array] | None:
-    """Walk a `Cell` through time in a kernel of its own; see `rnn_backends.protocols.Recurrence`.
+    layer: Layer, x: Array, h_0: Sequence[Array], lengths: Array | None
+) -> tuple[Array, Sequence[Array]] | None:
+    """Walk a layer through time in a kernel of its own; see `rnn_backends.protocols.Recurrence`.
 
     Raises
     ------
@@ -37,33 +35,58 @@ def recurrence(
         The device has no room for the states.
     """
     regimes = chosen_regimes()
-    if not regimes or type(cell) is not Cell or not is_covered(cell, x, h_0):
+    cells, (seq_len, batch) = layer.cells, x.shape[:2]
+    if not regimes or not all(is_covered(cell, x, h) for (cell, _), h in zip(cells, h_0, strict=True)):
         return None
-    seq_len, (batch, size) = len(x), h_0.shape
-    with h_0.device:
+    with h_0[0].device:
         try:
-            h_0 = h_0 if lengths is None else poisoned(h_0, lengths, seq_len)
+            starts = [h if lengths is None else poisoned(h, lengths, seq_len) for h in h_0]
             if 0 in {seq_len, batch}:
-                return cupy.empty((seq_len, batch, size), h_0.dtype), h_0
-            walk = Walk(cell, x, h_0, lengths, reverse)
-            states = walk.run(walk.planned(regimes))
-            if states is None:
-                states = walk.run(walk.planned(tuple(set(regimes) - {"grid"})))
-            return None if states is None else finished(states, lengths, reverse)
+                return cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype), starts
+            if are_alike([cell for cell, _ in cells]):
+                return walked([cell for cell, _ in cells], x, starts, lengths, cells[0][1], regimes)
+            parts = [
+                walked([cell], x, [start], lengths, reverse, regimes)
+                for (cell, reverse), start in zip(cells, starts, strict=True)
+            ]
+            return cupy.concatenate([states for states, _ in parts], axis=-1), [last for _, (last,) in parts]
         except cupy.cuda.memory.OutOfMemoryError as error:
-            numbers = seq_len * batch * size
+            size, count = h_0[0].shape[-1], len(h_0)
             msg = (
-                f"the device has no room for the states of {seq_len} steps of {batch} sequences with hidden_size "
-                f"{size}, which are {numbers} numbers: {error} Run fewer sequences at once, or fewer steps, as "
-                "RNN.stream does."
+                f"the device has no room for the states of {seq_len} steps of {batch} sequences with hidden_size {size} "
+                f"in {count} direction{'s' * (count > 1)}, which are {seq_len * batch * size * count} numbers: {error} "
+                "Run fewer sequences at once, or fewer steps, as RNN.stream does."
             )
             raise DeviceMemoryError(msg) from error
 
 
-def finished(states: Array, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
-    """Return the states, 0 beyond a length instead of held, and the last ones."""
-    last = states[0 if reverse else -1]
-    return states if lengths is None else where_valid(states, valid_steps(lengths, len(states))), last
+def walked(
+    cells: Sequence[Cell],
+    x: Array,
+    h_0: Sequence[Array],
+    lengths: Array | None,
+    reverse: bool,
+    regimes: tuple[str, ...],
+) -> tuple[Array, list[Array]]:
+    """Return the states of cells that walk at once, and the last of each."""
+    walk = Walk(cells, x, h_0, lengths, reverse)
+    found = walk.run(planned(walk, regimes))
+    if found is None:
+        found = walk.run(planned(walk, tuple(regime for regime in regimes if regime != "grid")))
+    return found  # type: ignore[return-value]  # only a grid may not fit
+
+
+def planned(walk: Walk, regimes: tuple[str, ...]) -> Plan:
+    """Return the plan for the current device."""
+    problem = walk.problem
+    plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
+    if plan is None:
+        msg = (
+            f"the kernel {os.environ[VARIABLE]!r}, which {VARIABLE} names, does not take hidden_size "
+            f"{problem.hidden_size} with {problem.batch} sequences on this device. Unset the variable."
+        )
+        raise ArgumentError(msg)
+    return plan
 
 
 def chosen_regimes() -> tuple[str, ...]:
@@ -78,142 +101,19 @@ def chosen_regimes() -> tuple[str, ...]:
     return choices[value]
 
 
-def is_covered(cell: Cell, x: Array, h_0: Array) -> bool:
+def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> bool:
     """Tell whether there are kernels for a cell and its arguments."""
-    if not isinstance(cell.activation, Activation) or cell.activation.name not in ELEMENTWISE:
+    if type(cell) is not Cell or not isinstance(cell.activation, Activation):
         return False
-    dtypes = (cell.weight_hh.dtype.name, h_0.dtype.name)
-    return dtypes in {("float32", "float16"), ("float32", "float32"), ("float64", "float64")} and (
-        x.ndim == 3 or x.dtype.name in {"int32", "int64"}
+    weights, states = dtype_name(cell.weight_hh), dtype_name(h_0)
+    return (
+        cell.activation.name in ELEMENTWISE
+        and (weights == states or (weights == "float32" and states in HALF))
+        and weights in {"float32", "float64"}
+        and (x.ndim == 3 or dtype_name(x) in {"int32", "int64"})
     )
 
 
-@cache
-def properties(index: int) -> Device:
-    """Return what a plan needs to know of a device."""
-    device = cupy.cuda.Device(index)
-    of = device.attributes
-    return Device(
-        int(device.compute_capability),
-        of["MultiProcessorCount"],
-        of["MaxSharedMemoryPerBlockOptin"],
-        of["MaxSharedMemoryPerMultiprocessor"],
-        of["MaxThreadsPerMultiProcessor"],
-        bool(of["CooperativeLaunch"]),
-    )
-
-
-@cache
-def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, device: int) -> Any:
-    """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
-    options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
-    code = source("device.cu") + body(regime)
-    kernel = cupy.RawKernel(code, ENTRIES[regime], options, enable_cooperative_groups=regime == "grid")
-    if shared > 48 * 1024:  # which every kernel may have
-        kernel.max_dynamic_shared_size_bytes = shared
-    return kernel
-
-
-def fits(kernel: Any, plan: Plan) -> bool:
-    """Tell whether all blocks of a plan are on the chip at once; CuPy would launch fewer, and they would wait."""
-    resident = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(kernel.kernel.ptr, plan.threads, plan.shared)
-    return bool(plan.blocks <= resident * properties(cupy.cuda.Device().id).multiprocessors)
-
-
-class Walk:
-    """A cell and its arguments, laid out for the kernels."""
-
-    def __init__(self, cell: Cell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> None:
-        self.cell, self.x, self.lengths, self.reverse = cell, x, lengths, reverse
-        self.dtype, self.result_dtype = cell.weight_hh.dtype, h_0.dtype
-        self.shape: tuple[int, int, int] = (len(x), *h_0.shape)
-        self.takes_ids = x.ndim == 2
-        self.h_0 = dense(h_0.astype(self.dtype, copy=False))
-
-    def planned(self, regimes: tuple[str, ...]) -> Plan:
-        """Return the plan for the current device."""
-        seq_len, batch, size = self.shape
-        problem = Problem(seq_len, batch, size, self.dtype.itemsize)
-        plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
-        if plan is None:
-            msg = (
-                f"the kernel {os.environ[VARIABLE]!r}, which {VARIABLE} names, does not take hidden_size {size} with "
-                f"{batch} sequences on this device. Unset the variable."
-            )
-            raise ArgumentError(msg)
-        return plan
-
-    def run(self, plan: Plan) -> Array | None:
-        """Return the states; None if the blocks of the plan, which are to be on the chip at once, do not fit."""
-        kernel = compiled(plan.regime, self.macros(plan), plan.shared, cupy.cuda.Device().id)
-        if plan.cooperative and not fits(kernel, plan):
-            return None
-        inputs = dense(self.cell.weight_ih.T) if self.takes_ids else self.projected()
-        states = self.room(inputs, plan.cooperative)
-        arguments = self.arguments(inputs, states)
-        if plan.regime == "step":
-            self.take_steps(kernel, plan, arguments, states)
-        else:
-            extra = (np.int32(plan.sequences_per_block),) if plan.cooperative else ()
-            kernel((plan.blocks,), (plan.threads,), (*arguments, *extra), shared_mem=plan.shared)
-        return states.astype(self.result_dtype, copy=False)
-
-    def macros(self, plan: Plan) -> tuple[tuple[str, Any], ...]:
-        """Return what the kernel is compiled with."""
-        cell = self.cell
-        return (
-            *plan.macros,
-            ("DOUBLE", int(self.dtype == np.float64)),
-            ("HALF", int(self.result_dtype == np.float16)),
-            ("TOKENS", int(self.takes_ids)),
-            ("LONG_IDS", int(self.x.dtype == np.int64)),
-            ("CLIP", int(cell.clip is not None)),
-            ("LEAK", int(cell.leak is not None)),
-            ("ACTIVATION", f"g1_{cell.activation.name}"),  # type: ignore[union-attr]  # not a user's callable
-        )
-
-    def projected(self) -> Array:
-        """Return W_ax x<t>, by one product of two matrices, of which CuPy has a fast one."""
-        x = self.x.astype(self.dtype, copy=False).reshape(-1, self.x.shape[-1])
-        product = cupy.empty((len(x), self.shape[-1]), self.dtype)
-        cupy.matmul(x, self.cell.weight_ih.T, out=product)
-        return product.reshape(self.shape)
-
-    def room(self, inputs: Array, is_shared: bool) -> Array:
-        """Return where the states will be: UNSET of grid.cu where blocks share it, else perhaps the inputs."""
-        if is_shared:
-            bits = cupy.empty(self.shape, "int64" if self.dtype == np.float64 else "int32")
-            bits.fill(-1)
-            return bits.view(self.dtype)
-        return cupy.empty(self.shape, self.dtype) if self.takes_ids else inputs
-
-    def arguments(self, inputs: Array, states: Array) -> tuple[Any, ...]:
-        """Return the arguments that all kernels have, PARAMETERS of equation.cu."""
-        cell, activation = self.cell, self.cell.activation
-        numbers = (activation.alpha, activation.beta, cell.clip, cell.leak)  # type: ignore[union-attr]
-        return (
-            inputs,
-            dense(self.x) if self.takes_ids else NULL,
-            np.int32(cell.input_size),
-            dense(cell.weight_hh),
-            NULL if cell.bias is None else dense(cell.bias),
-            self.h_0,
-            NULL if self.lengths is None else dense(self.lengths.astype(np.int32, copy=False)),
-            states,
-            *(np.int32(number) for number in (*self.shape, self.reverse)),
-            *(self.dtype.type(0.0 if number is None else number) for number in numbers),
-        )
-
-    def take_steps(self, kernel: Any, plan: Plan, arguments: tuple[Any, ...], states: Array) -> None:
-        """Walk with a product and a launch at each step."""
-        h, weight, product = self.h_0, self.cell.weight_hh.T, cupy.empty_like(self.h_0)
-        for step in range(len(states)):
-            cupy.matmul(h, weight, out=product)
-            kernel((plan.blocks,), (plan.threads,), (*arguments, product, np.int32(step)))
-            h = states[len(states) - 1 - step if self.reverse else step]
-
-
-def dense(array: Array) -> Array:
-    """Return an array as the kernels index it, a copy only where it has strides or begins within a number."""
-    array = cupy.ascontiguousarray(array)
-    return array if array.data.ptr % array.itemsize == 0 else array.copy()
+def are_alike(cells: Sequence[Cell]) -> bool:
+    """Tell whether one kernel walks all cells at once."""
+    return len({(cell.activation, cell.clip, cell.leak, cell.hidden_size) for cell in cells}) == 1

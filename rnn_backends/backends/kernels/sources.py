@@ -8,7 +8,13 @@ from rnn_backends.activations import ACTIVATIONS
 ELEMENTWISE = tuple(name for name in ACTIVATIONS if not name.endswith("softmax"))
 """The activations that equation.cu has, under their names after ``g1_``."""
 
-ENTRIES = {"block": "walk_block", "cluster": "walk_block", "grid": "walk_grid", "step": "finish_step"}
+ENTRIES = {
+    "block": "walk_block",
+    "cluster": "walk_block",
+    "grid": "walk_grid",
+    "sweep": "walk_grid",
+    "step": "finish_step",
+}
 """The kernel of each regime."""
 
 FILES = {"walk_block": ("tile.cu", "block.cu"), "walk_grid": ("tile.cu", "grid.cu"), "finish_step": ("step.cu",)}

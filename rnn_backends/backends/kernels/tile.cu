@@ -1,4 +1,4 @@
-// The product of W_aa with states: each thread keeps ROWS x (COLUMNS / LANES) of the weights, for as long as it lives.
+// The product of W_aa with states, or of [W_aa W_ax] with states and inputs: each thread keeps ROWS x (COLUMNS / LANES) of the weights, for as long as it lives.
 //
 // LANES neighbouring threads share ROWS rows and split their columns, 16 bytes in turn, so that what a group reads
 // of a state in shared memory is contiguous.  The first HELD vectors of each row are in registers, the others in
@@ -24,31 +24,50 @@ struct Tile {
 
 constexpr int OTHERS = (PARTS - HELD) * ROWS * THREADS;
 
-// Of one row: `from` is this thread's first weight of it, `left` how many columns there are from there on.
-DEVICE Vector weights_of(const real* from, int left, int part) {
+// A row of the weights [W_aa W_ax], without the second unless FUSED; rows beyond the last are 0.
+struct Row {
+  const real *hidden, *input;
+  int size, width;
+};
+
+DEVICE Row row_of(const Walk& walk, int row) {
+  const Cell& cell = walk.cells[0];
+  if (row >= walk.size) return {cell.weight_hh, cell.weight_ih, 0, 0};
+  return {cell.weight_hh + (long long)row * walk.size, cell.weight_ih + (long long)row * walk.input_size - walk.size,
+          walk.size, walk.size + walk.input_size};
+}
+
+DEVICE Vector weights_of(const Row& row, int column) {
   Vector w;
+#if WHOLE  // each row begins at a multiple of 16 bytes
+  if (column < row.size) return *(const Vector*)(row.hidden + column);
+#pragma unroll
+  for (int e = 0; e < VECTOR; ++e) w.of[e] = 0;
+#else
 #pragma unroll
   for (int e = 0; e < VECTOR; ++e) {
-    const int column = part * LANES * VECTOR + e;
-    w.of[e] = column < left ? from[column] : 0;
+    w.of[e] = column + e < row.size ? row.hidden[column + e] : 0;
+#if FUSED
+    if (column + e >= row.size && column + e < row.width) w.of[e] = row.input[column + e];
+#endif
   }
+#endif
   return w;
 }
 
 // Loads the weights of the rows from `first` on.
 DEVICE void load(Tile& tile, const Walk& walk, int first) {
   tile.others = (Vector*)shared_memory();
-  const int row = first + thread_index() / LANES * ROWS, column = thread_index() % LANES * VECTOR;
-  const real* from = walk.weight + (long long)row * walk.size + column;
+  const int begin = thread_index() % LANES * VECTOR;
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    const int left = row + r < walk.size ? walk.size - column : 0;
+    const Row row = row_of(walk, first + thread_index() / LANES * ROWS + r);
 #pragma unroll
-    for (int part = 0; part < HELD; ++part) tile.held[r][part] = weights_of(from, left, part);
+    for (int part = 0; part < HELD; ++part) tile.held[r][part] = weights_of(row, begin + part * LANES * VECTOR);
 #pragma unroll 1
     for (int part = HELD; part < PARTS; ++part)
-      tile.others[((part - HELD) * ROWS + r) * THREADS + thread_index()] = weights_of(from, left, part);
-    from += walk.size;
+      tile.others[((part - HELD) * ROWS + r) * THREADS + thread_index()] =
+          weights_of(row, begin + part * LANES * VECTOR);
   }
 }
 
@@ -119,7 +138,8 @@ DEVICE Share share_of(const Walk& walk, int first_row) {
   const int lane = thread_index() % LANES, slot = slot_of(lane);
   const int row = first_row + thread_index() / LANES * ROWS + slot;
   const bool is_whole = slot < ROWS && row < walk.size;
-  return {lane, lane / SLOTS, row, is_whole, is_whole && walk.bias ? walk.bias[row] : 0};
+  const real* bias = walk.cells[0].bias;
+  return {lane, lane / SLOTS, row, is_whole, is_whole && bias ? bias[row] : 0};
 }
 
 // W_aa h of what this thread finishes.
