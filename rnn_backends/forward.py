@@ -2,7 +2,7 @@
 
     a<t> = g1(W_aa a<t-1> + W_ax x<t> + b_a)            a<0> = 0 unless given
 
-`Cell` is the equation, `scan` walks it through time, `propagate` stacks layers and directions, and
+`Cell` is the equation, `rnn_backends.scan` walks it through time, `propagate` stacks the layers, and
 `forward` is the pure function that the package offers.  Nothing here depends on the values of an array,
 so all of it can be traced and differentiated, and nothing knows whose arrays they are.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from rnn_backends import checks
 from rnn_backends.activations import Activation, applied, as_activation, clamp, finite_float
-from rnn_backends.arrays import HALF, Array, array_namespace, cast, device, dtype_name, is_integer, where_valid, widen
+from rnn_backends.arrays import HALF, Array, array_namespace, device, dtype_name, is_integer, widen
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.parameters import (
     Layer,
@@ -27,7 +27,8 @@ from rnn_backends.parameters import (
     require_shape,
 )
 from rnn_backends.protocols import Recurrence, RecurrentCell
-from rnn_backends.steps import Kept, guarded
+from rnn_backends.scan import project, scan_layer
+from rnn_backends.steps import Kept
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,23 +130,6 @@ class Cell:
         return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
 
 
-def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
-    """Walk a cell through time, one step after another: the `Recurrence` that defines what is right."""
-    x, h, valid = guarded(x, h_0, lengths)
-    xp, seq_len = array_namespace(x), x.shape[0]
-    if seq_len == 0:
-        return xp.zeros((0, *h.shape), dtype=h.dtype, device=device(h)), h
-    projected, states = project(cell, x), [h] * seq_len
-    for t in reversed(range(seq_len)) if reverse else range(seq_len):
-        new = cast(cell.step(projected[t, ...], widen(h)), h.dtype)
-        if new.shape != h.shape:
-            msg = f"step of the cell must return the state's shape, {tuple(h.shape)}; got {tuple(new.shape)}."
-            raise ShapeError(msg)
-        h = new if valid is None else xp.where(valid[t, ...], new, h)
-        states[t] = h
-    return where_valid(xp.stack(states), valid), h
-
-
 def forward(
     layers: Sequence[Layer | RecurrentCell],
     x: Array,
@@ -196,7 +180,7 @@ def forward(
     require_network(stack)
     checks.require_call(stack, x, h_0, lengths, mask)
     checks.require_values(stack, x, lengths, mask)
-    return propagate(stack, x, h_0, lengths, scan, mask)
+    return propagate(stack, x, h_0, lengths, scan_layer, mask)
 
 
 def propagate(
@@ -207,7 +191,7 @@ def propagate(
     recurrence: Recurrence,
     mask: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Run checked arguments through all layers, each cell by a recurrence; see `forward`."""
+    """Run checked arguments through all layers, each by a recurrence; see `forward`."""
     xp = array_namespace(x)
     if x.ndim < 3 - is_integer(x):  # no batch axis
         h_0 = None if h_0 is None else h_0[:, None, ...]
@@ -220,27 +204,13 @@ def propagate(
         before = xp.zeros_like(h_n) if h_0 is None else h_0
         return kept.spread(output, layers[-1], before[-cells:, ...]), h_n
     dtype = state_dtype(layers, x)
-    layers = widened(layers)
     final: list[Array] = []
-    for layer in layers:
-        outputs = []
-        for cell, reverse in layer.cells:
-            h = initial_state(cell, x, dtype) if h_0 is None else h_0[len(final), ...]
-            walked = recurrence(cell, x, h, lengths, reverse)
-            states, last = scan(cell, x, h, lengths, reverse) if walked is None else walked
-            outputs.append(states)
-            final.append(last)
-        x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=-1)
+    for layer in widened(layers):
+        places = range(len(final), len(final) + len(layer.cells))
+        h = initial_states(layer, x, dtype) if h_0 is None else [h_0[k, ...] for k in places]
+        x, last = recurrence(layer, x, h, lengths) or scan_layer(layer, x, h, lengths)
+        final.extend(last)
     return x, xp.stack(final)
-
-
-def project(cell: RecurrentCell, x: Array) -> Array:
-    """Project a whole sequence as rows of one matrix: (seq_len, batch, ...) -> (seq_len, batch, K)."""
-    xp = array_namespace(x)
-    seq_len, batch, *features = x.shape
-    rows = xp.reshape(x, (seq_len * batch, *features))
-    projected = cell.project(rows if is_integer(x) else widen(rows))
-    return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
 
 
 def state_dtype(layers: tuple[Layer, ...], x: Array) -> Any:
@@ -256,8 +226,13 @@ def widened(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return wide
 
 
+def initial_states(layer: Layer, x: Array, dtype: Any) -> list[Array]:
+    """Return zeros (batch, hidden_size) for each cell of a layer whose initial states are not given."""
+    return [initial_state(cell, x, dtype) for cell, _ in layer.cells]
+
+
 def initial_state(cell: RecurrentCell, x: Array, dtype: Any) -> Array:
-    """Return zeros (batch, hidden_size) for a cell whose initial state is not given."""
+    """Return zeros (batch, hidden_size) for a cell."""
     hidden_size = getattr(cell, "hidden_size", None)
     if hidden_size is None or dtype is None:
         like = project(cell, x[:0, ...])  # of no steps: it tells what the cell does not

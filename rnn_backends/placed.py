@@ -14,9 +14,9 @@ from rnn_backends.backends.record import Backend
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import as_host, move, receive
 from rnn_backends.errors import ArgumentError
-from rnn_backends.forward import scan
 from rnn_backends.parameters import Layer, Linear, Network, named_arrays
 from rnn_backends.protocols import Recurrence
+from rnn_backends.scan import scan_layer
 from rnn_backends.text import encode
 
 
@@ -28,6 +28,7 @@ class PlacedNetwork:
     _dtype: str
     _place_object: Any
     """The library's own object for the device."""
+    _recurrence: Recurrence
     _tokens: int
     _known: tuple[Any, ...] = ()
     """Dtype and shape of the NumPy array that was checked last, if such arrays need not be converted."""
@@ -37,6 +38,7 @@ class PlacedNetwork:
         self._network = move(network, place, dtype)
         self._dtype = next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
         self._place_object = place.backend.device(place.device)
+        self._recurrence = place.backend.recurrence or scan_layer
         self._tokens = getattr(self.layers[0].cells[0][0], "input_size", 0)
 
     @classmethod
@@ -220,10 +222,6 @@ class PlacedNetwork:
                 "trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
             )
             raise ArgumentError(msg)
-
-    @property
-    def _recurrence(self) -> Recurrence:
-        return self.backend.recurrence or scan
 
     def _swap(self, array: Array, is_ids: bool = False) -> Array:
         """Exchange the first two axes of a batch if the model is batch first; no values move."""

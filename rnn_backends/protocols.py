@@ -1,8 +1,12 @@
 """What can be put in the place of this package's own: a cell by its users, a recurrence by a backend."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from rnn_backends.arrays import Array
+
+if TYPE_CHECKING:
+    from rnn_backends.parameters import Layer
 
 
 class RecurrentCell(Protocol):
@@ -21,20 +25,52 @@ class RecurrentCell(Protocol):
 
 
 class Recurrence(Protocol):
-    """How a cell is walked through time: `scan`, or what a backend puts in its place.
+    """How a layer is walked through time: `scan_layer`, or what a backend puts in its place.
+
+    One that has nothing to gain from both directions at once is made by `each_direction`, both of
+    `rnn_backends.scan`, of a `CellRecurrence`.
+
+    Parameters
+    ----------
+    layer : Layer
+        ``layer.cells`` are pairs (cell, reverse), forward before backward, of which `reverse` tells whether the
+        cell walks from the last step to the first.  Their arrays are float32 or float64, in which the recurrence
+        computes.
+    x : array, shape (seq_len, batch, input_size) or, token ids, (seq_len, batch)
+        The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.  Beyond a
+        length it may hold anything, NaN and ids of -1 included.
+    h_0 : sequence of array, shape (batch, hidden_size) each
+        The state of each cell before its first step.  The states are rounded to this dtype after every step.
+    lengths : integer array, shape (batch,), optional
+        At steps t >= lengths[b] the state of sequence b is held.  On NumPy they are known to be in range;
+        elsewhere one that is not makes its sequence NaN; see `rnn_backends.steps.guarded`.
+
+    Returns
+    -------
+    output : array, shape (seq_len, batch, num_directions * hidden_size)
+        The states after each step, at that step's own place, forward before backward on the last axis; 0 at
+        steps t >= lengths[b].
+    last : sequence of array, shape (batch, hidden_size) each
+        The state of each cell after the last step that it took; it may be a part of the output, or of `h_0`.
+        None instead of both declines, and `scan_layer` takes over.
+    """
+
+    def __call__(
+        self, layer: "Layer", x: Array, h_0: Sequence[Array], lengths: Array | None
+    ) -> tuple[Array, Sequence[Array]] | None:
+        """Walk the cells of the layer through time."""
+
+
+class CellRecurrence(Protocol):
+    """How one cell is walked through time, of which `rnn_backends.scan.each_direction` makes a `Recurrence`.
 
     Parameters
     ----------
     cell : RecurrentCell
-        Its arrays are float32 or float64, in which the recurrence computes.
-    x : array, shape (seq_len, batch, input_size) or, token ids, (seq_len, batch)
-        The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.  Beyond a
-        length it may hold anything, NaN and ids of -1 included.
+    x, lengths : array
+        As of a `Recurrence`.
     h_0 : array, shape (batch, hidden_size)
-        The state before the first step.  The states are rounded to this dtype after every step.
-    lengths : integer array, shape (batch,), optional
-        At steps t >= lengths[b] the state of sequence b is held.  On NumPy they are known to be in range;
-        elsewhere one that is not makes its sequence NaN; see `rnn_backends.steps.guarded`.
+        The state before the first step.
     reverse : bool
         Whether to walk from the last step to the first.
 
@@ -44,7 +80,7 @@ class Recurrence(Protocol):
         The state after each step, at that step's own place; 0 at steps t >= lengths[b].
     last : array, shape (batch, hidden_size)
         The state after the last step that was taken; it may be a part of the states, or `h_0`.  None instead of
-        both declines, and `scan` takes over.
+        both declines, and `rnn_backends.scan.scan` takes over.
     """
 
     def __call__(

@@ -8,8 +8,9 @@ from rnn_backends import checks
 from rnn_backends.arrays import Array, is_integer
 from rnn_backends.backends.transfer import receive
 from rnn_backends.errors import ArgumentError, ShapeError
-from rnn_backends.forward import initial_state, scan, state_dtype, widened
+from rnn_backends.forward import initial_states, state_dtype, widened
 from rnn_backends.initial import require_size
+from rnn_backends.scan import scan_layer
 
 if TYPE_CHECKING:
     from rnn_backends.model import RNN
@@ -39,7 +40,7 @@ class Stream:
         self.rnn = rnn
         self.batch_size = batch_size
         with rnn._on_device():
-            self._cells: list[Any] = [cell for layer in widened(rnn.layers) for cell, _ in layer.cells]
+            self._layers = widened(rnn.layers)
         self._states: list[Array] | None = None
 
     @property
@@ -58,7 +59,7 @@ class Stream:
         h_0 = receive("h_0", h_0, self.rnn._placement, self.rnn.dtype)
         checks.require_state(self.rnn.layers, h_0, (self.batch_size,))
         with self.rnn._on_device():
-            self._states = [self._copy(h_0[k, ...]) for k in range(len(self._cells))]
+            self._states = [self._copy(h_0[k, ...]) for k in range(len(self._layers))]
 
     def __call__(self, x: Any) -> Array:
         """Run the next piece, of any number of steps, none included.
@@ -105,12 +106,11 @@ class Stream:
         """Run all layers over (seq_len, batch, ...) and keep their last states."""
         states, kept = self._states, []
         recurrence = self.rnn._recurrence
-        for k, cell in enumerate(self._cells):
-            h = initial_state(cell, x, state_dtype(self.rnn.layers, x)) if states is None else states[k]
-            walked = recurrence(cell, x, h, None, False)
-            x, last = scan(cell, x, h, None, False) if walked is None else walked
+        for k, layer in enumerate(self._layers):
+            h = initial_states(layer, x, state_dtype(self.rnn.layers, x)) if states is None else [states[k]]
+            x, (last,) = recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
             # It may be a part of all states, which are then kept with it, or, of the last layer, are the caller's.
-            kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._cells) else last)
+            kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._layers) else last)
         self._states = kept
         return x
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 from rnn_backends.arrays import Array, array_namespace, cast, device, is_integer, where_valid, widen
-from rnn_backends.forward import Cell, project, propagate
+from rnn_backends.forward import Cell, propagate
 from rnn_backends.parameters import Layer, map_arrays
 from rnn_backends.protocols import Recurrence
+from rnn_backends.scan import project
 from rnn_backends.steps import valid_steps
 
 

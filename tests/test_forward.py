@@ -1,5 +1,6 @@
 """The pure function: parity on drawn shapes, outside witnesses, tracing, differentiation, refusals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 import rnn_backends as rb
 from rnn_backends.arrays import Array
-from rnn_backends.forward import scan
 from rnn_backends.parameters import map_arrays
+from rnn_backends.protocols import Recurrence, RecurrentCell
+from rnn_backends.scan import each_direction, scan
 from rnn_backends.testing import Case, cases, excess, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
 
@@ -322,19 +324,70 @@ def test_an_activation_of_the_users(backend: str) -> None:
     assert excess(rb.to_numpy(rb.RNN([leaky]).to(backend)(x)[0]), wanted) <= 2.0
 
 
-def test_a_recurrence_that_declines_leaves_the_work_to_scan() -> None:
+# Recurrences of backends.
+
+
+def on_numpy(case: Case, recurrence: Recurrence) -> tuple[Array, Array]:
+    """Run a case on a backend of NumPy's arrays with that recurrence."""
+    backend = replace(rb.get_backend("numpy"), name="other", recurrence=recurrence, devices=lambda: {"cpu": "cpu"})
+    with rb.register_backend(backend):
+        return rb.RNN(case.layers).to("other")(case.x, case.h_0, lengths=case.lengths)
+
+
+def assert_same(got: tuple[Array, Array], case: Case) -> None:
+    lengths = None if case.lengths is None else np.asarray(case.lengths)
+    for actual, wanted in zip(got, rb.forward(case.layers, case.x, case.h_0, lengths=lengths), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+
+
+BOTH_WAYS = Draw("float32", 0).case(sides="fb", layers=2, h_0=True, lengths=[7, 0, 3])
+
+
+def test_a_recurrence_that_declines_leaves_the_layer_to_scan() -> None:
     asked = []
 
-    def decline(*arguments: Any) -> None:
-        asked.append(len(arguments))
+    def decline(layer: rb.Layer, x: Array, h_0: Sequence[Array], lengths: Array | None) -> None:
+        asked.append(layer)
 
-    numpy = rb.get_backend("numpy")
-    picky = replace(numpy, name="picky", recurrence=cast(Any, decline), devices=lambda: {"cpu": "cpu"})
-    case = Draw("float32", 0).case()
-    with rb.register_backend(picky):
-        rnn = rb.RNN(case.layers).to("picky")
-        np.testing.assert_array_equal(rnn(case.x)[0], rb.forward(case.layers, case.x)[0])
-    assert asked == [5]
+    assert_same(on_numpy(BOTH_WAYS, decline), BOTH_WAYS)
+    assert len(asked) == 2
+    stream = Draw("float32", 0).case(layers=2)
+    with rb.register_backend(replace(rb.get_backend("numpy"), name="other", recurrence=decline)):
+        output = rb.RNN(stream.layers).to("other").stream(stream.x.shape[1])(stream.x)
+    np.testing.assert_array_equal(output, rb.forward(stream.layers, stream.x)[0])
+    assert len(asked) == 4
+
+
+def test_a_recurrence_is_called_for_both_directions_of_a_layer_at_once() -> None:
+    walked = []
+
+    def both(layer: rb.Layer, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, list[Array]]:
+        walked.append([reverse for _, reverse in layer.cells])
+        size = h_0[0].shape[-1]
+        output, last = np.empty((*x.shape[:2], 2 * size), x.dtype), []
+        for k, (cell, reverse) in enumerate(layer.cells):
+            output[..., k * size : (k + 1) * size], h_n = scan(cell, x, h_0[k], lengths, reverse)
+            last.append(h_n)
+        return output, last
+
+    assert_same(on_numpy(BOTH_WAYS, both), BOTH_WAYS)
+    assert walked == [[False, True], [False, True]]
+
+
+@pytest.mark.parametrize("declined", [(), (False,), (True,), (False, True)])
+@pytest.mark.parametrize("sides", ["f", "b", "fb"])
+def test_each_direction_leaves_the_cells_that_are_declined_to_scan(sides: str, declined: tuple[bool, ...]) -> None:
+    walked = []
+
+    def walk(
+        cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
+    ) -> tuple[Array, Array] | None:
+        walked.append(reverse)
+        return None if reverse in declined else scan(cell, x, h_0, lengths, reverse)
+
+    case = Draw("float32", 0).case(sides=sides, layers=2, h_0=True, lengths=[7, 0, 3])
+    assert_same(on_numpy(case, each_direction(walk)), case)
+    assert walked == [side == "b" for side in sides] * 2
 
 
 def test_scan_of_nothing_is_empty_and_of_the_states_dtype() -> None:

@@ -62,7 +62,7 @@ def check(states: Host, last: Host, cell: rb.Cell, x: Host, h_0: Host, lengths: 
 def walk(cell: rb.Cell, x: Host, h_0: Host, lengths: Host | None = None, reverse: bool = False) -> tuple[Host, Host]:
     """Return the states and the last of them, which compiled code must have made."""
     assert numba.prepare(cell, takes_ids=False) is not None
-    walked = numba.recurrence(cell, x, h_0, lengths, reverse)
+    walked = numba.walk_cell(cell, x, h_0, lengths, reverse)
     assert walked is not None
     return walked
 
@@ -129,7 +129,7 @@ def test_nothing_to_walk(dtype: str) -> None:
 @both_dtypes
 @pytest.mark.parametrize("feature", [name for name in cases("float32") if "softplus" not in name])
 def test_every_feature_in_compiled_code(dtype: str, feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numpy, "recurrence", None)  # not even for a part of it
+    monkeypatch.setattr(numpy, "walk_cell", None)  # not even for a part of it
     case = cases(dtype)[feature]
     got = rb.RNN(case.layers).to("numba")(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
     for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
@@ -523,8 +523,8 @@ def test_what_is_not_compiled_is_walked_by_numpy(dtype: str, activation: Any) ->
     assert numba.prepare(cell, takes_ids=False) is None
     for lengths in (None, np.array([5, 0, 2])):
         for reverse in (False, True):
-            walked = numba.recurrence(cell, x, h_0, lengths, reverse)
-            wanted = numpy.recurrence(cell, x, h_0, lengths, reverse)
+            walked = numba.walk_cell(cell, x, h_0, lengths, reverse)
+            wanted = numpy.walk_cell(cell, x, h_0, lengths, reverse)
             assert walked is not None
             assert wanted is not None
             for got, other in zip(walked, wanted, strict=True):
@@ -537,8 +537,8 @@ def test_a_subclass_of_the_cell_is_declined() -> None:
 
     cell, x, h_0 = drawn("float32", (5, 3, 4, 7))
     other = Other(cell.weight_ih, cell.weight_hh, cell.bias)
-    assert numba.recurrence(other, x, h_0, None, False) is None
-    assert numba.recurrence(cell, x, h_0.astype(np.float16), None, False) is None
+    assert numba.walk_cell(other, x, h_0, None, False) is None
+    assert numba.walk_cell(cell, x, h_0.astype(np.float16), None, False) is None
 
 
 def test_half_precision_is_that_of_the_numpy_backend() -> None:
@@ -549,12 +549,15 @@ def test_half_precision_is_that_of_the_numpy_backend() -> None:
         np.testing.assert_array_equal(actual, other)
 
 
-def test_backend_is_numpys_but_for_the_recurrence() -> None:
+def test_backend_is_numpys_but_for_the_recurrence(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, other = rb.get_backend("numba"), rb.get_backend("numpy")
-    assert (backend.name, backend.recurrence) == ("numba", numba.recurrence)
+    assert backend.name == "numba"
     assert library_version(backend) == version("numba")
     assert backend.dtypes() == other.dtypes()
+    prepared = []
+    monkeypatch.setattr(numba, "prepare", lambda *arguments: prepared.append(arguments))
     assert isinstance(rb.RNN.init(3, 4, backend="numba")(np.ones((2, 3)))[0], np.ndarray)
+    assert len(prepared) == 1
 
 
 def test_one_sequence_and_weights_that_no_cache_holds(threads: Callable[[int], None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import rnn_backends as rb
 from rnn_backends.backends import numpy as numpy_backend
-from rnn_backends.forward import scan
+from rnn_backends.scan import scan
 from rnn_backends.testing import excess, reference
 from rnn_backends.testing.cases import Draw
 
@@ -57,7 +57,7 @@ def test_the_arguments_are_left_as_they_are() -> None:
     before = [array.copy() for array in (case.x, h_0)]
     for reverse in (False, True):
         for lengths in (None, np.array([69])):
-            walked = numpy_backend.recurrence(cell, case.x, h_0, lengths, reverse)
+            walked = numpy_backend.walk_cell(cell, case.x, h_0, lengths, reverse)
             assert walked is not None
             for got, wanted in zip(walked, scan(cell, case.x, h_0, lengths, reverse), strict=True):
                 np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)

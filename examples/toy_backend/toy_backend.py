@@ -42,7 +42,7 @@ def make() -> Backend:
         dtypes=lambda: ("float16", "float32", "float64"),
         # There is more for those who need it: `asarray`, the one way from the host to the library, where
         # xp.asarray(host, dtype=dtype, device=device, copy=True) does not do; `on`, where the library's
-        # functions take no device; and `recurrence`, to walk a cell through time faster than by steps.
+        # functions take no device; and `recurrence`, to walk a layer through time faster than by steps.
     )
 
 

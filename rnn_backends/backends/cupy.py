@@ -13,6 +13,7 @@ from rnn_backends.arrays import Array, Host
 from rnn_backends.backends.kernels.launch import recurrence
 from rnn_backends.backends.record import Backend
 from rnn_backends.errors import BackendUnavailableError
+from rnn_backends.scan import each_direction
 
 
 def make() -> Backend:
@@ -28,7 +29,7 @@ def make() -> Backend:
         dtypes=lambda: ("float16", "float32", "float64"),
         # CuPy makes arrays on the current device of the thread, whatever `device=` says.
         on=lambda device: device,
-        recurrence=recurrence,
+        recurrence=each_direction(recurrence),
     )
 
 

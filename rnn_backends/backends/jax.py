@@ -9,8 +9,9 @@ import numpy as np
 
 from rnn_backends.arrays import Array, Host, cast, where_valid, widen
 from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell, project
+from rnn_backends.forward import Cell
 from rnn_backends.protocols import RecurrentCell
+from rnn_backends.scan import each_direction, project
 from rnn_backends.steps import guarded
 
 
@@ -27,14 +28,14 @@ def make() -> Backend:
         dtypes=_dtypes,
         # On a GPU, JAX multiplies float32 in TF32 unless told otherwise.
         on=lambda _: jax.default_matmul_precision("highest"),
-        recurrence=recurrence,
+        recurrence=each_direction(walk_cell),
     )
 
 
-def recurrence(
+def walk_cell(
     cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
 ) -> tuple[Array, Array] | None:
-    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.protocols.Recurrence`."""
+    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.protocols.CellRecurrence`."""
     if type(cell) is not Cell:
         return None
     weights = (cell.weight_ih, cell.weight_hh, cell.bias)

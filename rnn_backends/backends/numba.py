@@ -21,6 +21,7 @@ from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell
 from rnn_backends.parameters import named_arrays
 from rnn_backends.protocols import RecurrentCell
+from rnn_backends.scan import each_direction
 
 PARALLEL = 1 << 25
 """The multiplications from which on another thread, which takes 100 us to start, is worth it."""
@@ -52,20 +53,18 @@ _prepared: WeakKeyDictionary[Cell, Prepared] = WeakKeyDictionary()
 
 def make() -> Backend:
     """Return the backend."""
-    return replace(numpy.make(), name="numba", recurrence=recurrence)
+    return replace(numpy.make(), name="numba", recurrence=each_direction(walk_cell))
 
 
-def recurrence(
-    cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool
-) -> tuple[Host, Host] | None:
-    """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.Recurrence`."""
+def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
+    """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.CellRecurrence`."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
     prepared, takes_ids = _prepared.get(cell), x.ndim == 2
     if prepared is None or prepared.takes_ids != takes_ids:
         prepared = prepare(cell, takes_ids)
     if prepared is None or is_faster_by_blas(cell, h_0):
-        return numpy.recurrence(cell, x, h_0, lengths, reverse)
+        return numpy.walk_cell(cell, x, h_0, lengths, reverse)
     if lengths is not None and (parts := parts_by_length(lengths, h_0)):
         return walk_parts(prepared, cell, x, h_0, lengths, reverse, parts)
     return walk(prepared, cell, x, h_0, lengths, reverse, shares(len(x), *h_0.shape))

@@ -12,6 +12,7 @@ from rnn_backends.backends.packed import Packed
 from rnn_backends.backends.record import Backend
 from rnn_backends.forward import Cell
 from rnn_backends.protocols import RecurrentCell
+from rnn_backends.scan import each_direction
 
 BLOCK = 1 << 19
 """The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""
@@ -31,13 +32,11 @@ def make() -> Backend:
         asarray=lambda host, dtype, _: np.asarray(host, dtype=dtype),
         devices=lambda: {"cpu": "cpu"},
         dtypes=lambda: ("float16", "float32", "float64"),
-        recurrence=recurrence,
+        recurrence=each_direction(walk_cell),
     )
 
 
-def recurrence(
-    cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool
-) -> tuple[Host, Host] | None:
+def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
     """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None

@@ -47,7 +47,8 @@ class Backend:
         ``on(device)`` is a context in which arrays are made on that device, for a library whose
         functions take no ``device``.  Default: none is needed.
     recurrence : Recurrence, optional
-        A faster `rnn_backends.forward.scan`.
+        Walks a layer through time, faster than `rnn_backends.scan.scan_layer`, which takes over what it declines;
+        see `rnn_backends.protocols.Recurrence`.
     protocol_version : int, default 1
         The version of this record that the backend was written for.
 
