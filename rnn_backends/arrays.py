@@ -69,7 +69,8 @@ def where_valid(array: Array, valid: Array | None, other: float = 0) -> Array:
     if valid is None:
         return array
     xp = array_namespace(array)
-    return xp.where(valid, array, xp.asarray(other, dtype=array.dtype, device=device(array)))
+    # CuPy's `where` makes float32 of bfloat16.
+    return cast(xp.where(valid, array, xp.asarray(other, dtype=array.dtype, device=device(array))), array.dtype)
 
 
 def cast(array: Array, dtype: Any) -> Array:

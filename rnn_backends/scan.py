@@ -21,7 +21,7 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
         if new.shape != h.shape:
             msg = f"step of the cell must return the state's shape, {tuple(h.shape)}; got {tuple(new.shape)}."
             raise ShapeError(msg)
-        h = new if valid is None else xp.where(valid[t, ...], new, h)
+        h = new if valid is None else cast(xp.where(valid[t, ...], new, h), h.dtype)
         states[t] = h
     return where_valid(xp.stack(states), valid), h
 

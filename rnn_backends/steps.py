@@ -8,7 +8,7 @@ Every recurrence that knows lengths so knows masks, in both directions, and does
 from math import nan
 from typing import NamedTuple
 
-from rnn_backends.arrays import Array, array_namespace, device, where_valid
+from rnn_backends.arrays import Array, array_namespace, cast, device, where_valid
 from rnn_backends.parameters import Layer
 
 
@@ -35,7 +35,7 @@ def poisoned(h_0: Array, lengths: Array, seq_len: int) -> Array:
     """Return initial states that are NaN where a length is impossible: lengths on a device are not read."""
     xp = array_namespace(h_0)
     possible = (lengths >= 0) & (lengths <= seq_len)
-    return xp.where(possible[:, None], h_0, xp.full_like(h_0, nan))
+    return cast(xp.where(possible[:, None], h_0, xp.full_like(h_0, nan)), h_0.dtype)
 
 
 class Kept(NamedTuple):

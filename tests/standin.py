@@ -133,6 +133,12 @@ def asarray(value: Any, dtype: Any = None, **_: Any) -> Array:
     return Array(np.array(value.host if isinstance(value, Array) else value, dtype=dtype))
 
 
+def where(condition: Array, one: Array, other: Array) -> Array:
+    """Choose, as CuPy does without a loop for bfloat16, of which it so makes float32."""
+    chosen = np.where(*map(unwrapped, (condition, one, other)))
+    return Array(chosen.astype(np.float32) if chosen.dtype.name == "bfloat16" else chosen)
+
+
 class RawKernel:
     """A kernel that runs in the shim; the class counts the launches."""
 
@@ -173,7 +179,8 @@ def make() -> tuple[ModuleType, ModuleType]:
     """Return what stands in for cupy and for array_api_compat.cupy."""
     cupy, xp = Namespace("cupy"), Namespace("array_api_compat.cupy")
     cupy.asarray = xp.asarray = asarray  # type: ignore[attr-defined]
-    cupy.ndarray, cupy.RawKernel, cupy.__version__ = Array, RawKernel, "0"  # type: ignore[attr-defined]
+    cupy.where = xp.where = where  # type: ignore[attr-defined]
+    cupy.ndarray, cupy.RawKernel, cupy.__version__ = Array, RawKernel, "14.0.0"  # type: ignore[attr-defined]
     cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
         Device=Device,
         runtime=SimpleNamespace(getDeviceCount=lambda: 2),

@@ -8,12 +8,12 @@ from typing import Any
 
 import array_api_compat.cupy as xp
 import cupy
+import numpy as np
 
 from rnn_backends.arrays import Array, Host
 from rnn_backends.backends.kernels.launch import recurrence
 from rnn_backends.backends.record import Backend
 from rnn_backends.errors import BackendUnavailableError
-from rnn_backends.scan import each_direction
 
 
 def make() -> Backend:
@@ -23,18 +23,30 @@ def make() -> Backend:
         name="cupy",
         xp=xp,
         owns=lambda array: isinstance(array, cupy.ndarray),
-        to_numpy=lambda array: array.get(),
+        to_numpy=_to_numpy,
         asarray=_asarray,
         devices=_devices,
-        dtypes=lambda: ("float16", "float32", "float64"),
+        dtypes=_dtypes,
         # CuPy makes arrays on the current device of the thread, whatever `device=` says.
         on=lambda device: device,
-        recurrence=each_direction(recurrence),
+        recurrence=recurrence,
     )
 
 
 def _devices() -> dict[str, Any]:
     return {f"cuda:{i}": cupy.cuda.Device(i) for i in range(cupy.cuda.runtime.getDeviceCount())}
+
+
+def _dtypes() -> dict[str, Any]:
+    """Return float16, float32, float64, and bfloat16 where ml_dtypes gives it to NumPy and CuPy 14."""
+    found = {name: np.dtype(name) for name in ("float16", "float32", "float64")}
+    if int(cupy.__version__.partition(".")[0]) >= 14 and np.lib.NumpyVersion(np.__version__) >= "2.1.2":
+        try:
+            import ml_dtypes
+        except ImportError:
+            return found
+        found["bfloat16"] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 def _require_gpu() -> None:
@@ -49,6 +61,11 @@ def _require_gpu() -> None:
             "found. Nothing was run on the CPU instead; choose backend='numpy' for that."
         )
         raise BackendUnavailableError(msg)
+
+
+def _to_numpy(array: Array) -> Host:
+    host: Host = array.get()
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
 
 def _asarray(host: Host, dtype: Any, device: Any) -> Array:

@@ -1,6 +1,6 @@
 """`Backend`: what this package needs to know of an array library, and no more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,8 @@ class Backend:
         Returns the library's device objects by name, the default one first.  Default: what
         ``xp.__array_namespace_info__().devices()`` lists.
     dtypes : callable, optional
-        Returns the names of the dtypes that the library has, of float16, bfloat16, float32 and float64.
+        Returns the names of the dtypes that the library has, of float16, bfloat16, float32 and float64; or a
+        mapping from them to the library's own objects, where ``xp`` does not have those by their names.
     on : callable, optional
         ``on(device)`` is a context in which arrays are made on that device, for a library whose
         functions take no ``device``.  Default: none is needed.
@@ -64,7 +65,7 @@ class Backend:
     to_numpy: Callable[[Array], Host]
     asarray: Callable[[Host, Any, Any], Array] | None = None
     devices: Callable[[], Mapping[str, Any]] | None = None
-    dtypes: Callable[[], tuple[str, ...]] = lambda: ("float32", "float64")
+    dtypes: Callable[[], Collection[str]] = lambda: ("float32", "float64")
     on: Callable[[Any], AbstractContextManager[Any]] = nullcontext
     recurrence: Recurrence | None = None
     protocol_version: int = PROTOCOL_VERSION
@@ -129,7 +130,7 @@ class Backend:
             problem = "is not on" if name in FLOATING else "is unknown to"
             msg = f"`dtype` {name!r} {problem} the backend {self.name!r}; use one of {', '.join(available)}."
             raise DTypeError(msg)
-        return getattr(self.xp, name)
+        return available[name] if isinstance(available, Mapping) else getattr(self.xp, name)
 
     def from_host(self, host: Host, dtype: str, device: str) -> Array:
         """Copy a NumPy array to a device, in a dtype of `dtypes`, for ids and lengths int32, for masks bool."""
