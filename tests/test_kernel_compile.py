@@ -6,8 +6,9 @@ from typing import Any
 import nvrtc
 import pytest
 
-from rnn_backends.backends.kernels.plan import REGIMES, Device, Plan, Problem, make_plan
+from rnn_backends.backends.kernels.plan import PLANS, REGIMES, Plan, make_plan
 from rnn_backends.backends.kernels.sources import ELEMENTWISE, body, source
+from rnn_backends.backends.kernels.tile import Device, Problem
 
 BLACKWELL = (148, 232448, 233472, 2048, True)
 DEVICES = {
@@ -21,7 +22,9 @@ DEVICES = {
     120: Device(120, 170, 101376, 102400, 1536, True),
 }
 SIZES = [(hidden_size, batch) for hidden_size in (5, 64, 128, 192, 224, 256, 288, 512, 1024) for batch in (1, 1000, 16)]
-OPTIONS = {"HALF": 0, "TOKENS": 0, "LONG_IDS": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh"}
+OPTIONS = {
+    "FLOAT16": 0, "BFLOAT16": 0, "TOKENS": 0, "LONG_IDS": 0, "WHOLE": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh",
+}  # fmt: skip
 FLAGS = ["-std=c++17", "-ftz=true", "--device-as-default-execution-space"]  # CuPy's
 
 
@@ -42,19 +45,21 @@ def compiler_of(architecture: int) -> Path:
 
 
 def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrtc.Compiled:
-    macros = {**dict(plan.macros), "DOUBLE": double, **OPTIONS, **options}
+    macros = dict(plan.macros) | {"DOUBLE": double} | OPTIONS | options
     flags = [*FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
     return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
 
 
 def plans(device: Device, itemsize: int) -> list[Plan]:
-    """Return the plan of each regime for each size, each class of shapes once."""
+    """Return the plans of each regime for each size, the fastest that is fused and that is not, each class of shapes once."""
     found: dict[Any, Plan] = {}
-    for hidden_size, batch in SIZES:
+    for number, (hidden_size, batch) in enumerate(SIZES):
+        problem = Problem(512, batch, 60, hidden_size, itemsize, 1 + number % 2)
         for regime in REGIMES:
-            plan = make_plan(Problem(512, batch, hidden_size, itemsize), device, (regime,))
-            if plan is not None:
-                found.setdefault((regime, plan.macros), plan)
+            every = sorted(PLANS[regime](problem, device), key=lambda plan: plan.clocks)
+            for fused in (0, 1):
+                chosen = [plan for plan in every if plan["FUSED"] == fused][:1]
+                found |= {(regime, plan.macros): plan for plan in chosen}
     return list(found.values())
 
 
@@ -67,22 +72,37 @@ def test_every_architecture(architecture: int, dtype: str) -> None:
     assert len(classes) > 20
     stride = 2 if architecture == 90 else 7
     some = classes[(architecture + double) % stride :: stride]
-    spilled = {plan.macros: found.spilled for plan in some if (found := compiled(architecture, plan, double)).spilled}
+    whole = {"WHOLE": 1}  # in which a block can fetch most at once
+    spilled = {
+        plan.macros: found.spilled
+        for plan in some
+        if (found := compiled(architecture, plan, double, **({} if plan["FUSED"] else whole))).spilled
+    }
     assert not spilled
 
 
 @pytest.mark.parametrize("activation", ELEMENTWISE)
 def test_every_activation(activation: str) -> None:
-    options = {"ACTIVATION": f"g1_{activation}", "HALF": 1, "TOKENS": 1, "LONG_IDS": 1, "CLIP": 1, "LEAK": 1}
-    for double, dtype in enumerate((4, 8)):
+    options = {"ACTIVATION": f"g1_{activation}", "TOKENS": 1, "LONG_IDS": 1, "CLIP": 1, "LEAK": 1}
+    for storage in ("FLOAT16", "BFLOAT16", "DOUBLE"):
+        double = int(storage == "DOUBLE")
         for regime in REGIMES:
-            plan = make_plan(Problem(512, 16, 64, dtype), DEVICES[90], (regime,))
+            plan = make_plan(Problem(512, 16, 0, 64, 8 if double else 4, 2), DEVICES[90], (regime,))
             assert plan is not None
-            assert compiled(90, plan, double, **{**options, "HALF": 1 - double}).spilled == 0
+            assert compiled(90, plan, double, **options, **({} if double else {storage: 1})).spilled == 0
+
+
+@pytest.mark.parametrize("storage", ["FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_every_storage(architecture: int, storage: str) -> None:
+    device = DEVICES[architecture]
+    for regime in REGIMES:
+        plan = make_plan(Problem(512, 16, 60, 200, 4, 2), device, (regime,))
+        assert plan is None or compiled(architecture, plan, 0, **{storage: 1}).spilled == 0
 
 
 def test_a_fault_is_told() -> None:
-    plan = make_plan(Problem(512, 16, 64, 4), DEVICES[90])
+    plan = make_plan(Problem(512, 16, 8, 64, 4), DEVICES[90])
     assert plan is not None
     with pytest.raises(nvrtc.CompileError, match="g1_nothing"):
         compiled(90, plan, 0, ACTIVATION="g1_nothing")

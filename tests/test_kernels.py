@@ -264,6 +264,23 @@ def test_weights_are_fetched_whole_only_where_they_begin_so(offset: int) -> None
         assert wrong(given.run(plan), [cell], x, h_0) <= 1.0
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits_are_rounded_to_nearest(dtype: str) -> None:
+    """Ties to even, of numbers that are too large and too small for them, too."""
+    random = np.random.default_rng(0)
+    numbers = np.float32([1 + k * 2.0**-12 for k in range(64)] + [65519, 65520, 3.4e38, 1e-45, 5.97e-8, 2.0**-25, 0, -0.0])
+    numbers = np.concatenate([numbers, -numbers, random.normal(size=400) * 2.0 ** random.integers(-40, 40, 400)])
+    bias = np.concatenate([numbers, [np.nan, np.inf]]).astype(np.float32)
+    size = len(bias)
+    cell = rb.Cell(np.zeros((size, 1), np.float32), np.zeros((size, size), np.float32), bias, activation="identity")
+    x, h_0 = np.zeros((1, 1, 1), dtype), np.zeros((1, 1, size), dtype)
+    with np.errstate(over="ignore"):
+        wanted = bias.astype(dtype)
+    for plan in PLANS["step"](Problem(1, 1, 1, size, 4), SMALL):
+        states, _ = walk([cell], x, h_0).run(plan)
+        np.testing.assert_array_equal(states.get()[0, 0].astype(np.float32), wanted.astype(np.float32))
+
+
 @pytest.mark.parametrize("ids", ["int32", "int64"])
 def test_ids_that_are_out_of_range(ids: str) -> None:
     """They turn their sequence into NaN from that step on, and are never looked up."""

@@ -23,7 +23,11 @@ DEVICE real g1_softsign(real z, real, real) {
 }
 DEVICE real g1_softplus(real z, real, real) { return (z > 0 ? z : 0) + MATH(log1p)(MATH(exp)(-MATH(fabs)(z))); }
 
-DEVICE real not_a_number() { return real(__builtin_nan("")); }
+#if DOUBLE
+DEVICE real not_a_number() { return double_of(0x7FF8000000000000ull); }
+#else
+DEVICE real not_a_number() { return float_of(0x7FC00000u); }
+#endif
 
 #if LONG_IDS
 typedef long long identifier;
