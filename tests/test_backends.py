@@ -1112,7 +1112,7 @@ def away(request: pytest.FixtureRequest) -> str:
 
 
 def dtypes(library: str) -> tuple[str, ...]:
-    return rb.get_backend(library).dtypes()
+    return tuple(rb.get_backend(library).dtypes())
 
 
 def test_host_data_is_moved_and_converted(library: str) -> None:

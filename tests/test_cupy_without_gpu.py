@@ -137,7 +137,7 @@ def test_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
         assert parse(name, "a test").device == device
     assert backend.device("cuda:1") == cupy.cuda.Device(1)
     assert backend.device("cuda:1") != cupy.cuda.Device(0)
-    assert backend.dtypes() == ("float16", "float32", "float64")
+    assert set(backend.dtypes()) == {"float16", "float32", "float64", "bfloat16"}
     assert all(backend.dtype(name) == np.dtype(name) for name in backend.dtypes())
     device = backend.device("cuda:0")
     assert backend.on(device) is device  # with cupy.cuda.Device(0): arrays are made there
@@ -145,13 +145,22 @@ def test_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.recurrence is None or callable(backend.recurrence)
     with pytest.raises(rb.DeviceError, match="the backend 'cupy' has no device '2'; it has cuda:0, cuda:1"):
         rb.get_backend("cupy:2")
+
+
+@pytest.mark.parametrize(("missing", "value"), [("ml_dtypes", None), ("cupy.__version__", "13.6.0")])
+def test_no_bfloat16_without_ml_dtypes_and_cupy_14(missing: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    count_devices(monkeypatch, 1)
+    if value is None:
+        monkeypatch.setitem(sys.modules, missing, None)
+    else:
+        monkeypatch.setattr(missing, value)
     with pytest.raises(rb.DTypeError, match="`dtype` 'bfloat16' is not on the backend 'cupy'"):
-        backend.dtype("bfloat16")
+        rb.get_backend("cupy").dtype("bfloat16")
 
 
 def test_what_launches_the_kernels_finds_what_it_calls() -> None:
     """CuPy's own, where the tests of the kernels have a stand-in."""
-    from rnn_backends.backends.kernels import launch
+    from rnn_backends.backends.kernels import walk
 
     kernel = cupy.RawKernel("", "walk_grid", ("-std=c++17", "-DTHREADS=128"), enable_cooperative_groups=True)
     assert (kernel.name, kernel.options, kernel.enable_cooperative_groups) == (
@@ -160,14 +169,17 @@ def test_what_launches_the_kernels_finds_what_it_calls() -> None:
         True,
     )
     assert {"kernel", "max_dynamic_shared_size_bytes", "local_size_bytes"} <= set(dir(cupy.RawKernel))
-    attributes = inspect.getsource(launch.properties)
+    attributes = inspect.getsource(walk.properties)
     used = re.findall(r'of\["(\w+)"\]', attributes)
     assert len(used) == 5
     assert all(hasattr(cupy.cuda.runtime, f"cudaDevAttr{name}") for name in used)
     assert {"attributes", "compute_capability", "id"} <= set(dir(cupy.cuda.Device))
     assert callable(cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor)
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
-    assert all(callable(getattr(cupy, name)) for name in ("ascontiguousarray", "empty", "empty_like", "matmul"))
+    functions = ("ascontiguousarray", "concatenate", "empty", "empty_like", "matmul", "stack")
+    assert all(callable(getattr(cupy, name)) for name in functions)
+    struct = np.zeros((), walk.layout("float32"))  # which CuPy passes by value, as every array of one element
+    assert cupy.cuda.function.CNumpyArray(struct) is not None
     assert {"astype", "copy", "data", "device", "fill", "reshape", "view"} <= set(dir(cupy.ndarray))
 
 

@@ -92,16 +92,16 @@ def test_arrays_of_torch(regime: str, cupy: Any) -> None:
 
 
 def test_nothing_is_spilled(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rnn_backends.backends.kernels import launch
+    from rnn_backends.backends.kernels import walk
 
     kernels: list[Any] = []
-    original = launch.compiled
+    original = walk.compiled
 
     def compiled(*key: Any) -> Any:
         kernels.append(original(*key))
         return kernels[-1]
 
-    monkeypatch.setattr(launch, "compiled", compiled)
+    monkeypatch.setattr(walk, "compiled", compiled)
     for hidden_size in (32, 128, 192, 256):
         for batch in (1, 600):
             rb.RNN.init(4, hidden_size, backend="cupy")(np.zeros((4, batch, 4), np.float32))

@@ -71,9 +71,7 @@ def known(host: Any) -> Any:
     return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
 
-def wrong(
-    found: Any, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False
-) -> float:
+def wrong(found: Any, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> float:
     """Return the largest error of states and last states in units of the bound; beyond a length states must be 0."""
     ends = [len(x)] * x.shape[1] if lengths is None else list(lengths)
     layer = rb.Layer(backward=cells[0]) if reverse else rb.Layer(*cells)
@@ -216,8 +214,8 @@ def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monk
         cells, x, h_0 = drawn(name, tokens, directions=2)
         placed = []
         for cell in map(on_device, cells):
-            parts = [guarded(part.get()) for part in (cell.weight_ih, cell.weight_hh, cell.bias)]
-            placed.append(dataclasses.replace(cell, weight_ih=parts[0], weight_hh=parts[1], bias=parts[2]))
+            weights = {part: guarded(getattr(cell, part).get()) for part in ("weight_ih", "weight_hh", "bias")}
+            placed.append(dataclasses.replace(cell, **weights))
         lengths = np.arange(x.shape[1]) % (len(x) + 1)
         for plan in [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime][:2]:  # the second is fused
             given = launch().Walk(placed, guarded(x), list(map(guarded, h_0)), guarded(lengths), False)
@@ -268,9 +266,10 @@ def test_weights_are_fetched_whole_only_where_they_begin_so(offset: int) -> None
 def test_sixteen_bits_are_rounded_to_nearest(dtype: str) -> None:
     """Ties to even, of numbers that are too large and too small for them, too."""
     random = np.random.default_rng(0)
-    numbers = np.float32([1 + k * 2.0**-12 for k in range(64)] + [65519, 65520, 3.4e38, 1e-45, 5.97e-8, 2.0**-25, 0, -0.0])
-    numbers = np.concatenate([numbers, -numbers, random.normal(size=400) * 2.0 ** random.integers(-40, 40, 400)])
-    bias = np.concatenate([numbers, [np.nan, np.inf]]).astype(np.float32)
+    ties = 1 + 2.0**-12 * np.arange(64)
+    edges = [65519, 65520, 3.4e38, 1e-45, 5.97e-8, 2.0**-25, 0, -0.0, np.inf, np.nan]
+    others = random.normal(size=400) * 2.0 ** random.integers(-40, 40, 400)
+    bias = np.concatenate([ties, -ties, edges, -np.array(edges), others]).astype(np.float32)
     size = len(bias)
     cell = rb.Cell(np.zeros((size, 1), np.float32), np.zeros((size, size), np.float32), bias, activation="identity")
     x, h_0 = np.zeros((1, 1, 1), dtype), np.zeros((1, 1, size), dtype)

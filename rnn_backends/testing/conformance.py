@@ -34,7 +34,7 @@ class BackendConformance:
 
     def dtypes(self) -> tuple[str, ...]:
         """Return the dtypes to test, all that the backend has."""
-        return self.place.backend.dtypes()
+        return tuple(self.place.backend.dtypes())
 
     def model(self, case: Case, dtype: str, readout: Linear | None = None, **options: Any) -> RNN:
         """Return the network of a case on the backend."""

@@ -5,6 +5,7 @@ Nothing here waits for the device or copies from it; all is launched on the curr
 
 import os
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import cupy
 
@@ -34,30 +35,35 @@ def recurrence(
     DeviceMemoryError
         The device has no room for the states.
     """
-    regimes = chosen_regimes()
-    cells, (seq_len, batch) = layer.cells, x.shape[:2]
-    if not regimes or not all(is_covered(cell, x, h) for (cell, _), h in zip(cells, h_0, strict=True)):
+    regimes, (seq_len, batch) = chosen_regimes(), x.shape[:2]
+    cells = [cell for cell, _ in layer.cells if is_covered(cell, x, h_0[0])]
+    if not regimes or len(cells) < len(layer.cells):
         return None
     with h_0[0].device:
         try:
             starts = [h if lengths is None else poisoned(h, lengths, seq_len) for h in h_0]
             if 0 in {seq_len, batch}:
                 return cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype), starts
-            if are_alike([cell for cell, _ in cells]):
-                return walked([cell for cell, _ in cells], x, starts, lengths, cells[0][1], regimes)
+            _, is_backward = layer.cells[0]
+            if are_alike(cells):
+                return walked(cells, x, starts, lengths, is_backward, regimes)
             parts = [
                 walked([cell], x, [start], lengths, reverse, regimes)
-                for (cell, reverse), start in zip(cells, starts, strict=True)
+                for cell, start, reverse in zip(cells, starts, (False, True), strict=True)
             ]
             return cupy.concatenate([states for states, _ in parts], axis=-1), [last for _, (last,) in parts]
         except cupy.cuda.memory.OutOfMemoryError as error:
-            size, count = h_0[0].shape[-1], len(h_0)
-            msg = (
-                f"the device has no room for the states of {seq_len} steps of {batch} sequences with hidden_size {size} "
-                f"in {count} direction{'s' * (count > 1)}, which are {seq_len * batch * size * count} numbers: {error} "
-                "Run fewer sequences at once, or fewer steps, as RNN.stream does."
-            )
-            raise DeviceMemoryError(msg) from error
+            raise DeviceMemoryError(no_room(h_0, seq_len, error)) from error
+
+
+def no_room(h_0: Sequence[Array], seq_len: int, error: MemoryError) -> str:
+    """Say what the device has no room for."""
+    (batch, size), count = h_0[0].shape, len(h_0)
+    return (
+        f"the device has no room for the states of {seq_len} steps of {batch} sequences with hidden_size {size} in "
+        f"{count} direction{'s' * (count > 1)}, which are {seq_len * batch * size * count} numbers: {error} Run fewer "
+        "sequences at once, or fewer steps, as RNN.stream does."
+    )
 
 
 def walked(
@@ -101,7 +107,7 @@ def chosen_regimes() -> tuple[str, ...]:
     return choices[value]
 
 
-def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> bool:
+def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> TypeGuard[Cell]:
     """Tell whether there are kernels for a cell and its arguments."""
     if type(cell) is not Cell or not isinstance(cell.activation, Activation):
         return False

@@ -6,11 +6,14 @@ REGISTERS = 255, 65536
 """Of a thread and of a multiprocessor, which has four files of them."""
 
 WORKING_REGISTERS = {
-    4: {1: (62, 58), 2: (90, 58), 4: (96, 58)},
+    4: {1: (62, 58), 2: (90, 58), 4: (96, 98)},
     8: {1: (64, 58), 2: (100, 80), 4: (132, 110)},
 }
 """What a thread needs beside weights, by bytes of a number and sequences, such that ptxas spills nothing: where some
 weights are in shared memory, and where none are."""
+
+FOR_INPUTS, FOR_DIRECTIONS = 10, 8
+"""What it needs more where it multiplies inputs too, and where it may be of either direction."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def make_tile(
     # A file of registers serves a fourth of the warps, each of which takes them by eights for a thread.
     available = min(REGISTERS[0], REGISTERS[1] // 4 // -(-threads // 128) // 32 // 8 * 8)
     shared, alone = WORKING_REGISTERS[problem.itemsize][sequences]
+    available -= FOR_INPUTS * (inputs > 0) + FOR_DIRECTIONS * (problem.directions > 1)
     held = min(parts, (available - shared) // (4 * rows_of_thread))
     if 4 * rows_of_thread * parts + alone <= available:
         held = parts

@@ -92,7 +92,7 @@ class Walk:
         return Problem(len(self.x), batch, inputs, size, self.dtype.itemsize, directions)
 
     def run(self, plan: Plan) -> tuple[Array, list[Array]] | None:
-        """Return output and last states; None if the blocks of the plan do not fit on the chip at once, as they must."""
+        """Return output and last states; None if the blocks of the plan must be on the chip at once and do not fit."""
         kernel = compiled(plan.regime, self.macros(plan), plan.shared, cupy.cuda.Device().id)
         if plan.cooperative and not fits(kernel, plan):
             return None
@@ -192,9 +192,7 @@ class Walk:
         size = self.h_0.shape[-1]
         if last is not None:
             return [last[k] for k in range(len(self.cells))]
-        return [
-            states[0 if self.reverse or k else -1, :, k * size : (k + 1) * size] for k in range(len(self.cells))
-        ]
+        return [states[0 if self.reverse or k else -1, :, k * size : (k + 1) * size] for k in range(len(self.cells))]
 
 
 def address(array: Array | None) -> int:
