@@ -15,7 +15,14 @@ import numpy as np
 FOLDER = Path(__file__).parent / "kernels"
 COMPILER = shutil.which("g++")
 FLAGS = ("-O1", "-std=c++17", "-fPIC", "-U_FORTIFY_SOURCE", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
-OUTCOMES = ("finished", "deadlock", "outside of shared memory")
+OUTCOMES = (
+    "finished",
+    "deadlock",
+    "a store outside of shared memory",
+    "a store outside of an array",
+    "a store to shared memory of a block that has not begun or has ended",
+    "plain and relaxed stores to one word, in no order",
+)
 WAITS = 100_000  # of a thread, for what another block writes
 
 
@@ -46,8 +53,9 @@ def library(body: str, name: str, macros: tuple[tuple[str, Any], ...]) -> Any:
 {"".join(f"#define {macro} {value}" + chr(10) for macro, value in macros)}
 #include "{FOLDER / "shim.h"}"
 {body}
-extern "C" int run(int grid, int block, int cluster, unsigned long long shared, unsigned long long seed, void** arguments) {{
-  return shim::run(grid, block, cluster, shared, seed, [](void** a) {{ shim::call({name}, a); }}, arguments);
+extern "C" int run(int grid, int block, int cluster, shim::Bits shared, shim::Bits seed, void** arguments,
+                   decltype(sizeof 0)* sizes) {{
+  return shim::run(grid, block, cluster, shared, seed, {name}, [](void** a) {{ shim::call({name}, a); }}, arguments, sizes);
 }}
 """
     stem = work() / sha256(text.encode()).hexdigest()[:16]
@@ -69,9 +77,10 @@ def run(
     macros = {"WAITS": WAITS, **macros}
     cluster = macros["SLICES"] if macros["CLUSTER"] else 1
     places = [as_argument(argument) for argument in arguments]
+    sizes = [argument.nbytes if isinstance(argument, np.ndarray) else 0 for argument in arguments]
     pointers = (ctypes.c_void_p * len(places))(*[place.ctypes.data for place in places])
     outcome = library(body, name, tuple(sorted(macros.items())))(
-        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), pointers
+        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), pointers, (ctypes.c_size_t * len(sizes))(*sizes)
     )
     if outcome:
         msg = f"{name} with {macros} and seed {seed}: {OUTCOMES[outcome]}"

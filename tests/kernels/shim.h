@@ -17,6 +17,7 @@ typedef unsigned int word;
 #endif
 
 namespace shim {
+typedef unsigned long long Bits;
 struct Thread {
   int thread, block;
 };
@@ -26,8 +27,19 @@ void cluster_barrier();
 void wait_a_little();
 double shuffle_xor(double value, int mask);
 void* shared_memory(int peer);  // of a block of this cluster; -1: of this block
-int run(int grid, int block, int cluster, unsigned long long shared, unsigned long long seed, void (*thread)(void**),
-        void** arguments);
+Bits load_relaxed(const void* from, int bytes);
+void store_relaxed(void* to, Bits bits, int bytes);
+void fence();
+void store_to_peer(void* to, int peer, Bits bits, int bytes);
+int run(int grid, int block, int cluster, Bits shared, Bits seed, void (*thread)(void**), int count, void** arguments,
+        const decltype(sizeof 0)* sizes, const bool* written);
+
+template <class T>
+Bits bits_of(const T& x) {
+  Bits bits = 0;
+  __builtin_memcpy(&bits, &x, sizeof x);
+  return bits;
+}
 }  // namespace shim
 
 DEVICE int thread_index() { return shim::now->thread; }
@@ -45,12 +57,23 @@ DEVICE word bits_of(real x) {
 }
 DEVICE real not_a_number() { return __builtin_nan(""); }
 
-DEVICE real load_relaxed(const real* from) { return *(const volatile real*)from; }
-DEVICE void store_relaxed(real* to, real x) { *(volatile real*)to = x; }
-DEVICE void store_to_peer(real* to, int peer, real x) {
-  const char* here = (const char*)shim::shared_memory(-1);
-  *(real*)((char*)shim::shared_memory(peer) + ((const char*)to - here)) = x;
+// Of a number of 2, 4 or 8 bytes.
+template <class T>
+DEVICE T load_relaxed(const T* from) {
+  const shim::Bits bits = shim::load_relaxed(from, sizeof(T));
+  T x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
 }
+template <class T>
+DEVICE void store_relaxed(T* to, T x) {
+  shim::store_relaxed(to, shim::bits_of(x), sizeof x);
+}
+template <class T>
+DEVICE void store_to_peer(T* to, int peer, T x) {
+  shim::store_to_peer(to, peer, shim::bits_of(x), sizeof x);
+}
+DEVICE void fence() { shim::fence(); }  // fence.acq_rel.gpu, which no kernel needs
 
 // To float16 and back: 11 significant bits, to nearest, ties to even; below 2^-14, multiples of 2^-24.
 DEVICE float rounded_to_half(float x) {
@@ -78,5 +101,26 @@ void call(void (*kernel)(P...), void** arguments, Indices<I...>) {
 template <class... P>
 void call(void (*kernel)(P...), void** arguments) {
   call(kernel, arguments, typename FirstIndices<sizeof...(P)>::type());
+}
+
+template <class T>
+struct IsWritten {
+  static constexpr bool value = false;
+};
+template <class T>
+struct IsWritten<T*> {
+  static constexpr bool value = true;
+};
+template <class T>
+struct IsWritten<const T*> {
+  static constexpr bool value = false;
+};
+
+// Runs a kernel; `sizes` has the bytes of the arrays among its arguments.
+template <class... P>
+int run(int grid, int block, int cluster, Bits shared, Bits seed, void (*kernel)(P...), void (*thread)(void**),
+        void** arguments, const decltype(sizeof 0)* sizes) {
+  static constexpr bool written[] = {IsWritten<P>::value...};
+  return run(grid, block, cluster, shared, seed, thread, sizeof...(P), arguments, sizes, written);
 }
 }  // namespace shim

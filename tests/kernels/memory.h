@@ -1,0 +1,237 @@
+// When a store becomes visible to others: no earlier than PTX promises, and else at random.
+//
+// Global memory.  Each block has a copy of the arrays that a kernel writes, and plain stores stay in it until the block
+// fences, meets its cluster or ends.  Relaxed stores to a word are in one order, and a relaxed load takes one of them,
+// at random, but none older than its block has seen; half the time it takes the newest, so that who asks again gets it.
+// Words have no order among them, except by a fence before a store, and one after the load that saw it.
+//
+// Shared memory of another block of the cluster.  A store to it arrives at random, at the latest when the cluster meets.
+//
+// The threads of a block see the same: what is stored in a block is visible there at once.
+#pragma once
+#include <string.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <vector>
+
+namespace shim {
+
+typedef unsigned long long Bits;
+typedef std::vector<unsigned char> Bytes;
+
+constexpr size_t GUARD = 4096;
+
+struct Random {
+  Bits state;
+  int below(int n) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return int(state % Bits(n));
+  }
+};
+
+inline Bits load_plainly(const void* from, int bytes) {
+  Bits bits = 0;
+  memcpy(&bits, from, bytes);
+  return bits;
+}
+
+class GlobalMemory {
+ public:
+  bool is_mixed = false;  // a word was stored to in both ways, and none came clearly first
+
+  // Copies the arrays that are written for each block; without arrays, memory is as on one core.
+  GlobalMemory(int blocks, int arguments, void** values, const size_t* sizes, const bool* written) {
+    size_ = GUARD;
+    for (int i = 0; i < arguments; ++i) {
+      char* begin = sizes[i] ? *(char**)values[i] : nullptr;
+      if (!begin || !written[i] || is_inside(begin)) continue;
+      arrays_.push_back({begin, sizes[i], size_});
+      size_ += (sizes[i] + 63) / 64 * 64 + GUARD;
+    }
+    Bytes image(size_, 0xFF);
+    for (const Array& array : arrays_) memcpy(&image[array.at], array.begin, array.size);
+    copies_.assign(blocks, image), shown_ = copies_;
+    word_at_.assign(size_, -1);
+    views_.resize(blocks), acquired_.resize(blocks), released_.resize(blocks);
+    for (int block = 0; block < blocks; ++block) {
+      moved_.emplace_back(arguments), values_.emplace_back(values, values + arguments);
+      for (int i = 0; i < arguments; ++i) {
+        const Array* array = sizes[i] ? is_inside(*(char**)values[i]) : nullptr;
+        if (!array) continue;
+        moved_[block][i] = &copies_[block][array->at] + (*(char**)values[i] - array->begin);
+        values_[block][i] = &moved_[block][i];
+      }
+    }
+  }
+
+  // The arguments of a block, in which its copies are.
+  void** arguments(int block) { return values_[block].data(); }
+
+  Bits load(int block, const void* from, int bytes, Random& random) {
+    const int number = word_of(block, from);
+    if (number < 0) return load_plainly(from, bytes);
+    const std::vector<Message>& messages = words_[number].messages;
+    int& seen = view_of(block)[number];
+    is_mixed |= load_plainly(from, bytes) != messages[seen].bits;
+    const int newest = int(messages.size()) - 1;
+    see(block, number, random.below(2) ? newest : seen + random.below(newest - seen + 1));
+    if (messages[seen].released) merge(acquired_[block], *messages[seen].released);
+    return messages[seen].bits;
+  }
+
+  void store(int block, void* to, Bits bits, int bytes) {
+    const size_t at = (unsigned char*)to - copies_[block].data();
+    if (at >= size_) return void(memcpy(to, &bits, bytes));
+    if (word_at_[at] < 0) {
+      word_at_[at] = int(words_.size());
+      words_.push_back({at, bytes, {{load_plainly(to, bytes), nullptr}}});
+    }
+    std::vector<Message>& messages = words_[word_at_[at]].messages;
+    messages.push_back({bits, released_[block]});
+    see(block, word_at_[at], int(messages.size()) - 1);
+  }
+
+  // Orders what a block has seen and stored before what it stores next, and sees what was so ordered elsewhere.
+  void fence(int block) {
+    publish(block);
+    advance(block, acquired_[block]);
+    released_[block] = std::make_shared<View>(view_of(block));
+  }
+
+  void meet(int first, int count) {
+    View all;
+    for (int block = first; block < first + count; ++block) publish(block), merge(all, view_of(block));
+    for (int block = first; block < first + count; ++block) advance(block, all);
+  }
+
+  // Puts everything where the arrays are; returns whether nothing was written beside them.
+  bool finish() {
+    for (size_t block = 0; block < copies_.size(); ++block) {
+      for (size_t number = 0; number < words_.size(); ++number) {
+        const Word& word = words_[number];
+        const Bits seen = word.messages[view_of(int(block))[number]].bits;
+        is_mixed |= load_plainly(&copies_[block][word.at], word.bytes) != seen;
+      }
+      publish(int(block));
+    }
+    Bytes& all = copies_[0];
+    for (const Word& word : words_) memcpy(&all[word.at], &word.messages.back().bits, word.bytes);
+    for (const Array& array : arrays_) {
+      memcpy(array.begin, &all[array.at], array.size);
+      memset(&all[array.at], 0xFF, array.size);
+    }
+    return std::all_of(all.begin(), all.end(), [](unsigned char byte) { return byte == 0xFF; });
+  }
+
+ private:
+  typedef std::vector<int> View;  // for each word, the message that was seen last
+  struct Array {
+    char* begin;
+    size_t size, at;
+  };
+  struct Message {
+    Bits bits;
+    std::shared_ptr<const View> released;  // what is seen by whoever fences after it has seen this
+  };
+  struct Word {
+    size_t at;
+    int bytes;
+    std::vector<Message> messages;
+  };
+
+  size_t size_;
+  std::vector<Array> arrays_;
+  std::vector<Bytes> copies_, shown_;  // of each block: its memory, and what of it is no plain store of its own
+  std::vector<std::vector<void*>> moved_, values_;
+  std::vector<int> word_at_;
+  std::vector<Word> words_;
+  std::vector<View> views_, acquired_;
+  std::vector<std::shared_ptr<const View>> released_;
+
+  const Array* is_inside(const char* pointer) const {
+    for (const Array& array : arrays_)
+      if (pointer >= array.begin && pointer < array.begin + array.size) return &array;
+    return nullptr;
+  }
+
+  int word_of(int block, const void* pointer) const {
+    const size_t at = (const unsigned char*)pointer - copies_[block].data();
+    return at < size_ ? word_at_[at] : -1;
+  }
+
+  View& view_of(int block) {
+    views_[block].resize(words_.size());
+    return views_[block];
+  }
+
+  static void merge(View& view, const View& other) {
+    view.resize(std::max(view.size(), other.size()));
+    for (size_t i = 0; i < other.size(); ++i) view[i] = std::max(view[i], other[i]);
+  }
+
+  void see(int block, int number, int message) {
+    const Word& word = words_[number];
+    view_of(block)[number] = message;
+    memcpy(&copies_[block][word.at], &word.messages[message].bits, word.bytes);
+    memcpy(&shown_[block][word.at], &word.messages[message].bits, word.bytes);
+  }
+
+  void advance(int block, const View& view) {
+    for (size_t i = 0; i < view.size(); ++i)
+      if (view[i] > view_of(block)[i]) see(block, int(i), view[i]);
+  }
+
+  // Shows all blocks what a block has stored plainly.
+  void publish(int block) {
+    const unsigned char *mine = copies_[block].data(), *known = shown_[block].data();
+    for (size_t begin = 0; begin < size_; begin += 64) {
+      if (memcmp(mine + begin, known + begin, 64) == 0) continue;
+      for (size_t at = begin; at < begin + 64; ++at) {
+        if (mine[at] == known[at]) continue;
+        const unsigned char byte = mine[at];
+        for (size_t other = 0; other < copies_.size(); ++other) copies_[other][at] = shown_[other][at] = byte;
+      }
+    }
+  }
+};
+
+// The stores to shared memory of other blocks that are on their way in a cluster.
+class PeerStores {
+ public:
+  struct Store {
+    unsigned char* to;
+    int block;
+    Bits bits;
+    int bytes;
+  };
+
+  // What goes to one word keeps its order.
+  void add(const Store& store, size_t word) { ways_[word * 0x9E3779B97F4A7C15ull >> 60].push_back(store); }
+
+  template <class F>
+  void deliver_some(Random& random, F deliver) {
+    for (std::deque<Store>& way : ways_)
+      if (!way.empty() && random.below(4) == 0) take(way, 1 + random.below(int(way.size())), deliver);
+  }
+  template <class F>
+  void deliver_all(F deliver) {
+    for (std::deque<Store>& way : ways_) take(way, int(way.size()), deliver);
+  }
+
+ private:
+  std::deque<Store> ways_[16];
+
+  template <class F>
+  void take(std::deque<Store>& way, int count, F deliver) {
+    for (; count > 0; --count) {
+      deliver(way.front());
+      way.pop_front();
+    }
+  }
+};
+
+}  // namespace shim
