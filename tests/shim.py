@@ -77,10 +77,11 @@ def run(
     macros = {"WAITS": WAITS, **macros}
     cluster = macros["SLICES"] if macros["CLUSTER"] else 1
     places = [as_argument(argument) for argument in arguments]
-    sizes = [argument.nbytes if isinstance(argument, np.ndarray) else 0 for argument in arguments]
     pointers = (ctypes.c_void_p * len(places))(*[place.ctypes.data for place in places])
+    sizes = [argument.nbytes if isinstance(argument, np.ndarray) else 0 for argument in arguments]
+    bytes_ = (ctypes.c_size_t * len(sizes))(*sizes)
     outcome = library(body, name, tuple(sorted(macros.items())))(
-        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), pointers, (ctypes.c_size_t * len(sizes))(*sizes)
+        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), pointers, bytes_
     )
     if outcome:
         msg = f"{name} with {macros} and seed {seed}: {OUTCOMES[outcome]}"

@@ -20,7 +20,9 @@ def compiled(request: pytest.FixtureRequest) -> Iterator[None]:
     shim.clear()
 
 
-def launch(body: str, seed: int, *arrays: Any, blocks: int = 2, cluster: int = 0, shared: int = 0, **macros: Any) -> None:
+def launch(
+    body: str, seed: int, *arrays: Any, blocks: int = 2, cluster: int = 0, shared: int = 0, **macros: Any
+) -> None:
     """Run the kernel `test` of blocks of one warp; `cluster` blocks make one."""
     macros = {"DOUBLE": 0, "NUMBER": "float", "CLUSTER": int(cluster > 0), "SLICES": cluster or 1, **macros}
     shim.run(body, "test", macros, (blocks, THREADS, shared), arrays, seed)
@@ -39,7 +41,7 @@ KERNEL test(NUMBER* data, NUMBER* flags, NUMBER* got) {
   if (block_index() == 0) {
     WRITE;
     BEFORE;
-    store_relaxed(flags + i, NUMBER(1));
+    store_relaxed(flags + i, (NUMBER)1);
   } else {
     for (int tries = WAITS; load_relaxed(flags + i) != 1 && --tries > 0;) wait_a_little();
     AFTER;
@@ -47,8 +49,8 @@ KERNEL test(NUMBER* data, NUMBER* flags, NUMBER* got) {
   }
 }
 """
-RELAXED = {"WRITE": "store_relaxed(data + i, NUMBER(i + 1))", "READ": "load_relaxed(data + i)"}
-PLAIN = {"WRITE": "data[i] = NUMBER(i + 1)", "READ": "data[i]"}
+RELAXED = {"WRITE": "store_relaxed(data + i, (NUMBER)(i + 1))", "READ": "load_relaxed(data + i)"}
+PLAIN = {"WRITE": "data[i] = (NUMBER)(i + 1)", "READ": "data[i]"}
 FENCES = {"BEFORE": "fence()", "AFTER": "fence()"}
 WANTED = np.arange(1, THREADS + 1)
 
@@ -77,23 +79,36 @@ def test_a_missing_fence_is_caught(missing: tuple[str, ...]) -> None:
     assert (passed_on(0, **RELAXED, **fences) == WANTED).all()  # one core shows nothing of it
 
 
+@pytest.mark.parametrize("part", FENCES)
+def test_a_fence_serves_the_thread_that_calls_it(part: str) -> None:
+    fences = {**FENCES, part: "if (i % 2) fence()"}
+    got = np.array([passed_on(seed, **RELAXED, **fences) for seed in SEEDS])
+    assert (got[:, 1::2] == WANTED[1::2]).all()
+    assert (got[:, 0::2] != WANTED[0::2]).any()
+
+
 def test_a_missing_fence_after_plain_stores_is_caught() -> None:
     for seed in SEEDS:
         assert (passed_on(seed, **PLAIN, BEFORE="", AFTER="fence()") == 0).all()
 
 
 def test_a_fence_after_the_flag_is_caught() -> None:
-    late = {"WRITE": "", "BEFORE": "store_relaxed(flags + i, NUMBER(1)); fence(); " + RELAXED["WRITE"]}
+    late = {"WRITE": "store_relaxed(flags + i, (NUMBER)1)", "BEFORE": "fence()"}
+    body = FLAG.replace("store_relaxed(flags + i, (NUMBER)1);\n  }", "store_relaxed(data + i, (NUMBER)(i + 1));\n  }")
     for seed in SEEDS:
-        assert (passed_on(seed, READ=RELAXED["READ"], AFTER="fence()", **late) != WANTED).any()
+        launch(body, seed, zeros(), zeros(), got := zeros(), READ=RELAXED["READ"], AFTER="fence()", **late)
+        assert set(got - WANTED) > {0}
 
 
-@pytest.mark.parametrize("store", ["flags[i] = 1", "fence(); flags[i] = 1"])
-def test_who_waits_for_a_plain_store_waits_in_vain(store: str) -> None:
-    body = FLAG.replace("store_relaxed(flags + i, NUMBER(1))", store)
-    launch(body, 1, data := zeros(), zeros(), got := zeros(), **RELAXED, BEFORE="", AFTER="if (load_relaxed(flags + i) != 1) return", WAITS=500)
-    assert (data == WANTED).all()
-    assert (got == 0).all()
+def test_who_waits_for_a_plain_store_waits_in_vain() -> None:
+    body = FLAG.replace("store_relaxed(flags + i, (NUMBER)1)", "flags[i] = 1")
+    give_up = "if (load_relaxed(flags + i) != 1) return"
+    for seed in SEEDS:
+        data, flags, got = zeros(), zeros(), zeros()
+        launch(body, seed, data, flags, got, **RELAXED, BEFORE="", AFTER=give_up, WAITS=500)
+        assert (data == WANTED).all()
+        assert (flags == 1).all()
+        assert (got == 0).all()
 
 
 @pytest.mark.parametrize("number", DTYPES)
@@ -104,7 +119,7 @@ def test_one_word_is_in_order(number: str) -> None:
       const int block = block_index();
       if (thread_index() > 0) return;
       for (int i = 1; block == 0 && i <= 50; ++i) {
-        store_relaxed(word, NUMBER(i));
+        store_relaxed(word, (NUMBER)i);
         if (load_relaxed(word) != i) count[0] = -1;
         if (i % 5 == 0) wait_a_little();
       }
@@ -142,7 +157,7 @@ KERNEL test(NUMBER* got) {
   BEGIN;
   mine[i] = 0;
   cluster_barrier();
-  store_to_peer(mine + i, peer, NUMBER(i + 1));
+  store_to_peer(mine + i, peer, (NUMBER)(i + 1));
   SYNC;
   got[block * 32 + i] = mine[i];
   END;
@@ -223,7 +238,7 @@ def test_a_store_to_a_block_that_is_not_there_is_caught(part: str) -> None:
     """A block may not have begun before its cluster has met once, and be gone after it met last."""
     for seed in SEEDS:
         with pytest.raises(shim.ShimError, match="of a block that has not begun or has ended"):
-            told(seed, **{part: "store_to_peer(mine + i, peer, NUMBER(0))"})
+            told(seed, **{part: "store_to_peer(mine + i, peer, (NUMBER)0)"})
 
 
 # What a kernel must never do.

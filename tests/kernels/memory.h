@@ -7,7 +7,7 @@
 //
 // Shared memory of another block of the cluster.  A store to it arrives at random, at the latest when the cluster meets.
 //
-// The threads of a block see the same: what is stored in a block is visible there at once.
+// What one thread of a block has seen or stored, all of them have.
 #pragma once
 #include <string.h>
 
@@ -44,8 +44,8 @@ class GlobalMemory {
   bool is_mixed = false;  // a word was stored to in both ways, and none came clearly first
 
   // Copies the arrays that are written for each block; without arrays, memory is as on one core.
-  GlobalMemory(int blocks, int arguments, void** values, const size_t* sizes, const bool* written) {
-    size_ = GUARD;
+  GlobalMemory(int blocks, int threads, int arguments, void** values, const size_t* sizes, const bool* written)
+      : threads_per_block_(threads), views_(blocks), acquired_(blocks * threads), released_(blocks * threads) {
     for (int i = 0; i < arguments; ++i) {
       char* begin = sizes[i] ? *(char**)values[i] : nullptr;
       if (!begin || !written[i] || is_inside(begin)) continue;
@@ -56,7 +56,6 @@ class GlobalMemory {
     for (const Array& array : arrays_) memcpy(&image[array.at], array.begin, array.size);
     copies_.assign(blocks, image), shown_ = copies_;
     word_at_.assign(size_, -1);
-    views_.resize(blocks), acquired_.resize(blocks), released_.resize(blocks);
     for (int block = 0; block < blocks; ++block) {
       moved_.emplace_back(arguments), values_.emplace_back(values, values + arguments);
       for (int i = 0; i < arguments; ++i) {
@@ -71,7 +70,9 @@ class GlobalMemory {
   // The arguments of a block, in which its copies are.
   void** arguments(int block) { return values_[block].data(); }
 
-  Bits load(int block, const void* from, int bytes, Random& random) {
+  // Of the thread that is number `thread` of all.
+  Bits load(int thread, const void* from, int bytes, Random& random) {
+    const int block = thread / threads_per_block_;
     const int number = word_of(block, from);
     if (number < 0) return load_plainly(from, bytes);
     const std::vector<Message>& messages = words_[number].messages;
@@ -79,11 +80,12 @@ class GlobalMemory {
     is_mixed |= load_plainly(from, bytes) != messages[seen].bits;
     const int newest = int(messages.size()) - 1;
     see(block, number, random.below(2) ? newest : seen + random.below(newest - seen + 1));
-    if (messages[seen].released) merge(acquired_[block], *messages[seen].released);
+    if (messages[seen].released) merge(acquired_[thread], *messages[seen].released);
     return messages[seen].bits;
   }
 
-  void store(int block, void* to, Bits bits, int bytes) {
+  void store(int thread, void* to, Bits bits, int bytes) {
+    const int block = thread / threads_per_block_;
     const size_t at = (unsigned char*)to - copies_[block].data();
     if (at >= size_) return void(memcpy(to, &bits, bytes));
     if (word_at_[at] < 0) {
@@ -91,15 +93,16 @@ class GlobalMemory {
       words_.push_back({at, bytes, {{load_plainly(to, bytes), nullptr}}});
     }
     std::vector<Message>& messages = words_[word_at_[at]].messages;
-    messages.push_back({bits, released_[block]});
+    messages.push_back({bits, released_[thread]});
     see(block, word_at_[at], int(messages.size()) - 1);
   }
 
   // Orders what a block has seen and stored before what it stores next, and sees what was so ordered elsewhere.
-  void fence(int block) {
+  void fence(int thread) {
+    const int block = thread / threads_per_block_;
     publish(block);
-    advance(block, acquired_[block]);
-    released_[block] = std::make_shared<View>(view_of(block));
+    advance(block, acquired_[thread]);
+    released_[thread] = std::make_shared<View>(view_of(block));
   }
 
   void meet(int first, int count) {
@@ -143,14 +146,16 @@ class GlobalMemory {
     std::vector<Message> messages;
   };
 
-  size_t size_;
+  int threads_per_block_;
+  size_t size_ = GUARD;
   std::vector<Array> arrays_;
   std::vector<Bytes> copies_, shown_;  // of each block: its memory, and what of it is no plain store of its own
   std::vector<std::vector<void*>> moved_, values_;
   std::vector<int> word_at_;
   std::vector<Word> words_;
-  std::vector<View> views_, acquired_;
-  std::vector<std::shared_ptr<const View>> released_;
+  std::vector<View> views_;                            // of each block
+  std::vector<View> acquired_;                         // of each thread: what it sees from its next fence on
+  std::vector<std::shared_ptr<const View>> released_;  // of each thread: what it had seen at its last fence
 
   const Array* is_inside(const char* pointer) const {
     for (const Array& array : arrays_)

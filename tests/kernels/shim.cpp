@@ -51,7 +51,7 @@ std::vector<Warp> warps;
 std::vector<Meeting> blocks;
 std::vector<Cluster> clusters;
 std::vector<int> unfinished;  // threads of each block
-std::vector<std::vector<unsigned char>> shared;
+std::vector<Bytes> shared;
 int threads_per_block, blocks_per_cluster;
 size_t shared_bytes;
 jmp_buf scheduler;
@@ -101,6 +101,11 @@ void resume(Fiber& fiber) {
   context.uc_link = nullptr;
   makecontext(&context, begin, 0);
   setcontext(&context);
+}
+
+unsigned char* shared_memory_of(int block) {
+  unsigned char* memory = shared[block].data();
+  return memory + (16 - (size_t)memory % 16) % 16;
 }
 
 // Another block has shared memory from when the cluster first meets until its threads end.
@@ -166,21 +171,20 @@ double shuffle_xor(double value, int mask) {
 
 void* shared_memory(int peer) {
   const int block = peer < 0 ? now->block : now->block / blocks_per_cluster * blocks_per_cluster + peer;
-  unsigned char* memory = shared[block].data();
-  return memory + (16 - (size_t)memory % 16) % 16;
+  return shared_memory_of(block);
 }
 
-Bits load_relaxed(const void* from, int bytes) { return global->load(now->block, from, bytes, chance); }
+Bits load_relaxed(const void* from, int bytes) { return global->load(index_of(now), from, bytes, chance); }
 
-void store_relaxed(void* to, Bits bits, int bytes) { global->store(now->block, to, bits, bytes); }
+void store_relaxed(void* to, Bits bits, int bytes) { global->store(index_of(now), to, bits, bytes); }
 
-void fence() { global->fence(now->block); }
+void fence() { global->fence(index_of(now)); }
 
 void store_to_peer(void* to, int peer, Bits bits, int bytes) {
   const int block = now->block / blocks_per_cluster * blocks_per_cluster + peer;
-  const size_t at = (unsigned char*)to - (unsigned char*)shared_memory(-1);
+  const size_t at = (unsigned char*)to - shared_memory_of(now->block);
   Cluster& cluster = clusters[block / blocks_per_cluster];
-  const PeerStores::Store store{(unsigned char*)shared_memory(peer) + at, block, bits, bytes};
+  const PeerStores::Store store{shared_memory_of(block) + at, block, bits, bytes};
   if (!cluster.has_met && block != now->block) fault = PEER_NOT_THERE;
   if (!is_weak || block == now->block) return deliver(store);
   cluster.stores.add(store, block * (shared_bytes + 1) + at);
@@ -191,7 +195,7 @@ int run(int grid, int block, int cluster, Bits bytes, Bits seed, void (*thread)(
   threads_per_block = block, blocks_per_cluster = cluster, shared_bytes = bytes, entry = thread;
   is_weak = seed != 0, chance = Random{seed * 0x9E3779B97F4A7C15ull + 1}, fault = FINISHED;
   const std::vector<size_t> none(count);
-  global.reset(new GlobalMemory(grid, count, arguments, is_weak ? sizes : none.data(), written));
+  global.reset(new GlobalMemory(grid, block, count, arguments, is_weak ? sizes : none.data(), written));
   fibers = std::vector<Fiber>(size_t(grid) * block);
   for (size_t i = 0; i < fibers.size(); ++i) fibers[i].thread = int(i % block), fibers[i].block = int(i / block);
   while (stacks.size() < fibers.size()) stacks.emplace_back(new char[STACK]);
@@ -201,15 +205,15 @@ int run(int grid, int block, int cluster, Bits bytes, Bits seed, void (*thread)(
   for (Cluster& each : clusters) each.meeting.size = cluster * block;
   unfinished.assign(grid, block);
   for (Warp& warp : warps) warp.meeting.size = 32;
-  shared.assign(grid, std::vector<unsigned char>(bytes + GUARD + 16, 0xFF));
+  shared.assign(grid, Bytes(bytes + GUARD + 16, 0xFF));
   const bool finished = run_all();
   for (Cluster& each : clusters) each.stores.deliver_all(deliver);
   if (!global->finish()) fault = OUTSIDE_OF_AN_ARRAY;
   if (global->is_mixed) fault = MIXED_STORES;
   if (!finished) fault = DEADLOCK;
-  for (const std::vector<unsigned char>& memory : shared)
-    for (size_t i = bytes + 16; i < memory.size(); ++i)
-      if (memory[i] != 0xFF) fault = OUTSIDE_OF_SHARED_MEMORY;
+  for (int b = 0; b < grid; ++b)
+    for (size_t i = bytes; i < bytes + GUARD; ++i)
+      if (shared_memory_of(b)[i] != 0xFF) fault = OUTSIDE_OF_SHARED_MEMORY;
   fibers.clear();
   return fault;
 }
