@@ -1,13 +1,15 @@
-// When a store becomes visible to others: no earlier than PTX promises, and else at random.
+// When a store becomes visible to other blocks: at random, but no later than the memory model of PTX promises.
 //
-// Global memory.  Each block has a copy of the arrays that a kernel writes, and plain stores stay in it until the block
-// fences, meets its cluster or ends.  Relaxed stores to a word are in one order, and a relaxed load takes one of them,
-// at random, but none older than its block has seen; half the time it takes the newest, so that who asks again gets it.
-// Words have no order among them, except by a fence before a store, and one after the load that saw it.
+// Global memory.  Each block has a copy of the arrays that a kernel writes, and plain stores stay in it until the
+// block fences or meets its cluster, or the launch ends; a fence shows them to all blocks.  Relaxed stores to a word are
+// in one order, and a relaxed load takes one of them, at random, but none older than its block has seen; half the time
+// it takes the newest, so that who asks again gets it.  Words have no order among them, but by a fence of the thread
+// before its store and one after the load that saw it.
 //
-// Shared memory of another block of the cluster.  A store to it arrives at random, at the latest when the cluster meets.
+// Shared memory of another block of the cluster.  A store arrives at random, at the latest when the cluster meets.
 //
-// What one thread of a block has seen or stored, all of them have.
+// This is stronger than PTX where a fence shows plain stores to all, and where threads of a block see at once what one
+// of them has seen or stored; and no load sees a store that is still to come.
 #pragma once
 #include <string.h>
 
