@@ -19,7 +19,7 @@ COMPUTING = [
 ]
 """The tests in which a backend makes a difference."""
 NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
-KERNEL_TESTS = ("tests/test_kernels.py", "tests/test_kernel_compile.py", "tests/test_kernel_plans.py")
+KERNEL_TESTS = tuple(f"tests/test_{name}.py" for name in ("shim", "kernels", "kernel_compile", "kernel_plans"))
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 

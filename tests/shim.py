@@ -8,14 +8,21 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 FOLDER = Path(__file__).parent / "kernels"
 COMPILER = shutil.which("g++")
 FLAGS = ("-O1", "-std=c++17", "-fPIC", "-U_FORTIFY_SOURCE", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
-OUTCOMES = ("finished", "deadlock", "outside of shared memory")
+OUTCOMES = (
+    "finished",
+    "deadlock",
+    "a store outside of shared memory",
+    "a store outside of an array",
+    "a store to shared memory of a block that has not begun or has ended",
+    "plain and relaxed stores to one word, in no order",
+)
 WAITS = 100_000  # of a thread, for what another block writes
 
 
@@ -46,14 +53,24 @@ def library(body: str, name: str, macros: tuple[tuple[str, Any], ...]) -> Any:
 {"".join(f"#define {macro} {value}" + chr(10) for macro, value in macros)}
 #include "{FOLDER / "shim.h"}"
 {body}
-extern "C" int run(int grid, int block, int cluster, unsigned long long shared, unsigned long long seed, void** arguments) {{
-  return shim::run(grid, block, cluster, shared, seed, [](void** a) {{ shim::call({name}, a); }}, arguments);
+extern "C" int run(int grid, int block, int cluster, shim::Bits shared, shim::Bits seed, void** arguments,
+                   const shim::Size* sizes, const shim::Size* pointers, int count) {{
+  return shim::run(grid, block, cluster, shared, seed, {name}, [](void** a) {{ shim::call({name}, a); }}, arguments, sizes,
+                   pointers, count);
 }}
 """
     stem = work() / sha256(text.encode()).hexdigest()[:16]
     stem.with_suffix(".cpp").write_text(text)
     compile_(stem.with_suffix(".cpp"), stem.with_suffix(".so"), "-shared", "-I", str(FOLDER), str(work() / "shim.o"))
     return ctypes.CDLL(str(stem.with_suffix(".so"))).run
+
+
+class Struct(NamedTuple):
+    """A struct that a kernel is given, the arrays that its pointers lead to, by field, and those that are written."""
+
+    value: Any
+    arrays: Mapping[str, Any]
+    written: Sequence[str]
 
 
 def run(
@@ -68,11 +85,14 @@ def run(
     blocks, threads, shared = launch
     macros = {"WAITS": WAITS, **macros}
     cluster = macros["SLICES"] if macros["CLUSTER"] else 1
-    places = [as_argument(argument) for argument in arguments]
-    pointers = (ctypes.c_void_p * len(places))(*[place.ctypes.data for place in places])
+    values = [as_argument(argument) for argument in arguments]
+    places = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
+    sizes = np.array([value.nbytes for value in values], np.uint64)
+    pointers = np.array([row for i, argument in enumerate(arguments) for row in pointers_in(i, argument)], np.uint64)
     outcome = library(body, name, tuple(sorted(macros.items())))(
-        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), pointers
-    )
+        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), places,
+        ctypes.c_void_p(sizes.ctypes.data), ctypes.c_void_p(pointers.ctypes.data), len(pointers),
+    )  # fmt: skip
     if outcome:
         msg = f"{name} with {macros} and seed {seed}: {OUTCOMES[outcome]}"
         raise ShimError(msg)
@@ -80,9 +100,20 @@ def run(
 
 def as_argument(argument: Any) -> Any:
     """Return an array that holds an argument, as the kernel is to find it: a number, a struct, or where an array is."""
-    if isinstance(argument, np.ndarray) and argument.dtype.fields is None:
-        return np.array([argument.ctypes.data])
-    return np.array(argument)
+    if isinstance(argument, Struct):
+        return argument.value
+    return np.array(argument.ctypes.data if isinstance(argument, np.ndarray) else argument)
+
+
+def pointers_in(number: int, argument: Any) -> list[tuple[int, int, int, int]]:
+    """Return the pointers in an argument: its number, the offset, the bytes of the array, and whether it is written."""
+    if isinstance(argument, Struct):
+        fields = argument.value.dtype.fields
+        return [
+            (number, fields[name][1], array.nbytes, name in argument.written)
+            for name, array in argument.arrays.items()
+        ]
+    return [(number, 0, argument.nbytes, 0)] if isinstance(argument, np.ndarray) else []
 
 
 def clear() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import array_api_compat
 import numpy as np
@@ -50,7 +51,9 @@ class Device:
 
 
 class Array(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of the stand-in."""
+    """An array of the stand-in; the class knows what lies where it was asked for an address."""
+
+    known: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def __init__(self, host: Any, device: Device | None = None) -> None:
         self.host = np.asarray(host)
@@ -84,7 +87,8 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def data(self) -> Any:
-        return SimpleNamespace(ptr=unwrapped(self).ctypes.data)
+        Array.known[unwrapped(self).ctypes.data] = self.host
+        return SimpleNamespace(ptr=self.host.ctypes.data)
 
     def get(self) -> Any:
         return self.host.copy()
@@ -139,6 +143,12 @@ def where(condition: Array, one: Array, other: Array) -> Array:
     return Array(chosen.astype(np.float32) if chosen.dtype.name == "bfloat16" else chosen)
 
 
+def struct_of(value: Any) -> shim.Struct:
+    """Return a struct with the arrays that its pointers lead to."""
+    fields = [name for name, (dtype, *_) in value.dtype.fields.items() if dtype == np.uint64 and value[name]]
+    return shim.Struct(value, {name: Array.known[int(value[name])] for name in fields}, ("states", "last"))
+
+
 class RawKernel:
     """A kernel that runs in the shim; the class counts the launches."""
 
@@ -162,7 +172,7 @@ class RawKernel:
             if isinstance(argument, Array):
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
-        hosts = [argument if isinstance(argument, np.ndarray) else unwrapped(argument) for argument in arguments]
+        hosts = [struct_of(a) if isinstance(a, np.ndarray) else unwrapped(a) for a in arguments]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
         shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)

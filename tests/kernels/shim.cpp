@@ -2,8 +2,8 @@
 //
 // Threads give way where CUDA's wait for each other: at barriers, shuffles and in loops that wait.  Seed 0 steps all
 // warps in turn; any other lets warps, chosen at random, run ahead of the others as far as barriers allow, which is
-// what shows that one is missing.  The same seed gives the same order.  What one core cannot show is the order in which
-// memory becomes visible.  Shared memory begins as NaN, and ends in a guard.
+// what shows that one is missing, and lets what they store become visible to others late; see memory.h.  The same seed
+// gives the same order.  Shared memory begins as NaN, and ends in a guard.
 #include <setjmp.h>
 #include <string.h>
 #include <ucontext.h>
@@ -11,6 +11,8 @@
 #include <memory>
 #include <utility>
 #include <vector>
+
+#include "memory.h"
 
 namespace shim {
 
@@ -21,9 +23,9 @@ Thread* now;
 
 namespace {
 
-constexpr size_t STACK = 64 * 1024, GUARD = 4096;
+constexpr size_t STACK = 64 * 1024;
 enum State { READY, WAITING, DONE };
-enum Outcome { FINISHED = 0, DEADLOCK = 1, OUTSIDE_OF_SHARED_MEMORY = 2 };
+enum Outcome { FINISHED, DEADLOCK, OUTSIDE_OF_SHARED_MEMORY, OUTSIDE_OF_AN_ARRAY, PEER_NOT_THERE, MIXED_STORES };
 
 struct Fiber : Thread {
   State state = READY;
@@ -33,6 +35,11 @@ struct Fiber : Thread {
 struct Meeting {  // of the threads of a warp, a block or a cluster
   int size = 0, arrived = 0;
 };
+struct Cluster {
+  Meeting meeting;
+  bool has_met = false;
+  PeerStores stores;
+};
 struct Warp {
   Meeting meeting;
   double values[32], exchanged[32];
@@ -41,14 +48,19 @@ struct Warp {
 std::vector<Fiber> fibers;
 std::vector<std::unique_ptr<char[]>> stacks;  // of the fibers, and kept for those of the next launch
 std::vector<Warp> warps;
-std::vector<Meeting> blocks, clusters;
-std::vector<std::vector<unsigned char>> shared;
+std::vector<Meeting> blocks;
+std::vector<Cluster> clusters;
+std::vector<int> unfinished;  // threads of each block
+std::vector<Bytes> shared;
 int threads_per_block, blocks_per_cluster;
 size_t shared_bytes;
 jmp_buf scheduler;
 ucontext_t start;
 void (*entry)(void**);
-void** entry_arguments;
+std::unique_ptr<GlobalMemory> global;
+Random chance;
+bool is_weak;
+Outcome fault;
 
 int index_of(const Thread* fiber) { return fiber->block * threads_per_block + fiber->thread; }
 
@@ -71,8 +83,9 @@ void meet(Meeting& meeting, int first, F then) {
 }
 
 void begin() {
-  entry(entry_arguments);
+  entry(global->arguments(now->block));
   static_cast<Fiber*>(now)->state = DONE;
+  --unfinished[now->block];
   _longjmp(scheduler, 1);
 }
 
@@ -90,15 +103,16 @@ void resume(Fiber& fiber) {
   setcontext(&context);
 }
 
-struct Random {
-  unsigned long long state;
-  int below(int n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return int(state % (unsigned long long)n);
-  }
-};
+unsigned char* shared_memory_of(int block) {
+  unsigned char* memory = shared[block].data();
+  return memory + (16 - (size_t)memory % 16) % 16;
+}
+
+// Another block has shared memory from when the cluster first meets until its threads end.
+void deliver(const PeerStores::Store& store) {
+  if (unfinished[store.block] == 0) fault = PEER_NOT_THERE;
+  memcpy(store.to, &store.bits, store.bytes);
+}
 
 // Runs each thread of a warp that can run; returns whether any could.
 bool step(int warp, int first_lane) {
@@ -112,17 +126,18 @@ bool step(int warp, int first_lane) {
   return any;
 }
 
-bool run_all(unsigned long long seed) {
-  Random random{seed * 0x9E3779B97F4A7C15ull + 1};
-  std::vector<int> waiting, running(warps.size());
+bool run_all() {
+  std::vector<int> running(warps.size());
   for (size_t w = 0; w < warps.size(); ++w) running[w] = int(w);
   for (bool any = true; any;) {
     any = false;
     for (size_t left = warps.size(); left > 0; --left) {
-      const int chosen = seed ? random.below(int(left)) : int(warps.size() - left);
+      const int chosen = is_weak ? chance.below(int(left)) : int(warps.size() - left);
       const int warp = running[chosen];
-      if (seed) std::swap(running[chosen], running[left - 1]);
-      for (int k = seed ? 1 + random.below(40) : 1; k > 0 && step(warp, seed ? random.below(32) : 0); --k) any = true;
+      if (is_weak) std::swap(running[chosen], running[left - 1]);
+      for (int k = is_weak ? 1 + chance.below(40) : 1; k > 0 && step(warp, is_weak ? chance.below(32) : 0); --k)
+        any = true;
+      clusters[warp * 32 / (threads_per_block * blocks_per_cluster)].stores.deliver_some(chance, deliver);
     }
   }
   for (const Fiber& fiber : fibers)
@@ -135,8 +150,13 @@ bool run_all(unsigned long long seed) {
 void block_barrier() { meet(blocks[now->block], now->block * threads_per_block, [] {}); }
 
 void cluster_barrier() {
-  const int cluster = now->block / blocks_per_cluster;
-  meet(clusters[cluster], cluster * blocks_per_cluster * threads_per_block, [] {});
+  const int first = now->block / blocks_per_cluster * blocks_per_cluster;
+  Cluster& cluster = clusters[first / blocks_per_cluster];
+  meet(cluster.meeting, first * threads_per_block, [&] {
+    cluster.has_met = true;
+    cluster.stores.deliver_all(deliver);
+    global->meet(first, blocks_per_cluster);
+  });
 }
 
 void wait_a_little() { give_way(); }
@@ -151,29 +171,53 @@ double shuffle_xor(double value, int mask) {
 
 void* shared_memory(int peer) {
   const int block = peer < 0 ? now->block : now->block / blocks_per_cluster * blocks_per_cluster + peer;
-  unsigned char* memory = shared[block].data();
-  return memory + (16 - (size_t)memory % 16) % 16;
+  return shared_memory_of(block);
 }
 
-int run(int grid, int block, int cluster, unsigned long long bytes, unsigned long long seed, void (*thread)(void**),
-        void** arguments) {
-  threads_per_block = block, blocks_per_cluster = cluster, shared_bytes = bytes;
-  entry = thread, entry_arguments = arguments;
+Bits load_relaxed(const void* from, int bytes) { return global->load(index_of(now), from, bytes, chance); }
+
+void store_relaxed(void* to, Bits bits, int bytes) { global->store(index_of(now), to, bits, bytes); }
+
+void fence() { global->fence(index_of(now)); }
+
+void store_to_peer(void* to, int peer, Bits bits, int bytes) {
+  const int block = now->block / blocks_per_cluster * blocks_per_cluster + peer;
+  const size_t at = (unsigned char*)to - shared_memory_of(now->block);
+  Cluster& cluster = clusters[block / blocks_per_cluster];
+  const PeerStores::Store store{shared_memory_of(block) + at, block, bits, bytes};
+  if (!cluster.has_met && block != now->block) fault = PEER_NOT_THERE;
+  if (!is_weak || block == now->block) return deliver(store);
+  cluster.stores.add(store, block * (shared_bytes + 1) + at);
+}
+
+int run(int grid, int block, int cluster, Bits bytes, Bits seed, void (*thread)(void**), int count, void** arguments,
+        const Size* sizes, const Size* pointers, int pointer_count, const bool* written) {
+  threads_per_block = block, blocks_per_cluster = cluster, shared_bytes = bytes, entry = thread;
+  is_weak = seed != 0, chance = Random{seed * 0x9E3779B97F4A7C15ull + 1}, fault = FINISHED;
+  std::vector<Pointer> known((const Pointer*)pointers, (const Pointer*)pointers + (is_weak ? pointer_count : 0));
+  for (Pointer& pointer : known)
+    if (pointer.offset == 0 && written[pointer.argument]) pointer.written = 1;
+  global.reset(new GlobalMemory(grid, block, count, arguments, sizes, known));
   fibers = std::vector<Fiber>(size_t(grid) * block);
   for (size_t i = 0; i < fibers.size(); ++i) fibers[i].thread = int(i % block), fibers[i].block = int(i / block);
   while (stacks.size() < fibers.size()) stacks.emplace_back(new char[STACK]);
   warps.assign(fibers.size() / 32, Warp());
   blocks.assign(grid, Meeting{block, 0});
-  clusters.assign(grid / cluster, Meeting{cluster * block, 0});
+  clusters.assign(grid / cluster, Cluster());
+  for (Cluster& each : clusters) each.meeting.size = cluster * block;
+  unfinished.assign(grid, block);
   for (Warp& warp : warps) warp.meeting.size = 32;
-  shared.assign(grid, std::vector<unsigned char>(bytes + GUARD + 16, 0xFF));
-  const bool finished = run_all(seed);
-  int outcome = finished ? FINISHED : DEADLOCK;
-  for (const std::vector<unsigned char>& memory : shared)
-    for (size_t i = bytes + 16; i < memory.size(); ++i)
-      if (memory[i] != 0xFF) outcome = OUTSIDE_OF_SHARED_MEMORY;
+  shared.assign(grid, Bytes(bytes + GUARD + 16, 0xFF));
+  const bool finished = run_all();
+  for (Cluster& each : clusters) each.stores.deliver_all(deliver);
+  if (!global->finish()) fault = OUTSIDE_OF_AN_ARRAY;
+  if (global->is_mixed) fault = MIXED_STORES;
+  if (!finished) fault = DEADLOCK;
+  for (int b = 0; b < grid; ++b)
+    for (size_t i = bytes; i < bytes + GUARD; ++i)
+      if (shared_memory_of(b)[i] != 0xFF) fault = OUTSIDE_OF_SHARED_MEMORY;
   fibers.clear();
-  return outcome;
+  return fault;
 }
 
 }  // namespace shim

@@ -21,6 +21,7 @@ typedef unsigned int word;
 #endif
 
 namespace shim {
+typedef unsigned long long Bits, Size;
 struct Thread {
   int thread, block;
 };
@@ -30,8 +31,19 @@ void cluster_barrier();
 void wait_a_little();
 double shuffle_xor(double value, int mask);
 void* shared_memory(int peer);  // of a block of this cluster; -1: of this block
-int run(int grid, int block, int cluster, unsigned long long shared, unsigned long long seed, void (*thread)(void**),
-        void** arguments);
+Bits load_relaxed(const void* from, int bytes);
+void store_relaxed(void* to, Bits bits, int bytes);
+void fence();
+void store_to_peer(void* to, int peer, Bits bits, int bytes);
+int run(int grid, int block, int cluster, Bits shared, Bits seed, void (*thread)(void**), int count, void** arguments,
+        const Size* sizes, const Size* pointers, int pointer_count, const bool* written);
+
+template <class T>
+Bits bits_of(const T& x) {
+  Bits bits = 0;
+  __builtin_memcpy(&bits, &x, sizeof x);
+  return bits;
+}
 }  // namespace shim
 
 DEVICE int thread_index() { return shim::now->thread; }
@@ -54,12 +66,23 @@ DEVICE float float_of(unsigned int bits) { return same_bits<float>(bits); }
 DEVICE unsigned long long bits_of(double x) { return same_bits<unsigned long long>(x); }
 DEVICE double double_of(unsigned long long bits) { return same_bits<double>(bits); }
 
-DEVICE word load_relaxed(const word* from) { return *(const volatile word*)from; }
-DEVICE void store_relaxed(word* to, word x) { *(volatile word*)to = x; }
-DEVICE void store_to_peer(real* to, int peer, real x) {
-  const char* here = (const char*)shim::shared_memory(-1);
-  *(real*)((char*)shim::shared_memory(peer) + ((const char*)to - here)) = x;
+// Of a number of 2, 4 or 8 bytes.
+template <class T>
+DEVICE T load_relaxed(const T* from) {
+  const shim::Bits bits = shim::load_relaxed(from, sizeof(T));
+  T x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
 }
+template <class T>
+DEVICE void store_relaxed(T* to, T x) {
+  shim::store_relaxed(to, shim::bits_of(x), sizeof x);
+}
+template <class T>
+DEVICE void store_to_peer(T* to, int peer, T x) {
+  shim::store_to_peer(to, peer, shim::bits_of(x), sizeof x);
+}
+DEVICE void fence() { shim::fence(); }  // fence.acq_rel.gpu, which no kernel needs
 
 // To float16, to nearest, ties to even: 11 significant bits; below 2^-14, multiples of 2^-24.
 DEVICE unsigned short float16_of(float x) {
@@ -93,5 +116,28 @@ void call(void (*kernel)(P...), void** arguments, Indices<I...>) {
 template <class... P>
 void call(void (*kernel)(P...), void** arguments) {
   call(kernel, arguments, typename FirstIndices<sizeof...(P)>::type());
+}
+
+template <class T>
+struct IsWritten {
+  static constexpr bool value = false;
+};
+template <class T>
+struct IsWritten<T*> {
+  static constexpr bool value = true;
+};
+template <class T>
+struct IsWritten<const T*> {
+  static constexpr bool value = false;
+};
+
+// Runs a kernel, given the bytes of its arguments' values, and pointers in them: argument, offset, bytes, and whether
+// the kernel writes there, as it does where it has a pointer that is not const.
+template <class... P>
+int run(int grid, int block, int cluster, Bits shared, Bits seed, void (*kernel)(P...), void (*thread)(void**),
+        void** arguments, const Size* sizes, const Size* pointers, int pointer_count) {
+  static constexpr bool written[] = {IsWritten<P>::value...};
+  return run(grid, block, cluster, shared, seed, thread, sizeof...(P), arguments, sizes, pointers, pointer_count,
+             written);
 }
 }  // namespace shim

@@ -1,0 +1,277 @@
+"""What the shim shows: errors of order, of memory and of waiting, in kernels of these tests' own: `pytest --kernels`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import shim
+
+SEEDS = range(1, 6)
+THREADS = 32
+DTYPES = {"unsigned short": np.uint16, "float": np.float32, "double": np.float64}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the shim is run with --kernels, which needs g++")
+    yield
+    shim.clear()
+
+
+def launch(
+    body: str, seed: int, *arrays: Any, blocks: int = 2, cluster: int = 0, shared: int = 0, **macros: Any
+) -> None:
+    """Run the kernel `test` of blocks of one warp; `cluster` blocks make one."""
+    macros = {"DOUBLE": 0, "NUMBER": "float", "CLUSTER": int(cluster > 0), "SLICES": cluster or 1, **macros}
+    shim.run(body, "test", macros, (blocks, THREADS, shared), arrays, seed)
+
+
+def zeros(dtype: Any = np.float32, size: int = THREADS) -> Any:
+    return np.zeros(size, dtype)
+
+
+# Global memory.
+
+# Every thread of block 0 writes a word, then a flag; one of block 1 waits for the flag, then reads the word.
+FLAG = """
+KERNEL test(NUMBER* data, NUMBER* flags, NUMBER* got) {
+  const int i = thread_index();
+  if (block_index() == 0) {
+    WRITE;
+    BEFORE;
+    store_relaxed(flags + i, (NUMBER)1);
+  } else {
+    for (int tries = WAITS; load_relaxed(flags + i) != 1 && --tries > 0;) wait_a_little();
+    AFTER;
+    got[i] = READ;
+  }
+}
+"""
+RELAXED: dict[str, Any] = {"WRITE": "store_relaxed(data + i, (NUMBER)(i + 1))", "READ": "load_relaxed(data + i)"}
+PLAIN: dict[str, Any] = {"WRITE": "data[i] = (NUMBER)(i + 1)", "READ": "data[i]"}
+FENCES: dict[str, Any] = {"BEFORE": "fence()", "AFTER": "fence()"}
+WANTED = np.arange(1, THREADS + 1)
+
+
+def passed_on(seed: int, dtype: Any = np.float32, **macros: Any) -> Any:
+    data, flags, got = zeros(dtype), zeros(dtype), zeros(dtype)
+    launch(FLAG, seed, data, flags, got, **macros)
+    assert (data == WANTED).all()
+    assert (flags == 1).all()
+    return got
+
+
+@pytest.mark.parametrize("number", DTYPES)
+@pytest.mark.parametrize("way", [RELAXED, PLAIN], ids=["relaxed", "plain"])
+def test_fences_order_words(way: dict[str, str], number: str) -> None:
+    for seed in range(20):
+        assert (passed_on(seed, DTYPES[number], NUMBER=number, **way, **FENCES) == WANTED).all()
+
+
+@pytest.mark.parametrize("missing", [("BEFORE",), ("AFTER",), ("BEFORE", "AFTER")], ids=" and ".join)
+def test_a_missing_fence_is_caught(missing: tuple[str, ...]) -> None:
+    fences = {**FENCES, **dict.fromkeys(missing, "")}
+    for seed in SEEDS:
+        got = passed_on(seed, **RELAXED, **fences)
+        assert set(got - WANTED) > {0}, "the old word was not read"
+    assert (passed_on(0, **RELAXED, **fences) == WANTED).all()  # one core shows nothing of it
+
+
+@pytest.mark.parametrize("part", FENCES)
+def test_a_fence_serves_the_thread_that_calls_it(part: str) -> None:
+    fences = {**FENCES, part: "if (i % 2) fence()"}
+    got = np.array([passed_on(seed, **RELAXED, **fences) for seed in SEEDS])
+    assert (got[:, 1::2] == WANTED[1::2]).all()
+    assert (got[:, 0::2] != WANTED[0::2]).any()
+
+
+def test_a_missing_fence_after_plain_stores_is_caught() -> None:
+    for seed in SEEDS:
+        assert (passed_on(seed, **PLAIN, BEFORE="", AFTER="fence()") == 0).all()
+
+
+def test_a_fence_after_the_flag_is_caught() -> None:
+    late: dict[str, Any] = {"WRITE": "store_relaxed(flags + i, (NUMBER)1)", "BEFORE": "fence()"}
+    body = FLAG.replace("store_relaxed(flags + i, (NUMBER)1);\n  }", "store_relaxed(data + i, (NUMBER)(i + 1));\n  }")
+    for seed in SEEDS:
+        launch(body, seed, zeros(), zeros(), got := zeros(), READ=RELAXED["READ"], AFTER="fence()", **late)
+        assert set(got - WANTED) > {0}
+
+
+def test_who_waits_for_a_plain_store_waits_in_vain() -> None:
+    body = FLAG.replace("store_relaxed(flags + i, (NUMBER)1)", "flags[i] = 1")
+    give_up = "if (load_relaxed(flags + i) != 1) return"
+    for seed in SEEDS:
+        data, flags, got = zeros(), zeros(), zeros()
+        launch(body, seed, data, flags, got, **RELAXED, BEFORE="", AFTER=give_up, WAITS=500)
+        assert (data == WANTED).all()
+        assert (flags == 1).all()
+        assert (got == 0).all()
+
+
+@pytest.mark.parametrize("number", DTYPES)
+def test_one_word_is_in_order(number: str) -> None:
+    """Whoever reads it again sees no older value, and sees the last one before long; each reader for itself."""
+    body = """
+    KERNEL test(NUMBER* word, NUMBER* seen, int* count) {
+      const int block = block_index();
+      if (thread_index() > 0) return;
+      for (int i = 1; block == 0 && i <= 50; ++i) {
+        store_relaxed(word, (NUMBER)i);
+        if (load_relaxed(word) != i) count[0] = -1;
+        if (i % 5 == 0) wait_a_little();
+      }
+      for (int& k = count[block]; block > 0 && k < 1000 && (k == 0 || seen[block * 1000 + k - 1] != 50); ++k) {
+        seen[block * 1000 + k] = load_relaxed(word);
+        wait_a_little();
+      }
+    }
+    """
+    for seed in SEEDS:
+        word, seen, count = zeros(DTYPES[number], 1), zeros(DTYPES[number], 3000), zeros(np.int32, 3)
+        launch(body, seed, word, seen, count, blocks=3, NUMBER=number)
+        first, second = (seen[1000 * b : 1000 * b + count[b]].astype(int) for b in (1, 2))
+        assert count[0] == 0, "a thread did not see its own store"
+        assert word[0] == first[-1] == second[-1] == 50
+        assert (np.diff(first) >= 0).all()
+        assert (np.diff(second) >= 0).all()
+        assert list(first) != list(second)
+        assert len(first) < 200 > len(second)
+
+
+def test_the_same_seed_gives_the_same_order() -> None:
+    runs = [passed_on(seed, **RELAXED, BEFORE="", AFTER="").tobytes() for seed in (*SEEDS, *SEEDS)]
+    assert runs[:5] == runs[5:]
+    assert len(set(runs)) == 5
+
+
+# Shared memory of other blocks.
+
+# Each block tells the next one; SYNC is what makes it safe to read.
+PEERS = """
+KERNEL test(NUMBER* got) {
+  NUMBER* mine = (NUMBER*)shared_memory();
+  const int i = thread_index(), block = block_index(), peer = (block + 1) % SLICES;
+  BEGIN;
+  mine[i] = 0;
+  cluster_barrier();
+  store_to_peer(mine + i, peer, (NUMBER)(i + 1));
+  SYNC;
+  got[block * 32 + i] = mine[i];
+  END;
+}
+"""
+SAFE = {"BEGIN": "", "SYNC": "cluster_barrier()", "END": ""}
+
+
+def told(seed: int, dtype: Any = np.float32, **macros: Any) -> Any:
+    launch(PEERS, seed, got := zeros(dtype, 4 * THREADS), blocks=4, cluster=2, shared=8 * THREADS, **{**SAFE, **macros})
+    return got.reshape(4, -1)
+
+
+@pytest.mark.parametrize("number", DTYPES)
+def test_a_cluster_barrier_orders_stores_to_peers(number: str) -> None:
+    for seed in range(20):
+        assert (told(seed, DTYPES[number], NUMBER=number) == WANTED).all()
+
+
+@pytest.mark.parametrize("sync", ["", "block_barrier()", "for (int k = 0; k < 3; ++k) wait_a_little()"])
+def test_a_missing_cluster_barrier_is_caught(sync: str) -> None:
+    caught = [set((told(seed, SYNC=sync, END="cluster_barrier()") - WANTED).ravel()) > {0} for seed in SEEDS]
+    assert sum(caught) >= 3
+
+
+def test_stores_to_a_peer_arrive_in_no_order() -> None:
+    """But those to one word do; and a thread sees what it stores to its own block."""
+    body = """
+    KERNEL test(float* got, int* own) {
+      volatile float* mine = (float*)shared_memory();
+      const int i = thread_index();
+      mine[i] = mine[32 + i] = 0;
+      cluster_barrier();
+      if (block_index() == 0) {
+        store_to_peer((float*)mine + i, 0, 7.f);
+        own[i] = mine[i] == 7;
+        store_to_peer((float*)mine + i, 1, 1.f);
+        store_to_peer((float*)mine + 32 + i, 1, 1.f);
+        store_to_peer((float*)mine + 32 + i, 1, 2.f);
+      } else {
+        for (int tries = WAITS; mine[32 + i] == 0 && --tries > 0;) wait_a_little();
+        got[i] = mine[i];
+      }
+      cluster_barrier();
+      if (block_index() == 1) got[32 + i] = mine[32 + i];
+    }
+    """
+    orders = set()
+    for seed in SEEDS:
+        launch(body, seed, got := zeros(size=2 * THREADS), own := zeros(np.int32), cluster=2, shared=8 * THREADS)
+        orders |= set(got[:THREADS])
+        assert (got[THREADS:] == 2).all()
+        assert own.all()
+    assert orders == {0, 1}
+
+
+def test_a_cluster_barrier_orders_global_memory_too() -> None:
+    body = """
+    KERNEL test(float* plain, float* relaxed, float* got) {
+      const int i = thread_index(), block = block_index();
+      if (block == 0) {
+        plain[i] = i + 1;
+        store_relaxed(relaxed + i, i + 1.f);
+      }
+      SYNC;
+      if (block == 1) got[i] = plain[i], got[32 + i] = load_relaxed(relaxed + i);
+    }
+    """
+    wanted = np.tile(WANTED, 2)
+    for seed in SEEDS:
+        for sync in ("cluster_barrier()", "block_barrier()"):
+            launch(body, seed, zeros(), zeros(), got := zeros(size=2 * THREADS), cluster=2, SYNC=sync)
+            assert (got == wanted).all() == (sync == "cluster_barrier()")
+
+
+@pytest.mark.parametrize("part", ["BEGIN", "END"])
+def test_a_store_to_a_block_that_is_not_there_is_caught(part: str) -> None:
+    """A block may not have begun before its cluster has met once, and be gone after it met last."""
+    for seed in SEEDS:
+        with pytest.raises(shim.ShimError, match="of a block that has not begun or has ended"):
+            told(seed, **{part: "store_to_peer(mine + i, peer, (NUMBER)0)"})
+
+
+# What a kernel must never do.
+
+
+@pytest.mark.parametrize(
+    ("statement", "outcome"),
+    [
+        ("if (thread_index() > 0) block_barrier()", "deadlock"),
+        ("((float*)shared_memory())[64] = 0", "outside of shared memory"),
+        ("array[-1] = 0", "outside of an array"),
+        ("array[32] = 0", "outside of an array"),
+        ("store_relaxed(array + 32, 0.f)", "outside of an array"),
+        ("store_relaxed(array, 1.f); array[0] = 2", "plain and relaxed stores to one word"),
+    ],
+)
+def test_faults_have_names(statement: str, outcome: str) -> None:
+    body = "KERNEL test(float* array, const float* read) { STATEMENT; }"
+    for seed in SEEDS:
+        with pytest.raises(shim.ShimError, match=outcome):
+            launch(body, seed, zeros(), zeros(), shared=256, STATEMENT=statement)
+
+
+def test_arguments_that_share_memory() -> None:
+    """A part of an array that is written is the same memory under another name."""
+    body = """
+    KERNEL test(float* array, const float* part) {
+      const int i = thread_index();
+      array[32 + i] = i + 1;
+      array[i] = part[i];
+    }
+    """
+    for seed in (0, *SEEDS):
+        whole = zeros(size=2 * THREADS)
+        launch(body, seed, whole, whole[THREADS:], blocks=1)
+        assert (whole == np.tile(WANTED, 2)).all()
