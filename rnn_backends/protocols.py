@@ -27,15 +27,14 @@ class RecurrentCell(Protocol):
 class Recurrence(Protocol):
     """How a layer is walked through time: `scan_layer`, or what a backend puts in its place.
 
-    One that has nothing to gain from both directions at once is made by `each_direction`, both of
-    `rnn_backends.scan`, of a `CellRecurrence`.
+    Where nothing is gained by walking both directions at once, `each_direction` makes one of a `CellRecurrence`.
+    Both functions are in `rnn_backends.scan`.
 
     Parameters
     ----------
     layer : Layer
-        ``layer.cells`` are pairs (cell, reverse), forward before backward, of which `reverse` tells whether the
-        cell walks from the last step to the first.  Their arrays are float32 or float64, in which the recurrence
-        computes.
+        ``layer.cells`` are pairs (cell, reverse), forward before backward; a cell walks from the last step to the
+        first if `reverse` is true.  Its arrays are float32 or float64, in which the recurrence computes.
     x : array, shape (seq_len, batch, input_size) or, token ids, (seq_len, batch)
         The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.  Beyond a
         length it may hold anything, NaN and ids of -1 included.
