@@ -110,8 +110,7 @@ def pointers_in(number: int, argument: Any) -> list[tuple[int, int, int, int]]:
     if isinstance(argument, Struct):
         fields = argument.value.dtype.fields
         return [
-            (number, fields[name][1], array.nbytes, name in argument.written)
-            for name, array in argument.arrays.items()
+            (number, fields[name][1], array.nbytes, name in argument.written) for name, array in argument.arrays.items()
         ]
     return [(number, 0, argument.nbytes, 0)] if isinstance(argument, np.ndarray) else []
 

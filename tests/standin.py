@@ -19,6 +19,7 @@ import shim
 from rnn_backends.backends import registry
 from rnn_backends.backends.kernels.sources import source
 
+POINTERS = ("inputs", "features", "ids", "h_0", "lengths", "states", "last")
 MODULES = ("rnn_backends.backends.cupy", "rnn_backends.backends.kernels.launch", "rnn_backends.backends.kernels.walk")
 
 
@@ -53,7 +54,7 @@ class Device:
 class Array(np.lib.mixins.NDArrayOperatorsMixin):
     """An array of the stand-in; the class knows what lies where it was asked for an address."""
 
-    known: WeakValueDictionary[int, Any] = WeakValueDictionary()
+    known: WeakValueDictionary[int, Any] = WeakValueDictionary()  # noqa: RUF012
 
     def __init__(self, host: Any, device: Device | None = None) -> None:
         self.host = np.asarray(host)
@@ -144,9 +145,13 @@ def where(condition: Array, one: Array, other: Array) -> Array:
 
 
 def struct_of(value: Any) -> shim.Struct:
-    """Return a struct with the arrays that its pointers lead to."""
-    fields = [name for name, (dtype, *_) in value.dtype.fields.items() if dtype == np.uint64 and value[name]]
-    return shim.Struct(value, {name: Array.known[int(value[name])] for name in fields}, ("states", "last"))
+    """Return a struct with the arrays that its pointers lead to, which must be as a kernel indexes them."""
+    arrays = {name: Array.known[int(value[name])] for name in POINTERS if value[name]}
+    weights = [Array.known[int(pointer)] for cell in value["cells"] for pointer in cell if pointer]
+    for array in (*arrays.values(), *weights):
+        assert array.flags.c_contiguous
+        assert array.flags.aligned
+    return shim.Struct(value, arrays, ("states", "last"))
 
 
 class RawKernel:
