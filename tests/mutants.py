@@ -334,7 +334,7 @@ FAULTS = [
           "tests/test_bench.py"),
     Fault("bench: spinning threads disturb", "commands/benchmark/timing.py", "< IDLE_CHECK_SECONDS / 4", "< 1.0",
           "tests/test_bench.py"),
-    Fault("bench: always the same array", "commands/benchmark/problem.py", "[self.x.copy() for _ in range(COPIES)]",
+    Fault("bench: always the same array", "commands/benchmark/problem.py", "[self._input(turn) for turn in range(COPIES)]",
           "[self.x] * COPIES", "tests/test_bench.py"),
     Fault("bench: wrong results timed", "commands/benchmark/contestant.py", "if not error <= 1.0:",
           "if error == float('inf'):", "tests/test_bench.py"),
