@@ -66,8 +66,7 @@ class Event:
 
 def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def launched(*arguments: Any, **options: Any) -> Any:
-        is_busy_work = name == "product" and arguments[0].shape == (MODULES = tuple(f"rnn_backends.commands.benchmark.{name}" for name in ("gpu", "competitors.on_gpu"))
-BUSY_SIZE, BUSY_SIZE)
+        is_busy_work = name == "product" and arguments[0].shape == (BUSY_SIZE, BUSY_SIZE)
         timeline.launch("busy" if is_busy_work else name, BUSY_SECONDS if is_busy_work else DEVICE_SECONDS)
         return function(*arguments, **options)
 
