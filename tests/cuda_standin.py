@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import shim
 import standin
 
 MODULES = tuple(f"rnn_backends.commands.benchmark.{name}" for name in ("gpu", "competitors.on_gpu"))
@@ -124,3 +125,4 @@ if __name__ == "__main__":
 
     with installed():
         worker.main()
+    shim.clear()

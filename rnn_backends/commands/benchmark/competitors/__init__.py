@@ -6,7 +6,7 @@ Runtime), an embedding layer holds these rows and the RNN's own W_ih is the iden
 one more product of the hidden size, and no one-hot vectors as wide as the vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -75,13 +75,9 @@ def prepare(name: str, drawn: Drawn, threads: int, gpu: "Gpu | None" = None) -> 
         if distribution_version(distribution) is None:
             msg = f"not installed: pip install {distribution}"
             raise AbsentError(msg)
-    if gpu is not None:
-        from rnn_backends.commands.benchmark.competitors import on_gpu
-
-        return on_gpu.make(name, drawn, gpu)
-    module = import_module(f"{__name__}.{name}")
-    make: Callable[[Drawn, int], Contestant] = module.make
-    return make(drawn, threads)
+    module = import_module(f"{__name__}.{name if gpu is None else 'on_gpu'}")
+    made: Contestant = module.make(drawn, threads) if gpu is None else module.make(name, drawn, gpu)
+    return made
 
 
 def distribution_version(distribution: str) -> str | None:

@@ -38,14 +38,18 @@ def make(name: str, drawn: Drawn, gpu: Gpu) -> Contestant:
 
 
 def _ours_by(kernel: str, drawn: Drawn, gpu: Gpu) -> Contestant:
-    """Return this library by one of its kernels, or by none."""
+    """Return this library by one of its kernels, or by none, if that runs the problem."""
+
+    def made() -> Contestant:
+        return replace(ours_on_gpu(f"cupy:{gpu.index}", drawn), name=kernel, context=partial(_variable, kernel))
+
     try:
-        contestant = replace(ours_on_gpu(f"cupy:{gpu.index}", drawn), name=kernel, context=partial(_variable, kernel))
-        with contestant.context():
-            contestant.call(contestant.place(drawn.inputs[0]))
+        trial = made()  # which, if it is a stream, has gone on then
+        with trial.context():
+            trial.call(trial.place(drawn.inputs[0]))
     except (ArgumentError, DTypeError) as error:  # a kernel that does not take the shape, or a backend the dtype
         raise AbsentError(str(error)) from error
-    return contestant
+    return made()
 
 
 @contextmanager
