@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_backends.arrays import Host
 from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer, map_arrays
+from rnn_backends.parameters import Layer
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.reference import Bounded, reference
 
@@ -105,8 +105,7 @@ class Drawn:
     @cached_property
     def _source_outputs(self) -> Bounded:
         lengths, dtype = self.source_lengths, self.problem.dtype
-        layer = map_arrays(lambda array: array.astype(np.float64), self.layer)  # once, not in each of its steps
-        return reference([layer], self.sources, lengths=lengths, dtype=dtype)[0]
+        return reference([self.layer], self.sources, lengths=lengths, dtype=dtype)[0]
 
     def weights(self) -> Iterator[tuple[Host, Host, Host]]:
         """Yield W_ih, W_hh and the bias of each cell."""
