@@ -54,6 +54,11 @@ def kernel(name: str, file: str, right: str, wrong: str, tests: str = "::test_pl
     return Fault(f"kernels: {name}", f"backends/kernels/{file}", right, wrong, tests, ("--kernels",))
 
 
+def gpu_bench(name: str, file: str, right: str, wrong: str) -> Fault:
+    """Return a fault of `bench` on a GPU, which runs on a stand-in that keeps time."""
+    return Fault(f"bench on a GPU: {name}", f"commands/benchmark/{file}", right, wrong, "tests/test_bench_gpu.py")
+
+
 NONE = [
     Fault("none", "forward.py", "h @ self.weight_hh.T", "h @ self.weight_hh.T"),
     numba("none", "compiled/walk.py", "t >= lengths", "t >= lengths"),
@@ -336,14 +341,41 @@ FAULTS = [
           "tests/test_bench.py"),
     Fault("bench: always the same array", "commands/benchmark/problem.py", "[self._input(turn) for turn in range(COPIES)]",
           "[self.x] * COPIES", "tests/test_bench.py"),
-    Fault("bench: wrong results timed", "commands/benchmark/contestant.py", "if not error <= 1.0:",
+    Fault("bench: wrong results timed", "commands/benchmark/contestant.py", "if not error <= contestant.allowed:",
           "if error == float('inf'):", "tests/test_bench.py"),
-    Fault("bench: one step checked", "commands/benchmark/contestant.py", "drawn.inputs if drawn.problem.step else ", "",
-          "tests/test_bench.py"),
     Fault("bench: one thread whatever is asked", "commands/benchmark/worker.py", "dict.fromkeys(COUNTED, str(threads))",
           "dict.fromkeys(COUNTED, '1')", "tests/test_bench.py"),
     Fault("bench: absence not told", "commands/benchmark/worker.py", "    if absent:\n", "    if not absent:\n",
           "tests/test_bench.py"),
+    gpu_bench("not kept busy", "gpu.py", "            self._keep_busy(products)\n            start.record()", "            start.record()"),
+    gpu_bench("busy work timed", "gpu.py", "            self._keep_busy(products)\n            start.record()", "            start.record()\n            self._keep_busy(products)"),
+    gpu_bench("events before the call", "gpu.py", "            output = contestant.call(x)\n            stop.record()", "            stop.record()\n            output = contestant.call(x)"),
+    gpu_bench("poison timed", "gpu.py", "            stop.record()\n            is_launched_in_time = not start.done\n            contestant.poison(output)", "            contestant.poison(output)\n            stop.record()\n            is_launched_in_time = not start.done"),
+    gpu_bench("results left on the device", "gpu.py", "            is_launched_in_time = not start.done\n            contestant.poison(output)", "            is_launched_in_time = not start.done"),
+    gpu_bench("results left after a call", "gpu.py", "            seconds = perf_counter() - begin\n            contestant.poison(output)\n        return seconds\n", "            seconds = perf_counter() - begin\n        return seconds\n"),
+    gpu_bench("waiting launches not seen", "gpu.py", "not start.done", "True"),
+    gpu_bench("as busy as at first", "gpu.py", "                products *= 2\n", "                products *= 1\n"),
+    gpu_bench("the same input", "gpu.py", "self._on_device(contestant, next(placed), products)", "self._on_device(contestant, inputs[0], products)"),
+    gpu_bench("the same input from the host", "gpu.py", "self._whole_call(contestant, next(placed)) for", "self._whole_call(contestant, inputs[0]) for"),
+    gpu_bench("a call that is not waited for", "gpu.py", "            output = contestant.call(x)\n            self.device.synchronize()\n", "            output = contestant.call(x)\n"),
+    gpu_bench("work of others counted", "gpu.py", "            self.device.synchronize()\n            begin = perf_counter()\n            output = contestant.call(x)\n", "            begin = perf_counter()\n            output = contestant.call(x)\n"),
+    gpu_bench("garbage collected", "gpu.py", "with self.device, uncollected(), contestant", "with self.device, contestant"),
+    gpu_bench("another stream", "gpu.py", "if pointer != own:", "if pointer == -1:"),
+    gpu_bench("the same numbers again", "problem.py", "first = 0 if self.problem.ragged else turn", "first = 0"),
+    gpu_bench("one input checked", "contestant.py", "        for x in drawn.inputs:\n            result", "        for x in drawn.inputs if drawn.problem.step else drawn.inputs[:1]:\n            result"),
+    gpu_bench("not overwritten", "contestant.py", "output.fill)(np.nan)", "output.fill)(0)"),
+    gpu_bench("any error allowed", "contestant.py", "if not error <= contestant.allowed:", "if error == float('inf'):"),
+    gpu_bench("not checked again", "worker.py", "if gpu is not None and not problem.step:", "if False:"),
+    gpu_bench("backends on two devices", "worker.py", "if len(set(devices.values())) > 1:", "if False:"),
+    gpu_bench("those of the CPU taken", "competitors/__init__.py", "        if name not in there:", "        if False:"),
+    gpu_bench("TF32 the other way", "competitors/torch.py", "        module.allow_tf32 = allow_tf32\n", "        module.allow_tf32 = not allow_tf32\n"),
+    gpu_bench("TF32 left so", "competitors/torch.py", "            module.allow_tf32 = allowed\n", "            pass\n"),
+    gpu_bench("off is a kernel", "competitors/on_gpu.py", "    os.environ[VARIABLE] = value\n", "    os.environ[VARIABLE] = ''\n"),
+    gpu_bench("the variable left so", "competitors/on_gpu.py", "            del os.environ[VARIABLE]\n", "            pass\n"),
+    gpu_bench("a stream gone on", "competitors/on_gpu.py", "    return made()\n", "    return trial\n"),
+    gpu_bench("copy of half", "competitors/on_gpu.py", "_bytes_moved(drawn) // 2", "_bytes_moved(drawn) // 4"),
+    gpu_bench("variables not told", "table.py", "if name in cell[\"environment\"]", "if not cell[\"environment\"]"),
+    gpu_bench("waiting not marked", "table.py", "        mark = \"*\" * (clock", "        mark = \"\" * (clock"),
     Fault("pieces: the state not carried", "pieces.py", "states, state = self._run", "states, _ = self._run", PIECES),
     Fault("pieces: h_0 forgotten", "pieces.py", "state = self._h_0\n", "state = None\n", PIECES),
     Fault("pieces: lengths not shifted", "pieces.py", "clamp(lengths - start,", "clamp(lengths,", PIECES),

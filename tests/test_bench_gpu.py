@@ -4,14 +4,16 @@ import gc
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import cuda_standin
+import gpu as gpu_page
 import numpy as np
 import pytest
 from cuda_standin import BUSY_SECONDS, DEVICE_SECONDS, HOST_SECONDS, QUEUE, timeline
@@ -429,3 +431,90 @@ def test_every_kernel(
     assert list(shown) == [*REGIMES, "off"]
     assert shown["block"] == "1"
     assert float(shown["step"]) > 6  # two launches at each step
+
+
+# The page
+
+
+def cells(seconds: dict[str, float], errors: dict[str, float]) -> list[dict[str, Any]]:
+    problem = asdict(replace(SMALL, seq_len=40))
+    common = {
+        "problem": problem, "excess": errors, "versions": {"cupy": "14"}, "environment": {}, "device": {
+            "name": "Stand-in", "compute_capability": "9.0", "driver": "CUDA 13.1",
+        },
+    }  # fmt: skip
+    device = common | {
+        "clock": "device",
+        "launch_bound": ["off"],
+        "seconds": {name: [s] * 3 for name, s in seconds.items()},
+    }
+    return [device, common | {"clock": "call", "launch_bound": [], "seconds": {name: [1.0] for name in seconds}}]
+
+
+@pytest.mark.parametrize(
+    ("torch", "error", "reached"),
+    [(3.0, 0.5, "yes"), (2.0, 0.5, "not aim"), (0.5, 0.75, "not aim, must, **slower**, **less exact**")],
+)
+def test_the_page_tells_what_is_reached(torch: float, error: float, reached: str) -> None:
+    others = cells({"cupy": 1e-3, "torch": torch * 1e-3, "off": 0.1}, {"cupy": error, "torch": 0.5})
+    kernels = cells({"cupy": 1e-3, "block": 1.25e-3}, {"cupy": 0.5, "block": 0.5})
+    page = list(gpu_page.lines(gpu_page.QUICK, {"H <= 64 others": others, "H <= 64 kernels": kernels}))
+    assert "* Stand-in, compute capability 9.0, CUDA 13.1, cupy 14, RNN_CUPY_KERNEL and CUPY_TF32 unset" in page
+    assert [text for text in page if text.startswith("* not measured")] == [
+        "* not measured: T <= 32, others", "* not measured: T <= 32, kernels",
+    ]  # fmt: skip
+    told = dict(zip(page[-3].split(" | "), page[-1].split(" | "), strict=True))
+    assert told["torch"] == f"{torch:g} [{torch:g} {torch:g}]"
+    assert (told["off"], told["block"], told["copy"]) == ("100 [100 100]*", "1.25 [1.25 1.25]", "-")
+    assert (told["ms"], told["must"], told["reached"], told["error"]) == ("1", "1.5", reached, f"{error:g}")
+
+
+def test_the_rows_are_those_of_the_goals() -> None:
+    assert [(row.must, row.aim) for row in gpu_page.ROWS.values()] == [
+        (1.5, 2.5), (2, 3), (1.8, 3), (5, 10), (4, 8), (3, 5), (1.5, 2.5), (1, 1.5), (4, 8), (1, 1.5), (2, 4),
+    ]  # fmt: skip
+    for name, row in gpu_page.ROWS.items():
+        assert all((shape[0] <= 32) == (name == "T <= 32") for shape in row.shapes)
+    assert sum(len(row.shapes) for row in gpu_page.ROWS.values()) == 45
+
+
+def test_the_page_is_written_of_what_could_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, where nothing can."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (tmp_path / "H <= 64 others.json").write_text(json.dumps({"cells": cells({"cupy": 1e-3}, {"cupy": 0.5})}))
+    wanted = [sys.executable, gpu_page.__file__, "T <= 32", "--quick", "--work", str(tmp_path)]
+    done = subprocess.run(
+        wanted, capture_output=True, text=True, check=False, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    )
+    assert done.returncode == 1
+    assert "not measured, or not all of it: T <= 32; see above" in done.stderr
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert "* not measured: H <= 64, kernels\n* not measured: T <= 32, others" in page
+    assert "| T=40 B=3 I=4 H=5 float32 | 1 | - | - |" in page
+    wrong = subprocess.run([*wanted[:2], "H = 3"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "there is no row H = 3; there are: H <= 64; " in wrong.stderr
+
+
+def test_the_suite_measures_by_the_command(
+    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++")
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+
+    def started(command: list[str], **_: Any) -> Any:
+        assert command[1:4] == ["-m", "rnn_backends", "bench"]
+        return SimpleNamespace(returncode=run(capfd, monkeypatch, *command[4:])[0])
+
+    monkeypatch.setattr(gpu_page.subprocess, "run", started)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--work", str(tmp_path)])
+    assert gpu_page.main() == 0
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert page.count("* Stand-in 0, compute capability 9.0") in {1, 2}  # with torch, and without
+    head, _, *told = page[page.index("\n|") + 1 :].splitlines()
+    assert len(told) == 2
+    for text in told:
+        shown = dict(zip(head.split(" | "), text.split(" | "), strict=True))
+        assert all(shown[name] != "-" for name in (*REGIMES, "off", "product", "copy"))
+    assert "not measured" not in page

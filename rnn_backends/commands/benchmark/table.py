@@ -22,7 +22,7 @@ LEGEND_OF_GPU = (
 
 def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a line for each measured problem and backend, and what the columns mean."""
-    yield from (heads := list(dict.fromkeys(_where(cell) for cell in cells if "device" in cell)))
+    yield from (heads := list(dict.fromkeys(where(cell) for cell in cells if "device" in cell)))
     names = list(dict.fromkeys(name for cell in cells for name in cell["seconds"]))
     head = ["problem", "threads", "clock", "ours", "ms", "error", *names]
     rows = [[*_row(cell, backend, names)] for cell in cells for backend in cell["ours"]]
@@ -33,7 +33,7 @@ def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from LEGEND_OF_GPU if heads else ()
 
 
-def _where(cell: dict[str, Any]) -> str:
+def where(cell: dict[str, Any]) -> str:
     """Word on which GPU, with what and how a cell was measured."""
     about, versions = cell["device"], [f"{name} {version}" for name, version in cell["versions"].items()]
     variables = [f"{name}={cell['environment'][name]}" for name in OF_CUPY if name in cell["environment"]]
