@@ -19,7 +19,7 @@ COMPUTING = [
 ]
 """The tests in which a backend makes a difference."""
 NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
-KERNEL_TESTS = ("tests/test_bench_gpu.py", "tests/test_kernels.py", "tests/test_kernel_compile.py", "tests/test_kernel_plans.py")
+KERNEL_TESTS = tuple(f"tests/test_{name}.py" for name in ("bench_gpu", "kernels", "kernel_compile", "kernel_plans"))
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -146,7 +146,7 @@ def gpu(session: nox.Session) -> None:
     """Run the tests, measure parity and speed on a GPU, in the environment that nox runs in; fails without one."""
     if shutil.which("nvidia-smi") is None:
         session.error("there is no NVIDIA GPU here")
-    environment = {**os.environ, "CUPY_TF32": "0", "RNN_CUPY_KERNEL": ""}
+    environment = {**os.environ, "CUPY_TF32": "0"}
     pytest = ("python", "-m", "pytest", *backends("cupy"))
     session.run(*pytest, *session.posargs, env=environment, external=True)
     for kernel in ("cluster", "grid", "step", "off"):
