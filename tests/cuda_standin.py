@@ -19,7 +19,7 @@ import standin
 MODULES = tuple(f"rnn_backends.commands.benchmark.{name}" for name in ("gpu", "competitors.on_gpu"))
 BUSY_SIZE, BUSY_SECONDS = 3, 5e-3
 HOST_SECONDS, DEVICE_SECONDS = 10e-6, 2e-6  # of a launch
-QUEUE = 1000
+QUEUE = 200
 """How many launches the device takes before the host waits for one to begin."""
 
 

@@ -14,7 +14,6 @@ from rnn_backends.commands.benchmark.problem import Drawn
 from rnn_backends.errors import WrongResultError
 from rnn_backends.model import RNN
 from rnn_backends.parameters import named_arrays
-from rnn_backends.testing.reference import excess
 
 
 class AbsentError(Exception):
@@ -122,7 +121,7 @@ def _require_right(contestant: Contestant, output: Callable[[Any], Host], drawn:
             contestant.poison(result)
     if drawn.problem.step:
         results = [np.concatenate(results)]
-    error = max(excess(result, drawn.wanted_of(turn)) for turn, result in enumerate(results))
+    error = max(drawn.excess(result, turn) for turn, result in enumerate(results))
     if not error <= contestant.allowed:
         bounds = (
             "the error bound" if contestant.allowed == 1.0 else f"the error bound, more than {contestant.allowed:g}"

@@ -11,7 +11,7 @@ from rnn_backends.arrays import Host
 from rnn_backends.forward import Cell
 from rnn_backends.parameters import Layer
 from rnn_backends.testing.cases import Draw
-from rnn_backends.testing.reference import Bounded, reference
+from rnn_backends.testing.reference import Bounded, excess, reference
 
 SOURCES = 8
 COPIES = 3
@@ -96,11 +96,14 @@ class Drawn:
     @property
     def wanted(self) -> Bounded:
         """The outputs for `x`, (T, B, D * H), and how far from them a right result may be."""
-        return self.wanted_of(0)
+        return Bounded(*(values[:, self._order(0)] for values in self._source_outputs))
 
-    def wanted_of(self, turn: int) -> Bounded:
-        """Return what `wanted` is, for an input of another turn."""
-        return Bounded(*(values[:, self._order(turn)] for values in self._source_outputs))
+    def excess(self, output: Host, turn: int) -> float:
+        """Return the largest error of the outputs for the input of a turn, in units of the bound."""
+        order, (value, error) = self._order(turn), self._source_outputs
+        if output.shape[1:2] != order.shape:
+            return float("inf")
+        return max(excess(output[:, b], Bounded(value[:, k], error[:, k])) for b, k in enumerate(order))
 
     @cached_property
     def _source_outputs(self) -> Bounded:

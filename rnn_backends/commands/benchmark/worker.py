@@ -123,11 +123,15 @@ def measure(problem: Problem, backends: list[str], task: Task, gpu: "Gpu | None"
     others, absent = _others(drawn, task, gpu)
     contestants = [*((ours if gpu is None else ours_on_gpu)(backend, drawn) for backend in backends), *others]
     errors = _checked(contestants, drawn, gpu)
-    for name, clock in {"host": host_clock}.items() if gpu is None else gpu.clocks().items():
-        seconds = interleave(contestants, drawn.inputs, seconds=task.seconds, rounds=task.rounds, clock=clock)
-        if gpu is not None and not problem.step:  # in memory that was full of NaN; a stream has gone on
-            again = _checked(contestants, drawn, gpu)
-            errors = {one: max(error, again[one]) for one, error in errors.items()}
+    clocks = {"host": host_clock} if gpu is None else gpu.clocks()
+    taken = {
+        name: interleave(contestants, drawn.inputs, seconds=task.seconds, rounds=task.rounds, clock=clock)
+        for name, clock in clocks.items()
+    }
+    if gpu is not None and not problem.step:  # in memory that was full of NaN; a stream has gone on
+        again = _checked(contestants, drawn, gpu)
+        errors = {name: max(error, again[name]) for name, error in errors.items()}
+    for name, seconds in taken.items():
         yield {
             "problem": asdict(problem),
             "threads": task.threads,
