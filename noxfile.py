@@ -19,7 +19,9 @@ COMPUTING = [
 ]
 """The tests in which a backend makes a difference."""
 NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
-KERNEL_TESTS = tuple(f"tests/test_{name}.py" for name in ("shim", "kernels", "kernel_compile", "kernel_plans"))
+KERNEL_TESTS = tuple(
+    f"tests/test_{name}.py" for name in ("bench_gpu", "shim", "kernels", "kernel_compile", "kernel_plans")
+)
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 
 
@@ -143,7 +145,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def gpu(session: nox.Session) -> None:
-    """Run the tests and measure parity on a GPU, in the environment that nox runs in; fails without one."""
+    """Run the tests, measure parity and speed on a GPU, in the environment that nox runs in; fails without one."""
     if shutil.which("nvidia-smi") is None:
         session.error("there is no NVIDIA GPU here")
     environment = {**os.environ, "CUPY_TF32": "0"}

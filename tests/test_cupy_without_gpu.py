@@ -183,6 +183,16 @@ def test_what_launches_the_kernels_finds_what_it_calls() -> None:
     assert {"astype", "copy", "data", "device", "fill", "reshape", "view"} <= set(dir(cupy.ndarray))
 
 
+def test_what_times_a_gpu_finds_what_it_calls() -> None:
+    """Likewise, of the command `bench`."""
+    assert {"record", "synchronize", "done"} <= set(dir(cupy.cuda.Event))
+    assert {"synchronize", "__enter__"} <= set(dir(cupy.cuda.Device))
+    assert all(callable(getattr(cupy.cuda, name)) for name in ("get_elapsed_time", "get_current_stream"))
+    assert all(callable(getattr(cupy.cuda.runtime, name)) for name in ("driverGetVersion", "getDeviceProperties"))
+    assert all(callable(getattr(cupy, name)) for name in ("asarray", "copyto", "ones", "zeros"))
+    assert cupy.cuda.Stream.null.ptr == 0  # torch's default stream
+
+
 def test_uploading_happens_on_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     count_devices(monkeypatch, 2)
     calls: list[Any] = []

@@ -43,7 +43,7 @@ class Request:
     shapes: list[list[int]] | None
     dtypes: list[str]
     backends: list[str] | None
-    against: list[str]
+    against: list[str] | None
     threads: list[int]
     tokens: bool
     bidirectional: bool
@@ -100,7 +100,7 @@ class Request:
         return Task(
             problems=self.problems(),
             backends=self.backends,
-            against=list(dict.fromkeys(self.against)),
+            against=None if self.against is None else list(dict.fromkeys(self.against)),
             threads=threads,
             seconds=self.seconds,
             rounds=self.rounds,

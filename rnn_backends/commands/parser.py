@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rnn_backends import __version__
+from rnn_backends.backends.kernels.plan import REGIMES
 from rnn_backends.commands.reports import PROG
 
 AGAINST = ("torch", "onnxruntime", "jax", "reservoirpy", "textbook", "product", "recurrent")
+AGAINST_ON_GPU = ("torch", "torch-tf32", "off", *REGIMES, "product", "copy")
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -97,11 +99,13 @@ def _add_bench(commands: Commands) -> None:
     add = _add_command(commands, "bench", summary).add_argument
     add("--shape", nargs=4, type=int, action="append", dest="shapes", metavar=("T", "B", "I", "H"), help="steps, "
         "sequences, features and states; again for more; left out, a grid of shapes")  # fmt: skip
-    add("--dtype", nargs="+", choices=("float32", "float64"), default=["float32"], dest="dtypes",
-        help="default: float32")  # fmt: skip
+    add("--dtype", nargs="+", choices=("float32", "float64", "float16", "bfloat16"), default=["float32"],
+        dest="dtypes", help="default: float32; the last two on a GPU")  # fmt: skip
     add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="what to measure, again for "
         "more; default: numpy, and numba where it works")  # fmt: skip
-    add("--against", nargs="+", choices=AGAINST, default=list(AGAINST), help="whom to compare with; default: all")
+    add("--against", nargs="+", choices=tuple(dict.fromkeys(AGAINST + AGAINST_ON_GPU)), help="whom to compare with; "
+        "default: on the CPU all that run there; on a GPU torch (cuDNN, without TF32), off (the equation as written) "
+        "and the limits, product and copy; there only: torch-tf32, and kernels by their names")  # fmt: skip
     add("--threads", nargs="+", type=int, default=[1], metavar="N", help="the threads of everybody; default: 1")
     add("--tokens", action="store_true", help="have token ids as input, I being the size of the vocabulary")
     add("--bidirectional", action="store_true", help="have cells of both directions")

@@ -1,4 +1,4 @@
-"""The float64 reference: the equations in plain loops, with a bound on what rounding may change.
+"""The float64 reference: the equations step by step, with a bound on what rounding may change.
 
 The bound is a running error analysis (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd
 ed., sections 3.1 and 3.3).  A sum of n products, in whatever order, is off by at most gamma_n = n u / (1 -
@@ -29,6 +29,20 @@ class Bounded(NamedTuple):
 
     value: Float64
     error: Float64
+
+
+class Weights(NamedTuple):
+    """W_ih^T, W_hh^T and the bias of a cell in float64, and their magnitudes."""
+
+    value: tuple[Float64, Float64, Float64]
+    magnitude: tuple[Float64, Float64, Float64]
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Weights":
+        """Return those of a cell."""
+        w_ih, w_hh = np.asarray(cell.weight_ih, np.float64).T, np.asarray(cell.weight_hh, np.float64).T
+        bias = np.zeros(cell.hidden_size) if cell.bias is None else np.asarray(cell.bias, np.float64)
+        return cls((w_ih, w_hh, bias), (abs(w_ih), abs(w_hh), abs(bias)))
 
 
 class Precision(NamedTuple):
@@ -102,31 +116,33 @@ def reference(
                 raise TypeError(msg)
             states = Bounded(*np.zeros((2, seq_len, batch, cell.hidden_size)))
             last = Bounded(*np.zeros((2, batch, cell.hidden_size)))
-            for b in range(batch):
-                h = Bounded(*np.zeros((2, cell.hidden_size)))
-                if h_0 is not None:
-                    h = Bounded(np.asarray(h_0[len(final), b], np.float64), h.error)
-                for t in reversed(range(lengths[b])) if reverse else range(lengths[b]):
-                    if mask is None or mask[t, b]:
-                        h = one_step(cell, Bounded(inputs.value[t, b], inputs.error[t, b]), h, precision)
-                    states.value[t, b], states.error[t, b] = h
-                last.value[b], last.error[b] = h
+            if h_0 is not None:
+                last.value[:] = h_0[len(final)]
+            weights = Weights.of(cell)
+            for t in reversed(range(seq_len)) if reverse else range(seq_len):
+                valid = np.arange(batch)[np.asarray(lengths) > t]
+                taken = valid if mask is None else valid[mask[t, valid]]
+                x_t = Bounded(inputs.value[t, taken], inputs.error[t, taken])
+                h = Bounded(last.value[taken], last.error[taken])
+                last.value[taken], last.error[taken] = one_step(cell, weights, x_t, h, precision)
+                states.value[t, valid], states.error[t, valid] = last.value[valid], last.error[valid]
             outputs.append(states)
             final.append(last)
         inputs = Bounded(*(np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True)))
     return inputs, Bounded(*(np.stack(parts) for parts in zip(*final, strict=True)))
 
 
-def one_step(cell: Cell, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
-    """Take one step of time for one sequence, the equation with its error."""
-    w_ih, w_hh = np.asarray(cell.weight_ih, np.float64), np.asarray(cell.weight_hh, np.float64)
-    bias = np.zeros(cell.hidden_size) if cell.bias is None else np.asarray(cell.bias, np.float64)
-    if x.value.dtype.kind == "i":  # a token id picks a column
-        w_ih, x = w_ih[:, int(x.value)][:, None], Bounded(np.ones(1), np.zeros(1))
-    z = w_hh @ h.value + w_ih @ x.value + bias
-    magnitude = abs(w_hh) @ (abs(h.value) + h.error) + abs(w_ih) @ (abs(x.value) + x.error) + abs(bias)
-    terms = (x.value.size + h.value.size + 3) * precision.summed
-    error = abs(w_hh) @ h.error + abs(w_ih) @ x.error + terms / (1.0 - terms) * magnitude
+def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
+    """Take one step of time for some sequences, the equation with its error."""
+    (w_ih, w_hh, bias), (abs_ih, abs_hh, abs_bias), size = *weights, x.value.shape[-1]
+    if x.value.dtype.kind == "i":  # a token id picks a row of W_ih^T
+        products, abs_products, input_error, size = w_ih[x.value], abs_ih[x.value], np.zeros(h.value.shape), 1
+    else:
+        products, abs_products, input_error = x.value @ w_ih, (abs(x.value) + x.error) @ abs_ih, x.error @ abs_ih
+    z = h.value @ w_hh + products + bias
+    magnitude = (abs(h.value) + h.error) @ abs_hh + abs_products + abs_bias
+    terms = (size + h.value.shape[-1] + 3) * precision.summed
+    error = h.error @ abs_hh + input_error + terms / (1.0 - terms) * magnitude
     if cell.clip is not None:
         z = np.clip(z, -cell.clip, cell.clip)
     a = activated(cell.activation, Bounded(z, error), precision)

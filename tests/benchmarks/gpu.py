@@ -1,199 +1,174 @@
-"""Measure the cupy backend on a GPU: each kernel, the equation as written, and torch.nn.RNN; write the table.
+"""Measure the cupy backend on a GPU, by `python -m rnn_backends bench`, and write docs/benchmarks/gpu.md.
 
-python tests/benchmarks/gpu.py [--output docs/benchmarks/gpu.md]
+python tests/benchmarks/gpu.py                                      # everything, some ten minutes
+python tests/benchmarks/gpu.py "H = 128" float64 --work DIR         # these rows; the page is made of all that DIR has
+python tests/benchmarks/gpu.py --quick                              # whether it works; the figures mean nothing
 
-It needs CuPy and torch, and a GPU that nobody else uses.  What is timed is a whole forward, the input projection included,
-from one CUDA event to another, behind work that keeps the device busy until the host has launched all of it; `call` is
-the time of one call on the host, until its result is there.  Inputs differ from call to call, results are overwritten with
-NaN before their memory is used again, and the first steps of each result are checked against the float64 reference.
+It needs CuPy, torch and a GPU that nobody else uses.  The exit code is 1 if something could not be measured.
 """
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any, NamedTuple
 
-import cupy
-import numpy as np
-import torch
-
-import rnn_backends as rb
 from rnn_backends.backends.kernels.plan import REGIMES
-from rnn_backends.testing import excess, reference
-from rnn_backends.testing.cases import Draw
+from rnn_backends.commands.benchmark.problem import Problem
+from rnn_backends.commands.benchmark.table import where, worded
+from rnn_backends.commands.benchmark.timing import ratios
 
-OUTPUT = Path(__file__).parents[2] / "docs" / "benchmarks" / "gpu.md"
-ROUNDS, COPIES, CHECKED = 9, 3, 8
-NOT_RUN = float("nan")
+DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
+OWN, SHORT = "cupy", 32
+COMPARED = ("torch", "torch-tf32", "off", "product", "copy")
 
 
 class Row(NamedTuple):
-    """A line of the table: a shape, and torch's time in units of ours that must be and is to be reached."""
+    """Some shapes, and torch's time in units of ours that must be, and is to be, reached."""
 
     must: float
     aim: float
     dtype: str
-    shape: tuple[int, int, int, int]
+    shapes: list[tuple[int, int, int, int]]
 
 
-ROWS = [
-    *(Row(1.5, 2.5, "float32", (512, batch, 64, size)) for size in (32, 64) for batch in (1, 32, 132)),
-    *(Row(2.0, 3.0, "float32", (512, batch, 128, 128)) for batch in (1, 32, 132)),
-    *(Row(1.8, 3.0, "float32", (512, batch, 128, size)) for size in (192, 256) for batch in (1, 32, 132)),
-    *(Row(5.0, 10.0, "float32", (512, batch, 128, size)) for size in (288, 384) for batch in (1, 32)),
-    *(Row(4.0, 8.0, "float32", (256, batch, 256, size)) for size in (512, 768, 1024) for batch in (1, 16)),
-    *(Row(3.0, 5.0, "float32", (256, batch, 256, 2048)) for batch in (1, 16)),
-    Row(1.5, 2.5, "float32", (256, 64, 256, 1024)),
-    *(Row(1.0, 1.5, "float32", (256, batch, 256, 1536)) for batch in (64, 256)),
-    *(Row(4.0, 8.0, "float64", (256, batch, 128, size)) for size in (128, 512, 1024) for batch in (1, 16)),
-    *(Row(1.0, 1.5, "float16", (512, batch, 256, size)) for size in (256, 512, 1024) for batch in (16, 64)),
-    *(Row(2.0, 4.0, "float32", (seq_len, 1, 32, 64)) for seq_len in (1, 8, 32)),
-]
+def shapes(seq_len: int, batches: tuple[int, ...], input_size: int, sizes: tuple[int, ...]) -> Any:
+    return [(seq_len, batch, input_size, size) for size, batch in product(sizes, batches)]
 
 
-def ours(kernel: str | None, cell: rb.Cell) -> Callable[[Any], Any]:
-    """Return a call of this library, by one of its kernels or by its own choice."""
-    rnn = rb.RNN([cell]).to("cupy")
+ROWS = {
+    "H <= 64": Row(1.5, 2.5, "float32", shapes(512, (1, 32, 132), 64, (32, 64))),
+    "H = 128": Row(2.0, 3.0, "float32", shapes(512, (1, 32, 132), 128, (128,))),
+    "H = 192 to 256": Row(1.8, 3.0, "float32", shapes(512, (1, 32, 132), 128, (192, 256))),
+    "256 < H <= 384": Row(5.0, 10.0, "float32", shapes(512, (1, 32), 128, (288, 384))),
+    "H = 512 to 1024": Row(4.0, 8.0, "float32", shapes(256, (1, 16), 256, (512, 768, 1024))),
+    "H = 2048": Row(3.0, 5.0, "float32", shapes(256, (1, 16), 256, (2048,))),
+    "H = 1024, B = 64": Row(1.5, 2.5, "float32", shapes(256, (64,), 256, (1024,))),
+    "H = 1536, B >= 64": Row(1.0, 1.5, "float32", shapes(256, (64, 256), 256, (1536,))),
+    "float64": Row(4.0, 8.0, "float64", shapes(256, (1, 16), 128, (128, 512, 1024))),
+    "float16": Row(1.0, 1.5, "float16", shapes(512, (16, 64), 256, (256, 512, 1024))),
+    "T <= 32": Row(2.0, 4.0, "float32", [(seq_len, 1, 32, 64) for seq_len in (1, 8, 32)]),
+}
+QUICK = {"H <= 64": Row(1.5, 2.5, "float32", [(40, 2, 3, 4)]), "T <= 32": Row(2.0, 4.0, "float32", [(4, 1, 2, 3)])}
 
-    def call(x: Any) -> Any:
-        os.environ["RNN_CUPY_KERNEL"] = kernel or ""
-        return rnn(x)[0]
+PREAMBLE = """\
+# On a GPU
 
-    return call
-
-
-def theirs(cell: rb.Cell, tf32: bool) -> Callable[[Any], Any]:
-    """Return a call of torch."""
-    rnn = torch.nn.RNN(
-        cell.input_size, cell.hidden_size, dtype=getattr(torch, cell.weight_hh.dtype.name), device="cuda"
-    )
-    values = (cell.weight_ih, cell.weight_hh, cell.bias, np.zeros_like(cell.weight_hh[0]))
-    with torch.no_grad():
-        for parameter, value in zip(rnn.parameters(), values, strict=True):
-            parameter.copy_(torch.from_numpy(value))
-
-    def call(x: Any) -> Any:
-        torch.backends.cudnn.allow_tf32 = tf32
-        with torch.inference_mode():
-            return rnn(x)[0]
-
-    return call
-
-
-class Library(NamedTuple):
-    """What timing needs of CuPy or torch."""
-
-    place: Callable[[Any], Any]
-    event: Callable[[], Any]
-    elapsed: Callable[[Any, Any], float]  # in milliseconds
-    wait: Callable[[], object]
-    poison: Callable[[Any], object]
-    keep_busy: Callable[[], object]
+How long others take for what this library's `cupy` backend does, in units of its own time: above 1, this library is
+faster. A whole forward is timed, the input projection included, on the device between two CUDA events, behind work that
+keeps it busy until the host has launched everything; for T of 32 and less, on the host until the result is there. Each
+figure is the median, over rounds, of the ratio of two times taken in the same round, in an order drawn for every round;
+in brackets are the quartiles. Inputs differ from call to call, results are overwritten with NaN, and all are checked
+against the float64 reference before and after. torch is `nn.RNN` (cuDNN), without TF32 and with it; off is this
+library's equation as written; the names of kernels are those of [gpu.md](../gpu.md). product and copy are limits, one
+matrix product of as many operations and a copy of as many bytes; the figure is the part of the limit's speed that is
+reached. *: the device waited for launches all the same.
+"""
 
 
-def libraries() -> dict[str, Library]:
-    """Return both."""
-    square, tensor = cupy.ones((6144, 6144), cupy.float32), torch.ones((6144, 6144), device="cuda")
-    return {
-        "cupy": Library(
-            cupy.asarray, cupy.cuda.Event, cupy.cuda.get_elapsed_time, cupy.cuda.Device().synchronize,
-            lambda output: output.fill(np.nan), lambda: cupy.matmul(square, square),
-        ),
-        "torch": Library(
-            lambda x: torch.from_numpy(x).cuda(), lambda: torch.cuda.Event(enable_timing=True),
-            lambda start, stop: start.elapsed_time(stop), torch.cuda.synchronize,
-            torch.inference_mode()(lambda output: output.fill_(np.nan)), lambda: torch.mm(tensor, tensor),
-        ),
-    }  # fmt: skip
+def measured(name: str, row: Row, work: Path, quick: bool) -> bool:
+    """Measure a row, others and our kernels apart, for a kernel that fails takes its process along; tell if all went well."""
+    budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "15", "--seconds", "1.5", "--threads", "4"]
+    given = [word for shape in row.shapes for word in ("--shape", *map(str, shape))]
+    done = []
+    for part, against in (("others", COMPARED), ("kernels", REGIMES)):
+        words = ["--backend", OWN, "--dtype", row.dtype, *given, *budget, "--against", *against]
+        path = work / f"{name} {part}.json"
+        path.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "rnn_backends", "bench", *words, "--json", str(path)]
+        done.append(subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0)
+    return all(done)
 
 
-def timed(library: Library, call: Callable[[Any], Any], xs: list[Any]) -> tuple[float, float]:
-    """Return the milliseconds of a call on the device, and on the host until its result is there."""
-    on_device, on_host = [], []
-    for number in range(ROUNDS + 2):
-        x, start, stop = xs[number % len(xs)], library.event(), library.event()
-        library.keep_busy()
-        start.record()
-        library.poison(record(stop, call(x)))
-        library.wait()
-        begin = perf_counter()
-        output = call(x)
-        library.wait()
-        on_host.append(1e3 * (perf_counter() - begin))
-        on_device.append(library.elapsed(start, stop))
-        library.poison(output)
-    return median(on_device[2:]), median(on_host[2:])
+def kept(rows: dict[str, Row], work: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the cells of each row and part that were measured, now or before."""
+    paths = [work / f"{name} {part}.json" for name in rows for part in ("others", "kernels")]
+    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in paths if path.exists()}
 
 
-def record(event: Any, output: Any) -> Any:
-    event.record()
-    return output
-
-
-def measure(row: Row, parts: dict[str, Library]) -> dict[str, tuple[float, float, float]]:
-    """Return for each contestant the milliseconds on the device and on the host, and the error in units of the bound."""
-    seq_len, batch, input_size, hidden_size = row.shape
-    draw = Draw(row.dtype, 0)
-    cell = draw.cell(input_size, hidden_size)
-    inputs = [draw.normal(seq_len, batch, input_size) for _ in range(COPIES)]
-    wanted, _ = reference([cell], inputs[0][:CHECKED, :2], dtype=row.dtype)
-    contestants: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "chosen": ("cupy", ours(None, cell)),
-        **{kernel: ("cupy", ours(kernel, cell)) for kernel in (*REGIMES, "off")},
-        "torch": ("torch", theirs(cell, tf32=False)),
-        "torch, TF32": ("torch", theirs(cell, tf32=True)),
-    }
-    found = {}
-    for name, (part, call) in contestants.items():
-        library = parts[part]
-        xs = [library.place(x) for x in inputs]
-        try:
-            output = call(xs[0])
-        except rb.ArgumentError:  # a kernel that does not take this shape
-            found[name] = (NOT_RUN, NOT_RUN, NOT_RUN)
-            continue
-        host = output.get() if part == "cupy" else output.cpu().numpy()
-        found[name] = (*timed(library, call, xs), excess(host[:CHECKED, :2], wanted))
-    return found
-
-
-def lines(results: list[tuple[Row, dict[str, tuple[float, float, float]]]]) -> Iterator[str]:
+def lines(rows: dict[str, Row], found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """Yield the page."""
-    properties = cupy.cuda.runtime.getDeviceProperties(0)
-    yield "# How fast on a GPU\n"
-    yield (
-        f"{properties['name'].decode()}, CUDA driver {cupy.cuda.runtime.driverGetVersion()}, CuPy {cupy.__version__}, "
-        f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}. Microseconds a step on the device, for each "
-        "kernel, the equation as written (`off`) and `torch.nn.RNN`; `torch/ours` divides torch's time without TF32 by that "
-        "of what is chosen, for T of 32 and less the times of a call on the host. `error` is the largest in units of the bound.\n"
-    )
-    names = list(results[0][1])
-    yield f"| T B I H | dtype | {' | '.join(names)} | torch/ours | must | aim | error |"
-    yield "|---|---|" + "---:|" * (len(names) + 4)
-    for row, found in results:
-        which = 1 if row.shape[0] <= 32 else 0
-        ratio = found["torch"][which] / found["chosen"][which]
-        times = (f"{1e3 * found[name][0] / row.shape[0]:.2f}".replace("nan", "-") for name in names)
-        error = max(
-            found[name][2] for name in names if found[name][2] == found[name][2] and not name.startswith("torch")
+    yield PREAMBLE
+    yield from dict.fromkeys(f"* {where(cell)}" for cells in found.values() for cell in cells)
+    for name in rows:
+        yield from (
+            f"* not measured: {name}, {part}" for part in ("others", "kernels") if f"{name} {part}" not in found
         )
-        shape = " ".join(map(str, row.shape))
-        yield f"| {shape} | {row.dtype} | {' | '.join(times)} | {ratio:.2f} | {row.must} | {row.aim} | {error:.2f} |"
+    names = ("torch", "torch-tf32", "off", *REGIMES, "product", "copy")
+    yield f"\n| | ms | {' | '.join(names)} | must | aim | reached | error | torch's |"
+    yield "|---|---:|" + "---:|" * (len(names) + 2) + "---|---:|---:|"
+    for name, row in rows.items():
+        clock = "call" if row.shapes[0][0] <= SHORT else "device"
+        parts = [
+            [cell for cell in found.get(f"{name} {part}", []) if cell["clock"] == clock]
+            for part in ("others", "kernels")
+        ]
+        for others in parts[0]:
+            kernels = next((cell for cell in parts[1] if cell["problem"] == others["problem"]), None)
+            yield line(row, names, others, kernels)
 
 
-def main() -> None:
+def line(row: Row, names: tuple[str, ...], others: dict[str, Any], kernels: dict[str, Any] | None) -> str:
+    """Return a line of the table, for a shape."""
+    shown: dict[str, str] = {}
+    for cell in (others, kernels or {"seconds": {OWN: []}, "launch_bound": []}):
+        waited = cell["launch_bound"] if others["clock"] == "device" else []
+        shown |= {name: worded(ratio) + "*" * (name in waited) for name, ratio in ratios(cell["seconds"], OWN).items()}
+    torch, errors = ratios(others["seconds"], OWN).get("torch"), others["excess"]
+    own, theirs = errors[OWN], errors.get("torch")
+    reached = "-"
+    if torch is not None and theirs is not None:
+        missed = [*(["aim"] if torch.median < row.aim else []), *(["must"] if torch.median < row.must else [])]
+        missed += ["**slower**"] if torch.median < 1.0 else []
+        missed += ["**less exact**"] if own > theirs else []
+        reached = f"not {', '.join(missed)}" if missed else "yes"
+    figures = [shown.get(name, "-") for name in names]
+    theirs_told = "-" if theirs is None else f"{theirs:.3g}"
+    ms = f"{1e3 * median(others['seconds'][OWN]):.3g}" + "*" * (OWN in others["launch_bound"])
+    told = [
+        str(Problem(**others["problem"])),
+        ms,
+        *figures,
+        f"{row.must}",
+        f"{row.aim}",
+        reached,
+        f"{own:.3g}",
+        theirs_told,
+    ]
+    return f"| {' | '.join(told)} |"
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    path = parser.parse_args().output
-    parts, results = libraries(), []
-    for row in ROWS:
-        results.append((row, measure(row, parts)))
-        print(row, {name: f"{1e3 * times[0] / row.shape[0]:.2f}" for name, times in results[-1][1].items()}, flush=True)
-    path.write_text("\n".join(lines(results)) + "\n", encoding="utf-8")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"some of: {'; '.join(ROWS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="tiny shapes and few rounds, written to the work folder")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where what is measured is kept; default: nowhere")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where gpu.md goes; default: docs")
+    arguments = parser.parse_args()
+    rows = QUICK if arguments.quick else ROWS
+    if unknown := set(arguments.rows) - set(rows):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are: {'; '.join(rows)}")
+    failed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        output = arguments.output or (work if arguments.quick else DOCS)
+        for folder in (work, output):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name in arguments.rows or rows:
+            if not measured(name, rows[name], work, arguments.quick):
+                failed.append(name)
+            found = kept(rows, work)
+            if found:  # after each row, for the time on a GPU may end
+                (output / "gpu.md").write_text("\n".join(lines(rows, found)) + "\n", encoding="utf-8")
+    if failed:
+        print(f"not measured, or not all of it: {'; '.join(failed)}; see above", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,9 +9,9 @@ import numpy as np
 
 from rnn_backends.arrays import Host
 from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer, map_arrays
+from rnn_backends.parameters import Layer
 from rnn_backends.testing.cases import Draw
-from rnn_backends.testing.reference import Bounded, reference
+from rnn_backends.testing.reference import Bounded, excess, reference
 
 SOURCES = 8
 COPIES = 3
@@ -60,7 +60,7 @@ class Drawn:
     @classmethod
     def of(cls, problem: Problem) -> "Drawn":
         """Draw the arrays of a problem, the same each time."""
-        count = min(problem.batch, SOURCES)
+        count = min(max(problem.batch, COPIES), SOURCES)
         case = Draw(problem.dtype, 0).case(
             shape=(problem.seq_len, count, problem.input_size, problem.hidden_size),
             sides="fb" if problem.bidirectional else "f",
@@ -79,39 +79,48 @@ class Drawn:
     @property
     def lengths(self) -> list[int] | None:
         """The lengths of the sequences of the batch, if they differ."""
-        return None if self.source_lengths is None else [self.source_lengths[source] for source in self._order]
+        return None if self.source_lengths is None else [self.source_lengths[source] for source in self._order(0)]
 
     @cached_property
     def x(self) -> Host:
         """The input, (T, B, I) or token ids (T, B)."""
-        return np.ascontiguousarray(self.sources[:, self._order])
+        return self._input(0)
 
     @cached_property
     def inputs(self) -> list[Host]:
-        """What is handed over in turn: copies of the input, which nobody can know again; or its steps."""
+        """What is handed over in turn: the batch in other orders, which nobody can know again; or its steps."""
         if self.problem.step:
             return [np.ascontiguousarray(self.x[t : t + 1]) for t in range(self.problem.seq_len)]
-        return [self.x.copy() for _ in range(COPIES)]
+        return [self._input(turn) for turn in range(COPIES)]
+
+    @property
+    def wanted(self) -> Bounded:
+        """The outputs for `x`, (T, B, D * H), and how far from them a right result may be."""
+        return Bounded(*(values[:, self._order(0)] for values in self._source_outputs))
+
+    def excess(self, output: Host, turn: int) -> float:
+        """Return the largest error of the outputs for the input of a turn, in units of the bound."""
+        order, (value, error) = self._order(turn), self._source_outputs
+        if output.shape[1:2] != order.shape:
+            return float("inf")
+        return max(excess(output[:, b], Bounded(value[:, k], error[:, k])) for b, k in enumerate(order))
 
     @cached_property
-    def wanted(self) -> Bounded:
-        """The outputs, (T, B, D * H), and how far from them a right result may be."""
+    def _source_outputs(self) -> Bounded:
         lengths, dtype = self.source_lengths, self.problem.dtype
-        layer = map_arrays(lambda array: array.astype(np.float64), self.layer)  # once, not in each of its steps
-        output, _ = reference([layer], self.sources, lengths=lengths, dtype=dtype)
-        return Bounded(output.value[:, self._order], output.error[:, self._order])
+        return reference([self.layer], self.sources, lengths=lengths, dtype=dtype)[0]
 
     def weights(self) -> Iterator[tuple[Host, Host, Host]]:
         """Yield W_ih, W_hh and the bias of each cell."""
         for cell in self.cells:
-            bias = np.zeros(cell.hidden_size, self.problem.dtype) if cell.bias is None else cell.bias
+            bias = np.zeros_like(cell.weight_hh[0]) if cell.bias is None else cell.bias
             yield cell.weight_ih, cell.weight_hh, bias
 
     def feature_weights(self) -> Iterator[tuple[Host, Host, Host]]:
         """Yield what `weights` does, for an RNN that takes `token_rows` where the input is token ids."""
         for index, (w_ih, w_hh, bias) in enumerate(self.weights()):
-            size, dtype = self.problem.hidden_size, self.problem.dtype
-            picked = np.eye(size, self.feature_size, index * size, dtype)
+            size = self.problem.hidden_size
+            picked = np.eye(size, self.feature_size, index * size, w_hh.dtype)
             yield picked if self.problem.tokens else w_ih, w_hh, bias
 
     @property
@@ -124,6 +133,10 @@ class Drawn:
         """W_ih^T of the cells side by side, (V, D * H), of which a token picks a row."""
         return np.concatenate([cell.weight_ih.T for cell in self.cells], axis=1)
 
-    @property
-    def _order(self) -> Any:
-        return np.arange(self.problem.batch) % self.sources.shape[1]
+    def _input(self, turn: int) -> Host:
+        return np.ascontiguousarray(self.sources[:, self._order(turn)])
+
+    def _order(self, turn: int) -> Any:
+        """Return which source each sequence of the batch is; where lengths differ, theirs is the only order."""
+        first = 0 if self.problem.ragged else turn
+        return (first + np.arange(self.problem.batch)) % self.sources.shape[1]

@@ -1,11 +1,12 @@
 """How times are taken: contestants in turn, round by round, and the ratios of each round."""
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from random import Random
 from time import perf_counter, process_time, sleep
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from rnn_backends.arrays import Host
 from rnn_backends.commands.benchmark.contestant import Contestant
@@ -14,6 +15,9 @@ SAMPLE_SECONDS = 5e-3
 LEAST_ROUNDS = 5
 IDLE_CHECK_SECONDS = 2e-3
 LONGEST_WAIT_SECONDS = 0.5
+
+Clock: TypeAlias = Callable[[Contestant, Sequence[Host]], Callable[[], float]]
+"""Makes ready to time a contestant: its first calls are spent.  Returns what takes a sample, the seconds of a call."""
 
 
 class Quartiles(NamedTuple):
@@ -41,17 +45,34 @@ def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Quart
     }
 
 
+def host_clock(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], float]:
+    """Time calls from the host, the `Clock` of what computes there.
+
+    A sample is of one call, or of as many as last some milliseconds, and calls that are not timed go before it.
+    """
+    placed = [contestant.place(x) for x in inputs]
+    calls = 1
+    _seconds(contestant, placed, calls)
+    while (needed := _seconds(contestant, placed, calls)) < SAMPLE_SECONDS:
+        calls = ceil(1.1 * calls * SAMPLE_SECONDS / max(needed, 1e-9))
+
+    def sample() -> float:
+        _seconds(contestant, placed, 1 + calls // 4)
+        return _seconds(contestant, placed, calls) / calls
+
+    return sample
+
+
 def interleave(
-    contestants: Sequence[Contestant], inputs: Sequence[Host], *, seconds: float, rounds: int
+    contestants: Sequence[Contestant], inputs: Sequence[Host], *, seconds: float, rounds: int, clock: Clock = host_clock
 ) -> dict[str, list[float]]:
     """Return the seconds of a call of each contestant, one number for each round.
 
     In every round each contestant is timed once, in an order drawn anew; rounds end when `seconds` are over
-    or `rounds` are done, but not before there are five (or `rounds`, if that is less).  A sample is of one
-    call, or of as many as last some milliseconds, and calls that are not timed go before it.
+    or `rounds` are done, but not before there are five (or `rounds`, if that is less).
     """
     random, taken = Random(0), {contestant.name: list[float]() for contestant in contestants}
-    samples = {contestant.name: _sampler(contestant, inputs) for contestant in contestants}
+    samples = {contestant.name: clock(contestant, inputs) for contestant in contestants}
     order, deadline = list(samples), perf_counter() + seconds
     for done in range(rounds):
         if done >= LEAST_ROUNDS and perf_counter() > deadline:
@@ -77,32 +98,23 @@ def wait_for_idle_threads() -> None:
             return
 
 
-def _sampler(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], float]:
-    """Return what takes a sample of a contestant: the seconds of a call.  The first calls are spent here."""
-    placed = [contestant.place(x) for x in inputs]
-    calls = 1
-    _seconds(contestant, placed, calls)
-    while (needed := _seconds(contestant, placed, calls)) < SAMPLE_SECONDS:
-        calls = ceil(1.1 * calls * SAMPLE_SECONDS / max(needed, 1e-9))
-
-    def sample() -> float:
-        _seconds(contestant, placed, 1 + calls // 4)
-        return _seconds(contestant, placed, calls) / calls
-
-    return sample
-
-
 def _seconds(contestant: Contestant, inputs: Sequence[Any], calls: int) -> float:
-    """Return the seconds of some calls, with the inputs in turn, and no garbage collected meanwhile."""
+    """Return the seconds of some calls, with the inputs in turn."""
     call, handed = contestant.call, [inputs[i % len(inputs)] for i in range(calls)]
+    with uncollected(), contestant.context():
+        start = perf_counter()
+        for x in handed:
+            call(x)
+        return perf_counter() - start
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect no garbage meanwhile."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        with contestant.context():
-            start = perf_counter()
-            for x in handed:
-                call(x)
-            return perf_counter() - start
+        yield
     finally:
         if was_enabled:
             gc.enable()
