@@ -256,15 +256,24 @@ def test_off_is_no_kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert off.name == "off"
 
 
-def test_a_kernel_that_does_not_take_a_shape_is_absent(gpu: Any) -> None:
+def test_a_kernel_that_does_not_take_a_shape_is_absent(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         AbsentError, match="the kernel 'block', which RNN_CUPY_KERNEL names, does not take hidden_size 900"
     ):
         competitors.prepare("block", Drawn.of(replace(SMALL, hidden_size=900)), 1, gpu)
-    with pytest.raises(AbsentError, match="'bfloat16' is not on the backend 'cupy'"):
-        competitors.prepare("off", Drawn.of(replace(SMALL, dtype="bfloat16")), 1, gpu)
-    with pytest.raises(AbsentError, match="CuPy has no bfloat16"):
-        competitors.prepare("copy", Drawn.of(replace(SMALL, dtype="bfloat16")), 1, gpu)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    for name in ("off", "product", "copy"):
+        with pytest.raises(AbsentError, match="'bfloat16' is not on the backend 'cupy'"):
+            competitors.prepare(name, Drawn.of(replace(SMALL, dtype="bfloat16")), 1, gpu)
+
+
+def test_bfloat16(gpu: Any) -> None:
+    drawn = Drawn.of(replace(SMALL, dtype="bfloat16"))
+    for name in ("off", "product", "copy"):
+        made = competitors.prepare(name, drawn, 1, gpu)
+        with gpu.device, made.context():
+            output = made.call(made.place(drawn.inputs[0]))
+        assert output is None or output.dtype.name == "bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -368,7 +377,8 @@ def test_the_table_and_the_file(
     assert code == 0, err
     about, head, *rows = out.split("\n\n")[0].splitlines()
     assert re.fullmatch(
-        r"Stand-in 1, compute capability 9\.0, CUDA 13\.1, cupy 0, numpy \S+, RNN_CUPY_KERNEL=off, CUPY_TF32=0", about
+        r"Stand-in 1, compute capability 9\.0, CUDA 13\.1, cupy 14.0.0, numpy \S+, RNN_CUPY_KERNEL=off, CUPY_TF32=0",
+        about,
     )
     assert head.split() == ["problem", "threads", "clock", "ours", "ms", "error", "off", "copy"]
     assert [row.split()[6] for row in rows] == ["device", "call"] * 2
@@ -399,7 +409,7 @@ def test_torch_is_told_with_its_versions(
     words = ["--backend", "cupy", "--shape", "6", "3", "4", "5", "--against", "torch", "torch-tf32"]
     code, out, err = run(capfd, monkeypatch, *words, "--dtype", "float32", "float16")
     assert code == 0, err
-    assert f", cudnn 91002, cupy 0, numpy {np.__version__}, torch {torch.__version__}, RNN" in out
+    assert f", cudnn 91002, cupy 14.0.0, numpy {np.__version__}, torch {torch.__version__}, RNN" in out
     assert "without torch-tf32: TF32 is a way to multiply float32" in err
     assert "T=6 B=3 I=4 H=5 float16 " in out
 

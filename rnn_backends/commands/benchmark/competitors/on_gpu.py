@@ -17,9 +17,10 @@ import cupy
 import numpy as np
 
 from rnn_backends.backends.kernels.launch import VARIABLE
+from rnn_backends.backends.selection import get_backend
 from rnn_backends.commands.benchmark.contestant import AbsentError, Contestant, ours_on_gpu
 from rnn_backends.commands.benchmark.gpu import Gpu
-from rnn_backends.commands.benchmark.problem import Drawn, Problem
+from rnn_backends.commands.benchmark.problem import Drawn
 from rnn_backends.errors import ArgumentError, DTypeError
 
 
@@ -31,9 +32,14 @@ def make(name: str, drawn: Drawn, gpu: Gpu) -> Contestant:
         return torch.make_on_gpu(drawn, gpu, allow_tf32=name == "torch-tf32")
     limits: dict[str, Callable[[Drawn], Callable[[Any], None]]] = {"product": _product, "copy": _copy}
     if name in limits:
-        _require_whole(drawn.problem)
-        with gpu.device:
-            return Contestant(name, limits[name](drawn), output=None)
+        if drawn.problem.ragged:
+            msg = "how much of a ragged batch is to be computed is left open"
+            raise AbsentError(msg)
+        try:
+            with gpu.device:
+                return Contestant(name, limits[name](drawn), output=None)
+        except DTypeError as error:
+            raise AbsentError(str(error)) from error
     return _ours_by(name, drawn, gpu)
 
 
@@ -66,22 +72,13 @@ def _variable(value: str) -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
-def _require_whole(problem: Problem) -> None:
-    if problem.ragged:
-        msg = "how much of a ragged batch is to be computed is left open"
-        raise AbsentError(msg)
-    if problem.dtype == "bfloat16":
-        msg = "CuPy has no bfloat16"
-        raise AbsentError(msg)
-
-
 def _product(drawn: Drawn) -> Callable[[Any], None]:
-    problem = drawn.problem
+    problem, dtype = drawn.problem, get_backend("cupy").dtype(drawn.problem.dtype)
     rows = problem.batch if problem.step else problem.seq_len * problem.batch
     inner = problem.hidden_size + (0 if problem.tokens else problem.input_size)
-    numbers = np.random.default_rng(0).normal(size=4099).astype(problem.dtype)  # of zeros a product is faster
+    numbers = np.random.default_rng(0).normal(size=4099).astype(dtype)  # of zeros a product is faster
     left, right = (cupy.asarray(np.resize(numbers, size)) for size in ((rows, inner), (inner, problem.hidden_size)))
-    result = cupy.empty((rows, problem.hidden_size), problem.dtype)
+    result = cupy.empty((rows, problem.hidden_size), dtype)
 
     def call(_: Any) -> None:
         for _cell in drawn.cells:
@@ -98,7 +95,7 @@ def _copy(drawn: Drawn) -> Callable[[Any], None]:
 
 def _bytes_moved(drawn: Drawn) -> int:
     """Return how many bytes of input, weights and output there are; a token id brings a row of W_ih^T along."""
-    problem, itemsize = drawn.problem, np.dtype(drawn.problem.dtype).itemsize
+    problem, itemsize = drawn.problem, int(get_backend("cupy").dtype(drawn.problem.dtype).itemsize)
     steps = problem.batch * (1 if problem.step else problem.seq_len)
     outputs = steps * len(drawn.cells) * problem.hidden_size * itemsize
     inputs = steps * 4 + outputs if problem.tokens else steps * problem.input_size * itemsize
