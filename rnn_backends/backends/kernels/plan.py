@@ -20,7 +20,7 @@ from rnn_backends.backends.kernels.tile import Device, Problem, Tile, make_tile,
 REGIMES = ("block", "cluster", "grid", "sweep", "step")
 
 TRUSTED = ("block", "sweep", "step")
-"""What is chosen by itself.  The others pass all tests that need no GPU, but blocks wait there for each other."""
+"""What is chosen by itself.  In the others blocks wait for each other, which has been seen in the shim alone."""
 
 KERNEL, PRODUCT = 9_000, 18_000
 """What the host takes to launch a kernel, and a matrix product."""
