@@ -14,7 +14,7 @@ from typing import Any
 
 from rnn_backends import checks
 from rnn_backends.activations import Activation, applied, as_activation, clamp, finite_float
-from rnn_backends.arrays import HALF, Array, array_namespace, device, dtype_name, is_integer, widen
+from rnn_backends.arrays import HALF, Array, array_namespace, device, dtype_name, is_array, is_integer, widen
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.parameters import (
     Layer,
@@ -209,6 +209,8 @@ def propagate(
         places = range(len(final), len(final) + len(layer.cells))
         h = initial_states(layer, x, dtype) if h_0 is None else [h_0[k, ...] for k in places]
         x, last = recurrence(layer, x, h, lengths) or scan_layer(layer, x, h, lengths)
+        if len(layers) == 1 and is_array(last):
+            return x, last
         final.extend(last)
     return x, xp.stack(final)
 

@@ -49,8 +49,8 @@ class Recurrence(Protocol):
     output : array, shape (seq_len, batch, num_directions * hidden_size)
         The states after each step, at that step's own place, forward before backward on the last axis; 0 at
         steps t >= lengths[b].
-    last : sequence of array, shape (batch, hidden_size) each
-        The state of each cell after the last step that it took; it may be a part of the output, or of `h_0`.
+    last : array, shape (num_directions, batch, hidden_size), or a sequence of its parts
+        The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`.
         None instead of both declines, and `scan_layer` takes over.
     """
 

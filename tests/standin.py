@@ -20,7 +20,10 @@ from rnn_backends.backends import registry
 from rnn_backends.backends.kernels.sources import source
 
 POINTERS = ("inputs", "features", "ids", "h_0", "lengths", "states", "last")
-MODULES = ("rnn_backends.backends.cupy", "rnn_backends.backends.kernels.launch", "rnn_backends.backends.kernels.walk")
+MODULES = (
+    "rnn_backends.backends.cupy",
+    *(f"rnn_backends.backends.kernels.{name}" for name in ("device", "launch", "walk")),
+)
 
 
 class Device:
@@ -155,9 +158,10 @@ def struct_of(value: Any) -> shim.Struct:
 
 
 class RawKernel:
-    """A kernel that runs in the shim; the class counts the launches."""
+    """A kernel that runs in the shim; the class counts the launches, and knows the macros of the latest."""
 
     launches: list[str] = []  # noqa: RUF012
+    latest: dict[str, Any] = {}  # noqa: RUF012
     seed = 0
 
     def __init__(self, code: str, name: str, options: tuple[str, ...], *, enable_cooperative_groups: bool) -> None:
@@ -181,6 +185,7 @@ class RawKernel:
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
         shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)
+        RawKernel.latest = macros
 
 
 resident = 1

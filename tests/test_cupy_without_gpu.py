@@ -160,7 +160,7 @@ def test_no_bfloat16_without_ml_dtypes_and_cupy_14(missing: str, value: Any, mon
 
 def test_what_launches_the_kernels_finds_what_it_calls() -> None:
     """CuPy's own, where the tests of the kernels have a stand-in."""
-    from rnn_backends.backends.kernels import walk
+    from rnn_backends.backends.kernels import device, walk
 
     kernel = cupy.RawKernel("", "walk_grid", ("-std=c++17", "-DTHREADS=128"), enable_cooperative_groups=True)
     assert (kernel.name, kernel.options, kernel.enable_cooperative_groups) == (
@@ -169,7 +169,7 @@ def test_what_launches_the_kernels_finds_what_it_calls() -> None:
         True,
     )
     assert {"kernel", "max_dynamic_shared_size_bytes", "local_size_bytes"} <= set(dir(cupy.RawKernel))
-    attributes = inspect.getsource(walk.properties)
+    attributes = inspect.getsource(device.properties)
     used = re.findall(r'of\["(\w+)"\]', attributes)
     assert len(used) == 5
     assert all(hasattr(cupy.cuda.runtime, f"cudaDevAttr{name}") for name in used)

@@ -92,16 +92,16 @@ def test_arrays_of_torch(regime: str, cupy: Any) -> None:
 
 
 def test_nothing_is_spilled(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rnn_backends.backends.kernels import walk
+    from rnn_backends.backends.kernels import device
 
     kernels: list[Any] = []
-    original = walk.compiled
+    original = device.compiled
 
     def compiled(*key: Any) -> Any:
         kernels.append(original(*key))
         return kernels[-1]
 
-    monkeypatch.setattr(walk, "compiled", compiled)
+    monkeypatch.setattr("rnn_backends.backends.kernels.walk.compiled", compiled)
     for hidden_size in (32, 128, 192, 256):
         for batch in (1, 600):
             rb.RNN.init(4, hidden_size, backend="cupy")(np.zeros((4, batch, 4), np.float32))

@@ -1,6 +1,7 @@
 """The GPU kernels, their plans and what launches them, run on a CPU by the shim: `pytest --kernels`."""
 
 import dataclasses
+import gc
 import importlib
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -132,8 +133,16 @@ def drawn(name: str, tokens: bool, directions: int = 1) -> tuple[list[rb.Cell], 
     return cells, x if tokens else x.astype(dtype), h_0.astype(dtype)  # bfloat16 is drawn as float32
 
 
-def walk(cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
-    return launch().Walk([on_device(cell) for cell in cells], *arrays(x), arrays(*h_0), *arrays(lengths), reverse)
+def walked(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
+    """Return states and last states by a plan."""
+    placed, ends = arrays(x, lengths)
+    return by(plan, [on_device(cell) for cell in cells], placed, arrays(*h_0), ends, reverse)
+
+
+def by(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
+    """Return the same of arguments that are on the device."""
+    walk = launch().Walk(cells, x, h_0[0], reverse)
+    return walk.run(walk.launch(plan, *x.shape[:2]), x, h_0, lengths)
 
 
 def plans_of(name: str, directions: int = 1, tokens: bool = False) -> list[Plan]:
@@ -163,7 +172,7 @@ def test_plans(name: str) -> None:
     for number, plan in enumerate(plans):
         reverse, ends = directions == 1 and number % 2 == 1, lengths if number % 3 else None
         for standin.RawKernel.seed in SEEDS if plan.regime not in {"sweep", "step"} else SEEDS[:1]:
-            found = walk(cells, x, h_0, ends, reverse).run(plan)
+            found = walked(plan, cells, x, h_0, ends, reverse)
             assert wrong(found, cells, x, h_0, ends, reverse) <= 1.0, (plan, standin.RawKernel.seed)
 
 
@@ -217,8 +226,8 @@ def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monk
             placed.append(dataclasses.replace(cell, **weights))
         lengths = np.arange(x.shape[1]) % (len(x) + 1)
         for plan in [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime][:2]:  # the second is fused
-            given = launch().Walk(placed, guarded(x), list(map(guarded, h_0)), guarded(lengths), False)
-            assert wrong(given.run(plan), cells, x, h_0, lengths) <= 1.0
+            found = by(plan, placed, guarded(x), list(map(guarded, h_0)), guarded(lengths))
+            assert wrong(found, cells, x, h_0, lengths) <= 1.0
     for room in whole:
         edges = np.concatenate([room[:128], room[-128:]])
         assert (np.isnan(edges) if room.dtype.kind == "f" else edges == 10**4).all()
@@ -227,7 +236,7 @@ def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monk
 @every_regime
 def test_layouts_of_the_arguments(regime: str) -> None:
     (cell,), x, h_0 = drawn("two_columns", tokens=False)
-    wide = np.zeros((10, 14, 15))
+    wide = np.zeros((10, 14, 300))
     wide[::-2, ::2, ::3] = x
     memory = np.zeros(h_0.nbytes + 1, np.uint8)
     unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape[1:])
@@ -243,7 +252,7 @@ def test_layouts_of_the_arguments(regime: str) -> None:
     )
     features, ends = standin.Array(wide[::-2, ::2, ::3]), standin.Array(lengths[::2])
     for plan in [plan for plan in plans_of("two_columns") if plan.regime == regime][:2]:
-        found = launch().Walk([odd], features, [standin.Array(unaligned)], ends, True).run(plan)
+        found = by(plan, [odd], features, [standin.Array(unaligned)], ends, reverse=True)
         assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
 
 
@@ -256,9 +265,9 @@ def test_weights_are_fetched_whole_only_where_they_begin_so(offset: int) -> None
     weight[...] = cell.weight_hh
     placed = dataclasses.replace(on_device(cell), weight_hh=standin.Array(weight))
     for plan in plans_of("whole_vectors")[:2]:
-        given = launch().Walk([placed], *arrays(x), arrays(*h_0), None, False)
-        assert dict(given.macros(plan))["WHOLE"] == (offset == 0 and not plan["FUSED"])
-        assert wrong(given.run(plan), [cell], x, h_0) <= 1.0
+        found = by(plan, [placed], arrays(x)[0], arrays(*h_0))
+        assert standin.RawKernel.latest["WHOLE"] == (offset == 0 and not plan["FUSED"])
+        assert wrong(found, [cell], x, h_0) <= 1.0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -275,7 +284,7 @@ def test_sixteen_bits_are_rounded_to_nearest(dtype: str) -> None:
     with np.errstate(over="ignore"):
         wanted = bias.astype(dtype)
     for plan in PLANS["step"](Problem(1, 1, 1, size, 4), SMALL):
-        states, _ = walk([cell], x, h_0).run(plan)
+        states, _ = walked(plan, [cell], x, h_0)
         np.testing.assert_array_equal(states.get()[0, 0].astype(np.float32), wanted.astype(np.float32))
 
 
@@ -308,7 +317,7 @@ def test_a_nan_is_never_taken_for_what_is_not_there_yet(name: str, bits: str, ca
     h_0.view(bits)[0, 0] = np.iinfo(bits).max
     lengths = np.full(x.shape[1], len(x))
     lengths[1] = 0
-    states, (last,) = walk(cells, x, h_0, lengths).run(grid_plan(name))
+    states, (last,) = walked(grid_plan(name), cells, x, h_0, lengths)
     assert (states.get().view(bits)[:, 0] == canonical).all()
     assert np.isnan(last.get()[0].astype(np.float32)).all()
     assert np.isfinite(states.get()[:, 1:].astype(np.float32)).all()
@@ -333,7 +342,7 @@ def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module("walk"), "fits", lambda *_: True)
     monkeypatch.setattr(standin, "capacity", lambda *_: 2)
     monkeypatch.setattr(shim, "WAITS", 50)
-    states, _ = walk(*drawn("two_columns", tokens=False)).run(grid_plan("two_columns"))
+    states, _ = walked(grid_plan("two_columns"), *drawn("two_columns", tokens=False))
     assert np.isnan(states.get()[1:]).all()
 
 
@@ -443,6 +452,23 @@ def test_a_walk_in_pieces_is_the_same_walk(regime: str, dtype: str, monkeypatch:
     """Bit for bit: in float16 the state is rounded after every step.  tests/test_gpu.py makes a million steps of it."""
     monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
     assert pieces_differ(60, 17, batch=5, dtype=dtype) == 0
+
+
+def test_what_is_prepared_serves_other_shapes_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And other threads' calls between; it lives as long as the layer."""
+    monkeypatch.setattr(module("walk"), "MOST_LAUNCHES", 2)
+    cells, x, h_0 = drawn("tiny", tokens=False, directions=2)
+    layer = rb.Layer(*(on_device(cell) for cell in cells))
+    ids = np.random.default_rng(0).integers(0, 4, x.shape[:2])
+    for steps, batch in ((6, 3), (4, 3), (6, 2), (6, 3), (1, 1)):
+        for given in (x[:steps, :batch], ids[:steps, :batch], ids[:steps, :batch].astype(np.int32)):
+            for lengths in (None, np.arange(batch)):
+                found = launch().recurrence(layer, *arrays(given), arrays(*h_0[:, :batch]), *arrays(lengths))
+                assert wrong(found, cells, given, h_0[:, :batch], lengths) <= 1.0
+    assert len(launch()._prepared) == 1
+    del layer, found
+    gc.collect()
+    assert len(launch()._prepared) == 0
 
 
 def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

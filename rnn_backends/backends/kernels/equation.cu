@@ -41,7 +41,7 @@ struct Cell {
   const real* bias;       // or null
 };
 
-// What every kernel is told, as its first argument: arguments.py has the same fields in the same order.
+// What every kernel is told, as its first argument: walk.py has the same fields in the same order.
 struct Walk {
   const real* inputs;      // W_ax x<t> (seq_len, batch, pitch), or, for token ids, W_ax^T (vocabulary, pitch)
   const word* features;    // x<t> (seq_len, batch, input_size), where the kernel computes W_ax x<t>
@@ -49,7 +49,7 @@ struct Walk {
   const word* h_0;         // (directions, batch, size)
   const int* lengths;      // (batch), or null
   word* states;            // (seq_len, batch, pitch), of all directions
-  word* last;              // (directions, batch, size), which begins as h_0; null without lengths
+  word* last;              // (directions, batch, size), which begins as h_0 if there are lengths
   Cell cells[2];           // of the directions
   int seq_len, batch, size, input_size, pitch;
   int reverse;             // of the first direction; the second runs so
@@ -67,7 +67,7 @@ DEVICE Walk walk_of(const Walk& all, int direction) {
     walk.inputs += all.size;
     walk.states += all.size;
     walk.h_0 += (long long)all.batch * all.size;
-    if (walk.last) walk.last += (long long)all.batch * all.size;
+    walk.last += (long long)all.batch * all.size;
     walk.reverse = 1;
   }
 #endif
@@ -125,6 +125,6 @@ DEVICE real next_state(const Walk& walk, real z, real before) {
 // a<t> for a step within the length, and the state before for one beyond it; keeps the last.
 DEVICE real advanced(const Walk& walk, int t, int b, int row, int end, real z, real before) {
   const real a = t < end ? next_state(walk, z, before) : before;
-  if (walk.last && t == (walk.reverse ? 0 : end - 1)) walk.last[(long long)b * walk.size + row] = word_of(a);
+  if (t == (walk.reverse ? 0 : end - 1)) walk.last[(long long)b * walk.size + row] = word_of(a);
   return a;
 }

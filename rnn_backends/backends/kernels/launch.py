@@ -5,15 +5,16 @@ Nothing here waits for the device or copies from it; all is launched on the curr
 
 import os
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
+from weakref import WeakKeyDictionary
 
 import cupy
 
 from rnn_backends.activations import Activation
 from rnn_backends.arrays import HALF, Array, dtype_name
-from rnn_backends.backends.kernels.plan import REGIMES, TRUSTED, Plan, make_plan
+from rnn_backends.backends.kernels.plan import REGIMES, TRUSTED
 from rnn_backends.backends.kernels.sources import ELEMENTWISE
-from rnn_backends.backends.kernels.walk import Walk, properties
+from rnn_backends.backends.kernels.walk import Walk
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 from rnn_backends.forward import Cell
 from rnn_backends.parameters import Layer
@@ -21,6 +22,8 @@ from rnn_backends.protocols import RecurrentCell
 from rnn_backends.steps import poisoned
 
 VARIABLE = "RNN_CUPY_KERNEL"
+
+_prepared: WeakKeyDictionary[Layer, dict[tuple[Any, ...], tuple[Walk, ...]]] = WeakKeyDictionary()
 
 
 def recurrence(
@@ -36,24 +39,39 @@ def recurrence(
         The device has no room for the states.
     """
     regimes, (seq_len, batch) = chosen_regimes(), x.shape[:2]
-    cells = [cell for cell, _ in layer.cells if is_covered(cell, x, h_0[0])]
-    if not regimes or len(cells) < len(layer.cells):
+    if not regimes:
         return None
     with h_0[0].device:
         try:
-            starts = [h if lengths is None else poisoned(h, lengths, seq_len) for h in h_0]
+            walks = prepared(layer, x, h_0[0])
+            if not walks:
+                return None
+            starts = h_0 if lengths is None else [poisoned(h, lengths, seq_len) for h in h_0]
             if 0 in {seq_len, batch}:
                 return cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype), starts
-            _, is_backward = layer.cells[0]
-            if are_alike(cells):
-                return walked(cells, x, starts, lengths, is_backward, regimes)
-            parts = [
-                walked([cell], x, [start], lengths, reverse, regimes)
-                for cell, start, reverse in zip(cells, starts, (False, True), strict=True)
-            ]
-            return cupy.concatenate([states for states, _ in parts], axis=-1), [last for _, (last,) in parts]
+            if len(walks) == 1:
+                return walks[0](x, starts, lengths, regimes)
+            parts = [walk(x, [start], lengths, regimes) for walk, start in zip(walks, starts, strict=True)]
+            return cupy.concatenate([states for states, _ in parts], axis=-1), [last[0] for _, last in parts]
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise DeviceMemoryError(no_room(h_0, seq_len, error)) from error
+
+
+def prepared(layer: Layer, x: Array, h_0: Array) -> tuple[Walk, ...]:
+    """Return a walk of all cells of a layer, or one of each where they are not alike; none if no kernel takes one."""
+    known = _prepared.setdefault(layer, {})
+    key = (x.ndim, x.dtype, h_0.dtype)
+    if key not in known:
+        cells = [cell for cell, _ in layer.cells if is_covered(cell, x, h_0)]
+        if len(cells) < len(layer.cells):
+            known[key] = ()
+        elif are_alike(cells):
+            known[key] = (Walk(cells, x, h_0, layer.forward is None),)
+        else:
+            known[key] = tuple(
+                Walk([cell], x, h_0, reverse) for cell, reverse in zip(cells, (False, True), strict=True)
+            )
+    return known[key]
 
 
 def no_room(h_0: Sequence[Array], seq_len: int, error: MemoryError) -> str:
@@ -64,35 +82,6 @@ def no_room(h_0: Sequence[Array], seq_len: int, error: MemoryError) -> str:
         f"{count} direction{'s' * (count > 1)}, which are {seq_len * batch * size * count} numbers: {error} Run fewer "
         "sequences at once, or fewer steps, as RNN.stream does."
     )
-
-
-def walked(
-    cells: Sequence[Cell],
-    x: Array,
-    h_0: Sequence[Array],
-    lengths: Array | None,
-    reverse: bool,
-    regimes: tuple[str, ...],
-) -> tuple[Array, list[Array]]:
-    """Return the states of cells that walk at once, and the last of each."""
-    walk = Walk(cells, x, h_0, lengths, reverse)
-    found = walk.run(planned(walk, regimes))
-    if found is None:
-        found = walk.run(planned(walk, tuple(regime for regime in regimes if regime != "grid")))
-    return found  # type: ignore[return-value]  # only a grid may not fit
-
-
-def planned(walk: Walk, regimes: tuple[str, ...]) -> Plan:
-    """Return the plan for the current device."""
-    problem = walk.problem
-    plan = make_plan(problem, properties(cupy.cuda.Device().id), regimes)
-    if plan is None:
-        msg = (
-            f"the kernel {os.environ[VARIABLE]!r}, which {VARIABLE} names, does not take hidden_size "
-            f"{problem.hidden_size} with {problem.batch} sequences on this device. Unset the variable."
-        )
-        raise ArgumentError(msg)
-    return plan
 
 
 def chosen_regimes() -> tuple[str, ...]:

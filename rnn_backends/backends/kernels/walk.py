@@ -1,16 +1,21 @@
-"""`Walk`: the cells of a layer and their arguments, laid out as the kernels want them, and launched."""
+"""`Walk`: the cells of a layer, laid out as the kernels want them, and what is launched for a call.
+
+All that does not change from call to call is prepared once: a call of a few steps takes no longer on the device than
+this does on the host.
+"""
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 
 from rnn_backends.arrays import HALF, Array, dtype_name
-from rnn_backends.backends.kernels.plan import Plan
-from rnn_backends.backends.kernels.sources import ENTRIES, body, source
-from rnn_backends.backends.kernels.tile import Device, Problem
+from rnn_backends.backends.kernels.device import compiled, fits, properties
+from rnn_backends.backends.kernels.plan import Plan, make_plan
+from rnn_backends.backends.kernels.tile import Problem
+from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import Cell
 
 POINTERS = ("inputs", "features", "ids", "h_0", "lengths", "states", "last")
@@ -21,6 +26,9 @@ NUMBERS = ("alpha", "beta", "clip", "leak")
 UNSET = {2: "int16", 4: "int32", 8: "int64"}
 """The integers, by their bytes, of which -1 is UNSET of grid.cu."""
 
+MOST_LAUNCHES = 1000
+"""That are kept for a walk, one for each shape of the input."""
+
 
 @cache
 def layout(real: str) -> np.dtype[Any]:
@@ -29,133 +37,131 @@ def layout(real: str) -> np.dtype[Any]:
     return np.dtype([*pointers, ("cells", CELL, 2), *sizes, *((name, real) for name in NUMBERS)], align=True)
 
 
-@cache
-def properties(index: int) -> Device:
-    """Return what a plan needs to know of a device."""
-    device = cupy.cuda.Device(index)
-    of = device.attributes
-    return Device(
-        int(device.compute_capability),
-        of["MultiProcessorCount"],
-        of["MaxSharedMemoryPerBlockOptin"],
-        of["MaxSharedMemoryPerMultiprocessor"],
-        of["MaxThreadsPerMultiProcessor"],
-        bool(of["CooperativeLaunch"]),
-    )
+class Launch(NamedTuple):
+    """A kernel for inputs of one shape, and the struct that it is given, but for the arrays of a call."""
 
-
-@cache
-def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, device: int) -> Any:
-    """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
-    options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
-    code = source("device.cu") + body(regime)
-    kernel = cupy.RawKernel(code, ENTRIES[regime], options, enable_cooperative_groups=regime == "grid")
-    if shared > 48 * 1024:  # which every kernel may have
-        kernel.max_dynamic_shared_size_bytes = shared
-    return kernel
-
-
-def fits(kernel: Any, plan: Plan) -> bool:
-    """Tell whether all blocks of a plan are on the chip at once; CuPy would launch fewer, and they would wait."""
-    resident = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(kernel.kernel.ptr, plan.threads, plan.shared)
-    return bool(plan.blocks <= resident * properties(cupy.cuda.Device().id).multiprocessors)
+    plan: Plan
+    kernel: Any
+    argument: Any
 
 
 class Walk:
-    """A walk of one cell, or of two that differ in nothing but weights, the second from the last step to the first.
+    """One cell, or two that differ in nothing but weights, of which the second begins at the last step.
 
     Parameters
     ----------
     cells : sequence of Cell
-    x, lengths : array
-        As `rnn_backends.protocols.Recurrence` has them.
-    h_0 : sequence of arrays, each of shape (batch, hidden_size)
+        Their arrays must stay as they are.
+    x, h_0 : array
+        Such as calls will have; their dtypes matter, and whether x is of token ids.
     reverse : bool
         Whether the first cell, too, begins at the last step.
     """
 
-    def __init__(
-        self, cells: Sequence[Cell], x: Array, h_0: Sequence[Array], lengths: Array | None, reverse: bool
-    ) -> None:
-        self.cells, self.x, self.reverse = cells, x, reverse
-        self.takes_ids = x.ndim == 2
-        self.dtype = cells[0].weight_hh.dtype
-        self.h_0 = dense(h_0[0])[None] if len(cells) == 1 else cupy.stack(list(h_0))
-        self.lengths = None if lengths is None else dense(lengths.astype(np.int32, copy=False))
-        self.weights_hh = [dense(cell.weight_hh) for cell in cells]
+    def __init__(self, cells: Sequence[Cell], x: Array, h_0: Array, reverse: bool) -> None:
+        # Nothing here refers to a cell, for which a walk is kept as long as it lives.
+        self.takes_ids, self.reverse = x.ndim == 2, reverse
+        self.size, self.input_size, self.directions = cells[0].hidden_size, cells[0].input_size, len(cells)
+        self.dtype, self.state_dtype = cells[0].weight_hh.dtype, h_0.dtype
+        self.weights = [(dense(cell.weight_ih), dense(cell.weight_hh)) for cell in cells]
+        self.biases = [None if cell.bias is None else dense(cell.bias) for cell in cells]
+        parts = [cell.weight_ih.T for cell in cells]
+        self.weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts, axis=1)
+        if self.takes_ids:
+            self.weight_ih = dense(self.weight_ih)
+        self.macros = macros(cells[0], x, h_0)
+        activation = cells[0].activation
+        self.numbers = (activation.alpha, activation.beta, cells[0].clip, cells[0].leak)  # type: ignore[union-attr]
+        self.launches: dict[tuple[Any, ...], Launch] = {}
 
-    @property
-    def problem(self) -> Problem:
-        """What a plan depends on."""
-        directions, batch, size = self.h_0.shape
-        inputs = 0 if self.takes_ids else self.cells[0].input_size
-        return Problem(len(self.x), batch, inputs, size, self.dtype.itemsize, directions)
+    def __call__(
+        self, x: Array, h_0: Sequence[Array], lengths: Array | None, regimes: tuple[str, ...]
+    ) -> tuple[Array, Array]:
+        """Return output and last states by the kernel that is estimated to be the fastest of some regimes."""
+        key = (*x.shape[:2], regimes)
+        if key not in self.launches:
+            if len(self.launches) >= MOST_LAUNCHES:
+                self.launches.clear()
+            self.launches[key] = self.found(*key)
+        return self.run(self.launches[key], x, h_0, lengths)
 
-    def run(self, plan: Plan) -> tuple[Array, list[Array]] | None:
-        """Return output and last states; None if the blocks of the plan must be on the chip at once and do not fit."""
-        kernel = compiled(plan.regime, self.macros(plan), plan.shared, cupy.cuda.Device().id)
-        if plan.cooperative and not fits(kernel, plan):
-            return None
-        last = None if self.lengths is None else self.h_0.copy()
-        arrays = {**self.inputs(plan), "h_0": self.h_0, "lengths": self.lengths, "last": last}
-        arrays["states"] = states = self.room(plan, arrays.get("inputs"))
-        weights = [self.weights(k, plan) for k in range(len(self.cells))]
-        argument = self.argument(plan, arrays, weights)  # which keeps no array alive; this frame does
+    def found(self, seq_len: int, batch: int, regimes: tuple[str, ...]) -> Launch:
+        """Return the launch for inputs of a shape, of a kernel all of whose blocks fit on the device if they must."""
+        inputs = 0 if self.takes_ids else self.input_size
+        problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions)
+        for some in (regimes, tuple(regime for regime in regimes if regime != "grid")):
+            plan = make_plan(problem, properties(cupy.cuda.Device().id), some)
+            if plan is not None:
+                launch = self.launch(plan, seq_len, batch)
+                if not plan.cooperative or fits(launch.kernel, plan):
+                    return launch
+        msg = (
+            f"the kernel {regimes[0]!r}, which RNN_CUPY_KERNEL names, does not take hidden_size {self.size} with "
+            f"{batch} sequences on this device. Unset the variable."
+        )
+        raise ArgumentError(msg)
+
+    def launch(self, plan: Plan, seq_len: int, batch: int) -> Launch:
+        """Return the launch by a plan."""
+        pointers = [weight_hh.data.ptr for _, weight_hh in self.weights]
+        is_whole = all((pointer | self.size * self.dtype.itemsize) % 16 == 0 for pointer in pointers)
+        whole = ("WHOLE", int(is_whole and not plan["FUSED"]))
+        kernel = compiled(plan.regime, (*plan.macros, *self.macros, whole), plan.shared, cupy.cuda.Device().id)
+        argument = np.zeros((), layout(self.dtype.name))
+        pitch, blocks = self.directions * self.size, plan.blocks // self.directions
+        sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, 0, seq_len, blocks, plan.sequences)
+        numbers = (0.0 if number is None else number for number in self.numbers)
+        for name, number in (*zip(SIZES, sizes, strict=True), *zip(NUMBERS, numbers, strict=True)):
+            argument[name] = number
+        for k, ((weight_ih, weight_hh), bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            argument["cells"][k] = (weight_ih.data.ptr, weight_hh.data.ptr, 0 if bias is None else bias.data.ptr)
+        return Launch(plan, kernel, argument)
+
+    def run(self, launch: Launch, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
+        """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
+        plan, kernel, argument = launch.plan, launch.kernel, launch.argument.copy()
+        h = dense(h_0[0])[None] if len(h_0) == 1 else cupy.stack(list(h_0))
+        arrays = self.inputs(plan, x)  # which the struct does not keep alive; they live until all is launched
+        arrays["h_0"], arrays["last"] = h, cupy.empty_like(h) if lengths is None else h.copy()
+        arrays["states"] = self.room(plan, x, arrays.get("inputs"))
+        if lengths is not None:
+            arrays["lengths"] = dense(lengths.astype(np.int32, copy=False))
+        for name, array in arrays.items():
+            argument[name] = array.data.ptr
+        grid, block = (plan.blocks,), (plan.threads,)
         if plan.regime == "step":
-            self.take_steps(kernel, plan, argument)
+            self.take_steps(kernel, grid, block, argument, h)
         else:
-            for begin in range(len(states) if plan.regime == "sweep" else 1):
+            steps = len(x) if plan.regime == "sweep" else 1
+            for begin in range(steps):
                 if plan.regime == "sweep":
                     argument["begin"], argument["end"] = begin, begin + 1
-                kernel((plan.blocks,), (plan.threads,), (argument,), shared_mem=plan.shared)
-        return states, self.last_states(states, last)
+                kernel(grid, block, (argument,), shared_mem=plan.shared)
+        return arrays["states"], arrays["last"]
 
-    def take_steps(self, kernel: Any, plan: Plan, argument: Any) -> None:
+    def take_steps(self, kernel: Any, grid: tuple[int], block: tuple[int], argument: Any, h_0: Array) -> None:
         """Walk with a product for each direction and a launch at each step."""
-        h = self.h_0.astype(self.dtype)
+        h = h_0.astype(self.dtype)
         product = cupy.empty_like(h)
-        for step in range(len(self.x)):
-            for k, weight in enumerate(self.weights_hh):
-                cupy.matmul(h[k], weight.T, out=product[k])
+        for step in range(int(argument["seq_len"])):
+            for k, (_, weight_hh) in enumerate(self.weights):
+                cupy.matmul(h[k], weight_hh.T, out=product[k])
             argument["begin"] = step
-            kernel((plan.blocks,), (plan.threads,), (argument, product, h))
+            kernel(grid, block, (argument, product, h))
 
-    def macros(self, plan: Plan) -> tuple[tuple[str, Any], ...]:
-        """Return what the kernel is compiled with."""
-        cell, half = self.cells[0], dtype_name(self.h_0)
-        vector = 16 // self.dtype.itemsize
-        begins = all(weight.data.ptr % 16 == 0 for weight in self.weights_hh) and cell.hidden_size % vector == 0
-        return (
-            *plan.macros,
-            ("DOUBLE", int(self.dtype == np.float64)),
-            *((name.upper(), int(half == name)) for name in HALF),
-            ("TOKENS", int(self.takes_ids)),
-            ("LONG_IDS", int(self.x.dtype == np.int64)),
-            ("WHOLE", int(begins and not plan["FUSED"])),
-            ("CLIP", int(cell.clip is not None)),
-            ("LEAK", int(cell.leak is not None)),
-            ("ACTIVATION", f"g1_{cell.activation.name}"),  # type: ignore[union-attr]  # not a user's callable
-        )
-
-    def inputs(self, plan: Plan) -> dict[str, Array]:
+    def inputs(self, plan: Plan, x: Array) -> dict[str, Array]:
         """Return what the kernel reads of x<t>: ids and W_ax^T, features, or the product W_ax x<t>."""
-        parts = [cell.weight_ih for cell in self.cells]
-        if plan["FUSED"]:
-            return {"features": dense(self.x)}
         if self.takes_ids:
-            table = parts[0].T if len(parts) == 1 else cupy.concatenate([part.T for part in parts], axis=1)
-            return {"ids": dense(self.x), "inputs": dense(table)}
-        # One product of two matrices, of which CuPy has a fast one.
-        weight = parts[0] if len(parts) == 1 else cupy.concatenate(parts)
-        rows = self.x.astype(self.dtype, copy=False).reshape(-1, self.x.shape[-1])
-        product = cupy.empty((len(rows), len(weight)), self.dtype)
-        cupy.matmul(rows, weight.T, out=product)
-        return {"inputs": product}
+            return {"ids": dense(x), "inputs": self.weight_ih}
+        if plan["FUSED"]:
+            return {"features": dense(x)}
+        rows = x.astype(self.dtype, copy=False).reshape(-1, self.input_size)
+        product = cupy.empty((len(rows), self.directions * self.size), self.dtype)
+        return {"inputs": cupy.matmul(rows, self.weight_ih, out=product)}  # of two matrices, which CuPy is fast at
 
-    def room(self, plan: Plan, inputs: Array | None) -> Array:
+    def room(self, plan: Plan, x: Array, inputs: Array | None) -> Array:
         """Return where the states will be: UNSET of grid.cu where blocks wait for them, else perhaps the inputs."""
-        directions, batch, size = self.h_0.shape
-        shape, dtype = (len(self.x), batch, directions * size), self.h_0.dtype
+        shape, dtype = (*x.shape[:2], self.directions * self.size), self.state_dtype
         if plan.cooperative:
             bits = cupy.empty(shape, UNSET[dtype.itemsize])
             bits.fill(-1)
@@ -164,40 +170,19 @@ class Walk:
             return cupy.empty(shape, dtype)
         return inputs.reshape(shape)
 
-    def weights(self, k: int, plan: Plan) -> tuple[Array | None, Array, Array | None]:
-        """Return the arrays of a CELL."""
-        cell = self.cells[k]
-        weight_ih = dense(cell.weight_ih) if plan["FUSED"] else None
-        return weight_ih, self.weights_hh[k], None if cell.bias is None else dense(cell.bias)
 
-    def argument(self, plan: Plan, arrays: dict[str, Array], weights: Any) -> Any:
-        """Return the struct that all kernels are given."""
-        cell, activation, (directions, batch, size) = self.cells[0], self.cells[0].activation, self.h_0.shape
-        seq_len = len(self.x)
-        sizes = (seq_len, batch, size, cell.input_size, directions * size, self.reverse, 0, seq_len)
-        numbers = (activation.alpha, activation.beta, cell.clip, cell.leak)  # type: ignore[union-attr]
-        argument = np.zeros((), layout(self.dtype.name))
-        for name, array in arrays.items():
-            argument[name] = address(array)
-        for k, parts in enumerate(weights):
-            argument["cells"][k] = tuple(address(part) for part in parts)
-        for name, size_ in zip(SIZES, (*sizes, plan.blocks // directions, plan.sequences), strict=True):
-            argument[name] = size_
-        for name, number in zip(NUMBERS, numbers, strict=True):
-            argument[name] = 0.0 if number is None else number
-        return argument
-
-    def last_states(self, states: Array, last: Array | None) -> list[Array]:
-        """Return the last state of each direction, which is where it ends if all sequences are of the same length."""
-        size = self.h_0.shape[-1]
-        if last is not None:
-            return [last[k] for k in range(len(self.cells))]
-        return [states[0 if self.reverse or k else -1, :, k * size : (k + 1) * size] for k in range(len(self.cells))]
-
-
-def address(array: Array | None) -> int:
-    """Return where an array begins."""
-    return 0 if array is None else int(array.data.ptr)
+def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
+    """Return what kernels for a cell are compiled with, beside what its plan tells."""
+    state = dtype_name(h_0)
+    return (
+        ("DOUBLE", int(state == "float64")),
+        *((name.upper(), int(state == name)) for name in HALF),
+        ("TOKENS", int(x.ndim == 2)),
+        ("LONG_IDS", int(x.dtype == np.int64)),
+        ("CLIP", int(cell.clip is not None)),
+        ("LEAK", int(cell.leak is not None)),
+        ("ACTIVATION", f"g1_{cell.activation.name}"),  # type: ignore[union-attr]  # not a user's callable
+    )
 
 
 def dense(array: Array) -> Array:
