@@ -6,6 +6,7 @@ this does on the host.
 
 from collections.abc import Sequence
 from functools import cache
+from struct import Struct
 from typing import Any, NamedTuple
 
 import cupy
@@ -19,6 +20,7 @@ from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import Cell
 
 POINTERS = ("inputs", "features", "ids", "h_0", "lengths", "states", "last")
+ADDRESSES = Struct(f"{len(POINTERS)}Q")
 CELL = np.dtype([(name, "u8") for name in ("weight_ih", "weight_hh", "bias")])
 SIZES = ("seq_len", "batch", "size", "input_size", "pitch", "reverse", "begin", "end", "blocks", "sequences")
 NUMBERS = ("alpha", "beta", "clip", "leak")
@@ -42,7 +44,7 @@ class Launch(NamedTuple):
 
     plan: Plan
     kernel: Any
-    argument: Any
+    argument: bytes
 
 
 class Walk:
@@ -59,7 +61,6 @@ class Walk:
     """
 
     def __init__(self, cells: Sequence[Cell], x: Array, h_0: Array, reverse: bool) -> None:
-        # Nothing here refers to a cell, for which a walk is kept as long as it lives.
         self.takes_ids, self.reverse = x.ndim == 2, reverse
         self.size, self.input_size, self.directions = cells[0].hidden_size, cells[0].input_size, len(cells)
         self.dtype, self.state_dtype = cells[0].weight_hh.dtype, h_0.dtype
@@ -69,7 +70,7 @@ class Walk:
         self.weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts, axis=1)
         if self.takes_ids:
             self.weight_ih = dense(self.weight_ih)
-        self.macros = macros(cells[0], x, h_0)
+        self.macros, self.struct = macros(cells[0], x, h_0), layout(self.dtype.name)
         activation = cells[0].activation
         self.numbers = (activation.alpha, activation.beta, cells[0].clip, cells[0].leak)  # type: ignore[union-attr]
         self.launches: dict[tuple[Any, ...], Launch] = {}
@@ -107,7 +108,7 @@ class Walk:
         is_whole = all((pointer | self.size * self.dtype.itemsize) % 16 == 0 for pointer in pointers)
         whole = ("WHOLE", int(is_whole and not plan["FUSED"]))
         kernel = compiled(plan.regime, (*plan.macros, *self.macros, whole), plan.shared, cupy.cuda.Device().id)
-        argument = np.zeros((), layout(self.dtype.name))
+        argument = np.zeros((), self.struct)
         pitch, blocks = self.directions * self.size, plan.blocks // self.directions
         sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, 0, seq_len, blocks, plan.sequences)
         numbers = (0.0 if number is None else number for number in self.numbers)
@@ -115,19 +116,19 @@ class Walk:
             argument[name] = number
         for k, ((weight_ih, weight_hh), bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             argument["cells"][k] = (weight_ih.data.ptr, weight_hh.data.ptr, 0 if bias is None else bias.data.ptr)
-        return Launch(plan, kernel, argument)
+        return Launch(plan, kernel, argument.tobytes())
 
     def run(self, launch: Launch, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
         """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
-        plan, kernel, argument = launch.plan, launch.kernel, launch.argument.copy()
+        plan, kernel, memory = launch.plan, launch.kernel, bytearray(launch.argument)
         h = dense(h_0[0])[None] if len(h_0) == 1 else cupy.stack(list(h_0))
         arrays = self.inputs(plan, x)  # which the struct does not keep alive; they live until all is launched
         arrays["h_0"], arrays["last"] = h, cupy.empty_like(h) if lengths is None else h.copy()
         arrays["states"] = self.room(plan, x, arrays.get("inputs"))
         if lengths is not None:
             arrays["lengths"] = dense(lengths.astype(np.int32, copy=False))
-        for name, array in arrays.items():
-            argument[name] = array.data.ptr
+        ADDRESSES.pack_into(memory, 0, *(arrays[name].data.ptr if name in arrays else 0 for name in POINTERS))
+        argument: Any = np.ndarray((), self.struct, memory)
         grid, block = (plan.blocks,), (plan.threads,)
         if plan.regime == "step":
             self.take_steps(kernel, grid, block, argument, h)
