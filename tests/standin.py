@@ -4,6 +4,7 @@ Arrays are made on the current device, whatever `device=` says; nothing but an a
 an operation; the host's arrays are refused.  A `RawKernel` runs in the shim.
 """
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ import shim
 from rnn_backends.backends import registry
 from rnn_backends.backends.kernels.sources import source
 
-POINTERS = ("inputs", "features", "ids", "h_0", "lengths", "states", "last")
 MODULES = (
     "rnn_backends.backends.cupy",
     *(f"rnn_backends.backends.kernels.{name}" for name in ("device", "launch", "walk")),
@@ -67,7 +67,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
         return wrapped(getattr(ufunc, method)(*map(unwrapped, inputs), **{k: unwrapped(v) for k, v in options.items()}))
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"shape", "dtype", "ndim", "size", "itemsize", "nbytes"}:
+        if name in {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "flags"}:
             return getattr(self.host, name)
         if name in {"astype", "copy", "fill"}:
             return function_of(getattr(unwrapped(self), name))
@@ -91,11 +91,20 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def data(self) -> Any:
-        Array.known[unwrapped(self).ctypes.data] = self.host
-        return SimpleNamespace(ptr=self.host.ctypes.data)
+        pointer = unwrapped(self).ctypes.data
+        Array.known[pointer] = self.host
+        return SimpleNamespace(
+            ptr=pointer, copy_from_device_async=lambda other, nbytes: ctypes.memmove(pointer, other.ptr, nbytes)
+        )
 
     def get(self) -> Any:
         return self.host.copy()
+
+    def to_the_host(self) -> Any:
+        msg = "CuPy would wait for the device, and copy from it"
+        raise AssertionError(msg)
+
+    __bool__ = __int__ = __float__ = __index__ = to_the_host
 
 
 Array.__module__ = "cupy"  # by which the owner of an array is found
@@ -122,6 +131,7 @@ def wrapped(value: Any) -> Any:
 def function_of(function: Any) -> Any:
     def call(*arguments: Any, **options: Any) -> Any:
         options.pop("device", None)
+        assert all(a.host.flags.aligned for a in arguments if isinstance(a, Array)), "a kernel of CuPy's would fault"
         return wrapped(function(*map(unwrapped, arguments), **{k: unwrapped(v) for k, v in options.items()}))
 
     return call
@@ -147,14 +157,16 @@ def where(condition: Array, one: Array, other: Array) -> Array:
     return Array(chosen.astype(np.float32) if chosen.dtype.name == "bfloat16" else chosen)
 
 
-def struct_of(value: Any) -> shim.Struct:
-    """Return a struct with the arrays that its pointers lead to, which must be as a kernel indexes them."""
-    arrays = {name: Array.known[int(value[name])] for name in POINTERS if value[name]}
-    weights = [Array.known[int(pointer)] for cell in value["cells"] for pointer in cell if pointer]
+def struct_of(value: Any, real: str) -> shim.Struct:
+    """Return the struct in bare bytes, with the arrays that its pointers lead to, as a kernel must find them."""
+    walk = sys.modules["rnn_backends.backends.kernels.walk"]
+    struct = np.array(np.frombuffer(value.tobytes(), walk.layout(real))[0])
+    arrays = {name: Array.known[int(struct[name])] for name in walk.POINTERS if struct[name]}
+    weights = [Array.known[int(pointer)] for cell in struct["cells"] for pointer in cell if pointer]
     for array in (*arrays.values(), *weights):
         assert array.flags.c_contiguous
         assert array.flags.aligned
-    return shim.Struct(value, arrays, ("states", "last"))
+    return shim.Struct(struct, arrays, ("states", "last"))
 
 
 class RawKernel:
@@ -176,12 +188,13 @@ class RawKernel:
         assert shared_mem <= self.max_dynamic_shared_size_bytes
         blocks = min(grid[0], capacity(self, *block, shared_mem)) if self.cooperative else grid[0]  # as CuPy does
         for argument in arguments:
-            is_struct = isinstance(argument, np.ndarray) and argument.dtype.fields is not None and argument.size == 1
+            is_struct = isinstance(argument, np.ndarray) and argument.dtype.kind == "V" and argument.size == 1
             assert is_struct or isinstance(argument, (Array, np.generic)), f"CuPy would pass {argument!r} otherwise"
             if isinstance(argument, Array):
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
-        hosts = [struct_of(a) if isinstance(a, np.ndarray) else unwrapped(a) for a in arguments]
+        real = "float64" if self.macros["DOUBLE"] == "1" else "float32"
+        hosts = [struct_of(a, real) if isinstance(a, np.ndarray) else unwrapped(a) for a in arguments]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
         shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)

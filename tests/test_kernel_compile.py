@@ -21,7 +21,9 @@ DEVICES = {
     100: Device(100, *BLACKWELL),
     120: Device(120, 170, 101376, 102400, 1536, True),
 }
-SIZES = [(hidden_size, batch) for hidden_size in (5, 64, 128, 192, 224, 256, 288, 512, 1024) for batch in (1, 1000, 16)]
+SIZES = [
+    (hidden_size, batch) for hidden_size in (5, 64, 128, 192, 224, 240, 256, 288, 512, 1024) for batch in (1, 1000, 16)
+]
 OPTIONS = {
     "FLOAT16": 0, "BFLOAT16": 0, "TOKENS": 0, "LONG_IDS": 0, "WHOLE": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh",
 }  # fmt: skip
@@ -50,34 +52,34 @@ def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrt
     return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
 
 
-def plans(device: Device, itemsize: int) -> list[Plan]:
-    """Return the plans of each regime for each size, the fastest that is fused and that is not, each class of shapes once."""
-    found: dict[Any, Plan] = {}
+def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
+    """Return plans of each regime for each size, the fastest that is fused and that is not, and whether for token ids."""
+    found: dict[Any, tuple[Plan, int]] = {}
     for number, (hidden_size, batch) in enumerate(SIZES):
-        problem = Problem(512, batch, 60, hidden_size, itemsize, 1 + number % 2)
+        tokens = int(number % 4 == 0)
+        problem = Problem(512, batch, 0 if tokens else 60, hidden_size, itemsize, 1 + number % 2)
         for regime in REGIMES:
             every = sorted(PLANS[regime](problem, device), key=lambda plan: plan.clocks)
             for fused in (0, 1):
                 chosen = [plan for plan in every if plan["FUSED"] == fused][:1]
-                found |= {(regime, plan.macros): plan for plan in chosen}
+                found |= {(regime, tokens, plan.macros): (plan, tokens) for plan in chosen}
     return list(found.values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("architecture", DEVICES)
 def test_every_architecture(architecture: int, dtype: str) -> None:
-    """Every other class of shapes for one of them, some for the others; no register is spilled."""
+    """A sample of the classes of shapes; no register is spilled."""
     double = int(dtype == "float64")
     classes = plans(DEVICES[architecture], 8 if double else 4)
     assert len(classes) > 20
     stride = 2 if architecture == 90 else 7
-    some = classes[(architecture + double) % stride :: stride]
-    whole = {"WHOLE": 1}  # in which a block can fetch most at once
-    spilled = {
-        plan.macros: found.spilled
-        for plan in some
-        if (found := compiled(architecture, plan, double, **({} if plan["FUSED"] else whole))).spilled
-    }
+    spilled = {}
+    for plan, tokens in classes[(architecture + double) % stride :: stride]:
+        options = {"TOKENS": tokens, "LONG_IDS": tokens, "CLIP": tokens, "LEAK": tokens, "WHOLE": 1 - plan["FUSED"]}
+        found = compiled(architecture, plan, double, **options)
+        if found.spilled:
+            spilled[plan.macros] = found.spilled
     assert not spilled
 
 

@@ -70,4 +70,4 @@ def _to_numpy(array: Array) -> Host:
 
 def _asarray(host: Host, dtype: Any, device: Any) -> Array:
     with device:
-        return cupy.asarray(host, dtype=dtype)
+        return cupy.asarray(host, dtype=dtype, order="C")

@@ -37,9 +37,10 @@ DEVICE Sequences sequences_of(const Walk& walk, const Share& share, int first) {
 }
 
 #if FUSED
-// The words of x<t> that this thread fetches, as far as there are so many inputs and sequences.
+// The words of x<t> that this thread fetches, as far as there are so many inputs and sequences.  To make numbers of them
+// would be to wait for them.
 struct Inputs {
-  real of[STAGED];
+  word of[STAGED];
 };
 
 DEVICE bool has_input(const Walk& walk, const Sequences& mine, int word, int& s, int& column) {
@@ -54,7 +55,7 @@ DEVICE void fetch(const Walk& walk, const Share&, const Sequences& mine, int ste
   for (int k = 0; k < STAGED; ++k) {
     int s, column;
     if (has_input(walk, mine, k * THREADS + thread_index(), s, column))
-      inputs.of[k] = real_of(walk.features[(t * walk.batch + mine.first + s) * walk.input_size + column]);
+      inputs.of[k] = walk.features[(t * walk.batch + mine.first + s) * walk.input_size + column];
   }
 }
 
@@ -63,22 +64,34 @@ DEVICE void stage(const Walk& walk, const Sequences& mine, const Inputs& inputs,
 #pragma unroll
   for (int k = 0; k < STAGED; ++k) {
     int s, column;
-    if (has_input(walk, mine, k * THREADS + thread_index(), s, column)) h[s * COLUMNS + walk.size + column] = inputs.of[k];
+    if (has_input(walk, mine, k * THREADS + thread_index(), s, column))
+      h[s * COLUMNS + walk.size + column] = real_of(inputs.of[k]);
   }
 }
 
+DEVICE void fetch_ids(const Walk&, const Sequences&, int, Inputs&) {}
 DEVICE real input_of(const Inputs&, int) { return 0; }
 #else
-// W_ax x<t> of what this thread finishes.
+// W_ax x<t> of what this thread finishes, and the id that the next fetch looks up.
 struct Inputs {
   real of[ROUNDS];
+  identifier next[ROUNDS];
 };
+
+DEVICE void fetch_ids(const Walk& walk, const Sequences& mine, int step, Inputs& inputs) {
+  if (step >= walk.seq_len) return;
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round)
+    if (mine.is_mine[round]) inputs.next[round] = id_at(walk, time_of(walk, step), mine.number[round]);
+}
 
 DEVICE void fetch(const Walk& walk, const Share& share, const Sequences& mine, int step, Inputs& inputs) {
   if (step >= walk.seq_len) return;
 #pragma unroll
   for (int round = 0; round < ROUNDS; ++round)
-    if (mine.is_mine[round]) inputs.of[round] = input_at(walk, time_of(walk, step), mine.number[round], share.row);
+    if (mine.is_mine[round])
+      inputs.of[round] = input_at(walk, time_of(walk, step), mine.number[round], share.row, inputs.next[round]);
+  fetch_ids(walk, mine, step + DEPTH, inputs);
 }
 
 DEVICE void stage(const Walk&, const Sequences&, const Inputs&, real*) {}
@@ -90,7 +103,7 @@ DEVICE void load_initial(const Walk& walk, real* h, int first) {
   for (int i = thread_index(); i < 2 * SEQUENCES * COLUMNS; i += THREADS) {
     const int s = i / COLUMNS, column = i % COLUMNS;
     const bool inside = s < SEQUENCES && first + s < walk.batch && column < walk.size;
-    h[i] = inside ? real_of(walk.h_0[(long long)(first + s) * walk.size + column]) : 0;
+    h[i] = inside ? real_of(walk.cells[0].h_0[(long long)(first + s) * walk.size + column]) : 0;
   }
 }
 
@@ -122,8 +135,12 @@ KERNEL walk_block(const Walk all) {
   const Share share = share_of(walk, first_row);
   const Sequences mine = sequences_of(walk, share, first);
   Inputs ahead[DEPTH] = {};
+#if FUSED
   fetch(walk, share, mine, 0, ahead[0]);
   stage(walk, mine, ahead[0], h);
+#endif
+#pragma unroll
+  for (int d = 0; d < DEPTH; ++d) fetch_ids(walk, mine, d, ahead[d]);
 #pragma unroll
   for (int d = 0; d < DEPTH; ++d) fetch(walk, share, mine, d + FUSED, ahead[d]);
   barrier();  // h_0 and x<1> are there

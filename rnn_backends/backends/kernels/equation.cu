@@ -36,25 +36,25 @@ typedef int identifier;
 #endif
 
 struct Cell {
-  const real* weight_ih;  // W_ax, where the kernel computes W_ax x<t>
+  const real* weight_ih;  // W_ax
   const real* weight_hh;  // W_aa
   const real* bias;       // or null
+  const word* h_0;        // (batch, size)
 };
 
 // What every kernel is told, as its first argument: walk.py has the same fields in the same order.
 struct Walk {
-  const real* inputs;      // W_ax x<t> (seq_len, batch, pitch), or, for token ids, W_ax^T (vocabulary, pitch)
-  const word* features;    // x<t> (seq_len, batch, input_size), where the kernel computes W_ax x<t>
-  const identifier* ids;   // (seq_len, batch)
-  const word* h_0;         // (directions, batch, size)
-  const int* lengths;      // (batch), or null
-  word* states;            // (seq_len, batch, pitch), of all directions
-  word* last;              // (directions, batch, size), which begins as h_0 if there are lengths
-  Cell cells[2];           // of the directions
+  const real* inputs;     // W_ax x<t> (seq_len, batch, pitch), unless the kernel computes it of one of the next two
+  const word* features;   // x<t> (seq_len, batch, input_size)
+  const identifier* ids;  // (seq_len, batch)
+  const int* lengths;     // (batch), or null
+  word* states;           // (seq_len, batch, pitch), of all directions
+  word* last;             // (directions, batch, size)
+  Cell cells[2];          // of the directions
   int seq_len, batch, size, input_size, pitch;
-  int reverse;             // of the first direction; the second runs so
-  int begin, end;          // the steps to take
-  int blocks, sequences;   // the blocks of a direction, and the sequences of a block
+  int reverse;            // of the first direction; the second runs so
+  int blocks, sequences;  // the blocks of a direction, and the sequences of a block
+  int begin, end;         // the steps to take
   real alpha, beta, clip, leak;
 };
 
@@ -66,7 +66,6 @@ DEVICE Walk walk_of(const Walk& all, int direction) {
     walk.cells[0] = all.cells[1];
     walk.inputs += all.size;
     walk.states += all.size;
-    walk.h_0 += (long long)all.batch * all.size;
     walk.last += (long long)all.batch * all.size;
     walk.reverse = 1;
   }
@@ -81,12 +80,19 @@ DEVICE long long place(const Walk& walk, int t, int b) { return ((long long)t * 
 
 DEVICE int length_of(const Walk& walk, int b) { return walk.lengths ? walk.lengths[b] : walk.seq_len; }
 
-// W_ax x<t>, of which an id that is out of range makes NaN.
-DEVICE real input_at(const Walk& walk, int t, int b, int row) {
+DEVICE identifier id_at(const Walk& walk, int t, int b) {
 #if TOKENS
-  const identifier id = walk.ids[(long long)t * walk.batch + b];
+  return walk.ids[(long long)t * walk.batch + b];
+#else
+  return 0;
+#endif
+}
+
+// W_ax x<t>, of which an id that is out of range makes NaN; `id` is that of x<t>, if it is one.
+DEVICE real input_at(const Walk& walk, int t, int b, int row, identifier id) {
+#if TOKENS
   if (id < 0 || id >= walk.input_size) return not_a_number();
-  return walk.inputs[(long long)id * walk.pitch + row];
+  return walk.cells[0].weight_ih[(long long)row * walk.input_size + id];
 #else
   return walk.inputs[place(walk, t, b) + row];
 #endif
@@ -122,9 +128,12 @@ DEVICE real next_state(const Walk& walk, real z, real before) {
   return real_of(word_of(a));
 }
 
-// a<t> for a step within the length, and the state before for one beyond it; keeps the last.
+// a<t> for a step within the length, the state before for one beyond it, and NaN where a length is impossible; keeps
+// the last.
 DEVICE real advanced(const Walk& walk, int t, int b, int row, int end, real z, real before) {
-  const real a = t < end ? next_state(walk, z, before) : before;
-  if (t == (walk.reverse ? 0 : end - 1)) walk.last[(long long)b * walk.size + row] = word_of(a);
+  const bool is_possible = end >= 0 && end <= walk.seq_len;
+  const real a = !is_possible ? not_a_number() : t < end ? next_state(walk, z, before) : before;
+  const int final = is_possible && end > 0 && !walk.reverse ? end - 1 : 0;
+  if (t == final) walk.last[(long long)b * walk.size + row] = word_of(a);
   return a;
 }

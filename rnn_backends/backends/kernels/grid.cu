@@ -9,6 +9,14 @@
 //
 // Launch: for each direction and each share of the batch, SLICES blocks.
 
+#if SWEEP
+DEVICE word read(const word* from) { return *from; }
+DEVICE void write(word* to, word x) { *to = x; }
+#else
+DEVICE word read(const word* from) { return load_relaxed(from); }
+DEVICE void write(word* to, word x) { store_relaxed(to, x); }
+#endif
+
 constexpr word UNSET = (word) ~(word)0;
 constexpr int WORDS = (COLUMNS + THREADS - 1) / THREADS;  // of a state, that a thread fetches
 constexpr int AT_ONCE = SEQUENCES * WORDS < 16 ? SEQUENCES * WORDS : 16;
@@ -23,7 +31,7 @@ DEVICE word awaited(const word* from, int& waits) {
   int tries = waits;
   while (fetched == UNSET && --tries > 0) {
     wait_a_little();
-    fetched = load_relaxed(from);
+    fetched = read(from);
   }
   if (tries <= 0) waits = 1;
   return fetched;
@@ -39,7 +47,7 @@ DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, i
   for (int s = 0; s < SEQUENCES; ++s) {
     const int b = first + (s < count ? s : 0);
     is_passed_on[s] = step > 0 && t < length_of(walk, b);
-    from[s] = is_passed_on[s] ? walk.states + place(walk, t, b) : walk.h_0 + (long long)b * walk.size;
+    from[s] = is_passed_on[s] ? walk.states + place(walk, t, b) : walk.cells[0].h_0 + (long long)b * walk.size;
   }
 #pragma unroll
   for (int begin = 0; begin < SEQUENCES * WORDS; begin += AT_ONCE) {
@@ -48,7 +56,7 @@ DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, i
     for (int k = 0; k < AT_ONCE; ++k) {
       const int s = (begin + k) / WORDS, column = (begin + k) % WORDS * THREADS + thread_index();
       const bool inside = s < SEQUENCES && s < count && column < walk.size;
-      fetched[k] = inside ? load_relaxed(from[s % SEQUENCES] + column) : 0;
+      fetched[k] = inside ? read(from[s % SEQUENCES] + column) : 0;
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; ++k) {
@@ -68,7 +76,8 @@ DEVICE void take_turn(const Walk& walk, const Tile& tile, const Share& share, in
 #pragma unroll
   for (int round = 0; round < ROUNDS; ++round) {
     const int s = round * PER_ROUND + share.turn;
-    if (share.is_whole && s < SEQUENCES && first + s < end) inputs[round] = input_at(walk, t, first + s, share.row);
+    if (share.is_whole && s < SEQUENCES && first + s < end)
+      inputs[round] = input_at(walk, t, first + s, share.row, id_at(walk, t, first + s));
   }
   collect(walk, step, first, end - first, h, waits);
   block_barrier();  // h is complete; the other buffer is free, for whoever is here has used it
@@ -81,7 +90,7 @@ DEVICE void take_turn(const Walk& walk, const Tile& tile, const Share& share, in
     const real z = totals[round] + (inputs[round] + share.bias);
     const real a = advanced(walk, t, b, share.row, length, z, h[s * COLUMNS + share.row]);
     const word bits = t >= length ? 0 : word_of(a != a ? not_a_number() : a);
-    store_relaxed(walk.states + place(walk, t, b) + share.row, bits);
+    write(walk.states + place(walk, t, b) + share.row, bits);
   }
 }
 

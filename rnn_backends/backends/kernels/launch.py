@@ -14,14 +14,12 @@ from rnn_backends.activations import Activation
 from rnn_backends.arrays import HALF, Array, dtype_name
 from rnn_backends.backends.kernels.plan import REGIMES, TRUSTED
 from rnn_backends.backends.kernels.sources import ELEMENTWISE
-from rnn_backends.backends.kernels.walk import Walk
+from rnn_backends.backends.kernels.walk import VARIABLE, Walk
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 from rnn_backends.forward import Cell
 from rnn_backends.parameters import Layer
 from rnn_backends.protocols import RecurrentCell
 from rnn_backends.steps import poisoned
-
-VARIABLE = "RNN_CUPY_KERNEL"
 
 _prepared: WeakKeyDictionary[Layer, dict[tuple[Any, ...], tuple[Walk, ...]]] = WeakKeyDictionary()
 
@@ -46,12 +44,12 @@ def recurrence(
             walks = prepared(layer, x, h_0[0])
             if not walks:
                 return None
-            starts = h_0 if lengths is None else [poisoned(h, lengths, seq_len) for h in h_0]
             if 0 in {seq_len, batch}:
-                return cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype), starts
+                states = cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype)
+                return states, [h if lengths is None else poisoned(h, lengths, seq_len) for h in h_0]
             if len(walks) == 1:
-                return walks[0](x, starts, lengths, regimes)
-            parts = [walk(x, [start], lengths, regimes) for walk, start in zip(walks, starts, strict=True)]
+                return walks[0](x, h_0, lengths, regimes)
+            parts = [walk(x, [h], lengths, regimes) for walk, h in zip(walks, h_0, strict=True)]
             return cupy.concatenate([states for states, _ in parts], axis=-1), [last[0] for _, last in parts]
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise DeviceMemoryError(no_room(h_0, seq_len, error)) from error
@@ -61,17 +59,22 @@ def prepared(layer: Layer, x: Array, h_0: Array) -> tuple[Walk, ...]:
     """Return a walk of all cells of a layer, or one of each where they are not alike; none if no kernel takes one."""
     known = _prepared.setdefault(layer, {})
     key = (x.ndim, x.dtype, h_0.dtype)
-    if key not in known:
-        cells = [cell for cell, _ in layer.cells if is_covered(cell, x, h_0)]
-        if len(cells) < len(layer.cells):
-            known[key] = ()
-        elif are_alike(cells):
-            known[key] = (Walk(cells, x, h_0, layer.forward is None),)
-        else:
-            known[key] = tuple(
-                Walk([cell], x, h_0, reverse) for cell, reverse in zip(cells, (False, True), strict=True)
-            )
-    return known[key]
+    walks = known.get(key)
+    if walks is None:
+        walks = made(layer, x, h_0)
+        if all(walk.is_lasting for walk in walks):  # no copy of a weight is kept, which its owner may change
+            known[key] = walks
+    return walks
+
+
+def made(layer: Layer, x: Array, h_0: Array) -> tuple[Walk, ...]:
+    """Make what `prepared` returns."""
+    cells = [cell for cell, _ in layer.cells if is_covered(cell, x, h_0)]
+    if len(cells) < len(layer.cells):
+        return ()
+    if are_alike(cells):
+        return (Walk(cells, x, h_0, layer.forward is None),)
+    return (Walk(cells[:1], x, h_0, False), Walk(cells[1:], x, h_0, True))
 
 
 def no_room(h_0: Sequence[Array], seq_len: int, error: MemoryError) -> str:

@@ -140,8 +140,6 @@ def grid_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 
 def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     """Yield the plans with a launch a step, of any number of blocks."""
-    if device.capability < 70:
-        return
     for tile, slices, share in spread(problem, device):
         blocks = problem.directions * slices * -(-problem.batch // share)
         at_once = min(tile.resident(device), -(-blocks // device.multiprocessors))

@@ -10,7 +10,7 @@ KERNEL finish_step(const Walk all, const real* product, real* h) {
   const int t = time_of(walk, walk.begin), end = length_of(walk, b);
   const real* bias = walk.cells[0].bias;
   real z = 0;
-  if (t < end) z = product[i] + (input_at(walk, t, b, row) + (bias ? bias[row] : 0));
+  if (t < end) z = product[i] + (input_at(walk, t, b, row, id_at(walk, t, b)) + (bias ? bias[row] : 0));
   const real a = advanced(walk, t, b, row, end, z, h[i]);
   h[i] = a;
   walk.states[place(walk, t, b) + row] = t < end ? word_of(a) : 0;

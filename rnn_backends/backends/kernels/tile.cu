@@ -1,4 +1,5 @@
-// The product of W_aa with states, or of [W_aa W_ax] with states and inputs: each thread keeps ROWS x (COLUMNS / LANES) of the weights, for as long as it lives.
+// The product of W_aa with states, or of [W_aa W_ax] with states and inputs: each thread keeps ROWS x (COLUMNS / LANES)
+// of the weights, for as long as it lives.
 //
 // LANES neighbouring threads share ROWS rows and split their columns, 16 bytes in turn, so that what a group reads
 // of a state in shared memory is contiguous.  The first HELD vectors of each row are in registers, the others in
@@ -19,7 +20,7 @@ struct ALIGNED Vector {
 
 struct Tile {
   Vector held[ROWS][HELD];
-  Vector* others;  // (PARTS - HELD, ROWS, THREADS), in shared memory
+  Vector* others;  // (PARTS - HELD, ROWS, THREADS), in shared memory, from this thread's on
 };
 
 constexpr int OTHERS = (PARTS - HELD) * ROWS * THREADS;
@@ -57,17 +58,22 @@ DEVICE Vector weights_of(const Row& row, int column) {
 
 // Loads the weights of the rows from `first` on.
 DEVICE void load(Tile& tile, const Walk& walk, int first) {
-  tile.others = (Vector*)shared_memory();
+  tile.others = (Vector*)shared_memory() + thread_index();
   const int begin = thread_index() % LANES * VECTOR;
+  Row rows[ROWS];
 #pragma unroll
-  for (int r = 0; r < ROWS; ++r) {
-    const Row row = row_of(walk, first + thread_index() / LANES * ROWS + r);
+  for (int r = 0; r < ROWS; ++r) rows[r] = row_of(walk, first + thread_index() / LANES * ROWS + r);
 #pragma unroll
-    for (int part = 0; part < HELD; ++part) tile.held[r][part] = weights_of(row, begin + part * LANES * VECTOR);
+  for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+    for (int part = 0; part < HELD; ++part) tile.held[r][part] = weights_of(rows[r], begin + part * LANES * VECTOR);
 #pragma unroll 1
-    for (int part = HELD; part < PARTS; ++part)
-      tile.others[((part - HELD) * ROWS + r) * THREADS + thread_index()] =
-          weights_of(row, begin + part * LANES * VECTOR);
+  for (int part = HELD; part < PARTS; ++part) {
+    Vector fetched[ROWS];  // all at once, or each would wait for the one before
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) fetched[r] = weights_of(rows[r], begin + part * LANES * VECTOR);
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) tile.others[((part - HELD) * ROWS + r) * THREADS] = fetched[r];
   }
 }
 
@@ -80,7 +86,7 @@ DEVICE void add_products(const Vector& w, const Vector (&x)[SEQUENCES], int row,
 
 // This thread's share of W_aa h, for each row and sequence.
 DEVICE void multiply(const Tile& tile, const real* h, real (&sums)[SEQUENCES][SLOTS]) {
-  const Vector *vectors = (const Vector*)h + thread_index() % LANES, *others = tile.others + thread_index();
+  const Vector* vectors = (const Vector*)h + thread_index() % LANES;
   Vector x[SEQUENCES];
 #pragma unroll
   for (int s = 0; s < SEQUENCES; ++s)
@@ -91,7 +97,7 @@ DEVICE void multiply(const Tile& tile, const real* h, real (&sums)[SEQUENCES][SL
 #pragma unroll
     for (int s = 0; s < SEQUENCES; ++s) x[s] = vectors[s * (COLUMNS / VECTOR) + part * LANES];
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r) add_products(others[((part - HELD) * ROWS + r) * THREADS], x, r, sums);
+    for (int r = 0; r < ROWS; ++r) add_products(tile.others[((part - HELD) * ROWS + r) * THREADS], x, r, sums);
   }
 #pragma unroll
   for (int part = 0; part < HELD; ++part) {

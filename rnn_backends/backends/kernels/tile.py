@@ -12,8 +12,9 @@ WORKING_REGISTERS = {
 """What a thread needs beside weights, by bytes of a number and sequences, such that ptxas spills nothing: where some
 weights are in shared memory, and where none are."""
 
-FOR_INPUTS, FOR_DIRECTIONS = 10, 8
-"""What it needs more where it multiplies inputs too, and where it may be of either direction."""
+FOR_INPUTS, FOR_IDS, FOR_DIRECTIONS, FOR_WARPS = 10, 10, 8, 8
+"""What it needs more where it multiplies inputs too, where it looks ids up, where it may be of either direction, and
+where all lanes of a warp share rows."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,9 @@ def make_tile(
     # A file of registers serves a fourth of the warps, each of which takes them by eights for a thread.
     available = min(REGISTERS[0], REGISTERS[1] // 4 // -(-threads // 128) // 32 // 8 * 8)
     shared, alone = WORKING_REGISTERS[problem.itemsize][sequences]
-    available -= FOR_INPUTS * (inputs > 0) + FOR_DIRECTIONS * (problem.directions > 1)
+    available -= (
+        FOR_INPUTS * (inputs > 0) + FOR_IDS * (problem.input_size == 0) + FOR_DIRECTIONS * (problem.directions > 1)
+    )
     held = min(parts, (available - shared) // (4 * rows_of_thread))
     if 4 * rows_of_thread * parts + alone <= available:
         held = parts

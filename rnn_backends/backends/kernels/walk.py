@@ -6,6 +6,7 @@ this does on the host.
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -19,28 +20,32 @@ from rnn_backends.backends.kernels.tile import Problem
 from rnn_backends.errors import ArgumentError
 from rnn_backends.forward import Cell
 
-POINTERS = ("inputs", "features", "ids", "h_0", "lengths", "states", "last")
-ADDRESSES = Struct(f"{len(POINTERS)}Q")
-CELL = np.dtype([(name, "u8") for name in ("weight_ih", "weight_hh", "bias")])
-SIZES = ("seq_len", "batch", "size", "input_size", "pitch", "reverse", "begin", "end", "blocks", "sequences")
+VARIABLE = "RNN_CUPY_KERNEL"
+
+POINTERS = ("inputs", "features", "ids", "lengths", "states", "last")
+CELL = ("weight_ih", "weight_hh", "bias", "h_0")
+SIZES = ("seq_len", "batch", "size", "input_size", "pitch", "reverse", "blocks", "sequences", "begin", "end")
 NUMBERS = ("alpha", "beta", "clip", "leak")
+
+ADDRESSES, STEPS = Struct(f"{len(POINTERS) + 2 * len(CELL)}Q"), Struct("2i")
 
 UNSET = {2: "int16", 4: "int32", 8: "int64"}
 """The integers, by their bytes, of which -1 is UNSET of grid.cu."""
 
-MOST_LAUNCHES = 1000
-"""That are kept for a walk, one for each shape of the input."""
+MOST_SHAPES = 1000
+"""For which a walk keeps what it has chosen."""
 
 
 @cache
 def layout(real: str) -> np.dtype[Any]:
     """Return the struct Walk of equation.cu."""
     pointers, sizes = ((name, "u8") for name in POINTERS), ((name, "i4") for name in SIZES)
-    return np.dtype([*pointers, ("cells", CELL, 2), *sizes, *((name, real) for name in NUMBERS)], align=True)
+    cell = [(name, "u8") for name in CELL]
+    return np.dtype([*pointers, ("cells", cell, 2), *sizes, *((name, real) for name in NUMBERS)], align=True)
 
 
-class Launch(NamedTuple):
-    """A kernel for inputs of one shape, and the struct that it is given, but for the arrays of a call."""
+class Choice(NamedTuple):
+    """The kernel for inputs of one shape, and the struct that it is given, but for addresses."""
 
     plan: Plan
     kernel: Any
@@ -53,7 +58,6 @@ class Walk:
     Parameters
     ----------
     cells : sequence of Cell
-        Their arrays must stay as they are.
     x, h_0 : array
         Such as calls will have; their dtypes matter, and whether x is of token ids.
     reverse : bool
@@ -64,101 +68,107 @@ class Walk:
         self.takes_ids, self.reverse = x.ndim == 2, reverse
         self.size, self.input_size, self.directions = cells[0].hidden_size, cells[0].input_size, len(cells)
         self.dtype, self.state_dtype = cells[0].weight_hh.dtype, h_0.dtype
-        self.weights = [(dense(cell.weight_ih), dense(cell.weight_hh)) for cell in cells]
-        self.biases = [None if cell.bias is None else dense(cell.bias) for cell in cells]
-        parts = [cell.weight_ih.T for cell in cells]
-        self.weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts, axis=1)
-        if self.takes_ids:
-            self.weight_ih = dense(self.weight_ih)
         self.macros, self.struct = macros(cells[0], x, h_0), layout(self.dtype.name)
         activation = cells[0].activation
         self.numbers = (activation.alpha, activation.beta, cells[0].clip, cells[0].leak)  # type: ignore[union-attr]
-        self.launches: dict[tuple[Any, ...], Launch] = {}
+        given = [(cell.weight_ih, cell.weight_hh, cell.bias) for cell in cells]
+        self.weights: list[tuple[Any, ...]] = [
+            tuple(None if array is None else dense(array) for array in arrays) for arrays in given
+        ]
+        self.addresses = [tuple(map(address, arrays)) for arrays in self.weights]
+        self.is_lasting = self.addresses == [tuple(map(address, arrays)) for arrays in given]
+        self.choices: dict[tuple[Any, ...], Choice] = {}
 
     def __call__(
         self, x: Array, h_0: Sequence[Array], lengths: Array | None, regimes: tuple[str, ...]
     ) -> tuple[Array, Array]:
         """Return output and last states by the kernel that is estimated to be the fastest of some regimes."""
         key = (*x.shape[:2], regimes)
-        if key not in self.launches:
-            if len(self.launches) >= MOST_LAUNCHES:
-                self.launches.clear()
-            self.launches[key] = self.found(*key)
-        return self.run(self.launches[key], x, h_0, lengths)
+        choice = self.choices.get(key)
+        if choice is None:
+            choice = self.choose(*key)
+            if len(self.choices) >= MOST_SHAPES:
+                self.choices.clear()
+            self.choices[key] = choice
+        return self.run(choice, x, h_0, lengths)
 
-    def found(self, seq_len: int, batch: int, regimes: tuple[str, ...]) -> Launch:
-        """Return the launch for inputs of a shape, of a kernel all of whose blocks fit on the device if they must."""
+    def choose(self, seq_len: int, batch: int, regimes: tuple[str, ...]) -> Choice:
+        """Return the fastest kernel for inputs of a shape of which all blocks fit on the device if they must."""
         inputs = 0 if self.takes_ids else self.input_size
         problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions)
         for some in (regimes, tuple(regime for regime in regimes if regime != "grid")):
             plan = make_plan(problem, properties(cupy.cuda.Device().id), some)
             if plan is not None:
-                launch = self.launch(plan, seq_len, batch)
-                if not plan.cooperative or fits(launch.kernel, plan):
-                    return launch
+                choice = self.prepare(plan, seq_len, batch)
+                if not plan.cooperative or fits(choice.kernel, plan):
+                    return choice
         msg = (
-            f"the kernel {regimes[0]!r}, which RNN_CUPY_KERNEL names, does not take hidden_size {self.size} with "
-            f"{batch} sequences on this device. Unset the variable."
+            f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {self.size} with {batch} "
+            "sequences on this device. Unset the variable."
         )
         raise ArgumentError(msg)
 
-    def launch(self, plan: Plan, seq_len: int, batch: int) -> Launch:
-        """Return the launch by a plan."""
-        pointers = [weight_hh.data.ptr for _, weight_hh in self.weights]
-        is_whole = all((pointer | self.size * self.dtype.itemsize) % 16 == 0 for pointer in pointers)
+    def prepare(self, plan: Plan, seq_len: int, batch: int) -> Choice:
+        """Return the kernel of a plan."""
+        is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
         whole = ("WHOLE", int(is_whole and not plan["FUSED"]))
         kernel = compiled(plan.regime, (*plan.macros, *self.macros, whole), plan.shared, cupy.cuda.Device().id)
         argument = np.zeros((), self.struct)
         pitch, blocks = self.directions * self.size, plan.blocks // self.directions
-        sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, 0, seq_len, blocks, plan.sequences)
+        sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, blocks, plan.sequences, 0, seq_len)
         numbers = (0.0 if number is None else number for number in self.numbers)
         for name, number in (*zip(SIZES, sizes, strict=True), *zip(NUMBERS, numbers, strict=True)):
             argument[name] = number
-        for k, ((weight_ih, weight_hh), bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            argument["cells"][k] = (weight_ih.data.ptr, weight_hh.data.ptr, 0 if bias is None else bias.data.ptr)
-        return Launch(plan, kernel, argument.tobytes())
+        return Choice(plan, kernel, argument.tobytes())
 
-    def run(self, launch: Launch, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
+    def run(self, choice: Choice, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
         """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
-        plan, kernel, memory = launch.plan, launch.kernel, bytearray(launch.argument)
-        h = dense(h_0[0])[None] if len(h_0) == 1 else cupy.stack(list(h_0))
-        arrays = self.inputs(plan, x)  # which the struct does not keep alive; they live until all is launched
-        arrays["h_0"], arrays["last"] = h, cupy.empty_like(h) if lengths is None else h.copy()
+        plan, kernel, memory = choice.plan, choice.kernel, bytearray(choice.argument)
+        starts = [dense(h) for h in h_0]
+        arrays = self.inputs(plan, x)  # which no address keeps alive; this frame does
         arrays["states"] = self.room(plan, x, arrays.get("inputs"))
+        arrays["last"] = cupy.empty((self.directions, x.shape[1], self.size), self.state_dtype)
         if lengths is not None:
             arrays["lengths"] = dense(lengths.astype(np.int32, copy=False))
-        ADDRESSES.pack_into(memory, 0, *(arrays[name].data.ptr if name in arrays else 0 for name in POINTERS))
-        argument: Any = np.ndarray((), self.struct, memory)
-        grid, block = (plan.blocks,), (plan.threads,)
-        if plan.regime == "step":
-            self.take_steps(kernel, grid, block, argument, h)
+        cells = [(*weights, address(start)) for weights, start in zip(self.addresses, starts, strict=True)]
+        cells.append((0,) * len(CELL) * (2 - self.directions))
+        ADDRESSES.pack_into(memory, 0, *(address(arrays.get(name)) for name in POINTERS), *chain(*cells))
+        # As bare bytes, for of a struct CuPy would have NumPy describe all fields at each launch.
+        argument: Any = np.ndarray((), f"V{len(memory)}", memory)
+        if plan.regime in {"sweep", "step"}:
+            self.take_steps(choice, memory, argument, starts, len(x))
         else:
-            steps = len(x) if plan.regime == "sweep" else 1
-            for begin in range(steps):
-                if plan.regime == "sweep":
-                    argument["begin"], argument["end"] = begin, begin + 1
-                kernel(grid, block, (argument,), shared_mem=plan.shared)
+            kernel((plan.blocks,), (plan.threads,), (argument,), shared_mem=plan.shared)
         return arrays["states"], arrays["last"]
 
-    def take_steps(self, kernel: Any, grid: tuple[int], block: tuple[int], argument: Any, h_0: Array) -> None:
-        """Walk with a product for each direction and a launch at each step."""
-        h = h_0.astype(self.dtype)
-        product = cupy.empty_like(h)
-        for step in range(int(argument["seq_len"])):
-            for k, (_, weight_hh) in enumerate(self.weights):
-                cupy.matmul(h[k], weight_hh.T, out=product[k])
-            argument["begin"] = step
-            kernel(grid, block, (argument, product, h))
+    def take_steps(
+        self, choice: Choice, memory: bytearray, argument: Any, starts: Sequence[Array], seq_len: int
+    ) -> None:
+        """Launch a kernel for each step, and before it, if it wants them, the products W_aa a<t-1>."""
+        plan, kernel, _ = choice
+        arguments: tuple[Any, ...] = (argument,)
+        products = []
+        if plan.regime == "step":
+            h = cupy.stack(starts).astype(self.dtype, copy=False)
+            product = cupy.empty_like(h)
+            arguments = (argument, product, h)
+            products = [(h[k], weights[1].T, product[k]) for k, weights in enumerate(self.weights)]
+        _, place, *_ = self.struct.fields["begin"]  # type: ignore[index]
+        for begin in range(seq_len):
+            STEPS.pack_into(memory, place, begin, begin + 1)
+            for before, weight_hh, result in products:
+                cupy.matmul(before, weight_hh, out=result)
+            kernel((plan.blocks,), (plan.threads,), arguments, shared_mem=plan.shared)
 
     def inputs(self, plan: Plan, x: Array) -> dict[str, Array]:
-        """Return what the kernel reads of x<t>: ids and W_ax^T, features, or the product W_ax x<t>."""
-        if self.takes_ids:
-            return {"ids": dense(x), "inputs": self.weight_ih}
-        if plan["FUSED"]:
-            return {"features": dense(x)}
+        """Return what the kernel reads of x<t>: ids, features, or the product W_ax x<t>."""
+        if self.takes_ids or plan["FUSED"]:
+            return {"ids" if self.takes_ids else "features": dense(x)}
+        parts = [weights[0] for weights in self.weights]
+        weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts)
         rows = x.astype(self.dtype, copy=False).reshape(-1, self.input_size)
-        product = cupy.empty((len(rows), self.directions * self.size), self.dtype)
-        return {"inputs": cupy.matmul(rows, self.weight_ih, out=product)}  # of two matrices, which CuPy is fast at
+        product = cupy.empty((len(rows), len(weight_ih)), self.dtype)
+        return {"inputs": cupy.matmul(rows, weight_ih.T, out=product)}  # of two matrices, which CuPy is fast at
 
     def room(self, plan: Plan, x: Array, inputs: Array | None) -> Array:
         """Return where the states will be: UNSET of grid.cu where blocks wait for them, else perhaps the inputs."""
@@ -167,7 +177,7 @@ class Walk:
             bits = cupy.empty(shape, UNSET[dtype.itemsize])
             bits.fill(-1)
             return bits.view(dtype)
-        if inputs is None or self.takes_ids or inputs.dtype != dtype:
+        if inputs is None or inputs.dtype != dtype:
             return cupy.empty(shape, dtype)
         return inputs.reshape(shape)
 
@@ -186,7 +196,21 @@ def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
     )
 
 
+def address(array: Array | None) -> int:
+    """Return where an array begins."""
+    return 0 if array is None else int(array.data.ptr)
+
+
 def dense(array: Array) -> Array:
     """Return an array as the kernels index it, a copy only where it has strides or begins within a number."""
-    array = cupy.ascontiguousarray(array)
-    return array if array.data.ptr % array.itemsize == 0 else array.copy()
+    if array.data.ptr % array.itemsize == 0:
+        return cupy.ascontiguousarray(array)
+    if not array.flags.c_contiguous:
+        msg = (
+            f"an array on the device must begin at a multiple of its {array.itemsize} bytes or be contiguous; got one "
+            f"of shape {array.shape} that does neither. Make a contiguous copy where it comes from."
+        )
+        raise ArgumentError(msg)
+    aligned = cupy.empty(array.shape, array.dtype)
+    aligned.data.copy_from_device_async(array.data, array.nbytes)
+    return aligned

@@ -16,7 +16,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from rnn_backends.backends.kernels.launch import VARIABLE
+from rnn_backends.backends.kernels.walk import VARIABLE
 from rnn_backends.backends.selection import get_backend
 from rnn_backends.commands.benchmark.contestant import AbsentError, Contestant, ours_on_gpu
 from rnn_backends.commands.benchmark.gpu import Gpu
