@@ -154,5 +154,8 @@ def gpu(session: nox.Session) -> None:
     for kernel in ("cluster", "grid", "sweep", "step", "off"):
         forced = {**environment, "RNN_CUPY_KERNEL": kernel}
         session.run(*pytest, "tests/test_conformance.py", env=forced, external=True)
+    for tool in ("memcheck", "racecheck"):
+        sanitizer = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1")
+        session.run(*sanitizer, *pytest, "tests/test_gpu.py", "-k", "feature", env=environment, external=True)
     session.run("python", "tests/parity.py", "--output", "docs/parity-gpu.md", "cupy", env=environment, external=True)
     session.run("python", "tests/benchmarks/gpu.py", env=environment, external=True)

@@ -267,6 +267,7 @@ def test_a_kernel_that_does_not_take_a_shape_is_absent(gpu: Any, monkeypatch: py
             competitors.prepare(name, Drawn.of(replace(SMALL, dtype="bfloat16")), 1, gpu)
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.1.2", reason="CuPy has bfloat16 from NumPy 2.1.2 on")
 def test_bfloat16(gpu: Any) -> None:
     drawn = Drawn.of(replace(SMALL, dtype="bfloat16"))
     for name in ("off", "product", "copy"):

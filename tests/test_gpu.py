@@ -9,7 +9,7 @@ import rnn_backends as rb
 from rnn_backends.backends.kernels.plan import REGIMES
 from rnn_backends.errors import ArgumentError
 from rnn_backends.testing import excess, reference
-from rnn_backends.testing.cases import Draw
+from rnn_backends.testing.cases import Draw, cases
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,6 +43,17 @@ def pieces_differ(seq_len: int, piece: int, batch: int = 2, hidden_size: int = 9
         part, state = rnn(x[start : start + piece], state)
         wrong += int((rb.to_numpy(part) != whole[start : start + piece]).sum())
     return wrong + int((rb.to_numpy(state) != h_n).sum())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_every_feature(regime: str, dtype: str) -> None:
+    """Of every kernel; also what compute-sanitizer looks at."""
+    if dtype not in rb.get_backend("cupy").dtypes():
+        pytest.skip(f"there is no {dtype} here")
+    for feature, case in cases(dtype).items():
+        got = rb.RNN(case.layers).to("cupy", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
+        for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
+            assert excess(rb.to_numpy(actual), wanted) <= 1.0, (regime, feature)
 
 
 def test_a_million_steps(regime: str) -> None:
