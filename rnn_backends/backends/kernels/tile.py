@@ -14,7 +14,7 @@ weights are in shared memory, and where none are."""
 
 FOR_INPUTS, FOR_IDS, FOR_DIRECTIONS, FOR_WARPS = 10, 10, 8, 8
 """What it needs more where it multiplies inputs too, where it looks ids up, where it may be of either direction, and
-where all lanes of a warp share rows."""
+where 16 or all lanes of a warp share rows."""
 
 
 @dataclass(frozen=True)
