@@ -25,7 +25,7 @@ SIZES = [
     (hidden_size, batch) for hidden_size in (5, 64, 128, 192, 224, 240, 256, 288, 512, 1024) for batch in (1, 1000, 16)
 ]
 OPTIONS = {
-    "FLOAT16": 0, "BFLOAT16": 0, "TOKENS": 0, "LONG_IDS": 0, "WHOLE": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh",
+    "FLOAT16": 0, "BFLOAT16": 0, "TOKENS": 0, "LONG_IDS": 0, "LONG_LENGTHS": 0, "WHOLE": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh",
 }  # fmt: skip
 FLAGS = ["-std=c++17", "-ftz=true", "--device-as-default-execution-space"]  # CuPy's
 
@@ -85,7 +85,7 @@ def test_every_architecture(architecture: int, dtype: str) -> None:
 
 @pytest.mark.parametrize("activation", ELEMENTWISE)
 def test_every_activation(activation: str) -> None:
-    options = {"ACTIVATION": f"g1_{activation}", "TOKENS": 1, "LONG_IDS": 1, "CLIP": 1, "LEAK": 1}
+    options = {"ACTIVATION": f"g1_{activation}", "TOKENS": 1, "LONG_IDS": 1, "LONG_LENGTHS": 1, "CLIP": 1, "LEAK": 1}
     for storage in ("FLOAT16", "BFLOAT16", "DOUBLE"):
         double = int(storage == "DOUBLE")
         for regime in REGIMES:

@@ -142,7 +142,9 @@ def walked(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any 
 def by(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
     """Return the same of arguments that are on the device."""
     walk = launch().Walk(cells, x, h_0[0], reverse)
-    return walk.run(walk.prepare(plan, *x.shape[:2]), x, h_0, lengths)
+    return walk.run(
+        walk.prepare(plan, *x.shape[:2], lengths is not None and lengths.dtype == np.int64), x, h_0, lengths
+    )
 
 
 def plans_of(name: str, directions: int = 1, tokens: bool = False) -> list[Plan]:
@@ -286,17 +288,22 @@ def test_weights_that_their_owner_changes(tokens: bool, monkeypatch: pytest.Monk
 
 
 @every_regime
-@pytest.mark.parametrize("reverse", [False, True])
-def test_lengths_that_are_impossible(regime: str, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("reverse", "dtype"), [(False, "int64"), (True, "int64"), (False, "int32"), (True, "uint64")])
+def test_lengths_that_are_impossible(regime: str, reverse: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They make their sequences NaN, and no other."""
     monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
     (cell,), x, h_0 = drawn("two_to_a_row", tokens=False)
-    lengths = np.array([5, -1, 3, 6, 0, 2**31 - 1, -(2**31), 1, 2])
+    edges = {
+        "int32": [-1, 2**31 - 1, -(2**31)],
+        "int64": [2**32 + 3, -(2**32) + 3, -1],
+        "uint64": [2**32 + 3, 2**63, 6],
+    }
+    lengths = np.array([5, edges[dtype][0], 3, 6, 0, *edges[dtype][1:], 1, 2], dtype)
     layer = rb.Layer(backward=on_device(cell)) if reverse else rb.Layer(on_device(cell))
     states, (last,) = launch().recurrence(layer, *arrays(x), arrays(*h_0), *arrays(lengths))
     bad = (lengths < 0) | (lengths > len(x))
     assert np.isnan(last.get()[bad]).all()
-    assert np.isnan(states.get()[:, lengths > len(x)]).all()
+    assert np.isnan(states.get()[:, (lengths > len(x)) & (lengths < 2**63)]).all()
     kept = (standin.Array(states.get()[:, ~bad]), [standin.Array(last.get()[~bad])])
     assert wrong(kept, [cell], x[:, ~bad], h_0[:, ~bad], lengths[~bad], reverse) <= 1.0
 

@@ -34,6 +34,11 @@ typedef long long identifier;
 #else
 typedef int identifier;
 #endif
+#if LONG_LENGTHS
+typedef long long length;
+#else
+typedef int length;
+#endif
 
 struct Cell {
   const real* weight_ih;  // W_ax
@@ -47,7 +52,7 @@ struct Walk {
   const real* inputs;     // W_ax x<t> (seq_len, batch, pitch), unless the kernel computes it of one of the next two
   const word* features;   // x<t> (seq_len, batch, input_size)
   const identifier* ids;  // (seq_len, batch)
-  const int* lengths;     // (batch), or null
+  const length* lengths;  // (batch), or null
   word* states;           // (seq_len, batch, pitch), of all directions
   word* last;             // (directions, batch, size)
   Cell cells[2];          // of the directions
@@ -78,7 +83,12 @@ DEVICE int time_of(const Walk& walk, int step) { return walk.reverse ? walk.seq_
 
 DEVICE long long place(const Walk& walk, int t, int b) { return ((long long)t * walk.batch + b) * walk.pitch; }
 
-DEVICE int length_of(const Walk& walk, int b) { return walk.lengths ? walk.lengths[b] : walk.seq_len; }
+// How many steps are valid: -1 or seq_len + 1 where that is impossible.
+DEVICE int length_of(const Walk& walk, int b) {
+  if (!walk.lengths) return walk.seq_len;
+  const length given = walk.lengths[b];
+  return given < 0 ? -1 : given > walk.seq_len ? walk.seq_len + 1 : int(given);
+}
 
 DEVICE identifier id_at(const Walk& walk, int t, int b) {
 #if TOKENS

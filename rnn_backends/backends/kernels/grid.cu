@@ -86,10 +86,10 @@ DEVICE void take_turn(const Walk& walk, const Tile& tile, const Share& share, in
   for (int round = 0; round < ROUNDS; ++round) {
     const int s = round * PER_ROUND + share.turn, b = first + s;
     if (!share.is_whole || s >= SEQUENCES || b >= end) continue;
-    const int length = length_of(walk, b);
+    const int valid = length_of(walk, b);
     const real z = totals[round] + (inputs[round] + share.bias);
-    const real a = advanced(walk, t, b, share.row, length, z, h[s * COLUMNS + share.row]);
-    const word bits = t >= length ? 0 : word_of(a != a ? not_a_number() : a);
+    const real a = advanced(walk, t, b, share.row, valid, z, h[s * COLUMNS + share.row]);
+    const word bits = t >= valid ? 0 : word_of(a != a ? not_a_number() : a);
     write(walk.states + place(walk, t, b) + share.row, bits);
   }
 }

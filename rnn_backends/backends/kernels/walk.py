@@ -83,7 +83,8 @@ class Walk:
         self, x: Array, h_0: Sequence[Array], lengths: Array | None, regimes: tuple[str, ...]
     ) -> tuple[Array, Array]:
         """Return output and last states by the kernel that is estimated to be the fastest of some regimes."""
-        key = (*x.shape[:2], regimes)
+        is_long = lengths is not None and lengths.dtype != np.int32
+        key = (*x.shape[:2], regimes, is_long)
         choice = self.choices.get(key)
         if choice is None:
             choice = self.choose(*key)
@@ -92,14 +93,17 @@ class Walk:
             self.choices[key] = choice
         return self.run(choice, x, h_0, lengths)
 
-    def choose(self, seq_len: int, batch: int, regimes: tuple[str, ...]) -> Choice:
-        """Return the fastest kernel for inputs of a shape of which all blocks fit on the device if they must."""
+    def choose(self, seq_len: int, batch: int, regimes: tuple[str, ...], is_long: bool) -> Choice:
+        """Return the fastest kernel for inputs of a shape, all of whose blocks fit on the device if they must.
+
+        `is_long` tells of lengths of 64 bits.
+        """
         inputs = 0 if self.takes_ids else self.input_size
         problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions)
         for some in (regimes, tuple(regime for regime in regimes if regime != "grid")):
             plan = make_plan(problem, properties(cupy.cuda.Device().id), some)
             if plan is not None:
-                choice = self.prepare(plan, seq_len, batch)
+                choice = self.prepare(plan, seq_len, batch, is_long)
                 if not plan.cooperative or fits(choice.kernel, plan):
                     return choice
         msg = (
@@ -108,11 +112,11 @@ class Walk:
         )
         raise ArgumentError(msg)
 
-    def prepare(self, plan: Plan, seq_len: int, batch: int) -> Choice:
+    def prepare(self, plan: Plan, seq_len: int, batch: int, is_long: bool) -> Choice:
         """Return the kernel of a plan."""
         is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
-        whole = ("WHOLE", int(is_whole and not plan["FUSED"]))
-        kernel = compiled(plan.regime, (*plan.macros, *self.macros, whole), plan.shared, cupy.cuda.Device().id)
+        others = (("WHOLE", int(is_whole and not plan["FUSED"])), ("LONG_LENGTHS", int(is_long)))
+        kernel = compiled(plan.regime, (*plan.macros, *self.macros, *others), plan.shared, cupy.cuda.Device().id)
         argument = np.zeros((), self.struct)
         pitch, blocks = self.directions * self.size, plan.blocks // self.directions
         sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, blocks, plan.sequences, 0, seq_len)
@@ -129,7 +133,7 @@ class Walk:
         arrays["states"] = self.room(plan, x, arrays.get("inputs"))
         arrays["last"] = cupy.empty((self.directions, x.shape[1], self.size), self.state_dtype)
         if lengths is not None:
-            arrays["lengths"] = dense(lengths.astype(np.int32, copy=False))
+            arrays["lengths"] = dense(lengths if lengths.dtype == np.int32 else lengths.astype(np.int64, copy=False))
         cells = [(*weights, address(start)) for weights, start in zip(self.addresses, starts, strict=True)]
         cells.append((0,) * len(CELL) * (2 - self.directions))
         ADDRESSES.pack_into(memory, 0, *(address(arrays.get(name)) for name in POINTERS), *chain(*cells))
