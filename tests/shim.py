@@ -119,3 +119,5 @@ def clear() -> None:
     """Remove what was compiled."""
     if work.cache_info().currsize:
         shutil.rmtree(work(), ignore_errors=True)
+        work.cache_clear()
+        library.cache_clear()

@@ -1,4 +1,4 @@
-"""What the shim shows: errors of order, of memory and of waiting, in kernels of these tests' own: `pytest --kernels`."""
+"""What the shim shows: errors of order, of memory and of waiting, in kernels of its own: `pytest --kernels`."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,10 +1,10 @@
 // When a store becomes visible to other blocks: at random, but no later than the memory model of PTX promises.
 //
 // Global memory.  Each block has a copy of the arrays that a kernel writes, and plain stores stay in it until the
-// block fences or meets its cluster, or the launch ends; a fence shows them to all blocks.  Relaxed stores to a word are
-// in one order, and a relaxed load takes one of them, at random, but none older than its block has seen; half the time
-// it takes the newest, so that who asks again gets it.  Words have no order among them, but by a fence of the thread
-// before its store and one after the load that saw it.
+// block fences or meets its cluster, or the launch ends; a fence shows them to all blocks.  Relaxed stores to a word
+// are in one order, and a relaxed load takes one of them, at random, but none older than its block has seen; half the
+// time it takes the newest, so that who asks again gets it.  Words have no order among them, but by a fence of the
+// thread before its store and one after the load that saw it.
 //
 // Shared memory of another block of the cluster.  A store arrives at random, at the latest when the cluster meets.
 //
