@@ -27,7 +27,7 @@ from rnn_backends.parameters import (
     require_shape,
 )
 from rnn_backends.protocols import Recurrence, RecurrentCell
-from rnn_backends.scan import project, scan_layer
+from rnn_backends.scan import parts, project, scan_layer
 from rnn_backends.steps import Kept
 
 
@@ -211,7 +211,7 @@ def propagate(
         x, last = recurrence(layer, x, h, lengths) or scan_layer(layer, x, h, lengths)
         if len(layers) == 1 and is_array(last):
             return x, last
-        final.extend(last)
+        final.extend(parts(last))
     return x, xp.stack(final)
 
 

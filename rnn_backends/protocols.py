@@ -50,7 +50,8 @@ class Recurrence(Protocol):
         The states after each step, at that step's own place, forward before backward on the last axis; 0 at
         steps t >= lengths[b].
     last : array, shape (num_directions, batch, hidden_size), or a sequence of its parts
-        The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`.
+        The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`; an
+        array must be memory of its own.
         None instead of both declines, and `scan_layer` takes over.
     """
 

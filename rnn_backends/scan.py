@@ -1,8 +1,9 @@
 """What walks a cell, and from that a layer, through time where no backend brings anything faster."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from rnn_backends.arrays import Array, array_namespace, cast, device, is_integer, where_valid, widen
+from rnn_backends.arrays import Array, array_namespace, cast, device, is_array, is_integer, where_valid, widen
 from rnn_backends.errors import ShapeError
 from rnn_backends.parameters import Layer
 from rnn_backends.protocols import CellRecurrence, RecurrentCell
@@ -33,6 +34,11 @@ def project(cell: RecurrentCell, x: Array) -> Array:
     rows = xp.reshape(x, (seq_len * batch, *features))
     projected = cell.project(rows if is_integer(x) else widen(rows))
     return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
+
+
+def parts(last: Any) -> Sequence[Array]:
+    """Return the last state of each cell, of which a `Recurrence` may have made one array."""
+    return [last[k, ...] for k in range(last.shape[0])] if is_array(last) else last
 
 
 def each_direction(walk: CellRecurrence) -> Callable[..., tuple[Array, Sequence[Array]]]:

@@ -10,7 +10,7 @@ from rnn_backends.backends.transfer import receive
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.forward import initial_states, state_dtype, widened
 from rnn_backends.initial import require_size
-from rnn_backends.scan import scan_layer
+from rnn_backends.scan import parts, scan_layer
 
 if TYPE_CHECKING:
     from rnn_backends.model import RNN
@@ -108,7 +108,8 @@ class Stream:
         recurrence = self.rnn._recurrence
         for k, layer in enumerate(self._layers):
             h = initial_states(layer, x, state_dtype(self.rnn.layers, x)) if states is None else [states[k]]
-            x, (last,) = recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
+            x, ends = recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
+            (last,) = parts(ends)
             # It may be a part of all states, which are then kept with it, or, of the last layer, are the caller's.
             kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._layers) else last)
         self._states = kept

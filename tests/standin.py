@@ -176,17 +176,28 @@ class RawKernel:
     latest: dict[str, Any] = {}  # noqa: RUF012
     seed = 0
 
-    def __init__(self, code: str, name: str, options: tuple[str, ...], *, enable_cooperative_groups: bool) -> None:
+    def __init__(self, code: str, name: str, options: tuple[str, ...]) -> None:
         assert code.startswith(source("device.cu"))
         self.body, self.name = code.removeprefix(source("device.cu")), name
         self.macros = dict(option[2:].split("=") for option in options if option.startswith("-D"))
-        self.cooperative = enable_cooperative_groups
         self.max_dynamic_shared_size_bytes = 48 * 1024
-        self.kernel = SimpleNamespace(ptr=self)
+        self.kernel = self.ptr = self  # the function of the current device
 
-    def __call__(self, grid: tuple[int], block: tuple[int], arguments: Any, shared_mem: int = 0) -> None:
+    def __call__(
+        self,
+        grid: tuple[int],
+        block: tuple[int],
+        arguments: Any,
+        shared_mem: int = 0,
+        enable_cooperative_groups: bool = False,
+    ) -> None:
+        assert enable_cooperative_groups == (self.macros.get("SWEEP") == "0"), (
+            "the blocks of a grid wait for each other"
+        )
         assert shared_mem <= self.max_dynamic_shared_size_bytes
-        blocks = min(grid[0], capacity(self, *block, shared_mem)) if self.cooperative else grid[0]  # as CuPy does
+        blocks = (
+            min(grid[0], capacity(self, *block, shared_mem)) if enable_cooperative_groups else grid[0]
+        )  # as CuPy does
         for argument in arguments:
             is_struct = isinstance(argument, np.ndarray) and argument.dtype.kind == "V" and argument.size == 1
             assert is_struct or isinstance(argument, (Array, np.generic)), f"CuPy would pass {argument!r} otherwise"

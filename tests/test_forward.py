@@ -14,7 +14,7 @@ import rnn_backends as rb
 from rnn_backends.arrays import Array
 from rnn_backends.parameters import map_arrays
 from rnn_backends.protocols import Recurrence, RecurrentCell
-from rnn_backends.scan import each_direction, scan
+from rnn_backends.scan import each_direction, scan, scan_layer
 from rnn_backends.testing import Case, cases, excess, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
 
@@ -372,6 +372,25 @@ def test_a_recurrence_is_called_for_both_directions_of_a_layer_at_once() -> None
 
     assert_same(on_numpy(BOTH_WAYS, both), BOTH_WAYS)
     assert walked == [[False, True], [False, True]]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_last_states_may_be_one_array(layers: int) -> None:
+    """Of a library whose arrays have no parts but by an index of all axes."""
+    strict = rb.get_backend("array_api_strict")
+
+    def walk(layer: rb.Layer, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
+        output, last = scan_layer(layer, x, h_0, lengths)
+        return output, strict.xp.stack(last)
+
+    both = Draw("float32", 0).case(sides="fb", layers=layers, h_0=True)
+    forth = Draw("float32", 1).case(layers=layers)
+    with rb.register_backend(replace(strict, name="other", recurrence=walk)):
+        got = rb.RNN(both.layers).to("other")(both.x, both.h_0)
+        streamed = rb.RNN(forth.layers).to("other").stream(forth.x.shape[1])(forth.x)
+    for actual, wanted in zip(got, rb.forward(both.layers, both.x, both.h_0), strict=True):
+        np.testing.assert_allclose(rb.to_numpy(actual), wanted, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(rb.to_numpy(streamed), rb.forward(forth.layers, forth.x)[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("declined", [(), (False,), (True,), (False, True)])

@@ -252,10 +252,13 @@ def test_layouts_of_the_arguments(regime: str) -> None:
         weight_hh=standin.Array(large[::2, ::-3]),
         weight_ih=standin.Array(np.asfortranarray(cell.weight_ih)),
     )
-    features, ends = standin.Array(wide[::-2, ::2, ::3]), standin.Array(lengths[::2])
+    shifted = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    shifted[...] = x
     for plan in [plan for plan in plans_of("two_columns") if plan.regime == regime][:2]:
-        found = by(plan, [odd], features, [standin.Array(unaligned)], ends, reverse=True)
-        assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
+        for features in (wide[::-2, ::2, ::3], shifted):
+            placed, ends = standin.Array(features), standin.Array(lengths[::2])
+            found = by(plan, [odd], placed, [standin.Array(unaligned)], ends, reverse=True)
+            assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
 
 
 def test_an_array_that_no_kernel_can_read() -> None:

@@ -163,7 +163,7 @@ def main() -> int:
             if not measured(name, rows[name], work, arguments.quick):
                 failed.append(name)
             found = kept(rows, work)
-            if found:  # after each row, for the time on a GPU may end
+            if found:  # after each row, so that a run that is interrupted leaves a page
                 (output / "gpu.md").write_text("\n".join(lines(rows, found)) + "\n", encoding="utf-8")
     if failed:
         print(f"not measured, or not all of it: {'; '.join(failed)}; see above", file=sys.stderr)

@@ -30,13 +30,13 @@ def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, devi
     """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
     options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
     code = source("device.cu") + body(regime)
-    kernel = cupy.RawKernel(code, ENTRIES[regime], options, enable_cooperative_groups=regime == "grid")
+    kernel = cupy.RawKernel(code, ENTRIES[regime], options)  # told that it is cooperative, CuPy would want libcudadevrt
     if shared > 48 * 1024:  # which every kernel may have
         kernel.max_dynamic_shared_size_bytes = shared
     return kernel
 
 
-def fits(kernel: Any, plan: Plan) -> bool:
+def fits(function: Any, plan: Plan) -> bool:
     """Tell whether all blocks of a plan are on the chip at once; CuPy would launch fewer, and they would wait."""
-    resident = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(kernel.kernel.ptr, plan.threads, plan.shared)
+    resident = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(function.ptr, plan.threads, plan.shared)
     return bool(plan.blocks <= resident * properties(cupy.cuda.Device().id).multiprocessors)

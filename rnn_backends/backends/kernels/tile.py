@@ -118,9 +118,8 @@ def make_tile(
     # A file of registers serves a fourth of the warps, each of which takes them by eights for a thread.
     available = min(REGISTERS[0], REGISTERS[1] // 4 // -(-threads // 128) // 32 // 8 * 8)
     shared, alone = WORKING_REGISTERS[problem.itemsize][sequences]
-    available -= (
-        FOR_INPUTS * (inputs > 0) + FOR_IDS * (problem.input_size == 0) + FOR_DIRECTIONS * (problem.directions > 1)
-    )
+    available -= FOR_INPUTS * (inputs > 0) + FOR_IDS * (problem.input_size == 0)
+    available -= FOR_DIRECTIONS * (problem.directions > 1) + FOR_WARPS * (lanes > 8)
     held = min(parts, (available - shared) // (4 * rows_of_thread))
     if 4 * rows_of_thread * parts + alone <= available:
         held = parts

@@ -1,7 +1,7 @@
 """`Walk`: the cells of a layer, laid out as the kernels want them, and what is launched for a call.
 
-All that does not change from call to call is prepared once: a call of a few steps takes no longer on the device than
-this does on the host.
+What depends on no number is prepared once, for a call of a few steps takes no longer on the device than that does on
+the host.
 """
 
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ def layout(real: str) -> np.dtype[Any]:
 
 
 class Choice(NamedTuple):
-    """The kernel for inputs of one shape, and the struct that it is given, but for addresses."""
+    """The kernel for inputs of one shape, on the current device, and the struct that it is given, but for addresses."""
 
     plan: Plan
-    kernel: Any
+    function: Any
     argument: bytes
 
 
@@ -104,7 +104,7 @@ class Walk:
             plan = make_plan(problem, properties(cupy.cuda.Device().id), some)
             if plan is not None:
                 choice = self.prepare(plan, seq_len, batch, is_long)
-                if not plan.cooperative or fits(choice.kernel, plan):
+                if not plan.cooperative or fits(choice.function, plan):
                     return choice
         msg = (
             f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {self.size} with {batch} "
@@ -123,11 +123,11 @@ class Walk:
         numbers = (0.0 if number is None else number for number in self.numbers)
         for name, number in (*zip(SIZES, sizes, strict=True), *zip(NUMBERS, numbers, strict=True)):
             argument[name] = number
-        return Choice(plan, kernel, argument.tobytes())
+        return Choice(plan, kernel.kernel, argument.tobytes())
 
     def run(self, choice: Choice, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
         """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
-        plan, kernel, memory = choice.plan, choice.kernel, bytearray(choice.argument)
+        plan, memory = choice.plan, bytearray(choice.argument)
         starts = [dense(h) for h in h_0]
         arrays = self.inputs(plan, x)  # which no address keeps alive; this frame does
         arrays["states"] = self.room(plan, x, arrays.get("inputs"))
@@ -142,14 +142,15 @@ class Walk:
         if plan.regime in {"sweep", "step"}:
             self.take_steps(choice, memory, argument, starts, len(x))
         else:
-            kernel((plan.blocks,), (plan.threads,), (argument,), shared_mem=plan.shared)
+            is_cooperative = {"enable_cooperative_groups": plan.cooperative}
+            choice.function((plan.blocks,), (plan.threads,), (argument,), shared_mem=plan.shared, **is_cooperative)
         return arrays["states"], arrays["last"]
 
     def take_steps(
         self, choice: Choice, memory: bytearray, argument: Any, starts: Sequence[Array], seq_len: int
     ) -> None:
         """Launch a kernel for each step, and before it, if it wants them, the products W_aa a<t-1>."""
-        plan, kernel, _ = choice
+        plan, function, _ = choice
         arguments: tuple[Any, ...] = (argument,)
         products = []
         if plan.regime == "step":
@@ -162,7 +163,7 @@ class Walk:
             STEPS.pack_into(memory, place, begin, begin + 1)
             for before, weight_hh, result in products:
                 cupy.matmul(before, weight_hh, out=result)
-            kernel((plan.blocks,), (plan.threads,), arguments, shared_mem=plan.shared)
+            function((plan.blocks,), (plan.threads,), arguments, shared_mem=plan.shared)
 
     def inputs(self, plan: Plan, x: Array) -> dict[str, Array]:
         """Return what the kernel reads of x<t>: ids, features, or the product W_ax x<t>."""
@@ -170,7 +171,7 @@ class Walk:
             return {"ids" if self.takes_ids else "features": dense(x)}
         parts = [weights[0] for weights in self.weights]
         weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts)
-        rows = x.astype(self.dtype, copy=False).reshape(-1, self.input_size)
+        rows = dense(x).astype(self.dtype, copy=False).reshape(-1, self.input_size)
         product = cupy.empty((len(rows), len(weight_ih)), self.dtype)
         return {"inputs": cupy.matmul(rows, weight_ih.T, out=product)}  # of two matrices, which CuPy is fast at
 
