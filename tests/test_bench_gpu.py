@@ -1,12 +1,14 @@
 """The command `bench` for a backend on a GPU, on a stand-in that keeps the time of one.  With --kernels, of the kernels too."""
 
 import gc
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -326,6 +328,29 @@ def test_tf32_is_as_asked_for_and_as_before_afterwards(
             flag.allow_tf32 = value
     assert one.name == name
     assert one.allowed == (2.0**14 if allowed else 8.0)
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_without_torch(allowed: bool, before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of a torch that has nothing but its flags, for where it is not installed."""
+    name = "rnn_backends.commands.benchmark.competitors.torch"
+    flags = SimpleNamespace(allow_tf32=before), SimpleNamespace(allow_tf32=before)
+    backends = SimpleNamespace(cudnn=flags[0], cuda=SimpleNamespace(matmul=flags[1]))
+    device = type("device", (), {"__init__": lambda *_: None})
+    fake = SimpleNamespace(backends=backends, inference_mode=nullcontext, device=device, Tensor=object)
+    packing = SimpleNamespace(pack_padded_sequence=None, pad_packed_sequence=None)
+    for module in ("torch.nn", "torch.nn.utils"):
+        monkeypatch.setitem(sys.modules, module, SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    monkeypatch.setitem(sys.modules, "torch.nn.utils.rnn", packing)
+    monkeypatch.setattr(competitors, "torch", None, raising=False)  # both are put back afterwards
+    monkeypatch.setitem(sys.modules, name, None)
+    del sys.modules[name]
+    competitor = importlib.import_module(name)
+    with competitor._on_gpu(allowed):
+        assert [flag.allow_tf32 for flag in flags] == [allowed] * 2
+    assert [flag.allow_tf32 for flag in flags] == [before] * 2
 
 
 def test_torch_without_what_is_needed_is_absent(gpu: Any, torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
