@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import importlib
+import weakref
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -520,10 +521,11 @@ def test_what_is_prepared_serves_other_shapes_and_dtypes(monkeypatch: pytest.Mon
             for lengths in (None, np.arange(batch)):
                 found = launch().recurrence(layer, *arrays(given), arrays(*h_0[:, :batch]), *arrays(lengths))
                 assert wrong(found, cells, given, h_0[:, :batch], lengths) <= 1.0
-    assert len(launch()._prepared) == 1
+    assert layer in launch()._prepared
+    kept = weakref.ref(layer)
     del layer, found
     gc.collect()
-    assert len(launch()._prepared) == 0
+    assert kept() is None
 
 
 def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
