@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
+from rnn_backends.parameters import named_arrays
 from rnn_backends.testing.cases import Draw
 
 
@@ -171,10 +172,13 @@ def test_models_share_their_weights_but_not_their_choices() -> None:
 
 
 def test_a_model_is_pickled_with_its_backend(backend: str) -> None:
-    rnn, x = model(backend), np.ones((2, 1, 4))
+    rnn = model(backend)
     again = pickle.loads(pickle.dumps(rnn))
     assert (again.backend, again.device) == (rnn.backend, rnn.device)
-    np.testing.assert_array_equal(rb.to_numpy(again(x)[0]), rb.to_numpy(rnn(x)[0]))
+    first, second = dict(named_arrays((rnn.layers, rnn.readout))), dict(named_arrays((again.layers, again.readout)))
+    assert first.keys() == second.keys()
+    for name in first:  # not the results, whose last bits depend on the weights' layout
+        np.testing.assert_array_equal(rb.to_numpy(first[name]), rb.to_numpy(second[name]))
 
 
 X = np.zeros((5, 2, 4))
