@@ -69,7 +69,7 @@ def tests(session: nox.Session, kind: str) -> None:
     session.install(*packages.get(kind, []), *group("test"), ".")
     if kind == "cupy-without-gpu":
         chosen = [
-            "tests/test_cupy_without_gpu.py",
+            "tests/backends/test_cupy_without_gpu.py",
             *KERNEL_TESTS,
             "--kernels",
             *peers("nvidia.cu13", "nvidia.cuda_nvrtc"),
@@ -153,9 +153,9 @@ def gpu(session: nox.Session) -> None:
     session.run(*pytest, *session.posargs, env=environment, external=True)
     for kernel in ("grid", "sweep", "step", "off"):  # not every GPU has clusters
         forced = {**environment, "RNN_CUPY_KERNEL": kernel}
-        session.run(*pytest, "tests/test_conformance.py", env=forced, external=True)
+        session.run(*pytest, "tests/backends/test_conformance.py", env=forced, external=True)
     for tool in ("memcheck", "racecheck"):
         sanitizer = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1")
-        session.run(*sanitizer, *pytest, "tests/test_gpu.py", "-k", "feature", env=environment, external=True)
+        session.run(*sanitizer, *pytest, "tests/kernels/test_gpu.py", "-k", "feature", env=environment, external=True)
     session.run("python", "tests/parity.py", "--output", "docs/parity-gpu.md", "cupy", env=environment, external=True)
     session.run("python", "tests/benchmarks/gpu.py", env=environment, external=True)

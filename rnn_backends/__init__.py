@@ -1,6 +1,5 @@
 """Vanilla (Elman) recurrent networks, forward, on the arrays you already have."""
 
-from rnn_backends.activations import Activation
 from rnn_backends.backends import (
     Backend,
     get_backend,
@@ -9,6 +8,11 @@ from rnn_backends.backends import (
     to_numpy,
     use_backend,
 )
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.forward import forward
+from rnn_backends.core.layers import Layer, Linear
+from rnn_backends.core.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.errors import (
     ArgumentError,
     BackendLoadError,
@@ -27,13 +31,10 @@ from rnn_backends.errors import (
     VocabularyError,
     WrongResultError,
 )
-from rnn_backends.forward import Cell, forward
-from rnn_backends.importers import from_flax, from_keras, from_onnx, from_torch
-from rnn_backends.loading import load
-from rnn_backends.losses import cross_entropy, cross_entropy_grad
-from rnn_backends.model import RNN
-from rnn_backends.parameters import Layer, Linear
-from rnn_backends.stream import Stream
+from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
+from rnn_backends.model.loading import load
+from rnn_backends.model.rnn import RNN
+from rnn_backends.model.stream import Stream
 
 __version__ = "0.1.0"
 

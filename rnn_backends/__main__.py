@@ -2,7 +2,7 @@
 
 import sys
 
-from rnn_backends.cli import main
+from rnn_backends.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

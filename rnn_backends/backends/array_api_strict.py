@@ -7,7 +7,7 @@ import array_api_strict as xp
 import numpy as np
 from array_api_strict import Device
 
-from rnn_backends.backends.record import Backend
+from rnn_backends.backends.backend import Backend
 
 
 def make() -> Backend:

@@ -10,9 +10,9 @@ import array_api_compat.cupy as xp
 import cupy
 import numpy as np
 
-from rnn_backends.arrays import Array, Host
-from rnn_backends.backends.kernels.launch import recurrence
-from rnn_backends.backends.record import Backend
+from rnn_backends.backends.backend import Backend
+from rnn_backends.backends.cuda_kernels.launch import recurrence
+from rnn_backends.core.arrays import Array, Host
 from rnn_backends.errors import BackendUnavailableError
 
 

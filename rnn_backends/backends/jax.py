@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_backends.arrays import Array, Host, cast, where_valid, widen
-from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell
-from rnn_backends.protocols import RecurrentCell
-from rnn_backends.scan import each_direction, project
-from rnn_backends.steps import guarded
+from rnn_backends.backends.backend import Backend
+from rnn_backends.core.arrays import Array, Host, cast, where_valid, widen
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.masking import guarded
+from rnn_backends.core.recurrence import each_direction, project
 
 
 def make() -> Backend:
@@ -35,7 +35,7 @@ def make() -> Backend:
 def walk_cell(
     cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
 ) -> tuple[Array, Array] | None:
-    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.protocols.CellRecurrence`."""
+    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.core.recurrence.CellRecurrence`."""
     if type(cell) is not Cell:
         return None
     weights = (cell.weight_ih, cell.weight_hh, cell.bias)

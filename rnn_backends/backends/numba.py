@@ -11,17 +11,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numba import config
 
-from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host, dtype_name
 from rnn_backends.backends import numpy
+from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.compiled.activate import NUMBERS
 from rnn_backends.backends.compiled.product import panels
 from rnn_backends.backends.compiled.walk import kernel
-from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell
-from rnn_backends.parameters import named_arrays
-from rnn_backends.protocols import RecurrentCell
-from rnn_backends.scan import each_direction
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host, dtype_name
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import RecurrentCell, named_arrays
+from rnn_backends.core.recurrence import each_direction
 
 PARALLEL = 1 << 25
 """The multiplications from which on another thread, which takes 100 us to start, is worth it."""
@@ -57,7 +56,7 @@ def make() -> Backend:
 
 
 def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
-    """Walk a `Cell` through time in compiled code; see `rnn_backends.protocols.CellRecurrence`."""
+    """Walk a `Cell` through time in compiled code; see `rnn_backends.core.recurrence.CellRecurrence`."""
     if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
         return None
     prepared, takes_ids = _prepared.get(cell), x.ndim == 2

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host
+from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.packed import Packed
-from rnn_backends.backends.record import Backend
-from rnn_backends.forward import Cell
-from rnn_backends.protocols import RecurrentCell
-from rnn_backends.scan import each_direction
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.recurrence import each_direction
 
 BLOCK = 1 << 19
 """The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""

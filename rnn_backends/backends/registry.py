@@ -5,7 +5,7 @@ from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from rnn_backends.backends.record import Backend
+from rnn_backends.backends.backend import Backend
 from rnn_backends.errors import (
     BackendLoadError,
     BackendNotInstalledError,

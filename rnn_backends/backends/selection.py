@@ -13,9 +13,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from rnn_backends.arrays import Array
-from rnn_backends.backends.record import Backend
+from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.registry import BUILTIN, load_backend, loaded_backends
+from rnn_backends.core.arrays import Array
 from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError
 
 VARIABLE = "RNN_BACKEND"

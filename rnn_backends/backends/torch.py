@@ -6,8 +6,8 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from rnn_backends.arrays import Host
-from rnn_backends.backends.record import Backend
+from rnn_backends.backends.backend import Backend
+from rnn_backends.core.arrays import Host
 
 
 def make() -> Backend:

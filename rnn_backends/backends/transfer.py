@@ -4,8 +4,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from rnn_backends.arrays import Array, Host, dtype_name
-from rnn_backends.arrays import cast as cast_array
 from rnn_backends.backends.selection import (
     Placement,
     owner_of,
@@ -13,8 +11,10 @@ from rnn_backends.backends.selection import (
     require_owned,
     require_owner,
 )
+from rnn_backends.core.arrays import Array, Host, dtype_name
+from rnn_backends.core.arrays import cast as cast_array
+from rnn_backends.core.layers import Network, map_arrays
 from rnn_backends.errors import DTypeError
-from rnn_backends.parameters import Network, map_arrays
 
 NUMBERS = ("real numbers", "iuf")
 KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}

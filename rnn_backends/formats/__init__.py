@@ -5,17 +5,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from rnn_backends.core.layers import Network
 from rnn_backends.errors import ArgumentError, FormatError
-from rnn_backends.formats.description import Told
-from rnn_backends.parameters import Network
+from rnn_backends.formats.native.description import Told
 
 FORMATS = {
-    ".safetensors": "safetensors",
-    ".npz": "npz",
+    ".safetensors": "native.safetensors",
+    ".npz": "native.npz",
     ".onnx": "onnx",
-    ".pt": "pt",
-    ".pth": "pt",
-    ".msgpack": "msgpack",
+    ".pt": "torch.pt",
+    ".pth": "torch.pt",
+    ".msgpack": "flax.msgpack",
     ".keras": "keras",
     ".h5": "keras",
 }

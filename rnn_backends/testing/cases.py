@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host
-from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer
 
 ACTIVATIONS = (
     Activation("identity"), Activation("tanh"), Activation("sigmoid"), Activation("relu"),

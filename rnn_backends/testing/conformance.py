@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.arrays import Array
 from rnn_backends.backends.selection import Placement, owner_of, parse, use_backend
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.model import RNN
-from rnn_backends.parameters import Linear
+from rnn_backends.core.arrays import Array
+from rnn_backends.core.layers import Linear
+from rnn_backends.model.rnn import RNN
 from rnn_backends.testing.cases import ACTIVATIONS, Case, Draw, cases
 from rnn_backends.testing.reference import Bounded, excess, reference
 

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_backends.activations import Activation
-from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer, as_layers
-from rnn_backends.protocols import RecurrentCell
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer, RecurrentCell, as_layers
 
 Float64: TypeAlias = NDArray[np.float64]
 

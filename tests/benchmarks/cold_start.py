@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 import rnn_backends as rb
-from rnn_backends.commands.bench import about
-from rnn_backends.commands.benchmark.competitors import distribution_version
-from rnn_backends.commands.benchmark.timing import ratios
+from rnn_backends.cli.bench import about
+from rnn_backends.cli.benchmark.competitors import distribution_version
+from rnn_backends.cli.benchmark.timing import ratios
 
 MODEL = Path(__file__).parents[2] / "examples" / "shakespeare" / "shakespeare.safetensors"
 NUMPY, IMPORT, OURS, ONNXRUNTIME = "import numpy", "import numpy, rnn_backends", "first output", "onnxruntime"
@@ -70,7 +70,7 @@ def write_onnx(rnn: rb.RNN, path: Path) -> None:
     """Write a network over tokens, of forward layers, to an ONNX file: ids (T, B) -> p (T, B, O)."""
     from onnx import TensorProto, helper
 
-    from rnn_backends.commands.benchmark.competitors.onnxruntime import as_model
+    from rnn_backends.cli.benchmark.competitors.onnxruntime import as_model
 
     cells = [layer.forward for layer in rnn.layers]
     stored = {

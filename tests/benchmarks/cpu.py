@@ -17,7 +17,7 @@ from typing import Any
 import cold_start
 import cpu_page
 
-from rnn_backends.commands.bench import processors
+from rnn_backends.cli.bench import processors
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 BOTH_DTYPES = ["--dtype", "float32", "float64"]

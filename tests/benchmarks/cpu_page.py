@@ -10,10 +10,10 @@ from typing import Any
 import cold_start
 from thresholds import verdicts
 
-from rnn_backends.commands.benchmark.competitors import LIMITS
-from rnn_backends.commands.benchmark.problem import Problem
-from rnn_backends.commands.benchmark.table import worded
-from rnn_backends.commands.benchmark.timing import ratios
+from rnn_backends.cli.benchmark.competitors import LIMITS
+from rnn_backends.cli.benchmark.problem import Problem
+from rnn_backends.cli.benchmark.table import worded
+from rnn_backends.cli.benchmark.timing import ratios
 
 PREAMBLE = """\
 # On the CPU

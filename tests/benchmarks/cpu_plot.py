@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rnn_backends.commands.benchmark.timing import ratios
+from rnn_backends.cli.benchmark.timing import ratios
 
 COMPETITORS = {"torch": "o", "onnxruntime": "s", "jax": "^", "product": "x"}
 COLOURS = {"numpy": "tab:blue", "numba": "tab:orange"}

@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from rnn_backends.backends.kernels.plan import REGIMES
-from rnn_backends.commands.benchmark.problem import Problem
-from rnn_backends.commands.benchmark.table import where, worded
-from rnn_backends.commands.benchmark.timing import ratios
+from rnn_backends.backends.cuda_kernels.plan import REGIMES
+from rnn_backends.cli.benchmark.problem import Problem
+from rnn_backends.cli.benchmark.table import where, worded
+from rnn_backends.cli.benchmark.timing import ratios
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 OWN, SHORT = "cupy", 32

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import cold_start
 
-from rnn_backends.commands.benchmark.problem import Problem
-from rnn_backends.commands.benchmark.timing import ratios
+from rnn_backends.cli.benchmark.problem import Problem
+from rnn_backends.cli.benchmark.timing import ratios
 
 Sizes = tuple[int, int, int, int]
 LARGE = ((64, 128, 256, 512), (64, 64, 512, 1024))

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.arrays import Host
 from rnn_backends.backends.compiled.activate import NUMBERS, activate
+from rnn_backends.core.arrays import Host
 
 ALLOWED = 2.0
 CHUNK = 1 << 18

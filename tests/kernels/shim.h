@@ -1,4 +1,4 @@
-// Stands in for rnn_backends/backends/kernels/device.cu on a CPU: the same names, every CUDA thread a fiber.
+// Stands in for rnn_backends/backends/cuda_kernels/device.cu on a CPU: the same names, every CUDA thread a fiber.
 // Nothing is included, which makes a kernel compile several times faster.
 #pragma once
 

@@ -1,4 +1,4 @@
-"""The elementwise activations of `rnn_backends.activations`, as functions of z, alpha and beta, all of one type."""
+"""Elementwise activations of `rnn_backends.core.activations`, as functions of z, alpha and beta, all of one type."""
 
 from typing import Any
 

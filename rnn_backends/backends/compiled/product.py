@@ -12,7 +12,7 @@ from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
 
 _FEATURES = binding.get_host_cpu_features()
 VECTOR = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16

@@ -5,19 +5,19 @@ from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rnn_backends.core.layers import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.archive import DAMAGE, Archive
-from rnn_backends.formats.description import Told, parse_json
-from rnn_backends.formats.hdf5 import SIGNATURE, File
 from rnn_backends.formats.keras.activations import LINEAR
 from rnn_backends.formats.keras.arrays import Arrays
+from rnn_backends.formats.keras.hdf5 import SIGNATURE, File
 from rnn_backends.formats.keras.layers import chain
 from rnn_backends.formats.keras.live import LiveWeights, described, require_version
 from rnn_backends.formats.keras.network import Plan, Weights, network, plan
 from rnn_backends.formats.keras.weights import plan_of_weights
-from rnn_backends.formats.kernels import MAX_FOLDED
 from rnn_backends.formats.names import short, shown
-from rnn_backends.parameters import Network
+from rnn_backends.formats.native.description import Told, parse_json
+from rnn_backends.formats.transposed import MAX_FOLDED
 
 MAX_CONFIG = 2**20
 _WEIGHTS = "model.weights.h5"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rnn_backends.activations import Activation
+from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown_value
 

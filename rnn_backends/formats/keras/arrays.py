@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.hdf5 import AGAIN, UNDEFINED, File, fields
+from rnn_backends.formats.keras.hdf5 import AGAIN, UNDEFINED, File, fields
 from rnn_backends.formats.names import listed, shown
-from rnn_backends.formats.native import widened
+from rnn_backends.formats.native.records import widened
 
 MAX_AXES = 4
 MAX_SHARED = 32 * 2**20

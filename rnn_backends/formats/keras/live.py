@@ -4,11 +4,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.layers import folders
 from rnn_backends.formats.names import short, shown_value
-from rnn_backends.formats.torch import declare, host
+from rnn_backends.formats.torch.state_dict import declare, host
 
 
 def described(source: Any) -> Mapping[str, Any]:

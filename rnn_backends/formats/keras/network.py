@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.description import Description, Told
 from rnn_backends.formats.keras.activations import LINEAR, Activated, from_config, from_layer
 from rnn_backends.formats.keras.layers import RECURRENT, Part, is_activation
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent, recurrent
-from rnn_backends.formats.kernels import Source, declared_of, made, require_foldable
 from rnn_backends.formats.names import Declared, require_no_gates, shown, shown_value
-from rnn_backends.formats.native import assemble
-from rnn_backends.parameters import Network
+from rnn_backends.formats.native.description import Description, Told
+from rnn_backends.formats.native.records import assemble
+from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
 
 OUTPUT, MASK = "keras output", "keras mask"
 """The notes, in the metadata, of what the model's output is, and of the steps that it masks by itself."""

@@ -3,13 +3,13 @@
 import re
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.description import Told
 from rnn_backends.formats.keras.activations import Activated
 from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.network import NOT_ZERO, Plan
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
 from rnn_backends.formats.names import listed, shown
-from rnn_backends.formats.native import READOUT_UNTOLD
+from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.records import READOUT_UNTOLD
 
 _LAYER = re.compile(r"(embedding|simple_rnn|bidirectional|dense|time_distributed)(?:_([1-9][0-9]{0,3}))?")
 _INERT = re.compile(r"(?:input_layer|identity|dropout|spatial_dropout1_d|alpha_dropout|gaussian_dropout)(?:_[0-9]+)?")

@@ -1,25 +1,15 @@
-"""ONNX: networks of the operator RNN, read and written; and ONNX's backend interface.
-
-`prepare`, `run_model`, `run_node`, `supports_device` and `is_compatible` are those of
-`onnx.backend.base.Backend`, so that ``onnx.backend.test.BackendTest(rnn_backends.formats.onnx, __name__)``
-tests this package.
-"""
+"""ONNX: networks of the operator RNN, read and written."""
 
 from pathlib import Path
 
+from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.description import Told
-from rnn_backends.formats.onnx.backend import is_compatible as is_compatible
-from rnn_backends.formats.onnx.backend import prepare as prepare
-from rnn_backends.formats.onnx.backend import run_model as run_model
-from rnn_backends.formats.onnx.backend import run_node as run_node
-from rnn_backends.formats.onnx.backend import supports_device as supports_device
+from rnn_backends.formats.native.description import Told
 from rnn_backends.formats.onnx.network import read_graph as read_graph
 from rnn_backends.formats.onnx.network import read_network as read_network
 from rnn_backends.formats.onnx.proto import read_model
 from rnn_backends.formats.onnx.tensors import Tensors as Tensors
 from rnn_backends.formats.onnx.write import write as write
-from rnn_backends.parameters import Network
 
 NOTHING = Told()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Flow, Size, Source, Zeros
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator

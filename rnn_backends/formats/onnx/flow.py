@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError
-from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer
 
 
 @dataclass(frozen=True, eq=False)

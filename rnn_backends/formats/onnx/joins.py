@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import INT, Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, places
-from rnn_backends.parameters import Layer
 
 
 def concat(call: Call, *parts: Any) -> Any:

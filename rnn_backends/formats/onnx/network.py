@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.layers import Layer, Linear, Network
 from rnn_backends.errors import FormatError, RNNBackendError
-from rnn_backends.formats.description import Description, parse
-from rnn_backends.formats.native import KEY, plain_cells
+from rnn_backends.formats.native.description import Description, parse
+from rnn_backends.formats.native.records import KEY, plain_cells
 from rnn_backends.formats.onnx import constants, joins, parts, recurrent, shapes
 from rnn_backends.formats.onnx import readout as reading
 from rnn_backends.formats.onnx.flow import Flow, Readout, Result, Source, Stage, Tokens
 from rnn_backends.formats.onnx.interpreter import Interpreter
 from rnn_backends.formats.onnx.proto import quoted
 from rnn_backends.formats.onnx.tensors import Tensors
-from rnn_backends.parameters import Layer, Linear, Network
 
 OPSETS = range(7, 29)
 OPERATORS = {

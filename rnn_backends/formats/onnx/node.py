@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.activations import Activation
-from rnn_backends.arrays import Host
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError, RNNBackendError
-from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 ACTIVATIONS = {

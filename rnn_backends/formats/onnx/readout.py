@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.activations import Activation
+from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Readout, Result, named, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator

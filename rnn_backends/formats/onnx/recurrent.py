@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Result, Source, Stage, Tokens, Zeros, named, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator

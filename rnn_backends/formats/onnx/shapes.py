@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Flow, Size, Zeros, regroup, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator

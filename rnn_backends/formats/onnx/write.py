@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.arrays import Host
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer, Linear, Network, named_arrays
 from rnn_backends.errors import FormatError
-from rnn_backends.files import replaced
-from rnn_backends.formats.description import describe
-from rnn_backends.formats.native import KEY, plain_cells
+from rnn_backends.formats.files import replaced
+from rnn_backends.formats.native.description import describe
+from rnn_backends.formats.native.records import KEY, plain_cells
 from rnn_backends.formats.onnx.node import ACTIVATIONS, DEFAULTS
 from rnn_backends.formats.onnx.proto import MAX_FILE, package
-from rnn_backends.forward import Cell
-from rnn_backends.parameters import Layer, Linear, Network, named_arrays
 
 OPSET, IR_VERSION = 14, 7
 _NAMES: dict[str, str] = {own: name for name, own in ACTIVATIONS.items()}

@@ -1,0 +1,159 @@
+"""`Backend`: what this package needs to know of an array library, and no more."""
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.core.arrays import FLOATING, Array, Host
+from rnn_backends.core.arrays import device as device_of_array
+from rnn_backends.core.recurrence import Recurrence
+from rnn_backends.errors import BackendUnavailableError, DeviceError, DTypeError, InvalidBackendError
+
+PROTOCOL_VERSION = 1
+NEEDED_FUNCTIONS = (
+    *("arange", "asarray", "full_like", "ones_like", "zeros", "zeros_like"),
+    *("astype", "broadcast_to", "concat", "permute_dims", "reshape", "stack", "take", "where"),
+    *("abs", "argmax", "argsort", "exp", "expm1", "log", "log1p", "matmul", "max", "sign", "sum", "tanh"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Backend:
+    """An array library that networks can run on.
+
+    Parameters
+    ----------
+    name : str
+        The name by which it is chosen, a lower-case identifier.
+    xp : namespace
+        The library's functions, by the array API standard 2022.12 or later.
+    owns : callable
+        Tells whether an object is an array of this library.  It must not raise.
+    to_numpy : callable
+        Copies an array of this library to the host; the only way from the device to the host.
+    asarray : callable, optional
+        ``asarray(host, dtype, device)`` copies a NumPy array to a device of the library, ``dtype`` and
+        ``device`` being the library's own objects; the only way from the host to the device.  Default:
+        ``xp.asarray(host, dtype=dtype, device=device, copy=True)``.
+    devices : callable, optional
+        Returns the library's device objects by name, the default one first.  Default: what
+        ``xp.__array_namespace_info__().devices()`` lists.
+    dtypes : callable, optional
+        Returns the names of the dtypes that the library has, of float16, bfloat16, float32 and float64; or a
+        mapping from them to the library's own objects, where ``xp`` does not have those by their names.
+    on : callable, optional
+        ``on(device)`` is a context in which arrays are made on that device, for a library whose
+        functions take no ``device``.  Default: none is needed.
+    recurrence : Recurrence, optional
+        Walks a layer through time, faster than `rnn_backends.core.recurrence.scan_layer`, which takes over
+        what it declines; see `rnn_backends.core.recurrence.Recurrence`.
+    protocol_version : int, default 1
+        The version of this record that the backend was written for.
+
+    Raises
+    ------
+    InvalidBackendError
+        The record is not one; the message lists everything that is wrong.
+    """
+
+    name: str
+    xp: Any
+    owns: Callable[[object], bool]
+    to_numpy: Callable[[Array], Host]
+    asarray: Callable[[Host, Any, Any], Array] | None = None
+    devices: Callable[[], Mapping[str, Any]] | None = None
+    dtypes: Callable[[], Collection[str]] = lambda: ("float32", "float64")
+    on: Callable[[Any], AbstractContextManager[Any]] = nullcontext
+    recurrence: Recurrence | None = None
+    protocol_version: int = PROTOCOL_VERSION
+
+    def __post_init__(self) -> None:
+        problems = [
+            *([] if _is_name(self.name) else [f"name {self.name!r} is not a lower-case identifier"]),
+            *(
+                f"{name} is not callable"
+                for name in ("owns", "to_numpy", "dtypes", "on")
+                if not callable(getattr(self, name))
+            ),
+            *(
+                f"{name} is neither callable nor None"
+                for name in ("asarray", "devices", "recurrence")
+                if getattr(self, name) is not None and not callable(getattr(self, name))
+            ),
+            *(f"xp has no function {name}" for name in NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
+        ]
+        if self.devices is None and not hasattr(self.xp, "__array_namespace_info__"):
+            problems.append("xp has no function __array_namespace_info__, so devices must be given")
+        if self.protocol_version != PROTOCOL_VERSION:
+            problems.append(f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}")
+        if problems:
+            msg = f"the backend {self.name!r} cannot be used: {'; '.join(problems)}."
+            raise InvalidBackendError(msg)
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r})"
+
+    def device_names(self) -> tuple[str, ...]:
+        """Return the names of the devices, the default one first."""
+        return tuple(self._devices())
+
+    def device_name(self, name: str | None = None) -> str:
+        """Return the full name of a device: of "1", "cuda:1"; of "cuda", the first; of None, the default."""
+        names = self.device_names()
+        if not name:
+            return names[0]
+        for known in names:
+            if name in {known, known.rpartition(":")[2], known.partition(":")[0]}:
+                return known
+        msg = f"the backend {self.name!r} has no device {name!r}; it has {', '.join(names)}."
+        raise DeviceError(msg)
+
+    def device(self, name: str) -> Any:
+        """Return the library's own object for a device."""
+        return self._devices()[self.device_name(name)]
+
+    def device_of(self, array: Array) -> str | None:
+        """Return the name of the device that an array lies on; None for a tracer, which lies on none."""
+        place = device_of_array(array)
+        return next((name for name, known in self._devices().items() if known == place), None)
+
+    def dtype(self, name: str) -> Any:
+        """Return the library's own object for a dtype."""
+        available = self.dtypes()
+        if not isinstance(name, str):
+            msg = f"`dtype` must be a name such as 'float32', the same for every library; got {name!r}."
+            raise DTypeError(msg)
+        if name not in available:
+            problem = "is not on" if name in FLOATING else "is unknown to"
+            msg = f"`dtype` {name!r} {problem} the backend {self.name!r}; use one of {', '.join(available)}."
+            raise DTypeError(msg)
+        return available[name] if isinstance(available, Mapping) else getattr(self.xp, name)
+
+    def from_host(self, host: Host, dtype: str, device: str) -> Array:
+        """Copy a NumPy array to a device, in a dtype of `dtypes`, for ids and lengths int32, for masks bool."""
+        own_dtype = getattr(self.xp, dtype) if dtype in {"int32", "bool"} else self.dtype(dtype)
+        place = self.device(device)
+        # Libraries differ in the foreign byte orders and long doubles that they take; NumPy takes all.
+        host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)
+        if self.asarray is not None:
+            return self.asarray(host, own_dtype, place)
+        with self.on(place):
+            return self.xp.asarray(host, dtype=own_dtype, device=place, copy=True)
+
+    def _devices(self) -> Mapping[str, Any]:
+        try:
+            known = self.devices() if self.devices else self.xp.__array_namespace_info__().devices()
+        except Exception as error:  # whatever a library does wrong, the user learns whose fault it was
+            msg = f"the backend {self.name!r} cannot list its devices: {type(error).__name__}: {error}"
+            raise BackendUnavailableError(msg) from error
+        if not known:
+            msg = f"the backend {self.name!r} has no device to run on."
+            raise BackendUnavailableError(msg)
+        return known if isinstance(known, Mapping) else {str(device): device for device in known}
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier() and name == name.lower()

@@ -1,0 +1,177 @@
+"""Which kernel walks a layer on a device, and how it is launched: one `Plan`, made from numbers alone.
+
+Five regimes, by where the weights are while time passes:
+
+block     in the registers and shared memory of one block, for a few sequences; W_aa up to about 288 x 288
+cluster   spread over the blocks of a cluster, which write to each other's shared memory (compute capability 9.0)
+grid      spread over all blocks that the chip holds at once, which pass states on through memory
+sweep     in memory, from which all multiprocessors fetch them at each step: a launch a step
+step      in memory: a matrix product and one small kernel at each step, whatever the shape
+
+Times are estimates, in clocks of one chip, from what others measured of its memories: no plan has been timed on a GPU.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rnn_backends.backends.cuda_kernels.tile import Device, Problem, Tile, make_tile, round_up
+
+REGIMES = ("block", "cluster", "grid", "sweep", "step")
+
+TRUSTED = ("block", "sweep", "step")
+"""What is chosen by itself.  In the others blocks wait for each other, which has been seen in the shim alone."""
+
+KERNEL, PRODUCT = 9_000, 18_000
+"""What the host takes to launch a kernel, and a matrix product."""
+
+MEMORY, CACHE = 13, 34.5
+"""The bytes that a multiprocessor has in a clock from memory and from the second-level cache."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a kernel is compiled and launched; `clocks` is the estimated time of the walk."""
+
+    regime: str
+    macros: tuple[tuple[str, int], ...]
+    blocks: int
+    threads: int
+    shared: int = 0
+    sequences: int = 0
+    clocks: float = 0.0
+
+    @property
+    def cooperative(self) -> bool:
+        """Whether all blocks must be on the chip at once."""
+        return self.regime == "grid"
+
+    def __getitem__(self, macro: str) -> int:
+        return dict(self.macros)[macro]
+
+
+def projection(problem: Problem, device: Device) -> float:
+    """Return the clocks that the matrix product W_ax x<t> takes for all steps, and the reading of its result."""
+    if problem.input_size == 0:
+        return 0.0
+    rows, width = problem.seq_len * problem.batch, problem.directions * problem.hidden_size
+    memory = rows * (problem.input_size + 2 * width) * problem.itemsize / (device.multiprocessors * MEMORY)
+    multiply = rows * problem.input_size * width / (device.multiprocessors * problem.rate * 0.7)
+    return PRODUCT + KERNEL * (problem.directions - 1) + max(memory, multiply)
+
+
+def block_plans(problem: Problem, device: Device) -> Iterator[Plan]:
+    """Yield the plans with one block for 1, 2 or 4 sequences."""
+    width = round_up(problem.hidden_size, 32)
+    threads = 128 if width <= 128 else 256 if width <= 256 else 384
+    for sequences in (1, 2, 4):
+        for inputs in inputs_of(problem, sequences, threads):
+            tile = make_tile(problem, device, problem.hidden_size, threads, 8, sequences, inputs)
+            if tile is not None:
+                blocks = problem.directions * -(-problem.batch // sequences)
+                at_once = min(tile.resident(device), -(-blocks // device.multiprocessors))  # on a multiprocessor
+                waves = -(-blocks // (device.multiprocessors * at_once))
+                step = waves * max(at_once * tile.clocks, tile.clocks + 230)
+                yield walk_plan("block", problem, device, tile, blocks, inputs, step)
+
+
+def cluster_plans(problem: Problem, device: Device) -> Iterator[Plan]:
+    """Yield the plans with the rows spread over 2, 4 or 8 blocks, the most that every device with clusters allows."""
+    if device.capability < 90:
+        return
+    shapes = [(slices, lanes, sequences) for slices in (2, 4, 8) for lanes in (8, 16, 32) for sequences in (1, 2, 4)]
+    for slices, lanes, sequences in shapes:
+        for inputs in inputs_of(problem, sequences, 256):
+            rows = -(-problem.hidden_size // slices)
+            tile = make_tile(problem, device, rows, 256, lanes, sequences, inputs)
+            if tile is not None:
+                blocks = problem.directions * slices * -(-problem.batch // sequences)
+                waves = -(-blocks // (device.multiprocessors // slices * slices))
+                step = waves * (tile.clocks + 490)
+                yield walk_plan("cluster", problem, device, tile, blocks, inputs, step, slices)
+
+
+def inputs_of(problem: Problem, sequences: int, threads: int) -> tuple[int, ...]:
+    """Return how many columns of W_ax a kernel may multiply itself: none, or all if threads fetch two each at most."""
+    is_few = 0 < sequences * problem.input_size <= 2 * threads
+    return (0, problem.input_size) if is_few else (0,)
+
+
+def walk_plan(
+    regime: str, problem: Problem, device: Device, tile: Tile, blocks: int, inputs: int, step: float, slices: int = 1
+) -> Plan:
+    """Return the plan of a regime of block.cu whose steps take so many clocks."""
+    clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step
+    fused = {"FUSED": 1, "STAGED": -(-tile.sequences * inputs // tile.threads)}
+    macros = tile.macros(
+        slices,
+        CLUSTER=int(regime == "cluster"),
+        DEPTH=4 if problem.hidden_size <= 128 and tile.sequences == 1 and regime == "block" else 2,
+        **(fused if inputs else {}),
+    )
+    clocks += 0.0 if inputs else projection(problem, device)
+    return Plan(regime, macros, blocks, tile.threads, tile.shared, clocks=clocks)
+
+
+def spread(problem: Problem, device: Device) -> Iterator[tuple[Tile, int, int]]:
+    """Yield ways to share rows and batch among multiprocessors: a tile, the slices, and the sequences of a block."""
+    for rows in (1, 2, 4, 8):
+        slices = -(-problem.hidden_size // (8 * rows))
+        shares = max(1, min(problem.batch, device.multiprocessors // (slices * problem.directions)))
+        for sequences in (1, 2, 4):
+            tile = make_tile(problem, device, 8 * rows, 256, 32, sequences)
+            if tile is not None:
+                yield tile, slices, -(-problem.batch // shares)
+
+
+def grid_plans(problem: Problem, device: Device) -> Iterator[Plan]:
+    """Yield the plans with the rows and the batch spread over at most a block for each multiprocessor."""
+    if not device.cooperative or device.capability < 70:  # which knows no relaxed loads
+        return
+    for tile, slices, share in spread(problem, device):
+        blocks = problem.directions * slices * -(-problem.batch // share)
+        if blocks <= device.multiprocessors:
+            fetch = share * problem.hidden_size * problem.itemsize / CACHE
+            multiply = -(-share // tile.sequences) * (tile.clocks + 230)
+            step = max(fetch, multiply) + 0.3 * min(fetch, multiply) + 800
+            clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step + projection(problem, device)
+            yield Plan("grid", tile.macros(slices, SWEEP=0), blocks, 256, tile.shared, share, clocks)
+
+
+def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
+    """Yield the plans with a launch a step, of any number of blocks."""
+    for tile, slices, share in spread(problem, device):
+        blocks = problem.directions * slices * -(-problem.batch // share)
+        at_once = min(tile.resident(device), -(-blocks // device.multiprocessors))
+        waves = -(-blocks // (device.multiprocessors * at_once))
+        turns = -(-share // tile.sequences)
+        fetch = (tile.nbytes + share * problem.hidden_size * problem.itemsize) * at_once / CACHE
+        step = 3_000 + waves * (fetch + turns * max(at_once * tile.clocks, tile.clocks + 500))
+        clocks = problem.seq_len * max(step, KERNEL) + projection(problem, device)
+        yield Plan("sweep", tile.macros(slices, SWEEP=1), blocks, 256, tile.shared, share, clocks)
+
+
+def step_plans(problem: Problem, device: Device) -> Iterator[Plan]:
+    """Yield the plan with a product for each direction and a launch at each step."""
+    numbers = problem.directions * problem.batch * problem.hidden_size
+    product = numbers * problem.hidden_size / (device.multiprocessors * problem.rate * 0.7)
+    step = max(product, problem.directions * PRODUCT + KERNEL)
+    macros = {"THREADS": 256, "CLUSTER": 0, "SLICES": 1, "FUSED": 0, "DIRECTIONS": problem.directions}
+    clocks = problem.seq_len * step + projection(problem, device)
+    yield Plan("step", tuple(macros.items()), -(-numbers // 256), 256, clocks=clocks)
+
+
+PLANS = {
+    "block": block_plans,
+    "cluster": cluster_plans,
+    "grid": grid_plans,
+    "sweep": sweep_plans,
+    "step": step_plans,
+}
+
+
+@lru_cache(maxsize=4096)
+def make_plan(problem: Problem, device: Device, regimes: tuple[str, ...] = TRUSTED) -> Plan | None:
+    """Return the plan that is estimated to be the fastest among some regimes; None if there is none."""
+    plans = [plan for regime in regimes for plan in PLANS[regime](problem, device)]
+    return min(plans, key=lambda plan: plan.clocks, default=None)

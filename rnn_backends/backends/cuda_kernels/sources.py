@@ -1,0 +1,31 @@
+"""The source of the kernels, and what is in it."""
+
+from functools import cache
+from pathlib import Path
+
+from rnn_backends.core.activations import ACTIVATIONS
+
+ELEMENTWISE = tuple(name for name in ACTIVATIONS if not name.endswith("softmax"))
+"""The activations that equation.cu has, under their names after ``g1_``."""
+
+ENTRIES = {
+    "block": "walk_block",
+    "cluster": "walk_block",
+    "grid": "walk_grid",
+    "sweep": "walk_grid",
+    "step": "finish_step",
+}
+"""The kernel of each regime."""
+
+FILES = {"walk_block": ("tile.cu", "block.cu"), "walk_grid": ("tile.cu", "grid.cu"), "finish_step": ("step.cu",)}
+
+
+@cache
+def source(file: str) -> str:
+    """Return the text of a file."""
+    return (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+
+def body(regime: str) -> str:
+    """Return the source of a kernel, but for what a device has, which is device.cu."""
+    return "\n".join(source(file) for file in ("equation.cu", *FILES[ENTRIES[regime]]))

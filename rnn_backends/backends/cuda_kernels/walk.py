@@ -1,0 +1,221 @@
+"""`Walk`: the cells of a layer, laid out as the kernels want them, and what is launched for a call.
+
+What depends on no number is prepared once, for a call of a few steps takes no longer on the device than that does on
+the host.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from struct import Struct
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from rnn_backends.backends.cuda_kernels.device import compiled, fits, properties
+from rnn_backends.backends.cuda_kernels.plan import Plan, make_plan
+from rnn_backends.backends.cuda_kernels.tile import Problem
+from rnn_backends.core.arrays import HALF, Array, dtype_name
+from rnn_backends.core.cell import Cell
+from rnn_backends.errors import ArgumentError
+
+VARIABLE = "RNN_CUPY_KERNEL"
+
+POINTERS = ("inputs", "features", "ids", "lengths", "states", "last")
+CELL = ("weight_ih", "weight_hh", "bias", "h_0")
+SIZES = ("seq_len", "batch", "size", "input_size", "pitch", "reverse", "blocks", "sequences", "begin", "end")
+NUMBERS = ("alpha", "beta", "clip", "leak")
+
+ADDRESSES, STEPS = Struct(f"{len(POINTERS) + 2 * len(CELL)}Q"), Struct("2i")
+
+UNSET = {2: "int16", 4: "int32", 8: "int64"}
+"""The integers, by their bytes, of which -1 is UNSET of grid.cu."""
+
+MOST_SHAPES = 1000
+"""For which a walk keeps what it has chosen."""
+
+
+@cache
+def layout(real: str) -> np.dtype[Any]:
+    """Return the struct Walk of equation.cu."""
+    pointers, sizes = ((name, "u8") for name in POINTERS), ((name, "i4") for name in SIZES)
+    cell = [(name, "u8") for name in CELL]
+    return np.dtype([*pointers, ("cells", cell, 2), *sizes, *((name, real) for name in NUMBERS)], align=True)
+
+
+class Choice(NamedTuple):
+    """The kernel for inputs of one shape, on the current device, and the struct that it is given, but for addresses."""
+
+    plan: Plan
+    function: Any
+    argument: bytes
+
+
+class Walk:
+    """One cell, or two that differ in nothing but weights, of which the second begins at the last step.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    x, h_0 : array
+        Such as calls will have; their dtypes matter, and whether x is of token ids.
+    reverse : bool
+        Whether the first cell, too, begins at the last step.
+    """
+
+    def __init__(self, cells: Sequence[Cell], x: Array, h_0: Array, reverse: bool) -> None:
+        self.takes_ids, self.reverse = x.ndim == 2, reverse
+        self.size, self.input_size, self.directions = cells[0].hidden_size, cells[0].input_size, len(cells)
+        self.dtype, self.state_dtype = cells[0].weight_hh.dtype, h_0.dtype
+        self.macros, self.struct = macros(cells[0], x, h_0), layout(self.dtype.name)
+        activation = cells[0].activation
+        self.numbers = (activation.alpha, activation.beta, cells[0].clip, cells[0].leak)  # type: ignore[union-attr]
+        given = [(cell.weight_ih, cell.weight_hh, cell.bias) for cell in cells]
+        self.weights: list[tuple[Any, ...]] = [
+            tuple(None if array is None else dense(array) for array in arrays) for arrays in given
+        ]
+        self.addresses = [tuple(map(address, arrays)) for arrays in self.weights]
+        self.is_lasting = self.addresses == [tuple(map(address, arrays)) for arrays in given]
+        self.choices: dict[tuple[Any, ...], Choice] = {}
+
+    def __call__(
+        self, x: Array, h_0: Sequence[Array], lengths: Array | None, regimes: tuple[str, ...]
+    ) -> tuple[Array, Array]:
+        """Return output and last states by the kernel that is estimated to be the fastest of some regimes."""
+        is_long = lengths is not None and lengths.dtype != np.int32
+        key = (*x.shape[:2], regimes, is_long)
+        choice = self.choices.get(key)
+        if choice is None:
+            choice = self.choose(*key)
+            if len(self.choices) >= MOST_SHAPES:
+                self.choices.clear()
+            self.choices[key] = choice
+        return self.run(choice, x, h_0, lengths)
+
+    def choose(self, seq_len: int, batch: int, regimes: tuple[str, ...], is_long: bool) -> Choice:
+        """Return the fastest kernel for inputs of a shape, all of whose blocks fit on the device if they must.
+
+        `is_long` tells of lengths of 64 bits.
+        """
+        inputs = 0 if self.takes_ids else self.input_size
+        problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions)
+        for some in (regimes, tuple(regime for regime in regimes if regime != "grid")):
+            plan = make_plan(problem, properties(cupy.cuda.Device().id), some)
+            if plan is not None:
+                choice = self.prepare(plan, seq_len, batch, is_long)
+                if not plan.cooperative or fits(choice.function, plan):
+                    return choice
+        msg = (
+            f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {self.size} with {batch} "
+            "sequences on this device. Unset the variable."
+        )
+        raise ArgumentError(msg)
+
+    def prepare(self, plan: Plan, seq_len: int, batch: int, is_long: bool) -> Choice:
+        """Return the kernel of a plan."""
+        is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
+        others = (("WHOLE", int(is_whole and not plan["FUSED"])), ("LONG_LENGTHS", int(is_long)))
+        kernel = compiled(plan.regime, (*plan.macros, *self.macros, *others), plan.shared, cupy.cuda.Device().id)
+        argument = np.zeros((), self.struct)
+        pitch, blocks = self.directions * self.size, plan.blocks // self.directions
+        sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, blocks, plan.sequences, 0, seq_len)
+        numbers = (0.0 if number is None else number for number in self.numbers)
+        for name, number in (*zip(SIZES, sizes, strict=True), *zip(NUMBERS, numbers, strict=True)):
+            argument[name] = number
+        return Choice(plan, kernel.kernel, argument.tobytes())
+
+    def run(self, choice: Choice, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
+        """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
+        plan, memory = choice.plan, bytearray(choice.argument)
+        starts = [dense(h) for h in h_0]
+        arrays = self.inputs(plan, x)  # which no address keeps alive; this frame does
+        arrays["states"] = self.room(plan, x, arrays.get("inputs"))
+        arrays["last"] = cupy.empty((self.directions, x.shape[1], self.size), self.state_dtype)
+        if lengths is not None:
+            arrays["lengths"] = dense(lengths if lengths.dtype == np.int32 else lengths.astype(np.int64, copy=False))
+        cells = [(*weights, address(start)) for weights, start in zip(self.addresses, starts, strict=True)]
+        cells.append((0,) * len(CELL) * (2 - self.directions))
+        ADDRESSES.pack_into(memory, 0, *(address(arrays.get(name)) for name in POINTERS), *chain(*cells))
+        # As bare bytes, for of a struct CuPy would have NumPy describe all fields at each launch.
+        argument: Any = np.ndarray((), f"V{len(memory)}", memory)
+        if plan.regime in {"sweep", "step"}:
+            self.take_steps(choice, memory, argument, starts, len(x))
+        else:
+            is_cooperative = {"enable_cooperative_groups": plan.cooperative}
+            choice.function((plan.blocks,), (plan.threads,), (argument,), shared_mem=plan.shared, **is_cooperative)
+        return arrays["states"], arrays["last"]
+
+    def take_steps(
+        self, choice: Choice, memory: bytearray, argument: Any, starts: Sequence[Array], seq_len: int
+    ) -> None:
+        """Launch a kernel for each step, and before it, if it wants them, the products W_aa a<t-1>."""
+        plan, function, _ = choice
+        arguments: tuple[Any, ...] = (argument,)
+        products = []
+        if plan.regime == "step":
+            h = cupy.stack(starts).astype(self.dtype, copy=False)
+            product = cupy.empty_like(h)
+            arguments = (argument, product, h)
+            products = [(h[k], weights[1].T, product[k]) for k, weights in enumerate(self.weights)]
+        _, place, *_ = self.struct.fields["begin"]  # type: ignore[index]
+        for begin in range(seq_len):
+            STEPS.pack_into(memory, place, begin, begin + 1)
+            for before, weight_hh, result in products:
+                cupy.matmul(before, weight_hh, out=result)
+            function((plan.blocks,), (plan.threads,), arguments, shared_mem=plan.shared)
+
+    def inputs(self, plan: Plan, x: Array) -> dict[str, Array]:
+        """Return what the kernel reads of x<t>: ids, features, or the product W_ax x<t>."""
+        if self.takes_ids or plan["FUSED"]:
+            return {"ids" if self.takes_ids else "features": dense(x)}
+        parts = [weights[0] for weights in self.weights]
+        weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts)
+        rows = dense(x).astype(self.dtype, copy=False).reshape(-1, self.input_size)
+        product = cupy.empty((len(rows), len(weight_ih)), self.dtype)
+        return {"inputs": cupy.matmul(rows, weight_ih.T, out=product)}  # of two matrices, which CuPy is fast at
+
+    def room(self, plan: Plan, x: Array, inputs: Array | None) -> Array:
+        """Return where the states will be: UNSET of grid.cu where blocks wait for them, else perhaps the inputs."""
+        shape, dtype = (*x.shape[:2], self.directions * self.size), self.state_dtype
+        if plan.cooperative:
+            bits = cupy.empty(shape, UNSET[dtype.itemsize])
+            bits.fill(-1)
+            return bits.view(dtype)
+        if inputs is None or inputs.dtype != dtype:
+            return cupy.empty(shape, dtype)
+        return inputs.reshape(shape)
+
+
+def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
+    """Return what kernels for a cell are compiled with, beside what its plan tells."""
+    state = dtype_name(h_0)
+    return (
+        ("DOUBLE", int(state == "float64")),
+        *((name.upper(), int(state == name)) for name in HALF),
+        ("TOKENS", int(x.ndim == 2)),
+        ("LONG_IDS", int(x.dtype == np.int64)),
+        ("CLIP", int(cell.clip is not None)),
+        ("LEAK", int(cell.leak is not None)),
+        ("ACTIVATION", f"g1_{cell.activation.name}"),  # type: ignore[union-attr]  # not a user's callable
+    )
+
+
+def address(array: Array | None) -> int:
+    """Return where an array begins."""
+    return 0 if array is None else int(array.data.ptr)
+
+
+def dense(array: Array) -> Array:
+    """Return an array as the kernels index it, a copy only where it has strides or begins within a number."""
+    if array.data.ptr % array.itemsize == 0:
+        return cupy.ascontiguousarray(array)
+    if not array.flags.c_contiguous:
+        msg = (
+            f"an array on the device must begin at a multiple of its {array.itemsize} bytes or be contiguous; got one "
+            f"of shape {array.shape} that does neither. Make a contiguous copy where it comes from."
+        )
+        raise ArgumentError(msg)
+    aligned = cupy.empty(array.shape, array.dtype)
+    aligned.data.copy_from_device_async(array.data, array.nbytes)
+    return aligned

@@ -1,0 +1,112 @@
+"""The command `info`: what is installed, which backends work, and why the others do not; or what a model file holds.
+
+It never fails: what goes wrong is what it tells.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import rnn_backends
+from rnn_backends.backends.backend import Backend
+from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend
+from rnn_backends.backends.selection import VARIABLE, select
+from rnn_backends.cli import contents
+from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.reports import Row, aligned, one_line
+from rnn_backends.core.checks import library_name
+from rnn_backends.errors import RNNBackendError
+
+
+def collect() -> dict[str, Any]:
+    """Return all that `info` tells, as what JSON can hold."""
+    return {
+        "rnn_backends": rnn_backends.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "numpy": np.__version__,
+        VARIABLE: os.environ.get(VARIABLE),
+        "default": _default(),
+        "backends": {name: _probe(name, origin) for name, origin in list_backends().items()},
+    }
+
+
+def of_model(loading: Loading) -> dict[str, Any]:
+    """Return what a model file holds, or why it cannot be read, as what JSON can hold."""
+    try:
+        rnn = loading.load("numpy")
+    except (RNNBackendError, OSError, MemoryError) as error:
+        return {"model": str(loading.model), "reason": one_line(error)}
+    return {"model": str(loading.model), "reason": None, **contents.describe(rnn)}
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what `collect` or `of_model` found, for people."""
+    if "model" not in found:
+        for line in aligned(rows(found)):
+            yield line.rstrip()
+    elif found["reason"] is None:
+        yield from contents.lines(found["model"], found)
+    else:
+        yield from aligned([("model", f"{found['model']}: cannot be read: {found['reason']}")])
+
+
+def rows(found: dict[str, Any]) -> list[Row]:
+    """Return what `collect` found as rows for people."""
+    default, variable = found["default"], found[VARIABLE]
+    used = default["reason"] or f"models are placed on {default['backend']} ({default['device']})"
+    return [
+        ("rnn_backends", found["rnn_backends"]),
+        ("Python", found["python"]),
+        ("platform", found["platform"]),
+        ("NumPy", found["numpy"]),
+        (VARIABLE, f"{'not set' if variable is None else repr(variable)}: {used}"),
+        ("", ""),
+        *((f"{name} ({held['origin']})", _state(held)) for name, held in found["backends"].items()),
+    ]
+
+
+def library_version(backend: Backend) -> str | None:
+    """Return the version of the library that a backend computes with, None if its module does not tell."""
+    name = library_name(backend.xp) if hasattr(backend.xp, "__name__") else ""
+    if backend.name in BUILTIN:
+        name = BUILTIN[backend.name].packages[0]
+    version = getattr(sys.modules.get(name.partition(".")[0]), "__version__", None)
+    return None if version is None else str(version)
+
+
+def _default() -> dict[str, Any]:
+    """Tell where a model is placed if nobody says, or why it cannot be placed there."""
+    try:
+        backend, device = select()
+    except RNNBackendError as error:
+        return {"backend": None, "device": None, "reason": one_line(error)}
+    return {"backend": backend.name, "device": device, "reason": None}
+
+
+def _probe(name: str, origin: str) -> dict[str, Any]:
+    """Load a backend and count its devices."""
+    version, devices, reason = None, [], None
+    try:
+        backend = load_backend(name, "the list of backends")
+        version, devices = library_version(backend), list(backend.device_names())
+    except RNNBackendError as error:
+        reason = one_line(error)
+    return {
+        "origin": origin,
+        "works": reason is None,
+        "version": version,
+        "devices": devices,
+        "reason": reason,
+    }
+
+
+def _state(held: dict[str, Any]) -> str:
+    if not held["works"]:
+        return f"cannot be used: {held['reason']}"
+    version = "" if held["version"] is None else f", version {held['version']}"
+    return f"works{version}, on {', '.join(held['devices'])}"

@@ -1,0 +1,125 @@
+"""The commands: ``rnn-backends``, or ``python -m rnn_backends``.
+
+What a command needs is imported when it is run, so that ``--help`` answers at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from io import TextIOWrapper
+from typing import Any
+
+from rnn_backends.cli.parser import make_parser
+from rnn_backends.cli.reports import PROG, aligned, one_line
+from rnn_backends.errors import RNNBackendError
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+# RuntimeError is what CUDA, torch and JAX raise when a device is lost or its memory is full.
+FAILURES = (RNNBackendError, OSError, UnicodeError, MemoryError, RuntimeError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words of the command line after the program's name; left out, those of this process.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names that the terminal cannot show
+    try:
+        code = _command(argv)
+    except SystemExit as end:  # argparse has printed help, version or usage
+        code = int(end.code or DONE)
+    except KeyboardInterrupt:
+        _note("interrupted")
+        code = INTERRUPTED
+    return _flush(code)
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    """Parse the command line and run its command."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        for line in COMMANDS[arguments.command](arguments):
+            print(line)
+    except argparse.ArgumentError as error:  # options that do not go together
+        arguments.parser.error(str(error))
+    except BrokenPipeError:  # the reader of stdout has seen enough, as in `| head`
+        return FAILED
+    except FAILURES as error:
+        _tell(error, with_traceback=arguments.traceback)
+        return FAILED
+    return DONE
+
+
+def _flush(code: int) -> int:
+    """Write what is left for stdout: at exit, where Python would do it, a failure could not be told."""
+    try:
+        print(end="", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == DONE and not isinstance(error, BrokenPipeError):
+            _tell(error)
+        return code or FAILED
+    return code
+
+
+def _tell(error: Exception, *, with_traceback: bool = False) -> None:
+    """Print an error on stderr, in one line after its traceback."""
+    if with_traceback:
+        from traceback import print_exception
+
+        print_exception(error)
+    _note(f"error: {one_line(error)}")
+
+
+def _note(text: str) -> None:
+    print(f"{PROG}: {text}", file=sys.stderr)
+
+
+def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:
+    """Return what the command line asks for: the record of a command, whose fields are named as its options are."""
+    return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
+
+
+def _info(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli import info
+    from rnn_backends.cli.loading import Loading
+
+    told = [field.name for field in fields(Loading) if getattr(arguments, field.name) is not None]
+    if arguments.model is None and told:
+        raise argparse.ArgumentError(None, f"--{told[0].replace('_', '-')} is told of a MODEL; name its file")
+    found = info.collect() if arguments.model is None else info.of_model(_request(Loading, arguments))
+    return [json.dumps(found, indent=2)] if arguments.json else info.lines(found)
+
+
+def _run(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.run import Request, run
+
+    return aligned(run(_request(Request, arguments), _note))
+
+
+def _convert(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.convert import Request, convert
+
+    return convert(_request(Request, arguments))
+
+
+def _bench(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.bench import Request, bench
+
+    return bench(_request(Request, arguments))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
+    "info": _info,
+    "run": _run,
+    "convert": _convert,
+    "bench": _bench,
+}

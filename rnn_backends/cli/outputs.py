@@ -1,0 +1,61 @@
+"""What the command `run` writes: an array or text, a piece of time after the other."""
+
+from math import prod
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.model.vocabulary import decode
+
+
+class ArrayOutput:
+    """A .npy file, the same as `numpy.save` would write, of an array that comes in pieces.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing, and empty.
+    shape : tuple of int
+        The first axes of the whole array, (seq_len, batch), (batch, seq_len) or (seq_len,).
+    axis : int
+        Which of them is time.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...], axis: int) -> None:
+        self._file, self._shape, self._axis = file, shape, axis
+        self._data = 0  # where the header ends
+        self._dtype = ""
+
+    def write(self, start: int, piece: Host) -> None:
+        """Write the steps from `start` on to their place; the first piece tells the other axes and the dtype."""
+        if not self._data:
+            self._shape = (*self._shape, *piece.shape[len(self._shape) :])
+            self._dtype = str(piece.dtype)
+            descr = npy.dtype_to_descr(piece.dtype)
+            header = {"descr": descr, "fortran_order": False, "shape": self._shape}
+            npy.write_array_header_1_0(self._file, header)
+            self._data = self._file.tell()
+        step = prod(self._shape[self._axis + 1 :]) * piece.itemsize
+        for index, sequences in enumerate(piece if self._axis else piece[None]):
+            self._file.seek(self._data + (index * self._shape[self._axis] + start) * step)
+            self._file.write(np.ascontiguousarray(sequences).data)
+
+    def __str__(self) -> str:
+        return f"shape {self._shape}, {self._dtype}"
+
+
+class TextOutput:
+    """A text, of predicted ids that come in pieces."""
+
+    def __init__(self, file: BinaryIO, vocabulary: str | None) -> None:
+        self._file, self._vocabulary, self._count = file, vocabulary, 0
+
+    def write(self, _: int, piece: Host) -> None:
+        """Write the characters of the next steps."""
+        self._file.write(decode(piece, self._vocabulary).encode())
+        self._count += piece.size
+
+    def __str__(self) -> str:
+        return f"{self._count} predicted characters"

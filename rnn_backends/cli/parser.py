@@ -1,0 +1,131 @@
+"""The command line: which commands there are, and their options.  Nothing here needs what a command needs."""
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+from rnn_backends import __version__
+from rnn_backends.backends.cuda_kernels.plan import REGIMES
+from rnn_backends.cli.reports import PROG
+
+AGAINST = ("torch", "onnxruntime", "jax", "reservoirpy", "textbook", "product", "recurrent")
+AGAINST_ON_GPU = ("torch", "torch-tf32", "off", *REGIMES, "product", "copy")
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser, which gives the name of the command as `command` and its own parser as `parser`."""
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Run vanilla recurrent networks forward, on NumPy, CuPy and other array libraries.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    _add_traceback(parser, default=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_info(commands)
+    _add_run(commands)
+    _add_convert(commands)
+    _add_bench(commands)
+    return parser
+
+
+def _told() -> argparse.ArgumentParser:
+    """Return the options that tell what a file of weights does not; they are those of `rnn_backends.load`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("what the model file does not tell")
+    group.add_argument("--activation", metavar="NAME", help="g1 of the model's cells, such as tanh")
+    group.add_argument("--readout-activation", metavar="NAME", help="g2 of its readout, such as softmax or identity")
+    switch = argparse.BooleanOptionalAction
+    group.add_argument("--batch-first", action=switch, help="whether x is (batch, seq_len, input_size)")
+    group.add_argument("--residual", action=switch, help="whether the cells of a .msgpack file are residual")
+    group.add_argument(
+        "--go-backwards", action=switch, help="whether the SimpleRNNs of a .weights.h5 file go backwards"
+    )
+    group.add_argument("--masking", action=switch, help="whether the model of a Keras file masks steps by itself")
+    return parser
+
+
+def _add_info(commands: Commands) -> None:
+    summary = "Tell what is installed and which backends work, or what a model file holds; never fails."
+    parser = _add_command(commands, "info", summary, _told())
+    parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="tell what is in this file, and no more")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
+
+
+def _add_run(commands: Commands) -> None:
+    summary = "Run a model once over arrays or text, and tell how fast and how well it did."
+    parser = _add_command(commands, "run", summary, _told())
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=Path,
+        help="a .npy file of x; a .npz file of x and, if wanted, h_0, lengths, mask and targets; any other file is "
+        "UTF-8 text, in which each character is to predict the next one",
+    )
+    parser.add_argument(
+        "--backend",
+        metavar="NAME[:DEVICE]",
+        help="where to run, such as cupy:1; else what RNN_BACKEND says, else numpy",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write the probabilities, or the hidden states of a model without readout, to a .npy file",
+    )
+    parser.add_argument(
+        "--predictions",
+        action="store_true",
+        help="have --output write the likeliest ids, to a .npy file, or characters, to a .txt file",
+    )
+    parser.add_argument(
+        "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of a batch"
+    )
+
+
+def _add_convert(commands: Commands) -> None:
+    summary = "Write a model to a file of another format, tell what is in it, and check it, on NumPy, by running both."
+    parser = _add_command(commands, "convert", summary, _told())
+    parser.add_argument("model", metavar="IN", type=Path, help="a model file, such as .pt, .onnx or .msgpack")
+    parser.add_argument("output", metavar="OUT", type=Path, help="a .safetensors, .npz or .onnx file to write")
+
+
+def _add_bench(commands: Commands) -> None:
+    summary = "Measure how fast this library is, in times of other libraries and of the machine's limit."
+    add = _add_command(commands, "bench", summary).add_argument
+    add("--shape", nargs=4, type=int, action="append", dest="shapes", metavar=("T", "B", "I", "H"), help="steps, "
+        "sequences, features and states; again for more; left out, a grid of shapes")  # fmt: skip
+    add("--dtype", nargs="+", choices=("float32", "float64", "float16", "bfloat16"), default=["float32"],
+        dest="dtypes", help="default: float32; the last two on a GPU")  # fmt: skip
+    add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="what to measure, again for "
+        "more; default: numpy, and numba where it works")  # fmt: skip
+    add("--against", nargs="+", choices=tuple(dict.fromkeys(AGAINST + AGAINST_ON_GPU)), help="whom to compare with; "
+        "default: on the CPU all that run there; on a GPU torch (cuDNN, without TF32), off (the equation as written) "
+        "and the limits, product and copy; there only: torch-tf32, and kernels by their names")  # fmt: skip
+    add("--threads", nargs="+", type=int, default=[1], metavar="N", help="the threads of everybody; default: 1")
+    add("--tokens", action="store_true", help="have token ids as input, I being the size of the vocabulary")
+    add("--bidirectional", action="store_true", help="have cells of both directions")
+    add("--ragged", action="store_true", help="have sequences of different lengths")
+    add("--step", action="store_true", help="run sequences in calls of one step")
+    add("--leak", type=float, metavar="LEAK", help="have leaky cells")
+    add("--seconds", type=float, default=6.0, help="when to start no more rounds of a shape; default: 6")
+    add("--rounds", type=int, default=25, help="how many rounds at most; default: 25")
+    add("--json", metavar="FILE", type=Path, help="write all that was measured to a file, too")
+
+
+def _add_command(
+    commands: Commands, name: str, summary: str, *parents: argparse.ArgumentParser
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False, parents=parents)
+    parser.set_defaults(command=name, parser=parser)
+    _add_traceback(parser, default=argparse.SUPPRESS)  # else it would undo --traceback before the command
+    return parser
+
+
+def _add_traceback(parser: argparse.ArgumentParser, *, default: bool | str) -> None:
+    help_text = "show the traceback of an error, too"
+    parser.add_argument("--traceback", action="store_true", default=default, help=help_text)

@@ -1,0 +1,182 @@
+"""The command `run`: a model run once over the arrays or the text of a file, and what came of it.
+
+All is done piece by piece: no more than one piece of logits is held, however long the input is.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import log, prod
+from pathlib import Path
+from time import perf_counter
+from typing import BinaryIO
+
+from rnn_backends.backends.selection import parse
+from rnn_backends.backends.transfer import to_numpy
+from rnn_backends.cli.contents import describe, sizes
+from rnn_backends.cli.info import library_version
+from rnn_backends.cli.inputs import Inputs, is_text, read_inputs
+from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.outputs import ArrayOutput, TextOutput
+from rnn_backends.cli.reports import Row, progress
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Array
+from rnn_backends.core.losses import mean_of
+from rnn_backends.errors import ArgumentError
+from rnn_backends.formats.files import replaced
+from rnn_backends.model.chunks import Piece, Pieces, largest, loss_sums, probabilities
+from rnn_backends.model.rnn import RNN
+from rnn_backends.model.vocabulary import require_vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Loading):
+    """What the command line asks for."""
+
+    input: Path
+    backend: str | None = None
+    output: Path | None = None
+    predictions: bool = False
+    lengths: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise argparse.ArgumentError(None, problem)
+
+    def _problem(self) -> str | None:
+        if self.lengths is not None and is_text(self.input):
+            return "--lengths is for a batch of arrays, and text is one sequence; leave it out"
+        if self.output is None:
+            return "--predictions tells what --output writes; give --output too" if self.predictions else None
+        if self.output.suffix not in {".npy", ".txt"}:
+            return f"the suffix of --output must be .npy or .txt; got {str(self.output)!r}"
+        if self.output.suffix == ".txt" and not self.predictions:
+            return "a .txt file can hold predicted characters only; add --predictions or write a .npy file"
+        if self.output.exists() and self.input.exists() and self.output.samefile(self.input):
+            return f"--output would overwrite the input {str(self.input)!r}; choose another name"
+        return None
+
+
+def run(request: Request, note: Callable[[str], None]) -> list[Row]:
+    """Do what the command line asks for, and return what there is to tell; remarks go to `note` at once."""
+    with _opened(request.output) as file:
+        if request.backend is not None:
+            parse(request.backend, "option --backend")  # for errors that name what the user typed
+        rnn = request.load(request.backend)
+        inputs = read_inputs(request.input, rnn.vocabulary, request.lengths)
+        _require_possible(request, rnn, inputs)
+        if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
+            note("the model has backward cells, which see the characters that they are to predict")
+        pieces = Pieces(rnn, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets)
+        output = None if file is None else _Output(file, request, rnn, pieces)
+        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", pieces.seq_len) as tell:
+            seconds, sums = _walk(rnn, pieces, output, tell)
+        rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
+        if sums:
+            with rnn._on_device():
+                loss = float(to_numpy(mean_of(sums)))
+            rows.append(
+                ("bits per character", f"{loss / log(2):.6f}")
+                if inputs.unit == "characters"
+                else ("cross-entropy", f"{loss:.6f} nats")
+            )
+        if output is not None:
+            rows.append(("output", f"{request.output}: {output}"))
+    return rows
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[BinaryIO | None]:
+    """Open the output, if there is to be one, so that nothing is computed in vain."""
+    with ExitStack() as stack:
+        yield None if path is None else stack.enter_context(replaced(path))
+
+
+def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
+    """Check what the model must have for what is asked, before it is run."""
+    if inputs.targets is not None:
+        rnn._require_softmax()
+    if not request.predictions:
+        return
+    readout = rnn._require_readout("--predictions")
+    if request.output is None or request.output.suffix != ".txt":
+        return
+    if len(require_vocabulary(rnn.vocabulary)) < readout.output_size:
+        msg = f"the model has {readout.output_size} outputs and a smaller vocabulary; write a .npy file."
+        raise ArgumentError(msg)
+    if inputs.is_batch:
+        msg = f"a .txt file holds one sequence, and x is a batch, shape {inputs.x.shape}; write a .npy file."
+        raise ArgumentError(msg)
+
+
+def _walk(
+    rnn: RNN, pieces: Pieces, output: "_Output | None", tell: Callable[[int], None]
+) -> tuple[float, list[tuple[Array, Array]]]:
+    """Run the network; return the seconds that it took alone, and the sums of the losses of each piece."""
+    seconds, sums = 0.0, []
+    start = perf_counter()
+    for piece in pieces.each(lambda piece: piece):
+        if prod(piece.array.shape):
+            to_numpy(piece.array[(-1,) * piece.array.ndim])  # a GPU is done no sooner than a value is on the host
+        seconds += perf_counter() - start
+        if piece.targets is not None:
+            with rnn._on_device():
+                sums.append(loss_sums(piece))
+        if output is not None:
+            output.write(piece)
+        tell(piece.stop)
+        start = perf_counter()
+    return seconds, sums
+
+
+def _describe(request: Request, rnn: RNN) -> list[Row]:
+    return [
+        ("model", f"{request.model}: {sizes(describe(rnn))}"),
+        ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
+        ("device", rnn.device),
+        ("dtype", rnn.dtype),
+        ("input", str(request.input)),
+    ]
+
+
+def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
+    seq_len = inputs.seq_len(batch_first=rnn.batch_first)
+    batch = inputs.x.shape[0 if rnn.batch_first else 1] if inputs.is_batch else 1
+    steps = inputs.count_steps(batch_first=rnn.batch_first)
+    return [
+        ("sequence length", str(seq_len)),
+        *([("batch", str(batch))] if inputs.is_batch else []),
+        ("time", f"{seconds:.6f} s"),
+        ("speed", f"{steps / max(seconds, 1e-9):.0f} {inputs.unit}/s"),
+    ]
+
+
+class _Output:
+    """The output file, and what it is to hold."""
+
+    def __init__(self, file: BinaryIO, request: Request, rnn: RNN, pieces: Pieces) -> None:
+        self._rnn, self._predictions = rnn, request.predictions
+        self._file: ArrayOutput | TextOutput = ArrayOutput(file, pieces.shape, pieces.axis)
+        self._what = "probabilities, "
+        if rnn.readout is None:
+            self._what = "hidden states (the model has no readout), "
+        elif request.predictions:
+            self._what = "predicted ids, "
+        elif rnn.readout.activation == Activation("identity"):
+            self._what = "logits (the readout has no activation), "
+        if request.output is not None and request.output.suffix == ".txt":
+            self._what, self._file = "", TextOutput(file, rnn.vocabulary)
+
+    def write(self, piece: Piece) -> None:
+        """Write what is wanted of a piece."""
+        readout, array = self._rnn.readout, piece.array
+        with self._rnn._on_device():
+            if self._predictions:
+                array = largest(piece)
+            elif readout is not None:
+                array = probabilities(readout, piece)
+            self._file.write(piece.start, to_numpy(array))
+
+    def __str__(self) -> str:
+        return f"{self._what}{self._file}"

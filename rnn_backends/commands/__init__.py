@@ -1,1 +1,0 @@
-"""What the commands do; `rnn_backends.cli` is their command line."""

@@ -1,0 +1,1 @@
+"""The mathematics of the forward propagation, in operations of the array API standard."""

@@ -1,0 +1,206 @@
+"""The activation functions g1 and g2, in operations of the array API standard (2022.12) only.
+
+`ACTIVATIONS` is the one table of names; the parameters of a function and their defaults are those of
+its signature.  They are the activations that ONNX's RNN operator allows, with the defaults of the
+ONNX operators of the same names (ScaledTanh has none there, so none here), the identity, softmax and
+log-softmax.  Each is written to neither overflow nor lose a NaN: a comparison with NaN is false, so
+every ``where`` takes its argument unchanged in the branch that a false condition selects.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, widen
+from rnn_backends.errors import ArgumentError, ShapeError
+
+
+def identity(z: Array) -> Array:
+    """Z."""
+    return z
+
+
+def tanh(z: Array) -> Array:
+    """tanh(z)."""
+    return array_namespace(z).tanh(z)
+
+
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z)), with the exponential of -abs(z) alone."""
+    xp = array_namespace(z)
+    negative = z < 0
+    e = xp.exp(xp.where(negative, z, -z))
+    return xp.where(negative, e, xp.ones_like(z)) / (1.0 + e)
+
+
+def relu(z: Array) -> Array:
+    """max(0, z)."""
+    xp = array_namespace(z)
+    return xp.where(z <= 0, xp.zeros_like(z), z)
+
+
+def affine(z: Array, alpha: float = 1.0, beta: float = 0.0) -> Array:
+    """Alpha z + beta."""
+    return alpha * z + beta
+
+
+def leaky_relu(z: Array, alpha: float = 0.01) -> Array:
+    """Z where z >= 0, alpha z elsewhere."""
+    return array_namespace(z).where(z < 0, alpha * z, z)
+
+
+def thresholded_relu(z: Array, alpha: float = 1.0) -> Array:
+    """Z where z > alpha, 0 elsewhere (at z = alpha too, as the ONNX operator has it)."""
+    xp = array_namespace(z)
+    return xp.where(z <= alpha, xp.zeros_like(z), z)
+
+
+def scaled_tanh(z: Array, alpha: float, beta: float) -> Array:
+    """Alpha tanh(beta z)."""
+    return alpha * tanh(beta * z)
+
+
+def hard_sigmoid(z: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
+    """min(max(alpha z + beta, 0), 1)."""
+    return clamp(alpha * z + beta, 0.0, 1.0)
+
+
+def elu(z: Array, alpha: float = 1.0) -> Array:
+    """Z where z >= 0, alpha (exp(z) - 1) elsewhere."""
+    xp = array_namespace(z)
+    positive = z > 0
+    return xp.where(positive, z, alpha * xp.expm1(xp.where(positive, xp.zeros_like(z), z)))
+
+
+def softsign(z: Array) -> Array:
+    """Z / (1 + abs(z)), as sign(z) / (1 + 1 / abs(z)) where abs(z) > 1."""
+    xp = array_namespace(z)
+    large = xp.abs(z) > 1
+    small_z = xp.where(large, xp.zeros_like(z), z)
+    large_z = xp.where(large, z, xp.ones_like(z))
+    return xp.where(large, xp.sign(large_z) / (1.0 + 1.0 / xp.abs(large_z)), small_z / (1.0 + xp.abs(small_z)))
+
+
+def softplus(z: Array) -> Array:
+    """log(1 + exp(z)), with the exponential of -abs(z) alone."""
+    xp = array_namespace(z)
+    positive = z > 0
+    return xp.where(positive, z, xp.zeros_like(z)) + xp.log1p(xp.exp(xp.where(positive, -z, z)))
+
+
+def softmax(z: Array) -> Array:
+    """exp(z) / sum(exp(z)) over the last axis, after the maximum is subtracted."""
+    e = array_namespace(z).exp(_below_maximum(z))
+    return cast(e / array_namespace(z).sum(e, axis=-1, keepdims=True), z.dtype)
+
+
+def log_softmax(z: Array) -> Array:
+    """Z - log(sum(exp(z))) over the last axis, after the maximum is subtracted."""
+    xp = array_namespace(z)
+    below = _below_maximum(z)
+    return cast(below - xp.log(xp.sum(xp.exp(below), axis=-1, keepdims=True)), z.dtype)
+
+
+def clamp(z: Array, low: float, high: float) -> Array:
+    """min(max(z, low), high); the standard has ``clip`` from 2023.12 on only."""
+    xp = array_namespace(z)
+    z = xp.where(z < low, xp.full_like(z, low), z)
+    return xp.where(z > high, xp.full_like(z, high), z)
+
+
+def _below_maximum(z: Array) -> Array:
+    z = widen(z)
+    return z - array_namespace(z).max(z, axis=-1, keepdims=True)
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    function.__name__: function
+    for function in (
+        identity, tanh, sigmoid, relu, affine, leaky_relu, thresholded_relu, scaled_tanh, hard_sigmoid,
+        elu, softsign, softplus, softmax, log_softmax,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation of the table, with its parameters.
+
+    Parameters
+    ----------
+    name : str
+        A key of `ACTIVATIONS`.
+    alpha, beta : float, optional
+        The parameters of the functions that have them.  Left out, they are the defaults of the ONNX
+        operator of that name; ``scaled_tanh`` has no defaults and must be given both.
+
+    Raises
+    ------
+    ArgumentError
+        The name is not in the table, a parameter is one the function does not have or is not a finite
+        number, or one without a default is missing.
+    """
+
+    name: str
+    alpha: float | None = None
+    beta: float | None = None
+    function: Callable[[Array], Array] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
+            from difflib import get_close_matches
+
+            got = repr(self.name) if isinstance(self.name, str) else type(self.name).__name__
+            guess = get_close_matches(got.strip("'").lower(), ACTIVATIONS, n=1)
+            hint = f" Did you mean {guess[0]!r}?" if guess else ""
+            msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got}.{hint}"
+            raise ArgumentError(msg)
+        wanted = list(inspect.signature(ACTIVATIONS[self.name]).parameters.values())[1:]
+        for name in {"alpha", "beta"} - {parameter.name for parameter in wanted}:
+            if getattr(self, name) is not None:
+                msg = f"the activation {self.name!r} has no parameter `{name}`; leave it out."
+                raise ArgumentError(msg)
+        for parameter in wanted:
+            object.__setattr__(self, parameter.name, self._value(parameter))
+        values = {parameter.name: getattr(self, parameter.name) for parameter in wanted}
+        object.__setattr__(self, "function", partial(ACTIVATIONS[self.name], **values))
+
+    def _value(self, parameter: inspect.Parameter) -> float:
+        value = getattr(self, parameter.name)
+        value = parameter.default if value is None else value
+        if value is parameter.empty:
+            msg = f"the activation {self.name!r} needs `{parameter.name}`, which has no default."
+            raise ArgumentError(msg)
+        return finite_float(f"{parameter.name}` of the activation `{self.name}", value)
+
+    def __call__(self, z: Array) -> Array:
+        """Apply the function, elementwise or, for the softmaxes, over the last axis."""
+        return self.function(z)
+
+
+def applied(activation: Callable[[Array], Array], z: Array) -> Array:
+    """Apply an activation, which must keep the shape."""
+    a = activation(z)
+    if not is_array(a) or a.shape != z.shape:
+        got = tuple(a.shape) if is_array(a) else type(a).__name__
+        msg = f"`activation` must return an array of the shape that it is given, {tuple(z.shape)}; got {got}."
+        raise ShapeError(msg)
+    return a
+
+
+def as_activation(activation: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Return a callable as it is and a name as an `Activation`."""
+    return activation if callable(activation) else Activation(activation)
+
+
+def finite_float(name: str, value: object) -> float:
+    """Return a number as a Python float, which no array library promotes."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if isinstance(value, (bool, str)) or not abs(number) < float("inf"):
+        msg = f"`{name}` must be a finite number; got {value!r}."
+        raise ArgumentError(msg)
+    return number

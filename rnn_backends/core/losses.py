@@ -1,0 +1,108 @@
+"""The cross-entropy of logits against the ids of the right classes, and its gradient."""
+
+from collections.abc import Sequence
+from math import nan, prod
+
+from rnn_backends.core import checks
+from rnn_backends.core.activations import log_softmax, softmax
+from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, device, dtype_name, widen
+from rnn_backends.errors import DTypeError, ShapeError
+
+
+def cross_entropy(logits: Array, targets: Array) -> Array:
+    """Return the mean of -log softmax(logits)[target], in nats, from logits and without overflow.
+
+    Parameters
+    ----------
+    logits : array, shape (..., classes)
+    targets : integer array, shape (...)
+        The ids of the right classes.  On NumPy an id out of range is an error; on other libraries,
+        which are not read, it makes the result NaN.
+
+    Returns
+    -------
+    array, shape ()
+        In the dtype of the logits; summed in float32 where that is float16 or bfloat16.
+
+    Raises
+    ------
+    ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
+    """
+    require_targets(logits, targets)
+    checks.require_range("targets", targets, logits.shape[-1], "target")
+    return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
+
+
+def cross_entropy_grad(logits: Array, targets: Array) -> Array:
+    """Return the gradient of `cross_entropy` by the logits: (softmax - one-hot) / number of targets.
+
+    Parameters and errors are those of `cross_entropy`; the result has the logits' shape and dtype.
+    """
+    require_targets(logits, targets)
+    checks.require_range("targets", targets, logits.shape[-1], "target")
+    p = softmax(widen(logits))
+    xp = array_namespace(p)
+    gradient = xp.where(one_hot(targets, p), p - 1.0, p) / max(prod(targets.shape), 1)
+    known = in_range(targets, logits.shape[-1])[..., None]
+    return cast(xp.where(known, gradient, xp.full_like(gradient, nan)), logits.dtype)
+
+
+def negative_log_likelihood(logits: Array, targets: Array) -> Array:
+    """-log softmax(logits)[target] for each target, (..., classes), (...) -> (...)."""
+    log_p = log_softmax(widen(logits))
+    xp = array_namespace(log_p)
+    picked = xp.where(one_hot(targets, log_p), log_p, xp.zeros_like(log_p))
+    nll = -xp.sum(picked, axis=-1)
+    return xp.where(in_range(targets, logits.shape[-1]), nll, xp.full_like(nll, nan))
+
+
+def sums_where(values: Array, valid: Array | None) -> tuple[Array, Array]:
+    """Return the sum of the valid values, and how many these are."""
+    xp = array_namespace(values)
+    if valid is None:
+        valid = xp.ones_like(values) > 0.0
+    counted = xp.where(valid, xp.ones_like(values), xp.zeros_like(values))
+    return xp.sum(xp.where(valid, values, xp.zeros_like(values))), xp.sum(counted)
+
+
+def mean_of(sums: Sequence[tuple[Array, Array]]) -> Array:
+    """Return the mean from the `sums_where` of all parts; NaN where no value is valid."""
+    xp = array_namespace(sums[0][0])
+    total, count = sums[0]
+    if len(sums) > 1:  # summed as an array is: one after the other, the roundings would add up
+        total, count = (xp.sum(xp.stack(parts)) for parts in zip(*sums, strict=True))
+    return total / xp.where(count > 0.0, count, xp.full_like(count, nan))
+
+
+def one_hot(targets: Array, like: Array) -> Array:
+    """Return booleans (..., classes), true at each target."""
+    xp = array_namespace(like)
+    classes = xp.arange(like.shape[-1], dtype=targets.dtype, device=device(like))
+    return targets[..., None] == classes
+
+
+def in_range(targets: Array, classes: int) -> Array:
+    """Tell of each target whether there is such a class."""
+    return (targets >= 0) & (targets < classes)
+
+
+def require_targets(logits: Array, targets: Array) -> None:
+    """Check that targets are arrays like the logits, and fit them."""
+    checks.require_together([("logits", logits), ("targets", targets)])
+    require_fitting(logits, targets)
+
+
+def require_fitting(logits: Array, targets: Array) -> None:
+    """Check the shapes and dtypes of logits and targets."""
+    if dtype_name(logits) not in FLOATING:
+        msg = f"`logits` must be floating point; got {dtype_name(logits)}."
+        raise DTypeError(msg)
+    if len(logits.shape) == 0 or logits.shape[-1] == 0:
+        msg = f"`logits` must have a last axis of at least one class; got shape {tuple(logits.shape)}."
+        raise ShapeError(msg)
+    if dtype_name(targets) not in checks.INTEGERS:
+        msg = f"`targets` must be int32 or int64; got {dtype_name(targets)}."
+        raise DTypeError(msg)
+    if tuple(targets.shape) != tuple(logits.shape[:-1]):
+        msg = f"`targets` must have shape {tuple(logits.shape[:-1])}, as the logits; got {tuple(targets.shape)}."
+        raise ShapeError(msg)

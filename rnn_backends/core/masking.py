@@ -1,0 +1,104 @@
+"""Which steps of a sequence there are: `lengths`, beyond which there are none, and masks with holes.
+
+A step that a mask leaves out changes no state of any layer.  So a network is run over the other steps alone,
+moved together to the front, with their number as the length, and its states are then spread over all steps.
+Every recurrence that knows lengths so knows masks, in both directions, and does not walk what is left out.
+"""
+
+from math import nan
+from typing import NamedTuple
+
+from rnn_backends.core.arrays import Array, array_namespace, cast, device, where_valid
+from rnn_backends.core.layers import Layer
+
+
+def valid_steps(lengths: Array, seq_len: int) -> Array:
+    """Return which steps lie within the sequences: (batch,) -> booleans (seq_len, batch, 1)."""
+    xp = array_namespace(lengths)
+    steps = xp.arange(seq_len, dtype=lengths.dtype, device=device(lengths))
+    return steps[:, None, None] < lengths[None, :, None]
+
+
+def guarded(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return an input that no padding is left in, the initial state, and which steps are valid.
+
+    Whatever padding holds, NaN or ids of -1, no product and no gradient sees it.
+    """
+    if lengths is None:
+        return x, h_0, None
+    valid = valid_steps(lengths, x.shape[0])
+    x = where_valid(x, valid if x.ndim == valid.ndim else valid[..., 0])
+    return x, poisoned(h_0, lengths, x.shape[0]), valid
+
+
+def poisoned(h_0: Array, lengths: Array, seq_len: int) -> Array:
+    """Return initial states that are NaN where a length is impossible: lengths on a device are not read."""
+    xp = array_namespace(h_0)
+    possible = (lengths >= 0) & (lengths <= seq_len)
+    return cast(xp.where(possible[:, None], h_0, xp.full_like(h_0, nan)), h_0.dtype)
+
+
+class Kept(NamedTuple):
+    """The steps that a mask keeps, of sequences of at least one step."""
+
+    order: Array
+    """The steps of each sequence, those that are kept first, (seq_len, batch)."""
+    counts: Array
+    """How many are kept, (batch,); a length that is impossible stays so."""
+    before: Array
+    """How many are kept before each step, (seq_len, batch)."""
+    after: Array
+    """How many are kept up to each step, itself included."""
+    valid: Array | None
+    """Which steps lie within the lengths, (seq_len, batch, 1)."""
+
+    @classmethod
+    def of(cls, mask: Array, lengths: Array | None) -> "Kept":
+        """Return those of a mask, (seq_len, batch), within lengths, (batch,)."""
+        xp, seq_len = array_namespace(mask), mask.shape[0]
+        valid = None if lengths is None else valid_steps(lengths, seq_len)
+        mask = mask if valid is None else mask & valid[..., 0]
+        kept = xp.astype(mask, xp.int32)
+        counts = within = xp.sum(kept, axis=0, dtype=xp.int32)
+        if lengths is not None:
+            counts = xp.where((lengths < 0) | (lengths > seq_len), xp.full_like(counts, seq_len + 1), counts)
+        order = xp.argsort(1 - kept, axis=0, stable=True)
+        rank = xp.astype(xp.argsort(order, axis=0), xp.int32)
+        steps = xp.arange(seq_len, dtype=xp.int32, device=device(mask))[:, None]
+        before = xp.where(mask, rank, steps - rank + within)
+        return cls(order, counts, before, before + kept, valid)
+
+    def together(self, x: Array) -> Array:
+        """Move the steps that are kept to the front: (seq_len, batch, ...) of the same shape."""
+        return rows(x, self.order)
+
+    def spread(self, states: Array, layer: Layer, h_0: Array) -> Array:
+        """Return the states of all steps, held where a step is left out.
+
+        Parameters
+        ----------
+        states : array, shape (seq_len, batch, num_directions * hidden_size)
+            Those of the steps that are kept, together.
+        layer : Layer
+            Whose states they are.
+        h_0 : array, shape (num_directions, batch, hidden_size)
+        """
+        xp, (seq_len, _, width) = array_namespace(states), states.shape
+        size, parts = width // len(layer.cells), []
+        for place, (_, reverse) in enumerate(layer.cells):
+            part, first = states[..., place * size : (place + 1) * size], h_0[place : place + 1, ...]
+            if reverse:
+                at = xp.where(self.before == self.counts, xp.full_like(self.before, seq_len), self.before)
+                parts.append(rows(xp.concat([part, first]), at))
+            else:
+                parts.append(rows(xp.concat([first, part]), self.after))
+        return where_valid(parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1), self.valid)
+
+
+def rows(array: Array, steps: Array) -> Array:
+    """Return the given steps of each sequence: (N, batch, ...), (seq_len, batch) -> (seq_len, batch, ...)."""
+    xp, (count, batch, *rest) = array_namespace(array), array.shape
+    columns = xp.arange(batch, device=device(array))
+    index = xp.astype(steps, columns.dtype) * batch + columns
+    taken = xp.take(xp.reshape(array, (count * batch, *rest)), xp.reshape(index, (steps.shape[0] * batch,)), axis=0)
+    return xp.reshape(taken, (*steps.shape, *rest))

@@ -1,0 +1,1 @@
+"""Files of rnn_backends' own: safetensors and npz."""

@@ -1,0 +1,171 @@
+"""What the native formats have in common: the names of the arrays, and a check before any is read.
+
+Arrays carry torch's names: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_l0`` of the first layer, with
+``_reverse`` for its backward cell, then ``readout.weight`` and ``readout.bias``.  torch's own two biases,
+``bias_ih_l0`` and ``bias_hh_l0``, are read too, and added in their dtype: rounded once.  All else is one
+JSON text.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer, Linear, Network
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import Declared, from_torch_names, layer_indices, places
+from rnn_backends.formats.native.description import Description, Told, describe, parse, undescribed
+
+KEY = "rnn_backends"
+BLOCK = 2**18
+READOUT_UNTOLD = (
+    "the weights of a readout do not tell its activation, g2; pass readout_activation='softmax' if it was "
+    "trained with a cross-entropy, 'identity' if it gives values."
+)
+
+
+def pack(network: Network) -> tuple[dict[str, Host], str]:
+    """Return the arrays of a network by name, and the JSON text that describes the rest."""
+    return arrays_by_name(network), describe(network, plain_cells(network))
+
+
+def arrays_by_name(network: Network) -> dict[str, Host]:
+    """Return the arrays of a network of Cells, contiguous, by name."""
+    found: dict[str, Any] = {}
+    for place, cell in plain_cells(network).items():
+        found[f"weight_ih_{place}"] = cell.weight_ih
+        found[f"weight_hh_{place}"] = cell.weight_hh
+        found[f"bias_{place}"] = cell.bias
+    if network.readout is not None:
+        found["readout.weight"], found["readout.bias"] = network.readout.weight, network.readout.bias
+    # safetensors writes the memory of an array as it lies, transposed or not.
+    return {name: np.ascontiguousarray(array) for name, array in found.items() if array is not None}
+
+
+def unpack(declared: Declared, text: str | bytes | None, told: Told, read: Callable[[str], Host]) -> Network:
+    """Return the network of a file that declares these dtypes and shapes, by name.
+
+    Without a text the names may be torch's, with any prefix.
+    """
+    if text is None:
+        names = from_torch_names(declared)
+        own = {name: declared[theirs] for name, theirs in names.items()}
+        return assemble(own, undescribed(told, places(own)), lambda name: read(names[name]))
+    return assemble(declared, _described(declared, text, told), read)
+
+
+def assemble(declared: Declared, description: Description, read: Callable[[str], Host]) -> Network:
+    """Return the network of arrays that are declared by name, and a description of the rest.
+
+    It is first made of arrays that take no memory, so that all is checked before any is read.
+    """
+    found = places(declared)
+    joined, read_joined = _join_biases(declared, found, read)
+    try:
+        stand_ins = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, (dtype, shape) in joined.items()}
+        _build(stand_ins, found, description)
+        problem = _readout_problem("readout.weight" in declared, description)
+        if problem is None:
+            return _build({name: read_joined(name) for name in joined}, found, description)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"the arrays make no network: {error}"
+        raise FormatError(msg) from error
+    raise FormatError(problem)
+
+
+def widened(bits: Host) -> Host:
+    """Return bfloat16, which NumPy lacks, as float32, exactly; it is given as integers of its bits."""
+    wide: Host = bits.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
+
+
+def embedded(weight_ih: Host, table: Host) -> Host:
+    """Return W_ax E^T, (hidden_size, vocabulary_size), which takes a token id where W_ax takes its row of E.
+
+    Its columns are computed in float64 and rounded once: the product that would else be made at every step.
+    """
+    product: Host = np.empty((len(weight_ih), len(table)), weight_ih.dtype)
+    step = max(1, BLOCK // weight_ih.shape[1])  # so that not all of both is ever held in float64
+    for i in range(0, len(weight_ih), step):
+        for k in range(0, len(table), step):
+            w, e = weight_ih[i : i + step].astype(np.float64), table[k : k + step].astype(np.float64)
+            with np.errstate(all="ignore"):  # as where it is made at every step
+                product[i : i + step, k : k + step] = w @ e.T
+    return product
+
+
+def _readout_problem(has_readout: bool, description: Description) -> str | None:
+    """Say what is wrong where the activation of a readout is not told, or one is told and there is no readout."""
+    if has_readout and description.readout is None:
+        return READOUT_UNTOLD
+    if description.readout is not None and not has_readout:
+        return "there are no weights of a readout; leave `readout_activation` out."
+    return None
+
+
+def plain_cells(network: Network) -> dict[str, Cell]:
+    """Return the cells of a network by their places, l0, l0_reverse, l1; each must be a `Cell`."""
+    cells: dict[str, Cell] = {}
+    for index, layer in enumerate(network.layers):
+        for cell, reverse in layer.cells:
+            if type(cell) is not Cell:
+                msg = f"files and state dicts hold a Cell only, not a {type(cell).__name__} as in layer {index}."
+                raise FormatError(msg)
+            cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell
+    return cells
+
+
+def _described(declared: Declared, text: str | bytes, told: Told) -> Description:
+    description = parse(text, places(declared))
+    told.left_out("the file", dict.fromkeys(Told._fields, True))
+    if (description.readout is not None) != ("readout.weight" in declared):
+        msg = "the file must have both or neither of readout.weight and a description of the readout."
+        raise FormatError(msg)
+    return description
+
+
+def _join_biases(
+    declared: Declared, found: list[str], read: Callable[[str], Host]
+) -> tuple[Declared, Callable[[str], Host]]:
+    """Put one bias in the place of torch's two, as declared and as read: their sum."""
+    joined, pairs = dict(declared), {}
+    for place in found:
+        first, second = pair = f"bias_ih_{place}", f"bias_hh_{place}"
+        if first in declared:
+            if declared[first] != declared[second]:
+                msg = f"{first} and {second} must be alike; got {declared[first]} and {declared[second]}."
+                raise FormatError(msg)
+            pairs[f"bias_{place}"] = pair
+            joined[f"bias_{place}"] = joined.pop(first)
+            del joined[second]
+
+    def read_joined(name: str) -> Host:
+        if name not in pairs:
+            return read(name)
+        first, second = pairs[name]
+        with np.errstate(all="ignore"):  # a sum beyond the dtype is infinite, as it would be in torch
+            total: Host = read(first) + read(second)
+        return total
+
+    return joined, read_joined
+
+
+def _build(arrays: Mapping[str, Host], found: list[str], description: Description) -> Network:
+    cells = {}
+    for place in found:
+        weights = (arrays[f"weight_ih_{place}"], arrays[f"weight_hh_{place}"], arrays.get(f"bias_{place}"))
+        try:
+            cells[place] = Cell(*weights, **description.cells[place])
+        except (TypeError, ValueError, OverflowError) as error:
+            msg = f"the cell {place} is wrong: {error}"
+            raise FormatError(msg) from error
+    readout = None
+    if "readout.weight" in arrays:
+        g2 = description.readout or "identity"  # where it is not told, for the check of shapes only
+        readout = Linear(arrays["readout.weight"], arrays.get("readout.bias"), g2)
+    layers = tuple(Layer(cells.get(f"l{k}"), cells.get(f"l{k}_reverse")) for k in layer_indices(found))
+    _, _, batch_first, vocabulary, metadata = description
+    return Network(layers, readout, batch_first, vocabulary, metadata)

@@ -1,0 +1,66 @@
+"""Kernels, (from, to), as Flax and Keras have them: what each array of a network is made of them."""
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import Declared, shown
+from rnn_backends.formats.native.records import embedded
+
+MAX_FOLDED = 16 * 2**20
+
+
+class Source(NamedTuple):
+    """What an array of the network is made of: the paths of a kernel or bias, and of an embedding below it."""
+
+    path: str
+    table: str | None = None
+    residual: bool = False
+
+
+def declared_of(sources: Mapping[str, Source], held: Declared) -> Declared:
+    """Return the dtypes and shapes of a network's arrays by name, given those of their sources by path."""
+    return {name: _declared(name, source, held) for name, source in sources.items()}
+
+
+def require_foldable(sources: Mapping[str, Source], held: Declared, most: float, instead: str) -> None:
+    """Check that no embedding takes `most` bytes more, folded, than it has; `instead` tells what else to do."""
+    for name, (dtype, shape) in declared_of(sources, held).items():
+        table = sources[name].table
+        if table is None:
+            continue
+        width = {"float16": 2, "float32": 4}.get(dtype, 8)
+        sizes = [prod(each) * width for each in (shape, held[table][1])]
+        if sizes[0] > sizes[1] + most:
+            msg = f"{shown(table)}, folded into {name}, would take {sizes[0]} bytes. {instead}"
+            raise FormatError(msg)
+
+
+def made(source: Source, array: Callable[[str], Host]) -> Host:
+    """Return an array of the network, given what returns those at its paths."""
+    found: Host = array(source.path).T
+    if source.table is not None:
+        found = embedded(found, array(source.table))
+    if source.residual:
+        # act(W_i x + b + W_h h + h) is act(W_i x + b + (W_h + 1) h): a Cell, which every backend runs and every file
+        # holds.  The sum is rounded once, by no more than a product of the same step is.
+        found = found.copy()
+        np.fill_diagonal(found, found.diagonal().astype(np.float64) + 1.0)
+    return found
+
+
+def _declared(name: str, source: Source, held: Declared) -> tuple[str, tuple[int, ...]]:
+    dtype, shape = held[source.path]
+    shape = shape[::-1]
+    if source.table is None:
+        return dtype, shape
+    kind, rows = held[source.table]
+    if len(shape) != 2 or len(rows) != 2 or shape[1] != rows[1] or kind != dtype:
+        found = f"{shown(source.path)} is {dtype} of shape {shape[::-1]}"
+        msg = f"{shown(source.table)}, {kind} of shape {rows}, does not fit {name}: {found}."
+        raise FormatError(msg)
+    return dtype, (shape[0], rows[0])

@@ -1,0 +1,1 @@
+"""Networks placed on a device, and how they are made, run, sampled and saved."""

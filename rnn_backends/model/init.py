@@ -1,0 +1,57 @@
+"""Random parameters to start from."""
+
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer, Linear, Network
+from rnn_backends.errors import ArgumentError
+
+
+def initial_network(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bidirectional: bool,
+    activation: Any,
+    bias: bool,
+    output_size: int | None,
+    seed: int,
+) -> Network:
+    """Draw a network in float64, layer by layer, forward before backward, weights before biases."""
+    sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+    for name, size in sizes.items() if output_size is None else [*sizes.items(), ("output_size", output_size)]:
+        require_size(name, size)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        msg = f"`seed` must be an integer of at least 0; got {seed!r}."
+        raise ArgumentError(msg)
+    generator = np.random.default_rng(seed)
+
+    def uniform(fan_in: int, *shape: int) -> Host:
+        bound = 1.0 / np.sqrt(fan_in)
+        return generator.uniform(-bound, bound, shape)
+
+    def cell(features: int) -> Cell:
+        weight_ih, weight_hh = (
+            uniform(features, hidden_size, features),
+            uniform(hidden_size, hidden_size, hidden_size),
+        )
+        return Cell(weight_ih, weight_hh, uniform(hidden_size, hidden_size) if bias else None, activation)
+
+    directions = 2 if bidirectional else 1
+    features = [input_size] + [directions * hidden_size] * (num_layers - 1)
+    layers = tuple(Layer(cell(size), cell(size) if bidirectional else None) for size in features)
+    if output_size is None:
+        return Network(layers)
+    width = directions * hidden_size
+    weight = uniform(width, output_size, width)
+    return Network(layers, Linear(weight, uniform(width, output_size) if bias else None))
+
+
+def require_size(name: str, size: object) -> None:
+    """Check that a size is a positive integer."""
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        msg = f"`{name}` must be an integer of at least 1; got {size!r}."
+        raise ArgumentError(msg)

@@ -1,0 +1,92 @@
+"""Run the network of an ONNX graph and arrange what comes of it as the outputs that the graph declares."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.backends.selection import Placement
+from rnn_backends.backends.transfer import to_numpy
+from rnn_backends.core.arrays import Host
+from rnn_backends.errors import DTypeError, ShapeError
+from rnn_backends.formats.onnx.flow import Result, Source, arranged
+from rnn_backends.formats.onnx.network import Program
+from rnn_backends.model.rnn import RNN
+
+
+def run_program(
+    program: Program, arrays: dict[str, Host], place: Placement, dtype: str | None = None
+) -> tuple[Host, ...]:
+    """Return the outputs of a graph for its inputs, computed in the dtype of its weights or in another."""
+    bottom, source = program.stages[0], program.input
+    _require_input(arrays[source.name], source)
+    axes = [(bottom.seq,), *([bottom.batch] if bottom.batch else [])]
+    features = source.atoms[-1:] if isinstance(bottom.below, Source) else ()
+    x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
+    h_0 = _initial_states(program, arrays, x)
+    lengths = None if bottom.lengths is None else arrays[bottom.lengths.name]
+    rnn = RNN._placed(replace(program.network, batch_first=False), place, dtype)
+    output, h_n = rnn(x, h_0, lengths=lengths)
+    found = []
+    for flow in program.outputs.values():
+        content: Result = flow.content
+        base = _states(content, output) if content.stage is not None else _last_states(program, content, h_n)
+        if content.readout is not None and rnn.readout is not None:
+            base = rnn.readout(base)
+            base = base if content.readout.activation is None else rnn.readout.activate(base)
+        host = base if isinstance(base, np.ndarray) else to_numpy(base)
+        if content.stage is not None and content.readout is None and content.stage.directions:
+            host = host.reshape((*host.shape[:-1], 2, host.shape[-1] // 2))
+        found.append(arranged(host, content.atoms, flow.axes))
+    return tuple(found)
+
+
+def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Host | None:
+    """Return the given initial states of all cells; zeros where a layer has none, None where no layer has any."""
+    if all(flow is None for stage in program.stages for flow in stage.h_0):
+        return None
+    batch = x.shape[1:2] if program.stages[0].batch else ()
+    found = []
+    for stage in program.stages:
+        cells = len(stage.layer.cells) // len(stage.h_0)
+        for flow in stage.h_0:
+            if flow is None:
+                found.append(np.zeros((cells, *batch, stage.hidden.size or 0), arrays[program.input.name].dtype))
+                continue
+            source: Source = flow.content
+            array = arrays[source.name]
+            _require_input(array, source)
+            held = arranged(array[source.start : source.stop], source.atoms, flow.axes)
+            found.append(held if batch else held[:, 0])
+    return np.concatenate(found)
+
+
+def _require_input(array: Host, source: Source) -> None:
+    """Check that an input has the dtype and the number of axes that the graph declares."""
+    if source.dtype == "bfloat16":
+        known = "rnn_backends.from_onnx reads the model in float32"
+        msg = f"the input {source.name!r} is bfloat16, which NumPy has not; {known}."
+        raise DTypeError(msg)
+    if array.dtype.name != source.dtype or array.ndim != len(source.atoms):
+        wanted = f"{source.dtype} with {len(source.atoms)} axes"
+        msg = f"the input {source.name!r} must be {wanted}; got {array.dtype.name} of shape {array.shape}."
+        raise DTypeError(msg)
+
+
+def _last_states(program: Program, content: Result, h_n: Any) -> Any:
+    """Return the last states of some cells."""
+    own = [cell for stage in program.stages for cell, _ in stage.layer.cells]
+    chosen = [own.index(cell) for cell in content.cells]
+    if len(chosen) == 1:
+        return h_n[chosen[0], ...]
+    return to_numpy(h_n)[chosen]
+
+
+def _states(content: Result, output: Any) -> Any:
+    """Return the states of all steps, or of one."""
+    if content.step is None:
+        return output
+    if output.shape[0] == 0:
+        msg = "the model gives one step, and the input has none."
+        raise ShapeError(msg)
+    return output[content.step, ...]

@@ -1,0 +1,94 @@
+"""Drawing the next token from logits, on the host, and feeding it back to the network."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnn_backends.backends.transfer import as_host, to_numpy
+from rnn_backends.core.activations import finite_float
+from rnn_backends.core.arrays import Host, dtype_name, is_integer
+from rnn_backends.core.checks import require_range
+from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
+from rnn_backends.model.init import require_size
+
+if TYPE_CHECKING:
+    from rnn_backends.model.rnn import RNN
+
+
+class Sampler:
+    """Draws token ids from logits: temperature first, then top-k, then top-p; see `RNN.generate`."""
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.temperature = finite_float("temperature", temperature)
+        if self.temperature < 0:
+            msg = f"`temperature` must be at least 0; got {temperature!r}."
+            raise ArgumentError(msg)
+        if top_k is not None:
+            require_size("top_k", top_k)
+        self.top_p = None if top_p is None else finite_float("top_p", top_p)
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            msg = f"`top_p` must be in 0 < top_p <= 1; got {top_p!r}."
+            raise ArgumentError(msg)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            msg = f"`seed` must be an integer of at least 0; got {seed!r}."
+            raise ArgumentError(msg)
+        self.top_k = top_k
+        self.random = np.random.default_rng(seed)
+
+    def __call__(self, logits: Host) -> int:
+        """Draw one id from logits of shape (classes,)."""
+        if not np.isfinite(logits.max()):
+            msg = f"the logits of the model must be numbers to draw from; the largest is {logits.max()}."
+            raise ArgumentError(msg)
+        if self.temperature == 0:
+            return int(np.argmax(logits))
+        up_to = np.cumsum(self.distribution(logits))
+        return int(np.searchsorted(up_to, self.random.random() * up_to[-1], side="right"))
+
+    def distribution(self, logits: Host) -> Host:
+        """Return the probabilities that ids are drawn with, up to a common factor."""
+        z = logits.astype(np.float64)
+        with np.errstate(over="ignore"):  # a temperature near 0 makes -inf of all but the largest
+            p: Host = np.exp((z - z.max()) / self.temperature)
+        # By the logits, of which a high temperature makes equal probabilities.
+        kept = np.argsort(-z, kind="stable")[: self.top_k]
+        if self.top_p is not None:
+            up_to = np.cumsum(p[kept])
+            before = np.append(0.0, up_to[:-1])
+            kept = kept[before < self.top_p * up_to[-1]]
+        kept_p = np.zeros_like(p)
+        kept_p[kept] = p[kept]
+        return kept_p
+
+
+def generate(rnn: "RNN", prompt: Any, length: int, choose: Sampler) -> Host:
+    """Return the token ids that continue a prompt of token ids."""
+    if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
+        msg = f"`length` must be an integer of at least 0; got {length!r}."
+        raise ArgumentError(msg)
+    readout, first = rnn.readout, rnn.layers[0].forward
+    if readout is None or getattr(first, "input_size", None) != readout.output_size:
+        msg = "generate needs a model that predicts its own next input: a readout with input_size outputs."
+        raise ArgumentError(msg)
+    ids = as_host("prompt", prompt)
+    if len(ids.shape) != 1 or ids.shape[0] == 0:
+        msg = f"`prompt` must hold at least one token, shape (seq_len,); got shape {tuple(ids.shape)}."
+        raise ShapeError(msg)
+    if not is_integer(ids):
+        msg = f"`prompt` must be text or token ids; got {dtype_name(ids)}."
+        raise DTypeError(msg)
+    require_range("prompt", ids, readout.output_size, "token id")
+    stream, drawn = rnn.stream(), np.empty(length, dtype=np.int32)
+    for step in range(length):
+        output = stream(ids)
+        with rnn._on_device():
+            logits = readout(output[-1:, :])
+        drawn[step] = choose(to_numpy(logits)[0])
+        ids = drawn[step : step + 1]
+    return drawn

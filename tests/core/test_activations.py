@@ -1,0 +1,163 @@
+"""Activations and losses: their formulas, far out and at their seams, on every backend."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnn_backends as rb
+from rnn_backends.core.activations import ACTIVATIONS
+from rnn_backends.core.arrays import Array
+from rnn_backends.testing.reference import FUNCTIONS
+
+
+def on(backend: str, host: Any, dtype: str = "float32") -> Array:
+    place = rb.get_backend(backend)
+    return place.from_host(np.asarray(host), dtype, place.device_name(backend.partition(":")[2]))
+
+
+def activation(name: str) -> rb.Activation:
+    return rb.Activation(name, 0.75, 1.25) if name == "scaled_tanh" else rb.Activation(name)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_formulas(backend: str, name: str, dtype: str) -> None:
+    near = np.linspace(-9, 9, 181).astype(dtype)
+    far = np.array([-1e30, -1000, -100, -89, 1e-30, -1e-30, 89, 100, 1000, 1e30, np.inf, -np.inf], dtype)
+    precision = float(np.finfo(dtype).eps)
+    chosen, (function, _) = activation(name), FUNCTIONS[name]
+    z = np.concatenate([near, far[:-2] if name == "affine" else far])
+    with np.errstate(all="ignore"):
+        wanted = function(z.astype(np.float64), chosen.alpha, chosen.beta)
+    wanted = np.where(np.isinf(z) & (name == "softsign"), np.sign(z), wanted)
+    wanted = np.where(np.isneginf(z) & (name == "thresholded_relu"), 0.0, wanted)
+    infinite = {"leaky_relu": {-np.inf: -np.inf, np.inf: np.inf}, "elu": {-np.inf: -1.0, np.inf: np.inf}}.get(name, {})
+    for at, value in infinite.items():
+        wanted[z == at] = value
+    got = rb.to_numpy(chosen(on(backend, z, dtype)))
+    np.testing.assert_allclose(got, wanted, rtol=4 * precision, atol=precision)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_is_not_lost(backend: str, name: str) -> None:
+    got = rb.to_numpy(activation(name)(on(backend, [[np.nan]])))
+    assert np.isnan(got).all()
+
+
+def test_sigmoid_is_exact_far_out_and_has_small_values() -> None:
+    got = rb.Activation("sigmoid")(np.array([-1000.0, 1000.0, -50.0]))
+    assert got[:2].tolist() == [0.0, 1.0]
+    assert got[2] == pytest.approx(math.exp(-50), rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "beta"),
+    [
+        ("affine", 1, 0),
+        ("leaky_relu", 0.01, None),
+        ("thresholded_relu", 1, None),
+        ("hard_sigmoid", 0.2, 0.5),
+        ("elu", 1, None),
+    ],
+)
+def test_defaults_are_those_of_the_onnx_operators(name: str, alpha: float, beta: float | None) -> None:
+    made = rb.Activation(name)
+    assert (made.alpha, made.beta) == (alpha, beta)
+    assert made == rb.Activation(name, alpha=alpha)
+    assert (
+        repr(made)
+        == f"Activation(name={name!r}, alpha={float(alpha)!r}, beta={None if beta is None else float(beta)!r})"
+    )
+
+
+def test_thresholded_relu_drops_the_threshold_itself() -> None:
+    assert rb.Activation("thresholded_relu", 0.5)(np.array([0.5, 0.51])).tolist() == [0.0, 0.51]
+
+
+@given(rows=st.lists(st.lists(st.floats(-1e4, 1e4), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_softmax_of_anything_sums_to_one(rows: list[list[float]]) -> None:
+    z = np.array(rows)
+    p, log_p = rb.Activation("softmax")(z), rb.Activation("log_softmax")(z)
+    np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=1e-14)
+    wanted = [
+        [float(v - max(row)) - math.log(math.fsum(math.exp(w - max(row)) for w in row)) for v in row] for row in rows
+    ]
+    np.testing.assert_allclose(log_p, wanted, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(p, np.exp(wanted), rtol=1e-11, atol=1e-300)
+
+
+def test_softmax_sums_float16_in_float32() -> None:
+    z = np.zeros((1, 5000), np.float16)
+    p = rb.Activation("softmax")(z)
+    assert p.dtype == np.float16
+    np.testing.assert_allclose(p.astype(float), 1 / 5000, rtol=1e-3)
+
+
+# Losses.
+
+
+def by_hand(logits: Any, targets: Any) -> float:
+    rows = zip(np.reshape(logits, (-1, logits.shape[-1])).tolist(), np.ravel(targets).tolist(), strict=True)
+    terms = [max(row) + math.log(math.fsum(math.exp(v - max(row)) for v in row)) - row[target] for row, target in rows]
+    return math.fsum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_cross_entropy(backend: str, scale: float) -> None:
+    random = np.random.default_rng(0)
+    logits, targets = random.normal(size=(4, 3, 5)) * scale, random.integers(0, 5, (4, 3))
+    moved = on(backend, logits, "float64"), on(backend, targets, "int32")
+    assert float(rb.cross_entropy(*moved)) == pytest.approx(by_hand(logits, targets), rel=1e-13)
+
+
+def test_gradient_of_cross_entropy(backend: str) -> None:
+    random = np.random.default_rng(1)
+    logits, targets = random.normal(size=(2, 3, 4)), random.integers(0, 4, (2, 3))
+    got = rb.to_numpy(rb.cross_entropy_grad(on(backend, logits, "float64"), on(backend, targets, "int32")))
+    for place in np.ndindex(logits.shape):
+        values = []
+        for step in (1e-6, -1e-6):
+            moved = logits.copy()
+            moved[place] += step
+            values.append(by_hand(moved, targets))
+        assert got[place] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-9)
+
+
+def test_targets_that_cannot_be_read_make_nan() -> None:
+    logits, targets = on("array_api_strict", np.ones((2, 3))), on("array_api_strict", [0, 3], "int32")
+    assert math.isnan(float(rb.cross_entropy(logits, targets)))
+    gradient = rb.to_numpy(rb.cross_entropy_grad(logits, targets))
+    assert np.isnan(gradient[1]).all()
+    assert not np.isnan(gradient[0]).any()
+
+
+def test_the_mean_of_nothing_is_nan() -> None:
+    assert math.isnan(float(rb.cross_entropy(np.ones((0, 3)), np.ones(0, int))))
+    assert rb.cross_entropy_grad(np.ones((0, 3)), np.ones(0, int)).shape == (0, 3)
+
+
+Z = np.ones((2, 3))
+REFUSED = [
+    ((Z, np.zeros(3, int)), rb.ShapeError, r"`targets` must have shape \(2,\), as the logits; got \(3,\)"),
+    ((Z, np.zeros(2)), rb.DTypeError, "`targets` must be int32 or int64; got float64"),
+    ((Z.astype(int), np.zeros(2, int)), rb.DTypeError, "`logits` must be floating point; got int64"),
+    (
+        (np.ones(()), np.zeros(2, int)),
+        rb.ShapeError,
+        r"`logits` must have a last axis of at least one class; got shape \(\)",
+    ),
+    ((np.ones((2, 0)), np.zeros(2, int)), rb.ShapeError, "`logits` must have a last axis"),
+    ((Z, np.array([0, 3])), rb.ArgumentError, r"every target in `targets` must be in 0..2; got 3 at \[1\]"),
+    ((Z, [0, 1]), rb.DTypeError, "`targets` must be an array; got list"),
+]
+
+
+@pytest.mark.parametrize("function", [rb.cross_entropy, rb.cross_entropy_grad])
+@pytest.mark.parametrize(("arguments", "error", "message"), REFUSED)
+def test_what_is_refused(function: Any, arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        function(*arguments)

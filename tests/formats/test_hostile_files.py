@@ -1,0 +1,488 @@
+"""Damaged and hostile files: refused by FormatError, in little memory, and nothing in them is run."""
+
+import os
+import struct
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import fuzz
+import numpy as np
+import pt_files
+import pytest
+from pt_files import TENSOR, dictionary, integer, members, plain, storage, tensor, text
+
+import rnn_backends as rb
+
+MEMORY = 64 * 2**20
+
+
+def load(path: Path) -> rb.RNN:
+    return rb.load(path, activation="tanh")
+
+
+def refuse(path: Path, match: str) -> None:
+    with pytest.raises(rb.FormatError, match=match) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@contextmanager
+def little_memory(limit: int = MEMORY) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+# Pickles that would be run
+
+
+SYSTEM, COMMAND = b"cos\nsystem\n", text("touch pwned")
+NOT_WRITTEN = "which torch.save writes for no tensor; nothing in a file is executed"
+RUNNING: dict[str, tuple[bytes, str]] = {
+    "os.system": (SYSTEM + b"(" + COMMAND + b"tR", "it holds 'os.system', which is no tensor; nothing in a file is"),
+    "eval": (b"cbuiltins\neval\n(" + text("1") + b"tR", "it holds 'builtins.eval'"),
+    "eval of Python 2": (b"c__builtin__\neval\n(" + text("1") + b"tR", "it holds '__builtin__.eval'"),
+    "exec in a tensor": (TENSOR + b"(cbuiltins\nexec\n(" + text("1") + b"tRtR", "it holds 'builtins.exec'"),
+    "getattr": (b"cbuiltins\ngetattr\n", "it holds 'builtins.getattr'"),
+    "torch.load": (b"ctorch\nload\n", "it holds 'torch.load'"),
+    "a class of the user": (b"c__main__\nNet\n)\x81}b", "it holds '__main__.Net', which is no tensor"),
+    "a dotted name": (b"ctorch\nFloatStorage.__init__\n", "it holds 'torch.FloatStorage.__init__'"),
+    "a name that is cut short": (b"ctorch\nFloat", "ends within a name"),
+    "a name of other letters": (b"ctorch\n\xff\n", "its pickle is damaged: .*utf-8"),
+    "a name with an escape": (b"ctorch\n\\x46loatStorage\\q\n", r"it holds 'torch.\\\\x46loatStorage"),
+    "a name with a line break": (b"ctorch\r\nFloatStorage\n", "it holds '"),
+    "NEWOBJ": (pt_files.ORDERED_DICT + b")\x81", f"the opcode NEWOBJ, {NOT_WRITTEN}"),
+    "NEWOBJ_EX": (pt_files.ORDERED_DICT + b")}\x92", f"the opcode NEWOBJ_EX, {NOT_WRITTEN}"),
+    "INST": (b"(" + COMMAND + b"ios\nsystem\n", f"the opcode INST, {NOT_WRITTEN}"),
+    "OBJ": (b"(" + SYSTEM + COMMAND + b"o", "it holds 'os.system'"),
+    "OBJ of what is known": (b"(" + pt_files.ORDERED_DICT + b"o", f"the opcode OBJ, {NOT_WRITTEN}"),
+    "STACK_GLOBAL": (text("os") + text("system") + b"\x93", f"the opcode STACK_GLOBAL, {NOT_WRITTEN}"),
+    "EXT1": (b"\x82\1", f"the opcode EXT1, {NOT_WRITTEN}"),
+    "EXT4": (b"\x84\1\0\0\0", f"the opcode EXT4, {NOT_WRITTEN}"),
+    "PERSID": (b"Pstorage\n", f"the opcode PERSID, {NOT_WRITTEN}"),
+    "UNICODE, which imports a codec": (b"V\\u0041\n", f"the opcode UNICODE, {NOT_WRITTEN}"),
+    "BUILD of a function": (pt_files.ORDERED_DICT + b"}b", "adds to what is no dict"),
+    "BUILD of a tensor": (plain("0", np.ones((4, 3), "f4")) + b"}b", "adds to what is no dict"),
+    "BUILD with other attributes": (b"}}" + text("__class__") + b"Nsb", "sets what only an object has"),
+    "BUILD with a tuple": (b"}" + b"N}\x86b", "sets what only an object has"),
+    "REDUCE of a text": (text("os.system") + b")R", "its pickle calls 'str' with other arguments"),
+    "REDUCE of a tensor": (plain("0", np.ones((4, 3), "f4")) + b")R", "its pickle calls 'Tensor' with other arguments"),
+    "REDUCE of a storage": (b"ctorch\nFloatStorage\n)R", "its pickle calls 'torch FloatStorage' with other arguments"),
+    "OrderedDict of something": (pt_files.ORDERED_DICT + b"]\x85R", "calls 'collections OrderedDict' with other"),
+    "SETITEMS on a list": (b"](" + text("a") + b"Nu", "adds to what is no dict"),
+    "SETITEM on a tensor": (plain("0", np.ones((4, 3), "f4")) + text("a") + b"Ns", "adds to what is no dict"),
+    "APPEND to a dict": (b"}Na", "adds to what is no list"),
+    "APPENDS to a function": (pt_files.ORDERED_DICT + b"(Ne", "adds to what is no list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RUNNING)
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_would_be_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, inside: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    value, match = RUNNING[kind]
+    if inside:
+        value = dictionary({"weight_ih_l0": plain("0", np.ones((4, 3), "f4")), "extra": value})
+    refuse(pt_files.write(tmp_path / "m.pt", members(value=value)), match)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_nothing_is_executed_imported_or_compiled(tmp_path: Path) -> None:
+    for index, (value, _) in enumerate(RUNNING.values()):
+        pt_files.write(tmp_path / f"{index}.pt", members(value=value))
+    program = """
+import sys
+from pathlib import Path
+import fuzz
+paths = sorted(Path(sys.argv[1]).glob("*.pt"))
+files = [path.read_bytes() for path in paths]
+fuzz.outcome(paths[0], (fuzz.DATA / "layers.pt").read_bytes())  # imports what is needed
+fuzz.outcome(paths[0], files[0])
+fuzz.forbid()
+assert {fuzz.outcome(path, data) for path, data in zip(paths, files)} == {"refused"}
+assert fuzz.outcome(paths[0], (fuzz.DATA / "checkpoint.pth").read_bytes()) == "loaded"
+print("done")
+try:
+    with fuzz.watched():
+        eval("1")
+except SystemExit as stop:
+    print(stop)
+"""
+    command = [sys.executable, "-W", "error", "-X", "tracemalloc", "-c", program, str(tmp_path)]
+    done = subprocess.run(
+        command,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                map(str, (fuzz.HERE, fuzz.HERE / "support", os.environ.get("PYTHONPATH", "")))
+            ),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "done"
+    assert done.stdout.splitlines()[1].startswith("compile")  # the watch is awake
+
+
+# Pickles that are wrong
+
+
+WRONG_PICKLES: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "takes from an empty stack"),
+    "two values": (b"NN", "ends with more than one value"),
+    "an open mark": (b"(N", "takes from an empty stack|ends with more than one value"),
+    "an end without a mark": (b"t", "ends a list that has not begun"),
+    "a memo that was not put": (b"h\7", "gets what was not put"),
+    "a put of nothing": (b"q\0", "takes from an empty stack"),
+    "a tuple of nothing": (b"\x87", "takes from an empty stack"),
+    "a key without a value": (b"}(" + text("a") + b"u", "has a key without a value"),
+    "a key twice": (b"}(" + (text("a") + b"N") * 2 + b"u", "has a key twice"),
+    "a key that is a tuple": (b"})Ns", "has a key that is no text"),
+    "a key that is a large integer": (b"}" + integer(2**61 - 1) + b"Ns", "has a key that is no text"),
+    "a key that is a float": (b"}G" + bytes(8) + b"Ns", "has a key that is no text"),
+    "an unknown opcode": (b"\xff", "has an unknown opcode, or no end"),
+    "another protocol": (b"\x80\4N", "its pickle is of protocol 4; torch.save writes 2 unless told otherwise"),
+    "a frame": (b"\x95" + bytes(8) + b"N", "the opcode FRAME"),
+    "a text that is none": (b"X\2\0\0\0\xff\xff", "its pickle is damaged: .*utf-8"),
+    "a text that ends late": (b"X\xff\xff\xff\x7fabc", "its pickle is damaged: .*expected 2147483647 bytes"),
+    "a text of eight bytes of length": (b"\x8d" + b"\xff" * 8, "the opcode BINUNICODE8"),
+    "an integer of gigabytes": (b"\x8b\xff\xff\xff\x7f", "the opcode LONG4"),
+    "an integer in decimals": (b"L" + b"9" * 100_000 + b"L\n", "the opcode LONG"),
+    "something after the end": (b"N.N", "bytes follow the end of its pickle"),
+    "no network": (b"}", "it holds no recurrent network; save the one state dict"),
+    "a number": (integer(7), "it holds no recurrent network"),
+    "a tensor alone": (plain("0", np.ones((4, 3), "f4")), "it holds no recurrent network"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_PICKLES)
+def test_wrong_pickles_are_refused(tmp_path: Path, kind: str) -> None:
+    value, match = WRONG_PICKLES[kind]
+    refuse(pt_files.write(tmp_path / "m.pt", members(value=value)), match)
+
+
+IH = storage("0", 12)
+WRONG_TENSORS: dict[str, tuple[bytes, str]] = {
+    "past the end": (tensor(IH, 0, (4, 4), (4, 1)), "reaches past the end of its storage"),
+    "an offset past the end": (tensor(IH, 1, (4, 3), (3, 1)), "reaches past the end of its storage"),
+    "a stride past the end": (tensor(IH, 0, (4, 3), (4, 1)), "reaches past the end of its storage"),
+    "a negative offset": (tensor(IH, -1, (4, 3), (3, 1)), "has a tensor of a wrong size"),
+    "a negative size": (tensor(IH, 0, (-4, 3), (3, 1)), "has a tensor of a wrong size"),
+    "a negative stride": (tensor(IH, 11, (4, 3), (-3, -1)), "has a tensor of a wrong size"),
+    "a gigantic size": (tensor(IH, 0, (2**200, 3), (0, 1)), "has a tensor of a wrong size"),
+    "a gigantic stride": (tensor(IH, 0, (2, 3), (2**2000, 1)), "has a tensor of a wrong size"),
+    "sizes and strides": (tensor(IH, 0, (4, 3), (1,)), "has a tensor whose strides do not fit its shape"),
+    "a boolean for a size": (TENSOR + b"(" + IH + b"K\0\x88\x85K\1\x85\x89}tR", "has a tensor of a wrong size"),
+    "a float for an offset": (TENSOR + b"(" + IH + b"G" + bytes(8) + b"))\x89}tR", "has a tensor of a wrong size"),
+    "a list for a shape": (TENSOR + b"(" + IH + b"K\0])\x89}tR", "_rebuild_tensor_v2' with other arguments"),
+    "no storage": (TENSOR + b"(NK\0))\x89}tR", "_rebuild_tensor_v2' with other arguments"),
+    "too few arguments": (TENSOR + b"(" + IH + b"tR", "_rebuild_tensor_v2' with other arguments"),
+    "hooks": (tensor(IH, 0, (4, 3), (3, 1), b"\x89}" + text("a") + b"Ns"), "has a tensor that is not plain"),
+    "a lazy conjugate": (tensor(IH, 0, (4, 3), (3, 1), b"\x89}}" + text("conj") + b"\x88s"), "tensor that is not plain"),
+    "a parameter of nothing": (pt_files.PARAMETER + b"(N\x89}tR", "_rebuild_parameter' with other arguments"),
+    "a parameter with hooks": (
+        pt_files.PARAMETER + b"(" + plain("0", np.ones((4, 3), "f4")) + b"\x89}" + text("a") + b"NstR",
+        "has a parameter that is not plain",
+    ),
+    "a storage of another type": (IH.replace(b"FloatStorage", b"FloatTensor"), "it holds 'torch.FloatTensor'"),
+    "a storage that is no class": (b"(" + text("storage") + text("a") * 3 + b"K\1tQ", "a persistent id that is no storage"),
+    "a storage of a function": (IH.replace(b"ctorch\nFloatStorage\n", TENSOR), "a persistent id that is no storage"),
+    "a negative storage": (storage("0", -12), "a persistent id that is no storage"),
+    "a gigantic storage": (storage("0", 2**100), "a persistent id that is no storage"),
+    "a storage with a view": (IH.replace(b"tQ", b"NtQ"), "a persistent id that is no storage"),
+    "another persistent id": (text("module") + b"Q", "a persistent id that is no storage"),
+    "two storages of one name": (
+        dictionary({"a": tensor(IH, 0, (4, 3), (3, 1)), "b": tensor(storage("0", 6, "f8"), 0, (2, 3), (3, 1))}),
+        "has two storages of one name",
+    ),
+    "a storage larger than its member": (tensor(storage("0", 13), 0, (4, 3), (3, 1)), "48 bytes, but .* announces 52"),
+    "a storage of a wider dtype": (tensor(storage("0", 12, "f8"), 0, (4, 3), (3, 1)), "48 bytes, but .* announces 96"),
+    "a storage that is not there": (tensor(storage("9", 12), 0, (4, 3), (3, 1)), "it lacks the member 'data/9'"),
+    "a storage elsewhere": (tensor(storage("../0", 12), 0, (4, 3), (3, 1)), "it lacks the member 'data/../0'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_TENSORS)
+def test_wrong_tensors_are_refused(tmp_path: Path, kind: str) -> None:
+    value, match = WRONG_TENSORS[kind]
+    value = value if value.startswith(b"}") else dictionary({"weight_ih_l0": value})
+    refuse(pt_files.write(tmp_path / "m.pt", members(value=value)), match)
+
+
+def state(**more: bytes) -> bytes:
+    arrays = pt_files.cell()
+    return dictionary({name: plain(str(key), array) for key, (name, array) in enumerate(arrays.items())} | more)
+
+
+WRONG_STATES: dict[str, tuple[bytes, str]] = {
+    "a number": (state(epoch=integer(3)), "beside the weights of a recurrent network it holds 'epoch', which is no tensor"),
+    "a list of tensors": (state(more=b"](" + plain("0", np.ones((4, 3), "f4")) + b"e"), "it holds 'more', which is no"),
+    "two networks": (dictionary({"model": state(), "ema": state()}), "several recurrent networks, in '/ema' and '/model'"),
+    "two in a list": (b"](" + state() + state() + b"e", "several recurrent networks, in '/1' and '/0'"),
+    "integers": (state(weight_hh_l0=tensor(storage("1", 8, "i8"), 0, (2, 4), (4, 1))), "`weight_hh` must be one of float16, .*; got int64"),
+    "an odd name": (state(**{"\udc80\n": plain("0", np.ones((4, 3), "f4"))}), r"'\\udc80\\n' is no parameter"),
+    "an LSTM": (
+        dictionary({"weight_ih_l0": plain("0", np.ones((4, 3), "f4")), "weight_hh_l0": tensor(IH, 0, (4, 1), (1, 1))}),
+        "'weight_hh_l0' has 4 rows of gates for each unit, as an LSTM has",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_STATES)
+def test_wrong_states_are_refused(tmp_path: Path, kind: str) -> None:
+    value, match = WRONG_STATES[kind]
+    refuse(pt_files.write(tmp_path / "m.pt", members(value=value)), match)
+
+
+def test_a_network_is_found_in_what_is_plain(tmp_path: Path) -> None:
+    value = dictionary(
+        {"args": b"(" + integer(1) + b"]t", "history": b"]", "nested": dictionary({"0": b"(N" + state() + b"t"})}
+    )
+    assert load(pt_files.write(tmp_path / "m.pt", members(value=value))).dtype == "float32"
+
+
+def test_a_container_that_holds_itself_is_no_trap(tmp_path: Path) -> None:
+    value = b"}q\0" + text("self") + b"h\0s" + text("model") + state() + b"s"
+    assert load(pt_files.write(tmp_path / "m.pt", members(value=value))).dtype == "float32"
+
+
+# Bombs
+
+
+BOMBS: dict[str, tuple[bytes, str]] = {
+    "of marks": (b"(" * 3_000_000, "has more than 250000 opcodes"),
+    "of dicts": (b"}" * 3_000_000, "has more than 250000 opcodes"),
+    "of memos": (b"N" + b"".join(b"r" + struct.pack("<I", key * 7919) for key in range(260_000)), "more than 250000"),
+    "of depth": (b")" + b"\x85" * 60_000, "it holds no recurrent network"),
+    "of depth in lists": (b"]" * 60_000 + b"a" * 59_999, "it holds no recurrent network"),
+    "of laughs": (b"]q\0" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0" * 10_000 + b"0", "the opcode POP"),
+    "of laughs that are looked at": (b"](" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0".join([b"Nq\0"] * 9000) + b"e", "no recurrent"),
+    "of dicts in a dict": (
+        b"}(" + b"".join(b"J" + struct.pack("<i", key) + b"}" for key in range(60_000)) + b"u",
+        "it holds no recurrent network",
+    ),
+    "of wide text": (text("a" * 3_900_000 + "\U0001f600"), "it holds no recurrent network"),
+    "of bytes": (text("a" * 5_000_000), "data.pkl has .* bytes; it must have at most 4194304"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs_take_little_memory(tmp_path: Path, kind: str) -> None:
+    value, match = BOMBS[kind]
+    path = pt_files.write(tmp_path / "m.pt", members(value=value))
+    del value
+    with little_memory():
+        refuse(path, match)
+
+
+def test_tensors_that_share_a_storage_cannot_fill_the_memory(tmp_path: Path) -> None:
+    size = 20_000
+    views = {
+        "weight_ih_l0": tensor(storage("0", 2 * size), 0, (size, size), (1, 1)),
+        "weight_hh_l0": tensor(storage("0", 2 * size), 1, (size, size), (1, 1)),
+    }
+    held = members({"any": np.zeros(2 * size, "f4")}, dictionary(views))
+    with little_memory():
+        refuse(pt_files.write(tmp_path / "m.pt", held), "share storages, and would take 3200000000 bytes; the file has")
+
+
+def test_expanded_tensors_cannot_fill_the_memory(tmp_path: Path) -> None:
+    views = {f"weight_{kind}_l0": tensor(storage("0", 1), 0, (2**40, 2**40), (0, 0)) for kind in ("ih", "hh")}
+    held = members({"any": np.zeros(1, "f4")}, dictionary(views))
+    with little_memory():
+        refuse(pt_files.write(tmp_path / "m.pt", held), "share storages, and would take")
+
+
+def test_a_sound_file_takes_its_own_size_once(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    arrays = {"weight_ih_l0": draw.normal(size=(2000, 4000)), "weight_hh_l0": draw.normal(size=(2000, 2000))}
+    path = pt_files.write(tmp_path / "m.pt", members(arrays))
+    size = path.stat().st_size
+    del arrays
+    with little_memory(size + 2**20):
+        assert load(path).dtype == "float64"
+
+
+# Zip files that lie
+
+
+def zipped(path: Path, change: Callable[[zipfile.ZipFile], object]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, member in members().items():
+            archive.writestr(f"archive/{name}", member)
+        change(archive)
+    return path
+
+
+def patched(path: Path, name: str, local: Mapping[int, bytes], central: Mapping[int, bytes]) -> Path:
+    """Change bytes in the two headers of a member."""
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo(name).header_offset
+    data = bytearray(path.read_bytes())
+    directory = data.rindex(b"PK\1\2", 0, data.rindex(name.encode()))
+    for base, changes in ((start, local), (directory, central)):
+        for offset, value in changes.items():
+            data[base + offset : base + offset + len(value)] = value
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("archive/data/0", "a member stands in it twice"),
+        ("archive/data.pkl", "it must hold one data.pkl; it holds 2"),
+        ("other/data.pkl", "it must hold one data.pkl; it holds 2"),
+        ("other/data/9", "it holds 'other/data/9', which torch.save does not write"),
+        ("archive/extra", "it holds 'extra', which torch.save does not write"),
+        ("archive/data/0x", "it holds 'data/0x', which torch.save does not write"),
+        ("archive/constants.pkl", "it is a TorchScript program, and nothing in a file is executed"),
+    ],
+)
+def test_members_that_torch_does_not_write_are_refused(tmp_path: Path, name: str, match: str) -> None:
+    refuse(zipped(tmp_path / "m.pt", lambda archive: archive.writestr(name, b"x")), match)
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "version", "data/0", "data/2"])
+def test_members_that_are_missing_are_missed(tmp_path: Path, name: str) -> None:
+    held = members()
+    del held[name]
+    match = "it must hold one data.pkl; it holds 0" if name == "data.pkl" else f"it lacks the member '{name}'"
+    refuse(pt_files.write(tmp_path / "m.pt", held), match)
+
+
+def test_other_versions_and_byte_orders_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    refuse(pt_files.write(path, members(version=b"10\n")), r"its version is b'10'; this version of the package reads 3")
+    refuse(pt_files.write(path, members(byteorder=b"middle")), "its byteorder must be little or big; got b'middle'")
+    refuse(pt_files.write(path, members(byteorder=bytes(100))), "byteorder has 100 bytes; it must have at most 16")
+
+
+def test_a_compressed_member_is_no_bomb(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    held = members(value=b"N" * 10) | {"data/0": bytes(200_000_000)}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in held.items():
+            archive.writestr(f"archive/{name}", member)
+    del held
+    with little_memory():
+        refuse(path, "is compressed or encrypted, which torch.save does not do")
+
+
+HEADERS: dict[str, tuple[dict[int, bytes], dict[int, bytes], str]] = {
+    "a size that lies": ({}, {20: struct.pack("<II", 2**20, 2**20)}, "'archive/data/0' does not lie in it where"),
+    "two sizes": ({}, {24: struct.pack("<I", 49)}, "is compressed or encrypted"),
+    "a smaller size": ({}, {20: struct.pack("<II", 40, 40)}, "'data/0' has 40 bytes, but its pickle announces 48"),
+    "an offset that lies": ({}, {42: struct.pack("<I", 1)}, "'archive/data/0' does not lie in it where its directory says"),
+    "an offset past the end": ({}, {42: struct.pack("<I", 2**31)}, "does not lie in it where its directory says"),
+    "another name": ({30: b"archive/data/9"}, {}, "'archive/data/0' does not lie in it where its directory says"),
+    "a long name": ({26: struct.pack("<H", 65535)}, {}, "'archive/data/0' does not lie in it where its directory says"),
+    "a long extra field": ({28: struct.pack("<H", 65535)}, {}, "'archive/data/0' does not lie in it where"),
+    "encryption": ({6: b"\1\0"}, {8: b"\1\0"}, "'archive/data/0' is compressed or encrypted"),
+    "another method": ({8: b"\x0e\0"}, {10: b"\x0e\0"}, "'archive/data/0' is compressed or encrypted"),
+    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'data/0' is wrong, or torch.save did not compute it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_headers_that_lie_are_refused(tmp_path: Path, kind: str) -> None:
+    local, central, match = HEADERS[kind]
+    refuse(patched(pt_files.write(tmp_path / "m.pt"), "archive/data/0", local, central), match)
+
+
+def test_a_weight_that_changed_is_noticed(tmp_path: Path) -> None:
+    path = pt_files.write(tmp_path / "m.pt")
+    weights = pt_files.cell()["weight_hh_l0"].tobytes()
+    path.write_bytes(path.read_bytes().replace(weights, weights[:-1] + b"\xff"))
+    refuse(path, "the checksum of 'data/1' is wrong")
+
+
+def test_a_directory_of_megabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(50_000):
+            archive.writestr(f"archive/data/{index:010d}", b"")
+    with little_memory():
+        refuse(path, "its directory has more than 2097152 bytes")
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"", "it is no zip file, as those of torch.save are, or is cut short"),
+        (b"PK", "it is no zip file"),
+        (b"hello" * 100, "it is no zip file"),
+        (b"PK\3\4" + bytes(100), "is no .pt file, or is damaged: File is not a zip file"),
+        ((fuzz.DATA / "legacy.pt").read_bytes(), "torch's format of before 1.6; load it with torch, and save the weights"),
+        (bytes(257) + b"ustar" + bytes(250), "torch's format of before 1.6"),
+        ((fuzz.DATA / "module.pt").read_bytes(), "it holds 'torch.nn.modules.rnn.RNN', which is no tensor; .*model.state_dict"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+def test_other_files_are_refused(tmp_path: Path, suffix: str, data: bytes, match: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(data)
+    refuse(path, match)
+
+
+# Files changed at random
+
+
+@pytest.mark.parametrize("name", ["layers.pt", "checkpoint.pth", "views.pt"])
+def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path, name: str) -> None:
+    whole, path = (fuzz.DATA / name).read_bytes(), tmp_path / name
+    for size in {*range(0, len(whole), 64), *range(len(whole) - 70, len(whole))}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(rb.FormatError):
+            load(path)
+
+
+@pytest.mark.usefixtures("msgpack")
+def test_a_file_of_flax_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
+    whole, path = fuzz.flax_file(), tmp_path / "m.msgpack"
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(rb.FormatError):
+            rb.load(path, activation="tanh", residual=False)
+    path.write_bytes(whole)
+    assert rb.load(path, activation="tanh", residual=False, readout_activation="softmax").readout is not None
+
+
+KERAS_FILES = ["tagger.keras", "classifier.keras", "stack.weights.h5", "bfloat16.weights.h5"]
+
+
+def load_keras(path: Path) -> rb.RNN:
+    return rb.load(path, **fuzz.told(path))
+
+
+@pytest.mark.parametrize("name", KERAS_FILES)
+def test_a_file_of_keras_cut_short_anywhere_is_refused(tmp_path: Path, name: str) -> None:
+    whole, path = (fuzz.DATA / name).read_bytes(), tmp_path / name
+    for size in {*range(0, len(whole), 64), *range(len(whole) - 70, len(whole))}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(rb.FormatError):
+            load_keras(path)
+    path.write_bytes(whole)
+    assert load_keras(path).readout is not None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_files_changed_at_random_load_or_are_refused(tmp_path: Path, seed: int) -> None:
+    found = fuzz.run(1000, seed, tmp_path)
+    results: dict[str, int] = {"loaded": 0, "refused": 0}
+    for (_, result), number in found.items():
+        results[result] += number
+    assert min(results.values()) > 20, "the changes are too small, or too large, to find anything"

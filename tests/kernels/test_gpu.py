@@ -1,0 +1,105 @@
+"""What only a GPU can show: `pytest --backend cupy tests/test_gpu.py`."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pieces import pieces_differ
+
+import rnn_backends as rb
+from rnn_backends.backends.cuda_kernels.plan import REGIMES
+from rnn_backends.errors import ArgumentError
+from rnn_backends.testing import excess, reference
+from rnn_backends.testing.cases import Draw, cases
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cupy(request: pytest.FixtureRequest) -> Any:
+    if not any(name.startswith("cupy") for name in request.config.getoption("--backend") or ()):
+        pytest.skip("needs a GPU and --backend cupy")
+    return pytest.importorskip("cupy")
+
+
+@pytest.fixture(params=[*REGIMES, "off"])
+def regime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", request.param)
+    try:
+        rb.RNN.init(3, 96, backend="cupy")(np.zeros((8, 2, 3), np.float32))
+    except ArgumentError as error:
+        pytest.skip(str(error))
+    return str(request.param)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_every_feature(regime: str, dtype: str) -> None:
+    """Of every kernel; also what compute-sanitizer looks at."""
+    if dtype not in rb.get_backend("cupy").dtypes():
+        pytest.skip(f"there is no {dtype} here")
+    for feature, case in cases(dtype).items():
+        got = rb.RNN(case.layers).to("cupy", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
+        for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
+            assert excess(rb.to_numpy(actual), wanted) <= 1.0, (regime, feature)
+
+
+def test_a_million_steps(regime: str) -> None:
+    if regime in {"sweep", "step", "off"}:
+        pytest.skip("these launch a kernel for each step")
+    assert pieces_differ(1_000_000, 1000) == 0
+    for number in range(20):  # other timings of the blocks
+        assert pieces_differ(2000, 100 + number, batch=5, hidden_size=90 + number) == 0
+
+
+def test_nothing_waits_for_the_device(regime: str, cupy: Any) -> None:
+    draw = Draw("float32", 0)
+    rnn = rb.RNN(draw.layers("fb", 2, 8, 96)).to("cupy")
+    x, lengths = cupy.asarray(draw.normal(16, 3, 8)), cupy.asarray(np.array([16, 0, 7]))
+    rnn(x, lengths=lengths)  # compiles
+    square, event = cupy.ones((8192, 8192), cupy.float32), cupy.cuda.Event()
+    for _ in range(20):
+        cupy.matmul(square, square)
+    event.record()
+    rnn(x, lengths=lengths)
+    assert not event.done, f"the call with {regime} returned after the work before it was done"
+
+
+def test_another_stream(regime: str, cupy: Any) -> None:
+    draw = Draw("float32", 0)
+    cell, x = draw.cell(8, 96), draw.normal(50, 3, 8)
+    rnn, wanted = rb.RNN([cell]).to("cupy"), reference([cell], x, dtype="float32")
+    stream, square = cupy.cuda.Stream(non_blocking=True), cupy.ones((4096, 4096), cupy.float32)
+    with stream:
+        placed = cupy.full(x.shape, np.nan, cupy.float32)
+        for _ in range(10):
+            cupy.matmul(square, square)
+        placed[...] = cupy.asarray(x)
+        got = rnn(placed)
+    stream.synchronize()
+    for actual, of in zip(got, wanted, strict=True):
+        assert excess(rb.to_numpy(actual), of) <= 1.0, regime
+
+
+def test_arrays_of_torch(regime: str, cupy: Any) -> None:
+    torch = pytest.importorskip("torch")
+    draw = Draw("float32", 0)
+    cell, x = draw.cell(7, 96), draw.normal(9, 3, 8)
+    foreign = torch.from_numpy(x).cuda()[:, :, 1:]  # which begins within 16 bytes, and has strides
+    got, _ = rb.RNN([cell]).to("cupy")(cupy.from_dlpack(foreign))
+    assert excess(rb.to_numpy(got), reference([cell], x[:, :, 1:], dtype="float32")[0]) <= 1.0, regime
+
+
+def test_nothing_is_spilled(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rnn_backends.backends.cuda_kernels import device
+
+    kernels: list[Any] = []
+    original = device.compiled
+
+    def compiled(*key: Any) -> Any:
+        kernels.append(original(*key))
+        return kernels[-1]
+
+    monkeypatch.setattr("rnn_backends.backends.cuda_kernels.walk.compiled", compiled)
+    for hidden_size in (32, 128, 192, 256):
+        for batch in (1, 600):
+            rb.RNN.init(4, hidden_size, backend="cupy")(np.zeros((4, batch, 4), np.float32))
+    assert all(kernel.local_size_bytes == 0 for kernel in kernels)
+    assert kernels or regime == "off"

@@ -1,0 +1,110 @@
+"""The GPU kernels compiled for every architecture, without a GPU: `pytest --kernels`, with NVIDIA's nvidia-cuda-nvrtc."""
+
+from pathlib import Path
+from typing import Any
+
+import nvrtc
+import pytest
+
+from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan, make_plan
+from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, body, source
+from rnn_backends.backends.cuda_kernels.tile import Device, Problem
+
+BLACKWELL = (148, 232448, 233472, 2048, True)
+DEVICES = {
+    70: Device(70, 80, 98304, 98304, 2048, True),  # by NVRTC 12 alone
+    75: Device(75, 40, 65536, 65536, 1024, True),
+    80: Device(80, 108, 166912, 167936, 2048, True),
+    86: Device(86, 84, 101376, 102400, 1536, True),
+    89: Device(89, 128, 101376, 102400, 1536, True),
+    90: Device(90, 132, 232448, 233472, 2048, True),
+    100: Device(100, *BLACKWELL),
+    120: Device(120, 170, 101376, 102400, 1536, True),
+}
+SIZES = [
+    (hidden_size, batch) for hidden_size in (5, 64, 128, 192, 224, 240, 256, 288, 512, 1024) for batch in (1, 1000, 16)
+]
+OPTIONS = {
+    "FLOAT16": 0, "BFLOAT16": 0, "TOKENS": 0, "LONG_IDS": 0, "LONG_LENGTHS": 0, "WHOLE": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh",
+}  # fmt: skip
+FLAGS = ["-std=c++17", "-ftz=true", "--device-as-default-execution-space"]  # CuPy's
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilers(request: pytest.FixtureRequest) -> list[Path]:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are compiled with --kernels")
+    if not nvrtc.libraries():
+        pytest.skip("there is no NVRTC here: pip install nvidia-cuda-nvrtc")
+    return nvrtc.libraries()
+
+
+def compiler_of(architecture: int) -> Path:
+    for path in nvrtc.libraries():
+        if architecture in nvrtc.architectures(path):
+            return path
+    pytest.skip(f"no NVRTC here compiles for sm_{architecture}")
+
+
+def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrtc.Compiled:
+    macros = dict(plan.macros) | {"DOUBLE": double} | OPTIONS | options
+    flags = [*FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
+    return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
+
+
+def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
+    """Return plans of each regime for each size, the fastest that is fused and that is not, and whether for token ids."""
+    found: dict[Any, tuple[Plan, int]] = {}
+    for number, (hidden_size, batch) in enumerate(SIZES):
+        tokens = int(number % 4 == 0)
+        problem = Problem(512, batch, 0 if tokens else 60, hidden_size, itemsize, 1 + number % 2)
+        for regime in REGIMES:
+            every = sorted(PLANS[regime](problem, device), key=lambda plan: plan.clocks)
+            for fused in (0, 1):
+                chosen = [plan for plan in every if plan["FUSED"] == fused][:1]
+                found |= {(regime, tokens, plan.macros): (plan, tokens) for plan in chosen}
+    return list(found.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_every_architecture(architecture: int, dtype: str) -> None:
+    """A sample of the classes of shapes; no register is spilled."""
+    double = int(dtype == "float64")
+    classes = plans(DEVICES[architecture], 8 if double else 4)
+    assert len(classes) > 20
+    stride = 2 if architecture == 90 else 7
+    spilled = {}
+    for plan, tokens in classes[(architecture + double) % stride :: stride]:
+        options = {"TOKENS": tokens, "LONG_IDS": tokens, "CLIP": tokens, "LEAK": tokens, "WHOLE": 1 - plan["FUSED"]}
+        found = compiled(architecture, plan, double, **options)
+        if found.spilled:
+            spilled[plan.macros] = found.spilled
+    assert not spilled
+
+
+@pytest.mark.parametrize("activation", ELEMENTWISE)
+def test_every_activation(activation: str) -> None:
+    options = {"ACTIVATION": f"g1_{activation}", "TOKENS": 1, "LONG_IDS": 1, "LONG_LENGTHS": 1, "CLIP": 1, "LEAK": 1}
+    for storage in ("FLOAT16", "BFLOAT16", "DOUBLE"):
+        double = int(storage == "DOUBLE")
+        for regime in REGIMES:
+            plan = make_plan(Problem(512, 16, 0, 64, 8 if double else 4, 2), DEVICES[90], (regime,))
+            assert plan is not None
+            assert compiled(90, plan, double, **options, **({} if double else {storage: 1})).spilled == 0
+
+
+@pytest.mark.parametrize("storage", ["FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_every_storage(architecture: int, storage: str) -> None:
+    device = DEVICES[architecture]
+    for regime in REGIMES:
+        plan = make_plan(Problem(512, 16, 60, 200, 4, 2), device, (regime,))
+        assert plan is None or compiled(architecture, plan, 0, **{storage: 1}).spilled == 0
+
+
+def test_a_fault_is_told() -> None:
+    plan = make_plan(Problem(512, 16, 8, 64, 4), DEVICES[90])
+    assert plan is not None
+    with pytest.raises(nvrtc.CompileError, match="g1_nothing"):
+        compiled(90, plan, 0, ACTIVATION="g1_nothing")

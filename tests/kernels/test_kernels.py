@@ -1,0 +1,536 @@
+"""The GPU kernels, their plans and what launches them, run on a CPU by the shim: `pytest --kernels`."""
+
+import dataclasses
+import gc
+import importlib
+import weakref
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import ml_dtypes  # noqa: F401  # gives NumPy bfloat16
+import numpy as np
+import pytest
+import shim
+import standin
+from pieces import pieces_differ
+
+import rnn_backends as rb
+from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan
+from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, ENTRIES
+from rnn_backends.backends.cuda_kernels.tile import Device, Problem
+from rnn_backends.testing import BackendConformance, Case, cases, excess, reference
+from rnn_backends.testing.cases import Draw
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+SEEDS = (1, 2, 3, 4, 5)
+SMALL = Device(90, 12, 232448, 233472, 2048, cooperative=True)  # what the stand-in says of itself
+
+every_regime = pytest.mark.parametrize("regime", REGIMES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++ and takes a minute or two")
+    with standin.installed() as module:
+        yield module
+    shim.clear()
+
+
+@pytest.fixture(autouse=True)
+def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+    standin.RawKernel.seed = 1
+    standin.RawKernel.launches.clear()
+    yield
+    standin.resident = 1
+
+
+def module(name: str) -> Any:
+    """Return a module that launches kernels, as it was imported with the stand-in."""
+    return importlib.import_module(f"rnn_backends.backends.cuda_kernels.{name}")
+
+
+def launch() -> Any:
+    return module("launch")
+
+
+def arrays(*hosts: Any) -> list[Any]:
+    return [None if host is None else standin.asarray(host) for host in hosts]
+
+
+def on_device(cell: rb.Cell) -> rb.Cell:
+    """Return a cell as the backend has it when it walks: in float32 where the states take 16 bits."""
+    hosts = (cell.weight_ih, cell.weight_hh, cell.bias)
+    wide = (host if host is None or host.itemsize > 2 else host.astype(np.float32) for host in hosts)
+    weight_ih, weight_hh, bias = arrays(*wide)
+    return dataclasses.replace(cell, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
+
+
+def known(host: Any) -> Any:
+    """Return bfloat16, which NumPy does not know, as float32."""
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
+
+
+def wrong(found: Any, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> float:
+    """Return the largest error of states and last states in units of the bound; beyond a length states must be 0."""
+    ends = [len(x)] * x.shape[1] if lengths is None else list(lengths)
+    layer = rb.Layer(backward=cells[0]) if reverse else rb.Layer(*cells)
+    states, *last = (known(part.get()) for part in (found[0], *found[1]))
+    output, h_n = reference([layer], known(x), known(h_0), ends, dtype=h_0.dtype.name)
+    beyond = np.arange(len(x))[:, None] >= np.array(ends)
+    if states[beyond].any():
+        return float("inf")
+    return max(excess(states, output), excess(np.stack(last), h_n))
+
+
+class TestConformance(BackendConformance):
+    """The whole of it, on a device that is not the current one."""
+
+    backend = "cupy:1"
+
+
+@pytest.mark.parametrize("regime", ["cluster", "grid", "sweep", "step"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    for feature, case in cases(dtype).items():
+        standin.RawKernel.launches.clear()
+        got = rb.RNN(case.layers).to("cupy:1", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
+        for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
+            assert excess(rb.to_numpy(actual), wanted) <= 1.0, feature
+        assert set(standin.RawKernel.launches) == ({ENTRIES[regime]} if case.x.size else set()), feature
+
+
+def test_every_elementwise_activation_is_there() -> None:
+    assert {f"activation {name}" for name in ELEMENTWISE} < set(cases("float32"))
+
+
+# Plans of every kind, also those that would not be chosen, in five adversarial orders.
+
+PROBLEMS: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
+    "tiny": ((6, 3, 4, 5), "float32", {}),
+    "two_to_a_row": ((5, 9, 3, 37), "float32", {"leak": 0.25}),
+    "whole_in_registers": ((5, 5, 9, 210), "float32", {"clip": 0.5}),
+    "shared_memory": ((4, 9, 5, 253), "float32", {"bias": False}),
+    "no_power_of_two": ((4, 3, 60, 286), "float32", {}),
+    "whole_vectors": ((5, 5, 130, 64), "float32", {}),
+    "wide": ((3, 6, 4, 390), "float32", {"activation": "relu"}),
+    "half": ((6, 5, 70, 45), "float16", {"leak": 0.5}),
+    "widest": ((3, 3, 4, 405), "float64", {}),
+    "brain": ((6, 5, 7, 33), "bfloat16", {"clip": 0.75}),
+    "two_columns": ((5, 7, 100, 70), "float64", {"activation": "softsign"}),
+    "wide_float64": ((4, 5, 5, 140), "float64", {"clip": 0.5, "leak": 0.75}),
+}
+
+
+def drawn(name: str, tokens: bool, directions: int = 1) -> tuple[list[rb.Cell], Any, Any]:
+    (seq_len, batch, input_size, hidden_size), dtype, options = PROBLEMS[name]
+    draw = Draw(dtype, 0)
+    cells = [draw.cell(input_size, hidden_size, **options) for _ in range(directions)]
+    h_0 = draw.normal(directions, batch, hidden_size, scale=0.5)
+    x = draw.random.integers(0, input_size, (seq_len, batch)) if tokens else draw.normal(seq_len, batch, input_size)
+    return cells, x if tokens else x.astype(dtype), h_0.astype(dtype)  # bfloat16 is drawn as float32
+
+
+def walked(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
+    """Return states and last states by a plan."""
+    placed, ends = arrays(x, lengths)
+    return by(plan, [on_device(cell) for cell in cells], placed, arrays(*h_0), ends, reverse)
+
+
+def by(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
+    """Return the same of arguments that are on the device."""
+    walk = launch().Walk(cells, x, h_0[0], reverse)
+    return walk.run(
+        walk.prepare(plan, *x.shape[:2], lengths is not None and lengths.dtype == np.int64), x, h_0, lengths
+    )
+
+
+def plans_of(name: str, directions: int = 1, tokens: bool = False) -> list[Plan]:
+    (seq_len, batch, input_size, hidden_size), dtype, _ = PROBLEMS[name]
+    itemsize = 8 if dtype == "float64" else 4
+    problem = Problem(seq_len, batch, 0 if tokens else input_size, hidden_size, itemsize, directions)
+    return [plan for regime in REGIMES for plan in PLANS[regime](problem, SMALL)]
+
+
+def sampled(name: str) -> tuple[int, bool, list[Plan]]:
+    """Return directions, whether the input is of ids, and of each kind of plan two, others for each problem."""
+    number = list(PROBLEMS).index(name)
+    directions, tokens = 1 + number % 2, name == "tiny"
+    kinds: dict[Any, list[Plan]] = {}
+    for plan in plans_of(name, directions, tokens):
+        kinds.setdefault((plan.regime, plan["FUSED"]), []).append(plan)
+    most = kinds.get(("grid", 0), [])[-1:]  # of all grids that which does the most in a block
+    chosen = [plans[(5 * number + half * len(plans) // 2) % len(plans)] for plans in kinds.values() for half in (0, 1)]
+    return directions, tokens, [*dict.fromkeys(chosen), *most]
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_plans(name: str) -> None:
+    directions, tokens, plans = sampled(name)
+    cells, x, h_0 = drawn(name, tokens, directions)
+    lengths = np.random.default_rng(0).integers(0, len(x) + 1, x.shape[1])
+    for number, plan in enumerate(plans):
+        reverse, ends = directions == 1 and number % 2 == 1, lengths if number % 3 else None
+        for standin.RawKernel.seed in SEEDS if plan.regime != "step" else SEEDS[:1]:
+            found = walked(plan, cells, x, h_0, ends, reverse)
+            assert wrong(found, cells, x, h_0, ends, reverse) <= 1.0, (plan, standin.RawKernel.seed)
+
+
+def test_plans_of_all_kinds_are_run() -> None:
+    """So that the problems above leave no path of a kernel out."""
+    all_plans = [(plan, PROBLEMS[name][1]) for name in PROBLEMS for plan in sampled(name)[2] if plan.regime != "step"]
+    for regime in ("block", "cluster", "grid", "sweep"):
+        mine = [(plan, dtype) for plan, dtype in all_plans if plan.regime == regime]
+        assert {plan["SEQUENCES"] for plan, _ in mine} == {1, 2, 4}
+        assert {plan["DIRECTIONS"] for plan, _ in mine} == {1, 2}
+        assert len({plan["ROWS"] for plan, _ in mine}) >= 4
+        assert {dtype for _, dtype in mine} == {"float16", "bfloat16", "float32", "float64"}
+        states = [2 * plan["SEQUENCES"] * plan["COLUMNS"] * (8 if dtype == "float64" else 4) for plan, dtype in mine]
+        assert any(plan.shared > only for (plan, _), only in zip(mine, states, strict=True)), (
+            "no weights in shared memory"
+        )
+    blocks = [plan for plan, _ in all_plans if plan.regime in {"block", "cluster"}]
+    for regime in ("block", "cluster"):
+        fused = [plan for plan in blocks if plan["FUSED"] and plan.regime == regime]
+        assert {plan["STAGED"] for plan in fused} == {1, 2}
+        assert any(not plan["FUSED"] and plan.regime == regime for plan in blocks)
+    assert {plan["LANES"] for plan in blocks if plan.regime == "cluster"} == {8, 16, 32}
+    assert {plan.threads for plan in blocks if plan.regime == "block"} == {128, 256, 384}
+    grids = [plan for plan, _ in all_plans if plan.regime == "grid"]
+    assert any(plan.sequences > plan["SEQUENCES"] for plan in grids)
+    assert any(plan.blocks > plan["DIRECTIONS"] * plan["SLICES"] > 2 for plan in grids)
+
+
+# Memory.
+
+
+@every_regime
+@pytest.mark.parametrize("tokens", [False, True], ids=["features", "tokens"])
+def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not written, and NaN in it does not show."""
+    whole: list[Any] = []
+
+    def guarded(host: Any) -> Any:
+        room = np.full(host.size + 256, np.nan if host.dtype.kind == "f" else 10**4).astype(host.dtype)
+        whole.append(room)
+        inner = room[128:-128].reshape(host.shape)
+        inner[...] = host
+        return standin.Array(inner)
+
+    monkeypatch.setattr(cupy, "empty", lambda shape, dtype=None: guarded(np.zeros(shape, dtype)), raising=False)
+    for name in ("tiny", "two_to_a_row", "half", "wide_float64"):
+        cells, x, h_0 = drawn(name, tokens, directions=2)
+        placed = []
+        for cell in map(on_device, cells):
+            weights = {part: guarded(getattr(cell, part).get()) for part in ("weight_ih", "weight_hh", "bias")}
+            placed.append(dataclasses.replace(cell, **weights))
+        lengths = np.arange(x.shape[1]) % (len(x) + 1)
+        for plan in [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime][:2]:  # the second is fused
+            found = by(plan, placed, guarded(x), list(map(guarded, h_0)), guarded(lengths))
+            assert wrong(found, cells, x, h_0, lengths) <= 1.0
+    for room in whole:
+        edges = np.concatenate([room[:128], room[-128:]])
+        assert (np.isnan(edges) if room.dtype.kind == "f" else edges == 10**4).all()
+
+
+@every_regime
+def test_layouts_of_the_arguments(regime: str) -> None:
+    (cell,), x, h_0 = drawn("two_columns", tokens=False)
+    wide = np.zeros((10, 14, 300))
+    wide[::-2, ::2, ::3] = x
+    memory = np.zeros(h_0.nbytes + 1, np.uint8)
+    unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape[1:])
+    unaligned[...] = h_0[0]
+    large = np.zeros((140, 210))
+    large[::2, ::-3] = cell.weight_hh
+    lengths = np.zeros(14, np.int64)
+    lengths[::2] = [5, 0, 1, 2, 3, 4, 5]
+    odd = dataclasses.replace(
+        on_device(cell),
+        weight_hh=standin.Array(large[::2, ::-3]),
+        weight_ih=standin.Array(np.asfortranarray(cell.weight_ih)),
+    )
+    shifted = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    shifted[...] = x
+    for plan in [plan for plan in plans_of("two_columns") if plan.regime == regime][:2]:
+        for features in (wide[::-2, ::2, ::3], shifted):
+            placed, ends = standin.Array(features), standin.Array(lengths[::2])
+            found = by(plan, [odd], placed, [standin.Array(unaligned)], ends, reverse=True)
+            assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
+
+
+def test_an_array_that_no_kernel_can_read() -> None:
+    cells, x, h_0 = drawn("tiny", tokens=False)
+    memory = np.zeros(2 * h_0.nbytes + 1, np.uint8)
+    strided = memory[1:].view(h_0.dtype).reshape(-1, 2)[:, 0].reshape(h_0.shape)
+    with pytest.raises(rb.ArgumentError) as caught:
+        launch().recurrence(rb.Layer(on_device(cells[0])), *arrays(x), [standin.Array(strided[0])], None)
+    assert str(caught.value) == (
+        "an array on the device must begin at a multiple of its 4 bytes or be contiguous; got one of shape (3, 5) that does "
+        "neither. Make a contiguous copy where it comes from."
+    )
+
+
+@pytest.mark.parametrize("tokens", [False, True], ids=["features", "tokens"])
+def test_weights_that_their_owner_changes(tokens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, x, h_0 = drawn("tiny", tokens, directions=2)
+    strided = [dataclasses.replace(cell, weight_hh=np.asfortranarray(cell.weight_hh)) for cell in cells]
+    for regime in REGIMES:
+        monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+        for given in (cells, strided):
+            placed = [on_device(cell) for cell in given]
+            layer = rb.Layer(*placed)
+            launch().recurrence(layer, *arrays(x), arrays(*h_0), None)
+            for cell in placed:
+                cell.weight_hh.host[...] /= 2
+                cell.weight_ih.host[...] /= 2
+            changed = [dataclasses.replace(c, weight_ih=c.weight_ih / 2, weight_hh=c.weight_hh / 2) for c in cells]
+            assert wrong(launch().recurrence(layer, *arrays(x), arrays(*h_0), None), changed, x, h_0) <= 1.0
+
+
+@every_regime
+@pytest.mark.parametrize(("reverse", "dtype"), [(False, "int64"), (True, "int64"), (False, "int32"), (True, "uint64")])
+def test_lengths_that_are_impossible(regime: str, reverse: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They make their sequences NaN, and no other."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    (cell,), x, h_0 = drawn("two_to_a_row", tokens=False)
+    edges = {
+        "int32": [-1, 2**31 - 1, -(2**31)],
+        "int64": [2**32 + 3, -(2**32) + 3, -1],
+        "uint64": [2**32 + 3, 2**63, 6],
+    }
+    lengths = np.array([5, edges[dtype][0], 3, 6, 0, *edges[dtype][1:], 1, 2], dtype)
+    layer = rb.Layer(backward=on_device(cell)) if reverse else rb.Layer(on_device(cell))
+    states, (last,) = launch().recurrence(layer, *arrays(x), arrays(*h_0), *arrays(lengths))
+    bad = (lengths < 0) | (lengths > len(x))
+    assert np.isnan(last.get()[bad]).all()
+    assert np.isnan(states.get()[:, (lengths > len(x)) & (lengths < 2**63)]).all()
+    kept = (standin.Array(states.get()[:, ~bad]), [standin.Array(last.get()[~bad])])
+    assert wrong(kept, [cell], x[:, ~bad], h_0[:, ~bad], lengths[~bad], reverse) <= 1.0
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_weights_are_fetched_whole_only_where_they_begin_so(offset: int) -> None:
+    (cell,), x, h_0 = drawn("whole_vectors", tokens=False)
+    memory = np.zeros(cell.weight_hh.nbytes + 32, np.uint8)
+    start = -memory.ctypes.data % 16 + offset
+    weight = memory[start : start + cell.weight_hh.nbytes].view(np.float32).reshape(cell.weight_hh.shape)
+    weight[...] = cell.weight_hh
+    placed = dataclasses.replace(on_device(cell), weight_hh=standin.Array(weight))
+    for plan in plans_of("whole_vectors")[:2]:
+        found = by(plan, [placed], arrays(x)[0], arrays(*h_0))
+        assert standin.RawKernel.latest["WHOLE"] == (offset == 0 and not plan["FUSED"])
+        assert wrong(found, [cell], x, h_0) <= 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits_are_rounded_to_nearest(dtype: str) -> None:
+    """Ties to even, of numbers that are too large and too small for them, too."""
+    random = np.random.default_rng(0)
+    ties = 1 + 2.0**-12 * np.arange(64)
+    edges = [65519, 65520, 3.4e38, 1e-45, 5.97e-8, 2.0**-25, 0, -0.0, np.inf, np.nan]
+    others = random.normal(size=400) * 2.0 ** random.integers(-40, 40, 400)
+    bias = np.concatenate([ties, -ties, edges, -np.array(edges), others]).astype(np.float32)
+    size = len(bias)
+    cell = rb.Cell(np.zeros((size, 1), np.float32), np.zeros((size, size), np.float32), bias, activation="identity")
+    x, h_0 = np.zeros((1, 1, 1), dtype), np.zeros((1, 1, size), dtype)
+    with np.errstate(over="ignore"):
+        wanted = bias.astype(dtype)
+    for plan in PLANS["step"](Problem(1, 1, 1, size, 4), SMALL):
+        states, _ = walked(plan, [cell], x, h_0)
+        np.testing.assert_array_equal(states.get()[0, 0].astype(np.float32), wanted.astype(np.float32))
+
+
+@pytest.mark.parametrize("ids", ["int32", "int64"])
+def test_ids_that_are_out_of_range(ids: str) -> None:
+    """They turn their sequence into NaN from that step on, and are never looked up."""
+    cells, x, h_0 = drawn("tiny", tokens=True)
+    clean = run(cells, x.astype(ids), h_0)[0].get()
+    for bad in (-1, 4, np.iinfo(ids).max, np.iinfo(ids).min, *([2**32 + 1] if ids == "int64" else [])):
+        mixed = x.astype(ids)
+        mixed[2, 1] = bad
+        states = run(cells, mixed, h_0)[0].get()
+        assert np.isnan(states[2:, 1]).all()
+        states[2:, 1] = clean[2:, 1]
+        np.testing.assert_array_equal(states, clean)
+
+
+# Waiting.
+
+
+def grid_plan(name: str) -> Plan:
+    return next(plan for plan in plans_of(name) if plan.regime == "grid" and plan.blocks > 2)
+
+
+@pytest.mark.parametrize(("name", "bits", "canonical"), [
+    ("two_to_a_row", "u4", 0x7FC00000), ("two_columns", "u8", 0x7FF8000000000000), ("half", "u2", 0x7FFF), ("brain", "u2", 0x7FC0),
+])  # fmt: skip
+def test_a_nan_is_never_taken_for_what_is_not_there_yet(name: str, bits: str, canonical: int) -> None:
+    cells, x, h_0 = drawn(name, tokens=False)
+    h_0.view(bits)[0, 0] = np.iinfo(bits).max
+    lengths = np.full(x.shape[1], len(x))
+    lengths[1] = 0
+    states, (last,) = walked(grid_plan(name), cells, x, h_0, lengths)
+    assert (states.get().view(bits)[:, 0] == canonical).all()
+    assert np.isnan(last.get()[0].astype(np.float32)).all()
+    assert np.isfinite(states.get()[:, 1:].astype(np.float32)).all()
+
+
+def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy would warn, launch fewer blocks than were asked for, and they would wait for the others."""
+    standin.resident = 0
+    cells, x, h_0 = drawn("two_columns", tokens=False)
+    monkeypatch.setattr(launch(), "chosen_regimes", lambda: ("grid", "step"))
+    assert wrong(run(cells, x, h_0), cells, x, h_0) <= 1.0
+    assert set(standin.RawKernel.launches) == {"finish_step"}
+    monkeypatch.undo()
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "grid")
+    with pytest.raises(
+        rb.ArgumentError, match="the kernel 'grid', which RNN_CUPY_KERNEL names, does not take hidden_size 70"
+    ):
+        run(cells, x, h_0)
+
+
+def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module("walk"), "fits", lambda *_: True)
+    monkeypatch.setattr(standin, "capacity", lambda *_: 2)
+    monkeypatch.setattr(shim, "WAITS", 50)
+    states, _ = walked(grid_plan("two_columns"), *drawn("two_columns", tokens=False))
+    assert np.isnan(states.get()[1:]).all()
+
+
+# What is chosen, and what is declined.
+
+
+def run(cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None) -> Any:
+    layer = rb.Layer(*(on_device(cell) for cell in cells))
+    return launch().recurrence(layer, *arrays(x), arrays(*h_0), *arrays(lengths))
+
+
+@pytest.mark.parametrize("value", [None, "", "any", *REGIMES])
+def test_the_variable(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is not None:
+        monkeypatch.setenv("RNN_CUPY_KERNEL", value)
+    cells, x, h_0 = drawn("tiny", tokens=False)
+    assert wrong(run(cells, x, h_0), cells, x, h_0) <= 1.0
+    assert set(standin.RawKernel.launches) == {ENTRIES.get(value or "", "walk_block")}
+
+
+def test_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
+    assert run(*drawn("tiny", tokens=False)) is None
+
+
+def test_a_variable_that_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "fast")
+    with pytest.raises(rb.ArgumentError) as caught:
+        rb.RNN.init(3, 4, backend="cupy")([[1.0, 2.0, 3.0]])
+    assert str(caught.value) == (
+        "the environment variable RNN_CUPY_KERNEL must be one of off, any, block, cluster, grid, sweep, step; got 'fast'. "
+        "Unset it."
+    )
+
+
+def test_a_kernel_that_cannot_take_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "block")
+    with pytest.raises(rb.ArgumentError) as caught:
+        run(*drawn("wide", tokens=False))
+    assert str(caught.value) == (
+        "the kernel 'block', which RNN_CUPY_KERNEL names, does not take hidden_size 390 with 6 sequences on this device. "
+        "Unset the variable."
+    )
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax", lambda z: z])
+def test_other_activations_are_declined(activation: Any) -> None:
+    (cell,), x, h_0 = drawn("tiny", tokens=False)
+    assert run([dataclasses.replace(cell, activation=activation)], x, h_0) is None
+
+
+def test_other_cells_and_dtypes_are_declined() -> None:
+    class Other(rb.Cell):
+        pass
+
+    (cell,), x, h_0 = drawn("tiny", tokens=False)
+    other = on_device(cell)
+    layer = rb.Layer(on_device(cell), Other(other.weight_ih, other.weight_hh))
+    assert launch().recurrence(layer, *arrays(x), arrays(h_0[0], h_0[0]), None) is None
+    assert run([cell], x, h_0.astype(np.float64)) is None
+    assert run([cell], drawn("tiny", tokens=True)[1].astype(np.int16), h_0) is None
+    assert not standin.RawKernel.launches
+
+
+@pytest.mark.parametrize("lengths", [None, [6, 0, 3]])
+def test_both_directions_are_walked_at_once_if_they_are_alike(lengths: Any) -> None:
+    cells, x, h_0 = drawn("tiny", tokens=False, directions=2)
+    assert wrong(run(cells, x, h_0, lengths), cells, x, h_0, lengths) <= 1.0
+    assert standin.RawKernel.launches == ["walk_block"]
+    for options in ({"activation": "relu"}, {"clip": 0.5}, {"leak": 0.5}):
+        standin.RawKernel.launches.clear()
+        unlike = [cells[0], dataclasses.replace(cells[1], **options)]
+        assert wrong(run(unlike, x, h_0, lengths), unlike, x, h_0, lengths) <= 1.0
+        assert standin.RawKernel.launches == ["walk_block"] * 2
+
+
+def test_no_room(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = cupy.cuda.memory.OutOfMemoryError
+
+    def fail(*_: Any, **__: Any) -> None:
+        msg = "Out of memory allocating 5,120 bytes."
+        raise error(msg)
+
+    monkeypatch.setattr(cupy, "empty", fail, raising=False)
+    for directions, told in ((1, "1 direction, which are 90"), (2, "2 directions, which are 180")):
+        with pytest.raises(rb.DeviceMemoryError) as caught:
+            run(*drawn("tiny", tokens=False, directions=directions))
+        assert isinstance(caught.value, MemoryError)
+        assert str(caught.value) == (
+            f"the device has no room for the states of 6 steps of 3 sequences with hidden_size 5 in {told} numbers: Out of "
+            "memory allocating 5,120 bytes. Run fewer sequences at once, or fewer steps, as RNN.stream does."
+        )
+
+
+def test_the_device_is_that_of_the_arrays() -> None:
+    (cell,), x, h_0 = drawn("tiny", tokens=False)
+    with standin.Device(1):
+        layer, placed, start = rb.Layer(on_device(cell)), *arrays(x), arrays(*h_0)
+    found = launch().recurrence(layer, placed, start, None)
+    assert found[0].device == standin.Device(1)
+    assert wrong(found, [cell], x, h_0) <= 1.0
+
+
+@every_regime
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_walk_in_pieces_is_the_same_walk(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit: in float16 the state is rounded after every step.  tests/test_gpu.py makes a million steps of it."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    assert pieces_differ(60, 17, batch=5, dtype=dtype) == 0
+
+
+def test_what_is_prepared_serves_other_shapes_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lives as long as the layer."""
+    monkeypatch.setattr(module("walk"), "MOST_SHAPES", 2)
+    cells, x, h_0 = drawn("tiny", tokens=False, directions=2)
+    layer = rb.Layer(*(on_device(cell) for cell in cells))
+    ids = np.random.default_rng(0).integers(0, 4, x.shape[:2])
+    for steps, batch in ((6, 3), (4, 3), (6, 2), (6, 3), (1, 1)):
+        for given in (x[:steps, :batch], ids[:steps, :batch], ids[:steps, :batch].astype(np.int32)):
+            for lengths in (None, np.arange(batch)):
+                found = launch().recurrence(layer, *arrays(given), arrays(*h_0[:, :batch]), *arrays(lengths))
+                assert wrong(found, cells, given, h_0[:, :batch], lengths) <= 1.0
+    assert layer in launch()._prepared
+    kept = weakref.ref(layer)
+    del layer, found
+    gc.collect()
+    assert kept() is None
+
+
+def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    case: Case = Draw("float32", 0).case(sides="fb", layers=2, h_0=True, lengths=[7, 0, 3])
+    rnn = rb.RNN(case.layers).to("cupy:1")
+    monkeypatch.setattr(standin.Array, "get", None)
+    rnn(case.x, case.h_0, lengths=case.lengths)
+    assert standin.RawKernel.launches == ["walk_block"] * 2

@@ -1,0 +1,128 @@
+"""The time of a GPU without a GPU: launches, events and waiting on a timeline, for `standin` and for torch.
+
+python -m cuda_standin     # the process of `bench` that measures, on the stand-in
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import shim
+import standin
+
+MODULES = tuple(f"rnn_backends.cli.benchmark.{name}" for name in ("gpu", "competitors.on_gpu"))
+BUSY_SIZE, BUSY_SECONDS = 3, 5e-3
+HOST_SECONDS, DEVICE_SECONDS = 10e-6, 2e-6  # of a launch
+QUEUE = 200
+"""How many launches the device takes before the host waits for one to begin."""
+
+
+class Timeline:
+    """The time on the host, when the device will have done what was launched, and what happened in which order."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.ends: list[float] = [0.0]
+        self.log: list[str] = []
+
+    @property
+    def free(self) -> float:
+        return max(self.now, self.ends[-1])
+
+    def launch(self, name: str, device_seconds: float = DEVICE_SECONDS, host_seconds: float = HOST_SECONDS) -> None:
+        self.log.append(name)
+        if len(self.ends) > QUEUE:
+            self.now = max(self.now, self.ends[-QUEUE])
+        self.now += host_seconds
+        self.ends.append(self.free + device_seconds)
+
+    def wait(self) -> None:
+        self.log.append("wait")
+        self.now = self.free
+
+
+timeline = Timeline()
+
+
+class Event:
+    time = math.inf
+
+    def record(self) -> None:
+        timeline.log.append("event")
+        self.time = timeline.free
+
+    def synchronize(self) -> None:
+        timeline.now = max(timeline.now, self.time)
+
+    @property
+    def done(self) -> bool:
+        return timeline.now >= self.time
+
+
+def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def launched(*arguments: Any, **options: Any) -> Any:
+        is_busy_work = name == "product" and arguments[0].shape == (BUSY_SIZE, BUSY_SIZE)
+        timeline.launch("busy" if is_busy_work else name, BUSY_SECONDS if is_busy_work else DEVICE_SECONDS)
+        return function(*arguments, **options)
+
+    return launched
+
+
+def add_time(cupy: Any) -> None:
+    """Give the stand-in for CuPy what `bench` needs of it beside arrays."""
+    cupy.matmul = launching("product", cupy.matmul)
+    cupy.copyto = launching("copy", cupy.copyto)
+    cupy.cuda.Event = Event
+    cupy.cuda.get_elapsed_time = lambda start, stop: 1e3 * (stop.time - start.time)
+    cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
+    cupy.cuda.runtime.driverGetVersion = lambda: 13010
+    cupy.cuda.runtime.getDeviceProperties = lambda index: {
+        "name": f"Stand-in {index}".encode(), "major": 9, "minor": 0, "multiProcessorCount": 12,
+    }  # fmt: skip
+
+
+def add_cuda(patch: pytest.MonkeyPatch, torch: Any) -> None:
+    """Make torch believe in a GPU, whose tensors are on the CPU."""
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    patch.setattr(torch.cuda, "current_stream", lambda _: SimpleNamespace(cuda_stream=0))
+    patch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    patch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    patch.setattr(torch.nn.RNN, "forward", launching("torch", torch.nn.RNN.forward))
+    competitor = import_module("rnn_backends.cli.benchmark.competitors.torch")
+    patch.setattr(competitor, "device_of", lambda _: torch.device("cpu"))
+
+
+@contextmanager
+def installed() -> Iterator[ModuleType]:
+    """Put the stand-in where CuPy would be, and yield the module of `Gpu`; torch has a GPU, too, if it is there."""
+    with standin.installed() as cupy, pytest.MonkeyPatch.context() as patch:
+        add_time(cupy)
+        patch.setattr(standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
+        patch.setattr(standin.Array, "__array_ufunc__", launching("operation", standin.Array.__array_ufunc__))
+        patch.setattr(standin.RawKernel, "__call__", launching("kernel", standin.RawKernel.__call__))
+        if find_spec("torch") is not None:
+            add_cuda(patch, import_module("torch"))
+        for name in MODULES:
+            patch.delitem(sys.modules, name, raising=False)
+        gpu = import_module(MODULES[0])
+        patch.setattr(gpu, "BUSY_SIZE", BUSY_SIZE)
+        patch.setattr(gpu, "perf_counter", lambda: timeline.now)
+        try:
+            yield gpu
+        finally:
+            for name in MODULES:
+                sys.modules.pop(name, None)  # they hold the stand-in
+
+
+if __name__ == "__main__":
+    from rnn_backends.cli.benchmark import worker
+
+    with installed():
+        worker.main()
+    shim.clear()

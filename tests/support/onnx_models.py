@@ -1,0 +1,120 @@
+"""ONNX models made by hand, without the package under test."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import Layer
+
+Arrays = Mapping[str, NDArray[Any]]
+
+NAMES = {
+    "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "affine": "Affine", "leaky_relu": "LeakyRelu",
+    "thresholded_relu": "ThresholdedRelu", "scaled_tanh": "ScaledTanh", "hard_sigmoid": "HardSigmoid", "elu": "Elu",
+    "softsign": "Softsign", "softplus": "Softplus",
+}  # fmt: skip
+
+
+def node(kind: str, inputs: Sequence[str], outputs: str | Sequence[str], **attributes: Any) -> onnx.NodeProto:
+    outputs = [outputs] if isinstance(outputs, str) else outputs
+    return helper.make_node(kind, inputs, outputs, name=f"the_{kind}", **attributes)
+
+
+def value(
+    name: str, array: NDArray[Any] | None = None, shape: Sequence[Any] | None = None, dtype: Any = "float32"
+) -> Any:
+    dtype = np.dtype(dtype) if array is None else array.dtype
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(dtype), shape if array is None else array.shape
+    )
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[Any],
+    outputs: Sequence[str],
+    tensors: Arrays | None = None,
+    opset: int = 14,
+    dtype: Any = "float32",
+) -> onnx.ModelProto:
+    held = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in (tensors or {}).items()]
+    asked = [value(name, shape=[None] * (4 if name == "Y" else 3), dtype=dtype) for name in outputs]
+    graph = helper.make_graph(nodes, "graph", list(inputs), asked, held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def cells_of(layer: Layer) -> list[Cell]:
+    return [cell for cell, _ in layer.cells if isinstance(cell, Cell)]
+
+
+def weights(layer: Layer, prefix: str = "") -> dict[str, NDArray[Any]]:
+    """W, R and B of a layer; the second half of B is not zero."""
+    cells = cells_of(layer)
+    found = {
+        f"{prefix}W": np.stack([cell.weight_ih for cell in cells]),
+        f"{prefix}R": np.stack([cell.weight_hh for cell in cells]),
+    }
+    if cells[0].bias is not None:
+        # Halves are exact, and so is their sum.
+        found[f"{prefix}B"] = np.stack(
+            [np.concatenate([cell.bias * 0.5, cell.bias * 0.5]) for cell in cells if cell.bias is not None]
+        )
+    return found
+
+
+def options(layer: Layer) -> dict[str, Any]:
+    """The attributes of a layer's node; alpha and beta for the activations that have them, in order."""
+    cells = cells_of(layer)
+    held = [cell.activation for cell in cells if isinstance(cell.activation, Activation)]
+    held = [Activation("affine") if act.name == "identity" else act for act in held]
+    direction = "bidirectional" if len(cells) == 2 else "forward" if layer.forward is not None else "reverse"
+    found: dict[str, Any] = {"activations": [NAMES[act.name] for act in held], "direction": direction}
+    for which in ("alpha", "beta"):
+        if values := [getattr(act, which) for act in held if getattr(act, which) is not None]:
+            found[f"activation_{which}"] = values
+    if cells[0].clip is not None:
+        found["clip"] = cells[0].clip
+    return found | {"hidden_size": cells[0].hidden_size}
+
+
+def single(
+    layer: Layer,
+    x: NDArray[Any],
+    lengths: Sequence[int] | None = None,
+    h_0: NDArray[Any] | None = None,
+    *,
+    layout: int = 0,
+    opset: int = 14,
+    outputs: Sequence[str] = ("Y", "Y_h"),
+    given: Sequence[str] = (),
+    **changes: Any,
+) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """A model of one RNN node, and its inputs; `given` names the weights that are inputs too."""
+    inputs: dict[str, NDArray[Any]] = {"X": x.swapaxes(0, 1) if layout else x}
+    if lengths is not None:
+        inputs["sequence_lens"] = np.array(lengths, np.int32)
+    if h_0 is not None:
+        inputs["initial_h"] = h_0.swapaxes(0, 1) if layout else h_0
+    tensors = weights(layer)
+    inputs |= {name: tensors.pop(name) for name in given}
+    names = ["X", "W", "R", "B", "sequence_lens", "initial_h"]
+    names = [name if name in tensors or name in inputs else "" for name in names]
+    while not names[-1]:
+        names.pop()
+    attributes = options(layer) | ({"layout": layout} if layout else {}) | changes
+    attributes = {name: held for name, held in attributes.items() if held is not None}
+    made = model(
+        [node("RNN", names, outputs, **attributes)],
+        [value(name, array) for name, array in inputs.items()],
+        [name for name in outputs if name],
+        tensors,
+        opset,
+        x.dtype,
+    )
+    return made, {name: inputs[name] for name in [info.name for info in made.graph.input]}
