@@ -11,7 +11,7 @@ from rnn_backends.backends.backend import Backend
 from rnn_backends.core.arrays import Array, Host, cast, where_valid, widen
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
-from rnn_backends.core.masking import guarded
+from rnn_backends.core.masking import zero_padding
 from rnn_backends.core.recurrence import each_direction, project
 
 
@@ -48,7 +48,7 @@ def _scan(
     options: tuple[Any, ...], reverse: bool, weights: Any, x: Array, h_0: Array, lengths: Array | None
 ) -> tuple[Array, Array]:
     cell = Cell(*weights, *options)
-    x, h_0, valid = guarded(x, h_0, lengths)
+    x, h_0, valid = zero_padding(x, h_0, lengths)
 
     def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
         projected_t, valid_t = inputs

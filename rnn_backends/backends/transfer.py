@@ -55,18 +55,18 @@ def as_host(name: str, value: Any) -> Any:
     return host.astype(np.float64) if name == "h_0" and host.dtype.kind != "f" else host
 
 
-class Announced(NamedTuple):
+class ArraySpec(NamedTuple):
     """The shape and the name of the dtype that an argument on the host will have on the device."""
 
     shape: tuple[int, ...]
     dtype: str
 
 
-def announce(name: str, value: Any, place: Placement, dtype: str) -> Array | Announced:
+def spec_on_device(name: str, value: Any, place: Placement, dtype: str) -> Array | ArraySpec:
     """Tell of host data what `receive` would make of it, and do with all else as `receive` does."""
     owner = owner_of(value)
     if owner is None or owner.name == "numpy":
-        return Announced(tuple(value.shape), _dtype_there(value, dtype))
+        return ArraySpec(tuple(value.shape), _dtype_there(value, dtype))
     return receive(name, value, place, dtype)
 
 

@@ -21,8 +21,8 @@ from rnn_backends.core.layers import (
     named_arrays,
     require_network,
 )
-from rnn_backends.core.masking import Kept
-from rnn_backends.core.recurrence import Recurrence, parts, project, scan_layer
+from rnn_backends.core.masking import KeptSteps
+from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_layer
 
 
 def forward(
@@ -94,19 +94,19 @@ def propagate(
         output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence, mask)
         return output[:, 0, :], h_n[:, 0, :]
     if mask is not None and x.shape[0] > 0:
-        kept, cells = Kept.of(mask, lengths), len(layers[-1].cells)
+        kept, cells = KeptSteps.of(mask, lengths), len(layers[-1].cells)
         output, h_n = propagate(layers, kept.together(x), h_0, kept.counts, recurrence)
         before = xp.zeros_like(h_n) if h_0 is None else h_0
         return kept.spread(output, layers[-1], before[-cells:, ...]), h_n
     dtype = state_dtype(layers, x)
     final: list[Array] = []
-    for layer in widened(layers):
+    for layer in in_compute_dtype(layers):
         places = range(len(final), len(final) + len(layer.cells))
         h = initial_states(layer, x, dtype) if h_0 is None else [h_0[k, ...] for k in places]
         x, last = recurrence(layer, x, h, lengths) or scan_layer(layer, x, h, lengths)
         if len(layers) == 1 and is_array(last):
             return x, last
-        final.extend(parts(last))
+        final.extend(last_states(last))
     return x, xp.stack(final)
 
 
@@ -116,7 +116,7 @@ def state_dtype(layers: tuple[Layer, ...], x: Array) -> Any:
     return first.dtype if first is not None else None if is_integer(x) else x.dtype
 
 
-def widened(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def in_compute_dtype(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Return the layers in the dtype that is computed in."""
     first = first_array(layers)
     wide: tuple[Layer, ...] = layers if first is None or dtype_name(first) not in HALF else map_arrays(widen, layers)

@@ -19,7 +19,7 @@ def valid_steps(lengths: Array, seq_len: int) -> Array:
     return steps[:, None, None] < lengths[None, :, None]
 
 
-def guarded(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
+def zero_padding(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
     """Return an input that no padding is left in, the initial state, and which steps are valid.
 
     Whatever padding holds, NaN or ids of -1, no product and no gradient sees it.
@@ -28,17 +28,17 @@ def guarded(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, 
         return x, h_0, None
     valid = valid_steps(lengths, x.shape[0])
     x = where_valid(x, valid if x.ndim == valid.ndim else valid[..., 0])
-    return x, poisoned(h_0, lengths, x.shape[0]), valid
+    return x, nan_if_impossible(h_0, lengths, x.shape[0]), valid
 
 
-def poisoned(h_0: Array, lengths: Array, seq_len: int) -> Array:
+def nan_if_impossible(h_0: Array, lengths: Array, seq_len: int) -> Array:
     """Return initial states that are NaN where a length is impossible: lengths on a device are not read."""
     xp = array_namespace(h_0)
     possible = (lengths >= 0) & (lengths <= seq_len)
     return cast(xp.where(possible[:, None], h_0, xp.full_like(h_0, nan)), h_0.dtype)
 
 
-class Kept(NamedTuple):
+class KeptSteps(NamedTuple):
     """The steps that a mask keeps, of sequences of at least one step."""
 
     order: Array
@@ -53,7 +53,7 @@ class Kept(NamedTuple):
     """Which steps lie within the lengths, (seq_len, batch, 1)."""
 
     @classmethod
-    def of(cls, mask: Array, lengths: Array | None) -> "Kept":
+    def of(cls, mask: Array, lengths: Array | None) -> "KeptSteps":
         """Return those of a mask, (seq_len, batch), within lengths, (batch,)."""
         xp, seq_len = array_namespace(mask), mask.shape[0]
         valid = None if lengths is None else valid_steps(lengths, seq_len)

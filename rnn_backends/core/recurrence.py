@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, device, is_array, is_integer, where_valid, widen
 from rnn_backends.core.layers import Layer, RecurrentCell
-from rnn_backends.core.masking import guarded
+from rnn_backends.core.masking import zero_padding
 from rnn_backends.errors import ShapeError
 
 
@@ -27,7 +27,7 @@ class Recurrence(Protocol):
         The state of each cell before its first step.  The states are rounded to this dtype after every step.
     lengths : integer array, shape (batch,), optional
         At steps t >= lengths[b] the state of sequence b is held.  On NumPy they are known to be in range;
-        elsewhere one that is not makes its sequence NaN; see `rnn_backends.core.masking.guarded`.
+        elsewhere one that is not makes its sequence NaN; see `rnn_backends.core.masking.zero_padding`.
 
     Returns
     -------
@@ -76,7 +76,7 @@ class CellRecurrence(Protocol):
 
 def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
     """Walk a cell through time, one step after another: the `CellRecurrence` that defines what is right."""
-    x, h, valid = guarded(x, h_0, lengths)
+    x, h, valid = zero_padding(x, h_0, lengths)
     xp, seq_len = array_namespace(x), x.shape[0]
     if seq_len == 0:
         return xp.zeros((0, *h.shape), dtype=h.dtype, device=device(h)), h
@@ -100,7 +100,7 @@ def project(cell: RecurrentCell, x: Array) -> Array:
     return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
 
 
-def parts(last: Any) -> Sequence[Array]:
+def last_states(last: Any) -> Sequence[Array]:
     """Return the last state of each cell, of which a `Recurrence` may have made one array."""
     return [last[k, ...] for k in range(last.shape[0])] if is_array(last) else last
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import ArgumentError, FormatError
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 
 FORMATS = {
     ".safetensors": "native.safetensors",
@@ -28,7 +28,7 @@ OPTIONS = {
 WRITTEN = (".safetensors", ".npz", ".onnx")
 
 
-def read(path: str | PathLike[str], told: Told, **options: Any) -> Network:
+def read(path: str | PathLike[str], told: LoadOptions, **options: Any) -> Network:
     """Read a network of NumPy arrays, of whose format the options may be; see `rnn_backends.load`."""
     path = Path(path)
     module = _module(path, tuple(FORMATS))

@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rnn_backends.backends.selection import owner_of
-from rnn_backends.backends.transfer import Announced, announce, receive
+from rnn_backends.backends.transfer import ArraySpec, receive, spec_on_device
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
 from rnn_backends.core.arrays import Array, array_namespace, is_integer, where_valid, widen
@@ -65,16 +65,16 @@ class Pieces:
         place, dtype, batch_first = rnn._placement, rnn.dtype, rnn.batch_first
         x, h_0, known = rnn._host("x", x), rnn._host("h_0", h_0), rnn._host("lengths", lengths)
         mask, targets = rnn._host("mask", mask), rnn._host("targets", targets)
-        like = announce("x", x, place, dtype)
+        like = spec_on_device("x", x, place, dtype)
         h_0 = None if h_0 is None else receive("h_0", h_0, place, dtype)
         lengths = None if known is None else receive("lengths", known, place, dtype)
-        steps_taken = None if mask is None else announce("mask", mask, place, dtype)
+        steps_taken = None if mask is None else spec_on_device("mask", mask, place, dtype)
         checks.require_call(rnn.layers, like, h_0, lengths, steps_taken, batch_first)
         checks.require_values(rnn.layers, x, known, mask, batch_first)
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
         if rnn.readout is not None and targets is not None:
             classes = rnn.readout.output_size
-            require_fitting(Announced((*steps, classes), dtype), announce("targets", targets, place, dtype))
+            require_fitting(ArraySpec((*steps, classes), dtype), spec_on_device("targets", targets, place, dtype))
             checks.require_ids("targets", targets, classes, "target", known, mask, batch_first)
         self._rnn, self._h_0, self._lengths = rnn, h_0, lengths
         self._given = {"x": x, "mask": mask, "targets": targets}

@@ -59,10 +59,10 @@ def from_torch(
     ArgumentError
         An option has an impossible value.
     """
-    from rnn_backends.formats.native.description import Told
+    from rnn_backends.formats.native.description import LoadOptions
     from rnn_backends.formats.torch.state_dict import read
 
-    told = Told.of(activation, batch_first, readout_activation)
+    told = LoadOptions.of(activation, batch_first, readout_activation)
     return RNN._placed(read(source, told), select(backend))
 
 
@@ -114,9 +114,9 @@ def from_flax(
     """
     from rnn_backends.formats.flax.msgpack import read
     from rnn_backends.formats.flax.tree import from_tree
-    from rnn_backends.formats.native.description import Told
+    from rnn_backends.formats.native.description import LoadOptions
 
-    told = Told.of(activation, batch_first, readout_activation)
+    told = LoadOptions.of(activation, batch_first, readout_activation)
     if isinstance(source, (str, PathLike)):
         from pathlib import Path
 
@@ -179,9 +179,9 @@ def from_keras(
         An option has an impossible value.
     """
     from rnn_backends.formats.keras import from_object, read
-    from rnn_backends.formats.native.description import Told
+    from rnn_backends.formats.native.description import LoadOptions
 
-    told = Told.of(activation, batch_first, readout_activation)
+    told = LoadOptions.of(activation, batch_first, readout_activation)
     if isinstance(source, (str, PathLike)):
         from pathlib import Path
 
@@ -225,17 +225,17 @@ def from_onnx(
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
-    from rnn_backends.formats.native.description import Told
+    from rnn_backends.formats.native.description import LoadOptions
     from rnn_backends.formats.onnx import Tensors, read, read_network
 
     if not isinstance(external_data, bool):
         msg = f"`external_data` must be True or False; got {external_data!r}."
         raise ArgumentError(msg)
-    g2 = Told.of(None, None, readout_activation).readout_activation
+    g2 = LoadOptions.of(None, None, readout_activation).readout_activation
     if isinstance(model, (str, PathLike)):
         from pathlib import Path
 
-        network = read(Path(model), Told(readout_activation=g2), external_data)
+        network = read(Path(model), LoadOptions(readout_activation=g2), external_data)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."
         raise ArgumentError(msg)

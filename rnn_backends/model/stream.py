@@ -7,8 +7,8 @@ import numpy as np
 from rnn_backends.backends.transfer import receive
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, is_integer
-from rnn_backends.core.forward import initial_states, state_dtype, widened
-from rnn_backends.core.recurrence import parts, scan_layer
+from rnn_backends.core.forward import in_compute_dtype, initial_states, state_dtype
+from rnn_backends.core.recurrence import last_states, scan_layer
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.model.init import require_size
 
@@ -40,7 +40,7 @@ class Stream:
         self.rnn = rnn
         self.batch_size = batch_size
         with rnn._on_device():
-            self._layers = widened(rnn.layers)
+            self._layers = in_compute_dtype(rnn.layers)
         self._states: list[Array] | None = None
 
     @property
@@ -109,7 +109,7 @@ class Stream:
         for k, layer in enumerate(self._layers):
             h = initial_states(layer, x, state_dtype(self.rnn.layers, x)) if states is None else [states[k]]
             x, ends = recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
-            (last,) = parts(ends)
+            (last,) = last_states(ends)
             # It may be a part of all states, which are then kept with it, or, of the last layer, are the caller's.
             kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._layers) else last)
         self._states = kept

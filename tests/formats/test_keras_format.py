@@ -288,7 +288,9 @@ ACTIVATIONS: list[tuple[Any, Callable[[NDArray[Any]], NDArray[Any]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("activation", "function"), ACTIVATIONS, ids=lambda each: "" if callable(each) else str(each)[:90])
+@pytest.mark.parametrize(
+    ("activation", "function"), ACTIVATIONS, ids=lambda each: "" if callable(each) else str(each)[:90]
+)
 def test_activations_are_those_of_keras(tmp_path: Path, activation: Any, function: Callable[[Any], Any]) -> None:
     arrays = kf.cell_arrays(FIRST, dtype="f8")
     rnn = rb.load(kf.write(tmp_path / "m.keras", [simple_rnn(activation=activation)], arrays))

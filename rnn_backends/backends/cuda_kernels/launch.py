@@ -17,7 +17,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import HALF, Array, dtype_name
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
-from rnn_backends.core.masking import poisoned
+from rnn_backends.core.masking import nan_if_impossible
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 
 _prepared: WeakKeyDictionary[Layer, dict[tuple[Any, ...], tuple[Walk, ...]]] = WeakKeyDictionary()
@@ -45,7 +45,7 @@ def recurrence(
                 return None
             if 0 in {seq_len, batch}:
                 states = cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype)
-                return states, [h if lengths is None else poisoned(h, lengths, seq_len) for h in h_0]
+                return states, [h if lengths is None else nan_if_impossible(h, lengths, seq_len) for h in h_0]
             if len(walks) == 1:
                 return walks[0](x, h_0, lengths, regimes)
             parts = [walk(x, [h], lengths, regimes) for walk, h in zip(walks, h_0, strict=True)]

@@ -16,7 +16,7 @@ from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.flax.tree import Layers, from_tree
 from rnn_backends.formats.names import short, shown
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 from rnn_backends.formats.native.records import widened
 from rnn_backends.formats.transposed import MAX_FOLDED
 
@@ -30,7 +30,7 @@ _EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 
 
-def read(path: Path, told: Told, residual: Any, layers: Layers | None = None) -> Network:
+def read(path: Path, told: LoadOptions, residual: Any, layers: Layers | None = None) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     try:
         return from_tree(_Reader(path).tree(), told, residual, layers, MAX_FOLDED)

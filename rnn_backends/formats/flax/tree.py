@@ -13,7 +13,7 @@ from rnn_backends.core.arrays import is_array
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 from rnn_backends.formats.native.records import unpack
 from rnn_backends.formats.torch.state_dict import declare, host
 from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
@@ -32,7 +32,7 @@ Tree: TypeAlias = Mapping[str, Any]
 
 
 def from_tree(
-    params: Mapping[Any, Any], told: Told, residual: bool, layers: Layers | None, most: float = inf
+    params: Mapping[Any, Any], told: LoadOptions, residual: bool, layers: Layers | None, most: float = inf
 ) -> Network:
     """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`.
 

@@ -16,14 +16,14 @@ from rnn_backends.formats.keras.live import LiveWeights, described, require_vers
 from rnn_backends.formats.keras.network import Plan, Weights, network, plan
 from rnn_backends.formats.keras.weights import plan_of_weights
 from rnn_backends.formats.names import short, shown
-from rnn_backends.formats.native.description import Told, parse_json
+from rnn_backends.formats.native.description import LoadOptions, parse_json
 from rnn_backends.formats.transposed import MAX_FOLDED
 
 MAX_CONFIG = 2**20
 _WEIGHTS = "model.weights.h5"
 
 
-def read(path: Path, told: Told, go_backwards: bool | None = None, masking: bool | None = None) -> Network:
+def read(path: Path, told: LoadOptions, go_backwards: bool | None = None, masking: bool | None = None) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
     _require_flag(masking)
     if path.suffix != ".keras" and not isinstance(go_backwards, bool):
@@ -46,14 +46,16 @@ def read(path: Path, told: Told, go_backwards: bool | None = None, masking: bool
             raise FormatError(msg) from error
 
 
-def from_object(source: Any, told: Told, go_backwards: bool | None = None, masking: bool | None = None) -> Network:
+def from_object(
+    source: Any, told: LoadOptions, go_backwards: bool | None = None, masking: bool | None = None
+) -> Network:
     """Return the network of a layer or a model of a running Keras."""
     _require_flag(masking)
     _require_untold(told, go_backwards, "the model")
     return _network(described(source), LiveWeights(source), told, masking, inf)
 
 
-def _network(held: Any, weights: Weights, told: Told, masking: bool | None, most: float) -> Network:
+def _network(held: Any, weights: Weights, told: LoadOptions, masking: bool | None, most: float) -> Network:
     found = plan(chain(held))
     if found.mask and not masking:
         msg = (
@@ -64,14 +66,14 @@ def _network(held: Any, weights: Weights, told: Told, masking: bool | None, most
     return network(found, weights, _completed(found, told), most)
 
 
-def _completed(found: Plan, told: Told) -> Told:
+def _completed(found: Plan, told: LoadOptions) -> LoadOptions:
     """Return what is told, which must not be what the model tells; a Dense without an activation leaves it open."""
     return (
         told if found.activation == LINEAR else told.left_out("the model", {"readout_activation": found.activation[0]})
     )
 
 
-def _read_archive(file: BinaryIO, told: Told, masking: bool | None) -> Network:
+def _read_archive(file: BinaryIO, told: LoadOptions, masking: bool | None) -> Network:
     if file.read(4) != b"PK\3\4":
         msg = "it is no zip file, as those of Keras 3 are, or is cut short."
         raise FormatError(msg)
@@ -87,7 +89,7 @@ def _read_archive(file: BinaryIO, told: Told, masking: bool | None) -> Network:
     return _network(config, weights, told, masking, MAX_FOLDED)
 
 
-def _read_weights(file: BinaryIO, told: Told, go_backwards: bool, masking: bool | None) -> Network:
+def _read_weights(file: BinaryIO, told: LoadOptions, go_backwards: bool, masking: bool | None) -> Network:
     if file.read(len(SIGNATURE)) != SIGNATURE:
         msg = "it is no HDF5 file, or is cut short."
         raise FormatError(msg)
@@ -101,7 +103,7 @@ def _require_flag(masking: object) -> None:
         raise ArgumentError(msg)
 
 
-def _require_untold(told: Told, go_backwards: bool | None, source: str) -> None:
+def _require_untold(told: LoadOptions, go_backwards: bool | None, source: str) -> None:
     if go_backwards is not None:
         msg = f"{source} tells which layers go backwards; leave `go_backwards` out."
         raise FormatError(msg)

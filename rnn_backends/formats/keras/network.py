@@ -10,7 +10,7 @@ from rnn_backends.formats.keras.activations import LINEAR, Activated, from_confi
 from rnn_backends.formats.keras.layers import RECURRENT, Part, is_activation
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent, recurrent
 from rnn_backends.formats.names import Declared, require_no_gates, shown, shown_value
-from rnn_backends.formats.native.description import Description, Told
+from rnn_backends.formats.native.description import Description, LoadOptions
 from rnn_backends.formats.native.records import assemble
 from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
 
@@ -81,7 +81,7 @@ def plan(parts: list[Part]) -> Plan:
     return found
 
 
-def network(found: Plan, weights: Weights, told: Told, most: float) -> Network:
+def network(found: Plan, weights: Weights, told: LoadOptions, most: float) -> Network:
     """Return the network of NumPy arrays; an embedding may take `most` bytes more, folded, than it does by itself."""
     cells, note = _places(found)
     if found.dense is None and told.readout_activation is not None:

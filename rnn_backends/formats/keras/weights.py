@@ -8,7 +8,7 @@ from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.network import NOT_ZERO, Plan
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
 from rnn_backends.formats.names import listed, shown
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 from rnn_backends.formats.native.records import READOUT_UNTOLD
 
 _LAYER = re.compile(r"(embedding|simple_rnn|bidirectional|dense|time_distributed)(?:_([1-9][0-9]{0,3}))?")
@@ -18,7 +18,7 @@ _TOP = {"layers", "vars", "optimizer"}
 _READ = "SimpleRNN, or Bidirectional, after at most one Embedding and before at most one Dense"
 
 
-def plan_of_weights(arrays: Arrays, told: Told, go_backwards: bool, masking: bool | None) -> Plan:
+def plan_of_weights(arrays: Arrays, told: LoadOptions, go_backwards: bool, masking: bool | None) -> Plan:
     """Return the layers in their places; what the file leaves open must be told, or is refused."""
     if told.activation is None:
         msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."

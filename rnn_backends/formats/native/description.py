@@ -22,7 +22,7 @@ class Description(NamedTuple):
     metadata: Mapping[str, str]
 
 
-class Told(NamedTuple):
+class LoadOptions(NamedTuple):
     """What the caller tells of weights that do not tell it themselves; None where nothing is told."""
 
     activation: Callable[..., Any] | None = None
@@ -97,7 +97,7 @@ def parse(text: str | bytes, places: list[str]) -> Description:
     )
 
 
-def undescribed(told: Told, places: list[str]) -> Description:
+def undescribed(told: LoadOptions, places: list[str]) -> Description:
     """Return what holds of weights without a JSON text: what the caller tells."""
     if told.activation is None:
         msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."

@@ -15,7 +15,7 @@ from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.files import replaced
 from rnn_backends.formats.names import short
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 from rnn_backends.formats.native.records import KEY, pack, unpack
 
 MAX_RATIO = 200
@@ -38,7 +38,7 @@ class Declared(NamedTuple):
     fortran_order: bool
 
 
-def read(path: Path, told: Told) -> Network:
+def read(path: Path, told: LoadOptions) -> Network:
     """Read a network."""
     with path.open("rb") as file:
         try:
@@ -63,7 +63,7 @@ def write(network: Network, path: Path) -> None:
                 npy.write_array(member, array, allow_pickle=False)
 
 
-def _read_archive(archive: zipfile.ZipFile, size: int, told: Told) -> Network:
+def _read_archive(archive: zipfile.ZipFile, size: int, told: LoadOptions) -> Network:
     members = _members(archive, size)
     declared = {}
     for name, info in members.items():

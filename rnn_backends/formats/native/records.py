@@ -16,7 +16,7 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, Linear, Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import Declared, from_torch_names, layer_indices, places
-from rnn_backends.formats.native.description import Description, Told, describe, parse, undescribed
+from rnn_backends.formats.native.description import Description, LoadOptions, describe, parse, undescribed
 
 KEY = "rnn_backends"
 BLOCK = 2**18
@@ -44,7 +44,7 @@ def arrays_by_name(network: Network) -> dict[str, Host]:
     return {name: np.ascontiguousarray(array) for name, array in found.items() if array is not None}
 
 
-def unpack(declared: Declared, text: str | bytes | None, told: Told, read: Callable[[str], Host]) -> Network:
+def unpack(declared: Declared, text: str | bytes | None, told: LoadOptions, read: Callable[[str], Host]) -> Network:
     """Return the network of a file that declares these dtypes and shapes, by name.
 
     Without a text the names may be torch's, with any prefix.
@@ -118,9 +118,9 @@ def plain_cells(network: Network) -> dict[str, Cell]:
     return cells
 
 
-def _described(declared: Declared, text: str | bytes, told: Told) -> Description:
+def _described(declared: Declared, text: str | bytes, told: LoadOptions) -> Description:
     description = parse(text, places(declared))
-    told.left_out("the file", dict.fromkeys(Told._fields, True))
+    told.left_out("the file", dict.fromkeys(LoadOptions._fields, True))
     if (description.readout is not None) != ("readout.weight" in declared):
         msg = "the file must have both or neither of readout.weight and a description of the readout."
         raise FormatError(msg)

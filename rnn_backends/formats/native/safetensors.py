@@ -8,14 +8,14 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.native.description import Told, parse_json, require_keys
+from rnn_backends.formats.native.description import LoadOptions, parse_json, require_keys
 from rnn_backends.formats.native.records import KEY, pack, unpack, widened
 
 DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 MAX_HEADER = 100_000_000
 
 
-def read(path: Path, told: Told) -> Network:
+def read(path: Path, told: LoadOptions) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     header, start = _read_header(path)
     _validate(path, header)

@@ -18,7 +18,7 @@ from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.archive import DAMAGE, Archive
 from rnn_backends.formats.names import short, shown
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 from rnn_backends.formats.native.records import unpack, widened
 from rnn_backends.formats.torch.pickled import Storage, Tensor, unpickle
 
@@ -30,7 +30,7 @@ _MEMBER = re.compile(r"data/[0-9]{1,10}|version|byteorder|\.format_version|\.sto
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"little": "<", b"big": ">"}
 
 
-def read(path: Path, told: Told) -> Network:
+def read(path: Path, told: LoadOptions) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     with path.open("rb") as file:
         try:
@@ -77,7 +77,7 @@ def _require_zip(file: BinaryIO) -> None:
         raise FormatError(msg)
 
 
-def _read_archive(archive: Archive, told: Told) -> Network:
+def _read_archive(archive: Archive, told: LoadOptions) -> Network:
     if (version := archive.bytes("version", 16).strip()) != b"3":
         msg = f"its version is {version!r}; this version of the package reads 3."
         raise FormatError(msg)

@@ -11,7 +11,7 @@ from rnn_backends.core.arrays import Host, dtype_name, is_array
 from rnn_backends.core.layers import Linear, Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import Declared, from_torch_names, listed, shown
-from rnn_backends.formats.native.description import Told
+from rnn_backends.formats.native.description import LoadOptions
 from rnn_backends.formats.native.records import arrays_by_name, embedded, plain_cells, unpack
 
 RECURRENT = ("RNN", "RNNCell")
@@ -29,7 +29,7 @@ class _Leaf(NamedTuple):
     module: Any
 
 
-def read(source: Any, told: Told) -> Network:
+def read(source: Any, told: LoadOptions) -> Network:
     """Return the network of NumPy arrays that a module or a state dict is."""
     embedding = None
     if not isinstance(source, Mapping):
@@ -82,7 +82,7 @@ def host(array: Any) -> Host:
     return found.astype(np.float32) if dtype_name(found) == "bfloat16" else found
 
 
-def _with_embedding(state: Mapping[str, Any], declared: Declared, table: str, told: Told) -> Network:
+def _with_embedding(state: Mapping[str, Any], declared: Declared, table: str, told: LoadOptions) -> Network:
     """Return the network with the embedding folded into the first layer, which then takes token ids."""
     if table not in declared:
         msg = f"the state dict lacks {shown(table)}; a hook or a parametrization stands in its place."
@@ -103,7 +103,7 @@ def _with_embedding(state: Mapping[str, Any], declared: Declared, table: str, to
     return unpack(rest, None, told, read_array)
 
 
-def _from_module(module: Any, told: Told) -> tuple[Mapping[str, Any], Told, str | None]:
+def _from_module(module: Any, told: LoadOptions) -> tuple[Mapping[str, Any], LoadOptions, str | None]:
     """Return the state dict of a module, what it and the caller tell, and the path of its embedding."""
     if not callable(getattr(module, "named_modules", None)) or not callable(getattr(module, "state_dict", None)):
         msg = f"a torch module or a state dict, a mapping of arrays by name, is wanted; got {type(module).__name__}."
