@@ -65,6 +65,19 @@ class Event:
         return timeline.now >= self.time
 
 
+class Stream:
+    """A stream of the stand-in, whose work is done at once and in the order of the launches, whatever the stream."""
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        assert non_blocking, "the default stream would wait for it, and it for that"
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def launched(*arguments: Any, **options: Any) -> Any:
         is_busy_work = name == "product" and arguments[0].shape == (BUSY_SIZE, BUSY_SIZE)
@@ -78,7 +91,7 @@ def add_time(cupy: Any) -> None:
     """Give the stand-in for CuPy what `bench` needs of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
     cupy.copyto = launching("copy", cupy.copyto)
-    cupy.cuda.Event = Event
+    cupy.cuda.Event, cupy.cuda.Stream = Event, Stream
     cupy.cuda.get_elapsed_time = lambda start, stop: 1e3 * (stop.time - start.time)
     cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
     cupy.cuda.runtime.driverGetVersion = lambda: 13010
@@ -99,15 +112,13 @@ def add_cuda(patch: pytest.MonkeyPatch, torch: Any) -> None:
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
-    """Put the stand-in where CuPy would be, and yield the module of `Gpu`; torch has a GPU, too, if it is there."""
+def of_cupy() -> Iterator[ModuleType]:
+    """Put the stand-in where CuPy would be, and yield the module of `Gpu`."""
     with standin.installed() as cupy, pytest.MonkeyPatch.context() as patch:
         add_time(cupy)
         patch.setattr(standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
         patch.setattr(standin.Array, "__array_ufunc__", launching("operation", standin.Array.__array_ufunc__))
         patch.setattr(standin.RawKernel, "__call__", launching("kernel", standin.RawKernel.__call__))
-        if find_spec("torch") is not None:
-            add_cuda(patch, import_module("torch"))
         for name in MODULES:
             patch.delitem(sys.modules, name, raising=False)
         gpu = import_module(MODULES[0])
@@ -118,6 +129,15 @@ def installed() -> Iterator[ModuleType]:
         finally:
             for name in MODULES:
                 sys.modules.pop(name, None)  # they hold the stand-in
+
+
+@contextmanager
+def installed() -> Iterator[ModuleType]:
+    """Do the same, and give torch a GPU, too, if it is there."""
+    with of_cupy() as gpu, pytest.MonkeyPatch.context() as patch:
+        if find_spec("torch") is not None:
+            add_cuda(patch, import_module("torch"))
+        yield gpu
 
 
 if __name__ == "__main__":
