@@ -107,7 +107,9 @@ def prepare(call: Call, wheels: Path | None) -> frozenset[str] | None:
     """Return the modules that are missing, after installing those there are wheels of; None if nothing can run."""
     if wheels is not None:
         for distribution in missing().values():
-            call.findings.add(stage="about", wheel=distribution, outcome=install(distribution, wheels))
+            call.findings.add(
+                stage="about", wheel=distribution, outcome=install(distribution, wheels, max(call.left, 1.0))
+            )
     absent = missing()
     if absent:
         told = consequences(absent)

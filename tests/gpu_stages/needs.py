@@ -8,8 +8,6 @@ from pathlib import Path
 
 from gpu_stages.names import OPTIONAL, REQUIRED
 
-WHEEL_SECONDS = 60
-
 
 def missing() -> dict[str, str]:
     """Return the distribution of each module that is needed for something and is not installed."""
@@ -27,12 +25,12 @@ def consequences(absent: dict[str, str]) -> list[str]:
     ]
 
 
-def install(distribution: str, wheels: Path) -> str:
-    """Install a distribution from a folder of wheels, and return what came of it, in pip's last line."""
+def install(distribution: str, wheels: Path, seconds: float) -> str:
+    """Install a distribution from a folder of wheels, and return pip's last line."""
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheels), distribution]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WHEEL_SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
-        return f"pip took more than {WHEEL_SECONDS} s"
+        return f"pip took more than {seconds:.0f} s"
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return lines[-1] if lines else f"pip ended with code {done.returncode}"

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-POLL_SECONDS = 0.05
+POLL_SECONDS, KILL_SECONDS = 0.05, 3.0
 TIMEOUT = "timeout"
 
 
@@ -52,7 +53,8 @@ class Running:
     def kill(self) -> None:
         """End the process and all that it has started."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for longer than there is time
+            self.process.wait(KILL_SECONDS)
 
 
 def together(jobs: Sequence[Job], seconds: float, folder: Path, root: Path) -> Iterator[Ended]:

@@ -188,8 +188,8 @@ STAGES = (
     Stage("features", 75, 75, features),
     Stage("stress", 45, 45, stress),
     Stage("selfcheck", 45, 45, selfcheck),
-    Stage("constants", 75, 30, constants),
+    Stage("constants", 90, 30, constants),
     Stage("bench", 190, 45, bench),
     Stage("tools", 60, 60, tools),
-    Stage("rest", 45, 45, rest),
+    Stage("rest", 60, 60, rest),
 )

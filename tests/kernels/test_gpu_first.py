@@ -51,7 +51,7 @@ def calls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     sanitizer.write_text('#!/bin/sh\nshift 4\nexec "$@"\n')
     sanitizer.chmod(0o755)
     common = {"STANDIN_CACHE": str(cache), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    done = run(out, STANDIN_FAULT="grid", **common)
+    done = run(out, STANDIN_FAULTS="1", **common)
     assert done.returncode == 0, done.stdout + done.stderr
     findings = Findings(out / "findings.jsonl")
     crashed, summary = findings.read(), (out / "summary.txt").read_text()
@@ -65,19 +65,19 @@ def jobs(found: Sequence[Finding], stage: str) -> list[tuple[str, Any]]:
     return [(one["job"], one["code"]) for one in found if one.get("stage") == stage and "code" in one]
 
 
-def test_a_crash_costs_nothing_but_its_kernel(calls: Calls) -> None:
+def test_a_crash_and_a_wrong_result_cost_nothing_but_their_kernel(calls: Calls) -> None:
     found = calls.crashed
-    assert dict(jobs(found, "smoke")) == {"grid": -11, "sweep": 0, "off": 0}
-    assert dict(jobs(found, "features")) == {"sweep float32": 0, "off float32": 0}
-    assert jobs(found, "stress") == jobs(found, "selfcheck") == []
-    assert jobs(found, "constants") == [("compile sweep", 0), ("sweep", 0)]
-    assert jobs(found, "bench") == [("float32 40 2 3 4 with sweep", 0)]
-    assert dict(jobs(found, "tools")) == {"memcheck sweep": 0, "racecheck sweep": 0}
+    assert dict(jobs(found, "smoke")) == {"grid": -11, "sweep": 1, "off": 0}
+    assert jobs(found, "features") == [("off float32", 0)]
+    assert jobs(found, "stress") == jobs(found, "selfcheck") == jobs(found, "constants") == jobs(found, "tools") == []
+    assert jobs(found, "bench") == [("float32 40 2 3 4 with no kernels", 0)]
     assert dict(jobs(found, "rest")) == {"waiting": 0, "conformance": 0}
-    lines = calls.summary_of_crashed.splitlines()
-    assert any(line.startswith("grid ") and line.endswith("DO NOT TRUST: smoke") for line in lines)
-    assert any(line.startswith("sweep ") and " passed " in line and "TRUST" not in line for line in lines)
-    assert any(line.startswith("FAILED: smoke: grid: -11") for line in lines)
+    (error,) = (one["excess"] for one in found if one.get("kernel") == "sweep")
+    assert error > 1.0
+    for kernel, told in (("grid", "-11"), ("sweep", "1: the largest error is")):
+        (row,) = (line for line in calls.summary_of_crashed.splitlines() if line.startswith(f"{kernel} "))
+        assert row.endswith("DO NOT TRUST: smoke")
+        assert f"FAILED: smoke: {kernel}: {told}" in calls.summary_of_crashed
 
 
 def test_another_call_goes_on_and_runs_nothing_again_that_ended_well(calls: Calls) -> None:
@@ -86,14 +86,15 @@ def test_another_call_goes_on_and_runs_nothing_again_that_ended_well(calls: Call
     later = found[len(calls.crashed) :]
     assert [one["call"][-2:] for one in found if "call" in one][1:] == [["--from", "smoke"]]
     assert jobs(later, "about") == jobs(later, "rest") == []
-    assert jobs(later, "smoke") == jobs(later, "stress") == jobs(later, "selfcheck") == [("grid", 0)]
-    assert jobs(later, "features") == [("grid float32", 0)]
-    assert jobs(later, "constants") == [("compile grid", 0), ("grid", 0)]
+    assert dict(jobs(later, "smoke")) == {"grid": 0, "sweep": 0}
+    assert dict(jobs(later, "features")) == {"grid float32": 0, "sweep float32": 0}
+    assert jobs(later, "stress") == jobs(later, "selfcheck") == [("grid", 0)]
+    assert dict(jobs(later, "constants")) == {"compile grid": 0, "compile sweep": 0, "grid": 0, "sweep": 0}
     assert jobs(later, "bench") == [("float32 40 2 3 4 with grid, sweep", 0)]
-    assert dict(jobs(later, "tools")) == {"memcheck grid": 0, "racecheck grid": 0}
+    assert dict(jobs(later, "tools")) == {f"{t} {k}": 0 for t in ("memcheck", "racecheck") for k in ("grid", "sweep")}
     summary = (calls.out / "summary.txt").read_text()
     assert "FAILED" not in summary
-    row = next(line for line in summary.splitlines() if line.startswith("grid "))
+    (row,) = (line for line in summary.splitlines() if line.startswith("grid "))
     assert row.split()[1:7] == ["passed"] * 6
     assert "times the default's speed at T=40 B=2 I=3 H=4 float32" in row
 
@@ -105,8 +106,8 @@ def test_what_is_found(calls: Calls) -> None:
     assert about["limits"]["multiprocessors"] == 12
     cases = [one for one in found if "case" in one]
     assert {one["stage"] for one in cases} == {"smoke", "features", "tools"}
-    assert all(0 <= one["excess"] <= 1 for one in cases)
-    assert max(one["excess"] for one in cases) > 0
+    assert [0 <= one["excess"] <= 1 for one in cases].count(False) == 1  # that of the planted fault
+    assert sorted(one["excess"] for one in cases)[-2] > 0
     walks = [one for one in found if one.get("stage") == "selfcheck" and "macros" in one]
     assert [one["mismatches"] for one in walks] == [0, 0, 0]
     assert all(one["macros"]["SWEEP"] == 0 and one["blocks"] > 1 for one in walks)
