@@ -39,11 +39,7 @@ class Calls(NamedTuple):
     findings: Findings
 
 
-@pytest.fixture(scope="module")
-def calls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Calls:
-    if not request.config.getoption("--kernels"):
-        pytest.skip("the kernels are run with --kernels, which needs g++")
-    work = tmp_path_factory.mktemp("gpu_first")
+def two_calls(work: Path) -> Calls:
     cache, programs, out = work / "cache", work / "bin", work / "out"
     for folder in (cache, programs):
         folder.mkdir()
@@ -65,7 +61,7 @@ def jobs(found: Sequence[Finding], stage: str) -> list[tuple[str, Any]]:
     return [(one["job"], one["code"]) for one in found if one.get("stage") == stage and "code" in one]
 
 
-def test_a_crash_and_a_wrong_result_cost_nothing_but_their_kernel(calls: Calls) -> None:
+def require_faults_cost_their_kernels_alone(calls: Calls) -> None:
     found = calls.crashed
     assert dict(jobs(found, "smoke")) == {"grid": -11, "sweep": 1, "off": 0}
     assert jobs(found, "features") == [("off float32", 0)]
@@ -80,7 +76,7 @@ def test_a_crash_and_a_wrong_result_cost_nothing_but_their_kernel(calls: Calls) 
         assert f"FAILED: smoke: {kernel}: {told}" in calls.summary_of_crashed
 
 
-def test_another_call_goes_on_and_runs_nothing_again_that_ended_well(calls: Calls) -> None:
+def require_nothing_is_run_again_that_ended_well(calls: Calls) -> None:
     found = calls.findings.read()
     assert found[: len(calls.crashed)] == calls.crashed
     later = found[len(calls.crashed) :]
@@ -99,7 +95,7 @@ def test_another_call_goes_on_and_runs_nothing_again_that_ended_well(calls: Call
     assert "times the default's speed at T=40 B=2 I=3 H=4 float32" in row
 
 
-def test_what_is_found(calls: Calls) -> None:
+def require_findings(calls: Calls) -> None:
     found = calls.findings.read()
     (about,) = (one for one in found if "device" in one)
     assert about["device"]["name"] == "Stand-in 0"
@@ -119,11 +115,22 @@ def test_what_is_found(calls: Calls) -> None:
     assert {"cupy", "off", "grid", "sweep", "product", "copy"} <= set(cell["seconds"])
 
 
-def test_there_are_few_files(calls: Calls) -> None:
+def require_few_files(calls: Calls) -> None:
     assert sorted(path.name for path in calls.out.iterdir()) == ["findings.jsonl", "logs.txt", "summary.txt"]
     logs = (calls.out / "logs.txt").read_text()
     assert "===== smoke: grid: -11" in logs
     assert "0 mismatches in 3 walks" in logs
+
+
+def test_two_calls_on_the_standin(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """In one test, for the calls take half a minute and tests may be spread over processes."""
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++")
+    calls = two_calls(tmp_path)
+    require_faults_cost_their_kernels_alone(calls)
+    require_nothing_is_run_again_that_ended_well(calls)
+    require_findings(calls)
+    require_few_files(calls)
 
 
 # The script without kernels
