@@ -22,6 +22,13 @@ CACHE = 1 << 20
 """The bytes of weights that a core keeps close by: the second-level cache of today's processors, or half of it."""
 
 
+IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
+    "tanh": np.tanh,
+    "relu": lambda z, out: np.maximum(z, 0.0, out=out),
+}
+"""The activations that NumPy has as functions of its own; every other allocates its result."""
+
+
 def make() -> Backend:
     """Return the backend."""
     return Backend(
@@ -164,9 +171,6 @@ def walk_joined(cell: Cell, x: Host, h_0: Host) -> Host:
 
 def in_place(cell: Cell) -> Callable[[Host, Host], object]:
     """Return g1 as a function of its argument and of where the result is to be."""
-    name = getattr(cell.activation, "name", None)
-    if name == "tanh":
-        return np.tanh
-    if name == "relu":
-        return lambda z, out: np.maximum(z, 0.0, out=out)
+    if isinstance(cell.activation, Activation) and cell.activation.name in IN_PLACE:
+        return IN_PLACE[cell.activation.name]
     return lambda z, out: np.copyto(out, cell.activate(z))
