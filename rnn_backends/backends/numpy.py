@@ -105,11 +105,11 @@ def walk(
     their rows of `first`.
     """
     clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
-    product = np.empty_like(h)
+    product = np.empty(h.shape, h.dtype)  # as `dot` wants it, whatever the order of `h`
     for z in steps:
         if len(z) != len(h):
             h = h[: len(z)] if first is None or len(z) < len(h) else np.concatenate([h, first[len(h) : len(z)]])
-            product = np.empty_like(h)
+            product = np.empty(h.shape, h.dtype)
         multiply(h, product)
         add(z, product, z)
         if clip is not None:

@@ -48,6 +48,8 @@ def test_host_integers_become_int32(library: str) -> None:
 LAYOUTS: dict[str, Any] = {
     "reversed": np.arange(6.0, dtype=np.float32).reshape(2, 3)[::-1, ::-1],
     "reversed float64": np.arange(6.0).reshape(2, 3)[::-1, ::-1],
+    "reversed, of length 1": np.arange(3.0, dtype=np.float32)[None, ::-1].copy()[::-1],
+    "unaligned": np.zeros(25, np.uint8)[1:].view(np.float32).reshape(2, 3),
     "Fortran": np.asfortranarray(np.arange(6.0, dtype=np.float32).reshape(2, 3)),
     "strided": np.arange(12.0, dtype=np.float32).reshape(4, 3)[::2],
     "big-endian": np.arange(6.0).reshape(2, 3).astype(">f4"),
