@@ -196,7 +196,7 @@ def test_the_mean_of_nothing_is_nan() -> None:
 Z = np.ones((2, 3))
 REFUSED = [
     ((Z, np.zeros(3, int)), rb.ShapeError, r"`targets` must have shape \(2,\), as the logits; got \(3,\)"),
-    ((Z, np.zeros(2)), rb.DTypeError, "`targets` must be int32 or int64; got float64"),
+    ((Z, np.zeros(2)), rb.DTypeError, "`targets` must be integers; got float64"),
     ((Z.astype(int), np.zeros(2, int)), rb.DTypeError, "`logits` must be floating point; got int64"),
     (
         (np.ones(()), np.zeros(2, int)),
@@ -206,6 +206,8 @@ REFUSED = [
     ((np.ones((2, 0)), np.zeros(2, int)), rb.ShapeError, "`logits` must have a last axis"),
     ((Z, np.array([0, 3])), rb.ArgumentError, r"every target in `targets` must be in 0..2; got 3 at \[1\]"),
     ((Z, [0, 1]), rb.DTypeError, "`targets` must be an array; got list"),
+    ((Z, None), rb.DTypeError, "`targets` must be an array; got NoneType"),
+    ((Z, np.ma.zeros(2, int)), rb.DTypeError, "`targets` must not be a masked array"),
 ]
 
 
