@@ -14,6 +14,8 @@ from hypothesis import settings
 import rnn_backends
 from rnn_backends.backends.registry import BUILTIN
 
+pytest_plugins = ["places"]
+
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize="CI" in os.environ)
