@@ -657,7 +657,7 @@ def test_what_is_written_is_read_again(rnn: rb.RNN, tmp_path_factory: pytest.Tem
     rnn.save(path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     again = rb.load(path)
-    pairs = list(zip(named_arrays(rnn._network), named_arrays(again._network), strict=True))
+    pairs = list(zip(named_arrays(rnn.placed.network), named_arrays(again.placed.network), strict=True))
     assert all(name == other and same_bits(a, b) for (name, a), (other, b) in pairs)
     for layer, other in zip(rnn.layers, again.layers, strict=True):
         for cell, copy in zip(cells_of(layer), cells_of(other), strict=True):

@@ -135,7 +135,7 @@ def test_repr_tells_what_the_model_is(backend: str) -> None:
     name, _, device = backend.partition(":")
     assert repr(rnn) == (
         "RNN(input_size=4, hidden_size=5, num_layers=2, directions=forward+backward, activation=tanh, output_size=3, "
-        f"parameters=293, dtype=float32, backend={name}, device={rnn.backend.device_name(device)})"
+        f"num_parameters=293, dtype=float32, backend={name}, device={rnn.backend.device_name(device)})"
     )
     assert "output_size" not in repr(rb.RNN(rnn.layers))
 
@@ -205,7 +205,7 @@ REFUSED = [
     (lambda rnn: rb.RNN(rnn.layers).probabilities(X), rb.ArgumentError, "probabilities needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).predict(X), rb.ArgumentError, "predict needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).loss(X, [0]), rb.ArgumentError, "loss needs a readout"),
-    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict tells which of several outputs is the largest; this model has one"),
+    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict returns the largest of several outputs; this model has one"),
     (lambda rnn: rb.RNN(rnn.layers, rnn.readout.weight), rb.ArgumentError, "`readout` must be a Linear; got"),
     (lambda rnn: rnn.to(dtype=np.float32), rb.DTypeError, "`dtype` must be a name such as 'float32', the same for every library; got"),
     (lambda rnn: rnn.to(dtype="int32"), rb.DTypeError, "`dtype` 'int32' is unknown to the backend"),
