@@ -439,7 +439,7 @@ def networks() -> st.SearchStrategy[rb.RNN]:
         if readout is not None:
             readout = rb.Linear(readout.weight, readout.bias, draw(st.sampled_from(["softmax", "sigmoid", "identity"])))
         vocabulary = draw(st.sampled_from([None, "abcde"[:size]]))
-        return rb.RNN(rnn.layers, readout, draw(st.booleans()), vocabulary=vocabulary, metadata={"a": "b"})
+        return rb.RNN(rnn.layers, readout, batch_first=draw(st.booleans()), vocabulary=vocabulary, metadata={"a": "b"})
 
     return draw_network()
 

@@ -638,7 +638,7 @@ def networks(draw: st.DrawFn) -> rb.RNN:
         )
         readout = rb.Linear(made.normal(3, width), made.normal(3) if draw(st.booleans()) else None, g2)
     vocabulary = "".join(map(chr, range(97, 97 + input_size))) if draw(st.booleans()) else None
-    return rb.RNN(layers, readout, draw(st.booleans()), vocabulary=vocabulary, metadata={"licence": "CC0"})
+    return rb.RNN(layers, readout, batch_first=draw(st.booleans()), vocabulary=vocabulary, metadata={"licence": "CC0"})
 
 
 EXACT = (
