@@ -114,15 +114,21 @@ def frozen(array: Array) -> Array:
 
     The copy lies in memory column by column, so that the rows of W^T, which the products use, are contiguous.
     """
-    if isinstance(array, np.ndarray) and (_is_writable(array) or not array.flags.f_contiguous):
-        array = array.copy(order="F")
-        array.flags.writeable = False
+    if isinstance(array, np.ndarray) and not (_is_frozen(array) and array.flags.f_contiguous):
+        copy = array.copy(order="F")
+        copy.flags.writeable = False
+        return copy.view()  # a view of a read-only array cannot be made writable; the array itself can
     return array
 
 
-def _is_writable(array: Host) -> bool:
-    """Tell whether an array, or one that it is a view of, can be written to."""
-    return array.flags.writeable or (isinstance(array.base, np.ndarray) and _is_writable(array.base))
+def _is_frozen(array: Host) -> bool:
+    """Return whether an array is a view of read-only arrays of NumPy alone, or of bytes."""
+    held: Any = array
+    while isinstance(held, np.ndarray):
+        if held.flags.writeable:
+            return False
+        held = held.base
+    return isinstance(held, bytes) or (held is None and array.base is not None)
 
 
 def to_numpy(array: Array) -> Host:

@@ -155,6 +155,7 @@ class Network:
         if not is_mapping or not all(isinstance(text, str) for note in self.metadata.items() for text in note):
             msg = f"`metadata` must be texts by name; got {self.metadata!r}."
             raise ArgumentError(msg)
+        object.__setattr__(self, "metadata", dict(self.metadata))  # not the caller's own, which may change
         if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
             msg = "`vocabulary` must hold each character once."
             raise ArgumentError(msg)

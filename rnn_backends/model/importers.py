@@ -63,7 +63,7 @@ def from_torch(
     from rnn_backends.formats.torch.state_dict import read
 
     told = LoadOptions.of(activation, batch_first, readout_activation)
-    return RNN._placed(read(source, told), select(backend))
+    return RNN.from_network(read(source, told), select(backend))
 
 
 def from_flax(
@@ -120,8 +120,8 @@ def from_flax(
     if isinstance(source, (str, PathLike)):
         from pathlib import Path
 
-        return RNN._placed(read(Path(source), told, residual, layers), select(backend))
-    return RNN._placed(from_tree(source, told, residual, layers), select(backend))
+        return RNN.from_network(read(Path(source), told, residual, layers), select(backend))
+    return RNN.from_network(from_tree(source, told, residual, layers), select(backend))
 
 
 def from_keras(
@@ -185,8 +185,8 @@ def from_keras(
     if isinstance(source, (str, PathLike)):
         from pathlib import Path
 
-        return RNN._placed(read(Path(source), told, go_backwards, masking), select(backend))
-    return RNN._placed(from_object(source, told, go_backwards, masking), select(backend))
+        return RNN.from_network(read(Path(source), told, go_backwards, masking), select(backend))
+    return RNN.from_network(from_object(source, told, go_backwards, masking), select(backend))
 
 
 def from_onnx(
@@ -244,4 +244,4 @@ def from_onnx(
         raise FormatError(msg)
     else:
         network = read_network(model, Tensors(None), g2)
-    return RNN._placed(network, select(backend))
+    return RNN.from_network(network, select(backend))

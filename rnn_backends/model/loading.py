@@ -68,4 +68,4 @@ def load(
 
     told = LoadOptions.of(activation, batch_first, readout_activation)
     options = {"residual": residual, "go_backwards": go_backwards, "masking": masking}
-    return RNN._placed(formats.read(path, told, **options), select(backend))
+    return RNN.from_network(formats.read(path, told, **options), select(backend))

@@ -62,7 +62,7 @@ def model(
 ) -> rb.RNN:
     settings = {"num_layers": 2, "output_size": 4, "seed": 2, **options}
     drawn = rb.RNN.init(3, 5, **settings)
-    rnn = rb.RNN(drawn.layers, drawn.readout, batch_first, vocabulary=vocabulary)
+    rnn = rb.RNN(drawn.layers, drawn.readout, batch_first=batch_first, vocabulary=vocabulary)
     rnn.save(path)
     return rnn
 

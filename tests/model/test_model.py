@@ -1,7 +1,7 @@
 """`RNN`: its methods on every backend, host data in, and what it refuses."""
 
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +134,21 @@ def test_repr_tells_what_the_model_is(backend: str) -> None:
     name, _, device = backend.partition(":")
     assert repr(rnn) == (
         "RNN(input_size=4, hidden_size=5, num_layers=2, directions=forward+backward, activation=tanh, output_size=3, "
-        f"parameters=293, dtype=float32, backend={name}, device={rnn.backend.device_name(device)})"
+        f"num_parameters=293, dtype=float32, backend={name}, device={rnn.backend.device_name(device)})"
     )
     assert "output_size" not in repr(rb.RNN(rnn.layers))
+
+
+@pytest.mark.parametrize("show", [repr, str])
+def test_no_repr_prints_numbers(show: Any) -> None:
+    rnn = model()
+    stream = rnn.stream(2)
+    stream(np.ones((3, 2, 4)))
+    for shown in (rnn, rnn.placed, stream, rnn.backend, rnn.layers[0].forward):
+        assert "[" not in show(shown)
+        assert "\n" not in show(shown)
+    assert show(stream) == show(rnn).replace("RNN(", "Stream(batch_size=2, ")
+    assert show(rnn.placed) == show(rnn).replace("RNN(", "Placed(")
 
 
 def test_backends_and_cells_are_shown_shortly() -> None:
@@ -147,6 +159,48 @@ def test_backends_and_cells_are_shown_shortly() -> None:
         repr(rnn.layers[0].forward)
         == f"Cell(input_size=4, hidden_size=5, activation={activation}, clip=None, leak=None)"
     )
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A cell that states no size."""
+
+    weight: Any
+
+    def project(self, x: Any) -> Any:
+        return x @ self.weight
+
+    def step(self, projected: Any, h: Any) -> Any:
+        return projected + h
+
+
+def test_sizes_of_a_model() -> None:
+    rnn = model(bidirectional=True)
+    assert (rnn.input_size, rnn.hidden_size, rnn.num_layers) == (4, 5, 2)
+    assert rnn.num_parameters == 2 * (5 * 4 + 25 + 5) + 2 * (5 * 10 + 25 + 5) + 3 * 10 + 3
+    for name in ("input_size", "hidden_size", "num_layers", "num_parameters"):
+        with pytest.raises(AttributeError):
+            setattr(rnn, name, 1)
+    own = rb.RNN([Sum(np.ones((4, 5))), rb.Cell(np.ones((5, 5)), np.ones((5, 5)))])
+    assert (own.input_size, own.hidden_size, own.num_layers, own.num_parameters) == (None, None, 2, 70)
+    assert "hidden_size" not in repr(own)
+
+
+def test_all_but_layers_and_readout_are_given_by_name() -> None:
+    rnn: Any = model()
+    with pytest.raises(TypeError, match=r"RNN\.__init__\(\) takes from 2 to 3 positional arguments"):
+        rb.RNN(rnn.layers, rnn.readout, True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"RNN\.to\(\) got an unexpected keyword argument 'device'"):
+        rnn.to(device="cpu")
+    with pytest.raises(TypeError, match=r"RNN\.__call__\(\) got an unexpected keyword argument 'length'"):
+        rnn(np.ones((3, 2, 4)), length=[1, 2])
+
+
+def test_a_model_of_a_class_of_ones_own_stays_one() -> None:
+    class Own(rb.RNN):
+        """A model with a name of its own."""
+
+    assert type(Own.init(3, 4).to(dtype="float64")) is Own
 
 
 def test_models_share_their_weights_but_not_their_choices() -> None:
@@ -204,7 +258,7 @@ REFUSED = [
     (lambda rnn: rb.RNN(rnn.layers).probabilities(X), rb.ArgumentError, "probabilities needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).predict(X), rb.ArgumentError, "predict needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).loss(X, [0]), rb.ArgumentError, "loss needs a readout"),
-    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict tells which of several outputs is the largest; this model has one"),
+    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict returns the largest of several outputs; this model has one"),
     (lambda rnn: rb.RNN(rnn.layers, rnn.readout.weight), rb.ArgumentError, "`readout` must be a Linear; got"),
     (lambda rnn: rnn.to(dtype=np.float32), rb.DTypeError, "`dtype` must be a name such as 'float32', the same for every library; got"),
     (lambda rnn: rnn.to(dtype="int32"), rb.DTypeError, "`dtype` 'int32' is unknown to the backend"),
@@ -284,6 +338,34 @@ def test_numpy_models_are_not_changed_through_the_callers_arrays() -> None:
     (shared,) = rb.RNN([layer]).layers
     assert isinstance(shared.forward, rb.Cell)
     assert shared.forward.weight_ih is layer.forward.weight_ih
+
+
+def test_weights_on_numpy_cannot_be_made_writable() -> None:
+    for cell in (model().layers[0].forward, rb.RNN(model().layers).to(dtype="float64").layers[0].forward):
+        assert isinstance(cell, rb.Cell)
+        for weight in (cell.weight_ih, cell.weight_hh, cell.bias):
+            assert weight is not None
+            with pytest.raises(ValueError, match="cannot set WRITEABLE flag to True"):
+                weight.setflags(write=True)
+
+
+def test_numpy_models_are_not_changed_through_memory_that_is_not_numpys() -> None:
+    memory = bytearray(np.ones((4, 3), np.float32).tobytes())
+    foreign = np.frombuffer(memoryview(memory).toreadonly(), np.float32).reshape((4, 3), order="F")
+    assert foreign.flags.f_contiguous
+    assert not foreign.flags.writeable
+    cell = rb.RNN([rb.Cell(foreign, np.eye(4, dtype=np.float32))]).layers[0].forward
+    memory[:] = bytes(len(memory))
+    assert isinstance(cell, rb.Cell)
+    np.testing.assert_array_equal(cell.weight_ih, np.ones((4, 3)))
+
+
+def test_metadata_are_copied_both_ways() -> None:
+    given = {"source": "here"}
+    rnn = rb.RNN(model().layers, metadata=given)
+    given["source"] = "there"
+    dict.update(rnn.metadata, source="nowhere")
+    assert rnn.metadata == {"source": "here"}
 
 
 @pytest.mark.parametrize("activation", [lambda z: z.sum(), lambda z: z[:1], lambda _: None])
