@@ -11,13 +11,13 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from harness.contestant import AbsentError, Contestant
+from harness.problem import Drawn
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
 from rnn_backends.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
 LIBRARIES = {
     "torch": ("torch",),

@@ -7,27 +7,27 @@ measured, or why nothing more can be.  Remarks go to stderr as they come.
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.competitors import LIBRARIES, ON_GPU, chosen, distribution_version, prepare
+from harness.contestant import AbsentError, Contestant, check, ours, ours_on_gpu
+from harness.machine import stay_on
+from harness.problem import Drawn, Problem
+from harness.table import OF_CUPY
+from harness.timing import host_clock, interleave
 from rnn_backends.backends.selection import get_backend, parse
-from rnn_backends.cli.benchmark.competitors import LIBRARIES, ON_GPU, chosen, distribution_version, prepare
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant, check, ours, ours_on_gpu
-from rnn_backends.cli.benchmark.problem import Drawn, Problem
-from rnn_backends.cli.benchmark.table import OF_CUPY
-from rnn_backends.cli.benchmark.timing import host_clock, interleave
+from rnn_backends.cli.bench import environment
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import HALF
 from rnn_backends.errors import ArgumentError, RNNBackendError
 
 if TYPE_CHECKING:
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
-COUNTED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
 INTERRUPTED = 130
 DEFAULT_BACKENDS = ("numpy", "numba")
 
@@ -49,17 +49,10 @@ class Task:
         return cls(**held | {"problems": [Problem(**problem) for problem in held["problems"]]})
 
 
-def environment(threads: int, outside: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process in which every library uses a number of threads (XLA counts NPROC)."""
-    several = str(threads > 1).lower()
-    flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
-    return {**outside, **dict.fromkeys(COUNTED, str(threads)), "XLA_FLAGS": flags}
-
-
 def main() -> None:
     """Measure what stdin asks for."""
     task, results = Task.of(json.load(sys.stdin)), sys.stdout
-    _stay_on(task.threads)
+    stay_on(task.threads)
     with redirect_stdout(sys.stderr):  # whatever a library prints
         try:
             backends = _working(task.backends)
@@ -97,7 +90,7 @@ def gpu_of(backends: list[str]) -> "Gpu | None":
         msg = f"{backends[0]} is on {device}, whose streams CuPy's events do not time; measure cupy or torch:cuda."
         raise ArgumentError(msg)
     get_backend("cupy")  # tells what is missing
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
     gpu = Gpu(int(device.partition(":")[2]))
     if any(name.partition(":")[0] == "torch" for name in backends):
@@ -196,14 +189,6 @@ def _versions(backends: list[str], others: list[Contestant], gpu: "Gpu | None") 
 
         found["cudnn"] = str(cudnn.version())
     return {name: version for name, version in sorted(found.items()) if version is not None}
-
-
-def _stay_on(processors: int) -> None:
-    """Keep this process to as many processors as it may have threads, whoever starts them, or has done so."""
-    if sys.platform == "linux":
-        allowed = sorted(os.sched_getaffinity(0))[:processors]
-        for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), allowed)
 
 
 def _threads(count: int) -> str:

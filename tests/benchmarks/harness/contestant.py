@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.problem import Drawn
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.cli.benchmark.problem import Drawn
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.errors import WrongResultError

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rnn_backends.cli.benchmark.problem import Problem
-from rnn_backends.cli.benchmark.timing import Quartiles, ratios
+from harness.problem import Problem
+from harness.timing import Quartiles, ratios
 from rnn_backends.cli.reports import columns
 
 OF_CUPY = ("RNN_CUPY_KERNEL", "CUPY_TF32")

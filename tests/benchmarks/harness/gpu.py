@@ -13,8 +13,8 @@ from typing import Any
 
 import cupy
 
-from rnn_backends.cli.benchmark.contestant import Contestant
-from rnn_backends.cli.benchmark.timing import Clock, uncollected
+from harness.contestant import Contestant
+from harness.timing import Clock, uncollected
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import ArgumentError
 

@@ -16,18 +16,18 @@ from typing import Any
 import cupy
 import numpy as np
 
+from harness.contestant import AbsentError, Contestant, ours_on_gpu
+from harness.gpu import Gpu
+from harness.problem import Drawn
 from rnn_backends.backends.cuda_kernels.walk import VARIABLE
 from rnn_backends.backends.selection import get_backend
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant, ours_on_gpu
-from rnn_backends.cli.benchmark.gpu import Gpu
-from rnn_backends.cli.benchmark.problem import Drawn
 from rnn_backends.errors import ArgumentError, DTypeError
 
 
 def make(name: str, drawn: Drawn, gpu: Gpu) -> Contestant:
     """Return a contestant."""
     if name in {"torch", "torch-tf32"}:
-        from rnn_backends.cli.benchmark.competitors import torch
+        from harness.competitors import torch
 
         return torch.make_on_gpu(drawn, gpu, allow_tf32=name == "torch-tf32")
     limits: dict[str, Callable[[Drawn], Callable[[Any], None]]] = {"product": _product, "copy": _copy}

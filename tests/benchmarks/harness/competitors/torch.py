@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant, fill_with_nan
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import AbsentError, Contestant, fill_with_nan
+from harness.problem import Drawn
 
 if TYPE_CHECKING:
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
 CPU = torch.device("cpu")
 TF32_ERROR = 2.0**14
