@@ -111,7 +111,7 @@ def _answer(script: str) -> Any:
 
 
 def _run(script: str) -> str:
-    # Without byte code this package is compiled each time, and the others, which pip compiled, are not.
+    # Without byte code this package is compiled each time; the others were compiled when they were installed.
     left_out = {"RNN_BACKEND", "PYTHONDONTWRITEBYTECODE"}
     outside = {name: value for name, value in os.environ.items() if name not in left_out}
     command = [sys.executable, "-c", script]

@@ -20,7 +20,7 @@ PREAMBLE = """\
 The time of other libraries in units of the time of this library: above 1, this library is faster.
 Each figure is the median, over rounds, of the ratio of two times taken in the same round; in brackets are the
 quartiles. Before anything is timed, every result is checked against the float64 reference of
-`rnn_backends.testing` with its error bound. Everybody has the same number of threads, and as many processors;
+`rnn_backends.testing` with its error bound. All have the same number of threads, and as many processors;
 a process measures all in turn, in an order drawn for every round, waits before each until no thread spins,
 and hands over NumPy arrays and gets NumPy arrays back. T are steps, B sequences, I features, V the vocabulary
 of token ids, H states.

@@ -61,8 +61,7 @@ QUICK = {"H <= 64": Row(1.5, 2.5, "float32", [(40, 2, 3, 4)]), "T <= 32": Row(2.
 PREAMBLE = """\
 # On a GPU
 
-How long others take for what this library's `cupy` backend does, in units of its own time: above 1, this library is
-faster. A whole forward is timed, the input projection included, on the device between two CUDA events, behind work that
+The time of others in units of the time of this library's `cupy` backend: above 1, this library is faster. A whole forward is timed, the input projection included, on the device between two CUDA events, behind work that
 keeps it busy until the host has launched everything; for T of 32 and less, on the host until the result is there. Each
 figure is the median, over rounds, of the ratio of two times taken in the same round, in an order drawn for every round;
 in brackets are the quartiles. Inputs differ from call to call, results are overwritten with NaN, and all are checked

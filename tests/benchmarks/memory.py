@@ -42,7 +42,7 @@ def measure(seq_len: int) -> dict[str, float]:
 
 
 def traced(seq_len: int) -> dict[str, float]:
-    """Run once under tracemalloc, which slows Python down, and so is not timed."""
+    """Run once under tracemalloc; not timed, for that slows Python down."""
     rnn = rb.RNN.init(VOCABULARY, HIDDEN_SIZE, output_size=VOCABULARY)
     x = np.random.default_rng(0).integers(0, VOCABULARY, seq_len)
     tracemalloc.start()

@@ -29,7 +29,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def launches(number: int, handed: list[Any] | None = None, host_seconds: float = HOST_SECONDS) -> Contestant:
-    """Return one who launches some kernels, and whose results tell when they are overwritten."""
+    """Return a contestant that launches some kernels, and whose results log when they are overwritten."""
 
     def call(x: Any) -> Any:
         if handed is not None:
@@ -42,7 +42,7 @@ def launches(number: int, handed: list[Any] | None = None, host_seconds: float =
 
 
 def test_a_device_is_timed_while_it_waits_for_nothing(gpu: Any) -> None:
-    """Launching takes five times as long as what is launched; that is not seen."""
+    """Launching takes five times as long as the work that is launched; that is not seen."""
     taken = interleave([launches(7)], INPUTS, seconds=1e9, rounds=5, clock=gpu.device_clock)
     assert taken["a"] == pytest.approx([7 * DEVICE_SECONDS] * 5)
     assert HOST_SECONDS > 4 * DEVICE_SECONDS
@@ -74,7 +74,7 @@ def test_a_device_is_kept_busy_for_longer_where_that_was_too_little(gpu: Any) ->
     assert not gpu.launch_bound
 
 
-def test_who_launches_more_than_the_queue_holds_is_told(gpu: Any) -> None:
+def test_who_launches_more_than_the_queue_holds_is_marked(gpu: Any) -> None:
     many = launches(3 * QUEUE)
     seconds = gpu.device_clock(many, INPUTS)()
     assert gpu.launch_bound == {"a"}

@@ -43,7 +43,7 @@ def test_results_are_overwritten(gpu: Any) -> None:
 
 
 def test_a_result_of_before_is_not_right_again(gpu: Any) -> None:
-    """Inputs hold other numbers from call to call, so that what is left in memory is no result."""
+    """Inputs hold other numbers from call to call, so that remains in memory are no result."""
     for problem in (SMALL, replace(SMALL, batch=1), replace(SMALL, tokens=True)):
         drawn = Drawn.of(problem)
         assert not any((first == second).all() for first, second in zip(drawn.inputs, drawn.inputs[1:], strict=False))
@@ -102,7 +102,9 @@ def test_backends_must_be_on_one_device(gpu: Any) -> None:
     assert worker.gpu_of(["cupy:1"]).index == 1  # type: ignore[union-attr]
     assert worker.gpu_of(["numpy", "array_api_strict:device1"]) is None
     for names in (["cupy", "numpy"], ["cupy:0", "cupy:1"]):
-        with pytest.raises(rb.ArgumentError, match=r"on one device: cupy(:0)? is on cuda:0, .*Measure each by itself"):
+        with pytest.raises(
+            rb.ArgumentError, match=r"on one device: cupy(:0)? is on cuda:0, .*Measure one device at a time"
+        ):
             worker.gpu_of(names)
 
 

@@ -67,7 +67,7 @@ def test_the_table_and_the_file(
         assert [len(times) for times in cell["seconds"].values()] == [2] * 3
 
 
-def test_torch_is_told_with_its_versions(
+def test_torch_is_shown_with_its_versions(
     torch: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
@@ -124,7 +124,7 @@ def cells(seconds: dict[str, float], errors: dict[str, float]) -> list[dict[str,
     ("torch", "error", "reached"),
     [(3.0, 0.5, "yes"), (2.0, 0.5, "not aim"), (0.5, 0.75, "not aim, must, **slower**, **less exact**")],
 )
-def test_the_page_tells_what_is_reached(torch: float, error: float, reached: str) -> None:
+def test_the_page_shows_what_is_reached(torch: float, error: float, reached: str) -> None:
     others = cells({"cupy": 1e-3, "torch": torch * 1e-3, "off": 0.1}, {"cupy": error, "torch": 0.5})
     kernels = cells({"cupy": 1e-3, "block": 1.25e-3}, {"cupy": 0.5, "block": 0.5})
     page = list(gpu_page.lines(gpu_page.QUICK, {"H <= 64 others": others, "H <= 64 kernels": kernels}))
@@ -132,10 +132,10 @@ def test_the_page_tells_what_is_reached(torch: float, error: float, reached: str
     assert [text for text in page if text.startswith("* not measured")] == [
         "* not measured: T <= 32, others", "* not measured: T <= 32, kernels",
     ]  # fmt: skip
-    told = dict(zip(page[-3].split(" | "), page[-1].split(" | "), strict=True))
-    assert told["torch"] == f"{torch:g} [{torch:g} {torch:g}]"
-    assert (told["off"], told["block"], told["copy"]) == ("100 [100 100]*", "1.25 [1.25 1.25]", "-")
-    assert (told["ms"], told["must"], told["reached"], told["error"]) == ("1", "1.5", reached, f"{error:g}")
+    shown = dict(zip(page[-3].split(" | "), page[-1].split(" | "), strict=True))
+    assert shown["torch"] == f"{torch:g} [{torch:g} {torch:g}]"
+    assert (shown["off"], shown["block"], shown["copy"]) == ("100 [100 100]*", "1.25 [1.25 1.25]", "-")
+    assert (shown["ms"], shown["must"], shown["reached"], shown["error"]) == ("1", "1.5", reached, f"{error:g}")
 
 
 def test_the_rows_are_those_of_the_goals() -> None:
@@ -180,9 +180,9 @@ def test_the_suite_measures_by_the_command(
     assert gpu_page.main() == 0
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert page.count("* Stand-in 0, compute capability 9.0") in {1, 2}  # with torch, and without
-    head, _, *told = page[page.index("\n|") + 1 :].splitlines()
-    assert len(told) == 2
-    for text in told:
+    head, _, *rows = page[page.index("\n|") + 1 :].splitlines()
+    assert len(rows) == 2
+    for text in rows:
         shown = dict(zip(head.split(" | "), text.split(" | "), strict=True))
         assert all(shown[name] != "-" for name in (*REGIMES, "off", "product", "copy"))
     assert "not measured" not in page

@@ -153,3 +153,12 @@ def test_backends_of_the_default_may_be_missing(
     assert worker._working(None) == ["numpy"]
     assert "without the backend nunba: unknown backend 'nunba'" in capsys.readouterr().err
     assert worker._working(["nunba"]) == ["nunba"]
+
+
+def test_a_backend_with_the_name_of_a_competitor_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    code, out, err = run(capsys, *WORDS[:5], "--backend", "torch", "--against", "torch")
+    assert (code, out) == (1, "")
+    assert (
+        "error: 'torch' is a backend and a competitor; write --backend torch:DEVICE, or leave it out of --agai" in err
+    )

@@ -14,7 +14,7 @@ INPUTS = [np.zeros(1)]
 
 
 class Clock:
-    """A clock that stands still but for what is told to take time."""
+    """A clock that moves only with calls that are made to take time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0

@@ -24,7 +24,7 @@ QUEUE = 200
 
 
 class Timeline:
-    """The time on the host, when the device will have done what was launched, and what happened in which order."""
+    """The time on the host, the times at which launched work ends on the device, and a log of all in order."""
 
     def __init__(self) -> None:
         self.now = 0.0

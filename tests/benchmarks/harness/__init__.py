@@ -1,1 +1,1 @@
-"""What the command `bench` measures: problems, who runs them, and how their times are taken."""
+"""The harness of the benchmarks: problems, contestants, and the timing of them in turn."""

@@ -1,4 +1,4 @@
-"""How times are taken: contestants in turn, round by round, and the ratios of each round."""
+"""Timing of contestants in turn, round by round, and the ratios of each round."""
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ SAMPLE_SECONDS = 5e-3
 LEAST_ROUNDS = 5
 
 Clock: TypeAlias = Callable[[Contestant, Sequence[Host]], Callable[[], float]]
-"""Makes ready to time a contestant: its first calls are spent.  Returns what takes a sample, the seconds of a call."""
+"""A function that makes the first calls of a contestant and returns one that takes a sample: the seconds of a call."""
 
 
 class Quartiles(NamedTuple):
@@ -45,7 +45,7 @@ def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Quart
 
 
 def host_clock(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], float]:
-    """Time calls from the host, the `Clock` of what computes there.
+    """Time calls from the host, the `Clock` of contestants on it.
 
     A sample is of one call, or of as many as last some milliseconds, and calls that are not timed go before it.
     """

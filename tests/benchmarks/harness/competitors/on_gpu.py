@@ -1,4 +1,4 @@
-"""Who a backend on a GPU is compared with, on the same GPU: torch, this library's own other ways, and the limits.
+"""The competitors of a backend on the same GPU: torch, other kernels of this library, and the limits.
 
 off      the equation as written, in CuPy's operations
 block... this library's kernel of that name, by the environment variable RNN_CUPY_KERNEL
@@ -50,7 +50,7 @@ def _ours_by(kernel: str, drawn: Drawn, gpu: Gpu) -> Contestant:
         return replace(ours_on_gpu(f"cupy:{gpu.index}", drawn), name=kernel, context=partial(_variable, kernel))
 
     try:
-        trial = made()  # which, if it is a stream, has gone on then
+        trial = made()  # a stream is further on after it
         with trial.context():
             trial.call(trial.place(drawn.inputs[0]))
     except (ArgumentError, DTypeError) as error:  # a kernel that does not take the shape, or a backend the dtype
@@ -60,7 +60,7 @@ def _ours_by(kernel: str, drawn: Drawn, gpu: Gpu) -> Contestant:
 
 @contextmanager
 def _variable(value: str) -> Iterator[None]:
-    """Have the environment variable that chooses the kernel."""
+    """Set the environment variable that chooses the kernel."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = value
     try:

@@ -11,7 +11,7 @@ from rnn_backends.core.arrays import Host
 
 
 def make(drawn: Drawn, threads: int) -> Contestant:
-    """Return the contestant; what it computes with is NumPy, and so are its threads."""
+    """Return the contestant; it computes with NumPy, and its threads are those of NumPy."""
     del threads
     problem = drawn.problem
     if problem.leak is None or problem.batch != 1 or problem.tokens or problem.bidirectional or problem.ragged:
