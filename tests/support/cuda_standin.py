@@ -1,6 +1,6 @@
 """The time of a GPU without a GPU: launches, events and waiting on a timeline, for `standin` and for torch.
 
-python -m cuda_standin     # the process of `bench` that measures, on the stand-in
+python -m cuda_standin     # the process of tests/benchmarks/shape.py that measures, on the stand-in
 """
 
 import math
@@ -16,7 +16,7 @@ import pytest
 import shim
 import standin
 
-MODULES = tuple(f"rnn_backends.cli.benchmark.{name}" for name in ("gpu", "competitors.on_gpu"))
+MODULES = ("harness.gpu", "harness.competitors.on_gpu")
 BUSY_SIZE, BUSY_SECONDS = 3, 5e-3
 HOST_SECONDS, DEVICE_SECONDS = 10e-6, 2e-6  # of a launch
 QUEUE = 200
@@ -24,7 +24,7 @@ QUEUE = 200
 
 
 class Timeline:
-    """The time on the host, when the device will have done what was launched, and what happened in which order."""
+    """The time on the host, the times at which launched work ends on the device, and a log of all in order."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -88,7 +88,7 @@ def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def add_time(cupy: Any) -> None:
-    """Give the stand-in for CuPy what `bench` needs of it beside arrays."""
+    """Give the stand-in for CuPy what the benchmarks need of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
     cupy.copyto = launching("copy", cupy.copyto)
     cupy.cuda.Event, cupy.cuda.Stream = Event, Stream
@@ -107,7 +107,7 @@ def add_cuda(patch: pytest.MonkeyPatch, torch: Any) -> None:
     patch.setattr(torch.backends.cudnn, "is_available", lambda: True)
     patch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     patch.setattr(torch.nn.RNN, "forward", launching("torch", torch.nn.RNN.forward))
-    competitor = import_module("rnn_backends.cli.benchmark.competitors.torch")
+    competitor = import_module("harness.competitors.torch")
     patch.setattr(competitor, "device_of", lambda _: torch.device("cpu"))
 
 
@@ -141,7 +141,7 @@ def installed() -> Iterator[ModuleType]:
 
 
 if __name__ == "__main__":
-    from rnn_backends.cli.benchmark import worker
+    from harness import worker
 
     with installed():
         worker.main()

@@ -1,4 +1,4 @@
-"""A GPU on which contestants are timed: its two clocks, and what it is.
+"""A GPU on which contestants are timed, and its two clocks.
 
 CuPy and torch launch on one stream, the default one of CUDA, so that the events of CuPy enclose the work of either.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 import cupy
 
-from rnn_backends.cli.benchmark.contestant import Contestant
-from rnn_backends.cli.benchmark.timing import Clock, uncollected
+from harness.contestant import Contestant
+from harness.timing import Clock, uncollected
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import ArgumentError
 
@@ -101,7 +101,7 @@ class Gpu:
             raise ArgumentError(msg)
 
     def about(self) -> dict[str, Any]:
-        """Return what it is, as what JSON can hold."""
+        """Return its name, size and driver, as JSON can hold them."""
         properties = cupy.cuda.runtime.getDeviceProperties(self.index)
         return {
             "name": properties["name"].decode(),

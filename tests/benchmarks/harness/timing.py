@@ -1,23 +1,22 @@
-"""How times are taken: contestants in turn, round by round, and the ratios of each round."""
+"""Timing of contestants in turn, round by round, and the ratios of each round."""
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from random import Random
-from time import perf_counter, process_time, sleep
+from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
-from rnn_backends.cli.benchmark.contestant import Contestant
+from harness.contestant import Contestant
+from rnn_backends.cli.bench import wait_for_idle_threads
 from rnn_backends.core.arrays import Host
 
 SAMPLE_SECONDS = 5e-3
 LEAST_ROUNDS = 5
-IDLE_CHECK_SECONDS = 2e-3
-LONGEST_WAIT_SECONDS = 0.5
 
 Clock: TypeAlias = Callable[[Contestant, Sequence[Host]], Callable[[], float]]
-"""Makes ready to time a contestant: its first calls are spent.  Returns what takes a sample, the seconds of a call."""
+"""A function that makes the first calls of a contestant and returns one that takes a sample: the seconds of a call."""
 
 
 class Quartiles(NamedTuple):
@@ -46,7 +45,7 @@ def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Quart
 
 
 def host_clock(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], float]:
-    """Time calls from the host, the `Clock` of what computes there.
+    """Time calls from the host, the `Clock` of contestants on it.
 
     A sample is of one call, or of as many as last some milliseconds, and calls that are not timed go before it.
     """
@@ -82,20 +81,6 @@ def interleave(
             wait_for_idle_threads()
             taken[name].append(samples[name]())
     return taken
-
-
-def wait_for_idle_threads() -> None:
-    """Wait until this process uses no processor.
-
-    Threads of BLAS, OpenMP and ONNX Runtime spin for up to a tenth of a second after their work is done, on
-    processors that whoever is timed next needs.
-    """
-    deadline = perf_counter() + LONGEST_WAIT_SECONDS
-    while perf_counter() < deadline:
-        before = process_time()
-        sleep(IDLE_CHECK_SECONDS)
-        if process_time() - before < IDLE_CHECK_SECONDS / 4:
-            return
 
 
 def _seconds(contestant: Contestant, inputs: Sequence[Any], calls: int) -> float:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnn_backends.cli.benchmark.contestant import Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import Contestant
+from harness.problem import Drawn
 from rnn_backends.core.arrays import Host
 
 

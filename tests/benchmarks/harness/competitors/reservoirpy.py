@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from reservoirpy.nodes import Reservoir
 
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import AbsentError, Contestant
+from harness.problem import Drawn
 from rnn_backends.core.arrays import Host
 
 
 def make(drawn: Drawn, threads: int) -> Contestant:
-    """Return the contestant; what it computes with is NumPy, and so are its threads."""
+    """Return the contestant; it computes with NumPy, and its threads are those of NumPy."""
     del threads
     problem = drawn.problem
     if problem.leak is None or problem.batch != 1 or problem.tokens or problem.bidirectional or problem.ragged:

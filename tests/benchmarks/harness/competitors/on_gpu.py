@@ -1,4 +1,4 @@
-"""Who a backend on a GPU is compared with, on the same GPU: torch, this library's own other ways, and the limits.
+"""The competitors of a backend on the same GPU: torch, other kernels of this library, and the limits.
 
 off      the equation as written, in CuPy's operations
 block... this library's kernel of that name, by the environment variable RNN_CUPY_KERNEL
@@ -16,18 +16,18 @@ from typing import Any
 import cupy
 import numpy as np
 
+from harness.contestant import AbsentError, Contestant, ours_on_gpu
+from harness.gpu import Gpu
+from harness.problem import Drawn
 from rnn_backends.backends.cuda_kernels.walk import VARIABLE
 from rnn_backends.backends.selection import get_backend
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant, ours_on_gpu
-from rnn_backends.cli.benchmark.gpu import Gpu
-from rnn_backends.cli.benchmark.problem import Drawn
 from rnn_backends.errors import ArgumentError, DTypeError
 
 
 def make(name: str, drawn: Drawn, gpu: Gpu) -> Contestant:
     """Return a contestant."""
     if name in {"torch", "torch-tf32"}:
-        from rnn_backends.cli.benchmark.competitors import torch
+        from harness.competitors import torch
 
         return torch.make_on_gpu(drawn, gpu, allow_tf32=name == "torch-tf32")
     limits: dict[str, Callable[[Drawn], Callable[[Any], None]]] = {"product": _product, "copy": _copy}
@@ -50,7 +50,7 @@ def _ours_by(kernel: str, drawn: Drawn, gpu: Gpu) -> Contestant:
         return replace(ours_on_gpu(f"cupy:{gpu.index}", drawn), name=kernel, context=partial(_variable, kernel))
 
     try:
-        trial = made()  # which, if it is a stream, has gone on then
+        trial = made()  # a stream is further on after it
         with trial.context():
             trial.call(trial.place(drawn.inputs[0]))
     except (ArgumentError, DTypeError) as error:  # a kernel that does not take the shape, or a backend the dtype
@@ -60,7 +60,7 @@ def _ours_by(kernel: str, drawn: Drawn, gpu: Gpu) -> Contestant:
 
 @contextmanager
 def _variable(value: str) -> Iterator[None]:
-    """Have the environment variable that chooses the kernel."""
+    """Set the environment variable that chooses the kernel."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = value
     try:

@@ -1,4 +1,4 @@
-"""Who is timed, and the check that goes before it."""
+"""Contestants, and the check of their results before they are timed."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.problem import Drawn
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.cli.benchmark.problem import Drawn
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.errors import WrongResultError
@@ -17,12 +17,12 @@ from rnn_backends.model.rnn import RNN
 
 
 class AbsentError(Exception):
-    """A competitor that does not run a problem; the message tells why."""
+    """A competitor that does not run a problem; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One who is timed.
+    """A library, or a limit, that is timed.
 
     Parameters
     ----------
@@ -31,16 +31,16 @@ class Contestant:
         Takes an element of `Drawn.inputs`, and returns when the result is there; on a GPU, when the work for it
         is launched.
     output : callable, optional
-        Brings a result to the host, as the states (T, B, D * H); not timed.  None for what computes no
-        states, a limit.
+        Brings a result to the host, as the states (T, B, D * H); not timed.  None for a limit,
+        which computes no states.
     place : callable, optional
-        Brings an input to where the contestant computes; not timed.
+        Brings an input to the device of the contestant; not timed.
     context : callable, optional
         Returns a context in which the calls are made; entering it is not timed.
     poison : callable, optional
         Overwrites a result, before its memory is used again; not timed.
     allowed : float, default 1
-        How large the error may be, in units of the bound; more for what is meant to round more.
+        Largest error, in units of the bound; more for a contestant that rounds more.
     """
 
     name: str
@@ -76,7 +76,7 @@ def ours(name: str, drawn: Drawn) -> Contestant:
 def ours_on_gpu(name: str, drawn: Drawn) -> Contestant:
     """Return this library on a backend that is on a GPU: inputs, lengths and results are there, and stay.
 
-    A result of a stream is left alone, which may be its state.
+    A result of a stream, which may be its state, is not overwritten.
     """
     problem = drawn.problem
     rnn = RNN([drawn.layer]).to(name, problem.dtype)
@@ -97,17 +97,17 @@ def fill_with_nan(output: Any) -> None:
 
 
 def check(contestants: Sequence[Contestant], drawn: Drawn) -> dict[str, float]:
-    """Check that every contestant computes what the float64 reference does, for each of the inputs.
+    """Check every contestant against the float64 reference, for each of the inputs.
 
     Returns
     -------
     dict of str to float
-        The largest error by contestant, in units of the bound on what rounding may cause.
+        The largest error by contestant, in units of the bound on rounding.
 
     Raises
     ------
     WrongResultError
-        It is more than is allowed: either's time would tell nothing about the other's.
+        It is more than is allowed, so that times would not compare.
     """
     return {one.name: _require_right(one, one.output, drawn) for one in contestants if one.output is not None}
 

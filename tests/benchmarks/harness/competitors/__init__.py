@@ -1,7 +1,7 @@
-"""Who this library is compared with; on the CPU, each takes NumPy arrays and gives NumPy arrays back.
+"""The competitors of this library; on the CPU, each takes NumPy arrays and gives NumPy arrays back.
 
-What each one's fastest public way to run the problem is, is told in its file.  Token ids are projected by
-picking rows of W_ih^T where the library can be told to (JAX); where its RNN takes features only (torch, ONNX
+Each runs a problem in its fastest public way, described in its file.  Token ids are projected by
+picking rows of W_ih^T where the library can (JAX); where its RNN takes features only (torch, ONNX
 Runtime), an embedding layer holds these rows and the RNN's own W_ih is the identity: the same numbers, for
 one more product of the hidden size, and no one-hot vectors as wide as the vocabulary.
 """
@@ -11,13 +11,13 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from harness.contestant import AbsentError, Contestant
+from harness.problem import Drawn
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
 from rnn_backends.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
 LIBRARIES = {
     "torch": ("torch",),

@@ -1,10 +1,10 @@
-"""The table that `bench` prints."""
+"""The table that `shape.py` prints."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rnn_backends.cli.benchmark.problem import Problem
-from rnn_backends.cli.benchmark.timing import Quartiles, ratios
+from harness.problem import Problem
+from harness.timing import Quartiles, ratios
 from rnn_backends.cli.reports import columns
 
 OF_CUPY = ("RNN_CUPY_KERNEL", "CUPY_TF32")
@@ -21,7 +21,7 @@ LEGEND_OF_GPU = (
 
 
 def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a line for each measured problem and backend, and what the columns mean."""
+    """Yield a line for each measured problem and backend, and the meaning of the columns."""
     yield from (heads := list(dict.fromkeys(where(cell) for cell in cells if "device" in cell)))
     names = list(dict.fromkeys(name for cell in cells for name in cell["seconds"]))
     head = ["problem", "threads", "clock", "ours", "ms", "error", *names]
@@ -34,15 +34,15 @@ def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def where(cell: dict[str, Any]) -> str:
-    """Word on which GPU, with what and how a cell was measured."""
+    """Return the GPU, versions and variables of a measurement in words."""
     about, versions = cell["device"], [f"{name} {version}" for name, version in cell["versions"].items()]
     variables = [f"{name}={cell['environment'][name]}" for name in OF_CUPY if name in cell["environment"]]
-    told = [about["name"], f"compute capability {about['compute_capability']}", about["driver"], *versions]
-    return ", ".join([*told, *(variables or [f"{' and '.join(OF_CUPY)} unset"])])
+    words = [about["name"], f"compute capability {about['compute_capability']}", about["driver"], *versions]
+    return ", ".join([*words, *(variables or [f"{' and '.join(OF_CUPY)} unset"])])
 
 
 def worded(quartiles: Quartiles) -> str:
-    """Word a ratio as its median and quartiles."""
+    """Return a ratio in words, as its median and quartiles."""
     return f"{_digits(quartiles.median)} [{_digits(quartiles.lower)} {_digits(quartiles.upper)}]"
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import AbsentError, Contestant
+from harness.problem import Drawn
 from rnn_backends.core.arrays import Host
 
 FLOAT_DTYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
-OPSET, IR_VERSION = 17, 9  # what an ONNX Runtime of 2023 takes, too
+OPSET, IR_VERSION = 17, 9  # an ONNX Runtime of 2023 takes them, too
 
 Values: TypeAlias = dict[str, tuple[int, list[int]]]
 

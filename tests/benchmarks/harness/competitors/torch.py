@@ -1,6 +1,6 @@
 """torch: `nn.RNN`, ragged sequences packed, and `nn.RNNCell` for single steps, in inference mode.
 
-On a GPU `nn.RNN` is cuDNN's, which multiplies float32 in TF32 unless it is told not to.
+On a GPU `nn.RNN` is cuDNN's, which multiplies float32 in TF32 by default.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant, fill_with_nan
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import AbsentError, Contestant, fill_with_nan
+from harness.problem import Drawn
 
 if TYPE_CHECKING:
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
 CPU = torch.device("cpu")
 TF32_ERROR = 2.0**14
@@ -75,7 +75,7 @@ def _on_gpu(allow_tf32: bool) -> Iterator[None]:
 
 
 def _made(drawn: Drawn, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what makes states (T, B, D * H) of an input; both are tensors on a device."""
+    """Return a function from an input to the states (T, B, D * H); both are tensors on a device."""
     if drawn.problem.leak is not None:
         msg = "nn.RNN has no leak"
         raise AbsentError(msg)
@@ -122,7 +122,7 @@ def _step(drawn: Drawn, device: torch.device) -> Callable[[torch.Tensor], torch.
 
 
 def _embedding(drawn: Drawn, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what makes features of the input: of token ids rows of W_ih^T, of features themselves."""
+    """Return a function from the input to features: of token ids, rows of W_ih^T."""
     if not drawn.problem.tokens:
         return lambda x: x
     rows = torch.tensor(drawn.token_rows, dtype=getattr(torch, drawn.problem.dtype), device=device)

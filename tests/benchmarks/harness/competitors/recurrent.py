@@ -1,13 +1,13 @@
 """The limit of the recurrence for one sequence: the product of W_hh with a vector, step by step, and no more.
 
-Each step needs all of W_hh, so this is what memory, or for a small W_hh a call of BLAS, allows NumPy.  A
+Each step needs all of W_hh, so this is the limit that memory, or for a small W_hh a call of BLAS, sets for NumPy.  A
 compiled kernel, which calls no BLAS, can be faster.
 """
 
 import numpy as np
 
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import AbsentError, Contestant
+from harness.problem import Drawn
 from rnn_backends.core.arrays import Host
 
 

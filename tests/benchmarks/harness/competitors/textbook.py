@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant
-from rnn_backends.cli.benchmark.problem import Drawn
+from harness.contestant import AbsentError, Contestant
+from harness.problem import Drawn
 from rnn_backends.core.arrays import Host
 
 

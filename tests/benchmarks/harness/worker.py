@@ -1,40 +1,40 @@
 """The process that measures, one for each number of threads: libraries read it when they are loaded.
 
-It reads a `Task` as JSON from stdin, and writes one JSON object to stdout for each problem: what was
-measured, or why nothing more can be.  Remarks go to stderr as they come.
+It reads a `Task` as JSON from stdin, and writes one JSON object to stdout for each problem: the
+measurements, or the error that ends them.  Remarks go to stderr as they come.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.competitors import LIBRARIES, ON_GPU, chosen, distribution_version, prepare
+from harness.contestant import AbsentError, Contestant, check, ours, ours_on_gpu
+from harness.machine import stay_on
+from harness.problem import Drawn, Problem
+from harness.table import OF_CUPY
+from harness.timing import host_clock, interleave
 from rnn_backends.backends.selection import get_backend, parse
-from rnn_backends.cli.benchmark.competitors import LIBRARIES, ON_GPU, chosen, distribution_version, prepare
-from rnn_backends.cli.benchmark.contestant import AbsentError, Contestant, check, ours, ours_on_gpu
-from rnn_backends.cli.benchmark.problem import Drawn, Problem
-from rnn_backends.cli.benchmark.table import OF_CUPY
-from rnn_backends.cli.benchmark.timing import host_clock, interleave
+from rnn_backends.cli.bench import environment
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import HALF
 from rnn_backends.errors import ArgumentError, RNNBackendError
 
 if TYPE_CHECKING:
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    from harness.gpu import Gpu
 
-COUNTED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
 INTERRUPTED = 130
 DEFAULT_BACKENDS = ("numpy", "numba")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What one process is to measure; JSON can hold it."""
+    """The measurements of one process, as JSON can hold them."""
 
     problems: list[Problem]
     backends: list[str] | None
@@ -49,30 +49,24 @@ class Task:
         return cls(**held | {"problems": [Problem(**problem) for problem in held["problems"]]})
 
 
-def environment(threads: int, outside: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process in which every library uses a number of threads (XLA counts NPROC)."""
-    several = str(threads > 1).lower()
-    flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
-    return {**outside, **dict.fromkeys(COUNTED, str(threads)), "XLA_FLAGS": flags}
-
-
 def main() -> None:
-    """Measure what stdin asks for."""
+    """Run the task on stdin."""
     task, results = Task.of(json.load(sys.stdin)), sys.stdout
-    _stay_on(task.threads)
+    stay_on(task.threads)
     with redirect_stdout(sys.stderr):  # whatever a library prints
         try:
             backends = _working(task.backends)
             gpu = gpu_of(backends)
             task = replace(task, against=chosen(task.against, gpu))
+            _require_names(backends, task.against or ())
             for problem in task.problems:
-                _tell(f"{problem}, {_threads(task.threads)}")
+                _note(f"{problem}, {_threads(task.threads)}")
                 for cell in measure(problem, backends, task, gpu):
                     results.write(json.dumps(cell) + "\n")
                 results.flush()
         except RNNBackendError as error:
             results.write(json.dumps({"error": type(error).__name__, "message": one_line(error)}) + "\n")
-        except KeyboardInterrupt:  # the process that started this one tells
+        except KeyboardInterrupt:  # the process that started this one reports it
             sys.exit(INTERRUPTED)
 
 
@@ -89,15 +83,15 @@ def gpu_of(backends: list[str]) -> "Gpu | None":
     if not on_gpu:
         return None
     if len(set(devices.values())) > 1:
-        told = ", ".join(f"{name} is on {device}" for name, device in devices.items())
-        msg = f"what is compared must be on one device: {told}. Measure each by itself."
+        places = ", ".join(f"{name} is on {device}" for name, device in devices.items())
+        msg = f"the backends to compare must be on one device: {places}. Measure one device at a time."
         raise ArgumentError(msg)
     device = next(iter(on_gpu.values()))
     if not device.startswith("cuda"):
         msg = f"{backends[0]} is on {device}, whose streams CuPy's events do not time; measure cupy or torch:cuda."
         raise ArgumentError(msg)
-    get_backend("cupy")  # tells what is missing
-    from rnn_backends.cli.benchmark.gpu import Gpu
+    get_backend("cupy")  # or raise the reason for which it cannot be used
+    from harness.gpu import Gpu
 
     gpu = Gpu(int(device.partition(":")[2]))
     if any(name.partition(":")[0] == "torch" for name in backends):
@@ -114,7 +108,7 @@ def measure(problem: Problem, backends: list[str], task: Task, gpu: "Gpu | None"
     ------
     dict
         ``seconds`` of a call by contestant and round; ``excess``, the errors in units of the bound;
-        ``absent``, the reasons of who did not take part; and what was measured how.
+        ``absent``, the reasons of those that did not take part; and the conditions.
     """
     if gpu is None and problem.dtype in HALF:
         msg = f"--dtype {problem.dtype} is measured on a GPU; processors compute it in float32."
@@ -128,7 +122,7 @@ def measure(problem: Problem, backends: list[str], task: Task, gpu: "Gpu | None"
         name: interleave(contestants, drawn.inputs, seconds=task.seconds, rounds=task.rounds, clock=clock)
         for name, clock in clocks.items()
     }
-    if gpu is not None and not problem.step:  # in memory that was full of NaN; a stream has gone on
+    if gpu is not None and not problem.step:  # in memory that was full of NaN; a stream is further on
         again = _checked(contestants, drawn, gpu)
         errors = {name: max(error, again[name]) for name, error in errors.items()}
     for name, seconds in taken.items():
@@ -143,6 +137,13 @@ def measure(problem: Problem, backends: list[str], task: Task, gpu: "Gpu | None"
             "versions": _versions(backends, others, gpu),
             **({} if gpu is None else {"clock": name, "device": gpu.about(), "launch_bound": sorted(gpu.launch_bound)}),
         }
+
+
+def _require_names(backends: Sequence[str], against: Sequence[str]) -> None:
+    """Check that no backend has the name of a competitor, under which both would be measured."""
+    if twice := sorted(set(backends) & set(against)):
+        msg = f"{twice[0]!r} is a backend and a competitor; write --backend {twice[0]}:DEVICE, or leave it out of --against."
+        raise ArgumentError(msg)
 
 
 def _checked(contestants: list[Contestant], drawn: Drawn, gpu: "Gpu | None") -> dict[str, float]:
@@ -166,7 +167,7 @@ def _others(drawn: Drawn, task: Task, gpu: "Gpu | None") -> tuple[list[Contestan
         except AbsentError as error:
             absent[name] = str(error)
     if absent:
-        _tell("; ".join(f"without {name}: {reason}" for name, reason in absent.items()))
+        _note("; ".join(f"without {name}: {reason}" for name, reason in absent.items()))
     return ready, absent
 
 
@@ -179,14 +180,14 @@ def _working(backends: list[str] | None) -> list[str]:
         try:
             get_backend(name)
         except RNNBackendError as error:
-            _tell(f"without the backend {name}: {one_line(error)}")
+            _note(f"without the backend {name}: {one_line(error)}")
         else:
             working.append(name)
     return working
 
 
 def _versions(backends: list[str], others: list[Contestant], gpu: "Gpu | None") -> dict[str, str]:
-    """Return the versions of what computed; a backend's library may be of a distribution of another name."""
+    """Return the versions of the libraries that computed; a distribution may have another name than the backend."""
     names = {name.partition(":")[0] for name in backends} | (set() if gpu is None else {"cupy"})
     found = {name: distribution_version(name) or library_version(get_backend(name)) for name in {"numpy", *names}}
     needed = LIBRARIES if gpu is None else ON_GPU
@@ -198,19 +199,11 @@ def _versions(backends: list[str], others: list[Contestant], gpu: "Gpu | None") 
     return {name: version for name, version in sorted(found.items()) if version is not None}
 
 
-def _stay_on(processors: int) -> None:
-    """Keep this process to as many processors as it may have threads, whoever starts them, or has done so."""
-    if sys.platform == "linux":
-        allowed = sorted(os.sched_getaffinity(0))[:processors]
-        for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), allowed)
-
-
 def _threads(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
 
 
-def _tell(text: str) -> None:
+def _note(text: str) -> None:
     sys.stderr.write(f"rnn-backends: {text}\n")
     sys.stderr.flush()
 

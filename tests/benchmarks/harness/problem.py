@@ -46,10 +46,10 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The arrays of a problem, and what a right result is.
+    """The arrays of a problem, and its right result.
 
-    The batch holds few different sequences, each of them several times, so that the float64 reference,
-    which is slow, covers all of it.  abs(W_hh) has rows that sum to 0.8: no error grows with time.
+    The batch holds few different sequences, each of them several times, so that the slow float64 reference
+    covers all of it.  abs(W_hh) has rows that sum to 0.8: no error grows with time.
     """
 
     problem: Problem
@@ -88,7 +88,7 @@ class Drawn:
 
     @cached_property
     def inputs(self) -> list[Host]:
-        """What is handed over in turn: the batch in other orders, which nobody can know again; or its steps."""
+        """The inputs of calls, in turn: the batch in other orders, so that no result is right again; or its steps."""
         if self.problem.step:
             return [np.ascontiguousarray(self.x[t : t + 1]) for t in range(self.problem.seq_len)]
         return [self._input(turn) for turn in range(COPIES)]
@@ -117,7 +117,7 @@ class Drawn:
             yield cell.weight_ih, cell.weight_hh, bias
 
     def feature_weights(self) -> Iterator[tuple[Host, Host, Host]]:
-        """Yield what `weights` does, for an RNN that takes `token_rows` where the input is token ids."""
+        """Yield the weights of an RNN that takes `token_rows` where the input is token ids."""
         for index, (w_ih, w_hh, bias) in enumerate(self.weights()):
             size = self.problem.hidden_size
             picked = np.eye(size, self.feature_size, index * size, w_hh.dtype)
@@ -137,6 +137,6 @@ class Drawn:
         return np.ascontiguousarray(self.sources[:, self._order(turn)])
 
     def _order(self, turn: int) -> Any:
-        """Return which source each sequence of the batch is; where lengths differ, theirs is the only order."""
+        """Return the source of each sequence of the batch; where lengths differ, theirs is the only order."""
         first = 0 if self.problem.ragged else turn
         return (first + np.arange(self.problem.batch)) % self.sources.shape[1]
