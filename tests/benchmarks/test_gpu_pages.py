@@ -151,15 +151,14 @@ def test_the_page_is_written_of_what_could_be_measured(tmp_path: Path, monkeypat
     """Here, where nothing can."""
     (tmp_path / "H <= 64 others.json").write_text(json.dumps({"cells": cells({"cupy": 1e-3}, {"cupy": 0.5})}))
     wanted = [sys.executable, gpu_page.__file__, "T <= 32", "--quick", "--work", str(tmp_path)]
-    done = subprocess.run(
-        wanted, capture_output=True, text=True, check=False, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    )
+    outside = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(wanted, capture_output=True, text=True, check=False, env=outside)
     assert done.returncode == 1
     assert "not measured, or not all of it: T <= 32; see above" in done.stderr
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert "* not measured: H <= 64, kernels\n* not measured: T <= 32, others" in page
     assert "| T=40 B=3 I=4 H=5 float32 | 1 | - | - |" in page
-    wrong = subprocess.run([*wanted[:2], "H = 3"], capture_output=True, text=True, check=False)
+    wrong = subprocess.run([*wanted[:2], "H = 3"], capture_output=True, text=True, check=False, env=outside)
     assert wrong.returncode == 2
     assert "there is no row H = 3; there are: H <= 64; " in wrong.stderr
 

@@ -1,6 +1,7 @@
 """The pages that tests/benchmarks writes of the CPU, and the cold start."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -92,7 +93,8 @@ def test_the_page_holds_the_measurements(parts: dict[str, Any]) -> None:
 
 def test_the_suite_writes_its_page(tmp_path: Path) -> None:
     command = [sys.executable, cpu.__file__, "step", "--quick", "--work", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    outside = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=outside)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "cpu.md").read_text(encoding="utf-8")
     assert "## A stream, step by step" in page
@@ -100,7 +102,7 @@ def test_the_suite_writes_its_page(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "step.json").read_text())["command"].startswith(
         "python tests/benchmarks/shape.py --step"
     )
-    wrong = subprocess.run([*command[:2], "stop"], capture_output=True, text=True, check=False)
+    wrong = subprocess.run([*command[:2], "stop"], capture_output=True, text=True, check=False, env=outside)
     assert wrong.returncode == 2
     assert "there is no part stop; there are sequences, " in wrong.stderr
 

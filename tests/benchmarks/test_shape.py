@@ -155,10 +155,7 @@ def test_backends_of_the_default_may_be_missing(
     assert worker._working(["nunba"]) == ["nunba"]
 
 
-def test_a_backend_with_the_name_of_a_competitor_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
-    code, out, err = run(capsys, *WORDS[:5], "--backend", "torch", "--against", "torch")
-    assert (code, out) == (1, "")
-    assert (
-        "error: 'torch' is a backend and a competitor; write --backend torch:DEVICE, or leave it out of --agai" in err
-    )
+def test_a_backend_with_the_name_of_a_competitor_is_refused() -> None:
+    worker._require_names(["numpy", "torch:cpu"], ["torch", "jax"])
+    with pytest.raises(rb.ArgumentError, match="'torch' is a backend and a competitor; write --backend torch:DEVICE"):
+        worker._require_names(["numpy", "torch"], ["jax", "torch"])

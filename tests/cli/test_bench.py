@@ -95,6 +95,19 @@ def test_the_table_and_the_file(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert found["cells"][0]["version"] == np.__version__
 
 
+def test_torch_and_onnxruntime_are_measured_where_they_are_installed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(name)
+    code, out, err = run(capsys, *WORDS, "--layers", "2")
+    assert code == 0, err
+    assert err.count("\n") == 1
+    rows = [line.split() for line in out.split("\n\n")[0].splitlines()[1:]]
+    assert [row[4:7] for row in rows[1:]] == [["library", "torch", "cpu"], ["library", "onnxruntime", "cpu"]]
+    assert all(0 < float(row[-1]) <= 1 for row in rows)
+
+
 def test_shapes_below_one_another(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "--shape", "3", "1", "2", "2", *ALONE)
     assert code == 0

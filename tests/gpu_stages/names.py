@@ -12,8 +12,8 @@ PATH = (ROOT, *(ROOT / "tests" / folder for folder in ("", "support", "benchmark
 GPU_TESTS = "tests/kernels/test_gpu.py"
 CONFORMANCE_TESTS = "tests/backends/test_conformance.py"
 
-BENCH = ("-m", "rnn_backends", "bench")
-HARNESS = "rnn_backends.cli.benchmark"
+BENCH = (str(ROOT / "tests" / "benchmarks" / "shape.py"),)
+HARNESS = "harness"
 PAGE = "gpu"
 """The module of tests/benchmarks that holds the goals by shape."""
 KERNELS = "rnn_backends.backends.cuda_kernels"
@@ -41,7 +41,7 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
 
 
 def harness(name: str) -> Any:
-    """Return a module of the benchmark."""
+    """Return a module of the harness of tests/benchmarks."""
     return import_module(f"{HARNESS}.{name}")
 
 
