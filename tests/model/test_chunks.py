@@ -266,9 +266,9 @@ def test_the_first_id_out_of_range_is_named_whatever_the_block(monkeypatch: pyte
     ids[1, 0] = ids[3, 1] = ids[4, 0] = 9
 
     def named(ids: NDArray[Any], lengths: Any, batch_first: bool, mask: Any = None) -> str:
-        with pytest.raises(rb.ArgumentError) as told:
+        with pytest.raises(rb.ArgumentError) as refused:
             checks.require_ids("x", ids, 9, "token id", lengths, mask, batch_first)
-        return str(told.value).rpartition(" at ")[2]
+        return str(refused.value).rpartition(" at ")[2]
 
     assert named(ids, None, False) == "[1, 0]."
     assert named(ids, np.array([1, 6]), False) == "[3, 1]."

@@ -130,7 +130,7 @@ def test_trace_of_half_precision(dtype: str) -> None:
     np.testing.assert_allclose(np.tanh(steps["sum_l0"]), steps["hidden_state_l0"], atol=2**-7)
 
 
-def test_repr_tells_what_the_model_is(backend: str) -> None:
+def test_repr_shows_sizes_and_place(backend: str) -> None:
     rnn = model(backend, bidirectional=True)
     name, _, device = backend.partition(":")
     assert repr(rnn) == (
@@ -254,6 +254,7 @@ REFUSED = [
     (lambda rnn: rnn(X + 1j), rb.DTypeError, "`x` must hold real numbers; got ndarray of dtype complex128"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 3), int)), rb.ShapeError, r"`targets` must have shape \(5, 2\)"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 2))), rb.DTypeError, "`targets` must hold integers; got ndarray of dtype float64"),
+    (lambda rnn: rnn.loss(X, None), rb.DTypeError, "`targets` must hold the ids of the right classes; got None"),
     (lambda rnn: rnn.loss(X, np.full((5, 2), 3)), rb.ArgumentError, r"every target in `targets` must be in 0..2; got 3"),
     (lambda rnn: rb.RNN(rnn.layers).logits(X), rb.ArgumentError, "logits needs a readout, and this model has none"),
     (lambda rnn: rb.RNN(rnn.layers).probabilities(X), rb.ArgumentError, "probabilities needs a readout"),
