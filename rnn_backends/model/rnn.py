@@ -13,7 +13,7 @@ from rnn_backends.core.forward import propagate
 from rnn_backends.core.layers import Layer, Linear, Network, RecurrentCell, as_layers, named_arrays
 from rnn_backends.core.losses import mean_of
 from rnn_backends.core.trace import trace
-from rnn_backends.errors import ArgumentError
+from rnn_backends.errors import ArgumentError, DTypeError
 from rnn_backends.model.chunks import ChunkedCall, largest, logits, loss_sums, probabilities
 from rnn_backends.model.init import initial_network
 from rnn_backends.model.placed import Placed, place
@@ -430,6 +430,9 @@ class RNN:
         1.0986
         """
         self._placed.require_softmax()
+        if targets is None:
+            msg = "`targets` must hold the ids of the right classes; got None."
+            raise DTypeError(msg)
         sums = list(ChunkedCall(self._placed, x, h_0, lengths, mask, targets).each(loss_sums))
         with self._placed.on_device():
             return cast(mean_of(sums), self.backend.dtype(self.dtype))
