@@ -82,6 +82,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.run("python", "tests/faults", "--check")
 
 
 @nox.session
@@ -132,7 +133,8 @@ def libraries(session: nox.Session, library: str) -> None:
         "torch": [*backends("torch"), *peers("torch"), *COMPUTING, "tests/formats", "-k", "not onnx and not keras"],
         "jax": [*backends("jax"), *COMPUTING],
         "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript"),
-                 "tests/formats", "tests/cli", "-k", "onnx or convert or coming_from"],
+                 "tests/formats", "tests/cli", "tests/benchmarks",
+                 "-k", "onnx or convert or coming_from or compute_the_same"],
         "flax-keras": [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
     }  # fmt: skip
     install(session, *packages[library])
@@ -144,7 +146,8 @@ def kernels(session: nox.Session) -> None:
     """Run the GPU kernels in the shim (g++) and compile them, CuPy without a GPU, and the numba backend."""
     install(session, "cupy-cuda13x", "numba", *NVRTC)
     chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba")]
-    pytest(session, *chosen, *COMPUTING, "tests/kernels", CUDA_VISIBLE_DEVICES="")
+    pages = "tests/benchmarks/test_gpu_pages.py"
+    pytest(session, *chosen, *COMPUTING, "tests/kernels", pages, CUDA_VISIBLE_DEVICES="")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -158,14 +161,14 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
     install(session, "numba", "onnx>=1.21")
-    session.run("python", "tests/faults.py", *(session.posargs or ("--changed", "--minutes", "6")))
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "6")))
 
 
 @nox.session(python="3.11", tags=["nightly"])
 def all_faults(session: nox.Session) -> None:
     """Plant all faults; each must be caught."""
     install(session, "numba", "onnx>=1.21")
-    session.run("python", "tests/faults.py", "--all")
+    session.run("python", "tests/faults", "--all")
 
 
 @nox.session(python="3.11", tags=["nightly"])
