@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import FLOATING, Array, Host
+from rnn_backends.core.arrays import Array, Host, dtype_name_of
 from rnn_backends.core.arrays import device as device_of_array
 from rnn_backends.core.recurrence import Recurrence
 from rnn_backends.errors import BackendUnavailableError, DeviceError, DTypeError, InvalidBackendError
@@ -120,15 +120,11 @@ class Backend:
         place = device_of_array(array)
         return next((name for name, known in self._devices().items() if known == place), None)
 
-    def dtype(self, name: str) -> Any:
-        """Return the library's own object for a dtype."""
-        available = self.dtypes()
-        if not isinstance(name, str):
-            msg = f"`dtype` must be a name such as 'float32', the same for every library; got {name!r}."
-            raise DTypeError(msg)
+    def dtype(self, dtype: object) -> Any:
+        """Return the library's own object for a dtype, given by name or as an object of any library."""
+        name, available = dtype_name_of(dtype), self.dtypes()
         if name not in available:
-            problem = "is not on" if name in FLOATING else "is unknown to"
-            msg = f"`dtype` {name!r} {problem} the backend {self.name!r}; use one of {', '.join(available)}."
+            msg = f"`dtype` {name!r} is not on the backend {self.name!r}; use one of {', '.join(available)}."
             raise DTypeError(msg)
         return available[name] if isinstance(available, Mapping) else getattr(self.xp, name)
 

@@ -11,10 +11,10 @@ from rnn_backends.backends.selection import (
     require_owned,
     require_owner,
 )
-from rnn_backends.core.arrays import Array, Host, as_indices, dtype_name, native
+from rnn_backends.core.arrays import Array, ArrayArgument, Host, as_indices, dtype_name, dtype_name_of, native
 from rnn_backends.core.arrays import cast as cast_array
-from rnn_backends.core.checks import require_unmasked
-from rnn_backends.core.layers import Network, map_arrays
+from rnn_backends.core.layers import Network
+from rnn_backends.core.parameters import map_arrays, require_unmasked
 from rnn_backends.errors import DTypeError
 
 NUMBERS = ("real numbers", "iuf")
@@ -86,11 +86,11 @@ def _dtype_there(host: Host, dtype: str) -> str:
     return {"f": dtype, "b": "bool"}.get(host.dtype.kind, "int32")
 
 
-def move(network: Network, place: Placement, dtype: str | None = None) -> Network:
+def move(network: Network, place: Placement, dtype: object = None) -> Network:
     """Return a network on a backend and device and in a dtype; through the host if that changes."""
-    if dtype is not None:
-        place.backend.dtype(dtype)
-
+    wanted = None if dtype is None else dtype_name_of(dtype)
+    if wanted is not None:
+        place.backend.dtype(wanted)
     moved: dict[int, Array] = {}  # an array that is there twice stays one
 
     def move_once(array: Array) -> Array:
@@ -100,7 +100,7 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
 
     def move_array(array: Array) -> Array:
         owner = require_owned("a parameter", array)
-        name = dtype or dtype_name(array)
+        name = wanted or dtype_name(array)
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
             with owner.on(owner.device(place.device)):
                 return frozen(cast_array(array, owner.dtype(name)))
@@ -131,7 +131,7 @@ def _is_frozen(array: Host) -> bool:
     return isinstance(held, bytes) or (held is None and array.base is not None)
 
 
-def to_numpy(array: Array) -> Host:
+def to_numpy(array: ArrayArgument) -> Host:
     """Copy an array of any backend to the host: the only way in this package from a device to the host.
 
     Parameters

@@ -15,9 +15,9 @@ from rnn_backends.core.arrays import (
     dtype_name,
     is_array,
     is_integer,
-    is_masked,
 )
 from rnn_backends.core.layers import Layer, first_array
+from rnn_backends.core.parameters import require_unmasked
 from rnn_backends.errors import (
     ArgumentError,
     BackendMismatchError,
@@ -27,13 +27,6 @@ from rnn_backends.errors import (
 )
 
 BLOCK = 2**18  # ids that are looked at together
-
-
-def require_unmasked(name: str, value: object) -> None:
-    """Check that a value is no masked array."""
-    if is_masked(value):
-        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
-        raise DTypeError(msg)
 
 
 def require_together(arrays: Iterable[tuple[str, Array]]) -> None:

@@ -14,6 +14,7 @@ from rnn_backends.core import checks
 from rnn_backends.core.arrays import (
     HALF,
     Array,
+    ArrayArgument,
     array_namespace,
     as_indices,
     device,
@@ -28,21 +29,21 @@ from rnn_backends.core.layers import (
     RecurrentCell,
     as_layers,
     first_array,
-    map_arrays,
     named_arrays,
     require_network,
 )
 from rnn_backends.core.masking import KeptSteps
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_layer
 
 
 def forward(
     layers: Sequence[Layer | RecurrentCell],
-    x: Array,
-    h_0: Array | None = None,
+    x: ArrayArgument,
+    h_0: ArrayArgument | None = None,
     *,
-    lengths: Array | None = None,
-    mask: Array | None = None,
+    lengths: ArrayArgument | None = None,
+    mask: ArrayArgument | None = None,
 ) -> tuple[Array, Array]:
     """Run a network forward: a pure function that takes library, device and dtype from its arrays.
 

@@ -8,6 +8,7 @@ from rnn_backends.core.activations import log_softmax, softmax
 from rnn_backends.core.arrays import (
     FLOATING,
     Array,
+    ArrayArgument,
     array_namespace,
     as_indices,
     cast,
@@ -20,7 +21,7 @@ from rnn_backends.core.arrays import (
 from rnn_backends.errors import DTypeError, ShapeError
 
 
-def cross_entropy(logits: Array, targets: Array) -> Array:
+def cross_entropy(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     """Return the mean of -log softmax(logits)[target], in nats, from logits and without overflow.
 
     Parameters
@@ -43,7 +44,7 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
     return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
 
 
-def cross_entropy_grad(logits: Array, targets: Array) -> Array:
+def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     """Return the gradient of `cross_entropy` by the logits: (softmax - one-hot) / number of targets.
 
     Parameters and errors are those of `cross_entropy`; the result has the logits' shape and dtype.
@@ -95,7 +96,7 @@ def in_range(targets: Array, classes: int) -> Array:
     return (targets >= 0) & (targets < classes)
 
 
-def checked(logits: Array, targets: Array) -> tuple[Array, Array]:
+def checked(logits: ArrayArgument, targets: ArrayArgument) -> tuple[Array, Array]:
     """Check that targets are arrays like the logits, fit them and are classes; return them to compute with."""
     checks.require_together([("logits", logits), ("targets", targets)])
     require_fitting(logits, targets)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnn_backends as rb
-from rnn_backends.core.layers import map_arrays
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.testing import Case, excess, reference
 from rnn_backends.testing.cases import Draw
 
@@ -76,7 +76,8 @@ def layouts(draw: st.DrawFn, shapes: list[tuple[int, int, int, int]] = SHAPES) -
     laid = {name: part.array() for name, part in parts.items()}
     weights = map_arrays(lambda array: Laid(random, array, repeats=False).array(), tuple(case.layers))
     options = {name for name in ("lengths", "mask") if random.random() < 0.4}
-    return Drawn(case._replace(**{name: part.values for name, part in parts.items()}), Case(weights, **laid), options)
+    values: dict[str, Any] = {name: part.values for name, part in parts.items()}
+    return Drawn(case._replace(**values), Case(weights, **laid), options)
 
 
 @pytest.mark.parametrize("name", HOST_TOO)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import rnn_backends as rb
 from rnn_backends.core.arrays import Array
-from rnn_backends.core.layers import RecurrentCell, map_arrays
+from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.recurrence import Recurrence, each_direction, scan, scan_layer
 from rnn_backends.testing import Case, cases, excess, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
@@ -480,7 +481,7 @@ BAD_CELLS = [
     (lambda: rb.Cell(np.ones(3), np.ones((4, 4))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis; got shape \(3,\)"),
     (lambda: rb.Cell(np.ones((0, 3)), np.ones((0, 0))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis"),
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 4)), np.ones(3)), rb.ShapeError, r"`bias` must have shape .* = \(4,\); got \(3,\)"),
-    (lambda: rb.Cell([[1.0]], np.ones((1, 1))), rb.DTypeError, "`weight_ih` must be an array; got list"),
+    (lambda: rb.Cell(cast(Any, [[1.0]]), np.ones((1, 1))), rb.DTypeError, "`weight_ih` must be an array; got list"),
     (lambda: rb.Cell(np.ma.ones((4, 3)), np.ones((4, 4))), rb.DTypeError, "`weight_ih` must not be a masked array"),
     (lambda: rb.Cell(np.ones((4, 3), int), np.ones((4, 4))), rb.DTypeError, "`weight_ih` must be one of float16, .*; got int64"),
     (lambda: replace(CELL, clip=0), rb.ArgumentError, "`clip` must be positive; got 0.0"),
