@@ -12,7 +12,8 @@ from rnn_backends.backends import (
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.forward import forward
-from rnn_backends.core.layers import Layer, Linear, RecurrentCell
+from rnn_backends.core.layers import Layer, RecurrentCell
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.core.recurrence import Recurrence, each_direction
 from rnn_backends.errors import (

@@ -1,4 +1,4 @@
-"""Every error that this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 RNNBackendError
 ├── ArgumentError (ValueError)               a value that an argument cannot have
@@ -7,7 +7,7 @@ RNNBackendError
 ├── DTypeError (TypeError)                   an array of the wrong dtype
 ├── DeviceError (ValueError)                 a device that is absent, or an array on the wrong one
 ├── DeviceMemoryError (MemoryError)          a device without room for a result
-├── BackendMismatchError (TypeError)         arrays of a library other than the one at work
+├── BackendMismatchError (TypeError)         arrays of a library other than the backend's
 ├── UnknownBackendError (ValueError)         no backend has this name
 ├── DuplicateBackendError (ValueError)       the name of a backend is taken
 ├── BackendNotInstalledError (ImportError)   the backend's library is not installed
@@ -15,7 +15,16 @@ RNNBackendError
 ├── BackendUnavailableError (RuntimeError)   the library is installed but cannot run here
 ├── InvalidBackendError (TypeError)          the object that was registered is not a backend
 ├── FormatError (ValueError)                 a file or weights that cannot be read, or a model that cannot be written
-└── WrongResultError (ArithmeticError)       two programs that are to be compared compute different things
+└── WrongResultError (ArithmeticError)       two programs that are compared have different results
+
+Each is of a built-in type too, so that code that knows nothing of this package catches it:
+
+>>> import rnn_backends as rb
+>>> try:
+...     rb.get_backend("cuppy")
+... except ValueError as error:
+...     type(error).__name__
+'UnknownBackendError'
 """
 
 
@@ -48,7 +57,7 @@ class DeviceMemoryError(RNNBackendError, MemoryError):
 
 
 class BackendMismatchError(RNNBackendError, TypeError):
-    """Arrays of a library other than the one at work."""
+    """Arrays of a library other than the backend's."""
 
 
 class UnknownBackendError(RNNBackendError, ValueError):
@@ -80,4 +89,4 @@ class FormatError(RNNBackendError, ValueError):
 
 
 class WrongResultError(RNNBackendError, ArithmeticError):
-    """Two programs that are to be compared compute different things."""
+    """Two programs that are compared have different results."""

@@ -1,4 +1,4 @@
-"""The registry of backends: who can run a network, and how one is chosen."""
+"""The backends: their registry, the choice of one, and the way to its devices."""
 
 from rnn_backends.backends.backend import Backend as Backend
 from rnn_backends.backends.registry import Registration as Registration

@@ -1,4 +1,4 @@
-"""`Backend`: what this package needs to know of an array library, and no more."""
+"""`Backend`: the record of an array library."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import FLOATING, Array, Host
+from rnn_backends.core.arrays import Array, Host, dtype_name_of
 from rnn_backends.core.arrays import device as device_of_array
 from rnn_backends.core.recurrence import Recurrence
 from rnn_backends.errors import BackendUnavailableError, DeviceError, DTypeError, InvalidBackendError
@@ -31,7 +31,7 @@ class Backend:
     xp : namespace
         The library's functions, by the array API standard 2022.12 or later.
     owns : callable
-        Tells whether an object is an array of this library.  It must not raise.
+        Returns whether an object is an array of this library.  It must not raise.
     to_numpy : callable
         Copies an array of this library to the host; the only way from the device to the host.
     asarray : callable, optional
@@ -48,8 +48,7 @@ class Backend:
         ``on(device)`` is a context in which arrays are made on that device, for a library whose
         functions take no ``device``.  Default: none is needed.
     recurrence : Recurrence, optional
-        Walks a layer through time, faster than `rnn_backends.core.recurrence.scan_layer`, which takes over
-        what it declines; see `rnn_backends.core.recurrence.Recurrence`.
+        Walks a layer through time, faster than the default, which takes over what it declines; see `Recurrence`.
     protocol_version : int, default 1
         The version of this record that the backend was written for.
 
@@ -57,6 +56,23 @@ class Backend:
     ------
     InvalidBackendError
         The record is not one; the message lists everything that is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> class Mine(np.ndarray): ...
+    >>> backend = rb.Backend(
+    ...     name="mine",
+    ...     xp=np,
+    ...     owns=lambda array: isinstance(array, Mine),
+    ...     to_numpy=lambda array: np.array(array, subok=False),
+    ...     asarray=lambda host, dtype, device: np.array(host, dtype=dtype).view(Mine),
+    ... )
+    >>> with rb.register_backend(backend):
+    ...     rnn = rb.RNN.init(3, 4, backend="mine")
+    >>> rnn.device
+    'cpu'
     """
 
     name: str
@@ -97,11 +113,33 @@ class Backend:
         return f"Backend({self.name!r})"
 
     def device_names(self) -> tuple[str, ...]:
-        """Return the names of the devices, the default one first."""
+        """Return the names of the devices.
+
+        Returns
+        -------
+        tuple of str
+            The default one first.
+        """
         return tuple(self._devices())
 
     def device_name(self, name: str | None = None) -> str:
-        """Return the full name of a device: of "1", "cuda:1"; of "cuda", the first; of None, the default."""
+        """Return the full name of a device.
+
+        Parameters
+        ----------
+        name : str, optional
+            The full name; its last part, ``"1"`` for ``"cuda:1"``; or its first, ``"cuda"``, for the first such device.
+            Default: the default device.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        DeviceError
+            The library has no such device.
+        """
         names = self.device_names()
         if not name:
             return names[0]
@@ -112,28 +150,75 @@ class Backend:
         raise DeviceError(msg)
 
     def device(self, name: str) -> Any:
-        """Return the library's own object for a device."""
+        """Return the library's object for a device.
+
+        Parameters
+        ----------
+        name : str
+            As of `device_name`.
+
+        Returns
+        -------
+        object
+        """
         return self._devices()[self.device_name(name)]
 
     def device_of(self, array: Array) -> str | None:
-        """Return the name of the device that an array lies on; None for a tracer, which lies on none."""
+        """Return the name of the device that an array is on.
+
+        Parameters
+        ----------
+        array : array
+            Of this library.
+
+        Returns
+        -------
+        str or None
+            None for a tracer, which is on no device.
+        """
         place = device_of_array(array)
         return next((name for name, known in self._devices().items() if known == place), None)
 
-    def dtype(self, name: str) -> Any:
-        """Return the library's own object for a dtype."""
-        available = self.dtypes()
-        if not isinstance(name, str):
-            msg = f"`dtype` must be a name such as 'float32', the same for every library; got {name!r}."
-            raise DTypeError(msg)
+    def dtype(self, dtype: object) -> Any:
+        """Return the library's object for a dtype.
+
+        Parameters
+        ----------
+        dtype : str or object
+            The name, such as ``"float32"``, or an object of NumPy, CuPy, JAX or torch.
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        DTypeError
+            The library has no such dtype.
+        """
+        name, available = dtype_name_of(dtype), self.dtypes()
         if name not in available:
-            problem = "is not on" if name in FLOATING else "is unknown to"
-            msg = f"`dtype` {name!r} {problem} the backend {self.name!r}; use one of {', '.join(available)}."
+            msg = f"`dtype` {name!r} is not on the backend {self.name!r}; use one of {', '.join(available)}."
             raise DTypeError(msg)
         return available[name] if isinstance(available, Mapping) else getattr(self.xp, name)
 
     def from_host(self, host: Host, dtype: str, device: str) -> Array:
-        """Copy a NumPy array to a device, in a dtype of `dtypes`, for ids and lengths int32, for masks bool."""
+        """Copy a NumPy array to a device.
+
+        Parameters
+        ----------
+        host : numpy.ndarray
+            In any memory layout and byte order.
+        dtype : str
+            A name of `dtypes`; ``"int32"`` for ids and lengths, ``"bool"`` for masks.
+        device : str
+            As of `device_name`.
+
+        Returns
+        -------
+        array
+            Of this library.
+        """
         own_dtype = getattr(self.xp, dtype) if dtype in {"int32", "bool"} else self.dtype(dtype)
         place = self.device(device)
         # Libraries differ in the foreign byte orders and long doubles that they take; NumPy takes all.
@@ -146,7 +231,7 @@ class Backend:
     def _devices(self) -> Mapping[str, Any]:
         try:
             known = self.devices() if self.devices else self.xp.__array_namespace_info__().devices()
-        except Exception as error:  # whatever a library does wrong, the user learns whose fault it was
+        except Exception as error:  # of whatever type: the message names the library at fault
             msg = f"the backend {self.name!r} cannot list its devices: {type(error).__name__}: {error}"
             raise BackendUnavailableError(msg) from error
         if not known:

@@ -1,7 +1,7 @@
 """CuPy: NVIDIA GPUs.
 
-That CuPy imports proves nothing: its wheels do so without a GPU, a driver or a CUDA toolkit.  Counting
-the devices is what fails there, each time, and with CUDA's own reason.
+CuPy's wheels import without a GPU, a driver or a CUDA toolkit; counting the devices fails there, each time, with
+CUDA's own reason.
 """
 
 from typing import Any

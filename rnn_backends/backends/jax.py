@@ -1,4 +1,4 @@
-"""JAX: compiled, on whatever devices it finds, with `jax.grad`."""
+"""JAX: compiled, on the devices that JAX finds, with `jax.grad`."""
 
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ def make() -> Backend:
         asarray=lambda host, dtype, device: jnp.array(host, dtype=dtype, copy=True, device=device),
         devices=lambda: {f"{device.platform}:{device.id}": device for device in jax.devices()},
         dtypes=_dtypes,
-        # On a GPU, JAX multiplies float32 in TF32 unless told otherwise.
+        # On a GPU, JAX multiplies float32 in TF32 by default.
         on=lambda _: jax.default_matmul_precision("highest"),
         recurrence=each_direction(walk_cell),
     )

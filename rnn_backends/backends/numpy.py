@@ -19,7 +19,7 @@ BLOCK = 1 << 19
 
 
 CACHE = 1 << 20
-"""The bytes of weights that a core keeps close by: the second-level cache of today's processors, or half of it."""
+"""The bytes of weights that stay in the second-level cache of a core."""
 
 
 IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
@@ -53,7 +53,7 @@ def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, rev
         states = walk_joined(cell, x[::-1] if reverse else x, h_0)[:: -1 if reverse else 1]
         return states, states[0 if reverse else -1]
     states, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
-    is_vector = len(h_0) == 1 and isinstance(cell.activation, Activation)  # a user's function gets what it expects
+    is_vector = len(h_0) == 1 and isinstance(cell.activation, Activation)  # a user's function expects a batch
     multiply = multiplication(cell.weight_hh, is_vector=is_vector)
     for steps in blocks(len(states), states.nbytes, reverse):
         project(cell, x[steps], states[steps])
@@ -135,13 +135,13 @@ def multiplication(weight: Host, is_vector: bool) -> Callable[[Host, Host], obje
     def multiply(h: Host, product: Host) -> None:
         for part, place in parts:
             part.dot(h, product[place])
-        parts.reverse()  # what was read last is still in the cache
+        parts.reverse()  # the part that was read last is still in the cache
 
     return multiply
 
 
 def threads() -> int:
-    """Return how many threads BLAS may use, as far as its settings tell."""
+    """Return how many threads BLAS may use by its settings, or the number of cores."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         if (value := os.environ.get(name, "")).isdigit():
             return int(value)
@@ -149,7 +149,7 @@ def threads() -> int:
 
 
 def is_cheaper_joined(cell: Cell, x: Host) -> bool:
-    """Tell whether `walk_joined` takes a sequence, and less time than another call of NumPy does at each step."""
+    """Return whether `walk_joined` supports a call, and beats another call of NumPy at each step."""
     is_one_sequence = x.ndim == 3 and x.shape[1] == 1 and len(x) > 50
     is_known = isinstance(cell.activation, Activation)
     return is_one_sequence and is_known and cell.clip is None and cell.leak is None and cell.weight_ih.size < 10_000

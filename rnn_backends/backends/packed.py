@@ -8,12 +8,12 @@ from rnn_backends.core.arrays import Host
 
 
 class Packed(NamedTuple):
-    """Where the valid steps of a batch lie, packed: step by step, and within a step the longest sequence first."""
+    """The places of the valid steps of a batch: step by step, and within a step the longest sequence first."""
 
     at: Host
     """The row of each valid step in an array of shape (seq_len * batch, ...)."""
     starts: list[int]
-    """The first of the rows of each step up to the longest length, and where the last step ends."""
+    """The first row of each step up to the longest length, and the end of the last step."""
     order: Host
     """The sequences, from the longest to the shortest."""
     ranks: Host
@@ -23,7 +23,7 @@ class Packed(NamedTuple):
 
     @classmethod
     def of(cls, lengths: Host) -> "Packed":
-        """Return that of the lengths, (batch,)."""
+        """Return the places for lengths, (batch,)."""
         order = np.argsort(-lengths, kind="stable")
         longest = int(lengths.max(initial=0))
         steps = np.arange(longest)[:, None]

@@ -1,4 +1,4 @@
-"""The registry of backends: which there are, and loading the one that was chosen, and only that."""
+"""The registry of backends, and loading the one that was chosen, and only that."""
 
 import importlib
 from threading import RLock
@@ -22,7 +22,7 @@ GROUP = "rnn_backends.backends"
 
 
 class Builtin(NamedTuple):
-    """What can be told of a shipped backend without importing its library."""
+    """Facts of a shipped backend that are known without importing its library."""
 
     packages: tuple[str, ...]
     """The packages that the types of its arrays are defined in; the first is the one to install."""
@@ -46,7 +46,23 @@ _lock = RLock()
 
 
 class Registration:
-    """The registration of a backend, to be taken back by `unregister` or at the end of a ``with``."""
+    """The registration of a backend, which `unregister` or the end of a ``with`` block takes back.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend; `register_backend` makes its registration.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import rnn_backends as rb
+    >>> with rb.register_backend(replace(rb.get_backend("numpy"), name="mine")) as registration:
+    ...     registration.backend
+    Backend('mine')
+    >>> "mine" in rb.list_backends()
+    False
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -75,6 +91,12 @@ def register_backend(spec: Backend) -> Registration:
     Parameters
     ----------
     spec : Backend
+        The backend.
+
+    Returns
+    -------
+    Registration
+        To take the backend out of the registry.
 
     Raises
     ------
@@ -82,6 +104,15 @@ def register_backend(spec: Backend) -> Registration:
         The object is not a `Backend`.
     DuplicateBackendError
         The name is taken.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import rnn_backends as rb
+    >>> registration = rb.register_backend(replace(rb.get_backend("numpy"), name="mine"))
+    >>> rb.RNN.init(3, 4, backend="mine").backend
+    Backend('mine')
+    >>> registration.unregister()
     """
     if not isinstance(spec, Backend):
         msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."
@@ -95,9 +126,20 @@ def register_backend(spec: Backend) -> Registration:
 
 
 def list_backends() -> dict[str, str]:
-    """Return the name of every backend there is with where it comes from, without loading any.
+    """Return the name of every backend with its origin, without loading any.
 
-    That a backend is listed does not mean that it can run: `get_backend` tells.
+    A backend that is listed may lack its library or device: `get_backend` says so.
+
+    Returns
+    -------
+    dict of str to str
+        ``"built in"``, the distribution that offers the backend, or ``"registered by this process"``.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> rb.list_backends()["numpy"]
+    'built in'
     """
     names = dict.fromkeys(BUILTIN, "built in")
     for name, points in _entry_points().items():
@@ -113,7 +155,7 @@ def loaded_backends() -> tuple[Backend, ...]:
 
 
 def load_backend(name: str, source: str) -> Backend:
-    """Return a backend by name, loading it first if it is not loaded; `source` tells who named it."""
+    """Return a backend by name, loading it first if it is not loaded; `source` is who named it, for messages."""
     with _lock:
         if name not in _backends:
             _backends[name] = _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
@@ -162,7 +204,7 @@ def _load_installed(name: str, source: str) -> Backend:
     except (BackendUnavailableError, InvalidBackendError) as error:
         msg = f"the backend {name!r} (from {source}) of {_origin(point)}: {error}"
         raise type(error)(msg) from error
-    except Exception as error:  # whatever a third party's code does wrong, the user learns whose code it was
+    except Exception as error:  # of whatever type: the message names the distribution at fault
         msg = (
             f"the backend {name!r} (from {source}) of {_origin(point)} failed to load (entry point {point.value}): "
             f"{type(error).__name__}: {error}"

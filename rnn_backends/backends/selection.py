@@ -1,4 +1,4 @@
-"""Which backend and device a model is placed on.
+"""The choice of the backend and device that a model is placed on.
 
 The argument `backend=`, then the owner of an array that is not NumPy's, then `use_backend`, then the
 environment variable RNN_BACKEND, then NumPy.
@@ -97,6 +97,10 @@ def get_backend(name: str | None = None) -> Backend:
     name : str, optional
         ``"cupy"``; a device after a colon is checked and left out.
 
+    Returns
+    -------
+    Backend
+
     Raises
     ------
     UnknownBackendError
@@ -105,6 +109,12 @@ def get_backend(name: str | None = None) -> Backend:
         It cannot be loaded, or cannot run here; the message gives the reason.
     DeviceError
         It has no such device.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> rb.get_backend("numpy").device_names()
+    ('cpu',)
     """
     return select(name).backend
 
@@ -193,7 +203,7 @@ def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> 
 
 
 def require_device(name: str, array: Array, place: Placement) -> None:
-    """Check that an array of a model's backend lies on the model's device; a tracer lies on none."""
+    """Check that an array of a model's backend is on the model's device; a tracer is on none."""
     if (device := place.backend.device_of(array)) not in {place.device, None}:
         msg = f"`{name}` is on {device}, but the model is on {place.device}. Move one to the other's device."
         raise DeviceError(msg)

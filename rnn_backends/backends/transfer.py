@@ -1,4 +1,4 @@
-"""Host data to a device, on its own; from a device to the host only when `to_numpy` is called."""
+"""The way of host data to a device, in every call, and from there to the host, in `to_numpy` alone."""
 
 from typing import Any, NamedTuple, cast
 
@@ -11,21 +11,21 @@ from rnn_backends.backends.selection import (
     require_owned,
     require_owner,
 )
-from rnn_backends.core.arrays import Array, Host, as_indices, dtype_name, native
+from rnn_backends.core.arrays import Array, ArrayArgument, Host, as_indices, dtype_name, dtype_name_of, native
 from rnn_backends.core.arrays import cast as cast_array
-from rnn_backends.core.checks import require_unmasked
-from rnn_backends.core.layers import Network, map_arrays
+from rnn_backends.core.layers import Network
+from rnn_backends.core.parameters import map_arrays, require_unmasked
 from rnn_backends.errors import DTypeError
 
 NUMBERS = ("real numbers", "iuf")
 KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}
-"""What arguments must hold that are not to hold numbers of any kind, in words and as NumPy's codes of dtypes."""
+"""The dtypes of arguments that are not numbers of any kind, in words and as NumPy's codes."""
 
 
 def as_host(name: str, value: Any) -> Any:
-    """Return host data (NumPy arrays, numbers, nested lists) as the array that an argument is to be, all else as it is.
+    """Return host data (NumPy arrays, numbers, nested lists) as the array of an argument, all else as it is.
 
-    The integers of an initial state are made floating point; an empty list is of what is wanted.
+    The integers of an initial state become floating point; an empty list has the dtype that is wanted.
     """
     wanted, codes = KINDS.get(name, NUMBERS)
     if type(value) is np.ndarray and value.dtype.kind == "f" and value.dtype.isnative and "f" in codes:
@@ -61,7 +61,7 @@ class ArraySpec(NamedTuple):
 
 
 def spec_on_device(name: str, value: Any, place: Placement, dtype: str) -> Array | ArraySpec:
-    """Tell of host data what `receive` would make of it, and do with all else as `receive` does."""
+    """Return the shape and dtype that host data will have on the device, and all else as `receive` does."""
     owner = owner_of(value)
     if owner is None or owner.name == "numpy":
         return ArraySpec(tuple(value.shape), _dtype_there(value, dtype))
@@ -86,11 +86,11 @@ def _dtype_there(host: Host, dtype: str) -> str:
     return {"f": dtype, "b": "bool"}.get(host.dtype.kind, "int32")
 
 
-def move(network: Network, place: Placement, dtype: str | None = None) -> Network:
+def move(network: Network, place: Placement, dtype: object = None) -> Network:
     """Return a network on a backend and device and in a dtype; through the host if that changes."""
-    if dtype is not None:
-        place.backend.dtype(dtype)
-
+    wanted = None if dtype is None else dtype_name_of(dtype)
+    if wanted is not None:
+        place.backend.dtype(wanted)
     moved: dict[int, Array] = {}  # an array that is there twice stays one
 
     def move_once(array: Array) -> Array:
@@ -100,7 +100,7 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
 
     def move_array(array: Array) -> Array:
         owner = require_owned("a parameter", array)
-        name = dtype or dtype_name(array)
+        name = wanted or dtype_name(array)
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
             with owner.on(owner.device(place.device)):
                 return frozen(cast_array(array, owner.dtype(name)))
@@ -112,7 +112,7 @@ def move(network: Network, place: Placement, dtype: str | None = None) -> Networ
 def frozen(array: Array) -> Array:
     """Return a NumPy array that nobody can write to, a copy if need be; other libraries have no such thing.
 
-    The copy lies in memory column by column, so that the rows of W^T, which the products use, are contiguous.
+    The copy is stored column by column, so that the rows of W^T, which the products use, are contiguous.
     """
     if isinstance(array, np.ndarray) and not (_is_frozen(array) and array.flags.f_contiguous):
         copy = array.copy(order="F")
@@ -131,12 +131,13 @@ def _is_frozen(array: Host) -> bool:
     return isinstance(held, bytes) or (held is None and array.base is not None)
 
 
-def to_numpy(array: Array) -> Host:
+def to_numpy(array: ArrayArgument) -> Host:
     """Copy an array of any backend to the host: the only way in this package from a device to the host.
 
     Parameters
     ----------
     array : array
+        Of a backend that is loaded.
 
     Returns
     -------
@@ -147,5 +148,12 @@ def to_numpy(array: Array) -> Host:
     ------
     BackendMismatchError
         No loaded backend owns the object.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> output, h_n = rb.RNN.init(3, 4)([[1.0, 2.0, 3.0]])
+    >>> rb.to_numpy(output).shape
+    (1, 4)
     """
     return np.asarray(require_owned("array", array).to_numpy(array))

@@ -1,10 +1,11 @@
 """The activation functions g1 and g2, in operations of the array API standard (2022.12) only.
 
 `ACTIVATIONS` is the one table of names; the parameters of a function and their defaults are those of
-its signature.  They are the activations that ONNX's RNN operator allows, with the defaults of the
-ONNX operators of the same names (ScaledTanh has none there, so none here), the identity, softmax and
-log-softmax.  Each is written to neither overflow nor lose a NaN: a comparison with NaN is false, so
-every ``where`` takes its argument unchanged in the branch that a false condition selects.
+its signature.  A function of the table runs on every backend; a kernel that has it too lists it by name.
+They are the activations that ONNX's RNN operator allows, with the defaults of the ONNX operators of the same
+names (ScaledTanh has none there, so none here), the identity, softmax and log-softmax.  None overflows or loses
+a NaN: a comparison with NaN is false, so every ``where`` takes its argument unchanged in the branch that a
+false condition selects.
 """
 
 import inspect
@@ -17,17 +18,17 @@ from rnn_backends.errors import ArgumentError, ShapeError
 
 
 def identity(z: Array) -> Array:
-    """Z."""
+    """Return z."""
     return z
 
 
 def tanh(z: Array) -> Array:
-    """tanh(z)."""
+    """Return tanh(z)."""
     return array_namespace(z).tanh(z)
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), with the exponential of -abs(z) alone."""
+    """Return 1 / (1 + exp(-z)), with the exponential of -abs(z) alone."""
     xp = array_namespace(z)
     negative = z < 0
     e = xp.exp(xp.where(negative, z, -z))
@@ -35,46 +36,46 @@ def sigmoid(z: Array) -> Array:
 
 
 def relu(z: Array) -> Array:
-    """max(0, z)."""
+    """Return max(0, z)."""
     xp = array_namespace(z)
     return xp.where(z <= 0, xp.zeros_like(z), z)
 
 
 def affine(z: Array, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    """Alpha z + beta."""
+    """Return alpha z + beta."""
     return alpha * z + beta
 
 
 def leaky_relu(z: Array, alpha: float = 0.01) -> Array:
-    """Z where z >= 0, alpha z elsewhere."""
+    """Return z where z >= 0, alpha z elsewhere."""
     return array_namespace(z).where(z < 0, alpha * z, z)
 
 
 def thresholded_relu(z: Array, alpha: float = 1.0) -> Array:
-    """Z where z > alpha, 0 elsewhere (at z = alpha too, as the ONNX operator has it)."""
+    """Return z where z > alpha, 0 elsewhere (at z = alpha too, as the ONNX operator has it)."""
     xp = array_namespace(z)
     return xp.where(z <= alpha, xp.zeros_like(z), z)
 
 
 def scaled_tanh(z: Array, alpha: float, beta: float) -> Array:
-    """Alpha tanh(beta z)."""
+    """Return alpha tanh(beta z)."""
     return alpha * tanh(beta * z)
 
 
 def hard_sigmoid(z: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
-    """min(max(alpha z + beta, 0), 1)."""
+    """Return min(max(alpha z + beta, 0), 1)."""
     return clamp(alpha * z + beta, 0.0, 1.0)
 
 
 def elu(z: Array, alpha: float = 1.0) -> Array:
-    """Z where z >= 0, alpha (exp(z) - 1) elsewhere."""
+    """Return z where z >= 0, alpha (exp(z) - 1) elsewhere."""
     xp = array_namespace(z)
     positive = z > 0
     return xp.where(positive, z, alpha * xp.expm1(xp.where(positive, xp.zeros_like(z), z)))
 
 
 def softsign(z: Array) -> Array:
-    """Z / (1 + abs(z)), as sign(z) / (1 + 1 / abs(z)) where abs(z) > 1."""
+    """Return z / (1 + abs(z)), as sign(z) / (1 + 1 / abs(z)) where abs(z) > 1."""
     xp = array_namespace(z)
     large = xp.abs(z) > 1
     small_z = xp.where(large, xp.zeros_like(z), z)
@@ -83,27 +84,27 @@ def softsign(z: Array) -> Array:
 
 
 def softplus(z: Array) -> Array:
-    """log(1 + exp(z)), with the exponential of -abs(z) alone."""
+    """Return log(1 + exp(z)), with the exponential of -abs(z) alone."""
     xp = array_namespace(z)
     positive = z > 0
     return xp.where(positive, z, xp.zeros_like(z)) + xp.log1p(xp.exp(xp.where(positive, -z, z)))
 
 
 def softmax(z: Array) -> Array:
-    """exp(z) / sum(exp(z)) over the last axis, after the maximum is subtracted."""
+    """Return exp(z) / sum(exp(z)) over the last axis, after the maximum is subtracted."""
     e = array_namespace(z).exp(_below_maximum(z))
     return cast(e / array_namespace(z).sum(e, axis=-1, keepdims=True), z.dtype)
 
 
 def log_softmax(z: Array) -> Array:
-    """Z - log(sum(exp(z))) over the last axis, after the maximum is subtracted."""
+    """Return z - log(sum(exp(z))) over the last axis, after the maximum is subtracted."""
     xp = array_namespace(z)
     below = _below_maximum(z)
     return cast(below - xp.log(xp.sum(xp.exp(below), axis=-1, keepdims=True)), z.dtype)
 
 
 def clamp(z: Array, low: float, high: float) -> Array:
-    """min(max(z, low), high); the standard has ``clip`` from 2023.12 on only."""
+    """Return min(max(z, low), high); the standard has ``clip`` from 2023.12 on only."""
     xp = array_namespace(z)
     z = xp.where(z < low, xp.full_like(z, low), z)
     return xp.where(z > high, xp.full_like(z, high), z)
@@ -130,7 +131,8 @@ class Activation:
     Parameters
     ----------
     name : str
-        A key of `ACTIVATIONS`.
+        One of identity, tanh, sigmoid, relu, affine, leaky_relu, thresholded_relu, scaled_tanh, hard_sigmoid, elu,
+        softsign, softplus, softmax and log_softmax.
     alpha, beta : float, optional
         The parameters of the functions that have them.  Left out, they are the defaults of the ONNX
         operator of that name; ``scaled_tanh`` has no defaults and must be given both.
@@ -140,6 +142,15 @@ class Activation:
     ArgumentError
         The name is not in the table, a parameter is one the function does not have or is not a finite
         number, or one without a default is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> rb.Activation("leaky_relu", alpha=0.5)(np.asarray([-1.0, 2.0]))
+    array([-0.5,  2. ])
+    >>> rb.Activation("hard_sigmoid")
+    Activation(name='hard_sigmoid', alpha=0.2, beta=0.5)
     """
 
     name: str
@@ -175,7 +186,18 @@ class Activation:
         return finite_float(f"{parameter.name}` of the activation `{self.name}", value)
 
     def __call__(self, z: Array) -> Array:
-        """Apply the function, elementwise or, for the softmaxes, over the last axis."""
+        """Apply the function, elementwise or, for the softmaxes, over the last axis.
+
+        Parameters
+        ----------
+        z : array
+            Of any library.
+
+        Returns
+        -------
+        array
+            Of the shape and dtype of `z`.
+        """
         return self.function(z)
 
 

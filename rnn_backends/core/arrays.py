@@ -1,13 +1,35 @@
-"""What the array API standard leaves out and every room of this package needs."""
+"""Types of arrays, and the operations on them that the array API standard leaves out."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from rnn_backends.errors import DTypeError
+
 Array: TypeAlias = Any
-"""An array of any library that follows the array API standard."""
+"""An array of any library that follows the array API standard, to compute with or returned."""
+
+
+class ArrayArgument(Protocol):
+    """An array of any library, as an argument: what its attributes say is checked, and no operation is assumed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype, an object of the library."""
+
+
+ArrayLike: TypeAlias = "ArrayArgument | float | Sequence[ArrayLike]"
+"""An argument of a model: an array, a number, or nested sequences of numbers."""
 
 Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """An array of NumPy; `numpy.typing` would say it shorter, but takes its time to import."""
@@ -28,7 +50,7 @@ def array_namespace(array: Array) -> Any:
 
 
 def device(array: Array) -> Any:
-    """Return the device that an array lies on, as its library has it."""
+    """Return the device that an array is on, an object of its library."""
     if isinstance(array, (np.ndarray, np.generic)):
         return "cpu"
     from array_api_compat import device as device_of
@@ -37,7 +59,7 @@ def device(array: Array) -> Any:
 
 
 def is_array(value: object) -> bool:
-    """Tell whether a value is an array, of whatever library."""
+    """Return whether a value is an array, of whatever library."""
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
@@ -52,8 +74,33 @@ def _name(_: int, dtype: Hashable) -> str:  # of its type, for dtypes of two lib
     return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]  # of NumPy's in any byte order
 
 
+def dtype_name_of(dtype: object) -> str:
+    """Return the name of a floating-point dtype given by name or as an object of NumPy, CuPy, JAX or torch.
+
+    Raises
+    ------
+    DTypeError
+        It is none of `FLOATING`, or of foreign byte order.
+    """
+    name = str(dtype) if isinstance(dtype, str) else str(dtype).rpartition(".")[2]  # torch.float32
+    if name in FLOATING:
+        return name
+    known: np.dtype[Any] | None
+    try:
+        known = None if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]  # "f4", np.float32, float
+    except (TypeError, ValueError):
+        known = None
+    if known is None or known.name not in FLOATING or not known.isnative:
+        msg = (
+            f"`dtype` must be one of {', '.join(FLOATING)}, by name or as an object of NumPy, CuPy, JAX or torch, in "
+            f"native byte order; got {dtype!r}."
+        )
+        raise DTypeError(msg)
+    return str(known.name)
+
+
 def is_integer(array: Array) -> bool:
-    """Tell whether an array holds integers (booleans are none)."""
+    """Return whether an array holds integers (booleans are none)."""
     return "int" in dtype_name(array)
 
 

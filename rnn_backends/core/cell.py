@@ -8,10 +8,11 @@ Nothing here depends on the values of an array, so all of it can be traced and d
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
+from typing import TYPE_CHECKING
 
 from rnn_backends.core.activations import Activation, applied, as_activation, clamp, finite_float
-from rnn_backends.core.arrays import Array, array_namespace, is_integer
-from rnn_backends.core.layers import require_matrix, require_shape
+from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_integer
+from rnn_backends.core.parameters import require_matrix, require_shape
 from rnn_backends.errors import ArgumentError, ShapeError
 
 
@@ -36,7 +37,21 @@ class Cell:
 
     Raises
     ------
-    ShapeError, DTypeError, ArgumentError
+    ShapeError, DTypeError
+        An array has another shape, or is not floating point.
+    ArgumentError
+        The activation is unknown, or `clip` or `leak` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> cell = rb.Cell(np.array([[0.5]]), np.array([[-0.25]]), np.array([0.1]))
+    >>> cell.input_size, cell.hidden_size
+    (1, 1)
+    >>> h = cell.step(cell.project(np.array([[1.0]])), np.array([[0.4]]))
+    >>> h.round(4)  # tanh(0.5 * 1 - 0.25 * 0.4 + 0.1)
+    array([[0.4621]])
     """
 
     weight_ih: Array
@@ -45,6 +60,18 @@ class Cell:
     activation: Activation | Callable[[Array], Array] | str = "tanh"
     clip: float | None = None
     leak: float | None = None
+
+    if TYPE_CHECKING:  # what is given is checked, what is held is computed with
+
+        def __init__(
+            self,
+            weight_ih: ArrayArgument,
+            weight_hh: ArrayArgument,
+            bias: ArrayArgument | None = None,
+            activation: Activation | Callable[[Array], Array] | str = "tanh",
+            clip: float | None = None,
+            leak: float | None = None,
+        ) -> None: ...
 
     def __repr__(self) -> str:
         parts = (
@@ -83,7 +110,7 @@ class Cell:
         return int(self.weight_ih.shape[0])
 
     def input_product(self, x: Array) -> Array:
-        """W_ax x<t> for rows of features (N, input_size), or for token ids (N,): a row of W_ax^T each."""
+        """Return W_ax x<t> for rows of features (N, input_size), or for token ids (N,): a row of W_ax^T each."""
         if not is_integer(x):
             return x @ self.weight_ih.T
         xp = array_namespace(x)
@@ -93,16 +120,16 @@ class Cell:
         return xp.take(rows, xp.where(inside, x, xp.full_like(x, self.input_size)), axis=0)
 
     def recurrent_product(self, h: Array) -> Array:
-        """W_aa a<t-1>, (..., hidden_size) -> (..., hidden_size)."""
+        """Return W_aa a<t-1>, (..., hidden_size) -> (..., hidden_size)."""
         return h @ self.weight_hh.T
 
     def project(self, x: Array) -> Array:
-        """W_ax x<t> + b_a, what needs no state: (N, input_size) or ids (N,) -> (N, hidden_size)."""
+        """Return W_ax x<t> + b_a, what needs no state: (N, input_size) or ids (N,) -> (N, hidden_size)."""
         product = self.input_product(x)
         return product if self.bias is None else product + self.bias
 
     def activate(self, z: Array) -> Array:
-        """g1(z), of the shape of z."""
+        """Return g1(z), of the shape of z."""
         return applied(self.activation, z)  # type: ignore[arg-type]  # a name became a callable
 
     def step(self, projected: Array, h: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What must hold of the arguments of a call, each with its one clear sentence."""
+"""Checks of the arguments of a call, each with its one clear sentence."""
 
 from collections.abc import Iterable
 from math import prod
@@ -15,9 +15,9 @@ from rnn_backends.core.arrays import (
     dtype_name,
     is_array,
     is_integer,
-    is_masked,
 )
 from rnn_backends.core.layers import Layer, first_array
+from rnn_backends.core.parameters import require_unmasked
 from rnn_backends.errors import (
     ArgumentError,
     BackendMismatchError,
@@ -29,15 +29,8 @@ from rnn_backends.errors import (
 BLOCK = 2**18  # ids that are looked at together
 
 
-def require_unmasked(name: str, value: object) -> None:
-    """Check that a value is no masked array."""
-    if is_masked(value):
-        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
-        raise DTypeError(msg)
-
-
 def require_together(arrays: Iterable[tuple[str, Array]]) -> None:
-    """Check that all arrays are some, belong to one library and lie on one device."""
+    """Check that all values are arrays, of one library and on one device."""
     seen: list[tuple[str, Any, Any]] = []
     for name, array in arrays:
         if not is_array(array):
@@ -55,7 +48,7 @@ def require_together(arrays: Iterable[tuple[str, Array]]) -> None:
             raise BackendMismatchError(msg)
         if place != elsewhere and None not in (place, elsewhere):  # a tracer of JAX is on none
             msg = (
-                f"all arrays must lie on one device; `{first}` is on {place} and `{name}` on {elsewhere}. "
+                f"all arrays must be on one device; `{first}` is on {place} and `{name}` on {elsewhere}. "
                 "Nothing is moved implicitly: move one of them."
             )
             raise DeviceError(msg)
@@ -190,7 +183,7 @@ def require_ids(
 
 
 def require_range(name: str, values: Array, end: int, what: str) -> None:
-    """Check that the integers of a NumPy array lie in 0..end - 1, and name the first that does not."""
+    """Check that the integers of a NumPy array are in 0..end - 1, and name the first that is not."""
     if not isinstance(values, np.ndarray):
         return
     outside = (values < 0) | (values >= end)
@@ -199,6 +192,6 @@ def require_range(name: str, values: Array, end: int, what: str) -> None:
 
 
 def refuse(name: str, values: Host, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
-    """Tell which of the values is out of range."""
+    """Raise an error that names a value out of range and its place."""
     msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]} at {list(place)}."
     raise ArgumentError(msg)

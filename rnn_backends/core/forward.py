@@ -4,7 +4,7 @@
 
 `Cell` is the equation, `rnn_backends.core.recurrence` walks it through time, `propagate` stacks the layers, and
 `forward` is the pure function that the package offers.  Nothing here depends on the values of an array,
-so all of it can be traced and differentiated, and nothing knows whose arrays they are.
+so all of it can be traced and differentiated, and no library is named.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from rnn_backends.core import checks
 from rnn_backends.core.arrays import (
     HALF,
     Array,
+    ArrayArgument,
     array_namespace,
     as_indices,
     device,
@@ -28,26 +29,26 @@ from rnn_backends.core.layers import (
     RecurrentCell,
     as_layers,
     first_array,
-    map_arrays,
     named_arrays,
     require_network,
 )
 from rnn_backends.core.masking import KeptSteps
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_layer
 
 
 def forward(
     layers: Sequence[Layer | RecurrentCell],
-    x: Array,
-    h_0: Array | None = None,
+    x: ArrayArgument,
+    h_0: ArrayArgument | None = None,
     *,
-    lengths: Array | None = None,
-    mask: Array | None = None,
+    lengths: ArrayArgument | None = None,
+    mask: ArrayArgument | None = None,
 ) -> tuple[Array, Array]:
     """Run a network forward: a pure function that takes library, device and dtype from its arrays.
 
-    It runs the equations in array API operations, whoever owns the arrays, and can be traced and
-    differentiated where the library can do that (jax.jit, jax.grad, torch autograd).
+    It runs the equations in array API operations, on arrays of any library and memory layout, and can be traced
+    and differentiated where the library can do that (jax.jit, jax.grad, torch autograd).
 
     Parameters
     ----------
@@ -79,6 +80,17 @@ def forward(
         turns its sequence into NaN from that step on.
     BackendMismatchError, DeviceError
         The arrays belong to more than one library or device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> cell = rb.Cell(np.full((4, 3), 0.1), np.zeros((4, 4)))
+    >>> output, h_n = rb.forward([cell], np.ones((5, 2, 3)), lengths=np.array([5, 2]))
+    >>> output.shape, h_n.shape
+    ((5, 2, 4), (1, 2, 4))
+    >>> output[:, 1, 0].round(3)
+    array([0.291, 0.291, 0.   , 0.   , 0.   ])
     """
     stack = as_layers(layers)
     given = {name: array for name, array in (("h_0", h_0), ("lengths", lengths), ("mask", mask)) if array is not None}
@@ -124,7 +136,7 @@ def propagate(
 
 
 def state_dtype(layers: tuple[Layer, ...], x: Array) -> Any:
-    """Return the dtype of a network's states, which is that of its arrays; None if nothing tells."""
+    """Return the dtype of a network's states, which is that of its arrays; None if it is unknown."""
     first = first_array(layers)
     return first.dtype if first is not None else None if is_integer(x) else x.dtype
 
@@ -145,6 +157,6 @@ def initial_state(cell: RecurrentCell, x: Array, dtype: Any) -> Array:
     """Return zeros (batch, hidden_size) for a cell."""
     hidden_size = getattr(cell, "hidden_size", None)
     if hidden_size is None or dtype is None:
-        like = project(cell, x[:0, ...])  # of no steps: it tells what the cell does not
+        like = project(cell, x[:0, ...])  # of no steps: its shape and dtype are known
         hidden_size, dtype = hidden_size or like.shape[-1], dtype or like.dtype
     return array_namespace(x).zeros((x.shape[1], hidden_size), dtype=dtype, device=device(x))

@@ -1,37 +1,77 @@
 """The records that hold a network's arrays: frozen, of stated shapes, without behaviour of their own.
 
 A network is a stack of layers; a layer holds a recurrent cell for each direction that it runs in; the
-cell itself, which is the equation, is `rnn_backends.forward.Cell`.
+cell, which is the equation, is `rnn_backends.core.cell.Cell`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from math import prod
-from operator import is_
-from typing import Any, Protocol
+from typing import Protocol
 
-from rnn_backends.core.activations import Activation, applied, as_activation
-from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, is_masked, widen
-from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
+from rnn_backends.core.arrays import Array, is_array
+from rnn_backends.core.linear import Linear
+from rnn_backends.core.parameters import require_one_dtype
+from rnn_backends.errors import ArgumentError, ShapeError
 
 
 class RecurrentCell(Protocol):
-    """What a layer runs: any object with these two methods can stand in for a `Cell`.
+    """A cell of a layer: any object with these two methods stands in for a `Cell`.
 
-    Write them in operations of the array API standard and the cell runs on every backend.  Make it a
-    dataclass and its arrays move with the model.  A cell whose state is wider or narrower than what
-    `project` returns states its width as an attribute ``hidden_size``.
+    Written in operations of the array API standard, a cell runs on every backend.  The arrays of a frozen dataclass
+    move with the model.  A cell whose state is wider or narrower than what `project` returns has its width as an
+    attribute ``hidden_size``; an attribute ``input_size`` has inputs checked.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from typing import Any
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> @dataclass(frozen=True)
+    ... class Sum:
+    ...     weight: Any
+    ...     def project(self, x):
+    ...         return x @ self.weight.T
+    ...     def step(self, projected, h):
+    ...         return projected + h
+    >>> output, h_n = rb.RNN([Sum(np.ones((1, 2)))])([[1.0, 2.0], [3.0, 4.0]])
+    >>> output.ravel()
+    array([ 3., 10.])
     """
 
     def project(self, x: Array) -> Array:
-        """Do what needs no state, for all steps at once: rows (N, input_size) or ids (N,) -> (N, K)."""
+        """Compute what needs no state, for all steps at once.
+
+        Parameters
+        ----------
+        x : array, shape (N, input_size), or ids, shape (N,)
+            The input of all steps and sequences.
+
+        Returns
+        -------
+        array, shape (N, K)
+            What `step` gets of each row.
+        """
 
     def step(self, projected: Array, h: Array) -> Array:
-        """Take one step of time: (B, K) and the state (B, hidden_size) -> the state (B, hidden_size)."""
+        """Take one step of time.
+
+        Parameters
+        ----------
+        projected : array, shape (batch, K)
+            The rows of this step.
+        h : array, shape (batch, hidden_size)
+            The state before it.
+
+        Returns
+        -------
+        array, shape (batch, hidden_size)
+            The state after it.
+        """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """One layer of a network: a cell for each direction that it runs in.
 
@@ -40,6 +80,19 @@ class Layer:
     forward, backward : Cell, optional
         The cells that walk the sequence from its first step on and from its last step back.  One of
         the two may be missing; with both, their outputs are joined on the last axis, forward first.
+
+    Raises
+    ------
+    ArgumentError
+        There is no cell, or one lacks the methods of `RecurrentCell`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> cell = rb.Cell(np.zeros((4, 3)), np.zeros((4, 4)))
+    >>> rb.Layer(forward=cell, backward=cell)
+    Layer(forward=Cell(input_size=3, hidden_size=4), backward=Cell(input_size=3, hidden_size=4))
     """
 
     forward: RecurrentCell | None = None
@@ -54,6 +107,9 @@ class Layer:
                 msg = f"`{name}` of a Layer must have the methods project and step; got {type(cell).__name__}."
                 raise ArgumentError(msg)
 
+    def __repr__(self) -> str:
+        return f"Layer(forward={sizes(self.forward)}, backward={sizes(self.backward)})"
+
     @cached_property
     def cells(self) -> tuple[tuple[RecurrentCell, bool], ...]:
         """The cells with whether each runs in reverse, forward before backward."""
@@ -61,57 +117,9 @@ class Layer:
         return tuple((cell, reverse) for cell, reverse in cells if cell is not None)
 
 
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """The readout y<t> = g2(W_ya a<t> + b_y).
-
-    Parameters
-    ----------
-    weight : array, shape (output_size, num_directions * hidden_size)
-    bias : array, shape (output_size,), optional
-    activation : str, Activation or callable, default "softmax"
-        g2, from logits to probabilities, over the last axis.
-
-    Raises
-    ------
-    ShapeError, DTypeError, ArgumentError
-    """
-
-    weight: Array
-    bias: Array | None = None
-    activation: Callable[[Array], Array] | str = "softmax"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "activation", as_activation(self.activation))
-        outputs, _ = require_matrix("weight` of the readout `Linear", self.weight)
-        if self.bias is not None:
-            require_shape("bias` of the readout `Linear", self.bias, "(output_size,)", (outputs,))
-        if outputs == 1 and getattr(self.activation, "name", None) in {"softmax", "log_softmax"}:
-            msg = "a softmax over one output is 1 whatever the input; give Linear activation='sigmoid' or 'identity'."
-            raise ArgumentError(msg)
-
-    @property
-    def output_size(self) -> int:
-        """The number of outputs, classes or characters."""
-        return int(self.weight.shape[0])
-
-    def __call__(self, hidden: Array) -> Array:
-        """Return the logits W_ya a + b_y, (..., num_directions * hidden_size) -> (..., output_size)."""
-        *leading, size = hidden.shape
-        xp = array_namespace(hidden)
-        logits = xp.reshape(widen(hidden), (prod(leading), size)) @ widen(self.weight).T
-        if self.bias is not None:
-            logits = logits + widen(self.bias)
-        return cast(xp.reshape(logits, (*leading, self.output_size)), hidden.dtype)
-
-    def activate(self, logits: Array) -> Array:
-        """Return g2(logits), the probabilities."""
-        return applied(self.activation, logits)  # type: ignore[arg-type]  # a name became a callable
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """All that a model holds and that a file of one must tell.
+    """All that a model holds and that a file of one keeps.
 
     Parameters
     ----------
@@ -136,6 +144,9 @@ class Network:
     vocabulary: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Network(layers={self.layers!r}, readout={self.readout!r})"
+
     def __post_init__(self) -> None:
         output = require_network(self.layers)
         if not isinstance(self.readout, Linear | None):
@@ -159,6 +170,14 @@ class Network:
         if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
             msg = "`vocabulary` must hold each character once."
             raise ArgumentError(msg)
+
+
+def sizes(cell: RecurrentCell | None) -> str:
+    """Return the name of a cell's type with its sizes, and none of the numbers that it holds."""
+    if cell is None:
+        return "None"
+    known = [f"{name}={getattr(cell, name)}" for name in ("input_size", "hidden_size") if hasattr(cell, name)]
+    return f"{type(cell).__name__}({', '.join(known)})"
 
 
 def as_layers(layers: Sequence[Layer | RecurrentCell]) -> tuple[Layer, ...]:
@@ -187,72 +206,14 @@ def first_array(layers: tuple[Layer, ...]) -> Array | None:
     return weight if is_array(weight) else next((array for _, array in named_arrays(layers)), None)
 
 
-def map_arrays(function: Callable[[Array], Array], record: Any) -> Any:
-    """Return a record with every one of its arrays replaced; itself, if the function changed none."""
-    if is_array(record):
-        return function(record)
-    if isinstance(record, tuple):
-        items = tuple(map_arrays(function, item) for item in record)
-        return record if all(map(is_, items, record)) else items
-    if is_dataclass(record) and not isinstance(record, (type, Activation)):
-        held = {entry.name: getattr(record, entry.name) for entry in fields(record)}
-        made = {name: map_arrays(function, value) for name, value in held.items()}
-        return record if all(map(is_, made.values(), held.values())) else replace(record, **made)
-    return record
-
-
 def require_network(layers: tuple[Layer, ...]) -> int | None:
-    """Check that layers fit each other in size and dtype; return the last one's width, if it tells."""
+    """Check that layers fit each other in size and dtype; return the last one's width, if it is known."""
     require_one_dtype(named_arrays(layers, "layers"))
     return require_fitting(layers)
 
 
-def require_shape(name: str, array: Array, wanted: str, shape: tuple[int, ...]) -> None:
-    """Check that a parameter is a floating-point array of a shape."""
-    require_floating(name, array)
-    if tuple(array.shape) != shape:
-        msg = f"`{name}` must have shape {wanted} = {shape}; got {tuple(array.shape)}."
-        raise ShapeError(msg)
-
-
-def require_matrix(name: str, array: Array) -> tuple[int, int]:
-    """Check that a parameter is a floating-point matrix without an empty axis, and return its shape."""
-    require_floating(name, array)
-    if len(array.shape) != 2 or 0 in array.shape:
-        msg = f"`{name}` must be a matrix with no empty axis; got shape {tuple(array.shape)}."
-        raise ShapeError(msg)
-    return int(array.shape[0]), int(array.shape[1])
-
-
-def require_floating(name: str, array: Array) -> None:
-    """Check that a parameter is a floating-point array."""
-    if not is_array(array):
-        msg = f"`{name}` must be an array; got {type(array).__name__}. Convert it, e.g. with numpy.asarray."
-        raise DTypeError(msg)
-    if is_masked(array):
-        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it."
-        raise DTypeError(msg)
-    if dtype_name(array) not in FLOATING:
-        msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {array.dtype}. Convert it with astype."
-        raise DTypeError(msg)
-
-
-def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
-    """Check that all arrays of a network have the dtype of the first."""
-    first: tuple[str, str] | None = None
-    for name, array in arrays:
-        dtype = dtype_name(array)
-        first = first or (name, dtype)
-        if dtype != first[1]:
-            msg = (
-                f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
-                "Convert one with astype."
-            )
-            raise DTypeError(msg)
-
-
 def require_fitting(layers: tuple[Layer, ...]) -> int | None:
-    """Check that each layer takes what the one before gives; return what the last gives, if it tells."""
+    """Check that each layer takes what the one before gives; return the width of the last, if it is known."""
     width = hidden_size = None
     for index, layer in enumerate(layers):
         for cell, reverse in layer.cells:

@@ -8,6 +8,7 @@ from rnn_backends.core.activations import log_softmax, softmax
 from rnn_backends.core.arrays import (
     FLOATING,
     Array,
+    ArrayArgument,
     array_namespace,
     as_indices,
     cast,
@@ -20,12 +21,13 @@ from rnn_backends.core.arrays import (
 from rnn_backends.errors import DTypeError, ShapeError
 
 
-def cross_entropy(logits: Array, targets: Array) -> Array:
+def cross_entropy(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     """Return the mean of -log softmax(logits)[target], in nats, from logits and without overflow.
 
     Parameters
     ----------
     logits : array, shape (..., classes)
+        The inputs of the softmax.
     targets : integer array, shape (...)
         The ids of the right classes.  On NumPy an id out of range is an error; on other libraries,
         which are not read, it makes the result NaN.
@@ -37,16 +39,50 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
 
     Raises
     ------
-    ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
+    ShapeError, DTypeError
+        Logits are not floating point, targets are not integers of their leading shape.
+    ArgumentError
+        A target in a NumPy array is out of range.
+    BackendMismatchError, DeviceError
+        The arrays belong to two libraries or devices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> float(rb.cross_entropy(np.zeros((3, 2)), np.array([0, 1, 1])).round(4))
+    0.6931
     """
     logits, targets = checked(logits, targets)
     return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
 
 
-def cross_entropy_grad(logits: Array, targets: Array) -> Array:
+def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     """Return the gradient of `cross_entropy` by the logits: (softmax - one-hot) / number of targets.
 
-    Parameters and errors are those of `cross_entropy`; the result has the logits' shape and dtype.
+    Parameters
+    ----------
+    logits : array, shape (..., classes)
+        The inputs of the softmax.
+    targets : integer array, shape (...)
+        The ids of the right classes, as of `cross_entropy`.
+
+    Returns
+    -------
+    array, shape (..., classes)
+        In the dtype of the logits.
+
+    Raises
+    ------
+    ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
+        As of `cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> rb.cross_entropy_grad(np.zeros((1, 2)), np.array([0]))
+    array([[-0.5,  0.5]])
     """
     logits, targets = checked(logits, targets)
     p = softmax(widen(logits))
@@ -57,7 +93,7 @@ def cross_entropy_grad(logits: Array, targets: Array) -> Array:
 
 
 def negative_log_likelihood(logits: Array, targets: Array) -> Array:
-    """-log softmax(logits)[target] for each target, (..., classes), (...) -> (...)."""
+    """Return -log softmax(logits)[target] for each target, (..., classes), (...) -> (...)."""
     log_p = log_softmax(widen(logits))
     xp = array_namespace(log_p)
     picked = xp.where(one_hot(targets, log_p), log_p, xp.zeros_like(log_p))
@@ -91,11 +127,11 @@ def one_hot(targets: Array, like: Array) -> Array:
 
 
 def in_range(targets: Array, classes: int) -> Array:
-    """Tell of each target whether there is such a class."""
+    """Return for each target whether there is such a class."""
     return (targets >= 0) & (targets < classes)
 
 
-def checked(logits: Array, targets: Array) -> tuple[Array, Array]:
+def checked(logits: ArrayArgument, targets: ArrayArgument) -> tuple[Array, Array]:
     """Check that targets are arrays like the logits, fit them and are classes; return them to compute with."""
     checks.require_together([("logits", logits), ("targets", targets)])
     require_fitting(logits, targets)

@@ -1,4 +1,4 @@
-"""Which steps of a sequence there are: `lengths`, beyond which there are none, and masks with holes.
+"""The steps of a sequence to take: `lengths`, beyond which there are none, and masks with holes.
 
 A step that a mask leaves out changes no state of any layer.  So a network is run over the other steps alone,
 moved together to the front, with their number as the length, and its states are then spread over all steps.
@@ -20,9 +20,9 @@ def valid_steps(lengths: Array, seq_len: int) -> Array:
 
 
 def zero_padding(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
-    """Return an input that no padding is left in, the initial state, and which steps are valid.
+    """Return an input whose padding is zeros, the initial state, and which steps are valid.
 
-    Whatever padding holds, NaN or ids of -1, no product and no gradient sees it.
+    Whatever padding held, NaN or ids of -1, no product and no gradient sees it.
     """
     if lengths is None:
         return x, h_0, None
@@ -80,8 +80,9 @@ class KeptSteps(NamedTuple):
         states : array, shape (seq_len, batch, num_directions * hidden_size)
             Those of the steps that are kept, together.
         layer : Layer
-            Whose states they are.
+            The layer of these states.
         h_0 : array, shape (num_directions, batch, hidden_size)
+            Its initial states.
         """
         xp, (seq_len, _, width) = array_namespace(states), states.shape
         size, parts = width // len(layer.cells), []

@@ -1,4 +1,4 @@
-"""What walks a cell, and from that a layer, through time where no backend brings anything faster."""
+"""The walk of a cell, and from that of a layer, through time, where no backend brings a faster one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -10,10 +10,9 @@ from rnn_backends.errors import ShapeError
 
 
 class Recurrence(Protocol):
-    """How a layer is walked through time: `scan_layer`, or what a backend puts in its place.
+    """A walk of a layer through time: `scan_layer` of `rnn_backends.core.recurrence`, or that of a backend.
 
     Where nothing is gained by walking both directions at once, `each_direction` makes one of a `CellRecurrence`.
-    Both functions are in `rnn_backends.core.recurrence`.
 
     Parameters
     ----------
@@ -38,6 +37,17 @@ class Recurrence(Protocol):
         The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`; an
         array must be memory of its own.
         None instead of both declines, and `scan_layer` takes over.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import rnn_backends as rb
+    >>> def decline(layer, x, h_0, lengths):
+    ...     print(x.shape)
+    >>> mine = replace(rb.get_backend("numpy"), name="mine", recurrence=decline)
+    >>> with rb.register_backend(mine):
+    ...     output, h_n = rb.RNN.init(3, 4).to("mine")([[1.0, 2.0, 3.0]])
+    (1, 1, 3)
     """
 
     def __call__(
@@ -47,11 +57,12 @@ class Recurrence(Protocol):
 
 
 class CellRecurrence(Protocol):
-    """How one cell is walked through time, of which `rnn_backends.core.recurrence.each_direction` makes a `Recurrence`.
+    """A walk of one cell through time, of which `each_direction` makes a `Recurrence`.
 
     Parameters
     ----------
     cell : RecurrentCell
+        The cell.
     x, lengths : array
         As of a `Recurrence`.
     h_0 : array, shape (batch, hidden_size)
@@ -106,9 +117,25 @@ def last_states(last: Any) -> Sequence[Array]:
 
 
 def each_direction(walk: CellRecurrence) -> Callable[..., tuple[Array, Sequence[Array]]]:
-    """Make a `Recurrence`, which declines no layer, of what walks a cell: one direction after another.
+    """Make a recurrence of layers of one of cells, which walks one direction after the other.
 
-    A cell that `walk` declines is left to `scan`.
+    Parameters
+    ----------
+    walk : callable
+        ``walk(cell, x, h_0, lengths, reverse)`` walks a cell through time, or returns None and leaves the cell to the
+        default walk; see `rnn_backends.core.recurrence.CellRecurrence`.
+
+    Returns
+    -------
+    callable
+        A `Recurrence`, which declines no layer.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> def walk(cell, x, h_0, lengths, reverse):
+    ...     return None
+    >>> recurrence = rb.each_direction(walk)
     """
 
     def recurrence(
@@ -127,4 +154,4 @@ def each_direction(walk: CellRecurrence) -> Callable[..., tuple[Array, Sequence[
 
 
 scan_layer = each_direction(scan)
-"""The `Recurrence` of every backend that brings none, and for what another declines."""
+"""The `Recurrence` of every backend that brings none, and of the layers that another declines."""

@@ -5,8 +5,9 @@ from typing import Any
 from rnn_backends.core.arrays import Array, array_namespace, cast, device, is_integer, where_valid, widen
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.forward import propagate
-from rnn_backends.core.layers import Layer, map_arrays
+from rnn_backends.core.layers import Layer
 from rnn_backends.core.masking import valid_steps
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.recurrence import Recurrence, project
 
 

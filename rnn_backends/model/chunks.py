@@ -17,7 +17,8 @@ from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
 from rnn_backends.core.arrays import Array, array_namespace, is_integer, where_valid, widen
 from rnn_backends.core.forward import propagate
-from rnn_backends.core.layers import Linear, named_arrays
+from rnn_backends.core.layers import named_arrays
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
 from rnn_backends.core.masking import valid_steps
 from rnn_backends.model.placed import Placed

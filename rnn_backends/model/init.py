@@ -6,7 +6,8 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Layer, Linear, Network
+from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import ArgumentError
 
 

@@ -13,7 +13,8 @@ from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import as_host, move, receive
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, dtype_name, is_integer
-from rnn_backends.core.layers import Linear, Network, RecurrentCell, named_arrays
+from rnn_backends.core.layers import Network, RecurrentCell, named_arrays
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.vocabulary import encode

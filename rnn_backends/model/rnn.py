@@ -10,7 +10,8 @@ from rnn_backends.backends.selection import Placement, parse, select
 from rnn_backends.backends.transfer import receive
 from rnn_backends.core.arrays import Array, Host, cast
 from rnn_backends.core.forward import propagate
-from rnn_backends.core.layers import Layer, Linear, Network, RecurrentCell, as_layers, named_arrays
+from rnn_backends.core.layers import Layer, Network, RecurrentCell, as_layers, named_arrays
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import mean_of
 from rnn_backends.core.trace import trace
 from rnn_backends.errors import ArgumentError, DTypeError

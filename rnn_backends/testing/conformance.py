@@ -8,7 +8,7 @@ import numpy as np
 from rnn_backends.backends.selection import Placement, owner_of, parse, use_backend
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Array
-from rnn_backends.core.layers import Linear
+from rnn_backends.core.linear import Linear
 from rnn_backends.model.rnn import RNN
 from rnn_backends.testing.cases import ACTIVATIONS, Case, Draw, cases
 from rnn_backends.testing.reference import Bounded, excess, reference

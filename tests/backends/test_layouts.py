@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnn_backends as rb
-from rnn_backends.core.layers import map_arrays
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.testing import Case, excess, reference
 from rnn_backends.testing.cases import Draw
 
@@ -76,7 +76,8 @@ def layouts(draw: st.DrawFn, shapes: list[tuple[int, int, int, int]] = SHAPES) -
     laid = {name: part.array() for name, part in parts.items()}
     weights = map_arrays(lambda array: Laid(random, array, repeats=False).array(), tuple(case.layers))
     options = {name for name in ("lengths", "mask") if random.random() < 0.4}
-    return Drawn(case._replace(**{name: part.values for name, part in parts.items()}), Case(weights, **laid), options)
+    values: dict[str, Any] = {name: part.values for name, part in parts.items()}
+    return Drawn(case._replace(**values), Case(weights, **laid), options)
 
 
 @pytest.mark.parametrize("name", HOST_TOO)
@@ -142,3 +143,14 @@ def test_integers_of_any_size_are_token_ids_lengths_and_targets(name: str, dtype
     logits, targets = np.eye(4), np.arange(4)
     loss = rb.cross_entropy(place.xp.asarray(logits), place.xp.asarray(targets.astype(dtype)))
     assert float(loss) == pytest.approx(rb.cross_entropy(logits, targets), rel=1e-14)
+
+
+def test_ids_beyond_32_bits_are_out_of_range() -> None:
+    """Where ids are not read, one of which the last 32 bits are an id makes its sequence NaN."""
+    strict = rb.get_backend("array_api_strict").xp
+    layers = map_arrays(strict.asarray, tuple(Draw("float32", 0).case(shape=(2, 3, 4, 5), tokens=True).layers))
+    for dtype, id_ in (("uint64", 2**32 + 1), ("uint64", 2**64 - 3), ("uint32", 2**32 - 3), ("int64", 2**32 + 1)):
+        x = strict.asarray(np.array([[1, 1, 1], [1, id_, 1]], dtype))
+        for run in (rb.forward, lambda layers, x: rb.RNN(layers)(x)):
+            output = rb.to_numpy(run(list(layers), x)[0])
+            assert np.isnan(output).any(axis=-1).tolist() == [[False] * 3, [False, True, False]]

@@ -144,7 +144,7 @@ def test_a_dtype_that_the_backend_has_not() -> None:
             "`dtype` 'bfloat16' is not on the backend 'array_api_strict'; use one of float32, float64.",
         ):
             choose("bfloat16")
-        with refused(rb.DTypeError, "`dtype` 'float65' is unknown to the backend 'array_api_strict'; use one"):
+        with refused(rb.DTypeError, "`dtype` must be one of float16, bfloat16, float32, float64", "got 'float65'."):
             choose("float65")
 
 
@@ -175,7 +175,7 @@ def test_the_pure_function_refuses_mixtures() -> None:
         rb.forward([rb.Cell(w_ih, w_hh)], on_strict(x))
     with refused(
         rb.DeviceError,
-        "all arrays must lie on one device; `layers[0].forward.weight_ih` is on ",
+        "all arrays must be on one device; `layers[0].forward.weight_ih` is on ",
         " and `x` on ",
     ):
         rb.forward([rb.Cell(on_strict(w_ih), on_strict(w_hh))], on_strict(x, "device2"))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import rnn_backends as rb
 from rnn_backends.core.arrays import Array
-from rnn_backends.core.layers import RecurrentCell, map_arrays
+from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.recurrence import Recurrence, each_direction, scan, scan_layer
 from rnn_backends.testing import Case, cases, excess, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
@@ -471,48 +472,3 @@ def test_mixtures_are_refused() -> None:
         rb.DeviceError, match=r"`layers\[0\].forward.weight_ih` is on .*CPU_DEVICE.* and `x` on .*device1"
     ):
         rb.forward([moved], strict.asarray(X, device=strict.Device("device1")))
-
-
-BAD_CELLS = [
-    (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 5))), rb.ShapeError, r"`weight_hh` must have shape .* = \(4, 4\); got \(4, 5\)"),
-    (lambda: rb.Cell(np.ones((4, 3)), np.ones((3, 3))), rb.ShapeError, r"`weight_ih` must have shape .* = \(3, 4\); it is transposed"),
-    (lambda: rb.Linear(np.ones((1, 5))), rb.ArgumentError, "a softmax over one output is 1 whatever the input"),
-    (lambda: rb.Cell(np.ones(3), np.ones((4, 4))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis; got shape \(3,\)"),
-    (lambda: rb.Cell(np.ones((0, 3)), np.ones((0, 0))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis"),
-    (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 4)), np.ones(3)), rb.ShapeError, r"`bias` must have shape .* = \(4,\); got \(3,\)"),
-    (lambda: rb.Cell([[1.0]], np.ones((1, 1))), rb.DTypeError, "`weight_ih` must be an array; got list"),
-    (lambda: rb.Cell(np.ma.ones((4, 3)), np.ones((4, 4))), rb.DTypeError, "`weight_ih` must not be a masked array"),
-    (lambda: rb.Cell(np.ones((4, 3), int), np.ones((4, 4))), rb.DTypeError, "`weight_ih` must be one of float16, .*; got int64"),
-    (lambda: replace(CELL, clip=0), rb.ArgumentError, "`clip` must be positive; got 0.0"),
-    (lambda: replace(CELL, clip=float("nan")), rb.ArgumentError, "`clip` must be a finite number; got nan"),
-    (lambda: replace(CELL, leak=1.5), rb.ArgumentError, "`leak` must be in 0 < leak <= 1; got 1.5"),
-    (lambda: replace(CELL, leak=cast(Any, "0.5")), rb.ArgumentError, "`leak` must be a finite number; got '0.5'"),
-    (lambda: replace(CELL, activation="tanhh"), rb.ArgumentError, "must be a callable or one of identity, tanh.*Did you mean 'tanh'?"),
-    (lambda: replace(CELL, activation=cast(Any, 3)), rb.ArgumentError, "`activation` must be a callable or one of"),
-    (lambda: rb.Activation("scaled_tanh", 1.0), rb.ArgumentError, "'scaled_tanh' needs `beta`, which has no default"),
-    (lambda: rb.Activation("tanh", beta=1.0), rb.ArgumentError, "'tanh' has no parameter `beta`"),
-    (lambda: rb.Activation("elu", float("inf")), rb.ArgumentError, "`alpha` of the activation `elu` must be a finite number"),
-    (rb.Layer, rb.ArgumentError, "a Layer needs a cell"),
-    (lambda: rb.Layer(backward=cast(Any, np.ones(3))), rb.ArgumentError, "`backward` of a Layer must have the methods project and step"),
-    (lambda: rb.RNN([]), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer"),
-    (lambda: rb.RNN(cast(Any, CELL)), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer; got Cell.*Write .cell. for a single one"),
-    (lambda: rb.forward([], X), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer"),
-    (lambda: rb.RNN([CELL, CELL]), rb.ShapeError, r"`layers\[1\].forward` must take 4 features.*takes 3"),
-    (lambda: rb.RNN([rb.Layer(CELL, CELL), Draw("float32", 0).cell(4, 4)]), rb.ShapeError, "must take 8 features"),
-    (lambda: rb.RNN([CELL, Draw("float32", 0).cell(4, 5)]), rb.ShapeError, "must have one hidden_size, 4 here; .* has 5"),
-    (lambda: rb.RNN([rb.Layer(CELL, Draw("float32", 0).cell(3, 5))]), rb.ShapeError, r"`layers\[0\].backward` has 5"),
-    (lambda: rb.RNN([CELL, Draw("float64", 0).cell(4, 4)]), rb.DTypeError, "all parameters must have one dtype; got float32"),
-    (lambda: rb.RNN([CELL], rb.Linear(np.ones((2, 5), np.float32))), rb.ShapeError, r"readout must have shape \(output_size, 4\)"),
-    (lambda: rb.Linear(np.ones((2, 5)), np.ones(3)), rb.ShapeError, r"`bias` of the readout .* = \(2,\); got \(3,\)"),
-    (lambda: replace(CELL, clip=10**400), rb.ArgumentError, "`clip` must be a finite number; got 1000"),
-    (lambda: rb.RNN([CELL], batch_first=cast(Any, "no")), rb.ArgumentError, "`batch_first` must be True or False; got 'no'"),
-    (lambda: rb.RNN([CELL], vocabulary=cast(Any, ["a"])), rb.ArgumentError, "`vocabulary` must be a text, .*; got list"),
-    (lambda: rb.RNN([CELL], metadata=cast(Any, {"a": 1})), rb.ArgumentError, "`metadata` must be texts by name; got {'a': 1}"),
-    (lambda: rb.RNN([CELL], vocabulary="abca"), rb.ArgumentError, "`vocabulary` must hold each character once"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("make", "error", "message"), BAD_CELLS)
-def test_networks_that_are_refused(make: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        make()

@@ -1,6 +1,6 @@
 """Masks: steps with holes, in which every layer holds its state."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 import rnn_backends as rb
 from rnn_backends.backends.selection import parse, use_backend
-from rnn_backends.core.layers import map_arrays
+from rnn_backends.core.parameters import map_arrays
 from rnn_backends.model import chunks as pieces
 from rnn_backends.testing import excess, reference
 from rnn_backends.testing.cases import Case, Draw
@@ -204,7 +204,7 @@ WRONG = [
     (lambda rnn: rnn.logits(X, mask=MASK[:5]), rb.ShapeError, r"`mask` must have shape \(seq_len, batch\)"),
     (lambda rnn: rnn(np.full((6, 3), 4), mask=MASK), rb.ArgumentError, r"every token id in `x` must be in 0..3; got 4 at \[0, 1\]"),
     (lambda rnn: rb.forward(rnn.layers, X, mask=MASK.astype(int)), rb.DTypeError, r"`mask` must be boolean, True for the steps to take; got int64. Write mask != 0"),
-    (lambda rnn: rb.forward(rnn.layers, X, mask=[1]), rb.DTypeError, "`mask` must be an array; got list"),
+    (lambda rnn: rb.forward(rnn.layers, X, mask=cast(Any, [1])), rb.DTypeError, "`mask` must be an array; got list"),
 ]  # fmt: skip
 
 

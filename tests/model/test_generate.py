@@ -133,6 +133,7 @@ def test_reset_begins_anew(backend: str) -> None:
     on_device = rnn(x[:0], h_0)[1]
     for start in (h_0, h_0.tolist(), h_0.astype(">f4"), on_device):
         stream.reset(start)
+        assert stream.state is not None
         np.testing.assert_array_equal(rb.to_numpy(stream.state), h_0)
         np.testing.assert_allclose(rb.to_numpy(stream(x)), rb.to_numpy(rnn(x, h_0)[0]), rtol=0, atol=1e-6)
 

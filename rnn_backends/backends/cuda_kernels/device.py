@@ -1,4 +1,4 @@
-"""What CuPy tells of a device, and compiles for it."""
+"""The properties of a device, and the kernels that CuPy compiles for it."""
 
 from functools import cache
 from typing import Any
@@ -30,7 +30,7 @@ def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, devi
     """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
     options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
     code = source("device.cu") + body(regime)
-    kernel = cupy.RawKernel(code, ENTRIES[regime], options)  # told that it is cooperative, CuPy would want libcudadevrt
+    kernel = cupy.RawKernel(code, ENTRIES[regime], options)  # as a cooperative one, it would need libcudadevrt
     if shared > 48 * 1024:  # which every kernel may have
         kernel.max_dynamic_shared_size_bytes = shared
     return kernel

@@ -1,4 +1,4 @@
-"""The recurrence of the cupy backend: what is walked by a kernel, and by which.
+"""The recurrence of the cupy backend: the choice of a kernel for a layer.
 
 Nothing here waits for the device or copies from it; all is launched on the current stream.
 """
@@ -77,7 +77,7 @@ def made(layer: Layer, x: Array, h_0: Array) -> tuple[Walk, ...]:
 
 
 def no_room(h_0: Sequence[Array], seq_len: int, error: MemoryError) -> str:
-    """Say what the device has no room for."""
+    """Return the message of a device that has no room for the states."""
     (batch, size), count = h_0[0].shape, len(h_0)
     return (
         f"the device has no room for the states of {seq_len} steps of {batch} sequences with hidden_size {size} in "
@@ -99,7 +99,7 @@ def chosen_regimes() -> tuple[str, ...]:
 
 
 def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> TypeGuard[Cell]:
-    """Tell whether there are kernels for a cell and its arguments."""
+    """Return whether there are kernels for a cell and its arguments."""
     if type(cell) is not Cell or not isinstance(cell.activation, Activation):
         return False
     weights, states = dtype_name(cell.weight_hh), dtype_name(h_0)
@@ -112,5 +112,5 @@ def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> TypeGuard[Cell]:
 
 
 def are_alike(cells: Sequence[Cell]) -> bool:
-    """Tell whether one kernel walks all cells at once."""
+    """Return whether one kernel walks all cells at once."""
     return len({(cell.activation, cell.clip, cell.leak, cell.hidden_size) for cell in cells}) == 1

@@ -1,4 +1,4 @@
-"""Which kernel walks a layer on a device, and how it is launched: one `Plan`, made from numbers alone.
+"""The choice of a kernel for a layer on a device, and its launch: one `Plan`, made from numbers alone.
 
 Five regimes, by where the weights are while time passes:
 
@@ -20,10 +20,10 @@ from rnn_backends.backends.cuda_kernels.tile import Device, Problem, Tile, make_
 REGIMES = ("block", "cluster", "grid", "sweep", "step")
 
 TRUSTED = ("block", "sweep", "step")
-"""What is chosen by itself.  In the others blocks wait for each other, which has been seen in the shim alone."""
+"""The regimes used by default.  In the others blocks wait for each other, which has run in the shim alone."""
 
 KERNEL, PRODUCT = 9_000, 18_000
-"""What the host takes to launch a kernel, and a matrix product."""
+"""The time of the host to launch a kernel, and a matrix product."""
 
 MEMORY, CACHE = 13, 34.5
 """The bytes that a multiprocessor has in a clock from memory and from the second-level cache."""

@@ -1,4 +1,4 @@
-"""The source of the kernels, and what is in it."""
+"""The source of the kernels, and its contents."""
 
 from functools import cache
 from pathlib import Path

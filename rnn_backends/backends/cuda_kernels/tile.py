@@ -1,4 +1,4 @@
-"""How the threads of a block share rows of the weights (tile.cu), and what of a device that takes."""
+"""The share of each thread of a block in the rows of the weights (tile.cu), and the resources it takes."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ WORKING_REGISTERS = {
     4: {1: (62, 58), 2: (90, 58), 4: (100, 98)},
     8: {1: (64, 58), 2: (100, 80), 4: (132, 110)},
 }
-"""What a thread needs beside weights, by bytes of a number and sequences, such that ptxas spills nothing: where some
-weights are in shared memory, and where none are."""
+"""The registers that a thread needs beside weights, by bytes of a number and sequences, such that ptxas spills nothing:
+where some weights are in shared memory, and where none are."""
 
 FOR_INPUTS, FOR_IDS, FOR_DIRECTIONS, FOR_WARPS = 10, 10, 8, 8
-"""What it needs more where it multiplies inputs too, where it looks ids up, where it may be of either direction, and
+"""The further registers where it multiplies inputs too, where it looks ids up, where it may be of either direction, and
 where 16 or all lanes of a warp share rows."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What a plan depends on."""
+    """The properties of a device that a plan depends on."""
 
     capability: int  # 90 is 9.0
     multiprocessors: int
@@ -97,7 +97,7 @@ class Tile:
         return max(1, min(by_registers, by_shared, device.threads_per_multiprocessor // self.threads, 16))
 
     def macros(self, slices: int, **others: int) -> tuple[tuple[str, int], ...]:
-        """Return what the kernel is compiled with."""
+        """Return the macros that the kernel is compiled with."""
         names = {"THREADS": self.threads, "LANES": self.lanes, "ROWS": self.rows, "COLUMNS": self.columns}
         names |= {"HELD": self.held, "SEQUENCES": self.sequences, "SLICES": slices}
         names |= {"CLUSTER": 0, "FUSED": 0, "DIRECTIONS": self.problem.directions, **others}

@@ -1,7 +1,6 @@
-"""`Walk`: the cells of a layer, laid out as the kernels want them, and what is launched for a call.
+"""`Walk`: the cells of a layer, laid out for the kernels, and the launches of a call.
 
-What depends on no number is prepared once, for a call of a few steps takes no longer on the device than that does on
-the host.
+All that depends on no number is prepared once: the host takes as long for it as the device for a call of a few steps.
 """
 
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ UNSET = {2: "int16", 4: "int32", 8: "int64"}
 """The integers, by their bytes, of which -1 is UNSET of grid.cu."""
 
 MOST_SHAPES = 1000
-"""For which a walk keeps what it has chosen."""
+"""The shapes for which a walk keeps its choice."""
 
 
 @cache
@@ -45,7 +44,7 @@ def layout(real: str) -> np.dtype[Any]:
 
 
 class Choice(NamedTuple):
-    """The kernel for inputs of one shape, on the current device, and the struct that it is given, but for addresses."""
+    """The kernel for inputs of one shape, on the current device, and its argument, but for addresses."""
 
     plan: Plan
     function: Any
@@ -96,7 +95,7 @@ class Walk:
     def choose(self, seq_len: int, batch: int, regimes: tuple[str, ...], is_long: bool) -> Choice:
         """Return the fastest kernel for inputs of a shape, all of whose blocks fit on the device if they must.
 
-        `is_long` tells of lengths of 64 bits.
+        `is_long` means lengths of 64 bits.
         """
         inputs = 0 if self.takes_ids else self.input_size
         problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions)
@@ -166,7 +165,7 @@ class Walk:
             function((plan.blocks,), (plan.threads,), arguments, shared_mem=plan.shared)
 
     def inputs(self, plan: Plan, x: Array) -> dict[str, Array]:
-        """Return what the kernel reads of x<t>: ids, features, or the product W_ax x<t>."""
+        """Return the arrays that the kernel reads for x<t>: ids, features, or the product W_ax x<t>."""
         if self.takes_ids or plan["FUSED"]:
             return {"ids" if self.takes_ids else "features": dense(x)}
         parts = [weights[0] for weights in self.weights]
@@ -176,7 +175,7 @@ class Walk:
         return {"inputs": cupy.matmul(rows, weight_ih.T, out=product)}  # of two matrices, which CuPy is fast at
 
     def room(self, plan: Plan, x: Array, inputs: Array | None) -> Array:
-        """Return where the states will be: UNSET of grid.cu where blocks wait for them, else perhaps the inputs."""
+        """Return memory for the states, UNSET of grid.cu where blocks wait for them, or that of the inputs."""
         shape, dtype = (*x.shape[:2], self.directions * self.size), self.state_dtype
         if plan.cooperative:
             bits = cupy.empty(shape, UNSET[dtype.itemsize])
@@ -188,7 +187,7 @@ class Walk:
 
 
 def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
-    """Return what kernels for a cell are compiled with, beside what its plan tells."""
+    """Return the macros that kernels for a cell are compiled with, beside those of its plan."""
     state = dtype_name(h_0)
     return (
         ("DOUBLE", int(state == "float64")),
@@ -202,7 +201,7 @@ def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
 
 
 def address(array: Array | None) -> int:
-    """Return where an array begins."""
+    """Return the address of an array."""
     return 0 if array is None else int(array.data.ptr)
 
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Self
 
 from rnn_backends.core.activations import Activation, as_activation
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Linear, Network
+from rnn_backends.core.layers import Network
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import ArgumentError, FormatError
 
 VERSION = 1

@@ -13,7 +13,8 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Layer, Linear, Network
+from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import Declared, from_torch_names, layer_indices, places
 from rnn_backends.formats.native.description import Description, LoadOptions, describe, parse, undescribed

@@ -8,7 +8,8 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Layer, Linear, Network
+from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.native.description import Description, parse
 from rnn_backends.formats.native.records import KEY, plain_cells

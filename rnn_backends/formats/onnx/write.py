@@ -12,7 +12,8 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Layer, Linear, Network, named_arrays
+from rnn_backends.core.layers import Layer, Network, named_arrays
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.files import replaced
 from rnn_backends.formats.native.description import describe

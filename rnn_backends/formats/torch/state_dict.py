@@ -8,7 +8,8 @@ import numpy as np
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host, dtype_name, is_array
-from rnn_backends.core.layers import Linear, Network
+from rnn_backends.core.layers import Network
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import Declared, from_torch_names, listed, shown
 from rnn_backends.formats.native.description import LoadOptions

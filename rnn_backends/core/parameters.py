@@ -1,0 +1,73 @@
+"""Checks of the arrays that a network holds, and the replacement of all of them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
+from operator import is_
+from typing import Any
+
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import FLOATING, Array, dtype_name, is_array, is_masked
+from rnn_backends.errors import DTypeError, ShapeError
+
+
+def map_arrays(function: Callable[[Array], Array], record: Any) -> Any:
+    """Return a record with every one of its arrays replaced; itself, if the function changed none."""
+    if is_array(record):
+        return function(record)
+    if isinstance(record, tuple):
+        items = tuple(map_arrays(function, item) for item in record)
+        return record if all(map(is_, items, record)) else items
+    if is_dataclass(record) and not isinstance(record, (type, Activation)):
+        held = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+        made = {name: map_arrays(function, value) for name, value in held.items()}
+        return record if all(map(is_, made.values(), held.values())) else replace(record, **made)
+    return record
+
+
+def require_shape(name: str, array: Array, wanted: str, shape: tuple[int, ...]) -> None:
+    """Check that a parameter is a floating-point array of a shape."""
+    require_floating(name, array)
+    if tuple(array.shape) != shape:
+        msg = f"`{name}` must have shape {wanted} = {shape}; got {tuple(array.shape)}."
+        raise ShapeError(msg)
+
+
+def require_matrix(name: str, array: Array) -> tuple[int, int]:
+    """Check that a parameter is a floating-point matrix without an empty axis, and return its shape."""
+    require_floating(name, array)
+    if len(array.shape) != 2 or 0 in array.shape:
+        msg = f"`{name}` must be a matrix with no empty axis; got shape {tuple(array.shape)}."
+        raise ShapeError(msg)
+    return int(array.shape[0]), int(array.shape[1])
+
+
+def require_floating(name: str, array: Array) -> None:
+    """Check that a parameter is a floating-point array."""
+    if not is_array(array):
+        msg = f"`{name}` must be an array; got {type(array).__name__}. Convert it, e.g. with numpy.asarray."
+        raise DTypeError(msg)
+    require_unmasked(name, array)
+    if dtype_name(array) not in FLOATING:
+        msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {array.dtype}. Convert it with astype."
+        raise DTypeError(msg)
+
+
+def require_unmasked(name: str, value: object) -> None:
+    """Check that a value is no masked array."""
+    if is_masked(value):
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
+        raise DTypeError(msg)
+
+
+def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
+    """Check that all arrays of a network have the dtype of the first."""
+    first: tuple[str, str] | None = None
+    for name, array in arrays:
+        dtype = dtype_name(array)
+        first = first or (name, dtype)
+        if dtype != first[1]:
+            msg = (
+                f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
+                "Convert one with astype."
+            )
+            raise DTypeError(msg)
