@@ -100,7 +100,7 @@ def listed(names: Iterable[object]) -> str:
 
 def short(error: Exception) -> str:
     """Return what an error of a library says, which may quote the whole file, for one line of a message."""
-    text = str(error).encode("ascii", "backslashreplace").decode()
+    text = str(error).encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
