@@ -1,6 +1,7 @@
 """One way to read a file: a descriptor that is opened once, and an account that is asked before memory is taken."""
 
 import io
+import mmap
 import os
 import stat
 import zlib
@@ -141,6 +142,15 @@ class Source:
         """Yield all bytes, in blocks that are accounted as one, as none of them is kept."""
         for start in range(0, self.size, BLOCK):
             yield self.read(start, min(BLOCK, self.size - start), what)
+
+    def mapped(self, start: int, count: int, dtype: "np.dtype[Any] | str") -> Host:
+        """Return numbers in a row that are read as they are used; they keep the file in use, and take no memory."""
+        stored = np.dtype(dtype)
+        self._require(start, count * stored.itemsize)
+        if not count:
+            return np.empty(0, stored)
+        held = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(held, stored, count, self._base + start)
 
     def _require(self, start: int, size: int) -> None:
         if start < 0 or size < 0 or start + size > self.size:

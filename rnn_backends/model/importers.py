@@ -5,14 +5,27 @@ No framework is imported.
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from rnn_backends.backends.selection import select
+from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host, dtype_name
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Account
 from rnn_backends.model.rnn import RNN
 
 Activated: TypeAlias = str | Activation | Callable[[Any], Any]
+
+
+def _host(array: Any) -> Host:
+    """Return an array of any library as one of NumPy; bfloat16 becomes float32, exactly."""
+    found = to_numpy(array)
+    return found.astype(np.float32) if dtype_name(found) == "bfloat16" else found
 
 
 def from_torch(
@@ -59,11 +72,12 @@ def from_torch(
     ArgumentError
         An option has an impossible value.
     """
-    from rnn_backends.formats.native.description import LoadOptions
-    from rnn_backends.formats.torch.state_dict import read
+    from rnn_backends.formats.torch.state_dict import from_object
 
-    told = LoadOptions.of(activation, batch_first, readout_activation)
-    return RNN._placed(read(source, told), select(backend))
+    options = LoadOptions.given(
+        "torch", activation=activation, batch_first=batch_first, readout_activation=readout_activation
+    )
+    return RNN._placed(from_object(source, options, _host), select(backend))
 
 
 def from_flax(
@@ -114,14 +128,18 @@ def from_flax(
     """
     from rnn_backends.formats.flax.msgpack import read
     from rnn_backends.formats.flax.tree import from_tree
-    from rnn_backends.formats.native.description import LoadOptions
 
-    told = LoadOptions.of(activation, batch_first, readout_activation)
+    options = LoadOptions.given(
+        "flax",
+        activation=activation,
+        residual=residual,
+        layers=layers,
+        batch_first=batch_first,
+        readout_activation=readout_activation,
+    )
     if isinstance(source, (str, PathLike)):
-        from pathlib import Path
-
-        return RNN._placed(read(Path(source), told, residual, layers), select(backend))
-    return RNN._placed(from_tree(source, told, residual, layers), select(backend))
+        return RNN._placed(read(Path(source), options), select(backend))
+    return RNN._placed(from_tree(source, options, _host, Account()), select(backend))
 
 
 def from_keras(
@@ -179,14 +197,18 @@ def from_keras(
         An option has an impossible value.
     """
     from rnn_backends.formats.keras import from_object, read
-    from rnn_backends.formats.native.description import LoadOptions
 
-    told = LoadOptions.of(activation, batch_first, readout_activation)
+    options = LoadOptions.given(
+        "keras",
+        activation=activation,
+        go_backwards=go_backwards,
+        masking=masking,
+        batch_first=batch_first,
+        readout_activation=readout_activation,
+    )
     if isinstance(source, (str, PathLike)):
-        from pathlib import Path
-
-        return RNN._placed(read(Path(source), told, go_backwards, masking), select(backend))
-    return RNN._placed(from_object(source, told, go_backwards, masking), select(backend))
+        return RNN._placed(read(Path(source), options), select(backend))
+    return RNN._placed(from_object(source, options, _host), select(backend))
 
 
 def from_onnx(
@@ -225,17 +247,11 @@ def from_onnx(
     FileNotFoundError, PermissionError
         The file cannot be opened.
     """
-    from rnn_backends.formats.native.description import LoadOptions
     from rnn_backends.formats.onnx import Tensors, read, read_network
 
-    if not isinstance(external_data, bool):
-        msg = f"`external_data` must be True or False; got {external_data!r}."
-        raise ArgumentError(msg)
-    g2 = LoadOptions.of(None, None, readout_activation).readout_activation
+    options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation)
     if isinstance(model, (str, PathLike)):
-        from pathlib import Path
-
-        network = read(Path(model), LoadOptions(readout_activation=g2), external_data)
+        network = read(Path(model), options)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."
         raise ArgumentError(msg)
@@ -243,5 +259,5 @@ def from_onnx(
         msg = "external data lie beside a file; pass its path, or load them with onnx.load first."
         raise FormatError(msg)
     else:
-        network = read_network(model, Tensors(None), g2)
+        network = read_network(model, Tensors(None), options.readout_activation)
     return RNN._placed(network, select(backend))

@@ -64,8 +64,14 @@ def load(
         What is read, and how.
     """
     from rnn_backends import formats  # most programs that make a model read none, or one
-    from rnn_backends.formats.native.description import LoadOptions
 
-    told = LoadOptions.of(activation, batch_first, readout_activation)
-    options = {"residual": residual, "go_backwards": go_backwards, "masking": masking}
-    return RNN._placed(formats.read(path, told, **options), select(backend))
+    network = formats.read(
+        path,
+        activation=activation,
+        batch_first=batch_first,
+        readout_activation=readout_activation,
+        residual=residual,
+        go_backwards=go_backwards,
+        masking=masking,
+    )
+    return RNN._placed(network, select(backend))
