@@ -1,7 +1,6 @@
 """What the command `run` reads: arrays of .npy and .npz files, and text."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ Host = NDArray[Any]
 
 ARRAYS = ("x", "h_0", "lengths", "mask", "targets")
 
-NUMBERS = re.compile(r"[<>|=]?(?:[fiu][1248]|b1|f16)")
+NUMBERS = ("|b1", "|i1", "|u1", *(f"{order}{kind}{size}" for kind in "fiu" for size in (2, 4, 8) for order in "<>"))
 """The dtypes of numbers and booleans."""
 
 

@@ -108,7 +108,7 @@ class Archive:
         deflated = self.deflated and info.compress_type == zipfile.ZIP_DEFLATED
         plain = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
         if not (deflated or plain) or info.flag_bits & 0x61:  # encrypted, patched or encrypted otherwise
-            msg = f"{shown(info.filename)} is compressed or encrypted, which {self.writer} does not do."
+            msg = f"{shown(info.filename)} is packed or encrypted in a way that {self.writer} does not use."
             raise FormatError(msg)
         start, name = info.header_offset, info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
         inside = 0 <= start <= self.source.size - 30 - len(name)

@@ -15,6 +15,7 @@ _MARK = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([\[{])|([\]}])|(,)', re.DOTALL
 
 def parse_json(text: str | bytes, what: str, account: Account) -> dict[str, Any]:
     """Return a JSON object, in UTF-8; a key that stands in it twice is refused, as readers differ on what it means."""
+    account.take(what, "text", len(text))
     account.take(what, "bytes", 4 * len(text))
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

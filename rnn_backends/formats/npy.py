@@ -1,7 +1,7 @@
 """Arrays of NumPy's .npy and .npz files, read without pickle and without trust in the sizes they declare."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import prod
 from typing import NamedTuple
 
@@ -38,11 +38,12 @@ class Header(NamedTuple):
 
     def array(self, flat: Host) -> Host:
         """Return the array of elements in a row, in the machine's byte order."""
+        flat = flat if flat.flags.aligned else flat.copy()  # other writers than NumPy pad no header
         array = flat.reshape(self.shape, order="F" if self.fortran_order else "C")
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def parse_header(source: Source, head: bytes, size: int, name: str, allowed: "re.Pattern[str]") -> Header:
+def parse_header(source: Source, head: bytes, size: int, name: str, allowed: Collection[str]) -> Header:
     """Return the header at the beginning of an array of `size` bytes, checked against that size."""
     magic, version = head[:6], head[6:8]
     if magic != npy.MAGIC_PREFIX or version not in _LENGTH_BYTES:
@@ -59,8 +60,8 @@ def parse_header(source: Source, head: bytes, size: int, name: str, allowed: "re
     sizes = re.findall(rb"[0-9]+", numbers)
     source.account.take(shown(name), "axes", len(sizes))
     found = Header(dtype.decode("latin1"), tuple(map(int, sizes)), order == b"True", begin + length)
-    if not allowed.fullmatch(found.dtype):
-        msg = f"{shown(name)} has dtype {found.dtype!r}; it must match {allowed.pattern}."
+    if found.dtype not in allowed:
+        msg = f"{shown(name)} has dtype {shown(found.dtype)}; it must be one of {', '.join(allowed)}."
         raise FormatError(msg)
     held = size - found.start
     if found.elements * np.dtype(found.dtype).itemsize != held:
@@ -76,10 +77,10 @@ class Npz:
     ----------
     source : Source
     allowed : callable
-        Returns the pattern of the dtypes that an array of this name may have.
+        Returns the dtypes that an array of this name may have.
     """
 
-    def __init__(self, source: Source, allowed: "Callable[[str], re.Pattern[str]]") -> None:
+    def __init__(self, source: Source, allowed: Callable[[str], Collection[str]]) -> None:
         self.source, self.allowed = source, allowed
         self.archive = Archive(source, "numpy.savez", deflated=True)
         self.members = {name.removesuffix(".npy"): name for name in self.archive.members}
@@ -96,6 +97,5 @@ class Npz:
     def read(self, name: str) -> Host:
         """Return an array, read-only so that a model makes no copy of it."""
         header, octets = self.header(name), self.archive.unpacked(self.members[name])
-        flat = np.frombuffer(octets[header.start :].data, header.dtype)
-        flat.flags.writeable = False
-        return header.array(flat)
+        octets.flags.writeable = False
+        return header.array(np.frombuffer(octets[header.start :].data, header.dtype))

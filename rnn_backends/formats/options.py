@@ -100,7 +100,7 @@ class LoadOptions:
             if value is None:
                 continue
             if form not in option.formats:
-                owners = " and ".join(_OWNERS[each] for each in option.formats)
+                owners = ", ".join(_OWNERS[each] for each in option.formats)
                 msg = f"`{name}` is an option of {owners}; leave it out for {_OWNERS[form]}."
                 raise ArgumentError(msg)
             checked[name] = _checked(name, option.kind, value)

@@ -20,7 +20,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.names import short, shown
 
-BLOCK = 2**20
+BLOCK = 2**18
 _SHORTER = "it became shorter while it was read; load it again."
 _NAMES = {
     stat.S_IFDIR: "a directory",
@@ -32,7 +32,7 @@ _NAMES = {
 _DAMAGE = (BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError)
 """Errors of zipfile, zlib and NumPy for data that is damaged."""
 
-Kind = Literal["bytes", "unpacked", "items", "nodes", "axes", "depth"]
+Kind = Literal["bytes", "unpacked", "text", "items", "nodes", "axes", "depth"]
 
 
 class Limit(NamedTuple):
@@ -50,12 +50,13 @@ class Limit(NamedTuple):
 LIMITS: dict[Kind, Limit] = {
     "bytes": Limit("bytes", 32 * 2**20, 8),
     "unpacked": Limit("bytes", 2**20, 200),
+    "text": Limit("bytes of text", 8 * 2**20, summed=False),
     "items": Limit("items", 150_000, 1 / 64),
     "nodes": Limit("nodes", 50_000, 1 / 64),
     "axes": Limit("axes", 32, summed=False),
-    "depth": Limit("levels", 64, summed=False),
+    "depth": Limit("levels", 128, summed=False),
 }
-"""Limits by kind: bytes read, computed, repeated or kept; bytes that come out of a decompressor; and counts."""
+"""Limits by kind: bytes read, computed, repeated or kept; bytes unpacked; bytes of a text to parse; and counts."""
 
 
 class Account:
@@ -79,10 +80,12 @@ class Account:
         most = limit.floor + (limit.per_byte * self.size if limit.per_byte else 0)
         total = amount + (self.taken[kind] if limit.summed else 0)
         if total > most:
-            number = f"{total}" if total < 2**63 else "over 2**63"
+            number = f"{amount}" if amount < 2**63 else "over 2**63"
+            before = f" after {total - amount}" if total > amount else ""
+            whole = "an object" if self.size == inf else f"a file of {self.size} bytes"
             msg = (
-                f"{what} would take {number} {limit.unit}, more than the {int(most)} that a file of {self.size} bytes "
-                "may; save the weights of the network alone."
+                f"{what} would take {number} {limit.unit}{before}, more than the {int(most)} that {whole} may; "
+                "save the weights of the network alone."
             )
             raise FormatError(msg)
         if limit.summed:
@@ -221,5 +224,6 @@ def _descriptor(path: str | PathLike[str]) -> int:
 def _require_regular(path: str | PathLike[str], found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         what = _NAMES.get(stat.S_IFMT(found.st_mode), "a special file")
-        msg = f"{str(path)!r} is {what}, not a regular file; copy what it gives to a file, and load that."
+        advice = "name a file in it" if stat.S_ISDIR(found.st_mode) else "copy what it gives to a file, and read that"
+        msg = f"{str(path)!r} is {what}, not a regular file; {advice}."
         raise FormatError(msg)

@@ -15,8 +15,6 @@ from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host, dtype_name
 from rnn_backends.errors import ArgumentError, FormatError
-from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account
 from rnn_backends.model.rnn import RNN
 
 Activated: TypeAlias = str | Activation | Callable[[Any], Any]
@@ -72,6 +70,7 @@ def from_torch(
     ArgumentError
         An option has an impossible value.
     """
+    from rnn_backends.formats.options import LoadOptions
     from rnn_backends.formats.torch.state_dict import from_object
 
     options = LoadOptions.given(
@@ -128,6 +127,8 @@ def from_flax(
     """
     from rnn_backends.formats.flax.msgpack import read
     from rnn_backends.formats.flax.tree import from_tree
+    from rnn_backends.formats.options import LoadOptions
+    from rnn_backends.formats.source import Account
 
     options = LoadOptions.given(
         "flax",
@@ -197,6 +198,7 @@ def from_keras(
         An option has an impossible value.
     """
     from rnn_backends.formats.keras import from_object, read
+    from rnn_backends.formats.options import LoadOptions
 
     options = LoadOptions.given(
         "keras",
@@ -248,6 +250,7 @@ def from_onnx(
         The file cannot be opened.
     """
     from rnn_backends.formats.onnx import Tensors, read, read_network
+    from rnn_backends.formats.options import LoadOptions
 
     options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation)
     if isinstance(model, (str, PathLike)):

@@ -171,7 +171,7 @@ def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
     for name, reason in (
         ("damaged.npz", "damaged.npz is no .npz file, or is damaged: "),
         ("no.npz", "cannot use 'no.npz': No such file or directory."),
-        ("folder.npz", "cannot use 'folder.npz': Is a directory."),
+        ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
         ("m.txt", "the suffix of a model file must be one of .safetensors, .npz"),
         (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not tell the activation of the cells"),
     ):

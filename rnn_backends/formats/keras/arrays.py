@@ -87,10 +87,10 @@ class Arrays:
         dtype, shape, start = self.found[path]
         stored = self.found[path].stored
         flat = self.file.source.numbers(start, prod(shape), stored, shown(path))
-        held = flat.astype(stored.newbyteorder("="), copy=False).reshape(shape)
+        held = flat.astype(stored.newbyteorder("="), copy=False)
         held = widened(held) if dtype == "bfloat16" else held
-        held.flags.writeable = False
-        return held
+        held.flags.writeable = False  # before a view of it is made
+        return held.reshape(shape)
 
 
 def dataset(file: File, path: str) -> Dataset:

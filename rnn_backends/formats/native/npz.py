@@ -1,6 +1,5 @@
 """NumPy's .npz: a zip file of arrays, and a description beside them."""
 
-import re
 import zipfile
 from pathlib import Path
 
@@ -16,14 +15,13 @@ from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import opened
 
 DESCRIPTION = f"__{KEY}__"
-FLOATS = re.compile("[<>]f[248]")
-OCTETS = re.compile(r"\|u1")
+FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 
 
 def read(path: Path, options: LoadOptions) -> Network:
     """Read a network."""
     with opened(path) as source:
-        held = Npz(source, lambda name: OCTETS if name == DESCRIPTION else FLOATS)
+        held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else FLOATS)
         headers = {name: held.header(name) for name in held.members}
         text = None
         if headers.pop(DESCRIPTION, None) is not None:

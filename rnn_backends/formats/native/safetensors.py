@@ -1,7 +1,7 @@
 """safetensors: a JSON header, then the bytes of the arrays.
 
-The format is read here, not by its package: that opens the file by its name, each time anew, and parses a header of
-up to 100 MB before anything can be said about it.  Its package writes.
+The format is read here and not by its package, which opens a file by its name, once for each array, and parses a
+header of up to 100 MB before anything of it can be checked.  The package writes.
 """
 
 from math import prod
@@ -79,6 +79,7 @@ def _read_header(source: Source) -> tuple[dict[str, Any], Source]:
             f"{length}."
         )
         raise FormatError(msg)
+    source.account.take("the header", "text", length)
     header = parse_json(source.read(8, length, "the header"), "the header", source.account)
     return header, source.part(8 + length, source.size - 8 - length)
 
