@@ -9,8 +9,9 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import listed, short
 from rnn_backends.formats.source import Account
 
+BATCH = 1000
 # A text in quotation marks, or a mark outside of texts; possessive, so that it never goes back.
-_MARK = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|([\[{])|([\]}])|(,)', re.DOTALL)
+_MARK = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<opens>[\[{])|(?P<closes>[\]}])|(?P<separates>,)', re.DOTALL)
 
 
 def parse_json(text: str | bytes, what: str, account: Account) -> dict[str, Any]:
@@ -50,11 +51,15 @@ def require_keys(what: str, held: Mapping[str, Any], wanted: set[str]) -> None:
 
 def _count(text: str, what: str, account: Account) -> None:
     """Account the items and the depth of a JSON text, of which any takes far more memory than its text."""
-    depth = 0
+    items = depth = deepest = 0
     for match in _MARK.finditer(text):
-        opens, closes, separates = match.groups()
-        if opens or separates:
-            account.take(what, "items", 1)
-        if opens or closes:
-            depth += 1 if opens else -1
+        mark = match.lastgroup
+        depth += (mark == "opens") - (mark == "closes")
+        items += mark in {"opens", "separates"}
+        if depth > deepest:
+            deepest = depth
             account.take(what, "depth", depth)
+        if items == BATCH:
+            account.take(what, "items", items)
+            items = 0
+    account.take(what, "items", items)

@@ -8,18 +8,18 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import fuzz
 import numpy as np
 import pytest
-from native_files import description, write_members, write_safetensors
+from native_files import description, parameters, weights, write, write_members
 from native_files import npy as npy_bytes
 
 import rnn_backends as rb
 from rnn_backends.cli.inputs import read_inputs
-from rnn_backends.core.layers import named_arrays
 from rnn_backends.formats.source import Source
 
 FD = Path("/proc/self/fd")
@@ -114,7 +114,7 @@ def test_no_descriptor_outlives_a_refusal(tmp_path: Path, suffix: str) -> None:
 def test_a_model_is_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     path, other = tmp_path / f"m{suffix}", tmp_path / "other"
     path.write_bytes(sound(suffix, tmp_path))
-    wanted = [array.tobytes() for _, array in named_arrays(load(path).network)]
+    wanted = [array.tobytes() for array in parameters(load(path)).values()]
     calls = []
 
     def replacing(read: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,7 +129,7 @@ def test_a_model_is_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(Source, "read", replacing(Source.read))
     monkeypatch.setattr(Source, "numbers", replacing(Source.numbers))
-    assert [array.tobytes() for _, array in named_arrays(load(path).network)] == wanted
+    assert [array.tobytes() for array in parameters(load(path)).values()] == wanted
     assert calls
 
 
@@ -159,23 +159,13 @@ def bomb_of_text() -> bytes:
     return zip_of({"__rnn_backends__.npy": npy_bytes(np.frombuffer(text, np.uint8)), "weight_ih_l0.npy": WEIGHT})
 
 
+@cache
 def bomb_of_directory() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for index in range(100_000):
             archive.writestr(f"{index:07d}", b"")
     return file.getvalue()
-
-
-def bomb_of_overlaps() -> bytes:
-    """Return a zip file whose directory has one stored member a thousand times."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("weight_ih_l0.npy", npy_bytes(np.zeros((512, 512), "f4")))
-    data = file.getvalue()
-    start, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
-    entries = [data[start:end].replace(b"ih_l0", b"ih_l%d" % (index % 10)) for index in range(10)]
-    return data[:start] + b"".join(entries) + data[end:-22] + _end(10, sum(map(len, entries)), start)
 
 
 def _end(count: int, size: int, start: int) -> bytes:
@@ -197,11 +187,11 @@ def zip64(offset: int) -> bytes:
 WEIGHT = npy_bytes(np.ones((3, 2), "<f4"))
 BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a header of 21 MB": (".safetensors", bomb_of_headers, "the header would take 21000009 bytes of text, more than"),
-    "a header of entries": (".safetensors", bomb_of_entries, "the header would take 1 items after"),
+    "a header of entries": (".safetensors", bomb_of_entries, "the header would take 1000 items after"),
     "a description": (
         ".npz",
         bomb_of_text,
-        "the description of the network would take 30000009 bytes of text|unpacked",
+        "'__rnn_backends__.npy' would take 30000.* bytes, more than",
     ),
     "a directory": (".npz", bomb_of_directory, "its directory would take .* bytes"),
     "a directory of .pt": (".pt", bomb_of_directory, "its directory would take .* bytes"),
@@ -229,7 +219,7 @@ def test_shapes_beyond_those_of_numpy_are_refused(tmp_path: Path, shape: list[in
     path, count = tmp_path / "m.msgpack", int(np.prod(np.array(shape, object)))
     inner = msgpack.packb((shape, "float32", bytes(4 * count if count < 2 else 0)))
     path.write_bytes(b"\x81\xa1a" + b"\xc8" + struct.pack(">H", len(inner)) + b"\1" + inner)
-    with pytest.raises(rb.FormatError, match=r"m\.msgpack: .*(declared|axes|belongs|beside|order|SimpleCell)"):
+    with pytest.raises(rb.FormatError, match=r"m\.msgpack.*(declared|axes|damaged: Maximum allowed dimension|order of its cells)"):
         load(path)
 
 
@@ -253,7 +243,6 @@ def test_metadata_of_a_sound_file_may_be_long(tmp_path: Path) -> None:
 
 def test_a_description_that_is_deep_is_refused(tmp_path: Path) -> None:
     text = json.dumps(description())[:-1] + ', "more": ' + "[" * 200 + "]" * 200 + "}"
-    header = json.dumps({"__metadata__": {"rnn_backends": text}}).encode()
-    path = write_safetensors(tmp_path / "m.safetensors", header, b"")
+    path = write(tmp_path / "m.safetensors", weights(), text)
     with pytest.raises(rb.FormatError, match="the description of the network would take 129 levels"):
         load(path)
