@@ -1,28 +1,56 @@
-"""What the project is checked with: `nox` runs all of it but `bench`, `fuzz` and `gpu`; `nox -l` lists it."""
+"""Sessions that check the library, in tiers.
+
+nox               lint, types, documentation and the tests on one Python; minutes
+nox -t ci         other Pythons and libraries, parity, and planted faults of what changed
+nox -t nightly    all planted faults, fuzzing, the slow peers
+nox -s gpu        on a machine with an NVIDIA GPU
+"""
 
 import os
 import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "typing", "tests", "parity", "mutants", "docs"]
+nox.options.sessions = ["lint", "typing", "docs", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
-ONNX = ("onnx>=1.21", "onnxruntime")
-ONNX_TESTS = ("onnx_format", "onnx_hostile", "onnx_peers", "convert", "coming_from")
-COMPUTING = [
-    f"tests/test_{name}.py" for name in ("backends", "conformance", "forward", "generate", "masks", "model", "pieces")
-]
-"""The tests in which a backend makes a difference."""
 NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
-KERNEL_TESTS = tuple(
-    f"tests/test_{name}.py" for name in ("bench_gpu", "shim", "kernels", "kernel_compile", "kernel_plans")
-)
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The Python that nox runs on, which the default tier tests."""
+REQUIRED = ("3.11", "3.12", "3.13")
+OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
+COMPUTING = ("tests/core", "tests/backends", "tests/model")
+"""Folders of the tests in which a backend makes a difference."""
+
+
+@cache
+def is_found(python: str) -> bool:
+    """Return whether a Python can be run; a shim of pyenv's may be there for one that is not."""
+    name = shutil.which(f"python{python}")
+    return name is not None and subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+OTHERS = [python for python in REQUIRED if python != OWN] + list(filter(is_found, OPTIONAL))
+
+
+@cache
+def wheel() -> str:
+    """Build the wheel that all sessions of this run test."""
+    folder = Path(".nox", "wheel").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."]
+    subprocess.run(command, check=True)
+    (built,) = folder.glob("*.whl")
+    return str(built)
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -37,125 +65,130 @@ def peers(*names: str) -> list[str]:
     return [part for name in names for part in ("--peer", name)]
 
 
-@nox.session
-@nox.parametrize(
-    ("python", "kind"),
-    [
-        nox.param("3.11", "numpy", id="3.11-numpy"),
-        nox.param("3.11", "numpy-floor", id="3.11-numpy-floor"),
-        nox.param("3.11", "torch", id="3.11-torch"),
-        nox.param("3.11", "onnx", id="3.11-onnx"),
-        nox.param("3.11", "flax-keras", id="3.11-flax-keras"),
-        nox.param("3.12", "numba", id="3.12-numba"),
-        nox.param("3.12", "cupy-without-gpu", id="3.12-cupy-without-gpu"),
-        nox.param("3.13", "numpy", id="3.13-numpy"),
-        nox.param("3.13", "jax", id="3.13-jax"),
-    ],
-)
-def tests(session: nox.Session, kind: str) -> None:
-    """Run the tests; `numpy` and `numpy-floor` test array-api-strict too, on two of its devices; `onnx` ONNX alone.
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages, those of the tests and the wheel."""
+    session.install(*packages, *group("test"), wheel())
 
-    `cupy-without-gpu` runs the GPU kernels in the shim, for which it needs g++, and compiles them.
-    """
+
+def pytest(session: nox.Session, *words: str, **environment: str) -> None:
+    """Run tests on all cores, against the installed wheel."""
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *words, *session.posargs, env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style and the directions of imports, and that each planted fault has its place."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("python", "tests/faults", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types."""
+    install(session, *group("typing"))
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the examples of README.md, of the docs and of the docstrings with what a user has installed."""
+    install(session)
+    session.run("pytest", "tests/documentation.py", *session.posargs)
+    session.run("pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests that need no framework, on this Python."""
+    install(session)
+    pytest(session)
+
+
+@nox.session(python=OTHERS, tags=["ci"])
+def pythons(session: nox.Session) -> None:
+    """Run the tests on NumPy alone on another Python; 3.14 and 3.14t where they are found."""
+    for python in OPTIONAL:
+        if not is_found(python):
+            session.warn(f"Python {python} is not here and is not tested")
+    install(session)
+    pytest(session, *backends("numpy"))
+
+
+@nox.session(python="3.11", tags=["ci"])
+@nox.parametrize("library", ["numpy-floor", "torch", "jax", "onnx", "flax-keras"])
+def libraries(session: nox.Session, library: str) -> None:
+    """Run the tests that a library matters to: its backend, its files, its own results as the truth."""
     packages = {
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
         "jax": ["jax"],
-        "onnx": [TORCH, "onnxscript", *ONNX],
+        "onnx": [TORCH, "onnxscript", "onnx>=1.21", "onnxruntime"],
         "flax-keras": ["flax", "keras>=3.12", "jax"],
-        "numba": ["numba"],
-        "cupy-without-gpu": ["cupy-cuda13x", *NVRTC],
     }
-    session.install(*packages.get(kind, []), *group("test"), ".")
-    if kind == "cupy-without-gpu":
-        chosen = [
-            "tests/backends/test_cupy_without_gpu.py",
-            *KERNEL_TESTS,
-            "--kernels",
-            *peers("nvidia.cu13", "nvidia.cuda_nvrtc"),
-        ]
-        session.run("pytest", *chosen, *session.posargs, env={"CUDA_VISIBLE_DEVICES": ""})
-        return
-    if kind == "onnx":
-        chosen = [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript")]
-        session.run("pytest", *chosen, *(f"tests/test_{name}.py" for name in ONNX_TESTS), *session.posargs)
-        return
-    if kind == "flax-keras":
-        files = [f"tests/test_{name}.py" for name in ("flax_format", "keras_format", "coming_from")]
-        environment = {"KERAS_BACKEND": "jax"}
-        session.run("pytest", *files, *peers("flax", "keras"), *session.posargs, env=environment)
-        return
-    chosen = {
-        "torch": backends("torch"),
+    words = {
+        "numpy-floor": [*backends("numpy"), *COMPUTING],
+        "torch": [*backends("torch"), *peers("torch"), *COMPUTING, "tests/formats", "-k", "not onnx and not keras"],
         "jax": [*backends("jax"), *COMPUTING],
-        "numba": backends("numpy", "numba"),
-    }.get(kind, [])
-    session.run("pytest", *chosen, *session.posargs, env={"JAX_ENABLE_X64": "1"})
+        "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript"),
+                 "tests/formats", "tests/cli", "tests/benchmarks",
+                 "-k", "onnx or convert or coming_from or compute_the_same"],
+        "flax-keras": [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
+    }  # fmt: skip
+    install(session, *packages[library])
+    pytest(session, *words[library], JAX_ENABLE_X64="1", KERAS_BACKEND="jax")
 
 
-@nox.session(python="3.11")
+@nox.session(python="3.12", tags=["ci"])
+def kernels(session: nox.Session) -> None:
+    """Run the GPU kernels in the shim (g++) and compile them, CuPy without a GPU, and the numba backend."""
+    install(session, "cupy-cuda13x", "numba", *NVRTC)
+    chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba")]
+    pages = "tests/benchmarks/test_gpu_pages.py"
+    pytest(session, *chosen, *COMPUTING, "tests/kernels", pages, CUDA_VISIBLE_DEVICES="")
+
+
+@nox.session(python="3.11", tags=["ci"])
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference and write docs/parity.md."""
-    session.install(TORCH, "jax", "numba", "array-api-strict", ".")
-    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={"JAX_ENABLE_X64": "1"})
+    session.install(TORCH, "jax", "numba", "array-api-strict", wheel())
+    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={"JAX_ENABLE_X64": "1", "PYTHONSAFEPATH": "1"})
 
 
-@nox.session(python="3.11")
-def mutants(session: nox.Session) -> None:
-    """Plant faults; each must be caught; `-- numba:` plants those whose names begin so."""
-    session.install("numba", "onnx>=1.21", *group("test"), ".")
-    session.run("python", "tests/mutants.py", *session.posargs)
+@nox.session(python="3.11", tags=["ci"])
+def faults(session: nox.Session) -> None:
+    """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
+    install(session, "numba", "onnx>=1.21")
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "6")))
 
 
-@nox.session(python="3.11")
+@nox.session(python="3.11", tags=["nightly"])
+def all_faults(session: nox.Session) -> None:
+    """Plant all faults; each must be caught."""
+    install(session, "numba", "onnx>=1.21")
+    session.run("python", "tests/faults", "--all")
+
+
+@nox.session(python="3.11", tags=["nightly"])
 def fuzz(session: nox.Session) -> None:
-    """Load a million damaged and hostile files, or as many as are asked for: nox -s fuzz -- COUNT SEED."""
-    session.install(*group("test"), ".")
-    session.run("python", "tests/fuzz.py", *(session.posargs or ["1000000"]))
-
-
-@nox.session(python="3.11")
-def lint(session: nox.Session) -> None:
-    """Check the style."""
-    session.install(*group("lint"))
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-
-
-@nox.session(python="3.11")
-def typing(session: nox.Session) -> None:
-    """Check the types."""
-    session.install(*group("typing"), *group("test"), ".")
-    session.run("mypy")
-
-
-@nox.session(python="3.11")
-def docs(session: nox.Session) -> None:
-    """Run what README.md shows, and the examples, as a user would who has only what is installed here."""
-    session.install(*group("test"), ".")
-    session.run("pytest", "tests/documentation.py", *session.posargs)
+    """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
+    install(session)
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
 
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Measure against other libraries on a quiet CPU and write docs/benchmarks; `-- --quick` only tries it."""
-    session.install(TORCH, *group("bench"), ".")
+    session.install(TORCH, *group("bench"), wheel())
     session.run("python", "tests/benchmarks/cpu.py", *session.posargs)
 
 
 @nox.session(python=False)
 def gpu(session: nox.Session) -> None:
-    """Run the tests, measure parity and speed on a GPU, in the environment that nox runs in; fails without one."""
+    """Run the first checks on a GPU, in the environment that nox runs in; fails without one."""
     if shutil.which("nvidia-smi") is None:
         session.error("there is no NVIDIA GPU here")
     environment = {**os.environ, "CUPY_TF32": "0"}
-    pytest = ("python", "-m", "pytest", *backends("cupy"))
-    session.run(*pytest, *session.posargs, env=environment, external=True)
-    for kernel in ("grid", "sweep", "step", "off"):  # not every GPU has clusters
-        forced = {**environment, "RNN_CUPY_KERNEL": kernel}
-        session.run(*pytest, "tests/backends/test_conformance.py", env=forced, external=True)
-    for tool in ("memcheck", "racecheck"):
-        sanitizer = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1")
-        session.run(*sanitizer, *pytest, "tests/kernels/test_gpu.py", "-k", "feature", env=environment, external=True)
-    session.run("python", "tests/parity.py", "--output", "docs/parity-gpu.md", "cupy", env=environment, external=True)
-    session.run("python", "tests/benchmarks/gpu.py", env=environment, external=True)
+    session.run("python", "tests/gpu_first.py", *(session.posargs or ["gpu_first"]), env=environment, external=True)

@@ -2,6 +2,7 @@
 
 from rnn_backends.backends import (
     Backend,
+    Registration,
     get_backend,
     list_backends,
     register_backend,
@@ -11,8 +12,9 @@ from rnn_backends.backends import (
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.forward import forward
-from rnn_backends.core.layers import Layer, Linear
+from rnn_backends.core.layers import Layer, Linear, RecurrentCell
 from rnn_backends.core.losses import cross_entropy, cross_entropy_grad
+from rnn_backends.core.recurrence import Recurrence, each_direction
 from rnn_backends.errors import (
     ArgumentError,
     BackendLoadError,
@@ -57,6 +59,9 @@ __all__ = [
     "Layer",
     "Linear",
     "RNNBackendError",
+    "Recurrence",
+    "RecurrentCell",
+    "Registration",
     "ShapeError",
     "Stream",
     "UnknownBackendError",
@@ -65,6 +70,7 @@ __all__ = [
     "__version__",
     "cross_entropy",
     "cross_entropy_grad",
+    "each_direction",
     "forward",
     "from_flax",
     "from_keras",

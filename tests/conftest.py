@@ -4,13 +4,17 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import array_api_strict
 import pytest
 from hypothesis import settings
 
+import rnn_backends
 from rnn_backends.backends.registry import BUILTIN
+
+pytest_plugins = ["places"]
 
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
@@ -28,9 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
+    parser.addoption("--checkout", action="store_true", help="test the package in the checkout, not the installed one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    require_installed(config)
+    os.environ["PYTHONSAFEPATH"] = "1"  # or a Python that a test starts would import the checkout
     for name in config.getoption("--backend") or ():
         known = BUILTIN.get(name.partition(":")[0])
         if known is not None and importlib.util.find_spec(known.packages[0]) is None:
@@ -42,6 +49,14 @@ def pytest_configure(config: pytest.Config) -> None:
         except ImportError as error:
             msg = f"--peer {name}: it cannot be imported: {error}"
             raise pytest.UsageError(msg) from error
+
+
+def require_installed(config: pytest.Config) -> None:
+    """Fail where the package under test is the checkout's, which may lack what the wheel lacks and hide it."""
+    place = Path(rnn_backends.__file__).parent
+    if place == config.rootpath / "rnn_backends" and not config.getoption("--checkout"):
+        msg = f"rnn_backends is imported from {place}; install it (pip install .), or test the checkout with --checkout"
+        raise pytest.UsageError(msg)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -101,7 +101,7 @@ def walk(
         numpy.project(cell, x, output)
     arguments = (
         states,
-        prepared.no_input if prepared.takes_ids else x.reshape(-1),
+        prepared.no_input if prepared.takes_ids else np.ascontiguousarray(x).reshape(-1),
         *prepared.weights,
         NO_LENGTHS if lengths is None else lengths.astype(np.int64),
         reverse,

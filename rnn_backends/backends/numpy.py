@@ -22,6 +22,13 @@ CACHE = 1 << 20
 """The bytes of weights that a core keeps close by: the second-level cache of today's processors, or half of it."""
 
 
+IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
+    "tanh": np.tanh,
+    "relu": lambda z, out: np.maximum(z, 0.0, out=out),
+}
+"""The activations that NumPy has as functions of its own; every other allocates its result."""
+
+
 def make() -> Backend:
     """Return the backend."""
     return Backend(
@@ -98,11 +105,11 @@ def walk(
     their rows of `first`.
     """
     clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
-    product = np.empty_like(h)
+    product = np.empty(h.shape, h.dtype)  # as `dot` wants it, whatever the order of `h`
     for z in steps:
         if len(z) != len(h):
             h = h[: len(z)] if first is None or len(z) < len(h) else np.concatenate([h, first[len(h) : len(z)]])
-            product = np.empty_like(h)
+            product = np.empty(h.shape, h.dtype)
         multiply(h, product)
         add(z, product, z)
         if clip is not None:
@@ -164,9 +171,6 @@ def walk_joined(cell: Cell, x: Host, h_0: Host) -> Host:
 
 def in_place(cell: Cell) -> Callable[[Host, Host], object]:
     """Return g1 as a function of its argument and of where the result is to be."""
-    name = getattr(cell.activation, "name", None)
-    if name == "tanh":
-        return np.tanh
-    if name == "relu":
-        return lambda z, out: np.maximum(z, 0.0, out=out)
+    if isinstance(cell.activation, Activation) and cell.activation.name in IN_PLACE:
+        return IN_PLACE[cell.activation.name]
     return lambda z, out: np.copyto(out, cell.activate(z))

@@ -5,22 +5,22 @@ environment variable RNN_BACKEND, then NumPy.
 """
 
 import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
-from types import FrameType, TracebackType
+from collections.abc import Iterable
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from rnn_backends.backends.backend import Backend
-from rnn_backends.backends.registry import BUILTIN, load_backend, loaded_backends
+from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend, loaded_backends
 from rnn_backends.core.arrays import Array
-from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError
+from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError, UnknownBackendError
 
 VARIABLE = "RNN_BACKEND"
-_GENERATOR = 0x20 | 0x200  # code flags of a generator and of an asynchronous one (inspect.CO_*)
-_MANAGERS = frozenset({"contextlib", "_pytest", "pluggy", "pytest_asyncio", "anyio"})  # drive them in pairs
+
+DEVICES = {"cpu": ("numpy", "torch:cpu"), "gpu": ("cupy", "torch:cuda"), "cuda": ("cupy", "torch:cuda")}
+"""Names of devices that are given for those of backends, and the backends of NumPy or CuPy and of torch to name."""
 
 
 class Placement(NamedTuple):
@@ -30,53 +30,15 @@ class Placement(NamedTuple):
     device: str
 
 
-class _Entry:
-    """One use of `use_backend` that has not ended."""
-
-    def __init__(self, place: Placement, entered_by: FrameType) -> None:
-        self.place = place
-        self.generators = _unmanaged_generators(entered_by)
-
-    def holds(self) -> bool:
-        """Tell whether the code that asks is inside the block: all generators it was entered in are running.
-
-        A generator that yields inside the block gives control back to code that did not ask for it.
-        """
-        return not self.generators or self.generators.issubset(_callers(sys._getframe(1)))
-
-
-def _callers(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _unmanaged_generators(frame: FrameType) -> frozenset[FrameType]:
-    """Return the generators that are running, but those of context managers and fixtures.
-
-    These yield to have the code run that did ask for the block.  The frames of what drives a generator
-    are not kept, for they would keep the generator alive, and with it a block that nothing else ends.
-    """
-    return frozenset(
-        caller
-        for caller in _callers(frame)
-        if caller.f_code.co_flags & _GENERATOR and _package(caller.f_back) not in _MANAGERS
-    )
-
-
-def _package(frame: FrameType | None) -> str:
-    return "" if frame is None else str(frame.f_globals.get("__name__")).partition(".")[0]
-
-
-_entries: ContextVar[tuple[_Entry, ...]] = ContextVar("rnn_backends.use_backend", default=())
+_chosen: ContextVar[Placement | None] = ContextVar("rnn_backends.use_backend", default=None)
 
 
 class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1")
     """Place the models that are made in a ``with`` block on a backend.
 
-    It holds for the thread and the asyncio task that entered the block (and for tasks started in it).
-    In a generator it holds only while the generator runs, not for the code that iterates over it, unless
-    the generator is that of a context manager (contextlib) or of a fixture (pytest).
+    It follows the rules of `contextvars`, as `numpy.errstate` does: the block holds for the thread and the asyncio task
+    that entered it, and for tasks that are started in it.  Blocks nest.  A generator that yields inside a block shares
+    the block with the code that iterates over it.
 
     Parameters
     ----------
@@ -86,28 +48,45 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
     Raises
     ------
     RNNBackendError
-        On entering, if the backend is unknown or cannot run.
+        On entering, the backend is unknown or cannot run.
+    ArgumentError
+        The block is entered twice, or left twice, or left on another thread or in another task than it was entered in.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> with rb.use_backend("numpy"):
+    ...     rnn = rb.RNN.init(3, 4)
+    >>> rnn.backend
+    Backend('numpy')
     """
 
     def __init__(self, backend: str) -> None:
         self.name = backend
-        self._entry: _Entry | None = None
+        self._token: Token[Placement | None] | None = None
 
     def __enter__(self) -> Self:
-        if self._entry is not None:
-            msg = "this use_backend is entered already; make another one."
+        if self._token is not None:
+            msg = f"use_backend({self.name!r}) is entered already; make another one for a block inside its block."
             raise ArgumentError(msg)
-        place = parse(self.name, "use_backend()")
-        self._entry = _Entry(place, sys._getframe(1))
-        _entries.set((*_entries.get(), self._entry))
+        self._token = _chosen.set(parse(self.name, "use_backend()"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Not by a token: blocks of generators may end in another order than they began.
-        _entries.set(tuple(entry for entry in _entries.get() if entry is not self._entry))
-        self._entry = None
+        if self._token is None:
+            msg = f"use_backend({self.name!r}) is left already; enter it once for each time that it is left."
+            raise ArgumentError(msg)
+        try:
+            _chosen.reset(self._token)
+        except ValueError as reason:
+            msg = (
+                f"use_backend({self.name!r}) must be left on the thread and in the task that entered it, and is left "
+                "in another context; put the whole with block into one function."
+            )
+            raise ArgumentError(msg) from reason
+        self._token = None
 
 
 def get_backend(name: str | None = None) -> Backend:
@@ -131,11 +110,19 @@ def get_backend(name: str | None = None) -> Backend:
 
 
 def parse(name: object, source: str) -> Placement:
-    """Return the backend and the device that ``"name:device"`` says; `source` tells who said it."""
+    """Return the backend and the device of ``"name:device"``, which `source` gave."""
     if not isinstance(name, str):
-        msg = f"a backend is named by a string such as 'cupy:0'; got {name!r} (from {source})."
+        hint = f" Write 'torch:{name}'." if type(name).__module__.partition(".")[0] == "torch" else ""
+        msg = f"a backend is named by a string such as 'cupy:0'; got {name!r} (from {source}).{hint}"
         raise ArgumentError(msg)
     backend_name, _, device = name.strip().partition(":")
+    if backend_name in DEVICES and backend_name not in list_backends():
+        index = f":{device}" if device and backend_name != "cpu" else ""
+        first, of_torch = (f"{choice}{index}" for choice in DEVICES[backend_name])
+        msg = (
+            f"{name.strip()!r} is a device, not a backend (from {source}). Write {first!r}, or {of_torch!r} for torch."
+        )
+        raise UnknownBackendError(msg)
     backend = load_backend(backend_name, source)
     try:
         return Placement(backend, backend.device_name(device))
@@ -160,7 +147,7 @@ def select(name: str | None = None, arrays: Iterable[tuple[str, Array]] = ()) ->
             require_owner(other_name, other, other_owner, place)
             require_device(other_name, other, place)
         return place
-    held = next((entry.place for entry in reversed(_entries.get()) if entry.holds()), None)
+    held = _chosen.get()
     if held is not None:
         return held
     variable = os.environ.get(VARIABLE, "").strip()

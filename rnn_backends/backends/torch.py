@@ -17,11 +17,18 @@ def make() -> Backend:
         xp=xp,
         owns=lambda array: isinstance(array, torch.Tensor),
         to_numpy=_to_numpy,
-        # torch.asarray would share the memory of the caller's array, and warn where that is read-only.
-        asarray=lambda host, dtype, device: torch.tensor(np.asarray(host, order="C"), dtype=dtype, device=device),
+        asarray=_asarray,
         devices=_devices,
         dtypes=lambda: ("float16", "bfloat16", "float32", "float64"),
     )
+
+
+def _asarray(host: Host, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    host = np.asarray(host, order="C")
+    if any(stride < 0 for stride in host.strides):  # of an axis of length 1, which are contiguous for NumPy alone
+        host = host.copy()
+    # torch.asarray would share the memory of the caller's array, and warn where that is read-only.
+    return torch.tensor(host, dtype=dtype, device=device)
 
 
 def _devices() -> dict[str, Any]:

@@ -11,8 +11,9 @@ from rnn_backends.backends.selection import (
     require_owned,
     require_owner,
 )
-from rnn_backends.core.arrays import Array, Host, dtype_name
+from rnn_backends.core.arrays import Array, Host, as_indices, dtype_name, native
 from rnn_backends.core.arrays import cast as cast_array
+from rnn_backends.core.checks import require_unmasked
 from rnn_backends.core.layers import Network, map_arrays
 from rnn_backends.errors import DTypeError
 
@@ -34,10 +35,7 @@ def as_host(name: str, value: Any) -> Any:
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
     if owner is not None and owner.name != "numpy":
         return value
-    # numpy.ma, which takes its time to import, is not asked of what cannot be masked.
-    if type(value) is not np.ndarray and isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
-        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
-        raise DTypeError(msg)
+    require_unmasked(name, value)
     try:
         host = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -51,7 +49,7 @@ def as_host(name: str, value: Any) -> Any:
     if host.dtype.kind not in codes:
         msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype}."
         raise DTypeError(msg)
-    host = host.astype(host.dtype.newbyteorder("="), copy=False)
+    host = native(host)
     return host.astype(np.float64) if name == "h_0" and host.dtype.kind != "f" else host
 
 
@@ -81,7 +79,7 @@ def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
         return place.backend.from_host(host, _dtype_there(host, dtype), place.device)
     require_owner(name, value, owner, place)
     require_device(name, value, place)
-    return value
+    return as_indices(value)
 
 
 def _dtype_there(host: Host, dtype: str) -> str:
@@ -116,15 +114,21 @@ def frozen(array: Array) -> Array:
 
     The copy lies in memory column by column, so that the rows of W^T, which the products use, are contiguous.
     """
-    if isinstance(array, np.ndarray) and (_is_writable(array) or not array.flags.f_contiguous):
-        array = array.copy(order="F")
-        array.flags.writeable = False
+    if isinstance(array, np.ndarray) and not (_is_frozen(array) and array.flags.f_contiguous):
+        copy = array.copy(order="F")
+        copy.flags.writeable = False
+        return copy.view()  # a view of a read-only array cannot be made writable; the array itself can
     return array
 
 
-def _is_writable(array: Host) -> bool:
-    """Tell whether an array, or one that it is a view of, can be written to."""
-    return array.flags.writeable or (isinstance(array.base, np.ndarray) and _is_writable(array.base))
+def _is_frozen(array: Host) -> bool:
+    """Return whether an array is a view of read-only arrays of NumPy alone, or of bytes."""
+    held: Any = array
+    while isinstance(held, np.ndarray):
+        if held.flags.writeable:
+            return False
+        held = held.base
+    return isinstance(held, bytes) or (held is None and array.base is not None)
 
 
 def to_numpy(array: Array) -> Host:

@@ -1,174 +1,248 @@
-"""The command `bench`: how fast this library is, in times of other libraries and of the machine's limit."""
+"""The command `bench`: the time of this library's backends, and of torch and ONNX Runtime, for given shapes.
 
-import argparse
+Each contestant has a process of its own: the threads of a library spin on after a call, on processors that the next
+one needs.  The processes take turns, so that a machine that is busy for a while slows down all of them.
+"""
+
 import json
 import os
 import platform
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, redirect_stdout, suppress
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
 from pathlib import Path
-from typing import Any
+from random import Random
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time, sleep
+from timeit import Timer
+from typing import Any, NamedTuple
 
-import rnn_backends
-from rnn_backends import errors
-from rnn_backends.cli.benchmark.problem import Problem
-from rnn_backends.cli.benchmark.table import lines
-from rnn_backends.cli.benchmark.timing import ratios
-from rnn_backends.cli.benchmark.worker import Task, environment
+import numpy as np
+
+from rnn_backends import __version__, errors
+from rnn_backends.backends.selection import use_backend
+from rnn_backends.backends.transfer import to_numpy
+from rnn_backends.cli.info import library_version
+from rnn_backends.cli.reports import columns, one_line
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.layers import named_arrays
 from rnn_backends.formats.files import replaced
+from rnn_backends.model.loading import load
+from rnn_backends.model.rnn import RNN
+from rnn_backends.testing.cases import Draw
+from rnn_backends.testing.reference import Bounded, excess, reference
 
-WORKER = "rnn_backends.cli.benchmark.worker"
-
-GRID = (
-    (1000, 1, 64, 32),
-    (1000, 1, 64, 100),
-    (1000, 1, 128, 256),
-    (50, 8, 16, 32),
-    (128, 32, 128, 256),
-    (64, 128, 256, 512),
-    (64, 64, 512, 1024),
-    (256, 1, 512, 1024),
-)
-STEP_GRID = ((100, 1, 64, 32), (100, 1, 128, 128), (100, 1, 128, 256), (100, 8, 128, 128))
-TOKEN_GRID = ((1000, 1, 128, 100), (1000, 1, 8000, 100))
+CHILD = "import sys; sys.path[:] = sys.argv[1:]; from rnn_backends.cli.bench import contestant; contestant()"
+SHAPES = ([1000, 1, 64, 100], [50, 8, 16, 32], [128, 32, 128, 256])
+BACKENDS, OTHERS = ("numpy", "numba"), ("torch", "onnxruntime")
+SEQUENCES = 8  # that differ in a batch: the float64 reference is slow
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+SAMPLE_SECONDS, IDLE_SECONDS, LONGEST_WAIT_SECONDS = 5e-3, 2e-3, 0.5
+NETWORK, PROBLEM = "network.safetensors", "problem.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the command line asks for."""
+    """The options of the command."""
 
     shapes: list[list[int]] | None
-    dtypes: list[str]
+    layers: int
+    dtype: str
     backends: list[str] | None
     against: list[str] | None
-    threads: list[int]
-    tokens: bool
-    bidirectional: bool
-    ragged: bool
-    step: bool
-    leak: float | None
-    seconds: float
+    threads: int
     rounds: int
     json: Path | None
 
-    def __post_init__(self) -> None:
-        if problem := self._problem():
-            raise argparse.ArgumentError(None, problem)
 
-    def _problem(self) -> str | None:
-        if self.step and (self.bidirectional or self.ragged):
-            return "--step runs one step after another, of all sequences; leave out --bidirectional and --ragged"
-        if any(size < 1 for shape in self.shapes or () for size in shape):
-            return "--shape must be of positive integers T B I H"
-        if self.ragged and any(shape[1] == 1 for shape in self.shapes or ()):
-            return "--ragged is for batches of several sequences; give --shape a B of 2 or more"
-        if self.leak is not None and not 0 < self.leak <= 1:
-            return f"--leak must be in 0 < leak <= 1; got {self.leak}"
-        if not self.seconds > 0 or self.rounds < 1:
-            return "--seconds and --rounds must be positive"
-        allowed = processors()
-        if any(not 1 <= count <= allowed for count in self.threads):
-            return f"--threads must be from 1 to {allowed}, the processors that this process may use"
-        return None
+class Ready(NamedTuple):
+    """A contestant that is ready: a call returns when its result is there, and `output` brings that to the host."""
 
-    def problems(self) -> list[Problem]:
-        """Return the problems, by dtype and shape."""
-        grid = STEP_GRID if self.step else TOKEN_GRID if self.tokens else GRID
-        default = [shape for shape in grid if shape[1] > 1 or not self.ragged]
-        return [
-            Problem(
-                seq_len=seq_len,
-                batch=batch,
-                input_size=input_size,
-                hidden_size=hidden_size,
-                dtype=dtype,
-                tokens=self.tokens,
-                bidirectional=self.bidirectional,
-                ragged=self.ragged,
-                step=self.step,
-                leak=self.leak,
-            )
-            for dtype in self.dtypes
-            for seq_len, batch, input_size, hidden_size in self.shapes or default
-        ]
-
-    def task(self, threads: int) -> Task:
-        """Return what the process for a number of threads is to do."""
-        return Task(
-            problems=self.problems(),
-            backends=self.backends,
-            against=None if self.against is None else list(dict.fromkeys(self.against)),
-            threads=threads,
-            seconds=self.seconds,
-            rounds=self.rounds,
-        )
+    call: Callable[[], Any]
+    version: str | None
+    device: str = "cpu"
+    output: Callable[[Any], Host] = np.asarray
 
 
-def bench(request: Request) -> Iterator[str]:
-    """Measure what the command line asks for, and yield what there is to tell."""
+class Process(Popen[str]):
+    """The process of a contestant, which answers each line with one, in JSON."""
+
+    def __init__(self, title: str, threads: int) -> None:
+        self.title, command = title, [sys.executable, "-c", CHILD, *sys.path]
+        outside = environment(threads, os.environ)
+        super().__init__(command, stdin=PIPE, stdout=PIPE, bufsize=1, text=True, encoding="utf-8", env=outside)
+
+    def ask(self, question: Any) -> Any:
+        """Return the answer; raise the error that it holds, or RuntimeError where the process ended."""
+        assert self.stdin is not None
+        assert self.stdout is not None
+        with suppress(BrokenPipeError):  # the process has ended
+            self.stdin.write(f"{json.dumps(question)}\n")
+        held = json.loads(self.stdout.readline() or "null")
+        if held is None:
+            msg = f"the process of the {self.title} ended with code {self.wait()}; its output is above."
+            raise RuntimeError(msg)
+        if "raised" in held:
+            raise getattr(errors, held["raised"])(held["message"])
+        return held
+
+
+def bench(request: Request, note: Callable[[str], None]) -> Iterator[str]:
+    """Measure all shapes and yield the lines of a table; remarks are given to `note` as they come."""
     with ExitStack() as stack:
         file = None if request.json is None else stack.enter_context(replaced(request.json))
-        found = about()
-        cells = [cell for threads in dict.fromkeys(request.threads) for cell in _measured(request.task(threads))]
+        cells = [cell for shape in request.shapes or SHAPES for cell in measured(shape, request, note)]
         if file is not None:
-            found["cells"] = [{**cell, "ratios": _ratios(cell)} for cell in cells]
-            file.write(json.dumps(found, indent=1).encode())
-    yield from lines(cells)
+            about = {"rnn_backends": __version__, "python": platform.python_version(), "platform": platform.platform()}
+            options = {"processors": os.cpu_count(), "layers": request.layers, "threads": request.threads}
+            file.write(json.dumps({**about, **options, "dtype": request.dtype, "cells": cells}, indent=1).encode())
+    rows = [["T B I H", "contestant", "device", "ms", "ratio", "error"]]
+    for cell in cells:
+        numbers = (1e3 * np.median(cell["seconds"]), *cell["ratio"], cell["error"])
+        ms, median, lower, upper, error = (f"{number:.3g}" for number in numbers)
+        shape = " ".join(map(str, cell["shape"]))
+        rows.append([shape, cell["contestant"], cell["device"], ms, f"{median} [{lower} {upper}]", error])
+    yield from columns(rows)
+    yield ""
+    yield "ms: a call, median of the rounds.  ratio: to the first contestant, median [quartiles]; above 1 is slower."
+    yield "error: the largest difference from the float64 reference, in units of the bound on rounding."
 
 
-def about() -> dict[str, Any]:
-    """Return what else a reader of the figures must know, as what JSON can hold."""
-    return {
-        "rnn_backends": rnn_backends.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": cpu_name(),
-        "processors": processors(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # of others, if nothing was measured yet
-    }
+def measured(shape: list[int], request: Request, note: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Start the contestants of a shape, each of which checks its result, then time them in turn."""
+    turns: list[tuple[Process, dict[str, Any]]] = []
+    with TemporaryDirectory(prefix="rnn-backends-") as folder, ExitStack() as stack:
+        note(f"T B I H = {' '.join(map(str, shape))}")
+        write_problem(Path(folder), shape, request.layers, request.dtype)
+        for kind, names, default in (("backend", request.backends, BACKENDS), ("library", request.against, OTHERS)):
+            for name in dict.fromkeys(default if names is None else names):
+                process = stack.enter_context(Process(f"{kind} {name}", request.threads))
+                try:
+                    ready = process.ask([kind, name, folder, request.threads])
+                except errors.RNNBackendError as error:
+                    if names is not None or isinstance(error, errors.WrongResultError):
+                        raise
+                    note(f"without the {process.title}: {one_line(error)}")
+                else:
+                    turns.append((process, {"shape": shape, "contestant": process.title, **ready, "seconds": []}))
+        cells, random = [cell for _, cell in turns], Random(0)
+        for _ in range(request.rounds):
+            random.shuffle(turns)
+            for process, cell in turns:
+                cell["seconds"].append(process.ask("time")["seconds"])
+    first = np.asarray(cells[0]["seconds"])
+    return [{**cell, "ratio": np.quantile(cell["seconds"] / first, (0.5, 0.25, 0.75)).tolist()} for cell in cells]
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def write_problem(folder: Path, shape: list[int], layers: int, dtype: str) -> None:
+    """Write a network, an input, and the output of the float64 reference with its bound."""
+    seq_len, batch, input_size, hidden_size = shape
+    case = Draw(dtype, 0).case(shape=(seq_len, min(batch, SEQUENCES), input_size, hidden_size), layers=layers)
+    value, error = reference(case.layers, case.x, dtype=dtype)[0]
+    order = np.arange(batch) % case.x.shape[1]
+    with use_backend("numpy"):
+        RNN(case.layers).save(folder / NETWORK)
+    np.savez(folder / PROBLEM, x=case.x[:, order], value=value[:, order], error=error[:, order])
 
 
-def cpu_name() -> str:
-    """Return the name of the processor, as Linux tells it, or what Python knows."""
+def contestant() -> None:
+    """Be the process of a contestant: check the result of a call, then answer each line of stdin with a sample."""
+    kind, name, folder, threads = json.loads(sys.stdin.readline())
+    write = partial(print, file=sys.stdout, flush=True)
+    with redirect_stdout(sys.stderr), suppress(KeyboardInterrupt):  # libraries print, too
+        try:
+            ready, error = checked(kind, name, Path(folder), threads)
+        except ModuleNotFoundError as reason:
+            message = f"{reason.name} is not installed: pip install {reason.name}"
+            write(json.dumps({"raised": "BackendNotInstalledError", "message": message}))
+            return
+        except errors.RNNBackendError as reason:
+            write(json.dumps({"raised": type(reason).__name__, "message": one_line(reason)}))
+            return
+        timer = Timer(ready.call)
+        calls = ceil(SAMPLE_SECONDS / min(timer.repeat(3, 1)))  # the first call may compile
+        wait_for_idle_threads()
+        write(json.dumps({"device": ready.device, "version": ready.version, "error": error}))
+        for _ in sys.stdin:
+            timer.timeit(1 + calls // 4)  # wakes threads and fills caches
+            seconds = timer.timeit(calls) / calls
+            wait_for_idle_threads()
+            write(json.dumps({"seconds": seconds}))
+
+
+def checked(kind: str, name: str, folder: Path, threads: int) -> tuple[Ready, float]:
+    """Return a contestant and the error of its result, in units of the bound, which it may not exceed."""
+    with np.load(folder / PROBLEM) as problem:
+        x, wanted = problem["x"], Bounded(problem["value"], problem["error"])
+    libraries = {"torch": of_torch, "onnxruntime": of_onnxruntime}
+    ready = of_backend(name, folder, x) if kind == "backend" else libraries[name](folder, x, threads)
+    error = excess(ready.output(ready.call()), wanted)
+    if not error <= 1.0:
+        msg = f"the {kind} {name} is wrong by {error:.3g} times the bound on rounding; nothing was timed. Leave it out."
+        raise errors.WrongResultError(msg)
+    return ready, error
+
+
+def of_backend(name: str, folder: Path, x: Host) -> Ready:
+    """Return this library on a backend; on a device a call ends when one value of its result is on the host."""
+    rnn = load(folder / NETWORK, backend=name)
+    placed = rnn.backend.from_host(x, rnn.dtype, rnn.device)
+
+    def call() -> Any:
+        output = rnn(placed)[0]
+        if not isinstance(placed, np.ndarray):
+            to_numpy(output[-1, -1, -1])
+        return output
+
+    return Ready(call, library_version(rnn.backend), rnn.device, to_numpy)
+
+
+def of_torch(folder: Path, x: Host, threads: int) -> Ready:
+    """Return `torch.nn.RNN` on the CPU, without gradients."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    arrays = [array for _, array in named_arrays(load(folder / NETWORK, backend="numpy").layers)]
+    values = [value for k in range(0, len(arrays), 3) for value in (*arrays[k : k + 3], 0 * arrays[k + 2])]
+    rnn = torch.nn.RNN(x.shape[-1], len(arrays[1]), len(arrays) // 3, dtype=getattr(torch, x.dtype.name))
+    for parameter, value in zip(rnn.parameters(), values, strict=True):
+        parameter.copy_(torch.tensor(value))
+    tensor = torch.tensor(x)
+    return Ready(lambda: rnn(tensor)[0], torch.__version__)
+
+
+def of_onnxruntime(folder: Path, x: Host, threads: int) -> Ready:
+    """Return a session of ONNX Runtime on the CPU, of the ONNX file that this library writes."""
+    import onnx  # noqa: F401  # which writes the file
+    import onnxruntime as runtime
+
+    load(folder / NETWORK, backend="numpy").save(folder / "network.onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     try:
-        known = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        known = []
-    names = [line.partition(":")[2].strip() for line in known if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+        session = runtime.InferenceSession(folder / "network.onnx", options, providers=["CPUExecutionProvider"])
+    except runtime.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        msg = f"ONNX Runtime {runtime.__version__} has no RNN kernel for {x.dtype} on the CPU."
+        raise errors.DTypeError(msg) from error
+    return Ready(lambda: session.run(["output"], {"x": x})[0], runtime.__version__)
 
 
-def _measured(task: Task) -> list[dict[str, Any]]:
-    """Run a task in a process of its own, whose libraries find their number of threads in its environment."""
-    with subprocess.Popen(
-        [sys.executable, "-m", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment(task.threads, os.environ),
-    ) as worker:
-        out, _ = worker.communicate(json.dumps(asdict(task)))
-    results = [json.loads(line) for line in out.splitlines()]
-    for result in results:
-        if "error" in result:
-            raise getattr(errors, result["error"])(result["message"])
-    if worker.returncode:
-        msg = f"the process that measures ended with code {worker.returncode}; what it wrote is above."
-        raise RuntimeError(msg)
-    return results
+def wait_for_idle_threads() -> None:
+    """Wait until this process uses no processor: threads of BLAS, OpenMP and ONNX Runtime spin after their work."""
+    deadline = perf_counter() + LONGEST_WAIT_SECONDS
+    while perf_counter() < deadline:
+        before = process_time()
+        sleep(IDLE_SECONDS)
+        if process_time() - before < IDLE_SECONDS / 4:
+            return
 
 
-def _ratios(cell: dict[str, Any]) -> dict[str, Any]:
-    return {
-        backend: {name: found._asdict() for name, found in ratios(cell["seconds"], backend).items()}
-        for backend in cell["ours"]
-    }
+def environment(threads: int, outside: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process in which every library uses a number of threads (XLA counts NPROC)."""
+    flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
+    return {**outside, **dict.fromkeys(THREADS, str(threads)), "XLA_FLAGS": flags}

@@ -1,11 +1,9 @@
 """What a model is made of, as data and as text: what `info` and `convert` tell of it, and `run` in short."""
 
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 from rnn_backends.cli.reports import Row, aligned, columns
-from rnn_backends.core.layers import named_arrays
 from rnn_backends.model.rnn import RNN
 
 MAX_SHOWN = 200
@@ -16,7 +14,7 @@ def describe(rnn: RNN) -> dict[str, Any]:
     """Return what a model is made of, all but its numbers, as what JSON can hold."""
     readout = rnn.readout
     return {
-        "parameters": sum(prod(array.shape) for _, array in named_arrays(rnn._network)),
+        "parameters": rnn.num_parameters,
         "dtype": rnn.dtype,
         "batch_first": rnn.batch_first,
         "layers": [

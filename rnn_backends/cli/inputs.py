@@ -1,4 +1,4 @@
-"""What the command `run` reads: arrays of .npy and .npz files, and text."""
+"""Inputs of the command `run`: arrays of .npy and .npz files, and text."""
 
 import argparse
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Inputs:
 
 
 def is_text(path: Path) -> bool:
-    """Tell whether a file is read as text."""
+    """Return whether a file is read as text."""
     return path.suffix not in {".npy", ".npz"}
 
 

@@ -115,7 +115,7 @@ def _convert(arguments: argparse.Namespace) -> Iterable[str]:
 def _bench(arguments: argparse.Namespace) -> Iterable[str]:
     from rnn_backends.cli.bench import Request, bench
 
-    return bench(_request(Request, arguments))
+    return bench(_request(Request, arguments), _note)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {

@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rnn_backends import __version__
-from rnn_backends.backends.cuda_kernels.plan import REGIMES
 from rnn_backends.cli.reports import PROG
 from rnn_backends.formats.options import OPTIONS
 
-AGAINST = ("torch", "onnxruntime", "jax", "reservoirpy", "textbook", "product", "recurrent")
-AGAINST_ON_GPU = ("torch", "torch-tf32", "off", *REGIMES, "product", "copy")
 ON_COMMAND_LINE = {name: option for name, option in OPTIONS.items() if option.help is not None}
 """The options of `rnn_backends.load` by name."""
 
@@ -100,26 +97,26 @@ def _add_convert(commands: Commands) -> None:
 
 
 def _add_bench(commands: Commands) -> None:
-    summary = "Measure how fast this library is, in times of other libraries and of the machine's limit."
+    summary = "Measure how fast this library's backends are, and torch and ONNX Runtime where they are installed."
     add = _add_command(commands, "bench", summary).add_argument
-    add("--shape", nargs=4, type=int, action="append", dest="shapes", metavar=("T", "B", "I", "H"), help="steps, "
-        "sequences, features and states; again for more; left out, a grid of shapes")  # fmt: skip
-    add("--dtype", nargs="+", choices=("float32", "float64", "float16", "bfloat16"), default=["float32"],
-        dest="dtypes", help="default: float32; the last two on a GPU")  # fmt: skip
-    add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="what to measure, again for "
-        "more; default: numpy, and numba where it works")  # fmt: skip
-    add("--against", nargs="+", choices=tuple(dict.fromkeys(AGAINST + AGAINST_ON_GPU)), help="whom to compare with; "
-        "default: on the CPU all that run there; on a GPU torch (cuDNN, without TF32), off (the equation as written) "
-        "and the limits, product and copy; there only: torch-tf32, and kernels by their names")  # fmt: skip
-    add("--threads", nargs="+", type=int, default=[1], metavar="N", help="the threads of everybody; default: 1")
-    add("--tokens", action="store_true", help="have token ids as input, I being the size of the vocabulary")
-    add("--bidirectional", action="store_true", help="have cells of both directions")
-    add("--ragged", action="store_true", help="have sequences of different lengths")
-    add("--step", action="store_true", help="run sequences in calls of one step")
-    add("--leak", type=float, metavar="LEAK", help="have leaky cells")
-    add("--seconds", type=float, default=6.0, help="when to start no more rounds of a shape; default: 6")
-    add("--rounds", type=int, default=25, help="how many rounds at most; default: 25")
-    add("--json", metavar="FILE", type=Path, help="write all that was measured to a file, too")
+    add("--shape", nargs=4, type=_positive, action="append", dest="shapes", metavar=("T", "B", "I", "H"),
+        help="steps, sequences, features and states; again for more; default: three shapes")  # fmt: skip
+    add("--layers", type=_positive, default=1, metavar="N", help="layers of the network; default: 1")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="backend to measure; again for "
+        "more; default: numpy, and numba where it is installed")  # fmt: skip
+    add("--against", nargs="*", choices=("torch", "onnxruntime"), metavar="LIBRARY", help="torch and onnxruntime, on "
+        "the CPU; default: those that are installed; without a name: none")  # fmt: skip
+    add("--threads", type=_positive, default=1, metavar="N", help="threads of each contestant; default: 1")
+    add("--rounds", type=_positive, default=15, metavar="N", help="times that each is measured; default: 15")
+    add("--json", metavar="FILE", type=Path, help="also write the measured times to a file")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a positive integer; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _add_command(

@@ -1,6 +1,6 @@
 """The command `run`: a model run once over the arrays or the text of a file, and what came of it.
 
-All is done piece by piece: no more than one piece of logits is held, however long the input is.
+All is done chunk by chunk: no more than one chunk of logits is held, however long the input is.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from rnn_backends.core.arrays import Array
 from rnn_backends.core.losses import mean_of
 from rnn_backends.errors import ArgumentError
 from rnn_backends.formats.files import replaced
-from rnn_backends.model.chunks import Piece, Pieces, largest, loss_sums, probabilities
+from rnn_backends.model.chunks import Chunk, ChunkedCall, largest, loss_sums, probabilities
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import require_vocabulary
 
@@ -68,13 +68,13 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         _require_possible(request, rnn, inputs)
         if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
             note("the model has backward cells, which see the characters that they are to predict")
-        pieces = Pieces(rnn, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets)
-        output = None if file is None else _Output(file, request, rnn, pieces)
-        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", pieces.seq_len) as tell:
-            seconds, sums = _walk(rnn, pieces, output, tell)
+        chunks = ChunkedCall(rnn.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets)
+        output = None if file is None else _Output(file, request, rnn, chunks)
+        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", chunks.seq_len) as tell:
+            seconds, sums = _walk(rnn, chunks, output, tell)
         rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
         if sums:
-            with rnn._on_device():
+            with rnn.placed.on_device():
                 loss = float(to_numpy(mean_of(sums)))
             rows.append(
                 ("bits per character", f"{loss / log(2):.6f}")
@@ -96,10 +96,10 @@ def _opened(path: Path | None) -> Iterator[BinaryIO | None]:
 def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
     """Check what the model must have for what is asked, before it is run."""
     if inputs.targets is not None:
-        rnn._require_softmax()
+        rnn.placed.require_softmax()
     if not request.predictions:
         return
-    readout = rnn._require_readout("--predictions")
+    readout = rnn.placed.require_readout("--predictions")
     if request.output is None or request.output.suffix != ".txt":
         return
     if len(require_vocabulary(rnn.vocabulary)) < readout.output_size:
@@ -111,21 +111,21 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
 
 
 def _walk(
-    rnn: RNN, pieces: Pieces, output: "_Output | None", tell: Callable[[int], None]
+    rnn: RNN, chunks: ChunkedCall, output: "_Output | None", tell: Callable[[int], None]
 ) -> tuple[float, list[tuple[Array, Array]]]:
-    """Run the network; return the seconds that it took alone, and the sums of the losses of each piece."""
+    """Run the network; return the seconds that it took alone, and the sums of the losses of each chunk."""
     seconds, sums = 0.0, []
     start = perf_counter()
-    for piece in pieces.each(lambda piece: piece):
-        if prod(piece.array.shape):
-            to_numpy(piece.array[(-1,) * piece.array.ndim])  # a GPU is done no sooner than a value is on the host
+    for chunk in chunks.each(lambda chunk: chunk):
+        if prod(chunk.array.shape):
+            to_numpy(chunk.array[(-1,) * chunk.array.ndim])  # a GPU is done no sooner than a value is on the host
         seconds += perf_counter() - start
-        if piece.targets is not None:
-            with rnn._on_device():
-                sums.append(loss_sums(piece))
+        if chunk.targets is not None:
+            with rnn.placed.on_device():
+                sums.append(loss_sums(chunk))
         if output is not None:
-            output.write(piece)
-        tell(piece.stop)
+            output.write(chunk)
+        tell(chunk.stop)
         start = perf_counter()
     return seconds, sums
 
@@ -155,9 +155,9 @@ def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
 class _Output:
     """The output file, and what it is to hold."""
 
-    def __init__(self, file: BinaryIO, request: Request, rnn: RNN, pieces: Pieces) -> None:
+    def __init__(self, file: BinaryIO, request: Request, rnn: RNN, chunks: ChunkedCall) -> None:
         self._rnn, self._predictions = rnn, request.predictions
-        self._file: ArrayOutput | TextOutput = ArrayOutput(file, pieces.shape, pieces.axis)
+        self._file: ArrayOutput | TextOutput = ArrayOutput(file, chunks.shape, chunks.axis)
         self._what = "probabilities, "
         if rnn.readout is None:
             self._what = "hidden states (the model has no readout), "
@@ -168,15 +168,15 @@ class _Output:
         if request.output is not None and request.output.suffix == ".txt":
             self._what, self._file = "", TextOutput(file, rnn.vocabulary)
 
-    def write(self, piece: Piece) -> None:
-        """Write what is wanted of a piece."""
-        readout, array = self._rnn.readout, piece.array
-        with self._rnn._on_device():
+    def write(self, chunk: Chunk) -> None:
+        """Write what is wanted of a chunk."""
+        readout, array = self._rnn.readout, chunk.array
+        with self._rnn.placed.on_device():
             if self._predictions:
-                array = largest(piece)
+                array = largest(chunk)
             elif readout is not None:
-                array = probabilities(readout, piece)
-            self._file.write(piece.start, to_numpy(array))
+                array = probabilities(readout, chunk)
+            self._file.write(chunk.start, to_numpy(array))
 
     def __str__(self) -> str:
         return f"{self._what}{self._file}"

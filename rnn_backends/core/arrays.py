@@ -49,12 +49,38 @@ def dtype_name(array: Array) -> str:
 
 @cache
 def _name(_: int, dtype: Hashable) -> str:  # of its type, for dtypes of two libraries cannot be compared
-    return str(dtype).rpartition(".")[2]
+    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]  # of NumPy's in any byte order
 
 
 def is_integer(array: Array) -> bool:
     """Tell whether an array holds integers (booleans are none)."""
     return "int" in dtype_name(array)
+
+
+def native(array: Array) -> Array:
+    """Return a NumPy array of foreign byte order in the processor's own, which is what libraries compute in."""
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def as_indices(array: Array) -> Array:
+    """Return integers as int32 or int64, in which ids and lengths are compared; anything else as it is.
+
+    What neither can hold becomes negative, and so stays out of range.
+    """
+    name = dtype_name(array)
+    if name in {"int32", "int64"} or "int" not in name:
+        return array
+    xp = array_namespace(array)
+    return xp.astype(array, xp.int64 if name == "uint64" else xp.int32)
+
+
+def is_masked(value: object) -> bool:
+    """Return whether a value is a masked array of NumPy, whose mask no other function heeds."""
+    # numpy.ma takes its time to import, and is there where such an array is.
+    is_derived = type(value) is not np.ndarray and isinstance(value, np.ndarray)
+    return is_derived and isinstance(value, np.ma.MaskedArray)
 
 
 def widen(array: Array) -> Array:

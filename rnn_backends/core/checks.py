@@ -6,7 +6,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from rnn_backends.core.arrays import FLOATING, Array, Host, array_namespace, device, dtype_name, is_array, is_integer
+from rnn_backends.core.arrays import (
+    FLOATING,
+    Array,
+    Host,
+    array_namespace,
+    device,
+    dtype_name,
+    is_array,
+    is_integer,
+    is_masked,
+)
 from rnn_backends.core.layers import Layer, first_array
 from rnn_backends.errors import (
     ArgumentError,
@@ -16,19 +26,24 @@ from rnn_backends.errors import (
     ShapeError,
 )
 
-INTEGERS = ("int32", "int64")
 BLOCK = 2**18  # ids that are looked at together
 
 
-def require_together(arrays: Iterable[tuple[str, Array | None]]) -> None:
-    """Check that all arrays belong to one library and lie on one device."""
+def require_unmasked(name: str, value: object) -> None:
+    """Check that a value is no masked array."""
+    if is_masked(value):
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
+        raise DTypeError(msg)
+
+
+def require_together(arrays: Iterable[tuple[str, Array]]) -> None:
+    """Check that all arrays are some, belong to one library and lie on one device."""
     seen: list[tuple[str, Any, Any]] = []
     for name, array in arrays:
-        if array is None:
-            continue
         if not is_array(array):
             msg = f"`{name}` must be an array; got {type(array).__name__}. A model (RNN) takes lists too."
             raise DTypeError(msg)
+        require_unmasked(name, array)
         seen.append((name, array_namespace(array), device(array)))
     first, library, place = seen[0]
     for name, other, elsewhere in seen[1:]:
@@ -70,8 +85,8 @@ def require_call(
     if batch is None:
         msg = "`lengths` needs a batch of sequences; for a single one, pass x[:length] instead."
         raise ShapeError(msg)
-    if dtype_name(lengths) not in INTEGERS:
-        msg = f"`lengths` must be int32 or int64; got {dtype_name(lengths)}."
+    if not is_integer(lengths):
+        msg = f"`lengths` must be integers; got {dtype_name(lengths)}. Convert them with astype."
         raise DTypeError(msg)
     if tuple(lengths.shape) != (batch,):
         msg = f"`lengths` must have shape (batch,) = ({batch},); got {tuple(lengths.shape)}."
@@ -95,9 +110,6 @@ def require_input(layers: tuple[Layer, ...], x: Array, batch_first: bool) -> int
     axes = "(batch, seq_len" if batch_first else "(seq_len, batch"
     input_size = getattr(layers[0].cells[0][0], "input_size", None)
     if is_integer(x):
-        if dtype_name(x) not in INTEGERS:
-            msg = f"token ids in `x` must be int32 or int64; got {dtype_name(x)}. Convert them with astype."
-            raise DTypeError(msg)
         if len(shape) not in {1, 2}:
             msg = (
                 f"token ids in `x` must have shape {axes}) or (seq_len,); got {shape}. "

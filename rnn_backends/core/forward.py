@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import HALF, Array, array_namespace, device, dtype_name, is_array, is_integer, widen
+from rnn_backends.core.arrays import (
+    HALF,
+    Array,
+    array_namespace,
+    as_indices,
+    device,
+    dtype_name,
+    is_array,
+    is_integer,
+    native,
+    widen,
+)
 from rnn_backends.core.layers import (
     Layer,
     RecurrentCell,
@@ -43,7 +54,7 @@ def forward(
     layers : sequence of Cell or Layer
         From the input to the output.  A bare cell is a layer that runs forward.
     x : array, shape (seq_len, batch, input_size) or (seq_len, input_size)
-        The input.  Integers (int32 or int64) of shape (seq_len, batch) or (seq_len,) are token ids.
+        The input.  Integers of shape (seq_len, batch) or (seq_len,) are token ids.
     h_0 : array, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
         The states before the first step, layer by layer, forward before backward; zeros if left out.
     lengths : integer array, shape (batch,), optional
@@ -70,12 +81,14 @@ def forward(
         The arrays belong to more than one library or device.
     """
     stack = as_layers(layers)
-    arguments = [("x", x), ("h_0", h_0), ("lengths", lengths), ("mask", mask)]
-    checks.require_together([*named_arrays(stack, "layers"), *arguments])
+    given = {name: array for name, array in (("h_0", h_0), ("lengths", lengths), ("mask", mask)) if array is not None}
+    checks.require_together([*named_arrays(stack, "layers"), ("x", x), *given.items()])
     require_network(stack)
     checks.require_call(stack, x, h_0, lengths, mask)
     checks.require_values(stack, x, lengths, mask)
-    return propagate(stack, x, h_0, lengths, scan_layer, mask)
+    stack, x, given = map_arrays(native, stack), native(x), {name: native(array) for name, array in given.items()}
+    x, lengths = as_indices(x), as_indices(given["lengths"]) if "lengths" in given else None
+    return propagate(stack, x, given.get("h_0"), lengths, scan_layer, given.get("mask"))
 
 
 def propagate(

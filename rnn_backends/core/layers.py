@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any, Protocol
 
 from rnn_backends.core.activations import Activation, applied, as_activation
-from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, widen
+from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, is_masked, widen
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 
@@ -155,6 +155,7 @@ class Network:
         if not is_mapping or not all(isinstance(text, str) for note in self.metadata.items() for text in note):
             msg = f"`metadata` must be texts by name; got {self.metadata!r}."
             raise ArgumentError(msg)
+        object.__setattr__(self, "metadata", dict(self.metadata))  # not the caller's own, which may change
         if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
             msg = "`vocabulary` must hold each character once."
             raise ArgumentError(msg)
@@ -227,6 +228,9 @@ def require_floating(name: str, array: Array) -> None:
     """Check that a parameter is a floating-point array."""
     if not is_array(array):
         msg = f"`{name}` must be an array; got {type(array).__name__}. Convert it, e.g. with numpy.asarray."
+        raise DTypeError(msg)
+    if is_masked(array):
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it."
         raise DTypeError(msg)
     if dtype_name(array) not in FLOATING:
         msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {array.dtype}. Convert it with astype."

@@ -5,7 +5,18 @@ from math import nan, prod
 
 from rnn_backends.core import checks
 from rnn_backends.core.activations import log_softmax, softmax
-from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, device, dtype_name, widen
+from rnn_backends.core.arrays import (
+    FLOATING,
+    Array,
+    array_namespace,
+    as_indices,
+    cast,
+    device,
+    dtype_name,
+    is_integer,
+    native,
+    widen,
+)
 from rnn_backends.errors import DTypeError, ShapeError
 
 
@@ -28,8 +39,7 @@ def cross_entropy(logits: Array, targets: Array) -> Array:
     ------
     ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
     """
-    require_targets(logits, targets)
-    checks.require_range("targets", targets, logits.shape[-1], "target")
+    logits, targets = checked(logits, targets)
     return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
 
 
@@ -38,8 +48,7 @@ def cross_entropy_grad(logits: Array, targets: Array) -> Array:
 
     Parameters and errors are those of `cross_entropy`; the result has the logits' shape and dtype.
     """
-    require_targets(logits, targets)
-    checks.require_range("targets", targets, logits.shape[-1], "target")
+    logits, targets = checked(logits, targets)
     p = softmax(widen(logits))
     xp = array_namespace(p)
     gradient = xp.where(one_hot(targets, p), p - 1.0, p) / max(prod(targets.shape), 1)
@@ -86,10 +95,12 @@ def in_range(targets: Array, classes: int) -> Array:
     return (targets >= 0) & (targets < classes)
 
 
-def require_targets(logits: Array, targets: Array) -> None:
-    """Check that targets are arrays like the logits, and fit them."""
+def checked(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """Check that targets are arrays like the logits, fit them and are classes; return them to compute with."""
     checks.require_together([("logits", logits), ("targets", targets)])
     require_fitting(logits, targets)
+    checks.require_range("targets", targets, logits.shape[-1], "target")
+    return native(logits), as_indices(native(targets))
 
 
 def require_fitting(logits: Array, targets: Array) -> None:
@@ -100,8 +111,8 @@ def require_fitting(logits: Array, targets: Array) -> None:
     if len(logits.shape) == 0 or logits.shape[-1] == 0:
         msg = f"`logits` must have a last axis of at least one class; got shape {tuple(logits.shape)}."
         raise ShapeError(msg)
-    if dtype_name(targets) not in checks.INTEGERS:
-        msg = f"`targets` must be int32 or int64; got {dtype_name(targets)}."
+    if not is_integer(targets):
+        msg = f"`targets` must be integers; got {dtype_name(targets)}. Convert them with astype."
         raise DTypeError(msg)
     if tuple(targets.shape) != tuple(logits.shape[:-1]):
         msg = f"`targets` must have shape {tuple(logits.shape[:-1])}, as the logits; got {tuple(targets.shape)}."

@@ -24,7 +24,7 @@ _HEADER = re.compile(rb"\{(?:(?:%b|%b|%b),? *){3}\}\s*" % (_DTYPE, _ORDER, _SHAP
 
 
 class Header(NamedTuple):
-    """What the header of an array declares, and where the array begins."""
+    """The dtype, shape and order that a header declares, and where the array begins."""
 
     dtype: str
     shape: tuple[int, ...]

@@ -20,7 +20,7 @@ Kind = Literal["activation", "flag", "paths"]
 
 
 class Option(NamedTuple):
-    """What is known of an option: its kind, what it says, the formats that take it, its help on the command line."""
+    """An option: its kind, the fact it gives, the formats that take it, and its help where the command line has it."""
 
     kind: Kind
     fact: str

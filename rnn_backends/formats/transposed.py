@@ -14,7 +14,7 @@ from rnn_backends.formats.source import Account
 
 
 class Source(NamedTuple):
-    """What an array of the network is made of: the paths of a kernel or bias, and of an embedding below it."""
+    """The origin of an array of the network: the paths of a kernel or bias, and of an embedding below it."""
 
     path: str
     table: str | None = None

@@ -1,15 +1,15 @@
-"""A network over long sequences, a piece of time after the other, in memory that does not grow with them.
+"""A network over long sequences, one chunk of time after another, in memory that does not grow with them.
 
-Forward cells need no more of the past than their last state: the states of a stretch of time are computed,
-then from them the logits in pieces, each dropped before the next is made.  What comes as host data, an
-`np.memmap` perhaps, is moved to the device a stretch at a time.  Backward cells need the whole input and
-give the states of all steps; only the readout, which for a vocabulary is the larger by far, is in pieces.
+Forward cells need no more of the past than their last state: the states of a block of time are computed,
+then from them the logits in chunks, each dropped before the next is made.  Host data, an `np.memmap` perhaps,
+is moved to the device one block at a time.  Backward cells need the whole input and return the states of all
+steps; only the readout, which for a vocabulary is the larger by far, runs in chunks.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import ArraySpec, receive, spec_on_device
@@ -20,115 +20,115 @@ from rnn_backends.core.forward import propagate
 from rnn_backends.core.layers import Linear, named_arrays
 from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
 from rnn_backends.core.masking import valid_steps
-
-if TYPE_CHECKING:
-    from rnn_backends.model.rnn import RNN
+from rnn_backends.model.placed import Placed
 
 Made = TypeVar("Made")
 
-# Bytes of the logits of a piece, and of the inputs and states of a stretch; what is held at once is a few times
-# as much, for each operation makes a new array.  As measured on a CPU with 8000 and 30000 outputs: below 8 MiB
-# the weights, read anew for each piece, cost up to four times the rest; from 64 MiB on, the logits have left
-# the caches when the next operation wants them.
+# Bytes of the logits of a chunk, and of the inputs and states of a block; a few times as much is held at once,
+# for each operation makes a new array.  As measured on a CPU with 8000 and 30000 outputs: below 8 MiB the
+# weights, read anew for each chunk, cost up to four times the rest; from 64 MiB on, the logits have left the
+# caches when the next operation wants them.
 BUDGET = 16 * 2**20
 
 
-class Piece(NamedTuple):
-    """What came of the steps from `start` to `stop`; all arrays with batch first if the model is."""
+class Chunk(NamedTuple):
+    """The results of the steps from `start` to `stop`; all arrays with batch first if the network is."""
 
     start: int
     stop: int
     array: Array
     """The logits, or the states where there is no readout, (seq_len, batch, size)."""
     valid: Array | None
-    """Which steps are valid, (seq_len, batch, 1); None if all are."""
+    """Whether each step is valid, (seq_len, batch, 1); None if all are."""
     mask: Array | None
-    """Which steps the mask takes, (seq_len, batch); None if all."""
+    """Whether the mask takes each step, (seq_len, batch); None if it takes all."""
     targets: Array | None
 
 
-class Pieces:
-    """One call of a model: its arguments, checked as soon as it is made, and the pieces that it runs in.
+class ChunkedCall:
+    """One call of a network: its arguments, checked as soon as it is made, and the chunks that it runs in.
 
     Attributes
     ----------
     shape : tuple of int
         Of the ids, or of the features without their last axis: (seq_len, batch), (batch, seq_len) or (seq_len,).
     axis : int
-        Which of its axes is time.
+        The place of time among these axes.
     seq_len : int
     """
 
     def __init__(
-        self, rnn: "RNN", x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None, targets: Any = None
+        self, placed: Placed, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None, targets: Any = None
     ) -> None:
-        place, dtype, batch_first = rnn._placement, rnn.dtype, rnn.batch_first
-        x, h_0, known = rnn._host("x", x), rnn._host("h_0", h_0), rnn._host("lengths", lengths)
-        mask, targets = rnn._host("mask", mask), rnn._host("targets", targets)
+        network, place, dtype, host = placed.network, placed.placement, placed.dtype, placed.as_host
+        layers, batch_first = network.layers, network.batch_first
+        x, h_0, known = host("x", x), host("h_0", h_0), host("lengths", lengths)
+        mask, targets = host("mask", mask), host("targets", targets)
         like = spec_on_device("x", x, place, dtype)
         h_0 = None if h_0 is None else receive("h_0", h_0, place, dtype)
         lengths = None if known is None else receive("lengths", known, place, dtype)
         steps_taken = None if mask is None else spec_on_device("mask", mask, place, dtype)
-        checks.require_call(rnn.layers, like, h_0, lengths, steps_taken, batch_first)
-        checks.require_values(rnn.layers, x, known, mask, batch_first)
+        checks.require_call(layers, like, h_0, lengths, steps_taken, batch_first)
+        checks.require_values(layers, x, known, mask, batch_first)
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
-        if rnn.readout is not None and targets is not None:
-            classes = rnn.readout.output_size
+        if network.readout is not None and targets is not None:
+            classes = network.readout.output_size
             require_fitting(ArraySpec((*steps, classes), dtype), spec_on_device("targets", targets, place, dtype))
             checks.require_ids("targets", targets, classes, "target", known, mask, batch_first)
-        self._rnn, self._h_0, self._lengths = rnn, h_0, lengths
+        self._placed, self._h_0, self._lengths = placed, h_0, lengths
         self._given = {"x": x, "mask": mask, "targets": targets}
         self.axis = 1 if batch_first and len(steps) == 2 else 0
         self.shape, self.seq_len = tuple(steps), int(steps[self.axis])
         sequences = prod(steps) // max(1, self.seq_len)
-        self._size, self._stretch = sizes(rnn, features, sequences)
-        if min(self._size, self._stretch) < self.seq_len and self._is_traced():
-            # A compiler would unroll the pieces, and plans its memory itself.
-            self._size = self._stretch = self.seq_len
+        self._chunk, self._block = sizes(placed, features, sequences)
+        if min(self._chunk, self._block) < self.seq_len and self._is_traced():
+            # A compiler would unroll the chunks, and plans its memory itself.
+            self._chunk = self._block = self.seq_len
 
     def _is_traced(self) -> bool:
-        """Tell whether an array is a tracer, which lies on no device."""
-        backend = self._rnn.backend
+        """Return whether an array is a tracer, which is on no device."""
+        backend = self._placed.placement.backend
         given = (*self._given.values(), self._h_0, self._lengths)
         arrays = [array for array in given if array is not None and owner_of(array) is backend]
-        parameters = [array for _, array in named_arrays(self._rnn._network)]
+        parameters = [array for _, array in named_arrays(self._placed.network)]
         return any(backend.device_of(array) is None for array in (*arrays, *parameters))
 
-    def each(self, use: Callable[[Piece], Made]) -> Iterator[Made]:
-        """Yield what a function makes of each piece, in order of time; no step at all is one piece.
+    def each(self, use: Callable[[Chunk], Made]) -> Iterator[Made]:
+        """Yield the result of a function for each chunk, in order of time; no step at all is one chunk.
 
-        The function runs on the model's device.
+        The function runs on the network's device.
         """
         state = self._h_0
-        for start, stop in spans(0, self.seq_len, self._stretch):
+        for start, stop in spans(0, self.seq_len, self._block):
             states, state = self._run(start, stop, state)
-            for first, last in spans(start, stop, self._size):
+            for first, last in spans(start, stop, self._chunk):
                 yield self._used(use, cut(states, first - start, last - start, 0), first, last)
 
     def _run(self, start: int, stop: int, state: Array | None) -> tuple[Array, Array]:
-        """Return the states of a stretch, time first, and the last one of each cell."""
-        rnn = self._rnn
-        with rnn._on_device():
+        """Return the states of a block, time first, and the last one of each cell."""
+        placed = self._placed
+        with placed.on_device():
             x, mask = self._part("x", start, stop), self._part("mask", start, stop)
+            x = placed.swap_time_axis(x, is_integer(x))
+            mask = None if mask is None else placed.swap_time_axis(mask, is_ids=True)
             lengths = self._lengths_within(start, stop)
-            mask = None if mask is None else rnn._swap(mask, is_ids=True)
-            return propagate(rnn.layers, rnn._swap(x, is_integer(x)), state, lengths, rnn._recurrence, mask)
+            return propagate(placed.network.layers, x, state, lengths, placed.recurrence, mask)
 
-    def _used(self, use: Callable[[Piece], Made], states: Array, start: int, stop: int) -> Made:
-        rnn = self._rnn
-        with rnn._on_device():
+    def _used(self, use: Callable[[Chunk], Made], states: Array, start: int, stop: int) -> Made:
+        placed, readout = self._placed, self._placed.network.readout
+        with placed.on_device():
             lengths = self._lengths_within(start, stop)
-            valid = None if lengths is None else rnn._swap(valid_steps(lengths, stop - start))
+            valid = None if lengths is None else placed.swap_time_axis(valid_steps(lengths, stop - start))
             mask, targets = self._part("mask", start, stop), self._part("targets", start, stop)
-            array = states if rnn.readout is None else rnn.readout(states)
-            return use(Piece(start, stop, rnn._swap(array), valid, mask, targets))
+            array = states if readout is None else readout(states)
+            return use(Chunk(start, stop, placed.swap_time_axis(array), valid, mask, targets))
 
     def _part(self, name: str, start: int, stop: int) -> Array | None:
-        """Return the steps of an argument on the device, with the axes that it was given."""
+        """Return the steps of an argument on the device, with the axes of the argument."""
         whole = self._given[name]
         if whole is None:
             return None
-        return receive(name, cut(whole, start, stop, self.axis), self._rnn._placement, self._rnn.dtype)
+        return receive(name, cut(whole, start, stop, self.axis), self._placed.placement, self._placed.dtype)
 
     def _lengths_within(self, start: int, stop: int) -> Array | None:
         """Return how many steps of each sequence are valid from `start` to `stop`.
@@ -143,25 +143,26 @@ class Pieces:
         within = xp.where(lengths > self.seq_len, xp.full_like(lengths, stop - start + 1), within)
         return xp.where(lengths < 0, xp.full_like(lengths, -1), within)
 
-    def joined(self, use: Callable[[Piece], Array]) -> Array:
-        """Return what a function makes of the pieces as one array."""
+    def joined(self, use: Callable[[Chunk], Array]) -> Array:
+        """Return the results of a function for all chunks as one array."""
         parts = list(self.each(use))
         if len(parts) == 1:
             return parts[0]
-        with self._rnn._on_device():
-            return self._rnn.backend.xp.concat(parts, axis=self.axis)
+        with self._placed.on_device():
+            return self._placed.placement.backend.xp.concat(parts, axis=self.axis)
 
 
-def sizes(rnn: "RNN", features: int, sequences: int) -> tuple[int, int]:
-    """Return how many steps make a piece and how many a stretch, which is of whole pieces."""
-    itemsize = 8 if rnn.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
-    states = features + sum(getattr(cell, "hidden_size", 0) for layer in rnn.layers for cell, _ in layer.cells)
-    outputs = states if rnn.readout is None else rnn.readout.output_size
-    size, stretch = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
-    if any(layer.backward is not None for layer in rnn.layers):
-        return size, sys.maxsize
-    size = min(size, stretch)
-    return size, stretch // size * size
+def sizes(placed: Placed, features: int, sequences: int) -> tuple[int, int]:
+    """Return the number of steps of a chunk and of a block, which is of whole chunks."""
+    itemsize = 8 if placed.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
+    layers, readout = placed.network.layers, placed.network.readout
+    states = features + sum(getattr(cell, "hidden_size", 0) for cell in placed.cells)
+    outputs = states if readout is None else readout.output_size
+    chunk, block = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
+    if any(layer.backward is not None for layer in layers):
+        return chunk, sys.maxsize
+    chunk = min(chunk, block)
+    return chunk, block // chunk * chunk
 
 
 def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
@@ -177,26 +178,26 @@ def cut(array: Array, start: int, stop: int, axis: int) -> Array:
     return array[:, start:stop, ...] if axis else array[start:stop, ...]
 
 
-def logits(piece: Piece) -> Array:
+def logits(chunk: Chunk) -> Array:
     """Return the logits, 0 where a step is not valid."""
-    return where_valid(piece.array, piece.valid)
+    return where_valid(chunk.array, chunk.valid)
 
 
-def probabilities(readout: Linear, piece: Piece) -> Array:
+def probabilities(readout: Linear, chunk: Chunk) -> Array:
     """Return g2(logits), 0 where a step is not valid."""
-    return where_valid(readout.activate(piece.array), piece.valid)
+    return where_valid(readout.activate(chunk.array), chunk.valid)
 
 
-def largest(piece: Piece) -> Array:
+def largest(chunk: Chunk) -> Array:
     """Return the ids of the largest logits, -1 where a step is not valid."""
-    ids = array_namespace(piece.array).argmax(piece.array, axis=-1)
-    return where_valid(ids, None if piece.valid is None else piece.valid[..., 0], -1)
+    ids = array_namespace(chunk.array).argmax(chunk.array, axis=-1)
+    return where_valid(ids, None if chunk.valid is None else chunk.valid[..., 0], -1)
 
 
-def loss_sums(piece: Piece) -> tuple[Array, Array]:
-    """Return the sum of the cross-entropies of the targets at the valid steps, and how many these are."""
-    losses = negative_log_likelihood(widen(piece.array), piece.targets)
-    valid = None if piece.valid is None else piece.valid[..., 0]
-    if piece.mask is not None:
-        valid = piece.mask if valid is None else piece.mask & valid
+def loss_sums(chunk: Chunk) -> tuple[Array, Array]:
+    """Return the sum of the cross-entropies of the targets at the valid steps, and the number of these."""
+    losses = negative_log_likelihood(widen(chunk.array), chunk.targets)
+    valid = None if chunk.valid is None else chunk.valid[..., 0]
+    if chunk.mask is not None:
+        valid = chunk.mask if valid is None else chunk.mask & valid
     return sums_where(losses, valid)

@@ -1,4 +1,4 @@
-"""Random parameters to start from."""
+"""Random parameters to start from, and the check of sizes, seeds and lengths."""
 
 from typing import Any
 
@@ -23,10 +23,8 @@ def initial_network(
     """Draw a network in float64, layer by layer, forward before backward, weights before biases."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
     for name, size in sizes.items() if output_size is None else [*sizes.items(), ("output_size", output_size)]:
-        require_size(name, size)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        msg = f"`seed` must be an integer of at least 0; got {seed!r}."
-        raise ArgumentError(msg)
+        require_integer(name, size, 1)
+    require_integer("seed", seed, 0)
     generator = np.random.default_rng(seed)
 
     def uniform(fan_in: int, *shape: int) -> Host:
@@ -50,8 +48,8 @@ def initial_network(
     return Network(layers, Linear(weight, uniform(width, output_size) if bias else None))
 
 
-def require_size(name: str, size: object) -> None:
-    """Check that a size is a positive integer."""
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        msg = f"`{name}` must be an integer of at least 1; got {size!r}."
+def require_integer(name: str, value: object, least: int) -> None:
+    """Check that an argument is an integer, and not too small."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        msg = f"`{name}` must be an integer of at least {least}; got {value!r}."
         raise ArgumentError(msg)

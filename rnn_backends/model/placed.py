@@ -1,220 +1,137 @@
-"""`PlacedNetwork`: a network on a backend and device; what it takes, and how to look at it, move it and save it."""
+"""`Placed`: a network on a device of a backend, and how the arguments of a call come there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
-from os import PathLike
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import as_host, move, receive
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
-from rnn_backends.core.layers import Layer, Linear, Network, named_arrays
+from rnn_backends.core.arrays import Array, dtype_name, is_integer
+from rnn_backends.core.layers import Linear, Network, RecurrentCell, named_arrays
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.vocabulary import encode
 
 
-class PlacedNetwork:
-    """A network on one backend and device; immutable."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Placed:
+    """A network on a device, made by `place`; immutable, and safe to share between threads.
 
-    _network: Network
-    _placement: Placement
-    _dtype: str
-    _place_object: Any
-    """The library's own object for the device."""
-    _recurrence: Recurrence
-    _tokens: int
-    _known: tuple[Any, ...] = ()
-    """Dtype and shape of the NumPy array that was checked last, if such arrays need not be converted."""
+    Parameters
+    ----------
+    network : Network
+        Its arrays are on the device.
+    placement : Placement
+        The backend and the name of the device.
+    """
 
-    def _place(self, network: Network, place: Placement, dtype: str | None = None) -> None:
-        self._placement = place
-        self._network = move(network, place, dtype)
-        self._dtype = next((dtype_name(array) for _, array in named_arrays(self._network)), "float32")
-        self._place_object = place.backend.device(place.device)
-        self._recurrence = place.backend.recurrence or scan_layer
-        self._tokens = getattr(self.layers[0].cells[0][0], "input_size", 0)
+    network: Network
+    placement: Placement
+    _known: tuple[Any, ...] = field(default=(), init=False)
+    """Dtype and shape of the NumPy array that was checked last, if such arrays need no conversion."""
 
-    @classmethod
-    def _placed(cls, network: Network, place: Placement, dtype: str | None = None) -> Self:
-        model = cls.__new__(cls)
-        model._place(network, place, dtype)
-        return model
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, from the input to the output."""
-        return self._network.layers
-
-    @property
-    def readout(self) -> Linear | None:
-        """The readout, if there is one."""
-        return self._network.readout
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether inputs and outputs have the axes (batch, seq_len, ...)."""
-        return self._network.batch_first
-
-    @property
-    def vocabulary(self) -> str | None:
-        """The characters by token id, for a network over characters."""
-        return self._network.vocabulary
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """Notes that are kept with the weights."""
-        return dict(self._network.metadata)
-
-    @property
-    def backend(self) -> Backend:
-        """The backend that the model is on."""
-        return self._placement.backend
-
-    @property
-    def device(self) -> str:
-        """The name of the device that the model is on, e.g. ``"cpu"`` or ``"cuda:0"``."""
-        return self._placement.device
-
-    @property
+    @cached_property
     def dtype(self) -> str:
-        """The name of the dtype of the parameters and of all results, e.g. ``"float32"``."""
-        return self._dtype
+        """The name of the dtype of the parameters and of all results."""
+        return next((dtype_name(array) for _, array in named_arrays(self.network)), "float32")
 
-    def to(self, backend: str | None = None, dtype: str | None = None) -> Self:
-        """Return the model on another backend or device, or in another dtype; this one stays as it is.
+    @cached_property
+    def recurrence(self) -> Recurrence:
+        """The backend's walk of a layer through time, or the default one."""
+        return self.placement.backend.recurrence or scan_layer
 
-        Parameters
-        ----------
-        backend : str, optional
-            ``"name"`` or ``"name:device"``; left out, the model's own.
-        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
-            Left out, the model's own.
+    @cached_property
+    def input_size(self) -> int | None:
+        """The number of features or token ids; None for a cell of one's own that does not state it."""
+        return getattr(self.cells[0], "input_size", None)
 
-        Raises
-        ------
-        RNNBackendError
-            The backend cannot run here, or has not the device or the dtype.
-        """
-        place = self._placement if backend is None else parse(backend, "argument backend=")
-        return self._placed(self._network, place, dtype)
+    @cached_property
+    def hidden_size(self) -> int | None:
+        """The size of every cell's state; None where cells differ or do not state it."""
+        sizes = {getattr(cell, "hidden_size", None) for cell in self.cells}
+        return sizes.pop() if len(sizes) == 1 else None
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to a file, ``.safetensors``, ``.npz`` or ``.onnx``, which `rnn_backends.load` reads.
+    @property
+    def cells(self) -> list[RecurrentCell]:
+        """The cells, layer by layer, forward before backward."""
+        return [cell for layer in self.network.layers for cell, _ in layer.cells]
 
-        Raises
-        ------
-        FormatError
-            The suffix is another, or the model holds what a file cannot: a function of the user's; in ONNX, a leak.
-        OSError
-            The file cannot be written; one that was there before is left as it was.
-        """
-        from rnn_backends import formats  # most programs write no file
+    @property
+    def num_parameters(self) -> int:
+        """The number of elements of all parameters."""
+        return sum(prod(array.shape) for _, array in named_arrays(self.network))
 
-        formats.write(self._on_host(), path)
+    @cached_property
+    def _device(self) -> Any:
+        """The library's own object for the device."""
+        return self.placement.backend.device(self.placement.device)
 
-    def to_torch(self) -> dict[str, Host]:
-        """Return the weights as a state dict of NumPy arrays, for ``torch.nn.RNN``.
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Return a context in which the library makes arrays on the device."""
+        return self.placement.backend.on(self._device)
 
-        The names are those of an ``nn.RNN``; with a readout, those of a module that holds an ``nn.RNN`` as
-        ``rnn`` and an ``nn.Linear`` as ``readout``.  ``bias_ih`` is the bias and ``bias_hh`` zeros; where some
-        cells have a bias, the others' are zeros.  As with any state dict, the module is to be made with the
-        right sizes, ``nonlinearity`` and ``batch_first``, and does not apply the readout's activation.
+    def on_host(self) -> Network:
+        """Return the network on NumPy, bfloat16 as float32."""
+        return move(self.network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None)
 
-        Returns
-        -------
-        dict of str to numpy.ndarray
-            Copies, in the model's dtype, bfloat16 as float32.
-
-        Raises
-        ------
-        FormatError
-            ``nn.RNN`` cannot compute what the network does: clip, leak, a cell of one's own, activations
-            other than tanh or relu or more than one of them, layers that run in reverse only or differ
-            in their directions.
-        """
-        from rnn_backends.formats.torch.state_dict import state_dict  # most programs do not need it
-
-        return state_dict(self._on_host())
-
-    def _on_host(self) -> Network:
-        return move(self._network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None)
-
-    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Network, str, str]]:
-        return self._rebuilt, (self._on_host(), f"{self.backend.name}:{self.device}", self.dtype)
-
-    @classmethod
-    def _rebuilt(cls, network: Network, place: str, dtype: str) -> Self:
-        return cls._placed(network, parse(place, "a pickle"), dtype)
-
-    def __repr__(self) -> str:
-        cells = [cell for layer in self.layers for cell, _ in layer.cells]
-        sides = {"+".join(side for side in ("forward", "backward") if getattr(layer, side)) for layer in self.layers}
-        parts = {
-            "input_size": getattr(cells[0], "input_size", None),
-            "hidden_size": getattr(cells[0], "hidden_size", None),
-            "num_layers": len(self.layers),
-            "directions": ", ".join(sorted(sides)),
-            "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)),
-            "output_size": self.readout and self.readout.output_size,
-            "parameters": sum(prod(array.shape) for _, array in named_arrays(self._network)),
-            "dtype": self.dtype,
-            "backend": self.backend.name,
-            "device": self.device,
-        }
-        return f"RNN({', '.join(f'{name}={value}' for name, value in parts.items() if value is not None)})"
-
-    def _on_device(self) -> AbstractContextManager[Any]:
-        return self.backend.on(self._place_object)
-
-    def _host(self, name: str, value: Any) -> Any:
-        """Return an argument as `as_host` does, text as token ids, and None as it is."""
+    def as_host(self, name: str, value: Any) -> Any:
+        """Return an argument as `transfer.as_host` does, text as token ids, and None as it is."""
         if isinstance(value, str) and name in {"x", "targets"}:
-            return encode(value, self.vocabulary)
+            return encode(value, self.network.vocabulary)
         return None if value is None and name != "x" else as_host(name, value)
 
-    def _receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
+    def receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
         if h_0 is None and lengths is None and mask is None and self._is_known(x):
-            return self._swap(x, x.dtype.kind != "f"), None, None, None
+            return self.swap_time_axis(x, x.dtype.kind != "f"), None, None, None
+        layers, batch_first = self.network.layers, self.network.batch_first
         given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask}
-        host = {name: self._host(name, value) for name, value in given.items()}
+        host = {name: self.as_host(name, value) for name, value in given.items()}
         moved = {
-            name: None if value is None else receive(name, value, self._placement, self.dtype)
+            name: None if value is None else receive(name, value, self.placement, self.dtype)
             for name, value in host.items()
         }
-        checks.require_call(self.layers, **moved, batch_first=self.batch_first)
-        checks.require_values(self.layers, host["x"], host["lengths"], host["mask"], self.batch_first)
+        checks.require_call(layers, **moved, batch_first=batch_first)
+        checks.require_values(layers, host["x"], host["lengths"], host["mask"], batch_first)
         self._remember(x, moved["x"])
-        mask = None if mask is None else self._swap(moved["mask"], is_ids=True)
-        return self._swap(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
+        mask = None if mask is None else self.swap_time_axis(moved["mask"], is_ids=True)
+        return self.swap_time_axis(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
 
     def _is_known(self, x: Any) -> bool:
-        """Tell whether an input is right because the one before it, of its dtype and shape, was."""
+        """Return whether an input is right because the one before it, of its dtype and shape, was."""
         if type(x) is not np.ndarray or (x.dtype, x.shape) != self._known:
             return False
-        return bool(x.dtype.kind == "f" or 0 <= x.item() < self._tokens)
+        return bool(x.dtype.kind == "f" or 0 <= x.item() < (self.input_size or 0))
 
     def _remember(self, x: Any, moved: Array) -> None:
         """Remember an input that was found right, for `_is_known`."""
         if type(x) is type(moved) is np.ndarray and (
             x.dtype == moved.dtype if x.dtype.kind == "f" else x.size == 1 and x.dtype.kind == "i"
         ):
-            self._known = (x.dtype, x.shape)
+            object.__setattr__(self, "_known", (x.dtype, x.shape))
 
-    def _require_readout(self, method: str) -> Linear:
-        if self.readout is None:
+    def swap_time_axis(self, array: Array, is_ids: bool = False) -> Array:
+        """Exchange the first two axes of a batch if the network is batch first; no values move."""
+        if not self.network.batch_first or array.ndim < 3 - is_ids:
+            return array
+        return self.placement.backend.xp.permute_dims(array, (1, 0) if is_ids else (1, 0, 2))
+
+    def require_readout(self, method: str) -> Linear:
+        """Return the readout, which a method needs."""
+        if self.network.readout is None:
             msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
             raise ArgumentError(msg)
-        return self.readout
+        return self.network.readout
 
-    def _require_softmax(self) -> None:
-        readout = self._require_readout("loss")
+    def require_softmax(self) -> None:
+        """Check that the cross-entropy is the loss of the readout."""
+        readout = self.require_readout("loss")
         if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
             msg = (
                 f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}. If it was "
@@ -222,11 +139,38 @@ class PlacedNetwork:
             )
             raise ArgumentError(msg)
 
-    def _swap(self, array: Array, is_ids: bool = False) -> Array:
-        """Exchange the first two axes of a batch if the model is batch first; no values move."""
-        if not self.batch_first or array.ndim < 3 - is_ids:
-            return array
-        return self.backend.xp.permute_dims(array, (1, 0) if is_ids else (1, 0, 2))
+    def summary(self) -> str:
+        """Return the sizes and the place of the network in one line, without its numbers."""
+        layers, readout = self.network.layers, self.network.readout
+        sides = {"+".join(side for side in ("forward", "backward") if getattr(layer, side)) for layer in layers}
+        parts = {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": len(layers),
+            "directions": ", ".join(sorted(sides)),
+            "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in self.cells)),
+            "output_size": readout and readout.output_size,
+            "num_parameters": self.num_parameters,
+            "dtype": self.dtype,
+            "backend": self.placement.backend.name,
+            "device": self.placement.device,
+        }
+        return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+
+    def __repr__(self) -> str:
+        return f"Placed({self.summary()})"
+
+    def __reduce__(self) -> tuple[Callable[..., "Placed"], tuple[Network, str, str]]:
+        return _unpickled, (self.on_host(), f"{self.placement.backend.name}:{self.placement.device}", self.dtype)
+
+
+def place(network: Network, placement: Placement, dtype: Any = None) -> Placed:
+    """Return a network on a device and in a dtype, its own where that is None."""
+    return Placed(move(network, placement, dtype), placement)
+
+
+def _unpickled(network: Network, name: str, dtype: str) -> Placed:
+    return place(network, parse(name, "a pickle"), dtype)
 
 
 def _name(activation: Any) -> str:

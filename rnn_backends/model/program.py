@@ -25,7 +25,7 @@ def run_program(
     x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
     h_0 = _initial_states(program, arrays, x)
     lengths = None if bottom.lengths is None else arrays[bottom.lengths.name]
-    rnn = RNN._placed(replace(program.network, batch_first=False), place, dtype)
+    rnn = RNN.from_network(replace(program.network, batch_first=False), place, dtype)
     output, h_n = rnn(x, h_0, lengths=lengths)
     found = []
     for flow in program.outputs.values():

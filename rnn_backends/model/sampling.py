@@ -1,6 +1,6 @@
 """Drawing the next token from logits, on the host, and feeding it back to the network."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -9,10 +9,9 @@ from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
-from rnn_backends.model.init import require_size
-
-if TYPE_CHECKING:
-    from rnn_backends.model.rnn import RNN
+from rnn_backends.model.init import require_integer
+from rnn_backends.model.placed import Placed
+from rnn_backends.model.stream import Stream
 
 
 class Sampler:
@@ -30,14 +29,13 @@ class Sampler:
             msg = f"`temperature` must be at least 0; got {temperature!r}."
             raise ArgumentError(msg)
         if top_k is not None:
-            require_size("top_k", top_k)
+            require_integer("top_k", top_k, 1)
         self.top_p = None if top_p is None else finite_float("top_p", top_p)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             msg = f"`top_p` must be in 0 < top_p <= 1; got {top_p!r}."
             raise ArgumentError(msg)
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            msg = f"`seed` must be an integer of at least 0; got {seed!r}."
-            raise ArgumentError(msg)
+        if seed is not None:
+            require_integer("seed", seed, 0)
         self.top_k = top_k
         self.random = np.random.default_rng(seed)
 
@@ -67,12 +65,10 @@ class Sampler:
         return kept_p
 
 
-def generate(rnn: "RNN", prompt: Any, length: int, choose: Sampler) -> Host:
+def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     """Return the token ids that continue a prompt of token ids."""
-    if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
-        msg = f"`length` must be an integer of at least 0; got {length!r}."
-        raise ArgumentError(msg)
-    readout, first = rnn.readout, rnn.layers[0].forward
+    require_integer("length", length, 0)
+    readout, first = placed.network.readout, placed.network.layers[0].forward
     if readout is None or getattr(first, "input_size", None) != readout.output_size:
         msg = "generate needs a model that predicts its own next input: a readout with input_size outputs."
         raise ArgumentError(msg)
@@ -84,10 +80,10 @@ def generate(rnn: "RNN", prompt: Any, length: int, choose: Sampler) -> Host:
         msg = f"`prompt` must be text or token ids; got {dtype_name(ids)}."
         raise DTypeError(msg)
     require_range("prompt", ids, readout.output_size, "token id")
-    stream, drawn = rnn.stream(), np.empty(length, dtype=np.int32)
+    stream, drawn = Stream(placed), np.empty(length, dtype=np.int32)
     for step in range(length):
         output = stream(ids)
-        with rnn._on_device():
+        with placed.on_device():
             logits = readout(output[-1:, :])
         drawn[step] = choose(to_numpy(logits)[0])
         ids = drawn[step : step + 1]

@@ -1,4 +1,4 @@
-"""To test a backend with: the float64 reference, its error bound, and the class a backend must pass.
+"""Tests of a backend: the float64 reference, its error bound, and the class that a backend must pass.
 
     from rnn_backends.testing import BackendConformance
 

@@ -18,7 +18,23 @@ ACTIVATIONS = (
 
 
 class Case(NamedTuple):
-    """A network of NumPy arrays, and the arguments of a call."""
+    """A network of NumPy arrays, and the arguments of a call.
+
+    Parameters
+    ----------
+    layers : list of Layer
+    x : numpy.ndarray, shape (seq_len, batch, input_size), or token ids, shape (seq_len, batch)
+    h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), optional
+    lengths : list of int, optional
+    mask : boolean numpy.ndarray, shape (seq_len, batch), optional
+
+    Examples
+    --------
+    >>> from rnn_backends.testing import cases
+    >>> case = cases("float32")["lengths"]
+    >>> case.x.shape, case.lengths
+    ((7, 3, 4), [7, 0, 3])
+    """
 
     layers: list[Layer]
     x: Host
@@ -28,7 +44,7 @@ class Case(NamedTuple):
 
 
 class Draw:
-    """Draws what a case is made of, exact in a dtype; W_hh is never symmetric."""
+    """Draws networks and inputs, exact in a dtype; W_hh is never symmetric."""
 
     def __init__(self, dtype: str, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -82,7 +98,24 @@ class Draw:
 
 
 def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
-    """Return a case for each feature, by the feature's name."""
+    """Return a case for each feature of a backend, by the feature's name.
+
+    Parameters
+    ----------
+    dtype : {"float64", "float32", "float16", "bfloat16"}
+        All numbers are exact in it; those of bfloat16 are in float32 arrays.
+    seed : int, default 0
+
+    Returns
+    -------
+    dict of str to Case
+
+    Examples
+    --------
+    >>> from rnn_backends.testing import cases
+    >>> sorted(cases("float32"))[:3]
+    ['B = 0', 'B = 1', 'B = 1, long']
+    """
     draw, ragged = Draw(dtype, seed), [7, 0, 3]
     made = {f"activation {act.name}": draw.case(layers=2, h_0=True, activation=act) for act in ACTIVATIONS}
     made |= {

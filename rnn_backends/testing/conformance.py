@@ -1,4 +1,4 @@
-"""`BackendConformance`: what a backend must pass."""
+"""`BackendConformance`: the tests that a backend must pass."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,17 +19,26 @@ RAGGED = [7, 0, 3]
 class BackendConformance:
     """The tests of a backend; subclass it and name the backend.
 
+    It needs no pytest, but its methods are named and written for it.
+
     Attributes
     ----------
     backend : str
         ``"name"`` or ``"name:device"``.
+
+    Examples
+    --------
+    >>> from rnn_backends.testing import BackendConformance
+    >>> class TestMine(BackendConformance):
+    ...     backend = "numpy"
+    >>> TestMine().test_record()
     """
 
     backend = "numpy"
 
     @property
     def place(self) -> Placement:
-        """The backend and device that are tested; a backend that cannot be loaded fails here."""
+        """The backend and device under test; a backend that cannot be loaded fails here."""
         return parse(self.backend, "BackendConformance.backend")
 
     def dtypes(self) -> tuple[str, ...]:
@@ -47,7 +56,7 @@ class BackendConformance:
         return self.model(case, dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
 
     def excesses(self, dtype: str) -> Iterator[tuple[str, float]]:
-        """Yield each feature with its worst error, in units of what rounding may cause."""
+        """Yield each feature with its worst error, in units of the bound on rounding."""
         for feature, case in cases(dtype).items():
             wanted = reference(*case, dtype=dtype)
             got = self.run(case, dtype)
@@ -58,7 +67,7 @@ class BackendConformance:
         return Draw(dtype, 1).case(sides="fb", layers=2, h_0=True, lengths=RAGGED)
 
     def test_record(self) -> None:
-        """The backend, or that of whose arrays it makes use, owns what it makes, where it was asked for."""
+        """The backend, or the one whose arrays it uses, owns the arrays that it makes, on the device asked for."""
         backend, device = self.place
         host = np.array([[1.5, -2.0], [0.25, 3.0]], np.float32)
         array = backend.from_host(host, "float32", device)
@@ -79,7 +88,7 @@ class BackendConformance:
             assert not wrong, f"{self.backend}, {dtype}, in units of the bound: {wrong}"
 
     def test_results_stay(self) -> None:
-        """Whatever is returned is of the backend, on the device and in the dtype of the model."""
+        """Every result is of the backend, on the device and in the dtype of the model."""
         backend, device = self.place
         for dtype in self.dtypes():
             rnn = self.model(self.ragged(dtype), dtype, Linear(Draw(dtype, 2).normal(3, 10)))
@@ -97,7 +106,7 @@ class BackendConformance:
             assert backend.owns(rnn.predict(x))
 
     def test_splitting_changes_nothing(self) -> None:
-        """A sequence in two pieces, the state carried over, gives what it gives in one."""
+        """A sequence in two chunks, the state carried over, gives the results of the whole."""
         for dtype in self.dtypes():
             case = Draw(dtype, 3).case(layers=2, h_0=True)
             (output, h_n), rnn = reference(*case, dtype=dtype), self.model(case, dtype)
@@ -108,7 +117,7 @@ class BackendConformance:
                 assert excess(to_numpy(last), h_n) <= 1.0
 
     def test_permuting_the_batch_permutes_the_result(self) -> None:
-        """Sequences do not know of each other."""
+        """Sequences of a batch do not influence each other."""
         for dtype in self.dtypes():
             case, order = self.ragged(dtype), [2, 0, 1]
             output, h_n = reference(*case, dtype=dtype)
@@ -119,7 +128,7 @@ class BackendConformance:
                 assert excess(to_numpy(actual), moved) <= 1.0
 
     def test_padding_changes_nothing(self) -> None:
-        """Neither what padding holds nor how much of it there is shows in the result."""
+        """Neither the values nor the amount of padding change a result."""
         for dtype in self.dtypes():
             case = self.ragged(dtype)
             padded = np.full((9, *case.x.shape[1:]), np.nan, case.x.dtype)
@@ -132,7 +141,7 @@ class BackendConformance:
             assert excess(to_numpy(h_n), wanted_h_n) <= 1.0
 
     def test_nan_stays_in_its_sequence(self) -> None:
-        """A NaN reaches all that follows it in its sequence, and nothing else."""
+        """A NaN reaches the steps after it in its sequence, and nothing else."""
         for activation in ACTIVATIONS:
             case = Draw("float32", 4).case(layers=2, activation=activation)
             wanted, _ = reference(*case, dtype="float32")

@@ -1,4 +1,4 @@
-"""The float64 reference: the equations step by step, with a bound on what rounding may change.
+"""The float64 reference: the equations step by step, with a bound on the error of rounding.
 
 The bound is a running error analysis (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd
 ed., sections 3.1 and 3.3).  A sum of n products, in whatever order, is off by at most gamma_n = n u / (1 -
@@ -24,7 +24,20 @@ ACTIVATION_ROUNDOFFS = 4
 
 
 class Bounded(NamedTuple):
-    """Values, and how far from them a right result may be."""
+    """Values, and a bound on the distance of a right result from each.
+
+    Parameters
+    ----------
+    value, error : numpy.ndarray of float64, of one shape
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnn_backends.testing import Bounded, excess
+    >>> wanted = Bounded(np.array([1.0, 2.0]), np.array([0.5, 0.5]))
+    >>> excess([1.25, 2.0], wanted)
+    0.5
+    """
 
     value: Float64
     error: Float64
@@ -45,7 +58,7 @@ class Weights(NamedTuple):
 
 
 class Precision(NamedTuple):
-    """The unit roundoffs of what is summed and of what is stored."""
+    """The unit roundoffs of the dtype of sums and of the dtype of results."""
 
     summed: float
     stored: float
@@ -85,7 +98,7 @@ def reference(
     mask: Any = None,
     dtype: str = "float64",
 ) -> tuple[Bounded, Bounded]:
-    """Run a network of `Cell` in float64, and bound what a run in a dtype may differ by.
+    """Run a network of `Cell` in float64, and bound the error of a run in a dtype.
 
     Parameters
     ----------
@@ -95,13 +108,27 @@ def reference(
     h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), optional
     lengths : sequence of int, optional
     mask : boolean numpy.ndarray, shape (seq_len, batch), optional
-    dtype : {"float64", "float32", "float16", "bfloat16"}
-        What the run that is to be judged computes in; the arguments must be exact in it.
+    dtype : {"float64", "float32", "float16", "bfloat16"}, default "float64"
+        The dtype of the run to be judged; the arguments must be exact in it.
 
     Returns
     -------
     output, h_n : Bounded
         As `rnn_backends.forward` returns them.
+
+    Raises
+    ------
+    TypeError
+        A cell is not a `Cell`, or its activation is a function of one's own.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> from rnn_backends.testing import cases, excess, reference
+    >>> case = cases("float32")["bidirectional"]
+    >>> output, h_n = reference(*case, dtype="float32")
+    >>> excess(rb.RNN(case.layers)(case.x, case.h_0)[0], output) <= 1.0
+    True
     """
     precision, (seq_len, batch) = Precision.of(dtype), x.shape[:2]
     lengths = [seq_len] * batch if lengths is None else lengths
@@ -172,7 +199,23 @@ def activated(activation: Any, z: Bounded, precision: Precision) -> Bounded:
 def excess(actual: Any, wanted: Bounded) -> float:
     """Return the largest error of an array in units of the bound: at most 1 if the array is right.
 
-    Infinite if shapes differ or NaN stands where it should not.
+    Parameters
+    ----------
+    actual : array_like
+        On the host.
+    wanted : Bounded
+
+    Returns
+    -------
+    float
+        Infinite if shapes differ or NaN is where it should not be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnn_backends.testing import Bounded, excess
+    >>> excess([np.nan], Bounded(np.array([1.0]), np.array([0.5])))
+    inf
     """
     actual = np.asarray(actual, np.float64)
     if actual.shape != wanted.value.shape or (np.isnan(actual) != np.isnan(wanted.value)).any():

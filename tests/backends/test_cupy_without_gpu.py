@@ -181,7 +181,7 @@ def test_what_launches_the_kernels_finds_what_it_calls() -> None:
 
 
 def test_what_times_a_gpu_finds_what_it_calls() -> None:
-    """Likewise, of the command `bench`."""
+    """Likewise, of the harness in tests/benchmarks."""
     assert {"record", "synchronize", "done"} <= set(dir(cupy.cuda.Event))
     assert {"synchronize", "__enter__"} <= set(dir(cupy.cuda.Device))
     assert all(callable(getattr(cupy.cuda, name)) for name in ("get_elapsed_time", "get_current_stream"))

@@ -1,4 +1,4 @@
-"""How long a new process takes until a network answers, against one that imports NumPy and one of ONNX Runtime.
+"""Measure a new process until a network answers, against one that imports NumPy and one of ONNX Runtime.
 
 python tests/benchmarks/cold_start.py
 """
@@ -14,11 +14,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from harness.competitors import distribution_version
+from harness.machine import about
+from harness.timing import ratios
 
 import rnn_backends as rb
-from rnn_backends.cli.bench import about
-from rnn_backends.cli.benchmark.competitors import distribution_version
-from rnn_backends.cli.benchmark.timing import ratios
 
 MODEL = Path(__file__).parents[2] / "examples" / "shakespeare" / "shakespeare.safetensors"
 NUMPY, IMPORT, OURS, ONNXRUNTIME = "import numpy", "import numpy, rnn_backends", "first output", "onnxruntime"
@@ -27,7 +27,7 @@ ANSWER_DIFFERENCE = 64 * 2.0**-24  # as the conformance class allows probabiliti
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Return the seconds of each process by round, who was absent, and what the import costs."""
+    """Return the seconds of each process by round, the absent ones, and the cost of the import."""
     before = about()
     with tempfile.TemporaryDirectory() as folder:
         scripts, absent = {NUMPY: NUMPY, IMPORT: IMPORT, OURS: _ours()}, {}
@@ -55,7 +55,7 @@ def _ours() -> str:
 
 
 def _onnxruntime(path: Path) -> str:
-    """Write the network as an ONNX model, and return what runs it."""
+    """Write the network as an ONNX model, and return a script that runs it."""
     rnn = rb.load(MODEL, backend="numpy")
     write_onnx(rnn, path)
     token = (rnn.vocabulary or "").index(CHARACTER)
@@ -68,9 +68,8 @@ def _onnxruntime(path: Path) -> str:
 
 def write_onnx(rnn: rb.RNN, path: Path) -> None:
     """Write a network over tokens, of forward layers, to an ONNX file: ids (T, B) -> p (T, B, O)."""
+    from harness.competitors.onnxruntime import as_model
     from onnx import TensorProto, helper
-
-    from rnn_backends.cli.benchmark.competitors.onnxruntime import as_model
 
     cells = [layer.forward for layer in rnn.layers]
     stored = {
@@ -112,7 +111,7 @@ def _answer(script: str) -> Any:
 
 
 def _run(script: str) -> str:
-    # Without byte code this package is compiled each time, and the others, which pip compiled, are not.
+    # Without byte code this package is compiled each time; the others were compiled when they were installed.
     left_out = {"RNN_BACKEND", "PYTHONDONTWRITEBYTECODE"}
     outside = {name: value for name, value in os.environ.items() if name not in left_out}
     command = [sys.executable, "-c", script]

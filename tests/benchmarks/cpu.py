@@ -1,8 +1,8 @@
 """Measure this library on the CPU against others, and write docs/benchmarks/cpu.md and cpu.svg.
 
 python tests/benchmarks/cpu.py                               # everything, a quarter of an hour on two cores
-python tests/benchmarks/cpu.py step "cold start" --work DIR  # these parts; the page is made of all that DIR has
-python tests/benchmarks/cpu.py --quick                       # whether it works; the figures mean nothing
+python tests/benchmarks/cpu.py step "cold start" --work DIR  # these parts; the page holds all parts in DIR
+python tests/benchmarks/cpu.py --quick                       # tries it; the figures mean nothing
 """
 
 import argparse
@@ -16,10 +16,10 @@ from typing import Any
 
 import cold_start
 import cpu_page
-
-from rnn_backends.cli.bench import processors
+from harness.machine import processors
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
+SHAPE = Path(__file__).with_name("shape.py")
 BOTH_DTYPES = ["--dtype", "float32", "float64"]
 COLD_START = "cold start"
 
@@ -47,7 +47,7 @@ QUICK = {
 
 
 def measured(name: str, work: Path, quick: bool) -> dict[str, Any]:
-    """Measure one part, and keep what came of it as JSON."""
+    """Measure one part, write it to the work folder as JSON, and return it."""
     path = work / f"{name.replace(' ', '_')}.json"
     if name == COLD_START:
         found = cold_start.measure(rounds=2 if quick else 25)
@@ -56,16 +56,16 @@ def measured(name: str, work: Path, quick: bool) -> dict[str, Any]:
     threads = [str(count) for count in (1, 2)[: 1 if quick else processors()]]
     budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "21", "--seconds", "3"]
     options = (QUICK if quick else FULL)[name]
-    command = [sys.executable, "-m", "rnn_backends", "bench", *options, "--threads", *threads, *budget]
-    subprocess.run([*command, "--json", str(path)], check=True, stdout=subprocess.DEVNULL)
+    words = [*options, "--threads", *threads, *budget]
+    subprocess.run([sys.executable, SHAPE, *words, "--json", path], check=True, stdout=subprocess.DEVNULL)
     found = json.loads(path.read_text(encoding="utf-8"))
-    found["command"] = " ".join(["python -m", *command[2:]])
+    found["command"] = " ".join(["python tests/benchmarks/shape.py", *words])
     path.write_text(json.dumps(found), encoding="utf-8")
     return dict(found)
 
 
 def kept(work: Path, names: list[str]) -> dict[str, Any]:
-    """Return the parts that were measured, now or before, in their order."""
+    """Return the parts that were measured, in this call or an earlier one, in their order."""
     paths = {name: work / f"{name.replace(' ', '_')}.json" for name in names}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
 
@@ -75,8 +75,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(names)}; default: all")
     parser.add_argument("--quick", action="store_true", help="tiny shapes and few rounds, written to the work folder")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where what is measured is kept; default: nowhere")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where cpu.md and cpu.svg go; default: docs")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder that keeps the measurements; default: none")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of cpu.md and cpu.svg; default: docs")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(names):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(names)}")

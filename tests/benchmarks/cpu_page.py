@@ -1,4 +1,4 @@
-"""The page docs/benchmarks/cpu.md, from what was measured."""
+"""The page docs/benchmarks/cpu.md, made of the measurements."""
 
 import sys
 from collections.abc import Iterator
@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import cold_start
+from harness.competitors import LIMITS
+from harness.problem import Problem
+from harness.table import worded
+from harness.timing import ratios
 from thresholds import verdicts
-
-from rnn_backends.cli.benchmark.competitors import LIMITS
-from rnn_backends.cli.benchmark.problem import Problem
-from rnn_backends.cli.benchmark.table import worded
-from rnn_backends.cli.benchmark.timing import ratios
 
 PREAMBLE = """\
 # On the CPU
 
-How long others take for what this library does, in units of its own time: above 1, this library is faster.
+The time of other libraries in units of the time of this library: above 1, this library is faster.
 Each figure is the median, over rounds, of the ratio of two times taken in the same round; in brackets are the
 quartiles. Before anything is timed, every result is checked against the float64 reference of
-`rnn_backends.testing` with its error bound. Everybody has the same number of threads, and as many processors;
+`rnn_backends.testing` with its error bound. All have the same number of threads, and as many processors;
 a process measures all in turn, in an order drawn for every round, waits before each until no thread spins,
 and hands over NumPy arrays and gets NumPy arrays back. T are steps, B sequences, I features, V the vocabulary
 of token ids, H states.
@@ -58,7 +57,7 @@ def write(parts: dict[str, Any], folder: Path) -> None:
 def lines(parts: dict[str, Any], has_plot: bool) -> Iterator[str]:
     yield PREAMBLE
     yield from _conditions(parts)
-    yield "\n## What is wanted\n"
+    yield "\n## Thresholds\n"
     yield "| | wanted | worst | where | reached |\n|---|---:|---:|---|---|"
     for verdict in verdicts(parts):
         yield f"| {verdict.what} | {verdict.wanted} | {verdict.found} | {verdict.where} | {verdict.word} |"
@@ -69,7 +68,7 @@ def lines(parts: dict[str, Any], has_plot: bool) -> Iterator[str]:
 
 
 def _conditions(parts: dict[str, Any]) -> Iterator[str]:
-    """Yield where and with what it was measured; parts measured on another machine are told apart."""
+    """Yield the machines and versions of the measurement."""
     yield from dict.fromkeys(_where(found) for found in parts.values())
     first: dict[str, Any] = next(iter(parts.values()), {})
     if first.get("load") is not None:
@@ -94,7 +93,7 @@ def _where(found: dict[str, Any]) -> str:
 
 
 def _missing(found: dict[str, Any]) -> dict[str, str]:
-    """Return who is not installed; others do not run a problem, which a dash in the table says."""
+    """Return the competitors that are not installed; a dash in the table means one that does not run the problem."""
     absent = dict(found.get("absent", {}))
     for cell in found.get("cells", ()):
         absent |= cell["absent"]

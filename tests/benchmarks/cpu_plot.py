@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from harness.timing import ratios
 from matplotlib.figure import Figure
-
-from rnn_backends.cli.benchmark.timing import ratios
 
 COMPETITORS = {"torch": "o", "onnxruntime": "s", "jax": "^", "product": "x"}
 COLOURS = {"numpy": "tab:blue", "numba": "tab:orange"}
@@ -14,7 +13,7 @@ SETTINGS = {"svg.hashsalt": "rnn_backends", "svg.fonttype": "none", "font.size":
 
 
 def write(found: dict[str, Any], path: Path) -> None:
-    """Draw what was measured in float32; the same measurements give the same file."""
+    """Draw the measurements in float32; the same ones give the same file."""
     cells = [cell for cell in found["cells"] if cell["problem"]["dtype"] == "float32"]
     counts = list(dict.fromkeys(cell["threads"] for cell in cells))
     with mpl.rc_context(SETTINGS):

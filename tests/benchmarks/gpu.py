@@ -1,8 +1,8 @@
-"""Measure the cupy backend on a GPU, by `python -m rnn_backends bench`, and write docs/benchmarks/gpu.md.
+"""Measure the cupy backend on a GPU, by `shape.py`, and write docs/benchmarks/gpu.md.
 
 python tests/benchmarks/gpu.py                                      # everything, some ten minutes
-python tests/benchmarks/gpu.py "H = 128" float64 --work DIR         # these rows; the page is made of all that DIR has
-python tests/benchmarks/gpu.py --quick                              # whether it works; the figures mean nothing
+python tests/benchmarks/gpu.py "H = 128" float64 --work DIR         # these rows; the page holds all rows in DIR
+python tests/benchmarks/gpu.py --quick                              # tries it; the figures mean nothing
 
 It needs CuPy, torch and a GPU that nobody else uses.  The exit code is 1 if something could not be measured.
 """
@@ -18,18 +18,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from harness.problem import Problem
+from harness.table import where, worded
+from harness.timing import ratios
+
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
-from rnn_backends.cli.benchmark.problem import Problem
-from rnn_backends.cli.benchmark.table import where, worded
-from rnn_backends.cli.benchmark.timing import ratios
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
+SHAPE = Path(__file__).with_name("shape.py")
 OWN, SHORT = "cupy", 32
 COMPARED = ("torch", "torch-tf32", "off", "product", "copy")
 
 
 class Row(NamedTuple):
-    """Some shapes, and torch's time in units of ours that must be, and is to be, reached."""
+    """Some shapes, and the ratios to torch's time that must be, and should be, reached."""
 
     must: float
     aim: float
@@ -59,8 +61,7 @@ QUICK = {"H <= 64": Row(1.5, 2.5, "float32", [(40, 2, 3, 4)]), "T <= 32": Row(2.
 PREAMBLE = """\
 # On a GPU
 
-How long others take for what this library's `cupy` backend does, in units of its own time: above 1, this library is
-faster. A whole forward is timed, the input projection included, on the device between two CUDA events, behind work that
+The time of others in units of the time of this library's `cupy` backend: above 1, this library is faster. A whole forward is timed, the input projection included, on the device between two CUDA events, behind work that
 keeps it busy until the host has launched everything; for T of 32 and less, on the host until the result is there. Each
 figure is the median, over rounds, of the ratio of two times taken in the same round, in an order drawn for every round;
 in brackets are the quartiles. Inputs differ from call to call, results are overwritten with NaN, and all are checked
@@ -72,7 +73,7 @@ reached. *: the device waited for launches all the same.
 
 
 def measured(name: str, row: Row, work: Path, quick: bool) -> bool:
-    """Measure a row, others and our kernels apart, for a kernel that fails takes its process along; tell if all went well."""
+    """Measure a row and return whether all of it was measured; kernels apart, since one that fails ends its process."""
     budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "15", "--seconds", "1.5", "--threads", "4"]
     given = [word for shape in row.shapes for word in ("--shape", *map(str, shape))]
     done = []
@@ -80,13 +81,13 @@ def measured(name: str, row: Row, work: Path, quick: bool) -> bool:
         words = ["--backend", OWN, "--dtype", row.dtype, *given, *budget, "--against", *against]
         path = work / f"{name} {part}.json"
         path.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "rnn_backends", "bench", *words, "--json", str(path)]
+        command = [sys.executable, str(SHAPE), *words, "--json", str(path)]
         done.append(subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0)
     return all(done)
 
 
 def kept(rows: dict[str, Row], work: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the cells of each row and part that were measured, now or before."""
+    """Return the cells of each row and part that were measured, in this call or an earlier one."""
     paths = [work / f"{name} {part}.json" for name in rows for part in ("others", "kernels")]
     return {path.stem: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in paths if path.exists()}
 
@@ -128,9 +129,9 @@ def line(row: Row, names: tuple[str, ...], others: dict[str, Any], kernels: dict
         missed += ["**less exact**"] if own > theirs else []
         reached = f"not {', '.join(missed)}" if missed else "yes"
     figures = [shown.get(name, "-") for name in names]
-    theirs_told = "-" if theirs is None else f"{theirs:.3g}"
+    theirs_shown = "-" if theirs is None else f"{theirs:.3g}"
     ms = f"{1e3 * median(others['seconds'][OWN]):.3g}" + "*" * (OWN in others["launch_bound"])
-    told = [
+    shown_row = [
         str(Problem(**others["problem"])),
         ms,
         *figures,
@@ -138,17 +139,17 @@ def line(row: Row, names: tuple[str, ...], others: dict[str, Any], kernels: dict
         f"{row.aim}",
         reached,
         f"{own:.3g}",
-        theirs_told,
+        theirs_shown,
     ]
-    return f"| {' | '.join(told)} |"
+    return f"| {' | '.join(shown_row)} |"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"some of: {'; '.join(ROWS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="tiny shapes and few rounds, written to the work folder")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where what is measured is kept; default: nowhere")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where gpu.md goes; default: docs")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder that keeps the measurements; default: none")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of gpu.md; default: docs")
     arguments = parser.parse_args()
     rows = QUICK if arguments.quick else ROWS
     if unknown := set(arguments.rows) - set(rows):

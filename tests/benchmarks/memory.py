@@ -1,4 +1,4 @@
-"""Measure what `RNN.predict` holds and takes over long sequences: memory bounded, time linear.
+"""Measure memory and time of `RNN.predict` over long sequences: memory bounded, time linear.
 
 python tests/benchmarks/memory.py  # exit code 1 if it holds over 200 MiB, or if a step's time depends on their number
 """
@@ -29,7 +29,7 @@ def most_resident() -> float:
 
 
 def measure(seq_len: int) -> dict[str, float]:
-    """Run once; the memory is what is beyond the input, the model and the output."""
+    """Run once; memory counts beyond the input, the model and the output."""
     rnn = rb.RNN.init(VOCABULARY, HIDDEN_SIZE, output_size=VOCABULARY)
     x = np.random.default_rng(0).integers(0, VOCABULARY, seq_len)
     rnn.predict(x[:2])
@@ -42,7 +42,7 @@ def measure(seq_len: int) -> dict[str, float]:
 
 
 def traced(seq_len: int) -> dict[str, float]:
-    """Run once under tracemalloc, which slows Python down, and so is not timed."""
+    """Run once under tracemalloc; not timed, for that slows Python down."""
     rnn = rb.RNN.init(VOCABULARY, HIDDEN_SIZE, output_size=VOCABULARY)
     x = np.random.default_rng(0).integers(0, VOCABULARY, seq_len)
     tracemalloc.start()

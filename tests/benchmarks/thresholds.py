@@ -1,12 +1,11 @@
-"""What the figures are to reach, and whether they do."""
+"""Thresholds of the figures, and whether they are reached."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import cold_start
-
-from rnn_backends.cli.benchmark.problem import Problem
-from rnn_backends.cli.benchmark.timing import ratios
+from harness.problem import Problem
+from harness.timing import ratios
 
 Sizes = tuple[int, int, int, int]
 LARGE = ((64, 128, 256, 512), (64, 64, 512, 1024))
@@ -34,7 +33,7 @@ class Measured(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What was wanted of a figure, and what it is."""
+    """A threshold and the worst figure that it holds for."""
 
     what: str
     wanted: str
@@ -77,7 +76,7 @@ def verdicts(parts: dict[str, Any]) -> Iterator[Verdict]:
 
 
 def _thresholds() -> Iterator[tuple[str, str, str, float, Selects]]:
-    """Yield backend, competitor, their description, the least ratio, and which cells it holds for."""
+    """Yield backend, competitor, a description, the least ratio, and a function that selects the cells it holds for."""
     yield "numpy", "onnxruntime", "numpy, against ONNX Runtime, everywhere", 1.0, _is_compared
     yield "numpy", "torch", "numpy, against torch, everywhere", 1.3, _is_compared
     for sizes in LARGE:
@@ -112,7 +111,7 @@ def _of_sizes(sizes: Sizes) -> Selects:
 
 
 def _cold_start(found: dict[str, Any] | None) -> Iterator[Verdict]:
-    """Yield what holds for new processes: our time over others'."""
+    """Yield the verdicts on new processes: our time over others'."""
     theirs = {} if found is None else ratios(found["seconds"], cold_start.OURS)
     for name, what, most in (
         (cold_start.ONNXRUNTIME, "cold start, times ONNX Runtime's", 1.0),

@@ -3,7 +3,7 @@
 python tests/benchmarks/ulp.py            # every float32, and millions of float64; exit code 1 above 2 units
 
 The truth is tanh in a wider type.  For float32 that is NumPy's of float64, which is right to within 4 of its own
-units in the last place: 2^-27 of float32's, so what is measured is off by as little.  For float64 it is NumPy's of
+units in the last place: 2^-27 of float32's, so the measured errors are off by as little.  For float64 it is NumPy's of
 long doubles, whose 64 bits make its units 2^-11 of float64's.
 """
 
@@ -31,7 +31,7 @@ class Worst(NamedTuple):
 
 
 def compiled_tanh(x: Host) -> Host:
-    """Return tanh(x) of the function that networks are walked with."""
+    """Return tanh(x) by the function that walks networks."""
     z = x.copy()
     activate(NUMBERS["tanh"], x.dtype.type(0), x.dtype.type(0), z, np.uint64(0), np.uint64(z.size))
     return z
@@ -81,13 +81,13 @@ def some_float64(count: int, seed: int = 0) -> Iterator[Host]:
 
 
 def near(x: Host, steps: int) -> Host:
-    """Return what lies so many float64 above some that are not negative, or below them."""
+    """Return the numbers so many float64 above some that are not negative, or below them."""
     return (x.view(np.int64) + steps).clip(0).view(np.float64)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stride", type=int, default=1, help="look at every so manieth float32 only")
+    parser.add_argument("--stride", type=int, default=1, help="check one float32 in so many")
     parser.add_argument("--float64", type=int, default=2_000_000, metavar="COUNT", help="times 3: default 2000000")
     arguments = parser.parse_args()
     if np.finfo(np.longdouble).nmant < 63:

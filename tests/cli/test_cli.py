@@ -62,7 +62,7 @@ def model(
 ) -> rb.RNN:
     settings = {"num_layers": 2, "output_size": 4, "seed": 2, **options}
     drawn = rb.RNN.init(3, 5, **settings)
-    rnn = rb.RNN(drawn.layers, drawn.readout, batch_first, vocabulary=vocabulary)
+    rnn = rb.RNN(drawn.layers, drawn.readout, batch_first=batch_first, vocabulary=vocabulary)
     rnn.save(path)
     return rnn
 
@@ -620,7 +620,7 @@ def test_activation_for_files_that_do_not_tell(run: Run) -> None:
     np.save("x.npy", features(4))
     result = run("run", "bare.npz", "x.npy")
     assert result.code == 1
-    assert "weights alone do not tell the activation" in result.err
+    assert "weights alone do not record the activation" in result.err
     told = ["--activation", "relu"]
     assert "the weights of a readout do not record its activation" in run("run", "bare.npz", "x.npy", *told).err
     told += ["--readout-activation", "softmax"]

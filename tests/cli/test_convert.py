@@ -173,7 +173,7 @@ def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
         ("no.npz", "cannot use 'no.npz': No such file or directory."),
         ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
         ("m.txt", "the suffix of a model file must be one of .safetensors, .npz"),
-        (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not tell the activation of the cells"),
+        (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not record the activation of the cells"),
     ):
         code, out, err = run("info", name)
         assert (code, err) == (0, "")
@@ -198,7 +198,7 @@ def test_info_takes_options_of_a_model_with_a_model_only(run: Run, option: list[
     code, out, err = run("info", *option)
     assert (code, out) == (2, "")
     name = option[0].replace("--no-", "--")
-    assert err.splitlines()[-1] == f"rnn-backends info: error: {name} is told of a MODEL; name its file"
+    assert err.splitlines()[-1] == f"rnn-backends info: error: {name} is an option for a MODEL; name its file"
 
 
 # What a file does not tell is told in the same words by all commands
@@ -247,12 +247,16 @@ def test_options_that_a_file_tells_or_that_are_wrong(run: Run, command: str) -> 
         (
             "m.npz",
             ["--activation", "relu"],
-            "m.npz: the file tells the activation of its cells; leave `activation` out.",
+            "m.npz: the file records the activation of its cells; leave `activation` out.",
         ),
-        ("m.npz", ["--no-batch-first"], "m.npz: the file tells which axis is the batch; leave `batch_first` out."),
+        ("m.npz", ["--no-batch-first"], "m.npz: the file records which axis is the batch; leave `batch_first` out."),
         ("bare.npz", ["--activation", "rely"], "got 'rely'. Did you mean 'relu'?"),
-        ("bare.npz", ["--residual"], "`residual` is told of Flax's .msgpack files only; leave it out for 'bare.npz'."),
-        ("bare.npz", [], "weights alone do not tell the activation of the cells"),
+        (
+            "bare.npz",
+            ["--residual"],
+            "`residual` is an option of Flax's parameters; leave it out for this package's files.",
+        ),
+        ("bare.npz", [], "weights alone do not record the activation of the cells"),
     ):
         code, out, err = run(command, name, last, *option)
         assert (code, out) == (1, "")
@@ -370,7 +374,7 @@ def changed(network: Any, **options: Any) -> Any:
     cell = network.layers[0].forward
     held = {name: getattr(cell, name) for name in ("weight_ih", "weight_hh", "bias", "activation", "clip", "leak")}
     layers = (rb.Layer(rb.Cell(**held | options), network.layers[0].backward), *network.layers[1:])
-    return rb.RNN(layers, network.readout, network.batch_first)._network
+    return rb.RNN(layers, network.readout, batch_first=network.batch_first).placed.network
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -395,7 +399,7 @@ def test_the_last_bit_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def nudged(held: Any) -> Any:
         weight = np.array(held.readout.weight)
         weight[0, 0] = np.nextafter(weight[0, 0], np.float32(2))
-        return rb.RNN(held.layers, rb.Linear(weight, held.readout.bias))._network
+        return rb.RNN(held.layers, rb.Linear(weight, held.readout.bias)).placed.network
 
     spoil(monkeypatch, nudged)
     assert "c.npz, read back, gives other logits, by as much as " in run("convert", "m.npz", "c.npz").err
@@ -403,7 +407,7 @@ def test_the_last_bit_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_option_that_is_lost_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rb.RNN(model().layers, model().readout, metadata={"source": "a paper"}).save("m.npz")
-    spoil(monkeypatch, lambda held: rb.RNN(held.layers, held.readout)._network)
+    spoil(monkeypatch, lambda held: rb.RNN(held.layers, held.readout).placed.network)
     err = run("convert", "m.npz", "c.npz").err
     assert "c.npz, read back, has another metadata: {} and not {'source': 'a paper'}; this is a fault" in err
     spoil(monkeypatch, lambda held: changed(held, clip=100.0))
@@ -439,7 +443,7 @@ def networks() -> st.SearchStrategy[rb.RNN]:
         if readout is not None:
             readout = rb.Linear(readout.weight, readout.bias, draw(st.sampled_from(["softmax", "sigmoid", "identity"])))
         vocabulary = draw(st.sampled_from([None, "abcde"[:size]]))
-        return rb.RNN(rnn.layers, readout, draw(st.booleans()), vocabulary=vocabulary, metadata={"a": "b"})
+        return rb.RNN(rnn.layers, readout, batch_first=draw(st.booleans()), vocabulary=vocabulary, metadata={"a": "b"})
 
     return draw_network()
 
@@ -463,7 +467,7 @@ def test_any_format_becomes_any_other(run: Run, first: str, rnn: rb.RNN) -> None
 def weights(rnn: rb.RNN) -> list[tuple[str, Any]]:
     from rnn_backends.core.layers import named_arrays
 
-    return list(named_arrays(rnn._network))
+    return list(named_arrays(rnn.placed.network))
 
 
 @pytest.mark.parametrize("name", ["layers.pt", "cell.pth", "bfloat16.pt", "float16.pt", "float64.pt", "views.pt"])

@@ -1,6 +1,10 @@
 """Activations and losses: their formulas, far out and at their seams, on every backend."""
 
+import importlib.util
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnn_backends as rb
-from rnn_backends.core.activations import ACTIVATIONS
+from rnn_backends.backends.cuda_kernels import sources
+from rnn_backends.core.activations import ACTIVATIONS, sigmoid
 from rnn_backends.core.arrays import Array
+from rnn_backends.testing import excess, reference
+from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.reference import FUNCTIONS
 
 
@@ -97,6 +104,52 @@ def test_softmax_sums_float16_in_float32() -> None:
     np.testing.assert_allclose(p.astype(float), 1 / 5000, rtol=1e-3)
 
 
+# Activations that no kernel has.
+
+FASTER = [name for name in ("numba", "torch", "jax") if importlib.util.find_spec(name)]
+
+
+def silu(z: Array, alpha: float = 1.0) -> Array:
+    """Z sigmoid(alpha z)."""
+    return z * sigmoid(alpha * z)
+
+
+@pytest.mark.parametrize("place", ["numpy", "array_api_strict:device1", *FASTER])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_activation_in_the_table_alone_runs_on_every_backend(
+    place: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACTIVATIONS, "silu", silu)
+    case = Draw("float32", 0).case(
+        shape=(60, batch, 4, 5), sides="fb", h_0=True, lengths=[60, 0, 9][:batch], activation=rb.Activation("silu", 0.5)
+    )
+    monkeypatch.setitem(FUNCTIONS, "silu", (lambda z, alpha, _: z / (1 + np.exp(-alpha * z)), lambda *_: 1.1))
+    for lengths in (case.lengths, None):
+        got = rb.RNN(case.layers).to(place)(case.x, case.h_0, lengths=lengths)
+        for actual, wanted in zip(got, reference(*case._replace(lengths=lengths), dtype="float32"), strict=True):
+            assert excess(rb.to_numpy(actual), wanted) <= 1.0
+
+
+def test_a_function_of_the_users_is_no_activation_of_its_name() -> None:
+    class Doubled:
+        name = "tanh"
+
+        def __call__(self, z: Array) -> Array:
+            return 2.0 * z
+
+    cell = Draw("float64", 0).cell(3, 4)
+    x = Draw("float64", 1).normal(5, 2, 3)
+    got, _ = rb.RNN([replace(cell, activation=Doubled())])(x)
+    wanted, _ = reference([replace(cell, activation=rb.Activation("affine", 2.0, 0.0))], x)
+    assert excess(got, wanted) <= 1.0
+
+
+def test_the_gpu_kernels_have_the_activations_that_they_claim_and_no_other() -> None:
+    text = (Path(sources.__file__).parent / "equation.cu").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^DEVICE real g1_(\w+)\(", text, re.MULTILINE)) == sources.ELEMENTWISE
+    assert set(sources.ELEMENTWISE) < set(ACTIVATIONS)
+
+
 # Losses.
 
 
@@ -143,7 +196,7 @@ def test_the_mean_of_nothing_is_nan() -> None:
 Z = np.ones((2, 3))
 REFUSED = [
     ((Z, np.zeros(3, int)), rb.ShapeError, r"`targets` must have shape \(2,\), as the logits; got \(3,\)"),
-    ((Z, np.zeros(2)), rb.DTypeError, "`targets` must be int32 or int64; got float64"),
+    ((Z, np.zeros(2)), rb.DTypeError, "`targets` must be integers; got float64"),
     ((Z.astype(int), np.zeros(2, int)), rb.DTypeError, "`logits` must be floating point; got int64"),
     (
         (np.ones(()), np.zeros(2, int)),
@@ -153,6 +206,8 @@ REFUSED = [
     ((np.ones((2, 0)), np.zeros(2, int)), rb.ShapeError, "`logits` must have a last axis"),
     ((Z, np.array([0, 3])), rb.ArgumentError, r"every target in `targets` must be in 0..2; got 3 at \[1\]"),
     ((Z, [0, 1]), rb.DTypeError, "`targets` must be an array; got list"),
+    ((Z, None), rb.DTypeError, "`targets` must be an array; got NoneType"),
+    ((Z, np.ma.zeros(2, int)), rb.DTypeError, "`targets` must not be a masked array"),
 ]
 
 

@@ -333,10 +333,9 @@ def on_numpy(case: Case, recurrence: Recurrence) -> tuple[Array, Array]:
         return rb.RNN(case.layers).to("other")(case.x, case.h_0, lengths=case.lengths)
 
 
-def assert_same(got: tuple[Array, Array], case: Case) -> None:
-    lengths = None if case.lengths is None else np.asarray(case.lengths)
-    for actual, wanted in zip(got, rb.forward(case.layers, case.x, case.h_0, lengths=lengths), strict=True):
-        np.testing.assert_array_equal(actual, wanted)
+def assert_right(got: tuple[Array, Array], case: Case) -> None:
+    for actual, wanted in zip(got, reference(*case, dtype="float32"), strict=True):
+        assert excess(actual, wanted) <= 1.0
 
 
 BOTH_WAYS = Draw("float32", 0).case(sides="fb", layers=2, h_0=True, lengths=[7, 0, 3])
@@ -348,12 +347,12 @@ def test_a_recurrence_that_declines_leaves_the_layer_to_scan() -> None:
     def decline(layer: rb.Layer, x: Array, h_0: Sequence[Array], lengths: Array | None) -> None:
         asked.append(layer)
 
-    assert_same(on_numpy(BOTH_WAYS, decline), BOTH_WAYS)
+    assert_right(on_numpy(BOTH_WAYS, decline), BOTH_WAYS)
     assert len(asked) == 2
     stream = Draw("float32", 0).case(layers=2)
     with rb.register_backend(replace(rb.get_backend("numpy"), name="other", recurrence=decline)):
         output = rb.RNN(stream.layers).to("other").stream(stream.x.shape[1])(stream.x)
-    np.testing.assert_array_equal(output, rb.forward(stream.layers, stream.x)[0])
+    assert excess(output, reference(*stream, dtype="float32")[0]) <= 1.0
     assert len(asked) == 4
 
 
@@ -369,7 +368,7 @@ def test_a_recurrence_is_called_for_both_directions_of_a_layer_at_once() -> None
             last.append(h_n)
         return output, last
 
-    assert_same(on_numpy(BOTH_WAYS, both), BOTH_WAYS)
+    assert_right(on_numpy(BOTH_WAYS, both), BOTH_WAYS)
     assert walked == [[False, True], [False, True]]
 
 
@@ -404,7 +403,7 @@ def test_each_direction_leaves_the_cells_that_are_declined_to_scan(sides: str, d
         return None if reverse in declined else scan(cell, x, h_0, lengths, reverse)
 
     case = Draw("float32", 0).case(sides=sides, layers=2, h_0=True, lengths=[7, 0, 3])
-    assert_same(on_numpy(case, each_direction(walk)), case)
+    assert_right(on_numpy(case, each_direction(walk)), case)
     assert walked == [side == "b" for side in sides] * 2
 
 
@@ -424,7 +423,9 @@ REFUSED = [
     ((X.astype(np.float64),), {}, rb.DTypeError, "`x` must be float32, as the parameters are; got float64"),
     ((X.astype(bool),), {}, rb.DTypeError, "`x` must be float32"),
     ((X.astype(np.int32),), {}, rb.ShapeError, r"token ids in `x` must have shape .*; got \(5, 2, 3\)"),
-    ((np.zeros((5, 2), np.int8),), {}, rb.DTypeError, "token ids in `x` must be int32 or int64; got int8"),
+    ((None,), {}, rb.DTypeError, "`x` must be an array; got NoneType"),
+    ((np.ma.masked_array(X),), {}, rb.DTypeError, "`x` must not be a masked array, whose mask would be lost; fill it, and give `lengths`"),
+    ((X, np.ma.zeros((1, 2, 4))), {}, rb.DTypeError, "`h_0` must not be a masked array"),
     ((np.full((5, 2), 3),), {}, rb.ArgumentError, r"every token id in `x` must be in 0..2; got 3 at \[0, 0\]"),
     ((np.array([0, 1, -1]),), {}, rb.ArgumentError, r"every token id in `x` .* got -1 at \[2\]"),
     ((X.tolist(),), {}, rb.DTypeError, "`x` must be an array; got list"),
@@ -432,7 +433,7 @@ REFUSED = [
     ((X[:, 0], np.zeros((1, 2, 4), np.float32)), {}, rb.ShapeError, r"`h_0` .* \(num_cells, hidden_size\) = \(1, 4\)"),
     ((X, np.zeros((1, 2, 4))), {}, rb.DTypeError, "`h_0` must be float32"),
     ((X,), {"lengths": np.array([5])}, rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(2,\); got \(1,\)"),
-    ((X,), {"lengths": np.array([5.0, 1.0])}, rb.DTypeError, "`lengths` must be int32 or int64; got float64"),
+    ((X,), {"lengths": np.array([5.0, 1.0])}, rb.DTypeError, "`lengths` must be integers; got float64"),
     ((X,), {"lengths": np.array([5, 6])}, rb.ArgumentError, r"every length in `lengths` must be in 0..5; got 6 at \[1\]"),
     ((X,), {"lengths": np.array([-1, 5])}, rb.ArgumentError, r"every length in `lengths` .* got -1 at \[0\]"),
     ((X[:, 0],), {"lengths": np.array([5])}, rb.ShapeError, r"`lengths` needs a batch of sequences"),
@@ -480,6 +481,7 @@ BAD_CELLS = [
     (lambda: rb.Cell(np.ones((0, 3)), np.ones((0, 0))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis"),
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 4)), np.ones(3)), rb.ShapeError, r"`bias` must have shape .* = \(4,\); got \(3,\)"),
     (lambda: rb.Cell([[1.0]], np.ones((1, 1))), rb.DTypeError, "`weight_ih` must be an array; got list"),
+    (lambda: rb.Cell(np.ma.ones((4, 3)), np.ones((4, 4))), rb.DTypeError, "`weight_ih` must not be a masked array"),
     (lambda: rb.Cell(np.ones((4, 3), int), np.ones((4, 4))), rb.DTypeError, "`weight_ih` must be one of float16, .*; got int64"),
     (lambda: replace(CELL, clip=0), rb.ArgumentError, "`clip` must be positive; got 0.0"),
     (lambda: replace(CELL, clip=float("nan")), rb.ArgumentError, "`clip` must be a finite number; got nan"),

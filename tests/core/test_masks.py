@@ -73,8 +73,8 @@ def test_a_mask_of_the_first_steps_is_lengths_with_the_state_held(backend: str) 
     rnn, valid = model(case, backend), np.arange(6)[:, None] < lengths
     held, h_n = (rb.to_numpy(each) for each in rnn(case.x, case.h_0, mask=valid))
     output, last = (rb.to_numpy(each) for each in rnn(case.x, case.h_0, lengths=lengths))
-    np.testing.assert_array_equal(h_n, last)
-    np.testing.assert_array_equal(held, np.where(valid[..., None], output, last[1]))
+    np.testing.assert_allclose(h_n, last, atol=1e-12)
+    np.testing.assert_allclose(held, np.where(valid[..., None], output, last[1]), atol=1e-12)
 
 
 def test_within_lengths_and_without_a_batch(backend: str) -> None:
@@ -95,7 +95,7 @@ def test_batch_first(backend: str) -> None:
     first = model(case, backend, batch_first=True)
     x, mask = case.x.swapaxes(0, 1), HOLES.T
     output, _ = first(x, case.h_0, mask=mask)
-    np.testing.assert_array_equal(rb.to_numpy(output).swapaxes(0, 1), rb.to_numpy(wanted))
+    np.testing.assert_allclose(rb.to_numpy(output).swapaxes(0, 1), rb.to_numpy(wanted), atol=1e-12)
     targets = np.arange(18).reshape(3, 6) % 7
     whole = model(case, backend).loss(case.x, targets.T, case.h_0, mask=HOLES)
     assert float(first.loss(x, targets, case.h_0, mask=mask)) == pytest.approx(float(whole), rel=1e-12)
@@ -139,7 +139,7 @@ def test_trace(backend: str, sides: str) -> None:
         for name in ("input_product", "recurrent_product", "sum"):
             assert not steps[f"{name}_l{layer}{side}"][~taken].any()
     output, _ = rnn(case.x, case.h_0, **arguments)
-    np.testing.assert_array_equal(state, rb.to_numpy(output))
+    np.testing.assert_allclose(state, rb.to_numpy(output), atol=1e-12)
     one = {name: rb.to_numpy(step) for name, step in rnn.trace(case.x[:, 0], case.h_0[:, 0], mask=HOLES[:, 0]).items()}  # type: ignore[index]
     for name, step in one.items():
         np.testing.assert_allclose(step, steps[name][:, 0], atol=1e-12)

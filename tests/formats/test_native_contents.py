@@ -5,10 +5,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_files import Change, activation, assert_same, bare, description, drop, put, refuse, weights, write, zeros
+from native_files import (
+    SUFFIXES,
+    Change,
+    activation,
+    assert_same,
+    bare,
+    description,
+    drop,
+    put,
+    refuse,
+    weights,
+    write,
+    zeros,
+)
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+
+
+@pytest.fixture(params=SUFFIXES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"model{request.param}"
 
 
 def torch_named() -> dict[str, NDArray[Any]]:

@@ -6,9 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_files import description, make, npy, refuse, small, unbiased, weights, write, write_members
+from native_files import SUFFIXES, description, make, npy, refuse, small, unbiased, weights, write, write_members
 
 import rnn_backends as rb
+
+
+@pytest.fixture(params=SUFFIXES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"model{request.param}"
 
 
 def test_a_file_cut_short_anywhere_is_refused(path: Path) -> None:

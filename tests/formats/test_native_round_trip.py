@@ -32,6 +32,11 @@ from rnn_backends.core.activations import ACTIVATIONS
 from rnn_backends.core.layers import named_arrays
 
 
+@pytest.fixture(params=SUFFIXES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"model{request.param}"
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("kind", ["layers", "both directions", "reverse only", "no bias", "options", "special values"])
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")

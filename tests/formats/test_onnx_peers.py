@@ -125,7 +125,8 @@ def networks(draw: st.DrawFn) -> tuple[rb.RNN, Any]:
     vocabulary = "abcde"[:input_size] if draw(st.booleans()) else None
     shape = (draw(st.integers(1, 6)), draw(st.integers(1, 3)))
     x = made.random.integers(0, input_size, shape) if vocabulary else made.normal(*shape, input_size)
-    return rb.RNN(layers, readout, batch_first, vocabulary=vocabulary), x.swapaxes(0, 1) if batch_first else x
+    rnn = rb.RNN(layers, readout, batch_first=batch_first, vocabulary=vocabulary)
+    return rnn, x.swapaxes(0, 1) if batch_first else x
 
 
 @given(drawn=networks())

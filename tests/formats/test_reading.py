@@ -219,7 +219,9 @@ def test_shapes_beyond_those_of_numpy_are_refused(tmp_path: Path, shape: list[in
     path, count = tmp_path / "m.msgpack", int(np.prod(np.array(shape, object)))
     inner = msgpack.packb((shape, "float32", bytes(4 * count if count < 2 else 0)))
     path.write_bytes(b"\x81\xa1a" + b"\xc8" + struct.pack(">H", len(inner)) + b"\1" + inner)
-    with pytest.raises(rb.FormatError, match=r"m\.msgpack.*(declared|axes|damaged: Maximum allowed dimension|order of its cells)"):
+    with pytest.raises(
+        rb.FormatError, match=r"m\.msgpack.*(declared|axes|damaged: Maximum allowed dimension|order of its cells)"
+    ):
         load(path)
 
 

@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_files import Doubled, Echo, Louder, Scaled, assert_same, make
+from native_files import SUFFIXES, Doubled, Echo, Louder, Scaled, assert_same, make
 
 import rnn_backends as rb
 from rnn_backends.formats.files import replaced
+
+
+@pytest.fixture(params=SUFFIXES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"model{request.param}"
 
 
 def folder(path: Path) -> list[str]:

@@ -19,6 +19,7 @@ import rnn_backends as rb
 from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan
 from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, ENTRIES
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem
+from rnn_backends.core.activations import ACTIVATIONS
 from rnn_backends.testing import BackendConformance, Case, cases, excess, reference
 from rnn_backends.testing.cases import Draw
 
@@ -105,6 +106,16 @@ def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_every_elementwise_activation_is_there() -> None:
     assert {f"activation {name}" for name in ELEMENTWISE} < set(cases("float32"))
+
+
+def test_an_activation_that_no_kernel_has_runs_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACTIVATIONS, "doubled", lambda z: 2.0 * z)
+    case = Draw("float32", 0).case(h_0=True, activation="doubled")
+    got = rb.RNN(case.layers).to("cupy:1")(case.x, case.h_0)
+    linear = Draw("float32", 0).case(h_0=True, activation=rb.Activation("affine", 2.0, 0.0))
+    for actual, wanted in zip(got, reference(*linear, dtype="float32"), strict=True):
+        assert excess(rb.to_numpy(actual), wanted) <= 1.0
+    assert not standin.RawKernel.launches
 
 
 # Plans of every kind, also those that would not be chosen, in five adversarial orders.

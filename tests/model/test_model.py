@@ -1,7 +1,7 @@
 """`RNN`: its methods on every backend, host data in, and what it refuses."""
 
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ def test_init_is_uniform_within_its_bounds_and_reproducible() -> None:
         assert abs(weight).max() <= bound
         assert abs(weight).max() > 0.99 * bound
         assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.05)
-    x = np.ones((2, 1, 400))
-    np.testing.assert_array_equal(rnn(x)[0], again(x)[0])
-    assert (rnn(x)[0] != other(x)[0]).any()
+    held, same, others = (dict(named_arrays(each.placed.network)) for each in (rnn, again, other))
+    for name, weight in held.items():
+        np.testing.assert_array_equal(weight, same[name])
+        assert (weight != others[name]).all()
 
 
 def test_init_options(backend: str) -> None:
@@ -117,9 +118,8 @@ def test_trace_holds_every_term_of_the_equation(backend: str) -> None:
     assert empty["recurrent_product_l0"].shape == (0, 2, 5)
     whole, _ = rnn(case.x, case.h_0, lengths=lengths)
     first = rb.RNN(case.layers, batch_first=True).to(backend).trace(case.x.swapaxes(0, 1), case.h_0, lengths=lengths)
-    np.testing.assert_array_equal(
-        rb.to_numpy(first["hidden_state_l1_reverse"]).swapaxes(0, 1), rb.to_numpy(whole)[..., 5:]
-    )
+    of_first = rb.to_numpy(first["hidden_state_l1_reverse"]).swapaxes(0, 1)
+    np.testing.assert_allclose(of_first, rb.to_numpy(whole)[..., 5:], rtol=0, atol=3e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -130,14 +130,26 @@ def test_trace_of_half_precision(dtype: str) -> None:
     np.testing.assert_allclose(np.tanh(steps["sum_l0"]), steps["hidden_state_l0"], atol=2**-7)
 
 
-def test_repr_tells_what_the_model_is(backend: str) -> None:
+def test_repr_shows_sizes_and_place(backend: str) -> None:
     rnn = model(backend, bidirectional=True)
     name, _, device = backend.partition(":")
     assert repr(rnn) == (
         "RNN(input_size=4, hidden_size=5, num_layers=2, directions=forward+backward, activation=tanh, output_size=3, "
-        f"parameters=293, dtype=float32, backend={name}, device={rnn.backend.device_name(device)})"
+        f"num_parameters=293, dtype=float32, backend={name}, device={rnn.backend.device_name(device)})"
     )
     assert "output_size" not in repr(rb.RNN(rnn.layers))
+
+
+@pytest.mark.parametrize("show", [repr, str])
+def test_no_repr_prints_numbers(show: Any) -> None:
+    rnn = model()
+    stream = rnn.stream(2)
+    stream(np.ones((3, 2, 4)))
+    for shown in (rnn, rnn.placed, stream, rnn.backend, rnn.layers[0].forward):
+        assert "[" not in show(shown)
+        assert "\n" not in show(shown)
+    assert show(stream) == show(rnn).replace("RNN(", "Stream(batch_size=2, ")
+    assert show(rnn.placed) == show(rnn).replace("RNN(", "Placed(")
 
 
 def test_backends_and_cells_are_shown_shortly() -> None:
@@ -148,6 +160,48 @@ def test_backends_and_cells_are_shown_shortly() -> None:
         repr(rnn.layers[0].forward)
         == f"Cell(input_size=4, hidden_size=5, activation={activation}, clip=None, leak=None)"
     )
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A cell that states no size."""
+
+    weight: Any
+
+    def project(self, x: Any) -> Any:
+        return x @ self.weight
+
+    def step(self, projected: Any, h: Any) -> Any:
+        return projected + h
+
+
+def test_sizes_of_a_model() -> None:
+    rnn = model(bidirectional=True)
+    assert (rnn.input_size, rnn.hidden_size, rnn.num_layers) == (4, 5, 2)
+    assert rnn.num_parameters == 2 * (5 * 4 + 25 + 5) + 2 * (5 * 10 + 25 + 5) + 3 * 10 + 3
+    for name in ("input_size", "hidden_size", "num_layers", "num_parameters"):
+        with pytest.raises(AttributeError):
+            setattr(rnn, name, 1)
+    own = rb.RNN([Sum(np.ones((4, 5))), rb.Cell(np.ones((5, 5)), np.ones((5, 5)))])
+    assert (own.input_size, own.hidden_size, own.num_layers, own.num_parameters) == (None, None, 2, 70)
+    assert "hidden_size" not in repr(own)
+
+
+def test_all_but_layers_and_readout_are_given_by_name() -> None:
+    rnn: Any = model()
+    with pytest.raises(TypeError, match=r"RNN\.__init__\(\) takes from 2 to 3 positional arguments"):
+        rb.RNN(rnn.layers, rnn.readout, True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"RNN\.to\(\) got an unexpected keyword argument 'device'"):
+        rnn.to(device="cpu")
+    with pytest.raises(TypeError, match=r"RNN\.__call__\(\) got an unexpected keyword argument 'length'"):
+        rnn(np.ones((3, 2, 4)), length=[1, 2])
+
+
+def test_a_model_of_a_class_of_ones_own_stays_one() -> None:
+    class Own(rb.RNN):
+        """A model with a name of its own."""
+
+    assert type(Own.init(3, 4).to(dtype="float64")) is Own
 
 
 def test_models_share_their_weights_but_not_their_choices() -> None:
@@ -200,12 +254,13 @@ REFUSED = [
     (lambda rnn: rnn(X + 1j), rb.DTypeError, "`x` must hold real numbers; got ndarray of dtype complex128"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 3), int)), rb.ShapeError, r"`targets` must have shape \(5, 2\)"),
     (lambda rnn: rnn.loss(X, np.zeros((5, 2))), rb.DTypeError, "`targets` must hold integers; got ndarray of dtype float64"),
+    (lambda rnn: rnn.loss(X, None), rb.DTypeError, "`targets` must hold the ids of the right classes; got None"),
     (lambda rnn: rnn.loss(X, np.full((5, 2), 3)), rb.ArgumentError, r"every target in `targets` must be in 0..2; got 3"),
     (lambda rnn: rb.RNN(rnn.layers).logits(X), rb.ArgumentError, "logits needs a readout, and this model has none"),
     (lambda rnn: rb.RNN(rnn.layers).probabilities(X), rb.ArgumentError, "probabilities needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).predict(X), rb.ArgumentError, "predict needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).loss(X, [0]), rb.ArgumentError, "loss needs a readout"),
-    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict tells which of several outputs is the largest; this model has one"),
+    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict returns the largest of several outputs; this model has one"),
     (lambda rnn: rb.RNN(rnn.layers, rnn.readout.weight), rb.ArgumentError, "`readout` must be a Linear; got"),
     (lambda rnn: rnn.to(dtype=np.float32), rb.DTypeError, "`dtype` must be a name such as 'float32', the same for every library; got"),
     (lambda rnn: rnn.to(dtype="int32"), rb.DTypeError, "`dtype` 'int32' is unknown to the backend"),
@@ -287,6 +342,34 @@ def test_numpy_models_are_not_changed_through_the_callers_arrays() -> None:
     assert shared.forward.weight_ih is layer.forward.weight_ih
 
 
+def test_weights_on_numpy_cannot_be_made_writable() -> None:
+    for cell in (model().layers[0].forward, rb.RNN(model().layers).to(dtype="float64").layers[0].forward):
+        assert isinstance(cell, rb.Cell)
+        for weight in (cell.weight_ih, cell.weight_hh, cell.bias):
+            assert weight is not None
+            with pytest.raises(ValueError, match="cannot set WRITEABLE flag to True"):
+                weight.setflags(write=True)
+
+
+def test_numpy_models_are_not_changed_through_memory_that_is_not_numpys() -> None:
+    memory = bytearray(np.ones((4, 3), np.float32).tobytes())
+    foreign = np.frombuffer(memoryview(memory).toreadonly(), np.float32).reshape((4, 3), order="F")
+    assert foreign.flags.f_contiguous
+    assert not foreign.flags.writeable
+    cell = rb.RNN([rb.Cell(foreign, np.eye(4, dtype=np.float32))]).layers[0].forward
+    memory[:] = bytes(len(memory))
+    assert isinstance(cell, rb.Cell)
+    np.testing.assert_array_equal(cell.weight_ih, np.ones((4, 3)))
+
+
+def test_metadata_are_copied_both_ways() -> None:
+    given = {"source": "here"}
+    rnn = rb.RNN(model().layers, metadata=given)
+    given["source"] = "there"
+    dict.update(rnn.metadata, source="nowhere")
+    assert rnn.metadata == {"source": "here"}
+
+
 @pytest.mark.parametrize("activation", [lambda z: z.sum(), lambda z: z[:1], lambda _: None])
 def test_activations_that_change_the_shape_are_refused(backend: str, activation: Any) -> None:
     cell = Draw("float32", 0).cell(4, 5, activation=activation)
@@ -306,7 +389,9 @@ def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
     model(seed=2).save(link)
     assert link.is_symlink()
     assert file.stat().st_mode & 0o777 == 0o600
-    np.testing.assert_array_equal(rb.load(file)(np.ones((1, 1, 4)))[0], model(seed=2)(np.ones((1, 1, 4)))[0])
+    written = dict(named_arrays(model(seed=2).placed.network))
+    for name, weight in named_arrays(rb.load(file).placed.network):
+        np.testing.assert_array_equal(weight, written[name])
 
 
 def test_a_backend_without_devices_cannot_run() -> None:

@@ -1,6 +1,6 @@
 """The time of a GPU without a GPU: launches, events and waiting on a timeline, for `standin` and for torch.
 
-python -m cuda_standin     # the process of `bench` that measures, on the stand-in
+python -m cuda_standin     # the process of tests/benchmarks/shape.py that measures, on the stand-in
 """
 
 import math
@@ -16,7 +16,7 @@ import pytest
 import shim
 import standin
 
-MODULES = tuple(f"rnn_backends.cli.benchmark.{name}" for name in ("gpu", "competitors.on_gpu"))
+MODULES = ("harness.gpu", "harness.competitors.on_gpu")
 BUSY_SIZE, BUSY_SECONDS = 3, 5e-3
 HOST_SECONDS, DEVICE_SECONDS = 10e-6, 2e-6  # of a launch
 QUEUE = 200
@@ -24,7 +24,7 @@ QUEUE = 200
 
 
 class Timeline:
-    """The time on the host, when the device will have done what was launched, and what happened in which order."""
+    """The time on the host, the times at which launched work ends on the device, and a log of all in order."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -65,6 +65,19 @@ class Event:
         return timeline.now >= self.time
 
 
+class Stream:
+    """A stream of the stand-in, whose work is done at once and in the order of the launches, whatever the stream."""
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        assert non_blocking, "the default stream would wait for it, and it for that"
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def launched(*arguments: Any, **options: Any) -> Any:
         is_busy_work = name == "product" and arguments[0].shape == (BUSY_SIZE, BUSY_SIZE)
@@ -75,10 +88,10 @@ def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def add_time(cupy: Any) -> None:
-    """Give the stand-in for CuPy what `bench` needs of it beside arrays."""
+    """Give the stand-in for CuPy what the benchmarks need of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
     cupy.copyto = launching("copy", cupy.copyto)
-    cupy.cuda.Event = Event
+    cupy.cuda.Event, cupy.cuda.Stream = Event, Stream
     cupy.cuda.get_elapsed_time = lambda start, stop: 1e3 * (stop.time - start.time)
     cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
     cupy.cuda.runtime.driverGetVersion = lambda: 13010
@@ -94,20 +107,18 @@ def add_cuda(patch: pytest.MonkeyPatch, torch: Any) -> None:
     patch.setattr(torch.backends.cudnn, "is_available", lambda: True)
     patch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     patch.setattr(torch.nn.RNN, "forward", launching("torch", torch.nn.RNN.forward))
-    competitor = import_module("rnn_backends.cli.benchmark.competitors.torch")
+    competitor = import_module("harness.competitors.torch")
     patch.setattr(competitor, "device_of", lambda _: torch.device("cpu"))
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
-    """Put the stand-in where CuPy would be, and yield the module of `Gpu`; torch has a GPU, too, if it is there."""
+def of_cupy() -> Iterator[ModuleType]:
+    """Put the stand-in where CuPy would be, and yield the module of `Gpu`."""
     with standin.installed() as cupy, pytest.MonkeyPatch.context() as patch:
         add_time(cupy)
         patch.setattr(standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
         patch.setattr(standin.Array, "__array_ufunc__", launching("operation", standin.Array.__array_ufunc__))
         patch.setattr(standin.RawKernel, "__call__", launching("kernel", standin.RawKernel.__call__))
-        if find_spec("torch") is not None:
-            add_cuda(patch, import_module("torch"))
         for name in MODULES:
             patch.delitem(sys.modules, name, raising=False)
         gpu = import_module(MODULES[0])
@@ -120,8 +131,17 @@ def installed() -> Iterator[ModuleType]:
                 sys.modules.pop(name, None)  # they hold the stand-in
 
 
+@contextmanager
+def installed() -> Iterator[ModuleType]:
+    """Do the same, and give torch a GPU, too, if it is there."""
+    with of_cupy() as gpu, pytest.MonkeyPatch.context() as patch:
+        if find_spec("torch") is not None:
+            add_cuda(patch, import_module("torch"))
+        yield gpu
+
+
 if __name__ == "__main__":
-    from rnn_backends.cli.benchmark import worker
+    from harness import worker
 
     with installed():
         worker.main()

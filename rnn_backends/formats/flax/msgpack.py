@@ -24,7 +24,7 @@ DTYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8
 MAX_ITEM = 1024
 ENTRY = 3
 """Items that an entry of a map counts as, for its name and its value."""
-# The first byte of an extension, or of binary, and how many bytes then tell its length.
+# The first byte of an extension, or of binary, and the number of bytes of the length after it.
 _EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 

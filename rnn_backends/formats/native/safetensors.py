@@ -26,7 +26,7 @@ _NOTES = "__metadata__"
 
 
 class Entry(NamedTuple):
-    """What a header says about an array: its dtype, its shape, and the range of its bytes."""
+    """An entry of a header: the dtype and shape of an array, and the range of its bytes."""
 
     dtype: str
     shape: tuple[int, ...]

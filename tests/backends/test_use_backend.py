@@ -1,0 +1,115 @@
+"""`use_backend`: one ContextVar, with the rules of contextvars."""
+
+import asyncio
+import contextvars
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+
+import pytest
+from places import STRICT, current, refused, use
+
+import rnn_backends as rb
+
+OTHER = "array_api_strict:device2"
+pytestmark = pytest.mark.usefixtures("fresh_registry")
+
+
+def test_blocks_nest_and_end() -> None:
+    with rb.use_backend(STRICT):
+        assert current() == STRICT
+        with rb.use_backend("numpy"):
+            assert current() == "numpy:cpu"
+        assert current() == STRICT
+        with pytest.raises(ZeroDivisionError), rb.use_backend(OTHER):
+            _ = 1 / 0
+        assert current() == STRICT
+    assert current() == "numpy:cpu"
+
+
+def test_a_block_that_cannot_be_entered_changes_nothing() -> None:
+    for name in ("nonsense", "numpy:cuda"):
+        block = rb.use_backend(name)  # which looks nothing up
+        with pytest.raises(rb.RNNBackendError):
+            block.__enter__()
+        with refused(rb.ArgumentError, f"use_backend({name!r}) is left already"):
+            block.__exit__(None, None, None)
+    with rb.use_backend(STRICT), pytest.raises(rb.UnknownBackendError):
+        use("nonsense")
+    assert current() == "numpy:cpu"
+
+
+def test_entering_or_leaving_twice_is_refused() -> None:
+    block = rb.use_backend(STRICT)
+    with block:
+        with refused(rb.ArgumentError, f"use_backend({STRICT!r}) is entered already; make another one for a block"):
+            block.__enter__()
+        assert current() == STRICT
+    with refused(rb.ArgumentError, f"use_backend({STRICT!r}) is left already; enter it once for each time"):
+        block.__exit__(None, None, None)
+    with block:  # one after the other is no harm
+        assert current() == STRICT
+    assert current() == "numpy:cpu"
+
+
+def test_leaving_on_another_thread_or_in_another_context_is_refused() -> None:
+    block = rb.use_backend(STRICT)
+    block.__enter__()
+    left_in_another_context = f"use_backend({STRICT!r}) must be left on the thread and in the task that entered it"
+    with ThreadPoolExecutor(1) as pool, refused(rb.ArgumentError, left_in_another_context):
+        pool.submit(block.__exit__, None, None, None).result()
+    with refused(rb.ArgumentError, left_in_another_context):
+        contextvars.copy_context().run(block.__exit__, None, None, None)
+    assert current() == STRICT
+    block.__exit__(None, None, None)  # where it was entered
+    assert current() == "numpy:cpu"
+
+
+def test_threads_see_their_own_blocks_alone() -> None:
+    step = Barrier(2, timeout=30)
+
+    def run(name: str) -> list[str]:
+        seen = [current()]
+        with rb.use_backend(name):
+            step.wait()
+            seen.append(current())
+            step.wait()
+        return [*seen, current()]
+
+    with rb.use_backend("array_api_strict"), ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(run, (STRICT, OTHER))) == [["numpy:cpu", name, "numpy:cpu"] for name in (STRICT, OTHER)]
+        assert pool.submit(contextvars.copy_context().run, current).result() == "array_api_strict:CPU_DEVICE"
+
+
+def test_tasks_see_their_own_blocks_and_those_that_they_were_started_in() -> None:
+    async def run(name: str, mine: asyncio.Event, other: asyncio.Event) -> list[str]:
+        with rb.use_backend(name):
+            other.set()
+            await mine.wait()
+            seen = [current(), await asyncio.create_task(started()), await asyncio.to_thread(current)]
+        return [*seen, current()]
+
+    async def started() -> str:
+        await asyncio.sleep(0)
+        return current()
+
+    async def both() -> list[list[str]]:
+        first, second = asyncio.Event(), asyncio.Event()
+        return list(await asyncio.gather(run(STRICT, first, second), run(OTHER, second, first)))
+
+    assert asyncio.run(both()) == [[*[name] * 3, "numpy:cpu"] for name in (STRICT, OTHER)]
+    assert current() == "numpy:cpu"
+
+
+@contextmanager
+def managed() -> Iterator[None]:
+    with rb.use_backend(STRICT):
+        yield
+
+
+def test_a_generator_shares_its_block_with_the_code_that_runs_it() -> None:
+    with managed():
+        assert current() == STRICT
+    assert current() == "numpy:cpu"
+    assert managed()(current)() == STRICT

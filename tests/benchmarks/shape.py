@@ -1,0 +1,171 @@
+"""Measure single shapes against any competitor and limit, and print the ratios.
+
+python tests/benchmarks/shape.py --shape 1000 1 64 100 --against torch jax      # steps, sequences, features, states
+python tests/benchmarks/shape.py --backend cupy --dtype float32 float16         # on a GPU: torch (cuDNN), kernels, limits
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.competitors import LIBRARIES, ON_GPU
+from harness.machine import about, processors
+from harness.problem import Problem
+from harness.table import lines
+from harness.timing import ratios
+from harness.worker import Task
+
+from rnn_backends import errors
+from rnn_backends.cli.bench import environment
+from rnn_backends.formats.files import replaced
+
+WORKER = "harness.worker"
+FOLDER = Path(__file__).parent
+
+GRID = (
+    (1000, 1, 64, 32),
+    (1000, 1, 64, 100),
+    (1000, 1, 128, 256),
+    (50, 8, 16, 32),
+    (128, 32, 128, 256),
+    (64, 128, 256, 512),
+    (64, 64, 512, 1024),
+    (256, 1, 512, 1024),
+)
+STEP_GRID = ((100, 1, 64, 32), (100, 1, 128, 128), (100, 1, 128, 256), (100, 8, 128, 128))
+TOKEN_GRID = ((1000, 1, 128, 100), (1000, 1, 8000, 100))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--shape", nargs=4, type=int, action="append", dest="shapes", metavar=("T", "B", "I", "H"), help="steps, "
+        "sequences, features and states; again for more; default: a grid of shapes")  # fmt: skip
+    add("--dtype", nargs="+", choices=("float32", "float64", "float16", "bfloat16"), default=["float32"],
+        dest="dtypes", help="default: float32; the last two on a GPU")  # fmt: skip
+    add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="backend to measure, again for "
+        "more; default: numpy, and numba where it works")  # fmt: skip
+    add("--against", nargs="+", choices=tuple(dict.fromkeys((*LIBRARIES, *ON_GPU))), help="competitors; default: on "
+        "the CPU all that run there; on a GPU torch (cuDNN, without TF32), off (the equation as written) and the "
+        "limits, product and copy; there only: torch-tf32, and kernels by their names")  # fmt: skip
+    add("--threads", nargs="+", type=int, default=[1], metavar="N", help="threads of each contestant; default: 1")
+    add("--tokens", action="store_true", help="token ids as input, I being the size of the vocabulary")
+    add("--bidirectional", action="store_true", help="cells of both directions")
+    add("--ragged", action="store_true", help="sequences of different lengths")
+    add("--step", action="store_true", help="sequences in calls of one step")
+    add("--leak", type=float, metavar="LEAK", help="leaky cells")
+    add("--seconds", type=float, default=6.0, help="time after which no round of a shape starts; default: 6")
+    add("--rounds", type=int, default=25, help="the most rounds; default: 25")
+    add("--json", metavar="FILE", type=Path, help="also write all that was measured to a file")
+    return parser
+
+
+def problem_of(given: argparse.Namespace) -> str | None:
+    """Return why options do not go together, None where they do."""
+    if given.step and (given.bidirectional or given.ragged):
+        return "--step runs one step after another, of all sequences; leave out --bidirectional and --ragged"
+    if any(size < 1 for shape in given.shapes or () for size in shape):
+        return "--shape must be of positive integers T B I H"
+    if given.ragged and any(shape[1] == 1 for shape in given.shapes or ()):
+        return "--ragged is for batches of several sequences; give --shape a B of 2 or more"
+    if given.leak is not None and not 0 < given.leak <= 1:
+        return f"--leak must be in 0 < leak <= 1; got {given.leak}"
+    if not given.seconds > 0 or given.rounds < 1:
+        return "--seconds and --rounds must be positive"
+    allowed = processors()
+    if any(not 1 <= count <= allowed for count in given.threads):
+        return f"--threads must be from 1 to {allowed}, the processors that this process may use"
+    return None
+
+
+def problems(given: argparse.Namespace) -> list[Problem]:
+    """Return the problems, by dtype and shape."""
+    grid = STEP_GRID if given.step else TOKEN_GRID if given.tokens else GRID
+    options = {name: getattr(given, name) for name in ("tokens", "bidirectional", "ragged", "step", "leak")}
+    return [
+        Problem(seq_len=seq_len, batch=batch, input_size=input_size, hidden_size=hidden_size, dtype=dtype, **options)
+        for dtype in given.dtypes
+        for seq_len, batch, input_size, hidden_size in given.shapes or grid
+        if batch > 1 or not given.ragged
+    ]
+
+
+def task(given: argparse.Namespace, threads: int) -> Task:
+    """Return the task of the process for a number of threads."""
+    return Task(
+        problems=problems(given),
+        backends=given.backends,
+        against=None if given.against is None else list(dict.fromkeys(given.against)),
+        threads=threads,
+        seconds=given.seconds,
+        rounds=given.rounds,
+    )
+
+
+def measured(one: Task) -> list[dict[str, Any]]:
+    """Run a task in a process of its own, whose libraries read their number of threads from its environment."""
+    paths = os.pathsep.join([*map(str, sys.path), str(FOLDER)])
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment(one.threads, {**os.environ, "PYTHONPATH": paths}),
+    ) as worker:
+        out, _ = worker.communicate(json.dumps(asdict(one)))
+    results = [json.loads(line) for line in out.splitlines()]
+    for result in results:
+        if "error" in result:
+            raise getattr(errors, result["error"])(result["message"])
+    if worker.returncode:
+        msg = f"the process that measures ended with code {worker.returncode}; its output is above."
+        raise RuntimeError(msg)
+    return results
+
+
+def run(given: argparse.Namespace) -> Iterator[str]:
+    """Measure, write the file and yield the lines of the table."""
+    with ExitStack() as stack:
+        file = None if given.json is None else stack.enter_context(replaced(given.json))
+        found = about()
+        cells = [cell for threads in dict.fromkeys(given.threads) for cell in measured(task(given, threads))]
+        if file is not None:
+            found["cells"] = [{**cell, "ratios": ratios_of(cell)} for cell in cells]
+            file.write(json.dumps(found, indent=1).encode())
+    yield from lines(cells)
+
+
+def ratios_of(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return the quartiles of the ratios by backend and competitor."""
+    return {
+        backend: {name: found._asdict() for name, found in ratios(cell["seconds"], backend).items()}
+        for backend in cell["ours"]
+    }
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0, 1 where something fails; argparse ends with 2 at wrong usage."""
+    parser = make_parser()
+    given = parser.parse_args(words)
+    if problem := problem_of(given):
+        parser.error(problem)
+    try:
+        for line in run(given):
+            print(line)
+    except (errors.RNNBackendError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

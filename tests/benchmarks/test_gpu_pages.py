@@ -1,0 +1,187 @@
+"""tests/benchmarks/shape.py and gpu.py for a GPU, on a stand-in that keeps its time.  With --kernels, of the kernels too."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gpu as gpu_page
+import numpy as np
+import pytest
+import shape
+from cuda_standin import DEVICE_SECONDS, HOST_SECONDS
+from harness.problem import Problem
+
+from rnn_backends.backends.cuda_kernels.plan import REGIMES
+
+SMALL = Problem(seq_len=6, batch=3, input_size=4, hidden_size=5)
+
+
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
+    """Run the command, the process that measures being on the stand-in."""
+    monkeypatch.setattr(shape, "WORKER", "cuda_standin")
+    code = shape.main(["--rounds", "2", *words])
+    return (code, *capfd.readouterr())
+
+
+def test_the_table_and_the_file(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
+    monkeypatch.setenv("CUPY_TF32", "0")
+    path = tmp_path / "found.json"
+    shapes = ["--shape", "6", "3", "4", "5", "--shape", "300", "1", "2", "3"]
+    code, out, err = run(
+        capfd, monkeypatch, "--backend", "cupy:1", *shapes, "--against", "off", "copy", "--json", str(path)
+    )
+    assert code == 0, err
+    about, head, *rows = out.split("\n\n")[0].splitlines()
+    assert re.fullmatch(
+        r"Stand-in 1, compute capability 9\.0, CUDA 13\.1, cupy 14.0.0, numpy \S+, RNN_CUPY_KERNEL=off, CUPY_TF32=0",
+        about,
+    )
+    assert head.split() == ["problem", "threads", "clock", "ours", "ms", "error", "off", "copy"]
+    assert [row.split()[6] for row in rows] == ["device", "call"] * 2
+    device, call, *_ = (float(row.split()[8].rstrip("*")) for row in rows)
+    assert call == pytest.approx(device / DEVICE_SECONDS * HOST_SECONDS + 1e3 * DEVICE_SECONDS, rel=0.01)
+    assert "0.0" in rows[0].split()[9]
+    assert " 1 [1 1] " in rows[0]
+    assert rows[2].split()[8].endswith("*")  # more launches than the queue holds
+    assert "1 [1 1]*" in rows[2]
+    assert "*" not in rows[0] + rows[1] + rows[3]
+    assert "call: on the host" in out
+    cells = json.loads(path.read_text())["cells"]
+    assert [cell["clock"] for cell in cells] == ["device", "call"] * 2
+    assert [cell["launch_bound"] for cell in cells] == [[], [], ["cupy:1", "off"], ["cupy:1", "off"]]
+    for cell in cells:
+        assert cell["device"]["name"] == "Stand-in 1"
+        assert set(cell["versions"]) == {"cupy", "numpy"}
+        assert (cell["environment"]["RNN_CUPY_KERNEL"], cell["environment"]["CUPY_TF32"]) == ("off", "0")
+        assert set(cell["excess"]) == {"cupy:1", "off"}
+        assert 0 < max(cell["excess"].values()) <= 1.0
+        assert [len(times) for times in cell["seconds"].values()] == [2] * 3
+
+
+def test_torch_is_shown_with_its_versions(
+    torch: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
+    words = ["--backend", "cupy", "--shape", "6", "3", "4", "5", "--against", "torch", "torch-tf32"]
+    code, out, err = run(capfd, monkeypatch, *words, "--dtype", "float32", "float16")
+    assert code == 0, err
+    assert f", cudnn 91002, cupy 14.0.0, numpy {np.__version__}, torch {torch.__version__}, RNN" in out
+    assert "without torch-tf32: TF32 is a way to multiply float32" in err
+    assert "T=6 B=3 I=4 H=5 float16 " in out
+
+
+def test_no_competitor_of_the_cpu(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = run(capfd, monkeypatch, "--backend", "cupy", "--against", "onnxruntime")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: --against onnxruntime does not run on the same GPU; compare backends on")
+
+
+def test_every_kernel(
+    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++")
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+    words = ["--backend", "cupy:1", "--shape", "6", "3", "4", "5", "--against", *REGIMES, "off"]
+    code, out, err = run(capfd, monkeypatch, *words)
+    assert code == 0, err
+    assert "RNN_CUPY_KERNEL and CUPY_TF32 unset" in out
+    row = next(line for line in out.splitlines() if " device " in line)
+    shown = dict(zip(out.splitlines()[1].split()[6:], re.findall(r"(\S+) \[", row), strict=True))
+    assert list(shown) == [*REGIMES, "off"]
+    assert shown["block"] == "1"
+    assert float(shown["step"]) > 6  # two launches at each step
+
+
+# The page
+
+
+def cells(seconds: dict[str, float], errors: dict[str, float]) -> list[dict[str, Any]]:
+    problem = asdict(replace(SMALL, seq_len=40))
+    common = {
+        "problem": problem, "excess": errors, "versions": {"cupy": "14"}, "environment": {}, "device": {
+            "name": "Stand-in", "compute_capability": "9.0", "driver": "CUDA 13.1",
+        },
+    }  # fmt: skip
+    device = common | {
+        "clock": "device",
+        "launch_bound": ["off"],
+        "seconds": {name: [s] * 3 for name, s in seconds.items()},
+    }
+    return [device, common | {"clock": "call", "launch_bound": [], "seconds": {name: [1.0] for name in seconds}}]
+
+
+@pytest.mark.parametrize(
+    ("torch", "error", "reached"),
+    [(3.0, 0.5, "yes"), (2.0, 0.5, "not aim"), (0.5, 0.75, "not aim, must, **slower**, **less exact**")],
+)
+def test_the_page_shows_what_is_reached(torch: float, error: float, reached: str) -> None:
+    others = cells({"cupy": 1e-3, "torch": torch * 1e-3, "off": 0.1}, {"cupy": error, "torch": 0.5})
+    kernels = cells({"cupy": 1e-3, "block": 1.25e-3}, {"cupy": 0.5, "block": 0.5})
+    page = list(gpu_page.lines(gpu_page.QUICK, {"H <= 64 others": others, "H <= 64 kernels": kernels}))
+    assert "* Stand-in, compute capability 9.0, CUDA 13.1, cupy 14, RNN_CUPY_KERNEL and CUPY_TF32 unset" in page
+    assert [text for text in page if text.startswith("* not measured")] == [
+        "* not measured: T <= 32, others", "* not measured: T <= 32, kernels",
+    ]  # fmt: skip
+    shown = dict(zip(page[-3].split(" | "), page[-1].split(" | "), strict=True))
+    assert shown["torch"] == f"{torch:g} [{torch:g} {torch:g}]"
+    assert (shown["off"], shown["block"], shown["copy"]) == ("100 [100 100]*", "1.25 [1.25 1.25]", "-")
+    assert (shown["ms"], shown["must"], shown["reached"], shown["error"]) == ("1", "1.5", reached, f"{error:g}")
+
+
+def test_the_rows_are_those_of_the_goals() -> None:
+    assert [(row.must, row.aim) for row in gpu_page.ROWS.values()] == [
+        (1.5, 2.5), (2, 3), (1.8, 3), (5, 10), (4, 8), (3, 5), (1.5, 2.5), (1, 1.5), (4, 8), (1, 1.5), (2, 4),
+    ]  # fmt: skip
+    for name, row in gpu_page.ROWS.items():
+        assert all((shape[0] <= 32) == (name == "T <= 32") for shape in row.shapes)
+    assert sum(len(row.shapes) for row in gpu_page.ROWS.values()) == 45
+
+
+def test_the_page_is_written_of_what_could_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, where nothing can."""
+    (tmp_path / "H <= 64 others.json").write_text(json.dumps({"cells": cells({"cupy": 1e-3}, {"cupy": 0.5})}))
+    wanted = [sys.executable, gpu_page.__file__, "T <= 32", "--quick", "--work", str(tmp_path)]
+    outside = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(wanted, capture_output=True, text=True, check=False, env=outside)
+    assert done.returncode == 1
+    assert "not measured, or not all of it: T <= 32; see above" in done.stderr
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert "* not measured: H <= 64, kernels\n* not measured: T <= 32, others" in page
+    assert "| T=40 B=3 I=4 H=5 float32 | 1 | - | - |" in page
+    wrong = subprocess.run([*wanted[:2], "H = 3"], capture_output=True, text=True, check=False, env=outside)
+    assert wrong.returncode == 2
+    assert "there is no row H = 3; there are: H <= 64; " in wrong.stderr
+
+
+def test_the_suite_measures_by_the_command(
+    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++")
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+
+    def started(command: list[str], **_: Any) -> Any:
+        assert command[1] == shape.__file__
+        return SimpleNamespace(returncode=run(capfd, monkeypatch, *command[2:])[0])
+
+    monkeypatch.setattr(subprocess, "run", started)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--work", str(tmp_path)])
+    assert gpu_page.main() == 0
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert page.count("* Stand-in 0, compute capability 9.0") in {1, 2}  # with torch, and without
+    head, _, *rows = page[page.index("\n|") + 1 :].splitlines()
+    assert len(rows) == 2
+    for text in rows:
+        shown = dict(zip(head.split(" | "), text.split(" | "), strict=True))
+        assert all(shown[name] != "-" for name in (*REGIMES, "off", "product", "copy"))
+    assert "not measured" not in page

@@ -1,0 +1,55 @@
+"""The files and modules of this repository that `gpu_first.py` depends on, and what it needs of others, all in one place."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PATH = (ROOT, *(ROOT / "tests" / folder for folder in ("", "support", "benchmarks")))
+"""What a stage imports from, ahead of anything installed."""
+
+GPU_TESTS = "tests/kernels/test_gpu.py"
+CONFORMANCE_TESTS = "tests/backends/test_conformance.py"
+
+BENCH = (str(ROOT / "tests" / "benchmarks" / "shape.py"),)
+HARNESS = "harness"
+PAGE = "gpu"
+"""The module of tests/benchmarks that holds the goals by shape."""
+KERNELS = "rnn_backends.backends.cuda_kernels"
+
+OFF = "off"
+"""The value of the variable that leaves all kernels out, for the equation as written."""
+
+REQUIRED = {"numpy": "numpy", "cupy": "cupy-cuda13x[ctk]", "array_api_compat": "array-api-compat"}
+"""The module and the distribution of what every stage needs."""
+
+TESTING = {
+    "pytest": "pytest",
+    "hypothesis": "hypothesis",
+    "array_api_strict": "array-api-strict",
+    "safetensors": "safetensors",
+}
+"""The same of what the stage of pytest needs."""
+
+OPTIONAL: Mapping[str, tuple[str, str]] = {
+    "torch": ("torch", "bench does not compare with it"),
+    "ml_dtypes": ("ml_dtypes", "bfloat16 is left out"),
+    **{module: (distribution, "the stage rest is left out") for module, distribution in TESTING.items()},
+}
+"""The distribution of what some stages need, and what happens without it."""
+
+
+def harness(name: str) -> Any:
+    """Return a module of the harness of tests/benchmarks."""
+    return import_module(f"{HARNESS}.{name}")
+
+
+def kernels(name: str) -> Any:
+    """Return a module of the kernels."""
+    return import_module(f"{KERNELS}.{name}")
+
+
+def page() -> Any:
+    """Return the module with the goals by shape."""
+    return import_module(PAGE)

@@ -1,0 +1,36 @@
+"""What must be installed, and what is, found without importing any of it; and wheels from a folder."""
+
+import importlib
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from gpu_stages.names import OPTIONAL, REQUIRED
+
+
+def missing() -> dict[str, str]:
+    """Return the distribution of each module that is needed for something and is not installed."""
+    importlib.invalidate_caches()
+    wanted = {**REQUIRED, **{module: distribution for module, (distribution, _) in OPTIONAL.items()}}
+    return {module: distribution for module, distribution in wanted.items() if find_spec(module) is None}
+
+
+def consequences(absent: dict[str, str]) -> list[str]:
+    """Return a sentence for each module that is missing."""
+    return [
+        f"{module} is missing: {'nothing runs without it' if module in REQUIRED else OPTIONAL[module][1]}; "
+        f"pip install {distribution!r}, or give --wheels DIR with a wheel of it"
+        for module, distribution in absent.items()
+    ]
+
+
+def install(distribution: str, wheels: Path, seconds: float) -> str:
+    """Install a distribution from a folder of wheels, and return pip's last line."""
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheels), distribution]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return f"pip took more than {seconds:.0f} s"
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return lines[-1] if lines else f"pip ended with code {done.returncode}"

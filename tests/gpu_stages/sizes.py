@@ -1,0 +1,105 @@
+"""How much each stage does: on a GPU, and where only the script is tried."""
+
+from typing import NamedTuple
+
+Shape = tuple[int, int, int, int]
+"""Steps, sequences, features and states."""
+
+
+class Stress(NamedTuple):
+    """A long walk and its pieces, and how many shorter ones of other sizes follow it."""
+
+    seq_len: int
+    piece: int
+    others: int
+    other_len: int
+
+
+class Sizes(NamedTuple):
+    """What the stages do, in the order of the stages; the figures of a small one mean nothing."""
+
+    kernels: tuple[str, ...] | None
+    """Those looked at beside the equation as written; None for all."""
+    dtypes: tuple[str, ...]
+    smoke: Shape
+    every: int
+    """Of the features, each so-manieth."""
+    stress: Stress
+    selfcheck: tuple[tuple[str, Shape], ...]
+    plans: int
+    """How many plans of `grid` each of those shapes is walked by."""
+    traffic: int
+    """The bytes that are copied, again and again, meanwhile."""
+    lengths: tuple[int, int]
+    constants: tuple[tuple[int, int], ...]
+    """hidden_size and batch."""
+    rounds: int
+    bench: dict[str, tuple[Shape, ...]]
+    """Shapes by row of the goals in tests/benchmarks/gpu.py, which gives the dtype."""
+    seconds: float
+    tools: Shape
+    waiting: str
+    """The tests that pytest chooses of those that only a GPU can pass."""
+    conformance: str
+    """Those of the conformance class."""
+
+
+FULL = Sizes(
+    kernels=None,
+    dtypes=("float32", "float64", "float16", "bfloat16"),
+    smoke=(9, 3, 5, 96),
+    every=1,
+    stress=Stress(1_000_000, 1000, 20, 2000),
+    selfcheck=(
+        ("float32", (4096, 5, 9, 70)),
+        ("float32", (4096, 16, 64, 512)),
+        ("float32", (4096, 4, 64, 1024)),
+        ("float64", (4096, 3, 32, 256)),
+        ("float16", (4096, 8, 64, 512)),
+        ("bfloat16", (4096, 5, 7, 300)),
+    ),
+    plans=2,
+    traffic=256 * 2**20,
+    lengths=(128, 640),
+    constants=(
+        *((size, 1) for size in (32, 64, 128, 192, 256, 288, 384, 512, 768, 1024, 2048)),
+        *((size, 16) for size in (128, 256, 512, 1024, 2048)),
+        (128, 132), (256, 132), (1024, 64),
+    ),
+    rounds=7,
+    bench={
+        "H <= 64": ((512, 1, 64, 32),),
+        "H = 128": ((512, 32, 128, 128),),
+        "H = 192 to 256": ((512, 132, 128, 256),),
+        "256 < H <= 384": ((512, 32, 128, 288), (512, 1, 128, 384)),
+        "H = 512 to 1024": ((256, 16, 256, 512), (256, 1, 256, 1024), (256, 16, 256, 1024)),
+        "H = 1024, B = 64": ((256, 64, 256, 1024),),
+        "H = 2048": ((256, 16, 256, 2048),),
+        "float16": ((512, 16, 256, 512), (512, 64, 256, 1024)),
+        "float64": ((256, 16, 128, 512),),
+    },
+    seconds=0.6,
+    tools=(4, 3, 5, 40),
+    waiting="waits or stream or torch or spilled",
+    conformance="",
+)  # fmt: skip
+
+QUICK = Sizes(
+    kernels=("grid", "sweep"),
+    dtypes=("float32",),
+    smoke=(4, 3, 5, 40),
+    every=20,
+    stress=Stress(24, 7, 1, 12),
+    selfcheck=(("float32", (12, 5, 9, 70)),),
+    plans=1,
+    traffic=2**16,
+    lengths=(3, 9),
+    constants=((16, 2),),
+    rounds=1,
+    bench={"H <= 64": ((40, 2, 3, 4),)},
+    seconds=0.1,
+    tools=(3, 3, 2, 20),
+    waiting="spilled and off",
+    conformance="record",
+)
+SIZES = {"full": FULL, "quick": QUICK}

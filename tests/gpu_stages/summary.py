@@ -1,0 +1,211 @@
+"""The summary of what was found: whether each kernel may be trusted, how fast it is, and what was not run."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from gpu_stages import names
+from gpu_stages.findings import REFUSED, RIGHT, Finding, Findings
+
+FASTER = 1.3
+"""How many times the default's speed a kernel must have at some shape to be worth trusting."""
+
+RULE = f"""\
+Trust a kernel if smoke, features and stress pass, grid has 0 mismatches with sweep, memcheck is clean, and it is at least
+{FASTER:g} times as fast as the default at some shape.  "-": was not run, or is not for this kernel."""
+
+STRESSED, CHECKED = ("block", "cluster", "grid"), ("grid",)
+"""The kernels that the stages stress and selfcheck are for."""
+
+HEAD = ["kernel", "smoke", "features", "stress", "selfcheck", "memcheck", "racecheck", "verdict"]
+
+
+def summary(findings: Findings) -> str:
+    """Return the whole of it, as text."""
+    found = findings.read()
+    parts = [
+        header(found),
+        kernel_table(findings),
+        RULE,
+        selfchecked(found),
+        speed_table(found),
+        constants_table(found),
+        unrun(findings),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def header(found: Sequence[Finding]) -> str:
+    """Name the device and the versions, and say what the figures mean."""
+    lines = (
+        ["Tiny shapes: the figures below mean nothing."] if any(one.get("sizes") == "quick" for one in found) else []
+    )
+    devices = [one for one in found if "device" in one]
+    named = [{**one["device"], **one["versions"]} for one in devices]
+    lines += [", ".join(f"{name} {value}" for name, value in one.items()) for one in named]
+    for one in found:
+        lines += one["missing"] if one.get("stage") == "about" and "missing" in one else []
+    if not devices:
+        lines.append("No device was found: nothing ran; see logs.txt.")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def kernel_table(findings: Findings) -> str:
+    """Return the table of what each kernel passed."""
+    codes = {stage: findings.codes(stage) for stage in ("smoke", "features", "stress", "selfcheck", "tools")}
+    kernels = [name for name in codes["smoke"] if name != names.OFF]
+    best = speeds(findings.read("bench"))
+    rows = [HEAD]
+    for kernel in kernels:
+        states = {
+            "smoke": state({kernel: codes["smoke"][kernel]}),
+            "features": state({job: code for job, code in codes["features"].items() if job.split()[0] == kernel}),
+            "stress": state({job: code for job, code in codes["stress"].items() if job == kernel}),
+            "selfcheck": state({job: code for job, code in codes["selfcheck"].items() if job == kernel}),
+            **{
+                tool: state({job: code for job, code in codes["tools"].items() if job == f"{tool} {kernel}"})
+                for tool in ("memcheck", "racecheck")
+            },
+        }
+        rows.append([kernel, *states.values(), verdict(kernel, states, best.get(kernel, {}))])
+    return aligned(rows) if kernels else ""
+
+
+def selfchecked(found: Sequence[Finding]) -> str:
+    """Say what the comparison of grid with sweep was made of."""
+    walks = [one for one in found if one.get("stage") == "selfcheck" and "mismatches" in one]
+    if not walks:
+        return ""
+    mismatches, beside = sum(one["mismatches"] for one in walks), sum(one["overlapped"] for one in walks)
+    return f"selfcheck: {mismatches} mismatches in {len(walks)} walks, {beside} of them beside traffic to their end"
+
+
+def state(codes: dict[str, int | str]) -> str:
+    """Word how some jobs ended: those that the device or the versions refuse count for nothing."""
+    counted = {job: code for job, code in codes.items() if code != REFUSED}
+    if not codes:
+        return "-"
+    if not counted:
+        return "refused"
+    failed = [job for job, code in counted.items() if code != RIGHT]
+    return f"FAILED {len(failed)}/{len(counted)}" if failed else "passed"
+
+
+def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> str:
+    """Word whether a kernel may be trusted, by the rule."""
+    if states["smoke"] == "refused":
+        return "does not run here"
+    needed = ["smoke", "features", *(["stress"] if kernel in STRESSED else [])]
+    needed += [*(["selfcheck"] if kernel in CHECKED else []), "memcheck"]
+    if wrong := [part for part in (*needed, "racecheck") if states[part].startswith("FAILED")]:
+        return f"DO NOT TRUST: {', '.join(wrong)}"
+    if unrun := [part for part in needed if states[part] != "passed"]:
+        return f"open: {', '.join(unrun)} not run"
+    if not faster:
+        return "right; its speed was not measured"
+    shape, most = max(faster.items(), key=lambda item: item[1])
+    at = f"{most:.2f} times the default's speed at {shape}"
+    if most >= FASTER:
+        return f"TRUST: right, {at} ({sum(ratio >= FASTER for ratio in faster.values())} of {len(faster)} shapes)"
+    return f"right; at best {at}"
+
+
+def speeds(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
+    """Return the speed of each contestant in units of the default's, by contestant and shape, on the device."""
+    ratios: dict[str, dict[str, float]] = {}
+    for cell in cells(found):
+        (own,) = cell["ours"]
+        for name, seconds in cell["seconds"].items():
+            if name != own:
+                rounds = zip(cell["seconds"][own], seconds, strict=True)
+                ratios.setdefault(name, {})[shape_of(cell)] = median(ours / theirs for ours, theirs in rounds)
+    return ratios
+
+
+def cells(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return what bench measured on the device's clock."""
+    return [one["cell"] for one in found if "cell" in one and one["cell"]["clock"] == "device"]
+
+
+def shape_of(cell: dict[str, Any]) -> str:
+    """Word the problem of a cell."""
+    problem = cell["problem"]
+    sizes = " ".join(f"{letter}={problem[name]}" for letter, name in
+                     (("T", "seq_len"), ("B", "batch"), ("I", "input_size"), ("H", "hidden_size")))  # fmt: skip
+    return f"{sizes} {problem['dtype']}"
+
+
+def speed_table(found: Sequence[Finding]) -> str:
+    """Return the table of bench: the default's time of a step, and the others' times in units of it."""
+    measured = {shape_of(cell): cell for cell in cells(found)}
+    if not measured:
+        return ""
+    others = list(
+        dict.fromkeys(name for cell in measured.values() for name in cell["seconds"] if name not in cell["ours"])
+    )
+    rows = [["shape", "us a step", "error", *others]]
+    for shape, cell in measured.items():
+        (own,) = cell["ours"]
+        ours, steps = cell["seconds"][own], cell["problem"]["seq_len"]
+        shown = {
+            name: f"{median(b / a for a, b in zip(ours, seconds, strict=True)):.2f}"
+            + "*" * (name in cell["launch_bound"])
+            for name, seconds in cell["seconds"].items()
+        }
+        step = f"{1e6 * median(ours) / steps:.3g}" + "*" * (own in cell["launch_bound"])
+        rows.append([shape, step, f"{cell['excess'][own]:.2g}", *(shown.get(name, "-") for name in others)])
+    legend = (
+        "Columns of other names: their time / the default's, above 1 the default is faster; *: waited for launches."
+    )
+    return f"{aligned(rows)}\n{legend}"
+
+
+def constants_table(found: Sequence[Finding]) -> str:
+    """Return the table of what plan.py guesses: the seconds of a step by kernel, and its estimates."""
+    measured = {(one["H"], one["B"], one["kernel"]): one for one in found if "us_step" in one}
+    clock = next((one["clock_khz"] for one in reversed(found) if "clock_khz" in one), None)
+    kernels = list(dict.fromkeys(kernel for *_, kernel in measured))
+    rows = [["H", "B", *kernels]]
+    for size, batch in dict.fromkeys((size, batch) for size, batch, _ in measured):
+        row = [measured.get((size, batch, kernel)) for kernel in kernels]
+        rows.append([str(size), str(batch), *("-" if one is None else constant(one, clock) for one in row)])
+    legend = (
+        "us a step on the device / by plan.py's estimate at the highest clock / on the host; *: waited for launches."
+    )
+    return f"{aligned(rows)}\n{legend}" if measured else ""
+
+
+def constant(one: Finding, clock_khz: int | None) -> str:
+    """Word the times of a step: measured, estimated, and on the host."""
+    clocks = one["clocks_step_estimated"]
+    estimated = "?" if clocks is None or not clock_khz else f"{1e3 * clocks / clock_khz:.3g}"
+    return f"{one['us_step']:.3g}{'*' * one['launch_bound']} / {estimated} / {one['host_us_step']:.3g}"
+
+
+def unrun(findings: Findings) -> str:
+    """List what ended otherwise than well when it last ran, and what was never run."""
+    return "\n".join(dict.fromkeys(_unrun(findings)))
+
+
+def _unrun(findings: Findings) -> Iterator[str]:
+    found = findings.read()
+    for one in found:
+        if one.get("stage") in {"tools", "rest"} and "missing" in one:
+            yield f"not run: {one['stage']}: {one['missing']}"
+    stages = list(dict.fromkeys(one["stage"] for one in found if "stage" in one))
+    codes = {stage: findings.codes(stage) for stage in stages}
+    for stage in stages:
+        lasts = {one["job"]: one for one in found if one.get("stage") == stage and "code" in one}
+        for job, code in codes[stage].items():
+            if code != RIGHT:
+                yield f"{'refused' if code == REFUSED else 'FAILED'}: {stage}: {job}: {code}: {lasts[job]['last']}"
+        skipped = [job for one in found if one.get("stage") == stage for job in one.get("skipped", ())]
+        yield from (f"not run: {stage}: {job}: no time was left" for job in skipped if job not in codes[stage])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return the lines of a table, its columns as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -1,0 +1,207 @@
+"""`gpu_first.py` on the stand-in for CuPy, with tiny shapes; all of it with --kernels, for the kernels need g++."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gpu as gpu_page
+import gpu_first
+import pytest
+from gpu_stages import names
+from gpu_stages.findings import Finding, Findings
+from gpu_stages.processes import Job
+from gpu_stages.sizes import FULL
+from gpu_stages.stages import Context, Stage
+
+TESTS = Path(__file__).parents[1]
+SLEEPER = "import subprocess, sys; subprocess.run(['sleep', '60'])"
+
+
+def run(out: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the script as a user would, from elsewhere, with the stand-in on PYTHONPATH."""
+    command = [sys.executable, str(TESTS / "gpu_first.py"), str(out), "--quick", *words]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RNN_", "CUPY_", "PYTHON"))}
+    environment = {**inherited, "PYTHONPATH": str(TESTS / "support" / "on_standin"), **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=out.parent)
+
+
+# On the stand-in: a call in which `grid` crashes, and one that goes on without the fault
+
+
+class Calls(NamedTuple):
+    out: Path
+    crashed: list[Finding]
+    summary_of_crashed: str
+    findings: Findings
+
+
+def two_calls(work: Path) -> Calls:
+    cache, programs, out = work / "cache", work / "bin", work / "out"
+    for folder in (cache, programs):
+        folder.mkdir()
+    sanitizer = programs / "compute-sanitizer"
+    sanitizer.write_text('#!/bin/sh\nshift 4\nexec "$@"\n')
+    sanitizer.chmod(0o755)
+    common = {"STANDIN_CACHE": str(cache), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = run(out, STANDIN_FAULTS="1", **common)
+    assert done.returncode == 0, done.stdout + done.stderr
+    findings = Findings(out / "findings.jsonl")
+    crashed, summary = findings.read(), (out / "summary.txt").read_text()
+    done = run(out, "--from", "smoke", **common)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith((out / "summary.txt").read_text().rstrip())
+    return Calls(out, crashed, summary, findings)
+
+
+def jobs(found: Sequence[Finding], stage: str) -> list[tuple[str, Any]]:
+    return [(one["job"], one["code"]) for one in found if one.get("stage") == stage and "code" in one]
+
+
+def require_faults_cost_their_kernels_alone(calls: Calls) -> None:
+    found = calls.crashed
+    assert dict(jobs(found, "smoke")) == {"grid": -11, "sweep": 1, "off": 0}
+    assert jobs(found, "features") == [("off float32", 0)]
+    assert jobs(found, "stress") == jobs(found, "selfcheck") == jobs(found, "constants") == jobs(found, "tools") == []
+    assert jobs(found, "bench") == [("float32 40 2 3 4 with no kernels", 0)]
+    assert dict(jobs(found, "rest")) == {"waiting": 0, "conformance": 0}
+    (error,) = (one["excess"] for one in found if one.get("kernel") == "sweep")
+    assert error > 1.0
+    for kernel, told in (("grid", "-11"), ("sweep", "1: the largest error is")):
+        (row,) = (line for line in calls.summary_of_crashed.splitlines() if line.startswith(f"{kernel} "))
+        assert row.endswith("DO NOT TRUST: smoke")
+        assert f"FAILED: smoke: {kernel}: {told}" in calls.summary_of_crashed
+
+
+def require_nothing_is_run_again_that_ended_well(calls: Calls) -> None:
+    found = calls.findings.read()
+    assert found[: len(calls.crashed)] == calls.crashed
+    later = found[len(calls.crashed) :]
+    assert [one["call"][-2:] for one in found if "call" in one][1:] == [["--from", "smoke"]]
+    assert jobs(later, "about") == jobs(later, "rest") == []
+    assert dict(jobs(later, "smoke")) == {"grid": 0, "sweep": 0}
+    assert dict(jobs(later, "features")) == {"grid float32": 0, "sweep float32": 0}
+    assert jobs(later, "stress") == jobs(later, "selfcheck") == [("grid", 0)]
+    assert dict(jobs(later, "constants")) == {"compile grid": 0, "compile sweep": 0, "grid": 0, "sweep": 0}
+    assert jobs(later, "bench") == [("float32 40 2 3 4 with grid, sweep", 0)]
+    assert dict(jobs(later, "tools")) == {f"{t} {k}": 0 for t in ("memcheck", "racecheck") for k in ("grid", "sweep")}
+    summary = (calls.out / "summary.txt").read_text()
+    assert "FAILED" not in summary
+    (row,) = (line for line in summary.splitlines() if line.startswith("grid "))
+    assert row.split()[1:7] == ["passed"] * 6
+    assert "times the default's speed at T=40 B=2 I=3 H=4 float32" in row
+
+
+def require_findings(calls: Calls) -> None:
+    found = calls.findings.read()
+    (about,) = (one for one in found if "device" in one)
+    assert about["device"]["name"] == "Stand-in 0"
+    assert about["limits"]["multiprocessors"] == 12
+    cases = [one for one in found if "case" in one]
+    assert {one["stage"] for one in cases} == {"smoke", "features", "tools"}
+    assert [0 <= one["excess"] <= 1 for one in cases].count(False) == 1  # that of the planted fault
+    assert sorted(one["excess"] for one in cases)[-2] > 0
+    walks = [one for one in found if one.get("stage") == "selfcheck" and "macros" in one]
+    assert [one["mismatches"] for one in walks] == [0, 0, 0]
+    assert all(one["macros"]["SWEEP"] == 0 and one["blocks"] > 1 for one in walks)
+    assert [one["mismatches"] for one in found if one.get("stage") == "stress" and "walk" in one] == [0, 0]
+    slopes = {(one["kernel"], one["H"]): one["us_step"] for one in found if "us_step" in one}
+    assert slopes["sweep", 16] == pytest.approx(2.0)  # a launch a step, of the stand-in's time
+    assert slopes["grid", 16] == pytest.approx(0.0, abs=1e-6)
+    cell = [one["cell"] for one in found if "cell" in one and one["cell"]["clock"] == "device"][-1]
+    assert {"cupy", "off", "grid", "sweep", "product", "copy"} <= set(cell["seconds"])
+
+
+def require_few_files(calls: Calls) -> None:
+    assert sorted(path.name for path in calls.out.iterdir()) == ["findings.jsonl", "logs.txt", "summary.txt"]
+    logs = (calls.out / "logs.txt").read_text()
+    assert "===== smoke: grid: -11" in logs
+    assert "0 mismatches in 3 walks" in logs
+
+
+def test_two_calls_on_the_standin(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """In one test, for the calls take half a minute and tests may be spread over processes."""
+    if not request.config.getoption("--kernels"):
+        pytest.skip("the kernels are run with --kernels, which needs g++")
+    calls = two_calls(tmp_path)
+    require_faults_cost_their_kernels_alone(calls)
+    require_nothing_is_run_again_that_ended_well(calls)
+    require_findings(calls)
+    require_few_files(calls)
+
+
+# The script without kernels
+
+
+def test_results_that_are_there_are_not_mixed_with_others(tmp_path: Path) -> None:
+    (tmp_path / "findings.jsonl").write_text('{"stage": "about"}\n')
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert "holds findings: go on with --from STAGE, or name another folder" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--limit", "541"), ("--limit", "0"), ("--wheels", "nowhere"), ("--from", "end")])
+def test_wrong_usage(words: tuple[str, str], tmp_path: Path) -> None:
+    done = run(tmp_path / "out", *words)
+    assert done.returncode == 2
+    assert words[0] in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_no_time_is_left(tmp_path: Path) -> None:
+    done = run(tmp_path / "out", "--limit", "1")
+    assert done.returncode == 1
+    assert done.stdout.rstrip().endswith("--from about")
+    found = Findings(tmp_path / "out" / "findings.jsonl").read("about")
+    assert found[-1]["why"] == "no time is left"
+    assert "versions" in found[-1]["skipped"]
+
+
+def fake(name: str, seconds: float, *commands: str) -> Stage:
+    jobs = [Job(f"{number}", [sys.executable, "-c", command]) for number, command in enumerate(commands)]
+    return Stage(name, seconds, seconds, lambda _: iter([[*jobs]]))
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    monkeypatch.setattr(gpu_first, "LEAST", 0.1)
+    (tmp_path / "logs").mkdir()
+    return Context(Findings(tmp_path / "findings.jsonl"), "quick", tmp_path / "logs", frozenset(), 1)
+
+
+def test_a_stage_that_hangs_costs_its_own_time_alone(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = Stage("about", 30, 30, lambda _: iter([[Job("versions", ["true"])]]))
+    stages = (about, fake("hangs", 1.5, SLEEPER, "print('well')"), fake("next", 30, "print('well, too')"))
+    monkeypatch.setattr(gpu_first, "STAGES", stages)
+    begin = time.monotonic()
+    assert gpu_first.run(gpu_first.Call(tmp_path, 60), context, None) is None
+    assert time.monotonic() - begin < 20
+    assert dict(jobs(context.findings.read(), "hangs")) == {"0": "timeout", "1": 0}
+    assert jobs(context.findings.read(), "next") == [("0", 0)]
+    assert "well, too" in (tmp_path / "logs.txt").read_text()
+
+
+def test_the_limit_of_a_call_is_kept(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = Stage("about", 30, 30, lambda _: iter([[Job("versions", ["true"])]]))
+    monkeypatch.setattr(gpu_first, "STAGES", (about, fake("hangs", 30, SLEEPER), fake("next", 30, "pass")))
+    begin = time.monotonic()
+    assert gpu_first.run(gpu_first.Call(tmp_path, 1.5), context, None) == "hangs"
+    assert time.monotonic() - begin < 10
+    assert jobs(context.findings.read(), "hangs") == [("0", "timeout")]
+    assert context.findings.read("next")[-1]["skipped"] == ["0"]
+
+
+def test_the_shapes_of_bench_are_those_of_the_goals() -> None:
+    for row, shapes in FULL.bench.items():
+        assert set(shapes) <= set(gpu_page.ROWS[row].shapes)
+    assert sum(map(len, FULL.bench.values())) == 13
+
+
+def test_the_files_that_are_named_are_there() -> None:
+    for file in (names.GPU_TESTS, names.CONFORMANCE_TESTS):
+        assert (names.ROOT / file).is_file()

@@ -1,0 +1,104 @@
+"""What `gpu_first.py` is made of: processes that are ended, findings that are kept, needs that are named, the verdict."""
+
+import importlib
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import standin
+from gpu_stages import needs
+from gpu_stages.findings import Findings
+from gpu_stages.processes import Job, together
+from gpu_stages.summary import verdict
+
+
+def test_whoever_is_left_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    started = f"import subprocess; p = subprocess.Popen(['sleep', '60']); open({str(tmp_path / 'pid')!r}, 'w').write(f'{{p.pid}} '); p.wait()"
+    slow, quick = Job("slow", [sys.executable, "-c", started]), Job("quick", ["true"])
+    ending = together([slow, quick, Job("absent", [str(tmp_path / "no program")])], 60, tmp_path, tmp_path)
+    ended = [next(ending), next(ending)]
+    assert sorted((one.job.name, str(one.code)) for one in ended) == [
+        ("absent", f"not started: No such file or directory: {tmp_path / 'no program'}"), ("quick", "0"),
+    ]  # fmt: skip
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().endswith(" "):
+        time.sleep(0.05)
+    ending.close()  # type: ignore[attr-defined]
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    for _ in range(100):
+        if not status.exists() or status.read_text().split(") ")[1].startswith("Z"):
+            return
+        time.sleep(0.05)
+    pytest.fail("it is still there")
+
+
+def test_a_line_that_a_kill_cut_short(tmp_path: Path) -> None:
+    findings = Findings(tmp_path / "findings.jsonl")
+    findings.add(stage="smoke", job="block", code=0)
+    with findings.path.open("a") as file:
+        file.write('{"stage": "smoke", "jo')
+    findings.mend()
+    findings.add(stage="smoke", job="grid", code="timeout")
+    assert findings.codes("smoke") == {"block": 0, "grid": "timeout"}
+
+
+def test_what_is_missing_is_named_and_installed_from_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "REQUIRED", {"standin_of_a_need": "standin-of-a-need"})
+    monkeypatch.setattr(needs, "OPTIONAL", {"another_need": ("another-need", "bench is left out")})
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "site"))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    required, optional = needs.consequences(needs.missing())
+    assert required == (
+        "standin_of_a_need is missing: nothing runs without it; pip install 'standin-of-a-need', or give --wheels DIR "
+        "with a wheel of it"
+    )
+    assert optional.startswith("another_need is missing: bench is left out; pip install 'another-need', or give")
+    info = "standin_of_a_need-1.0.dist-info"
+    with zipfile.ZipFile(tmp_path / "standin_of_a_need-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("standin_of_a_need.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: standin-of-a-need\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: none\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    assert "Successfully installed standin" in needs.install("standin-of-a-need", tmp_path, 60)
+    assert "No matching distribution found" in needs.install("another-need", tmp_path, 60)
+    assert set(needs.missing()) == {"another_need"}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_mismatches_are_counted_bit_for_bit(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the bits of a NaN; 0 and -0 differ."""
+    with standin.installed():
+        monkeypatch.delitem(sys.modules, "gpu_stages.selfcheck", raising=False)
+        selfcheck = importlib.import_module("gpu_stages.selfcheck")
+        right = np.array([1.0, 0.0, np.nan, np.inf, np.nan, -np.nan, np.inf], dtype)
+        other = np.array([np.nextafter(right[0], right[3]), -0.0, np.nan, np.inf, 1.0, np.nan, -np.inf], dtype)
+        one, two = ([standin.asarray(host), standin.asarray(host[:3])] for host in (right, other))
+        assert selfcheck.mismatches(dtype, one, one) == 0
+        assert selfcheck.mismatches(dtype, one, two) == 4 + 2
+    sys.modules.pop("gpu_stages.selfcheck")  # it holds the stand-in
+
+
+PASSED = dict.fromkeys(("smoke", "features", "stress", "selfcheck", "memcheck", "racecheck"), "passed")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "changed", "faster", "told"),
+    [
+        ("grid", {}, {"a": 1.4, "b": 1.2}, "TRUST: right, 1.40 times the default's speed at a (1 of 2 shapes)"),
+        ("grid", {}, {"a": 1.2}, "right; at best 1.20 times the default's speed at a"),
+        ("grid", {}, {}, "right; its speed was not measured"),
+        ("grid", {"selfcheck": "FAILED 1/1"}, {"a": 2.0}, "DO NOT TRUST: selfcheck"),
+        ("cluster", {"selfcheck": "-", "racecheck": "-"}, {"a": 2.0}, "TRUST: right, 2.00 times the default's speed at a (1 of 1 shapes)"),
+        ("cluster", {"stress": "-"}, {"a": 2.0}, "open: stress not run"),
+        ("cluster", {"racecheck": "FAILED 1/1"}, {"a": 2.0}, "DO NOT TRUST: racecheck"),
+        ("cluster", {"smoke": "refused"}, {}, "does not run here"),
+        ("step", {"stress": "-", "selfcheck": "-"}, {"a": 1.0}, "right; at best 1.00 times the default's speed at a"),
+        ("step", {"features": "FAILED 1/4", "memcheck": "-"}, {"a": 1.0}, "DO NOT TRUST: features"),
+    ],
+)  # fmt: skip
+def test_the_rule(kernel: str, changed: dict[str, str], faster: dict[str, float], told: str) -> None:
+    assert verdict(kernel, PASSED | changed, faster) == told
