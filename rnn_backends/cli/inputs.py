@@ -1,39 +1,26 @@
-"""What the command `run` reads: arrays of .npy and .npz files, and text."""
+"""Inputs of the command `run`: arrays of .npy and .npz files, and text."""
 
 import argparse
-import zipfile
-import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.names import listed
+from rnn_backends.formats.npy import HEAD, Npz, parse_header
+from rnn_backends.formats.source import Source, opened
 from rnn_backends.model.vocabulary import encode
 
 Host = NDArray[Any]
 
 ARRAYS = ("x", "h_0", "lengths", "mask", "targets")
 
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TokenError,
-    ValueError,
-)
-"""What zip and .npy files raise that are cut short, changed, encrypted, too large or something else."""
+NUMBERS = ("|b1", "|i1", "|u1", *(f"{order}{kind}{size}" for kind in "fiu" for size in (2, 4, 8) for order in "<>"))
+"""The dtypes of numbers and booleans."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +54,7 @@ class Inputs:
 
 
 def is_text(path: Path) -> bool:
-    """Tell whether a file is read as text."""
+    """Return whether a file is read as text."""
     return path.suffix not in {".npy", ".npz"}
 
 
@@ -102,41 +89,22 @@ def _read_text(path: Path, vocabulary: str | None) -> Inputs:
 
 
 def _read_arrays(path: Path) -> dict[str, Host]:
-    with path.open("rb") as file:
-        try:
-            return {"x": _map_npy(path, file)} if path.suffix == ".npy" else _read_npz(file)
-        except FormatError as error:
-            msg = f"{str(path)!r} {error}"
-            raise FormatError(msg) from error
-        except DAMAGE as error:
-            msg = f"{str(path)!r} cannot be read as a {path.suffix} file of numbers: {error}."
-            raise FormatError(msg) from error
+    with opened(path) as source:
+        return _read_npz(source) if path.suffix == ".npz" else {"x": _map_npy(source, path.name)}
 
 
-def _map_npy(path: Path, file: BinaryIO) -> Host:
+def _map_npy(source: Source, name: str) -> Host:
     """Map a file into memory, so that of a long input no more is read at once than is used at once."""
-    if path.is_file():
-        with suppress(*DAMAGE):  # what cannot be mapped is read, or tells what is wrong with it
-            return np.asarray(npy.open_memmap(path, mode="r"))
-    return _read_npy(file)
+    header = parse_header(source, source.read(0, min(HEAD, source.size)), source.size, name, NUMBERS)
+    return header.array(source.mapped(header.start, header.elements, header.dtype))
 
 
-def _read_npy(file: BinaryIO) -> Host:
-    return npy.read_array(file, allow_pickle=False)
-
-
-def _read_npz(file: BinaryIO) -> dict[str, Host]:
-    with zipfile.ZipFile(file) as archive:
-        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-        if unknown := sorted(members.keys() - set(ARRAYS)):
-            msg = f"holds {', '.join(unknown)}, which run does not know; it reads {', '.join(ARRAYS)}."
-            raise FormatError(msg)
-        if "x" not in members:
-            msg = f"must hold the input as x; it holds {', '.join(members) or 'nothing'}."
-            raise FormatError(msg)
-        return {name: _read_member(archive, member) for name, member in members.items()}
-
-
-def _read_member(archive: zipfile.ZipFile, member: str) -> Host:
-    with archive.open(member) as file:
-        return _read_npy(cast(BinaryIO, file))
+def _read_npz(source: Source) -> dict[str, Host]:
+    held = Npz(source, lambda _: NUMBERS)
+    if unknown := sorted(held.members.keys() - set(ARRAYS)):
+        msg = f"it holds {listed(unknown)}, which run does not know; it reads {', '.join(ARRAYS)}."
+        raise FormatError(msg)
+    if "x" not in held.members:
+        msg = f"it must hold the input as x; it holds {listed(held.members)}."
+        raise FormatError(msg)
+    return {name: held.read(name) for name in held.members}

@@ -1,7 +1,9 @@
-"""Which model a command is about."""
+"""The model that a command is about."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rnn_backends.model.loading import load
 from rnn_backends.model.rnn import RNN
@@ -9,25 +11,11 @@ from rnn_backends.model.rnn import RNN
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """A model file that the command line names, and what it tells of it; see `rnn_backends.load`."""
+    """A model file named on the command line, and the options for it; see `rnn_backends.load`."""
 
     model: Path
-    activation: str | None = None
-    batch_first: bool | None = None
-    readout_activation: str | None = None
-    residual: bool | None = None
-    go_backwards: bool | None = None
-    masking: bool | None = None
+    given: Mapping[str, Any]
 
     def load(self, backend: str | None) -> RNN:
         """Load the model."""
-        return load(
-            self.model,
-            backend=backend,
-            activation=self.activation,
-            batch_first=self.batch_first,
-            readout_activation=self.readout_activation,
-            residual=self.residual,
-            go_backwards=self.go_backwards,
-            masking=self.masking,
-        )
+        return load(self.model, backend=backend, **self.given)

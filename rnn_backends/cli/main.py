@@ -12,7 +12,7 @@ from dataclasses import fields
 from io import TextIOWrapper
 from typing import Any
 
-from rnn_backends.cli.parser import make_parser
+from rnn_backends.cli.parser import given, make_parser
 from rnn_backends.cli.reports import PROG, aligned, one_line
 from rnn_backends.errors import RNNBackendError
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(argv: Sequence[str] | None) -> int:
     """Parse the command line and run its command."""
     arguments = make_parser().parse_args(argv)
+    arguments.given = given(arguments)
     try:
         for line in COMMANDS[arguments.command](arguments):
             print(line)
@@ -92,9 +93,9 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
     from rnn_backends.cli import info
     from rnn_backends.cli.loading import Loading
 
-    told = [field.name for field in fields(Loading) if getattr(arguments, field.name) is not None]
-    if arguments.model is None and told:
-        raise argparse.ArgumentError(None, f"--{told[0].replace('_', '-')} is told of a MODEL; name its file")
+    if arguments.model is None and arguments.given:
+        name = next(iter(arguments.given)).replace("_", "-")
+        raise argparse.ArgumentError(None, f"--{name} is an option for a MODEL; name its file")
     found = info.collect() if arguments.model is None else info.of_model(_request(Loading, arguments))
     return [json.dumps(found, indent=2)] if arguments.json else info.lines(found)
 

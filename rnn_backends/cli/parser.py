@@ -2,10 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rnn_backends import __version__
 from rnn_backends.cli.reports import PROG
+from rnn_backends.formats.options import OPTIONS
+
+ON_COMMAND_LINE = {name: option for name, option in OPTIONS.items() if option.help is not None}
+"""The options of `rnn_backends.load` by name."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -28,32 +32,34 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _told() -> argparse.ArgumentParser:
-    """Return the options that tell what a file of weights does not; they are those of `rnn_backends.load`."""
+def given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `rnn_backends.load` that are given on the command line."""
+    return {name: getattr(arguments, name) for name in ON_COMMAND_LINE if getattr(arguments, name, None) is not None}
+
+
+def _load_options() -> argparse.ArgumentParser:
+    """Return the options of `rnn_backends.load`."""
     parser = argparse.ArgumentParser(add_help=False)
-    group = parser.add_argument_group("what the model file does not tell")
-    group.add_argument("--activation", metavar="NAME", help="g1 of the model's cells, such as tanh")
-    group.add_argument("--readout-activation", metavar="NAME", help="g2 of its readout, such as softmax or identity")
-    switch = argparse.BooleanOptionalAction
-    group.add_argument("--batch-first", action=switch, help="whether x is (batch, seq_len, input_size)")
-    group.add_argument("--residual", action=switch, help="whether the cells of a .msgpack file are residual")
-    group.add_argument(
-        "--go-backwards", action=switch, help="whether the SimpleRNNs of a .weights.h5 file go backwards"
-    )
-    group.add_argument("--masking", action=switch, help="whether the model of a Keras file masks steps by itself")
+    group = parser.add_argument_group("options that the model file does not record")
+    for name, option in ON_COMMAND_LINE.items():
+        flag = f"--{name.replace('_', '-')}"
+        if option.kind == "flag":
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=option.help)
+        else:
+            group.add_argument(flag, metavar="NAME", help=option.help)
     return parser
 
 
 def _add_info(commands: Commands) -> None:
     summary = "Tell what is installed and which backends work, or what a model file holds; never fails."
-    parser = _add_command(commands, "info", summary, _told())
+    parser = _add_command(commands, "info", summary, _load_options())
     parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="tell what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
 
 
 def _add_run(commands: Commands) -> None:
     summary = "Run a model once over arrays or text, and tell how fast and how well it did."
-    parser = _add_command(commands, "run", summary, _told())
+    parser = _add_command(commands, "run", summary, _load_options())
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
         "input",
@@ -85,7 +91,7 @@ def _add_run(commands: Commands) -> None:
 
 def _add_convert(commands: Commands) -> None:
     summary = "Write a model to a file of another format, tell what is in it, and check it, on NumPy, by running both."
-    parser = _add_command(commands, "convert", summary, _told())
+    parser = _add_command(commands, "convert", summary, _load_options())
     parser.add_argument("model", metavar="IN", type=Path, help="a model file, such as .pt, .onnx or .msgpack")
     parser.add_argument("output", metavar="OUT", type=Path, help="a .safetensors, .npz or .onnx file to write")
 

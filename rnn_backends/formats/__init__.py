@@ -1,4 +1,4 @@
-"""Files of networks: one module a format, chosen by the file's suffix and imported when it is needed."""
+"""Files of networks: a folder for each framework, chosen by the file's suffix and imported when it is needed."""
 
 from importlib import import_module
 from os import PathLike
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.core.layers import Network
-from rnn_backends.errors import ArgumentError, FormatError
-from rnn_backends.formats.native.description import LoadOptions
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.options import LoadOptions
 
 FORMATS = {
     ".safetensors": "native.safetensors",
@@ -19,26 +19,16 @@ FORMATS = {
     ".keras": "keras",
     ".h5": "keras",
 }
-OPTIONS = {
-    "residual": ({".msgpack"}, "Flax's .msgpack files"),
-    "go_backwards": ({".h5"}, "Keras's .weights.h5 files"),
-    "masking": ({".keras", ".h5"}, "Keras's .keras and .weights.h5 files"),
-}
-"""What some formats alone do not tell, by its name: their suffixes, and what they are called."""
+"""The modules that read files, by suffix; the first part of a name is that of a framework."""
 WRITTEN = (".safetensors", ".npz", ".onnx")
 
 
-def read(path: str | PathLike[str], told: LoadOptions, **options: Any) -> Network:
-    """Read a network of NumPy arrays, of whose format the options may be; see `rnn_backends.load`."""
+def read(path: str | PathLike[str], **given: Any) -> Network:
+    """Read a network of NumPy arrays, with the options that are given; see `rnn_backends.load`."""
     path = Path(path)
     module = _module(path, tuple(FORMATS))
-    for name, value in options.items():
-        suffixes, what = OPTIONS[name]
-        if value is not None and path.suffix not in suffixes:
-            msg = f"`{name}` is told of {what} only; leave it out for {str(path)!r}."
-            raise ArgumentError(msg)
-    own = {name: value for name, value in options.items() if path.suffix in OPTIONS[name][0]}
-    network: Network = module.read(path, told, **own)
+    options = LoadOptions.given(FORMATS[path.suffix].partition(".")[0], **given)
+    network: Network = module.read(path, options)
     return network
 
 

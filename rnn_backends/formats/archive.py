@@ -1,50 +1,55 @@
-"""Zip files whose members are not compressed, as torch.save and Keras write them, looked at where they lie."""
+"""Zip files: their members where they lie, checked against their directory, and unpacked within bounds."""
 
-import mmap
 import zipfile
 import zlib
-from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
+from rnn_backends.formats.source import BLOCK, Source
 
-MAX_DIRECTORY = 2 * 2**20
-DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OverflowError)
-"""What `zipfile` raises for what is no zip file, or is damaged."""
+ENTRY = 24
+"""Bytes of memory that a byte of a directory takes, once it is parsed."""
 
 
 class Member(NamedTuple):
-    """Where a member lies in the file."""
+    """A member: its name and bytes in the file, its size once unpacked, and its checksum."""
 
-    start: int
+    name: str
+    stored: Source
     size: int
     crc: int
+    deflated: bool
 
 
 class Archive:
-    """The members of a zip file, which is mapped into memory.
+    """The members of a zip file.
 
     Parameters
     ----------
-    file : binary file
+    source : Source
     writer : str
-        What writes such files, for messages.
-    again : str
-        What to do with a file that it did not write so, for messages.
+        The program that writes such files, for messages.
+    deflated : bool, default False
+        Whether its members may be compressed; ``torch.save`` and Keras compress none.
     folder : callable, optional
-        Returns, of the names of all members, what the names of those that are wanted begin with.
+        Returns, of the names of all members, the beginning of the names of those that are wanted.
     """
 
     def __init__(
-        self, file: BinaryIO, writer: str, again: str, folder: Callable[[list[str]], str] | None = None
+        self,
+        source: Source,
+        writer: str,
+        *,
+        deflated: bool = False,
+        folder: Callable[[list[str]], str] | None = None,
     ) -> None:
-        self.writer, self.again, self.checked = writer, again, set[str]()
-        self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.size = len(self.data)
-        with zipfile.ZipFile(_Directory(file, again)) as archive:
+        self.source, self.writer, self.deflated, self.checked = source, writer, deflated, set[str]()
+        with zipfile.ZipFile(_Directory(source)) as archive:
             infos = archive.infolist()
         root = "" if folder is None else folder([info.filename for info in infos])
         self.members = {info.filename.removeprefix(root): self._locate(info) for info in infos}
@@ -52,53 +57,121 @@ class Archive:
             msg = "a member stands in it twice."
             raise FormatError(msg)
 
-    def bytes(self, name: str, most: int) -> bytes:
-        """Return the bytes of a small member."""
-        found = self.require(name)
-        if found.size > most:
-            msg = f"{name} has {found.size} bytes; it must have at most {most}; {self.again}."
-            raise FormatError(msg)
-        return self.data[found.start : found.start + found.size]
+    def part(self, name: str) -> Source:
+        """Return a member that is not compressed, where it lies; it must be there and undamaged."""
+        found = self._require(name)
+        if name not in self.checked:
+            crc = 0
+            for block in found.stored.blocks(shown(name)):
+                crc = zlib.crc32(block, crc)
+            self._require_checksum(found, crc)
+            self.checked.add(name)
+        return found.stored
 
-    def require(self, name: str) -> Member:
-        """Return a member, which must be there and undamaged."""
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a member that is not compressed."""
+        found = self.part(name)
+        return found.read(0, found.size, shown(name))
+
+    def unpacked(self, name: str) -> Host:
+        """Return the bytes of a member, compressed or not, as an array."""
+        found = self._require(name)
+        if found.deflated:
+            data = inflated(found.stored, found.size, shown(name))
+        else:
+            data = found.stored.numbers(0, found.size, "u1", shown(name))
+        self._require_checksum(found, zlib.crc32(memoryview(data)))  # type: ignore[arg-type]
+        return data
+
+    def head(self, name: str, size: int) -> bytes:
+        """Return at most so many bytes of the beginning of a member."""
+        found = self._require(name)
+        if not found.deflated:
+            return found.stored.read(0, min(size, found.size), shown(name))
+        packed = found.stored.read(0, min(2 * size + 1000, found.stored.size), shown(name))
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size)
+
+    def _require(self, name: str) -> Member:
         found = self.members.get(name)
         if found is None:
             msg = f"it lacks the member {shown(name)}."
             raise FormatError(msg)
-        if name not in self.checked:
-            view: Any = np.frombuffer(self.data, np.uint8, found.size, found.start)
-            if zlib.crc32(view) != found.crc:
-                msg = f"the checksum of {shown(name)} is wrong, or {self.writer} did not compute it."
-                raise FormatError(msg)
-            self.checked.add(name)
         return found
+
+    def _require_checksum(self, found: Member, crc: int) -> None:
+        if crc != found.crc:
+            msg = f"the checksum of {shown(found.name)} is wrong, or {self.writer} did not compute it."
+            raise FormatError(msg)
 
     def _locate(self, info: zipfile.ZipInfo) -> Member:
         """Return where the bytes of a member lie, by its own header, which must agree with the directory."""
-        start, name = info.header_offset, info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
-        header = self.data[start : start + 30] if 0 <= start <= self.size else b""
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
-            msg = f"{shown(info.filename)} is compressed or encrypted, which {self.writer} does not do."
+        deflated = self.deflated and info.compress_type == zipfile.ZIP_DEFLATED
+        plain = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
+        if not (deflated or plain) or info.flag_bits & 0x61:  # encrypted, patched or encrypted otherwise
+            msg = f"{shown(info.filename)} is packed or encrypted in a way that {self.writer} does not use."
             raise FormatError(msg)
+        start, name = info.header_offset, info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+        inside = 0 <= start <= self.source.size - 30 - len(name)
+        header = self.source.read(start, 30 + len(name), "a header") if inside else b""
         name_size, extra_size = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
         begin = start + 30 + name_size + extra_size
-        sound = header[:4] == b"PK\3\4" and self.data[start + 30 : start + 30 + name_size] == name
-        if not sound or begin + info.file_size > self.size:
+        sound = header[:4] == b"PK\3\4" and name_size == len(name) and header[30:] == name
+        if not sound or begin + info.compress_size > self.source.size:
             msg = f"{shown(info.filename)} does not lie in it where its directory says."
             raise FormatError(msg)
-        return Member(begin, info.file_size, info.CRC)
+        stored = self.source.part(begin, info.compress_size)
+        return Member(info.filename, stored, info.file_size, info.CRC, deflated)
+
+
+def inflated(packed: Source, size: int, what: str, wbits: int = -zlib.MAX_WBITS) -> Host:
+    """Return the bytes of deflated data, which must be as many as announced, as an array."""
+    packed.account.take(what, "unpacked", size)
+    found, at = np.empty(size, np.uint8), 0
+    for piece in _inflated(packed, what, wbits):
+        if at + len(piece) > size:
+            msg = f"{what} unpacks to more than the {size} bytes that are announced."
+            raise FormatError(msg)
+        found[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    if at != size:
+        msg = f"{what} unpacks to {at} bytes, and not to the {size} that are announced."
+        raise FormatError(msg)
+    return found
+
+
+def _inflated(packed: Source, what: str, wbits: int) -> Iterator[bytes]:
+    stream, blocks = zlib.decompressobj(wbits), packed.blocks(what)
+    while not stream.eof:
+        data = stream.unconsumed_tail or next(blocks, b"")
+        piece = stream.decompress(data, BLOCK)
+        yield piece
+        if not data and not piece:
+            msg = f"{what} ends before its compressed data do."
+            raise FormatError(msg)
 
 
 class _Directory:
-    """A file for `zipfile` to read the directory from, which it would read whole whatever its size."""
+    """A source as a file for `zipfile`, which reads a directory whole, whatever its size."""
 
-    def __init__(self, file: BinaryIO, again: str) -> None:
-        self.file, self.seek, self.tell, self.again = file, file.seek, file.tell, again
+    def __init__(self, source: Source) -> None:
+        self.source, self.at = source, 0
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.at = offset + (0, self.at, self.source.size)[whence]
+        if not 0 <= self.at <= self.source.size:
+            raise zipfile.BadZipFile(_OUTSIDE) if whence == 0 else OSError(_OUTSIDE)
+        return self.at
 
     def read(self, size: int = -1) -> bytes:
-        found = self.file.read(MAX_DIRECTORY + 1 if size < 0 else min(size, MAX_DIRECTORY + 1))
-        if len(found) > MAX_DIRECTORY:
-            msg = f"its directory has more than {MAX_DIRECTORY} bytes; {self.again}."
-            raise FormatError(msg)
+        left = self.source.size - self.at
+        size = left if size < 0 else min(size, left)
+        self.source.account.take("its directory", "bytes", ENTRY * size)
+        found = self.source.read(self.at, size, "its directory")
+        self.at += size
         return found
+
+
+_OUTSIDE = "its directory points outside of it"

@@ -19,7 +19,7 @@ def from_torch_names(declared: Declared) -> dict[str, str]:
     """Return torch's name of each array by the name that it has here, whatever its prefix.
 
     An ``nn.RNN`` or ``nn.RNNCell`` and at most one ``nn.Linear``, its readout, are what torch's names can
-    tell; any other array is refused by name.
+    express; any other array is refused by name.
     """
     names: dict[str, str] = {}
     prefixes: dict[tuple[str | None, bool], str] = {}
@@ -100,7 +100,7 @@ def listed(names: Iterable[object]) -> str:
 
 def short(error: Exception) -> str:
     """Return what an error of a library says, which may quote the whole file, for one line of a message."""
-    text = str(error).encode("ascii", "backslashreplace").decode()
+    text = str(error).encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
@@ -115,7 +115,7 @@ def _readout_names(others: list[str]) -> dict[str, str]:
         found = listed(others)
         msg = (
             f"beside the recurrent network there may be one nn.Linear, its readout; got {found}. Leave out the others, "
-            "or give the module itself, which tells what they are, to rnn_backends.from_torch."
+            "or give the module itself, which records what they are, to rnn_backends.from_torch."
         )
         raise FormatError(msg)
     return {f"readout.{name.rpartition('.')[2]}": name for name in others}

@@ -1,4 +1,4 @@
-"""Kernels, (from, to), as Flax and Keras have them: what each array of a network is made of them."""
+"""Kernels, (from, to), as Flax and Keras have them, and the arrays of a network that are made of them."""
 
 from collections.abc import Callable, Mapping
 from math import prod
@@ -8,14 +8,13 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.arrays import embedded
 from rnn_backends.formats.names import Declared, shown
-from rnn_backends.formats.native.records import embedded
-
-MAX_FOLDED = 16 * 2**20
+from rnn_backends.formats.source import Account
 
 
 class Source(NamedTuple):
-    """What an array of the network is made of: the paths of a kernel or bias, and of an embedding below it."""
+    """The origin of an array of the network: the paths of a kernel or bias, and of an embedding below it."""
 
     path: str
     table: str | None = None
@@ -27,17 +26,14 @@ def declared_of(sources: Mapping[str, Source], held: Declared) -> Declared:
     return {name: _declared(name, source, held) for name, source in sources.items()}
 
 
-def require_foldable(sources: Mapping[str, Source], held: Declared, most: float, instead: str) -> None:
-    """Check that no embedding takes `most` bytes more, folded, than it has; `instead` tells what else to do."""
+def require_foldable(sources: Mapping[str, Source], held: Declared, account: Account) -> None:
+    """Account the embeddings that are folded into a kernel, each of which may take far more than in its file."""
     for name, (dtype, shape) in declared_of(sources, held).items():
         table = sources[name].table
         if table is None:
             continue
         width = {"float16": 2, "float32": 4}.get(dtype, 8)
-        sizes = [prod(each) * width for each in (shape, held[table][1])]
-        if sizes[0] > sizes[1] + most:
-            msg = f"{shown(table)}, folded into {name}, would take {sizes[0]} bytes. {instead}"
-            raise FormatError(msg)
+        account.take(f"{shown(table)}, folded into {name},", "bytes", prod(shape) * width)
 
 
 def made(source: Source, array: Callable[[str], Host]) -> Host:

@@ -20,30 +20,31 @@ def load(
 ) -> RNN:
     """Read a model from a file; nothing in a file is ever executed.
 
-    Files of this package, ``.safetensors`` and ``.npz``, and ``.onnx`` and ``.keras`` files tell all that there is
-    to know.  Weights alone, under torch's names in ``.safetensors``, ``.npz`` or a ``.pt`` or ``.pth`` file of
-    `torch.save`, under Flax's in a ``.msgpack`` file or under Keras's in a ``.weights.h5`` file, do not, and what
-    they do not tell is to be told here.
+    Files of this package, ``.safetensors`` and ``.npz``, and ``.onnx`` and ``.keras`` files record all that a model is
+    made of.  Weights alone, under torch's names in ``.safetensors``, ``.npz`` or a ``.pt`` or ``.pth`` file of
+    `torch.save`, under Flax's in a ``.msgpack`` file or under Keras's in a ``.weights.h5`` file, do not; the options
+    give what such a file does not record.
 
     Parameters
     ----------
     path : path
+        A regular file.
     backend : str, optional
-        ``"name"`` or ``"name:device"``; left out, as for `RNN` made of NumPy arrays.
+        ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
     activation : str or Activation, optional
-        g1 of all cells; there is no default.
+        Activation of all cells, g1.  Required for weights alone.
     batch_first : bool, optional
-        Left out, as the framework has it: False for torch, True for Flax and Keras.
+        Whether the batch is the first axis; default: as the framework has it, False for torch, True for Flax and Keras.
     readout_activation : str or Activation, optional
-        g2, of a file that has a readout without telling it; there is no default but in .onnx files, where it is
-        ``"identity"``, as their graph has it.
+        Activation of the readout, g2.  Required for weights alone that have a readout; in an .onnx file, default:
+        ``"identity"``, as its graph has it.
     residual : bool, optional
-        For ``.msgpack`` only, and to be given there: see `rnn_backends.from_flax`.
+        For ``.msgpack`` files, where it is required: see `rnn_backends.from_flax`.
     go_backwards : bool, optional
-        For ``.weights.h5`` only, and to be given there: see `rnn_backends.from_keras`.
+        For ``.weights.h5`` files, where it is required: see `rnn_backends.from_keras`.
     masking : bool, optional
-        For ``.keras`` and ``.weights.h5`` only; True for a model that masks steps by itself, and to be given for
-        weights with an Embedding: see `rnn_backends.from_keras`.
+        For ``.keras`` and ``.weights.h5`` files; True for a model that masks steps, required for weights with an
+        Embedding: see `rnn_backends.from_keras`.
 
     Returns
     -------
@@ -52,20 +53,41 @@ def load(
     Raises
     ------
     FormatError
-        The file is damaged, does not hold a network, leaves open what must be told, or tells what is told.
+        The file is damaged, is no regular file, or does not hold a network; an option is missing, or is given although
+        the file records it.
     ArgumentError
-        An option has an impossible value.
+        An option has an impossible value, or is none of this format.
     FileNotFoundError, PermissionError
         The file cannot be opened.
 
     See Also
     --------
     rnn_backends.from_torch, rnn_backends.from_flax, rnn_backends.from_keras, rnn_backends.from_onnx
-        What is read, and how.
+        The networks that are read, and how.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> weights = {"weight_ih_l0": np.ones((4, 3), "float32"), "weight_hh_l0": np.eye(4, dtype="float32")}
+    >>> with TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder, "weights.npz"), **weights)
+    ...     rnn = rb.load(Path(folder, "weights.npz"), activation="tanh")
+    >>> output, h_n = rnn(np.ones((5, 2, 3), "float32"))
+    >>> output.shape, h_n.shape
+    ((5, 2, 4), (1, 2, 4))
     """
     from rnn_backends import formats  # most programs that make a model read none, or one
-    from rnn_backends.formats.native.description import LoadOptions
 
-    told = LoadOptions.of(activation, batch_first, readout_activation)
-    options = {"residual": residual, "go_backwards": go_backwards, "masking": masking}
-    return RNN.from_network(formats.read(path, told, **options), select(backend))
+    network = formats.read(
+        path,
+        activation=activation,
+        batch_first=batch_first,
+        readout_activation=readout_activation,
+        residual=residual,
+        go_backwards=go_backwards,
+        masking=masking,
+    )
+    return RNN.from_network(network, select(backend))

@@ -171,9 +171,9 @@ def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
     for name, reason in (
         ("damaged.npz", "damaged.npz is no .npz file, or is damaged: "),
         ("no.npz", "cannot use 'no.npz': No such file or directory."),
-        ("folder.npz", "cannot use 'folder.npz': Is a directory."),
+        ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
         ("m.txt", "the suffix of a model file must be one of .safetensors, .npz"),
-        (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not tell the activation of the cells"),
+        (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not record the activation of the cells"),
     ):
         code, out, err = run("info", name)
         assert (code, err) == (0, "")
@@ -198,7 +198,7 @@ def test_info_takes_options_of_a_model_with_a_model_only(run: Run, option: list[
     code, out, err = run("info", *option)
     assert (code, out) == (2, "")
     name = option[0].replace("--no-", "--")
-    assert err.splitlines()[-1] == f"rnn-backends info: error: {name} is told of a MODEL; name its file"
+    assert err.splitlines()[-1] == f"rnn-backends info: error: {name} is an option for a MODEL; name its file"
 
 
 # What a file does not tell is told in the same words by all commands
@@ -247,12 +247,16 @@ def test_options_that_a_file_tells_or_that_are_wrong(run: Run, command: str) -> 
         (
             "m.npz",
             ["--activation", "relu"],
-            "m.npz: the file tells the activation of its cells; leave `activation` out.",
+            "m.npz: the file records the activation of its cells; leave `activation` out.",
         ),
-        ("m.npz", ["--no-batch-first"], "m.npz: the file tells which axis is the batch; leave `batch_first` out."),
+        ("m.npz", ["--no-batch-first"], "m.npz: the file records which axis is the batch; leave `batch_first` out."),
         ("bare.npz", ["--activation", "rely"], "got 'rely'. Did you mean 'relu'?"),
-        ("bare.npz", ["--residual"], "`residual` is told of Flax's .msgpack files only; leave it out for 'bare.npz'."),
-        ("bare.npz", [], "weights alone do not tell the activation of the cells"),
+        (
+            "bare.npz",
+            ["--residual"],
+            "`residual` is an option of Flax's parameters; leave it out for this package's files.",
+        ),
+        ("bare.npz", [], "weights alone do not record the activation of the cells"),
     ):
         code, out, err = run(command, name, last, *option)
         assert (code, out) == (1, "")

@@ -143,8 +143,8 @@ def nested(depth: int) -> dict[str, Any]:
 WRONG_TREES: dict[str, tuple[Any, str]] = {
     "no tree": ([1], "parameters of Flax, a mapping of mappings of arrays, are wanted; got list"),
     "no array": ({"i": {"kernel": "x"}}, r"'i/kernel' must be an array, or a mapping of them; got str. Of an nnx model"),
-    "nothing": ({}, "does not tell the order of its cells, none; pass `layers`"),
-    "two cells": ({"a": simple_cell(), "b": simple_cell()}, "does not tell the order of its cells, 'a', 'b'; pass"),
+    "nothing": ({}, "does not record the order of its cells, none; pass `layers`"),
+    "two cells": ({"a": simple_cell(), "b": simple_cell()}, "does not record the order of its cells, 'a', 'b'; pass"),
     "two Dense": ({"c": simple_cell(), "d": dense(), "e": dense()}, "one Dense, the readout, .*got 'd/kernel', 'd/bias', 'e"),
     "two Embed": ({"c": simple_cell(), "d": table(), "e": table()}, "one Embed, before them; got 'd/embedding', 'e/emb"),
     "a norm": ({"c": simple_cell(), "n": {"scale": np.ones(4)}}, "beside SimpleCells .* got 'n/scale'"),
@@ -206,20 +206,20 @@ def test_wrong_orders_are_refused(layers: Any, error: type[Exception], match: st
 
 
 @pytest.mark.parametrize("residual", [None, 1, "no"])
-def test_residual_must_be_told(residual: Any) -> None:
-    match = "do not tell whether it is residual; pass residual=False, or True .*; got"
+def test_residual_must_be_given(residual: Any) -> None:
+    match = "do not record whether it is residual; pass residual=False|`residual` must be True or False; got"
     with pytest.raises(rb.ArgumentError, match=match):
         rb.from_flax(simple_cell(), activation="tanh", residual=residual)
 
 
-def test_the_activation_of_a_readout_must_be_told() -> None:
+def test_the_activation_of_a_readout_must_be_given() -> None:
     tree = {"cell": simple_cell(), "Dense_0": dense()}
-    with pytest.raises(rb.FormatError, match="do not tell its activation, g2; pass readout_activation='softmax'"):
+    with pytest.raises(rb.FormatError, match="do not record its activation, g2; pass readout_activation='softmax'"):
         rb.from_flax(tree, **TOLD)
 
 
-def test_the_activation_must_be_told() -> None:
-    with pytest.raises(rb.FormatError, match="weights alone do not tell the activation"):
+def test_the_activation_must_be_given() -> None:
+    with pytest.raises(rb.FormatError, match="weights alone do not record the activation"):
         rb.from_flax(simple_cell(), activation=None, residual=False)  # type: ignore[arg-type]  # the test is that
 
 
@@ -251,7 +251,7 @@ def test_layers_of_a_file_are_ordered_by_from_flax(tmp_path: Path, msgpack: Any)
     path = tmp_path / "m.msgpack"
     path.write_bytes(packed(STACK, msgpack))
     assert len(cells(rb.from_flax(path, layers=["z", "bi", "a", "b"], **TOLD))) == 5
-    with pytest.raises(rb.FormatError, match=r"m\.msgpack: .*does not tell the order of its cells"):
+    with pytest.raises(rb.FormatError, match=r"m\.msgpack: .*does not record the order of its cells"):
         rb.load(path, **TOLD)
 
 
@@ -298,7 +298,7 @@ def one(value: bytes) -> bytes:
 
 
 WRONG_FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "the file is empty"),
+    "empty": (b"", "it is cut short or damaged"),
     "more than one object": (one(array_bytes()) + b"\0", "1 bytes follow the end of its tree"),
     "an unknown byte": (b"\xc1", "is not of flax.serialization.to_bytes, or is damaged"),
     "no map": (array_bytes(), "parameters of Flax, a mapping of mappings of arrays, are wanted; got ndarray"),
@@ -307,8 +307,8 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "a long text": (b"\x81\xda\xff\xff" + bytes(65535) + b"\0", "is not of flax.serialization.to_bytes"),
     "a number for a name": (b"\x81\1\2", "the key 1 stands in a map twice, or is no text"),
     "a name twice": (b"\x82\xa1i\1\xa1i\2", "the key 'i' stands in a map twice, or is no text"),
-    "a large map": (b"\xdf\x00\x01\x00\x00", "it has more than 50000 entries"),
-    "a deep map": (b"\x81\xa1a" * 3000 + b"\1", "or 64 maps in each other"),
+    "a large map": (b"\xdf\x00\x01\x00\x00", "its tree would take 196611 items"),
+    "a deep map": (b"\x81\xa1a" * 3000 + b"\1", "its tree would take 129 levels"),
     "a number": (one(b"\1"), "'i' must be an array, or a mapping of them; got int"),
     "a complex number": (one(extension(2, b"\x92\0\0")), "a MessagePack extension of type 2"),
     "a scalar": (one(extension(3, array_bytes()[4:])), "a MessagePack extension of type 3"),
@@ -323,7 +323,7 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "a shape of booleans": (one(array_bytes(shape=b"\x92\xc3\xc3")), "an array in it must have a shape of integers"),
     "a huge shape": (one(array_bytes(shape=b"\x92" + b"\xcf" + b"\xff" * 8 + b"\xcf" + b"\xff" * 8)), "but holds 64 bytes"),
     "a shape that does not fit": (one(array_bytes(shape=b"\x92\4\5")), "float32 of shape .* but holds 64 bytes"),
-    "a long shape": (one(array_bytes(shape=b"\xdc\1\0" + b"\1" * 256)), "but holds 64 bytes"),
+    "a long shape": (one(array_bytes(shape=b"\xdc\1\0" + b"\1" * 256)), "an array in it would take 256 axes"),
     "too few bytes": (one(array_bytes(data=b"\xc4\x40" + bytes(63))), "but holds 63 bytes"),
     "too many bytes": (one(array_bytes(data=b"\xc4\x40" + bytes(65))), "but holds 65 bytes"),
     "no bytes": (one(array_bytes(data=b"")), "it is cut short"),

@@ -153,7 +153,7 @@ WRONG_PICKLES: dict[str, tuple[bytes, str]] = {
     "a key that is a large integer": (b"}" + integer(2**61 - 1) + b"Ns", "has a key that is no text"),
     "a key that is a float": (b"}G" + bytes(8) + b"Ns", "has a key that is no text"),
     "an unknown opcode": (b"\xff", "has an unknown opcode, or no end"),
-    "another protocol": (b"\x80\4N", "its pickle is of protocol 4; torch.save writes 2 unless told otherwise"),
+    "another protocol": (b"\x80\4N", "its pickle is of protocol 4; torch.save writes 2 by default"),
     "a frame": (b"\x95" + bytes(8) + b"N", "the opcode FRAME"),
     "a text that is none": (b"X\2\0\0\0\xff\xff", "its pickle is damaged: .*utf-8"),
     "a text that ends late": (b"X\xff\xff\xff\x7fabc", "its pickle is damaged: .*expected 2147483647 bytes"),
@@ -262,9 +262,9 @@ def test_a_container_that_holds_itself_is_no_trap(tmp_path: Path) -> None:
 
 
 BOMBS: dict[str, tuple[bytes, str]] = {
-    "of marks": (b"(" * 3_000_000, "has more than 250000 opcodes"),
-    "of dicts": (b"}" * 3_000_000, "has more than 250000 opcodes"),
-    "of memos": (b"N" + b"".join(b"r" + struct.pack("<I", key * 7919) for key in range(260_000)), "more than 250000"),
+    "of marks": (b"(" * 3_000_000, "its pickle would take 1 items after"),
+    "of dicts": (b"}" * 3_000_000, "its pickle would take 1 items after"),
+    "of memos": (b"N" + b"".join(b"r" + struct.pack("<I", key * 7919) for key in range(260_000)), "its pickle would take 1 items after"),
     "of depth": (b")" + b"\x85" * 60_000, "it holds no recurrent network"),
     "of depth in lists": (b"]" * 60_000 + b"a" * 59_999, "it holds no recurrent network"),
     "of laughs": (b"]q\0" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0" * 10_000 + b"0", "the opcode POP"),
@@ -274,7 +274,7 @@ BOMBS: dict[str, tuple[bytes, str]] = {
         "it holds no recurrent network",
     ),
     "of wide text": (text("a" * 3_900_000 + "\U0001f600"), "it holds no recurrent network"),
-    "of bytes": (text("a" * 5_000_000), "data.pkl has .* bytes; it must have at most 4194304"),
+    "of bytes": (text("a" * 5_000_000), "it holds no recurrent network"),
 }  # fmt: skip
 
 
@@ -295,14 +295,14 @@ def test_tensors_that_share_a_storage_cannot_fill_the_memory(tmp_path: Path) -> 
     }
     held = members({"any": np.zeros(2 * size, "f4")}, dictionary(views))
     with little_memory():
-        refuse(pt_files.write(tmp_path / "m.pt", held), "share storages, and would take 3200000000 bytes; the file has")
+        refuse(pt_files.write(tmp_path / "m.pt", held), "its tensors would take 1600000000 bytes.*, more than the")
 
 
 def test_expanded_tensors_cannot_fill_the_memory(tmp_path: Path) -> None:
     views = {f"weight_{kind}_l0": tensor(storage("0", 1), 0, (2**40, 2**40), (0, 0)) for kind in ("ih", "hh")}
     held = members({"any": np.zeros(1, "f4")}, dictionary(views))
     with little_memory():
-        refuse(pt_files.write(tmp_path / "m.pt", held), "share storages, and would take")
+        refuse(pt_files.write(tmp_path / "m.pt", held), "its tensors would take over 2.*63 bytes")
 
 
 def test_a_sound_file_takes_its_own_size_once(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_other_versions_and_byte_orders_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
     refuse(pt_files.write(path, members(version=b"10\n")), r"its version is b'10'; this version of the package reads 3")
     refuse(pt_files.write(path, members(byteorder=b"middle")), "its byteorder must be little or big; got b'middle'")
-    refuse(pt_files.write(path, members(byteorder=bytes(100))), "byteorder has 100 bytes; it must have at most 16")
+    refuse(pt_files.write(path, members(byteorder=bytes(100))), r"its byteorder must be little or big; got b'.x00")
 
 
 def test_a_compressed_member_is_no_bomb(tmp_path: Path) -> None:
@@ -379,21 +379,21 @@ def test_a_compressed_member_is_no_bomb(tmp_path: Path) -> None:
             archive.writestr(f"archive/{name}", member)
     del held
     with little_memory():
-        refuse(path, "is compressed or encrypted, which torch.save does not do")
+        refuse(path, "is packed or encrypted in a way that torch.save does not use")
 
 
 HEADERS: dict[str, tuple[dict[int, bytes], dict[int, bytes], str]] = {
     "a size that lies": ({}, {20: struct.pack("<II", 2**20, 2**20)}, "'archive/data/0' does not lie in it where"),
-    "two sizes": ({}, {24: struct.pack("<I", 49)}, "is compressed or encrypted"),
+    "two sizes": ({}, {24: struct.pack("<I", 49)}, "is packed or encrypted"),
     "a smaller size": ({}, {20: struct.pack("<II", 40, 40)}, "'data/0' has 40 bytes, but its pickle announces 48"),
     "an offset that lies": ({}, {42: struct.pack("<I", 1)}, "'archive/data/0' does not lie in it where its directory says"),
     "an offset past the end": ({}, {42: struct.pack("<I", 2**31)}, "does not lie in it where its directory says"),
     "another name": ({30: b"archive/data/9"}, {}, "'archive/data/0' does not lie in it where its directory says"),
     "a long name": ({26: struct.pack("<H", 65535)}, {}, "'archive/data/0' does not lie in it where its directory says"),
     "a long extra field": ({28: struct.pack("<H", 65535)}, {}, "'archive/data/0' does not lie in it where"),
-    "encryption": ({6: b"\1\0"}, {8: b"\1\0"}, "'archive/data/0' is compressed or encrypted"),
-    "another method": ({8: b"\x0e\0"}, {10: b"\x0e\0"}, "'archive/data/0' is compressed or encrypted"),
-    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'data/0' is wrong, or torch.save did not compute it"),
+    "encryption": ({6: b"\1\0"}, {8: b"\1\0"}, "'archive/data/0' is packed or encrypted"),
+    "another method": ({8: b"\x0e\0"}, {10: b"\x0e\0"}, "'archive/data/0' is packed or encrypted"),
+    "a wrong checksum": ({14: b"abcd"}, {16: b"abcd"}, "the checksum of 'archive/data/0' is wrong, or torch.save did not compute it"),
 }  # fmt: skip
 
 
@@ -407,7 +407,7 @@ def test_a_weight_that_changed_is_noticed(tmp_path: Path) -> None:
     path = pt_files.write(tmp_path / "m.pt")
     weights = pt_files.cell()["weight_hh_l0"].tobytes()
     path.write_bytes(path.read_bytes().replace(weights, weights[:-1] + b"\xff"))
-    refuse(path, "the checksum of 'data/1' is wrong")
+    refuse(path, "the checksum of 'archive/data/1' is wrong")
 
 
 def test_a_directory_of_megabytes_is_not_read(tmp_path: Path) -> None:
@@ -416,7 +416,7 @@ def test_a_directory_of_megabytes_is_not_read(tmp_path: Path) -> None:
         for index in range(50_000):
             archive.writestr(f"archive/data/{index:010d}", b"")
     with little_memory():
-        refuse(path, "its directory has more than 2097152 bytes")
+        refuse(path, "its directory would take .* bytes.*, more than the")
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_a_directory_of_megabytes_is_not_read(tmp_path: Path) -> None:
         (b"", "it is no zip file, as those of torch.save are, or is cut short"),
         (b"PK", "it is no zip file"),
         (b"hello" * 100, "it is no zip file"),
-        (b"PK\3\4" + bytes(100), "is no .pt file, or is damaged: File is not a zip file"),
+        (b"PK\3\4" + bytes(100), "is no .pth? file, or is damaged: File is not a zip file"),
         ((fuzz.DATA / "legacy.pt").read_bytes(), "torch's format of before 1.6; load it with torch, and save the weights"),
         (bytes(257) + b"ustar" + bytes(250), "torch's format of before 1.6"),
         ((fuzz.DATA / "module.pt").read_bytes(), "it holds 'torch.nn.modules.rnn.RNN', which is no tensor; .*model.state_dict"),

@@ -258,9 +258,9 @@ def test_what_is_not_understood_is_refused_by_name(kind: str) -> None:
 
 
 def test_tanh_or_relu_is_not_guessed() -> None:
-    with pytest.raises(rb.FormatError, match="do not tell the activation of the cells; pass the right one"):
+    with pytest.raises(rb.FormatError, match="do not record the activation of the cells; pass the right one"):
         rb.from_torch(pt_files.cell())
-    with pytest.raises(rb.FormatError, match="do not tell the activation of the cells; pass the right one"):
+    with pytest.raises(rb.FormatError, match="do not record the activation of the cells; pass the right one"):
         rb.load(DATA / "layers.pt")
 
 
@@ -283,7 +283,9 @@ def test_impossible_options_are_argument_errors(options: dict[str, Any], match: 
 
 
 def test_residual_is_an_option_of_flax_alone() -> None:
-    with pytest.raises(rb.ArgumentError, match=r"`residual` is told of Flax's \.msgpack files only; leave it out"):
+    with pytest.raises(
+        rb.ArgumentError, match=r"`residual` is an option of Flax's parameters; leave it out for torch's weights"
+    ):
         rb.load(DATA / "layers.pt", activation="tanh", residual=False)
 
 
@@ -297,10 +299,10 @@ def test_one_output_is_no_softmax() -> None:
 
 @pytest.mark.parametrize("option", ["activation", "batch_first", "readout_activation"])
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
-def test_a_file_that_tells_all_takes_no_options(tmp_path: Path, suffix: str, option: str) -> None:
+def test_a_file_that_records_all_takes_no_options(tmp_path: Path, suffix: str, option: str) -> None:
     rb.RNN.init(2, 3).save(tmp_path / f"m{suffix}")
     value = True if option == "batch_first" else "tanh"
-    with pytest.raises(rb.FormatError, match=f"the file tells .*; leave `{option}` out"):
+    with pytest.raises(rb.FormatError, match=f"the file records .*; leave `{option}` out"):
         rb.load(tmp_path / f"m{suffix}", **{option: value})  # type: ignore[arg-type]  # each has its own type
 
 
@@ -458,9 +460,9 @@ def test_a_module_tells_its_options() -> None:
 @pytest.mark.parametrize(
     ("option", "value"), [("activation", "relu"), ("batch_first", True), ("readout_activation", "softmax")]
 )
-def test_what_a_module_tells_must_be_left_out(option: str, value: Any) -> None:
+def test_what_a_module_records_must_be_left_out(option: str, value: Any) -> None:
     net = fake_net(rnn=fake_rnn(), fc=linear(), p=fake("Softmax", dim=-1))
-    with pytest.raises(rb.FormatError, match=f"the module tells .*; leave `{option}` out"):
+    with pytest.raises(rb.FormatError, match=f"the module records .*; leave `{option}` out"):
         rb.from_torch(net, **{option: value})
 
 

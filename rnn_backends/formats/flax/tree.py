@@ -1,29 +1,27 @@
 """Flax's parameters of SimpleCell, of linen and of nnx: trees of arrays, in memory or in a .msgpack file.
 
 A cell is ``{"i": {"kernel", "bias"}, "h": {"kernel"}}`` in linen, ``dense_i`` and ``dense_h`` in nnx; kernels
-are (from, to), so W_ax and W_aa are their transposes.  The tree does not tell what feeds what.
+are (from, to), so W_ax and W_aa are their transposes.  The tree does not record what feeds what.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from math import inf
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from rnn_backends.core.arrays import is_array
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.arrays import ToHost, declare
+from rnn_backends.formats.assembly import from_weights
 from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
-from rnn_backends.formats.native.description import LoadOptions
-from rnn_backends.formats.native.records import unpack
-from rnn_backends.formats.torch.state_dict import declare, host
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Account
 from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
 
 _PART = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
 _GATES = re.compile(r"(?:.*/)?(?:[ih][ifgorzn]/(?:kernel|bias)|(?:dense_)?h/bias)", re.DOTALL)
 MAX_PATH = 2000
-_INSTEAD = (
-    "Read the file with Flax, and give its tree to rnn_backends.from_flax, without the embedding if that is too much."
-)
 _SIDES = ("forward_rnn", "backward_rnn")
 
 Layers: TypeAlias = Sequence[str | tuple[str | None, str | None]]
@@ -31,17 +29,12 @@ Tree: TypeAlias = Mapping[str, Any]
 """Arrays by path, its parts joined by slashes."""
 
 
-def from_tree(
-    params: Mapping[Any, Any], told: LoadOptions, residual: bool, layers: Layers | None, most: float = inf
-) -> Network:
-    """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`.
-
-    An embedding may take `most` bytes more, folded, than it does in the tree.
-    """
-    if not isinstance(residual, bool):
+def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, account: Account) -> Network:
+    """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`."""
+    if options.residual is None:
         msg = (
-            "parameters of a SimpleCell do not tell whether it is residual; pass residual=False, or True if it was "
-            f"made so; got {residual!r}."
+            "parameters of a SimpleCell do not record whether it is residual; pass residual=False, or True if it was "
+            "made so."
         )
         raise ArgumentError(msg)
     tree = flattened(params)
@@ -55,13 +48,14 @@ def from_tree(
             cells.setdefault(match[1] or "", {})[match[2]] = path
         else:
             others.append(path)
-    places = _places(cells, layers)
+    places = _places(cells, options.layers)
     held = declare(tree)
-    sources = _sources(cells, places, others, held, residual)
-    require_foldable(sources, held, most, _INSTEAD)
-    told = told if told.batch_first is not None else told._replace(batch_first=True)  # as flax's time_major=False
-    return unpack(
-        declared_of(sources, held), None, told, lambda name: made(sources[name], lambda path: host(tree[path]))
+    sources = _sources(cells, places, others, held, options.residual)
+    require_foldable(sources, held, account)
+    if options.batch_first is None:
+        options = replace(options, batch_first=True)  # as flax's time_major=False
+    return from_weights(
+        declared_of(sources, held), options, lambda name: made(sources[name], lambda path: to_host(tree[path]))
     )
 
 
@@ -102,7 +96,7 @@ def _places(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]:
         pair = _pair("", cells)
         if pair is None and len(cells) != 1:
             msg = (
-                f"the tree does not tell the order of its cells, {listed(cells)}; pass `layers`, the list of their "
+                f"the tree does not record the order of its cells, {listed(cells)}; pass `layers`, the list of their "
                 "paths from the input to the output, with a pair (forward, backward) for a layer of both directions."
             )
             raise FormatError(msg)

@@ -8,12 +8,11 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.keras.hdf5 import AGAIN, UNDEFINED, File, fields
 from rnn_backends.formats.names import listed, shown
-from rnn_backends.formats.native.records import widened
 
 MAX_AXES = 4
-MAX_SHARED = 32 * 2**20
 _SPACE, _TYPE, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE = 0x1, 0x3, 0x7, 0x8, 0xB, 0xC
 _FLOAT, _OPAQUE = 1, 5
 _CONTIGUOUS = (3, 1)
@@ -65,7 +64,7 @@ class Arrays:
     """The arrays of a file: looked up, then read."""
 
     def __init__(self, file: File) -> None:
-        self.file, self.found, self.taken = file, dict[str, Dataset](), 0
+        self.file, self.found = file, dict[str, Dataset]()
 
     def count(self, path: str) -> int:
         """Return how many arrays a layer has of its own, which must be named 0, 1, 2."""
@@ -79,10 +78,7 @@ class Arrays:
         """Return the dtype and the shape that an array is read in; bfloat16 becomes float32, exactly."""
         if path not in self.found:
             self.found[path] = found = dataset(self.file, path)
-            self.taken += found.size
-            if self.taken > len(self.file.data) + MAX_SHARED:
-                msg = f"its arrays lie one over the other, and would take more than its {len(self.file.data)} bytes."
-                raise FormatError(msg)
+            self.file.source.account.take(shown(path), "bytes", found.size)
         dtype, shape, _ = self.found[path]
         return ("float32" if dtype == "bfloat16" else self.found[path].stored.name), shape
 
@@ -90,11 +86,11 @@ class Arrays:
         """Return a copy of an array in the machine's byte order, read-only so that the model makes no other."""
         dtype, shape, start = self.found[path]
         stored = self.found[path].stored
-        view: Host = np.ndarray(shape, stored, self.file.data, start)
-        held = view.astype(stored.newbyteorder("="))
+        flat = self.file.source.numbers(start, prod(shape), stored, shown(path))
+        held = flat.astype(stored.newbyteorder("="), copy=False)
         held = widened(held) if dtype == "bfloat16" else held
-        held.flags.writeable = False
-        return held
+        held.flags.writeable = False  # before a view of it is made
+        return held.reshape(shape)
 
 
 def dataset(file: File, path: str) -> Dataset:
@@ -149,7 +145,7 @@ def _start(file: File, path: str, body: bytes, size: int) -> int:
         msg = f"{shown(path)} was never written; {AGAIN}."
         raise FormatError(msg)
     start = 0 if start == UNDEFINED else start
-    if held != size or start + size > len(file.data):
-        msg = f"{shown(path)} declares {size} bytes, but has {held} from byte {start} on, of {len(file.data)}."
+    if held != size or start + size > file.source.size:
+        msg = f"{shown(path)} declares {size} bytes, but has {held} from byte {start} on, of {file.source.size}."
         raise FormatError(msg)
     return int(start)

@@ -10,16 +10,13 @@ headers of version 1, and groups that are trees of names.
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
-
-Bytes: TypeAlias = Any
-"""Bytes, or what has their slices: a memory view, a map of a file."""
+from rnn_backends.formats.source import Source
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_STRUCTURES = 50_000
 MAX_HEADER = 2**16
 UNDEFINED = 2**64 - 1
 _CONTINUATION, _TREE = 0x10, 0x11
@@ -40,13 +37,13 @@ class File:
 
     Parameters
     ----------
-    data : bytes, memoryview or mmap
+    source : Source
     """
 
-    def __init__(self, data: Bytes) -> None:
-        self.data, self.structures = data, 0
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.groups: dict[str, Mapping[str, int]] = {}
-        if self.data[:8] != SIGNATURE:
+        if source.read(0, min(8, source.size)) != SIGNATURE:
             msg = "it is no HDF5 file, or is cut short."
             raise FormatError(msg)
         version, *_, offset_size, length_size = self._unpack("<7B", 8)
@@ -54,8 +51,8 @@ class File:
         if version != 0 or (offset_size, length_size) != (8, 8) or base != 0 or driver != UNDEFINED:
             msg = f"it is an HDF5 file that Keras does not write (superblock {version}); {AGAIN}."
             raise FormatError(msg)
-        if end > len(data):
-            msg = f"it is cut short: it has {len(data)} of {end} bytes."
+        if end > source.size:
+            msg = f"it is cut short: it has {source.size} of {end} bytes."
             raise FormatError(msg)
         self.root: int = self._unpack("<Q", 64)[0]
 
@@ -91,7 +88,7 @@ class File:
                 if taken > MAX_HEADER:  # blocks may lie one over the other
                     msg = f"the header of the object at byte {address} has more than {MAX_HEADER} bytes."
                     raise FormatError(msg)
-                body = self._piece(at + 8, held)
+                body = self.source.read(at + 8, held)
                 if kind == _CONTINUATION:
                     blocks.append(fields("<QQ", body))
                 elif flags & _SHARED:
@@ -129,7 +126,7 @@ class File:
         waiting, seen = [tree], set()
         while waiting:
             at = waiting.pop()
-            magic = self._piece(at, 4)
+            magic = self.source.read(at, 4)
             if at in seen or magic not in {b"TREE", b"SNOD"}:
                 msg = f"the tree of the members of {shown(path)} is damaged."
                 raise FormatError(msg)
@@ -148,26 +145,17 @@ class File:
 
     def _name(self, names: int, size: int, at: int) -> str:
         """Return a name of a group's heap."""
-        text, end, _ = self._piece(names + at, min(256, max(0, size - at))).partition(b"\0")
+        text, end, _ = self.source.read(names + at, min(256, max(0, size - at))).partition(b"\0")
         if not end:
             msg = "a name in it has more than 255 bytes, or is cut short."
             raise FormatError(msg)
         return text.decode("utf-8", "backslashreplace")
 
     def _unpack(self, form: str, at: int) -> tuple[Any, ...]:
-        return struct.unpack(form, self._piece(at, struct.calcsize(form)))
-
-    def _piece(self, at: int, size: int) -> bytes:
-        if at + size > len(self.data):
-            msg = f"it points to byte {at + size} of {len(self.data)}."
-            raise FormatError(msg)
-        return bytes(self.data[at : at + size])
+        return struct.unpack(form, self.source.read(at, struct.calcsize(form)))
 
     def _count(self) -> None:
-        self.structures += 1
-        if self.structures > MAX_STRUCTURES:
-            msg = f"it has more than {MAX_STRUCTURES} structures, more than the weights of any RNN need."
-            raise FormatError(msg)
+        self.source.account.take("the structures in it", "nodes", 1)
 
 
 def fields(form: str, body: bytes, at: int = 0) -> tuple[Any, ...]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.keras.layers import folders
 from rnn_backends.formats.names import short, shown_value
-from rnn_backends.formats.torch.state_dict import declare, host
 
 
 def described(source: Any) -> Mapping[str, Any]:
@@ -43,8 +43,8 @@ def require_version(version: object) -> None:
 class LiveWeights:
     """The arrays of a layer or a model, by the paths that they would have in a file."""
 
-    def __init__(self, source: Any) -> None:
-        self.source, self.arrays = source, dict[str, list[Any]]()
+    def __init__(self, source: Any, to_host: ToHost) -> None:
+        self.source, self.to_host, self.arrays = source, to_host, dict[str, list[Any]]()
 
     def count(self, path: str) -> int:
         """Return how many arrays a layer has of its own."""
@@ -56,7 +56,7 @@ class LiveWeights:
 
     def read(self, path: str) -> Host:
         """Return an array."""
-        return host(self._array(path))
+        return self.to_host(self._array(path))
 
     def _array(self, path: str) -> Any:
         folder, _, number = path.rpartition("/vars/")

@@ -6,19 +6,20 @@ from typing import NamedTuple, Protocol
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.assembly import assemble
+from rnn_backends.formats.description import Description
 from rnn_backends.formats.keras.activations import LINEAR, Activated, from_config, from_layer
 from rnn_backends.formats.keras.layers import RECURRENT, Part, is_activation
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent, recurrent
 from rnn_backends.formats.names import Declared, require_no_gates, shown, shown_value
-from rnn_backends.formats.native.description import Description, LoadOptions
-from rnn_backends.formats.native.records import assemble
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Account
 from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
 
 OUTPUT, MASK = "keras output", "keras mask"
 """The notes, in the metadata, of what the model's output is, and of the steps that it masks by itself."""
 NOT_ZERO = "x != 0"
 """The mask of an Embedding."""
-_INSTEAD = "Give the model itself to rnn_backends.from_keras, or one without the embedding if that is too much."
 _ORDER = "Masking or Embedding, SimpleRNN or Bidirectional, Dense, and an activation"
 
 
@@ -81,22 +82,22 @@ def plan(parts: list[Part]) -> Plan:
     return found
 
 
-def network(found: Plan, weights: Weights, told: LoadOptions, most: float) -> Network:
-    """Return the network of NumPy arrays; an embedding may take `most` bytes more, folded, than it does by itself."""
+def network(found: Plan, weights: Weights, options: LoadOptions, account: Account) -> Network:
+    """Return the network of NumPy arrays."""
     cells, note = _places(found)
-    if found.dense is None and told.readout_activation is not None:
+    if found.dense is None and options.readout_activation is not None:
         msg = "there is no Dense, whose activation it would be; leave `readout_activation` out."
         raise FormatError(msg)
     if found.dense is not None and found.activation.clip is not None:
         msg = "the activation of a readout cannot clip, as relu6, hard_tanh and ReLU(max_value=...) do."
         raise FormatError(msg)
     sources, held = _sources(found, cells, weights)
-    require_foldable(sources, held, most, _INSTEAD)
+    require_foldable(sources, held, account)
     notes = {name: text for name, text in ((OUTPUT, note), (MASK, _masked(found))) if text}
     description = Description(
         {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
-        None if found.dense is None else told.readout_activation or found.activation.function,
-        batch_first=told.batch_first is not False,
+        None if found.dense is None else options.readout_activation or found.activation.function,
+        batch_first=options.batch_first is not False,
         vocabulary=None,
         metadata=notes,
     )

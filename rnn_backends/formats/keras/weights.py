@@ -3,13 +3,13 @@
 import re
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.assembly import READOUT_OPEN
 from rnn_backends.formats.keras.activations import Activated
 from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.network import NOT_ZERO, Plan
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
 from rnn_backends.formats.names import listed, shown
-from rnn_backends.formats.native.description import LoadOptions
-from rnn_backends.formats.native.records import READOUT_UNTOLD
+from rnn_backends.formats.options import LoadOptions
 
 _LAYER = re.compile(r"(embedding|simple_rnn|bidirectional|dense|time_distributed)(?:_([1-9][0-9]{0,3}))?")
 _INERT = re.compile(r"(?:input_layer|identity|dropout|spatial_dropout1_d|alpha_dropout|gaussian_dropout)(?:_[0-9]+)?")
@@ -18,15 +18,17 @@ _TOP = {"layers", "vars", "optimizer"}
 _READ = "SimpleRNN, or Bidirectional, after at most one Embedding and before at most one Dense"
 
 
-def plan_of_weights(arrays: Arrays, told: LoadOptions, go_backwards: bool, masking: bool | None) -> Plan:
+def plan_of_weights(arrays: Arrays, options: LoadOptions) -> Plan:
     """Return the layers in their places; what the file leaves open must be told, or is refused."""
-    if told.activation is None:
-        msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."
+    if options.activation is None:
+        msg = "weights alone do not record the activation of the cells; pass the right one, e.g. activation='tanh'."
         raise FormatError(msg)
     folders = _folders(arrays)
-    activated = Activated(told.activation)
+    activated = Activated(options.activation)
     cells = [_cell(arrays, folder, activated) for folder in folders["simple_rnn"]]
-    layers = [Recurrent(shown(cell.path), *(([], [cell]) if go_backwards else ([cell], [])), None) for cell in cells]
+    layers = [
+        Recurrent(shown(cell.path), *(([], [cell]) if options.go_backwards else ([cell], [])), None) for cell in cells
+    ]
     for folder in folders["bidirectional"]:
         sides = [_cell(arrays, f"{folder}/{side}_layer", activated) for side in ("forward", "backward")]
         layers.append(Recurrent(shown(folder), sides[:1], sides[1:], None))
@@ -34,12 +36,12 @@ def plan_of_weights(arrays: Arrays, told: LoadOptions, go_backwards: bool, maski
     if dense is None and folders["bidirectional"]:
         msg = "weights alone do not tell how the last Bidirectional merges its directions; read the .keras file."
         raise FormatError(msg)
-    if dense is not None and told.readout_activation is None:
-        raise FormatError(READOUT_UNTOLD)
+    if dense is not None and options.readout_activation is None:
+        raise FormatError(READOUT_OPEN)
     embedding = next(iter(folders["embedding"]), None)
-    _require_mask_told(embedding, masking)
+    _require_mask_told(embedding, options.masking)
     biased = dense is not None and arrays.count(dense) == 2
-    return Plan(layers, embedding, dense, biased, mask=NOT_ZERO if masking else "")
+    return Plan(layers, embedding, dense, biased, mask=NOT_ZERO if options.masking else "")
 
 
 def _require_mask_told(embedding: str | None, masking: bool | None) -> None:

@@ -1,46 +1,61 @@
-"""safetensors: a JSON header, then the bytes of the arrays."""
+"""safetensors: a JSON header, then the bytes of the arrays.
 
+The format is read here and not by its package, which opens a file by its name, once for each array, and parses a
+header of up to 100 MB before anything of it can be checked.  The package writes.
+"""
+
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.native.description import LoadOptions, parse_json, require_keys
-from rnn_backends.formats.native.records import KEY, pack, unpack, widened
+from rnn_backends.formats.arrays import widened
+from rnn_backends.formats.assembly import from_described, pack
+from rnn_backends.formats.description import KEY
+from rnn_backends.formats.json_text import parse_json, require_keys
+from rnn_backends.formats.names import shown
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Source, opened
 
 DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
-MAX_HEADER = 100_000_000
+_NOTES = "__metadata__"
 
 
-def read(path: Path, told: LoadOptions) -> Network:
+class Entry(NamedTuple):
+    """An entry of a header: the dtype and shape of an array, and the range of its bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def read(path: Path, options: LoadOptions) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
-    header, start = _read_header(path)
-    _validate(path, header)
-    notes = header.pop("__metadata__", {})
+    with opened(path) as source:
+        header, data = _read_header(source)
+        notes = _notes(header.pop(_NOTES, {}))
+        entries = {name: _entry(name, held, data) for name, held in header.items()}
+        _require_covered(entries, data.size)
 
-    def read_array(name: str) -> Host:
-        entry = header[name]
-        begin, end = entry["data_offsets"]
-        stored = np.dtype(DTYPES[entry["dtype"]])
-        held = np.fromfile(path, stored, (end - begin) // stored.itemsize, offset=start + begin)
-        if entry["dtype"] == "BF16":
-            held = widened(held)
-        return held.astype(held.dtype.newbyteorder("="), copy=False).reshape(entry["shape"])
+        def read_array(name: str) -> Host:
+            entry = entries[name]
+            stored = np.dtype(DTYPES[entry.dtype])
+            held = data.numbers(entry.begin, prod(entry.shape), stored, shown(name))
+            if entry.dtype == "BF16":
+                held = widened(held)
+            held.flags.writeable = False  # so that the model makes no other copy
+            return held.astype(held.dtype.newbyteorder("="), copy=False).reshape(entry.shape)
 
-    declared = {}
-    for name, entry in header.items():
-        if entry["dtype"] not in DTYPES:
-            msg = f"{path}: {name!r} has dtype {entry['dtype']}; it must be one of {', '.join(DTYPES)}."
-            raise FormatError(msg)
-        declared[name] = ("f4" if entry["dtype"] == "BF16" else DTYPES[entry["dtype"]][1:], tuple(entry["shape"]))
-    try:
-        return unpack(declared, notes.get(KEY), told, read_array)
-    except FormatError as error:
-        msg = f"{path}: {error}"
-        raise FormatError(msg) from error
+        declared = {
+            name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)
+            for name, entry in entries.items()
+        }
+        return from_described(declared, notes.get(KEY), options, read_array, source.account)
 
 
 def write(network: Network, path: Path) -> None:
@@ -55,40 +70,65 @@ def write(network: Network, path: Path) -> None:
         file.write(data)
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header, a JSON object, and where the data start."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MAX_HEADER):
-            problem = f"it has {size} bytes and announces a header of {length}"
-            msg = f"{path} is no safetensors file, or is cut short: {problem}."
+def _read_header(source: Source) -> tuple[dict[str, Any], Source]:
+    """Return the header, a JSON object, and the data."""
+    length = int.from_bytes(source.read(0, min(8, source.size)), "little")
+    if source.size < 8 or length > source.size - 8:
+        msg = (
+            f"it is no safetensors file, or is cut short: it has {source.size} bytes and announces a header of "
+            f"{length}."
+        )
+        raise FormatError(msg)
+    source.account.take("the header", "text", length)
+    header = parse_json(source.read(8, length, "the header"), "the header", source.account)
+    return header, source.part(8 + length, source.size - 8 - length)
+
+
+def _notes(held: Any) -> dict[str, str]:
+    """Return the notes of a header."""
+    _require_object(_NOTES, held)
+    if not all(isinstance(note, str) for note in held.values()):
+        msg = f"{_NOTES!r} in the header must hold text by name."
+        raise FormatError(msg)
+    notes: dict[str, str] = held
+    return notes
+
+
+def _entry(name: str, held: Any, data: Source) -> Entry:
+    """Return an entry of the header, whose bytes must be as many as its dtype and shape need."""
+    _require_object(name, held)
+    require_keys(shown(name), held, {"dtype", "shape", "data_offsets"})
+    dtype, shape, offsets = held["dtype"], held["shape"], held["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        msg = f"{shown(name)} has dtype {shown(dtype)}; it must be one of {', '.join(DTYPES)}."
+        raise FormatError(msg)
+    for what, sizes in (("shape", shape), ("data_offsets", offsets)):
+        if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+            msg = f"the {what} of {shown(name)} must be a list of sizes; got {shown(sizes)}."
             raise FormatError(msg)
-        return parse_json(file.read(length), f"{path}: the header"), 8 + length
+    data.account.take(shown(name), "axes", len(shape))
+    needed = prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    if len(offsets) != 2 or offsets[1] - offsets[0] != needed or offsets[1] > data.size:
+        found = f"its data_offsets are {shown(offsets)} in {data.size} bytes of data"
+        msg = f"{shown(name)} is declared {dtype} of shape {shown(shape)}, but {found}."
+        raise FormatError(msg)
+    return Entry(dtype, tuple(shape), *offsets)
 
 
-def _validate(path: Path, header: dict[str, Any]) -> None:
-    """Check the header against the file; types, offsets and full coverage by the safetensors package."""
-    from safetensors import SafetensorError, safe_open
-
-    _require_objects(path, header)
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except SafetensorError as error:
-        msg = f"{path} is damaged: {error}."
-        raise FormatError(msg) from error
+def _require_object(name: str, held: Any) -> None:
+    if not isinstance(held, dict):
+        msg = f"{shown(name)} in the header must be a JSON object; got {type(held).__name__}."
+        raise FormatError(msg)
 
 
-def _require_objects(path: Path, header: dict[str, Any]) -> None:
-    """Check what the safetensors package lets pass: null, lists for objects, fields it does not know."""
-    for name, entry in header.items():
-        if not isinstance(entry, dict):
-            msg = f"{path}: {name!r} in the header must be a JSON object; got {type(entry).__name__}."
+def _require_covered(entries: dict[str, Entry], size: int) -> None:
+    """Check that the arrays lie one after another and fill the data, as the format demands."""
+    at = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if entry.begin != at:
+            msg = f"{shown(name)} begins at byte {entry.begin} of the data, where the array before it ends at {at}."
             raise FormatError(msg)
-        if name != "__metadata__":
-            require_keys(f"{path}: {name!r}", entry, {"dtype", "shape", "data_offsets"})
-            if not isinstance(entry["dtype"], str):
-                msg = f"{path}: the dtype of {name!r} must be a string; got {type(entry['dtype']).__name__}."
-                raise FormatError(msg)
+        at = entry.end
+    if at != size:
+        msg = f"{size - at} bytes follow the last of its arrays."
+        raise FormatError(msg)

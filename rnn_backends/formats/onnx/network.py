@@ -11,14 +11,15 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Layer, Network
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError, RNNBackendError
-from rnn_backends.formats.native.description import Description, parse
-from rnn_backends.formats.native.records import KEY, plain_cells
+from rnn_backends.formats.assembly import plain_cells
+from rnn_backends.formats.description import KEY, Description, parse
 from rnn_backends.formats.onnx import constants, joins, parts, recurrent, shapes
 from rnn_backends.formats.onnx import readout as reading
 from rnn_backends.formats.onnx.flow import Flow, Readout, Result, Source, Stage, Tokens
 from rnn_backends.formats.onnx.interpreter import Interpreter
 from rnn_backends.formats.onnx.proto import quoted
 from rnn_backends.formats.onnx.tensors import Tensors
+from rnn_backends.formats.source import Account
 
 OPSETS = range(7, 29)
 OPERATORS = {
@@ -201,7 +202,7 @@ def _told(flow: Flow, stages: tuple[Stage, ...]) -> str:
 def _described(network: Network, text: str) -> Network:
     """Return a network with what its writer noted of it: numbers in full precision, vocabulary, notes."""
     cells = plain_cells(network)
-    noted = parse(text, list(cells))
+    noted = parse(text, list(cells), Account(len(text)))
     for place, cell in cells.items():
         held = noted.cells[place]
         same = _same(held["activation"], cell.activation) and held["leak"] is None

@@ -15,9 +15,9 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, Network, named_arrays
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.assembly import plain_cells
+from rnn_backends.formats.description import KEY, describe
 from rnn_backends.formats.files import replaced
-from rnn_backends.formats.native.description import describe
-from rnn_backends.formats.native.records import KEY, plain_cells
 from rnn_backends.formats.onnx.node import ACTIVATIONS, DEFAULTS
 from rnn_backends.formats.onnx.proto import MAX_FILE, package
 

@@ -15,16 +15,12 @@ from typing import Any
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import short, shown
+from rnn_backends.formats.source import Account
+from rnn_backends.formats.torch.tensors import STORAGES, Storage, Tensor
 
-MAX_OPCODES = 250_000  # a value takes up to 250 bytes of memory, and an opcode one byte of the file
 MAX_KEY = 2**32  # the hashes of larger integers can be made to collide
 MAX_SIZE = 2**48
 
-STORAGES = {
-    "torch DoubleStorage": "f8", "torch FloatStorage": "f4", "torch HalfStorage": "f2", "torch BFloat16Storage": "bf16",
-    "torch LongStorage": "i8", "torch IntStorage": "i4", "torch ShortStorage": "i2", "torch CharStorage": "i1",
-    "torch ByteStorage": "u1", "torch BoolStorage": "b1",
-}  # fmt: skip
 _FUNCTIONS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
@@ -34,37 +30,19 @@ _PUT, _GET = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
 
 
 @dataclass(frozen=True)
-class Storage:
-    """Numbers in a row: the member of the zip file that holds them, their dtype and how many there are."""
-
-    key: str
-    dtype: str
-    count: int
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor: where in a storage its elements lie, offset and strides being counted in elements."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class _Global:
     """A name that stands for a class or a function of Python; it stays a name."""
 
     name: str
 
 
-def unpickle(data: bytes) -> tuple[Any, dict[str, Storage]]:
+def unpickle(data: bytes, account: Account) -> tuple[Any, dict[str, Storage]]:
     """Return what a pickle says, and the storages that it speaks of by key."""
+    account.take("its pickle", "bytes", 8 * len(data))  # of a text that is not in ASCII, a character takes 4
     machine = _Machine()
     stream = io.BytesIO(data)
     try:
-        for opcode, argument in _opcodes(stream):
+        for opcode, argument in _opcodes(stream, account):
             machine.execute(opcode, argument)
     except FormatError:
         raise
@@ -77,10 +55,11 @@ def unpickle(data: bytes) -> tuple[Any, dict[str, Storage]]:
     return machine.result, machine.storages
 
 
-def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
+def _opcodes(stream: io.BytesIO, account: Account) -> Iterator[tuple[str, Any]]:
     """Yield the opcodes up to the last, each with its argument."""
     # pickletools.genops would also read the arguments of opcodes that are refused, for which it imports codecs.
-    for _ in range(MAX_OPCODES):
+    while True:
+        account.take("its pickle", "items", 1)  # an opcode is a byte of the file, and up to 350 of memory
         info = _OPCODES.get(stream.read(1).decode("latin1"))
         if info is None:
             msg = "its pickle has an unknown opcode, or no end."
@@ -94,8 +73,6 @@ def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
             yield info.name, None if info.arg is None else info.arg.reader(stream)
         if info.name == "STOP":
             return
-    msg = f"its pickle has more than {MAX_OPCODES} opcodes; save the state dict alone."
-    raise FormatError(msg)
 
 
 def _name(stream: io.BytesIO) -> str:
@@ -135,7 +112,7 @@ class _Machine:
         elif opcode in _ACTIONS:
             _ACTIONS[opcode](self)
         elif argument != 2:  # of PROTO
-            msg = f"its pickle is of protocol {argument}; torch.save writes 2 unless told otherwise."
+            msg = f"its pickle is of protocol {argument}; torch.save writes 2 by default."
             raise FormatError(msg)
 
     def top(self, kind: type | None = None) -> Any:

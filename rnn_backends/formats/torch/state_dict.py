@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Host, dtype_name, is_array
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.arrays import ToHost, declare, embedded
+from rnn_backends.formats.assembly import arrays_by_name, from_weights, plain_cells
 from rnn_backends.formats.names import Declared, from_torch_names, listed, shown
-from rnn_backends.formats.native.description import LoadOptions
-from rnn_backends.formats.native.records import arrays_by_name, embedded, plain_cells, unpack
+from rnn_backends.formats.options import LoadOptions
 
 RECURRENT = ("RNN", "RNNCell")
 GATED = ("LSTM", "LSTMCell", "GRU", "GRUCell")
@@ -30,16 +30,19 @@ class _Leaf(NamedTuple):
     module: Any
 
 
-def read(source: Any, told: LoadOptions) -> Network:
+def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
     """Return the network of NumPy arrays that a module or a state dict is."""
     embedding = None
     if not isinstance(source, Mapping):
-        source, told, embedding = _from_module(source, told)
+        source, options, embedding = _from_module(source, options)
     declared = declare(source)
+
+    def read(name: str) -> Host:
+        return to_host(source[name])
+
     if embedding is None:
-        return unpack(declared, None, told, lambda name: host(source[name]))
-    table = f"{embedding}.weight".removeprefix(".")
-    return _with_embedding(source, declared, table, told)
+        return from_weights(declared, options, read)
+    return _with_embedding(declared, f"{embedding}.weight".removeprefix("."), options, read)
 
 
 def state_dict(network: Network) -> dict[str, Host]:
@@ -62,28 +65,7 @@ def state_dict(network: Network) -> dict[str, Host]:
     return found
 
 
-def declare(arrays: Mapping[Any, Any]) -> Declared:
-    """Return the dtypes and shapes of arrays by name; anything that is no array is refused by name."""
-    declared = {}
-    for name, array in arrays.items():
-        if not isinstance(name, str) or not is_array(array):
-            msg = f"the value of {shown(name)} must be an array, and its name a text; got {type(array).__name__}."
-            raise FormatError(msg)
-        if str(getattr(array, "device", "")) == "meta":
-            msg = f"{shown(name)} is on torch's meta device, and has no values; load the weights first."
-            raise FormatError(msg)
-        dtype = dtype_name(array)
-        declared[name] = ("float32" if dtype == "bfloat16" else dtype, tuple(map(int, array.shape)))
-    return declared
-
-
-def host(array: Any) -> Host:
-    """Return an array as one of NumPy; bfloat16 becomes float32, exactly."""
-    found = to_numpy(array)
-    return found.astype(np.float32) if dtype_name(found) == "bfloat16" else found
-
-
-def _with_embedding(state: Mapping[str, Any], declared: Declared, table: str, told: LoadOptions) -> Network:
+def _with_embedding(declared: Declared, table: str, options: LoadOptions, read: Callable[[str], Host]) -> Network:
     """Return the network with the embedding folded into the first layer, which then takes token ids."""
     if table not in declared:
         msg = f"the state dict lacks {shown(table)}; a hook or a parametrization stands in its place."
@@ -98,14 +80,11 @@ def _with_embedding(state: Mapping[str, Any], declared: Declared, table: str, to
             raise FormatError(msg)
         rest[name] = (rest[name][0], (rest[name][1][0], vocabulary_size))
 
-    def read_array(name: str) -> Host:
-        return embedded(host(state[name]), host(state[table])) if name in first else host(state[name])
-
-    return unpack(rest, None, told, read_array)
+    return from_weights(rest, options, lambda name: embedded(read(name), read(table)) if name in first else read(name))
 
 
-def _from_module(module: Any, told: LoadOptions) -> tuple[Mapping[str, Any], LoadOptions, str | None]:
-    """Return the state dict of a module, what it and the caller tell, and the path of its embedding."""
+def _from_module(module: Any, options: LoadOptions) -> tuple[Mapping[str, Any], LoadOptions, str | None]:
+    """Return the state dict of a module, the options with the facts it records, and the path of its embedding."""
     if not callable(getattr(module, "named_modules", None)) or not callable(getattr(module, "state_dict", None)):
         msg = f"a torch module or a state dict, a mapping of arrays by name, is wanted; got {type(module).__name__}."
         raise FormatError(msg)
@@ -124,7 +103,7 @@ def _from_module(module: Any, told: LoadOptions) -> tuple[Mapping[str, Any], Loa
         msg = f"the embedding {shown(embedding.path)} has max_norm, which changes its rows as they are used."
         raise FormatError(msg)
     facts = {**_facts(recurrent), "readout_activation": _readout_activation(softmax)}
-    return module.state_dict(), told.left_out("the module", facts), embedding and embedding.path
+    return module.state_dict(), options.completed("the module", facts), embedding and embedding.path
 
 
 def _leaves(module: Any) -> list[_Leaf]:
@@ -156,14 +135,14 @@ def _only(leaves: list[_Leaf], kinds: tuple[str, ...]) -> _Leaf | None:
     if len(found) > 1:
         msg = (
             f"there may be one {' or '.join(kinds)}; got {listed(leaf.path for leaf in found)}, and a module "
-            "does not tell what is fed to what. Pass the parts one by one."
+            "does not record what is fed to what. Pass the parts one by one."
         )
         raise FormatError(msg)
     return found[0] if found else None
 
 
 def _facts(leaf: _Leaf) -> dict[str, Any]:
-    """Return what a recurrent module tells that its weights do not."""
+    """Return the facts that a recurrent module records and its weights do not."""
     if leaf.kind == "RNNCell":
         return {"activation": Activation(leaf.module.nonlinearity)}
     return {"activation": Activation(MODES[leaf.module.mode]), "batch_first": bool(leaf.module.batch_first)}

@@ -1,4 +1,4 @@
-"""What the native formats have in common: the names of the arrays, and a check before any is read.
+"""Networks made of named arrays and taken apart into them; everything is checked before an array is read.
 
 Arrays carry torch's names: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_l0`` of the first layer, with
 ``_reverse`` for its backward cell, then ``readout.weight`` and ``readout.bias``.  torch's own two biases,
@@ -16,13 +16,13 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, Network
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.description import Description, describe, parse, undescribed
 from rnn_backends.formats.names import Declared, from_torch_names, layer_indices, places
-from rnn_backends.formats.native.description import Description, LoadOptions, describe, parse, undescribed
+from rnn_backends.formats.options import OPTIONS, LoadOptions
+from rnn_backends.formats.source import Account
 
-KEY = "rnn_backends"
-BLOCK = 2**18
-READOUT_UNTOLD = (
-    "the weights of a readout do not tell its activation, g2; pass readout_activation='softmax' if it was "
+READOUT_OPEN = (
+    "the weights of a readout do not record its activation, g2; pass readout_activation='softmax' if it was "
     "trained with a cross-entropy, 'identity' if it gives values."
 )
 
@@ -45,16 +45,25 @@ def arrays_by_name(network: Network) -> dict[str, Host]:
     return {name: np.ascontiguousarray(array) for name, array in found.items() if array is not None}
 
 
-def unpack(declared: Declared, text: str | bytes | None, told: LoadOptions, read: Callable[[str], Host]) -> Network:
-    """Return the network of a file that declares these dtypes and shapes, by name.
+def from_weights(declared: Declared, options: LoadOptions, read: Callable[[str], Host]) -> Network:
+    """Return the network of arrays that are declared by name; the names may be torch's, with any prefix."""
+    names = from_torch_names(declared)
+    own = {name: declared[theirs] for name, theirs in names.items()}
+    return assemble(own, undescribed(options, places(own)), lambda name: read(names[name]))
 
-    Without a text the names may be torch's, with any prefix.
-    """
+
+def from_described(
+    declared: Declared, text: str | bytes | None, options: LoadOptions, read: Callable[[str], Host], account: Account
+) -> Network:
+    """Return the network of a file of this package: arrays and a JSON text; without one, of weights alone."""
     if text is None:
-        names = from_torch_names(declared)
-        own = {name: declared[theirs] for name, theirs in names.items()}
-        return assemble(own, undescribed(told, places(own)), lambda name: read(names[name]))
-    return assemble(declared, _described(declared, text, told), read)
+        return from_weights(declared, options, read)
+    description = parse(text, places(declared), account)
+    options.require_left_out("the file", OPTIONS)
+    if (description.readout is not None) != ("readout.weight" in declared):
+        msg = "the file must have both or neither of readout.weight and a description of the readout."
+        raise FormatError(msg)
+    return assemble(declared, description, read)
 
 
 def assemble(declared: Declared, description: Description, read: Callable[[str], Host]) -> Network:
@@ -70,38 +79,18 @@ def assemble(declared: Declared, description: Description, read: Callable[[str],
         problem = _readout_problem("readout.weight" in declared, description)
         if problem is None:
             return _build({name: read_joined(name) for name in joined}, found, description)
+    except FormatError:
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"the arrays make no network: {error}"
         raise FormatError(msg) from error
     raise FormatError(problem)
 
 
-def widened(bits: Host) -> Host:
-    """Return bfloat16, which NumPy lacks, as float32, exactly; it is given as integers of its bits."""
-    wide: Host = bits.astype(np.uint32)
-    wide <<= 16
-    return wide.view(np.float32)
-
-
-def embedded(weight_ih: Host, table: Host) -> Host:
-    """Return W_ax E^T, (hidden_size, vocabulary_size), which takes a token id where W_ax takes its row of E.
-
-    Its columns are computed in float64 and rounded once: the product that would else be made at every step.
-    """
-    product: Host = np.empty((len(weight_ih), len(table)), weight_ih.dtype)
-    step = max(1, BLOCK // weight_ih.shape[1])  # so that not all of both is ever held in float64
-    for i in range(0, len(weight_ih), step):
-        for k in range(0, len(table), step):
-            w, e = weight_ih[i : i + step].astype(np.float64), table[k : k + step].astype(np.float64)
-            with np.errstate(all="ignore"):  # as where it is made at every step
-                product[i : i + step, k : k + step] = w @ e.T
-    return product
-
-
 def _readout_problem(has_readout: bool, description: Description) -> str | None:
-    """Say what is wrong where the activation of a readout is not told, or one is told and there is no readout."""
+    """Return what is wrong with the activation of a readout, given where there is a readout and only there."""
     if has_readout and description.readout is None:
-        return READOUT_UNTOLD
+        return READOUT_OPEN
     if description.readout is not None and not has_readout:
         return "there are no weights of a readout; leave `readout_activation` out."
     return None
@@ -117,15 +106,6 @@ def plain_cells(network: Network) -> dict[str, Cell]:
                 raise FormatError(msg)
             cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell
     return cells
-
-
-def _described(declared: Declared, text: str | bytes, told: LoadOptions) -> Description:
-    description = parse(text, places(declared))
-    told.left_out("the file", dict.fromkeys(LoadOptions._fields, True))
-    if (description.readout is not None) != ("readout.weight" in declared):
-        msg = "the file must have both or neither of readout.weight and a description of the readout."
-        raise FormatError(msg)
-    return description
 
 
 def _join_biases(
@@ -165,7 +145,7 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
             raise FormatError(msg) from error
     readout = None
     if "readout.weight" in arrays:
-        g2 = description.readout or "identity"  # where it is not told, for the check of shapes only
+        g2 = description.readout or "identity"  # where it is not given, for the check of shapes only
         readout = Linear(arrays["readout.weight"], arrays.get("readout.bias"), g2)
     layers = tuple(Layer(cells.get(f"l{k}"), cells.get(f"l{k}_reverse")) for k in layer_indices(found))
     _, _, batch_first, vocabulary, metadata = description

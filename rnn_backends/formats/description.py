@@ -1,63 +1,31 @@
-"""What weights cannot tell, as a JSON text: activations, clip, leak, batch_first, vocabulary, metadata."""
+"""Facts that weights do not record, as a JSON text: activations, clip, leak, batch_first, vocabulary, metadata."""
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from rnn_backends.core.activations import Activation, as_activation
+from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.json_text import parse_json, require_keys
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Account
 
 VERSION = 1
+KEY = "rnn_backends"
+"""The name of the description in a file."""
 
 
 class Description(NamedTuple):
-    """What weights cannot tell."""
+    """Facts about a network that its weights do not record."""
 
     cells: Mapping[str, Mapping[str, Any]]
     readout: Callable[..., Any] | None
     batch_first: bool
     vocabulary: str | None
     metadata: Mapping[str, str]
-
-
-class LoadOptions(NamedTuple):
-    """What the caller tells of weights that do not tell it themselves; None where nothing is told."""
-
-    activation: Callable[..., Any] | None = None
-    batch_first: bool | None = None
-    readout_activation: Callable[..., Any] | None = None
-
-    @classmethod
-    def of(cls, activation: Any, batch_first: Any, readout_activation: Any) -> Self:
-        """Return the options of a call, checked."""
-        if not isinstance(batch_first, bool | None):
-            msg = f"`batch_first` must be True or False; got {batch_first!r}."
-            raise ArgumentError(msg)
-        g1 = None if activation is None else as_activation(activation)
-        try:
-            g2 = None if readout_activation is None else as_activation(readout_activation)
-        except ArgumentError as error:
-            msg = f"`readout_activation` is none: {error}"
-            raise ArgumentError(msg) from error
-        return cls(g1, batch_first, g2)
-
-    def left_out(self, source: str, facts: Mapping[str, Any]) -> Self:
-        """Return what is told together with the facts that a source tells, which the caller must leave out."""
-        for name, fact in facts.items():
-            if fact is not None and getattr(self, name) is not None:
-                msg = f"{source} tells {_TELLS[name]}; leave `{name}` out."
-                raise FormatError(msg)
-        return self._replace(**{name: fact for name, fact in facts.items() if fact is not None})
-
-
-_TELLS = {
-    "activation": "the activation of its cells",
-    "batch_first": "which axis is the batch",
-    "readout_activation": "the activation of its readout",
-}
 
 
 def describe(network: Network, cells: Mapping[str, Cell]) -> str:
@@ -78,10 +46,10 @@ def describe(network: Network, cells: Mapping[str, Cell]) -> str:
     )
 
 
-def parse(text: str | bytes, places: list[str]) -> Description:
-    """Return what a JSON text says, and check that it speaks of the cells that there are."""
+def parse(text: str | bytes, places: list[str], account: Account) -> Description:
+    """Return the facts in a JSON text, whose cells must be those at these places."""
     what = "the description of the network"
-    held = parse_json(text, what)
+    held = parse_json(text, what, account)
     version = held.get("format_version")
     if version != VERSION or type(version) is not int:
         msg = f"the file has format version {version!r}; this version of the package reads {VERSION}."
@@ -98,42 +66,13 @@ def parse(text: str | bytes, places: list[str]) -> Description:
     )
 
 
-def undescribed(told: LoadOptions, places: list[str]) -> Description:
-    """Return what holds of weights without a JSON text: what the caller tells."""
-    if told.activation is None:
-        msg = "weights alone do not tell the activation of the cells; pass the right one, e.g. activation='tanh'."
+def undescribed(options: LoadOptions, places: list[str]) -> Description:
+    """Return the description of weights without a JSON text: the options of the caller."""
+    if options.activation is None:
+        msg = "weights alone do not record the activation of the cells; pass the right one, e.g. activation='tanh'."
         raise FormatError(msg)
-    cells = {place: {"activation": told.activation} for place in places}
-    return Description(cells, told.readout_activation, bool(told.batch_first), vocabulary=None, metadata={})
-
-
-def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
-    """Return a JSON object; a key that stands in it twice is refused, as readers differ on what it means."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            msg = "a key stands in it twice"
-            raise ValueError(msg)
-        return found
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        msg = f"{what} is not valid JSON: {error}."
-        raise FormatError(msg) from error
-    if not isinstance(value, dict):
-        msg = f"{what} must be a JSON object; got {type(value).__name__}."
-        raise FormatError(msg)
-    return value
-
-
-def require_keys(what: str, held: Mapping[str, Any], wanted: set[str]) -> None:
-    """Check that a JSON object has the keys that it must have, and no other."""
-    if (missing := wanted - held.keys()) or (unknown := held.keys() - wanted):
-        problem = f"lacks {sorted(missing)}" if missing else f"has unknown keys {sorted(unknown)}"
-        msg = f"{what} {problem}; expected {sorted(wanted)}."
-        raise FormatError(msg)
+    cells = {place: {"activation": options.activation} for place in places}
+    return Description(cells, options.readout_activation, bool(options.batch_first), vocabulary=None, metadata={})
 
 
 def _describe_cell(cell: Cell) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""Arrays of any library as NumPy's, and the two ways in which they change on the way: widened, or folded."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host, dtype_name, is_array
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import Declared, shown
+
+BLOCK = 2**18
+
+ToHost: TypeAlias = Callable[[Any], Host]
+"""A function that returns an array of any library as one of NumPy; bfloat16 as float32, exactly."""
+
+
+def declare(arrays: Mapping[Any, Any]) -> Declared:
+    """Return the dtypes and shapes of arrays by name; anything that is no array is refused by name."""
+    declared = {}
+    for name, array in arrays.items():
+        if not isinstance(name, str) or not is_array(array):
+            msg = f"the value of {shown(name)} must be an array, and its name a text; got {type(array).__name__}."
+            raise FormatError(msg)
+        if str(getattr(array, "device", "")) == "meta":
+            msg = f"{shown(name)} is on torch's meta device, and has no values; load the weights first."
+            raise FormatError(msg)
+        dtype = dtype_name(array)
+        declared[name] = ("float32" if dtype == "bfloat16" else dtype, tuple(map(int, array.shape)))
+    return declared
+
+
+def widened(bits: Host) -> Host:
+    """Return bfloat16, which NumPy lacks, as float32, exactly; it is given as integers of its bits."""
+    wide: Host = bits.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
+
+
+def embedded(weight_ih: Host, table: Host) -> Host:
+    """Return W_ax E^T, (hidden_size, vocabulary_size), which takes a token id where W_ax takes its row of E.
+
+    Its columns are computed in float64 and rounded once: the product that would else be made at every step.
+    """
+    product: Host = np.empty((len(weight_ih), len(table)), weight_ih.dtype)
+    step = max(1, BLOCK // weight_ih.shape[1])  # so that not all of both is ever held in float64
+    for i in range(0, len(weight_ih), step):
+        for k in range(0, len(table), step):
+            w, e = weight_ih[i : i + step].astype(np.float64), table[k : k + step].astype(np.float64)
+            with np.errstate(all="ignore"):  # as where it is made at every step
+                product[i : i + step, k : k + step] = w @ e.T
+    return product

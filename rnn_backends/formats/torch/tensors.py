@@ -1,0 +1,69 @@
+"""Tensors in a .pt file: where in which storage their elements lie."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.formats.arrays import widened
+from rnn_backends.formats.source import BLOCK, Source
+
+Order: TypeAlias = Literal["<", ">"]
+ORDERS: dict[bytes, Order] = {b"little": "<", b"big": ">"}
+"""NumPy's marks of byte orders, by the names that files have for them."""
+
+STORAGES = {
+    "torch DoubleStorage": "f8", "torch FloatStorage": "f4", "torch HalfStorage": "f2", "torch BFloat16Storage": "bf16",
+    "torch LongStorage": "i8", "torch IntStorage": "i4", "torch ShortStorage": "i2", "torch CharStorage": "i1",
+    "torch ByteStorage": "u1", "torch BoolStorage": "b1",
+}  # fmt: skip
+"""The dtypes of storages by their classes."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers in a row: the member of the zip file that holds them, their dtype and how many there are."""
+
+    key: str
+    dtype: str
+    count: int
+
+    @property
+    def stored(self) -> "np.dtype[Any]":
+        """The dtype of their bytes; of bfloat16, which NumPy lacks, integers."""
+        return np.dtype("u2" if self.dtype == "bf16" else self.dtype)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor: where in a storage its elements lie, offset and strides being counted in elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def read(self, source: Source, order: Order) -> Host:
+        """Return the tensor in the machine's byte order, read-only so that a model makes no copy."""
+        stored = self.storage.stored.newbyteorder(order)
+        held: Host = np.empty(self.shape, stored.newbyteorder("="), "F")
+        if held.size:
+            shape, strides = (self.shape, self.strides) if self.shape else ((1,), (1,))
+            _fill(held.reshape(shape, order="F"), source, stored, self.offset, strides)
+        held = widened(held) if self.storage.dtype == "bf16" else held
+        held.flags.writeable = False
+        return held
+
+
+def _fill(held: Host, source: Source, stored: "np.dtype[Any]", offset: int, strides: tuple[int, ...]) -> None:
+    """Read elements into an array, a few at a time along the axis of the longest stride: little is held twice."""
+    axis = int(np.argmax(strides))
+    rest = 1 + sum((size - 1) * stride for size, stride in zip(held.shape, strides, strict=True))
+    rest -= (held.shape[axis] - 1) * strides[axis]
+    step = 1 + max(0, BLOCK // stored.itemsize - rest) // max(1, strides[axis])
+    for begin in range(0, held.shape[axis], step):
+        part = held[(slice(None),) * axis + (slice(begin, begin + step),)]
+        count = rest + (part.shape[axis] - 1) * strides[axis]
+        flat = source.numbers((offset + begin * strides[axis]) * stored.itemsize, count, stored, "a tensor")
+        part[...] = np.ndarray(part.shape, stored, flat.data, 0, [stride * stored.itemsize for stride in strides])

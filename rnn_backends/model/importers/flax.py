@@ -1,0 +1,84 @@
+"""`from_flax`: a model of Flax's parameters."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from rnn_backends.backends.selection import select
+from rnn_backends.model.importers.host import Activated, to_host
+from rnn_backends.model.rnn import RNN
+
+
+def from_flax(
+    source: Mapping[Any, Any] | str | PathLike[str],
+    *,
+    activation: Activated,
+    residual: bool,
+    layers: Sequence[str | tuple[str | None, str | None]] | None = None,
+    batch_first: bool | None = None,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
+    """Make a model of Flax's parameters: `SimpleCell`, at most one `Dense` or `Linear` and one `Embed`.
+
+    Parameters
+    ----------
+    source : mapping, or path
+        linen's variables or parameters, nnx's ``to_pure_dict(state(model, Param))``, or a ``.msgpack`` file
+        of either from ``flax.serialization.to_bytes``.
+    activation : str, Activation or callable
+        ``activation_fn`` of all cells, which the parameters do not record.  Flax's own default is ``"tanh"``.
+    residual : bool
+        Whether the cells were made with ``residual=True``, which the parameters do not record either.
+    layers : sequence of str or pair of str or None, optional
+        The paths of the cells, such as ``"rnn/cell"``, or of what holds one, from the input to the output;
+        a pair (forward, backward) or the path of a ``Bidirectional`` for a layer of both directions,
+        ``(None, path)`` for one that runs in reverse (with ``keep_order=True``).  It may be left out where
+        there is one cell, or one ``Bidirectional`` whose cells are its own.
+    batch_first : bool, optional
+        Whether the batch is the first axis; default: True, as Flax's ``time_major=False`` has it.
+    readout_activation : str, Activation or callable, optional
+        Activation of the readout, g2.  Required where there is a readout, and given only there.
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
+
+    Returns
+    -------
+    RNN
+        A residual cell becomes one whose W_aa is W_h + 1, the identity added in float64 and rounded once: it
+        can be saved, and runs on every backend.  An embedding is folded into W_ax, as by `from_torch`.
+
+    Raises
+    ------
+    FormatError
+        There is something that is not understood, or something is missing.
+    ArgumentError
+        An option has an impossible value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> cell = {"i": {"kernel": np.ones((3, 4)), "bias": np.zeros(4)}, "h": {"kernel": np.eye(4)}}
+    >>> rnn = rb.from_flax({"params": {"cell": cell}}, activation="tanh", residual=False)
+    >>> output, h_n = rnn(np.ones((2, 5, 3)))
+    >>> output.shape, h_n.shape
+    ((2, 5, 4), (1, 2, 4))
+    """
+    from rnn_backends.formats.flax.msgpack import read
+    from rnn_backends.formats.flax.tree import from_tree
+    from rnn_backends.formats.options import LoadOptions
+    from rnn_backends.formats.source import Account
+
+    options = LoadOptions.given(
+        "flax",
+        activation=activation,
+        residual=residual,
+        layers=layers,
+        batch_first=batch_first,
+        readout_activation=readout_activation,
+    )
+    if isinstance(source, (str, PathLike)):
+        return RNN.from_network(read(Path(source), options), select(backend))
+    return RNN.from_network(from_tree(source, options, to_host, Account()), select(backend))

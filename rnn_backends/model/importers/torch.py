@@ -1,0 +1,71 @@
+"""`from_torch`: a model of a torch module or of its state dict."""
+
+from typing import Any
+
+from rnn_backends.backends.selection import select
+from rnn_backends.model.importers.host import Activated, to_host
+from rnn_backends.model.rnn import RNN
+
+
+def from_torch(
+    source: Any,
+    *,
+    activation: Activated | None = None,
+    batch_first: bool | None = None,
+    readout_activation: Activated | None = None,
+    backend: str | None = None,
+) -> RNN:
+    """Make a model of a torch module or of its state dict.
+
+    A module is one of ``nn.RNN`` and ``nn.RNNCell``, or holds one of them and nothing else that computes but
+    one ``nn.Linear`` after it, ``nn.Softmax``, ``nn.LogSoftmax`` or ``nn.Sigmoid`` (over the last axis) after
+    that, and one ``nn.Embedding`` before it; anything else is refused by name.  What its ``forward`` does
+    with them cannot be seen.  Dropout does nothing where nothing is trained, and is left out.
+
+    Parameters
+    ----------
+    source : torch.nn.Module, or mapping of str to array
+        A state dict holds torch's names with any prefix, and at most the weights of one ``nn.RNN`` or
+        ``nn.RNNCell`` and of one ``nn.Linear``, its readout; in tensors or in arrays of any backend.
+    activation : str, Activation or callable, optional
+        Activation of all cells, g1.  Required for a state dict; left out for a module, which records it.
+    batch_first : bool, optional
+        Whether the batch is the first axis; default: as the module records it, else False, torch's default.
+    readout_activation : str, Activation or callable, optional
+        Activation of the readout, g2; default: as the module records it.  Required for an ``nn.Linear`` that no
+        softmax or sigmoid follows, and for a state dict with a readout: ``"softmax"`` where the loss was a
+        cross-entropy.  The logits are those of the ``nn.Linear``.
+    backend : str, optional
+        ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
+
+    Returns
+    -------
+    RNN
+        Of copies of the weights.  The two biases are added in their dtype, so the sum is rounded once.
+        bfloat16 becomes float32.  An embedding E is folded into W_ax of the first layer, which becomes
+        W_ax E^T, computed in float64 and rounded once, and takes token ids.
+
+    Raises
+    ------
+    FormatError
+        There is something that is not understood, something is missing, or an option is given that the module records.
+    ArgumentError
+        An option has an impossible value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rnn_backends as rb
+    >>> state = {"weight_ih_l0": np.ones((4, 3), "float32"), "weight_hh_l0": np.eye(4, dtype="float32")}
+    >>> rnn = rb.from_torch(state, activation="tanh")
+    >>> output, h_n = rnn(np.ones((5, 2, 3), "float32"))
+    >>> output.shape, h_n.shape
+    ((5, 2, 4), (1, 2, 4))
+    """
+    from rnn_backends.formats.options import LoadOptions
+    from rnn_backends.formats.torch.state_dict import from_object
+
+    options = LoadOptions.given(
+        "torch", activation=activation, batch_first=batch_first, readout_activation=readout_activation
+    )
+    return RNN.from_network(from_object(source, options, to_host), select(backend))
