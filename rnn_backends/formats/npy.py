@@ -98,4 +98,4 @@ class Npz:
         """Return an array, read-only so that a model makes no copy of it."""
         header, octets = self.header(name), self.archive.unpacked(self.members[name])
         octets.flags.writeable = False
-        return header.array(np.frombuffer(octets[header.start :].data, header.dtype))
+        return header.array(octets[header.start :].view(header.dtype))

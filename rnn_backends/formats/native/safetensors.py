@@ -13,7 +13,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.arrays import widened
+from rnn_backends.formats.arrays import gathered, widened
 from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.json_text import parse_json, require_keys
@@ -44,12 +44,10 @@ def read(path: Path, options: LoadOptions) -> Network:
 
         def read_array(name: str) -> Host:
             entry = entries[name]
-            stored = np.dtype(DTYPES[entry.dtype])
-            held = data.numbers(entry.begin, prod(entry.shape), stored, shown(name))
-            if entry.dtype == "BF16":
-                held = widened(held)
-            held.flags.writeable = False  # so that the model makes no other copy
-            return held.astype(held.dtype.newbyteorder("="), copy=False).reshape(entry.shape)
+            part = data.part(entry.begin, entry.end - entry.begin)
+            strides = [prod(entry.shape[axis + 1 :]) for axis in range(len(entry.shape))]
+            held = gathered(part, np.dtype(DTYPES[entry.dtype]), 0, entry.shape, strides)
+            return widened(held) if entry.dtype == "BF16" else held
 
         declared = {
             name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.formats.arrays import widened
-from rnn_backends.formats.source import BLOCK, Source
+from rnn_backends.formats.arrays import gathered, widened
+from rnn_backends.formats.source import Source
 
 Order: TypeAlias = Literal["<", ">"]
 ORDERS: dict[bytes, Order] = {b"little": "<", b"big": ">"}
@@ -45,25 +45,7 @@ class Tensor:
     strides: tuple[int, ...]
 
     def read(self, source: Source, order: Order) -> Host:
-        """Return the tensor in the machine's byte order, read-only so that a model makes no copy."""
+        """Return the tensor in the machine's byte order."""
         stored = self.storage.stored.newbyteorder(order)
-        held: Host = np.empty(self.shape, stored.newbyteorder("="), "F")
-        if held.size:
-            shape, strides = (self.shape, self.strides) if self.shape else ((1,), (1,))
-            _fill(held.reshape(shape, order="F"), source, stored, self.offset, strides)
-        held = widened(held) if self.storage.dtype == "bf16" else held
-        held.flags.writeable = False
-        return held
-
-
-def _fill(held: Host, source: Source, stored: "np.dtype[Any]", offset: int, strides: tuple[int, ...]) -> None:
-    """Read elements into an array, a few at a time along the axis of the longest stride: little is held twice."""
-    axis = int(np.argmax(strides))
-    rest = 1 + sum((size - 1) * stride for size, stride in zip(held.shape, strides, strict=True))
-    rest -= (held.shape[axis] - 1) * strides[axis]
-    step = 1 + max(0, BLOCK // stored.itemsize - rest) // max(1, strides[axis])
-    for begin in range(0, held.shape[axis], step):
-        part = held[(slice(None),) * axis + (slice(begin, begin + step),)]
-        count = rest + (part.shape[axis] - 1) * strides[axis]
-        flat = source.numbers((offset + begin * strides[axis]) * stored.itemsize, count, stored, "a tensor")
-        part[...] = np.ndarray(part.shape, stored, flat.data, 0, [stride * stored.itemsize for stride in strides])
+        held = gathered(source, stored, self.offset, self.shape, self.strides)
+        return widened(held) if self.storage.dtype == "bf16" else held
