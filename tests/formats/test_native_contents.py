@@ -13,8 +13,10 @@ from native_files import (
     bare,
     description,
     drop,
+    little_memory,
     put,
     refuse,
+    unbiased,
     weights,
     write,
     zeros,
@@ -230,3 +232,9 @@ def test_descriptions_that_are_no_json_object_are_refused(path: Path, text: str,
 
 def test_a_description_that_is_no_text_is_refused(tmp_path: Path) -> None:
     refuse(write(tmp_path / "m.npz", weights(), b'{"\xe9": 1}'), "description of the network is not valid JSON")
+
+
+def test_biases_that_would_broadcast_to_terabytes_are_refused(path: Path) -> None:
+    arrays = unbiased() | {"bias_ih_l0": zeros(1000, 1), "bias_hh_l0": zeros(1, 1000)}
+    with little_memory():
+        refuse(write(path, arrays), "bias_ih_l0 and bias_hh_l0 must be alike", activation="tanh")
