@@ -14,6 +14,9 @@ from rnn_backends import testing
 EXAMPLES_RUN = [getattr(rb, name) for name in rb.__all__ if name != "__version__"]
 COMPLETE: list[Any] = [rb.RNN, rb.Stream, testing.BackendConformance, testing.Bounded, testing.Case]
 COMPLETE += [testing.cases, testing.excess, testing.reference]
+COMPLETE += [rb.Activation, rb.Cell, rb.Layer, rb.Linear, rb.Backend, rb.Registration, rb.use_backend]
+COMPLETE += [rb.forward, rb.cross_entropy, rb.cross_entropy_grad, rb.each_direction]
+COMPLETE += [rb.get_backend, rb.list_backends, rb.register_backend, rb.to_numpy]
 
 
 def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -49,7 +52,7 @@ def test_docstrings_have_every_section(name: str, item: Any) -> None:
         assert "Returns" in found or "Yields" in found, name
 
 
-@pytest.mark.parametrize("item", [*EXAMPLES_RUN, *COMPLETE[2:]], ids=lambda item: item.__name__)
+@pytest.mark.parametrize("item", dict.fromkeys([*EXAMPLES_RUN, *COMPLETE]), ids=lambda item: item.__name__)
 def test_examples_run(item: Any) -> None:
     finder, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner()
     for example in finder.find(item, item.__name__, globs={}):

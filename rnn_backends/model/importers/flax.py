@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from rnn_backends.backends.selection import select
@@ -80,5 +79,7 @@ def from_flax(
         readout_activation=readout_activation,
     )
     if isinstance(source, (str, PathLike)):
+        from pathlib import Path  # takes its time to import
+
         return RNN.from_network(read(Path(source), options), select(backend))
     return RNN.from_network(from_tree(source, options, to_host, Account()), select(backend))

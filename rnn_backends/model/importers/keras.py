@@ -1,7 +1,6 @@
 """`from_keras`: a model of a layer or a model of Keras 3, or of a file of one."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from rnn_backends.backends.selection import select
@@ -84,5 +83,7 @@ def from_keras(
         readout_activation=readout_activation,
     )
     if isinstance(source, (str, PathLike)):
+        from pathlib import Path  # takes its time to import
+
         return RNN.from_network(read(Path(source), options), select(backend))
     return RNN.from_network(from_object(source, options, to_host), select(backend))

@@ -1,7 +1,6 @@
 """`from_onnx`: a model of an ONNX graph."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from rnn_backends.backends.selection import select
@@ -60,6 +59,8 @@ def from_onnx(
 
     options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation)
     if isinstance(model, (str, PathLike)):
+        from pathlib import Path  # takes its time to import
+
         network = read(Path(model), options)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."
