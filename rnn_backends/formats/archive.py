@@ -49,8 +49,11 @@ class Archive:
         folder: Callable[[list[str]], str] | None = None,
     ) -> None:
         self.source, self.writer, self.deflated, self.checked = source, writer, deflated, set[str]()
-        with zipfile.ZipFile(_Directory(source)) as archive:
-            infos = archive.infolist()
+        try:
+            with zipfile.ZipFile(_Directory(source)) as archive:
+                infos = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(*error.args) from error  # which `opened` names the file in
         root = "" if folder is None else folder([info.filename for info in infos])
         self.members = {info.filename.removeprefix(root): self._locate(info) for info in infos}
         if len(self.members) != len(infos):

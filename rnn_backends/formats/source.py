@@ -12,7 +12,6 @@ from math import inf
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -29,8 +28,8 @@ _NAMES = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_DAMAGE = (BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError)
-"""Errors of zipfile, zlib and NumPy for data that is damaged."""
+_DAMAGE = (zlib.error, EOFError, ValueError, OverflowError)
+"""Errors of zlib and NumPy for data that is damaged."""
 
 Kind = Literal["bytes", "unpacked", "text", "items", "nodes", "axes", "depth"]
 
