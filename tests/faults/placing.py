@@ -1,0 +1,179 @@
+"""Where a fault is planted: found by tokens, in its definition wherever that lives, also where names were changed."""
+
+import ast
+import builtins
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from faults.lexing import SUFFIXES, Token, renamed, renaming, tokens
+from faults.tables import Fault, TableError
+
+
+class Source:
+    """A file: its tokens, and of Python its definitions."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path, self.name, self.suffix = path, path.relative_to(root).as_posix(), path.suffix
+        self.text = path.read_text(encoding="utf-8")
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        return tokens(self.text, self.suffix)
+
+    @cached_property
+    def definitions(self) -> dict[str, list[list[Token]]]:
+        """The tokens of each definition, by its qualified name; one made twice is there twice."""
+        found: dict[str, list[list[Token]]] = {}
+        if self.suffix == ".py":
+            starts = [0]
+            for line in self.text.splitlines(keepends=True):
+                starts.append(starts[-1] + len(line))
+            for name, first, last in _definitions(ast.parse(self.text), ""):
+                inside = [each for each in self.tokens if starts[first - 1] <= each.start < starts[last]]
+                found.setdefault(name, []).append(inside)
+        return found
+
+    def is_called(self, end: str) -> bool:
+        return f"/{self.name}".endswith(f"/{end}")
+
+
+def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the qualified names of what is defined, with first and last lines; variables of functions are not."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = min([child.lineno, *(each.lineno for each in child.decorator_list)])
+            yield f"{prefix}{child.name}", first, child.end_lineno or first
+            yield from _definitions(child, f"{prefix}{child.name}.")
+        elif isinstance(child, ast.Assign | ast.AnnAssign) and isinstance(node, ast.Module | ast.ClassDef):
+            for target in child.targets if isinstance(child, ast.Assign) else [child.target]:
+                if isinstance(target, ast.Name):
+                    yield f"{prefix}{target.id}", child.lineno, child.end_lineno or child.lineno
+        elif not isinstance(child, ast.expr):
+            yield from _definitions(child, prefix)
+
+
+def sources(root: Path) -> list[Source]:
+    """Return the files of a package that a fault may stand in."""
+    files = sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and "__pycache__" not in path.parts)
+    return [Source(path, root) for path in files]
+
+
+class Place(NamedTuple):
+    """Where a fault stands: a piece of a file, what takes its place, and the fault as it is found there."""
+
+    source: Source
+    start: int
+    end: int
+    wrong: str
+    fault: Fault
+
+    def planted(self) -> str:
+        """Return the text of the file with the fault in it; lines of `wrong` are indented as the one it begins in."""
+        text = self.source.text
+        line = text[text.rfind("\n", 0, self.start) + 1 : self.start]
+        indent = line[: len(line) - len(line.lstrip())]
+        return f"{text[: self.start]}{self.wrong.replace(chr(10), chr(10) + indent)}{text[self.end :]}"
+
+
+Found = list[tuple[Source, list[Token], dict[str, str]]]
+
+
+def place(fault: Fault, files: list[Source]) -> Place:
+    """Return where a fault stands, once: in its definition, there under other names, or as it is in another."""
+    by_file, named = _candidates(fault.where, files)
+    for held in (by_file, named):
+        if found := _matches(fault, held, by_name=False):
+            return _only(fault, found)
+    if found := _matches(fault, named, by_name=True):
+        return _only(fault, found)
+    whole = [(source, source.tokens) for source in files]
+    if found := _matches(fault, whole, by_name=False):
+        return _only(fault, found)
+    msg = f"{fault.name!r}: {fault.right!r} stands neither in {fault.where}, under any names, nor elsewhere"
+    raise TableError(msg)
+
+
+def _candidates(where: str, files: list[Source]) -> tuple[list[tuple[Source, list[Token]]], ...]:
+    """Return the definitions called so in files called so, and in any file."""
+    file, _, name = where.rpartition("::")
+    if where.endswith(SUFFIXES):
+        there = [(source, source.tokens) for source in files if source.is_called(where)]
+        return there, there
+    named = [(source, part) for source in files for part in source.definitions.get(name, ())]
+    return ([each for each in named if each[0].is_called(file)] if file else []), named
+
+
+def _matches(fault: Fault, parts: list[tuple[Source, list[Token]]], by_name: bool) -> Found:
+    found = []
+    for source, held in parts:
+        wanted = tokens(fault.right, source.suffix)
+        for start in range(len(held) - len(wanted) + 1):
+            piece = held[start : start + len(wanted)]
+            if by_name:
+                names = renaming(wanted, piece)
+            else:
+                names = {} if all(a.text == b.text for a, b in zip(wanted, piece, strict=True)) else None
+            if names is not None:
+                found.append((source, piece, names))
+    return found
+
+
+def _only(fault: Fault, found: Found) -> Place:
+    if len(found) > 1:
+        places = ", ".join(sorted({source.name for source, _, _ in found}))
+        msg = f"{fault.name!r}: {fault.right!r} ({fault.where}) stands {len(found)} times, in {places}; write more of it"
+        raise TableError(msg)
+    source, piece, names = found[0]
+    right, wrong = (renamed(text, source.suffix, names) for text in (fault.right, fault.wrong))
+    where = _where(source, piece, fault.where)
+    return Place(source, piece[0].start, piece[-1].end, wrong, replace(fault, right=right, wrong=wrong, where=where))
+
+
+def _where(source: Source, piece: list[Token], where: str) -> str:
+    """Return where a piece stands: as it was called, if it still is there, else by the innermost definition."""
+    file, _, name = where.rpartition("::")
+    is_in = (source.is_called(where) if where.endswith(SUFFIXES) else not file or source.is_called(file)) and (
+        where.endswith(SUFFIXES) or any(piece[0] in part for part in source.definitions.get(name, ()))
+    )
+    return where if is_in else innermost(source, piece)
+
+
+def innermost(source: Source, piece: list[Token]) -> str:
+    """Return the file and the innermost definition that hold a piece; the file alone where none does."""
+    held = [
+        (len(part), name)
+        for name, parts in source.definitions.items()
+        for part in parts
+        if piece[0] in part and piece[-1] in part
+    ]
+    return f"{source.name}::{min(held)[1]}" if held else source.name
+
+
+def check(found: Place, files: list[Source]) -> None:
+    """Refuse a fault that is none, one that is no Python, and one with a name that stands nowhere near it."""
+    fault, source = found.fault, found.source
+    if [each.text for each in tokens(fault.right, source.suffix)] == [
+        each.text for each in tokens(fault.wrong, source.suffix)
+    ]:
+        msg = f"{fault.name!r}: what is wrong is what is right"
+        raise TableError(msg)
+    known = {"true", "false", *dir(builtins)}
+    if source.suffix == ".py":
+        try:
+            ast.parse(found.planted())
+        except SyntaxError as error:
+            msg = f"{fault.name!r} makes {source.name} no Python: {error}"
+            raise TableError(msg) from error
+    known |= {each.text for other in (files if source.suffix != ".py" else [source]) for each in other.tokens}
+    if unknown := _names(tokens(fault.wrong, source.suffix)) - known:
+        msg = f"{fault.name!r}: {', '.join(sorted(unknown))} of {fault.wrong!r} stands nowhere in {source.name}"
+        raise TableError(msg)
+
+
+def _names(wrong: list[Token]) -> set[str]:
+    """Return the names that must be known already: no attributes, no targets of assignments, no keywords of a call."""
+    around = zip(["", *(each.text for each in wrong)], wrong, [*(each.text for each in wrong[1:]), ""], strict=False)
+    return {each.text for before, each, after in around if each.is_identifier and before != "." and after != "="}

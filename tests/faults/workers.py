@@ -1,0 +1,213 @@
+"""Forked workers: a parent that has imported what is heavy, and a child with a copy of the package for each run of pytest."""
+
+import importlib
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections import deque
+from collections.abc import Iterable, Iterator
+from compileall import compile_dir
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import hypothesis
+import pytest
+from faults.placing import Place
+
+HEAVY = (
+    "numpy", "numpy.testing", "array_api_compat.numpy", "array_api_strict", "hypothesis", "hypothesis.extra.numpy", "safetensors",
+    "ml_dtypes", "msgpack", "h5py", "onnx", "numba", "llvmlite.binding", "concurrent.futures", "zipfile", "decimal", "subprocess",
+)  # fmt: skip
+"""What the tests import, imported once if it is installed; nothing of it imports the package."""
+
+CPU_SECONDS, WALL_SECONDS = 60, 600
+"""Limits of a child: an endless loop meets the first, a deadlock the second; a slow machine neither."""
+
+LIMITS = {signal.SIGXCPU: f"stopped after {CPU_SECONDS} s of CPU time", signal.SIGALRM: f"stopped after {WALL_SECONDS} s"}
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL)
+NO_PROGRAM = ("CompileError", "NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
+"""Errors of a fault that is out of date: any test finds them."""
+
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.nbi", "*.nbc")
+
+
+class Home(NamedTuple):
+    """The repository that holds the tests, the package that is installed, and the root that names it in the table."""
+
+    checkout: Path
+    package: Path
+
+    def files(self, root: str) -> Path:
+        """Return the folder of a root of the table."""
+        return self.package if root == self.package.name else self.checkout / root
+
+
+class Job(NamedTuple):
+    """A run of pytest, with a fault planted or none."""
+
+    arguments: tuple[str, ...]
+    place: Place | None = None
+
+
+class Outcome(NamedTuple):
+    """What became of a run: `passed`, `caught` or `error`; by which test, why it is an error, or how it was stopped."""
+
+    job: Job
+    verdict: str
+    by: str
+    note: str
+    cpu: float
+
+
+class Watch:
+    """A plugin of pytest that keeps the first failure and counts what passed."""
+
+    def __init__(self) -> None:
+        self.failed = self.error = ""
+        self.passed = 0
+
+    def pytest_configure(self) -> None:
+        """Look for no smaller example of what fails, after tests/conftest.py has loaded its own profile."""
+        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+        parent = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
+        hypothesis.settings.register_profile("faults", parent, phases=phases)
+        hypothesis.settings.load_profile("faults")
+
+    def pytest_exception_interact(self, node: Any, call: Any) -> None:
+        if not self.failed:
+            self.failed, self.error = node.nodeid, call.excinfo.typename
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.passed += report.when == "call" and report.passed
+
+
+class Workers:
+    """Runs jobs in copies of the repository and the package, as many at once as there are CPUs for this process."""
+
+    def __init__(self, home: Home, folder: Path) -> None:
+        self._home, self._folder = home, folder
+        self._at_once = len(os.sched_getaffinity(0))
+        self._template = folder / "template"
+        self._started = 0
+        self._running: dict[int, tuple[Job, Path]] = {}
+        self._copy()
+        for name in HEAVY:
+            if importlib.util.find_spec(name.partition(".")[0]) is not None:
+                importlib.import_module(name)
+
+    def _copy(self) -> None:
+        """Make what each child links to, compiled: the package in a folder of its own, as it is when installed."""
+        installed, checkout = self._template / "installed", self._template / "checkout"
+        shutil.copytree(self._home.package, installed / self._home.package.name, ignore=_LEFT_OUT)
+        shutil.copytree(
+            self._home.checkout, checkout, ignore=lambda at, names: {*_LEFT_OUT(at, names), *self._not_tests(at)}
+        )
+        compile_dir(self._template, quiet=2)
+
+    def _not_tests(self, at: str) -> set[str]:
+        return {self._home.package.name} if Path(at) == self._home.checkout else set()
+
+    def run(self, jobs: Iterable[Job], until: float = float("inf")) -> Iterator[Outcome]:
+        """Yield the outcomes of jobs as they end; none is begun after a time."""
+        waiting = deque(jobs)
+        while self._running or (waiting and monotonic() < until):
+            while waiting and len(self._running) < self._at_once and monotonic() < until:
+                self._start(waiting.popleft())
+            pid, status, usage = os.wait4(-1, 0)
+            if pid in self._running:
+                job, folder = self._running.pop(pid)
+                _end_group(pid)
+                yield _outcome(job, status, folder, usage.ru_utime + usage.ru_stime)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _start(self, job: Job) -> None:
+        self._started += 1
+        folder = self._folder / str(self._started)
+        shutil.copytree(self._template, folder, copy_function=os.link)
+        if job.place is not None:
+            _plant(job.place, folder / self._within(job.place))
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            _be_child(job, folder)
+        self._running[pid] = job, folder
+
+    def _within(self, found: Place) -> Path:
+        path = found.source.path
+        if path.is_relative_to(self._home.package):
+            return Path("installed", path.relative_to(self._home.package.parent))
+        return Path("checkout", path.relative_to(self._home.checkout))
+
+
+def _plant(found: Place, target: Path) -> None:
+    target.unlink()  # a link to what others read
+    target.write_text(found.planted(), encoding="utf-8")
+    for compiled in target.parent.glob(f"__pycache__/{target.stem}.*"):
+        compiled.unlink()
+
+
+def _end_group(pid: int) -> None:
+    """End what a child started and left."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _be_child(job: Job, folder: Path) -> None:
+    """Run pytest in a copy and exit with its code; what it printed and saw stands in the copy."""
+    code = 70
+    try:
+        os.setsid()
+        output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if job.place is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+            signal.alarm(WALL_SECONDS)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.chdir(folder / "checkout")
+        temporary = folder / "temporary"
+        temporary.mkdir()
+        installed = str(folder / "installed")
+        shared = folder.parent / "compiled"
+        shared.mkdir(exist_ok=True)
+        os.environ.update(PYTHONPATH=installed, CI="true", TMPDIR=str(temporary), RNN_SHIM_CACHE=str(shared))
+        tempfile.tempdir = None
+        here = str(Path(__file__).parent.parent)
+        sys.path[:] = [installed, *(each for each in sys.path if each not in {here, ""})]
+        watch = Watch()
+        options = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", f"--basetemp={temporary / 'pytest'}")
+        code = pytest.main([*options, *job.arguments], plugins=[watch])
+        (folder / "seen").write_text(json.dumps(vars(watch)), encoding="utf-8")
+    except BaseException:  # noqa: BLE001  # a child must not go back into its parent's loop
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _outcome(job: Job, status: int, folder: Path, cpu: float) -> Outcome:
+    output = (folder / "output").read_text(encoding="utf-8", errors="replace") if (folder / "output").exists() else ""
+    if os.WIFSIGNALED(status):
+        number = signal.Signals(os.WTERMSIG(status))
+        if number in LIMITS or number in CRASHES:
+            return Outcome(job, "caught", "", LIMITS.get(number, f"crashed with {number.name}"), cpu)
+        return Outcome(job, "error", "", f"ended by {number.name}\n{output}", cpu)
+    code = os.WEXITSTATUS(status)
+    seen = json.loads((folder / "seen").read_text(encoding="utf-8")) if (folder / "seen").exists() else {}
+    if code == 0 and seen["passed"]:
+        return Outcome(job, "passed", "", "", cpu)
+    if code == 1 and job.place is not None and seen["error"] in NO_PROGRAM:
+        return Outcome(job, "error", seen["failed"], f"the fault is out of date: {seen['error']}\n{output}", cpu)
+    if code == 1:
+        return Outcome(job, "caught", seen["failed"], seen["error"] if job.place else output, cpu)
+    why = "no test ran" if code == 0 else f"pytest ended with {code}"
+    return Outcome(job, "error", "", f"{why}\n{output}", cpu)
