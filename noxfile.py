@@ -82,6 +82,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.run("python", "tests/faults", "--check")
 
 
 @nox.session
@@ -158,14 +159,14 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
     install(session, "numba", "onnx>=1.21")
-    session.run("python", "tests/faults.py", *(session.posargs or ("--changed", "--minutes", "6")))
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "6")))
 
 
 @nox.session(python="3.11", tags=["nightly"])
 def all_faults(session: nox.Session) -> None:
     """Plant all faults; each must be caught."""
     install(session, "numba", "onnx>=1.21")
-    session.run("python", "tests/faults.py", "--all")
+    session.run("python", "tests/faults", "--all")
 
 
 @nox.session(python="3.11", tags=["nightly"])

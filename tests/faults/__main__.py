@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).parent.parent)
 
-from faults.machine import main
+from faults.machine import main  # noqa: E402
 
 sys.exit(main(sys.argv[1:]))

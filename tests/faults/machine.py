@@ -16,7 +16,7 @@ from faults import records, tables
 from faults.guards import Guards
 from faults.placing import Place, check, place, sources
 from faults.tables import FEWEST, FOLDER, Fault, Table, TableError
-from faults.workers import Home, Job, Outcome, Workers
+from faults.workers import HEAVY, Home, Job, Outcome, Workers
 
 PACKAGE = "rnn_backends"
 
@@ -27,6 +27,7 @@ class Setting(NamedTuple):
     home: Home
     folder: Path = FOLDER
     fewest: int = FEWEST
+    heavy: Sequence[str] = HEAVY
 
     @property
     def record(self) -> Path:
@@ -106,7 +107,7 @@ def plant(places: list[Place], planned: Planned, setting: Setting, minutes: floa
     until = monotonic() + 60 * minutes
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        workers = Workers(setting.home, Path(name))
+        workers = Workers(setting.home, Path(name), setting.heavy)
         if guards_fail(workers, guard_jobs(places, planned.guards)):
             return None
         jobs = [Job(planned.guards.arguments(found.fault), found) for found in places]
@@ -137,7 +138,9 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     what.add_argument("--all", action="store_true", help="plant all and write the record")
     what.add_argument("--changed", action="store_true", help="plant those of files that are not as the record says")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none after so many minutes")
-    parser.add_argument("--checkout", action="store_true", help="plant in the checkout's package if that is found first")
+    parser.add_argument(
+        "--checkout", action="store_true", help="plant in the checkout's package if that is found first"
+    )
     parser.add_argument("--times", type=Path, help="write the seconds and the test of each fault into a file")
     arguments = parser.parse_args(words)
     if bool(arguments.prefix) == any((arguments.check, arguments.update, arguments.all, arguments.changed)):
@@ -185,13 +188,18 @@ def run(arguments: argparse.Namespace, setting: Setting) -> int:
     return 0 if len(caught) == len(outcomes) else 1
 
 
-def main(words: Sequence[str]) -> int:
-    arguments = parsed(words)
+def here(arguments: argparse.Namespace) -> Setting:
+    """Return this repository with the package that is installed, or to find the faults alone, its own."""
     checkout = FOLDER.parent.parent
+    is_static = arguments.check or arguments.update
+    return Setting(Home(checkout, checkout / PACKAGE if is_static else installed(checkout, arguments.checkout)))
+
+
+def main(words: Sequence[str], setting: Setting | None = None) -> int:
+    """Do what a command line asks, of this repository where no other is given."""
+    arguments = parsed(words)
     try:
-        static = arguments.check or arguments.update
-        package = checkout / PACKAGE if static else installed(checkout, arguments.checkout)
-        return run(arguments, Setting(Home(checkout, package)))
+        return run(arguments, setting or here(arguments))
     except TableError as error:
         print(error, file=sys.stderr)
         return 2

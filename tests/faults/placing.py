@@ -124,7 +124,9 @@ def _matches(fault: Fault, parts: list[tuple[Source, list[Token]]], by_name: boo
 def _only(fault: Fault, found: Found) -> Place:
     if len(found) > 1:
         places = ", ".join(sorted({source.name for source, _, _ in found}))
-        msg = f"{fault.name!r}: {fault.right!r} ({fault.where}) stands {len(found)} times, in {places}; write more of it"
+        msg = (
+            f"{fault.name!r}: {fault.right!r} ({fault.where}) stands {len(found)} times, in {places}; write more of it"
+        )
         raise TableError(msg)
     source, piece, names = found[0]
     right, wrong = (renamed(text, source.suffix, names) for text in (fault.right, fault.wrong))
@@ -174,6 +176,9 @@ def check(found: Place, files: list[Source]) -> None:
 
 
 def _names(wrong: list[Token]) -> set[str]:
-    """Return the names that must be known already: no attributes, no targets of assignments, no keywords of a call."""
-    around = zip(["", *(each.text for each in wrong)], wrong, [*(each.text for each in wrong[1:]), ""], strict=False)
-    return {each.text for before, each, after in around if each.is_identifier and before != "." and after != "="}
+    """Return the names that must be known already: no attributes, nothing assigned or imported, no keywords of a call."""
+    around = list(
+        zip(["", *(each.text for each in wrong)], wrong, [*(each.text for each in wrong[1:]), ""], strict=False)
+    )
+    made = {each.text for before, each, after in around if before in {"import", "as"} or after == "="}
+    return {each.text for before, each, _ in around if each.is_identifier and before != "."} - made

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
+
 from faults.placing import Place
 
 HEAVY = (
@@ -30,7 +31,10 @@ HEAVY = (
 CPU_SECONDS, WALL_SECONDS = 60, 600
 """Limits of a child: an endless loop meets the first, a deadlock the second; a slow machine neither."""
 
-LIMITS = {signal.SIGXCPU: f"stopped after {CPU_SECONDS} s of CPU time", signal.SIGALRM: f"stopped after {WALL_SECONDS} s"}
+LIMITS = {
+    signal.SIGXCPU: f"stopped after {CPU_SECONDS} s of CPU time",
+    signal.SIGALRM: f"stopped after {WALL_SECONDS} s",
+}
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL)
 NO_PROGRAM = ("CompileError", "NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 """Errors of a fault that is out of date: any test finds them."""
@@ -71,7 +75,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.failed = self.error = ""
-        self.passed = 0
+        self.passed: list[str] = []
 
     def pytest_configure(self) -> None:
         """Look for no smaller example of what fails, after tests/conftest.py has loaded its own profile."""
@@ -85,20 +89,21 @@ class Watch:
             self.failed, self.error = node.nodeid, call.excinfo.typename
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.passed += report.when == "call" and report.passed
+        if report.when == "call" and report.passed:
+            self.passed.append(report.nodeid)
 
 
 class Workers:
     """Runs jobs in copies of the repository and the package, as many at once as there are CPUs for this process."""
 
-    def __init__(self, home: Home, folder: Path) -> None:
+    def __init__(self, home: Home, folder: Path, heavy: Iterable[str] = HEAVY) -> None:
         self._home, self._folder = home, folder
         self._at_once = len(os.sched_getaffinity(0))
         self._template = folder / "template"
         self._started = 0
         self._running: dict[int, tuple[Job, Path]] = {}
         self._copy()
-        for name in HEAVY:
+        for name in heavy:
             if importlib.util.find_spec(name.partition(".")[0]) is not None:
                 importlib.import_module(name)
 
@@ -185,6 +190,8 @@ def _be_child(job: Job, folder: Path) -> None:
         sys.path[:] = [installed, *(each for each in sys.path if each not in {here, ""})]
         watch = Watch()
         options = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", f"--basetemp={temporary / 'pytest'}")
+        if importlib.util.find_spec("xdist") is not None:
+            options += ("-n0",)
         code = pytest.main([*options, *job.arguments], plugins=[watch])
         (folder / "seen").write_text(json.dumps(vars(watch)), encoding="utf-8")
     except BaseException:  # noqa: BLE001  # a child must not go back into its parent's loop
@@ -203,11 +210,18 @@ def _outcome(job: Job, status: int, folder: Path, cpu: float) -> Outcome:
         return Outcome(job, "error", "", f"ended by {number.name}\n{output}", cpu)
     code = os.WEXITSTATUS(status)
     seen = json.loads((folder / "seen").read_text(encoding="utf-8")) if (folder / "seen").exists() else {}
-    if code == 0 and seen["passed"]:
-        return Outcome(job, "passed", "", "", cpu)
+    if code == 0:
+        silent = [
+            test for test in job.arguments if "::" in test and not any(_is_of(node, test) for node in seen["passed"])
+        ]
+        return Outcome(job, "error" if silent else "passed", "", f"{' '.join(silent)} did not run", cpu)
     if code == 1 and job.place is not None and seen["error"] in NO_PROGRAM:
         return Outcome(job, "error", seen["failed"], f"the fault is out of date: {seen['error']}\n{output}", cpu)
     if code == 1:
         return Outcome(job, "caught", seen["failed"], seen["error"] if job.place else output, cpu)
-    why = "no test ran" if code == 0 else f"pytest ended with {code}"
-    return Outcome(job, "error", "", f"{why}\n{output}", cpu)
+    return Outcome(job, "error", "", f"pytest ended with {code}\n{output}", cpu)
+
+
+def _is_of(node: str, test: str) -> bool:
+    """Return whether a test that ran is the one named, or one of its parameters or of the class."""
+    return node == test or node.startswith((f"{test}[", f"{test}::"))
