@@ -78,38 +78,43 @@ class Place(NamedTuple):
         return f"{text[: self.start]}{self.wrong.replace(chr(10), chr(10) + indent)}{text[self.end :]}"
 
 
+Parts = list[tuple[Source, list[Token]]]
 Found = list[tuple[Source, list[Token], dict[str, str]]]
 
 
 def place(fault: Fault, files: list[Source]) -> Place:
     """Return where a fault stands, once: in its definition, there under other names, or as it is in another."""
-    by_file, named = _candidates(fault.where, files)
-    for held in (by_file, named):
-        if found := _matches(fault, held, by_name=False):
-            return _only(fault, found)
-    if found := _matches(fault, named, by_name=True):
-        return _only(fault, found)
+    by_file, named, alike = _candidates(fault.where, files)
     whole = [(source, source.tokens) for source in files]
-    if found := _matches(fault, whole, by_name=False):
-        return _only(fault, found)
+    for parts, by_name in ((by_file, False), (named, False), (named, True), (alike, False), (whole, False)):
+        found = _matches(fault.right, parts, by_name)
+        if len(found) > 1:
+            places = ", ".join(sorted({source.name for source, _, _ in found}))
+            msg = f"{fault.name!r}: {fault.right!r} ({fault.where}) stands {len(found)} times, in {places}; write more of it"
+            raise TableError(msg)
+        if found:
+            return _placed(fault, *found[0], files)
     msg = f"{fault.name!r}: {fault.right!r} stands neither in {fault.where}, under any names, nor elsewhere"
     raise TableError(msg)
 
 
-def _candidates(where: str, files: list[Source]) -> tuple[list[tuple[Source, list[Token]]], ...]:
-    """Return the definitions called so in files called so, and in any file."""
+def _candidates(where: str, files: list[Source]) -> tuple[Parts, Parts, Parts]:
+    """Return the definitions called so in files called so, those in any file, and those whose last name is the same."""
     file, _, name = where.rpartition("::")
     if where.endswith(SUFFIXES):
         there = [(source, source.tokens) for source in files if source.is_called(where)]
-        return there, there
-    named = [(source, part) for source in files for part in source.definitions.get(name, ())]
-    return ([each for each in named if each[0].is_called(file)] if file else []), named
+        return there, there, []
+    defined = [(source, each, part) for source in files for each, parts in source.definitions.items() for part in parts]
+    named = [(source, part) for source, each, part in defined if each == name]
+    last = name.rpartition(".")[2]
+    alike = [(source, part) for source, each, part in defined if each.rpartition(".")[2] == last]
+    return ([each for each in named if each[0].is_called(file)] if file else []), named, alike
 
 
-def _matches(fault: Fault, parts: list[tuple[Source, list[Token]]], by_name: bool) -> Found:
+def _matches(right: str, parts: Parts, by_name: bool = False) -> Found:
     found = []
     for source, held in parts:
-        wanted = tokens(fault.right, source.suffix)
+        wanted = tokens(right, source.suffix)
         for start in range(len(held) - len(wanted) + 1):
             piece = held[start : start + len(wanted)]
             if by_name:
@@ -121,37 +126,28 @@ def _matches(fault: Fault, parts: list[tuple[Source, list[Token]]], by_name: boo
     return found
 
 
-def _only(fault: Fault, found: Found) -> Place:
-    if len(found) > 1:
-        places = ", ".join(sorted({source.name for source, _, _ in found}))
-        msg = (
-            f"{fault.name!r}: {fault.right!r} ({fault.where}) stands {len(found)} times, in {places}; write more of it"
-        )
-        raise TableError(msg)
-    source, piece, names = found[0]
+def _placed(fault: Fault, source: Source, piece: list[Token], names: dict[str, str], files: list[Source]) -> Place:
     right, wrong = (renamed(text, source.suffix, names) for text in (fault.right, fault.wrong))
-    where = _where(source, piece, fault.where)
+    where = next(
+        each
+        for each in (fault.where, *_descriptions(source, piece), source.name)
+        if [found[1] for found in _matches(right, next(filter(None, _candidates(each, files)[:2]), []))] == [piece]
+    )
     return Place(source, piece[0].start, piece[-1].end, wrong, replace(fault, right=right, wrong=wrong, where=where))
 
 
-def _where(source: Source, piece: list[Token], where: str) -> str:
-    """Return where a piece stands: as it was called, if it still is there, else by the innermost definition."""
-    file, _, name = where.rpartition("::")
-    is_in = (source.is_called(where) if where.endswith(SUFFIXES) else not file or source.is_called(file)) and (
-        where.endswith(SUFFIXES) or any(piece[0] in part for part in source.definitions.get(name, ()))
-    )
-    return where if is_in else innermost(source, piece)
-
-
-def innermost(source: Source, piece: list[Token]) -> str:
-    """Return the file and the innermost definition that hold a piece; the file alone where none does."""
+def _descriptions(source: Source, piece: list[Token]) -> Iterator[str]:
+    """Yield what says where a piece stands, the shortest first: the innermost definition, with ever more of the path."""
     held = [
         (len(part), name)
         for name, parts in source.definitions.items()
         for part in parts
         if piece[0] in part and piece[-1] in part
     ]
-    return f"{source.name}::{min(held)[1]}" if held else source.name
+    name = min(held)[1] if held else ""
+    path = source.name.split("/")
+    ends = ["/".join(path[-k:]) for k in range(1, len(path) + 1)]
+    yield from [name, *(f"{end}::{name}" for end in ends)] if name else ends
 
 
 def check(found: Place, files: list[Source]) -> None:

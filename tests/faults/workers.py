@@ -189,9 +189,16 @@ def _be_child(job: Job, folder: Path) -> None:
         here = str(Path(__file__).parent.parent)
         sys.path[:] = [installed, *(each for each in sys.path if each not in {here, ""})]
         watch = Watch()
-        options = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", f"--basetemp={temporary / 'pytest'}")
+        options: tuple[str, ...] = (
+            "-x",
+            "-q",
+            "--assert=plain",
+            "-p",
+            "no:cacheprovider",
+            f"--basetemp={temporary / 'pytest'}",
+        )
         if importlib.util.find_spec("xdist") is not None:
-            options += ("-n0",)
+            options = (*options, "-n0")
         code = pytest.main([*options, *job.arguments], plugins=[watch])
         (folder / "seen").write_text(json.dumps(vars(watch)), encoding="utf-8")
     except BaseException:  # noqa: BLE001  # a child must not go back into its parent's loop
