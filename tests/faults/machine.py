@@ -7,16 +7,16 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
 from faults import records, tables
 from faults.guards import Guards
+from faults.jobs import Home, Job, Outcome
 from faults.placing import Place, check, place, sources
 from faults.tables import FEWEST, FOLDER, Fault, Table, TableError
-from faults.workers import HEAVY, Home, Job, Outcome, Workers
 
 PACKAGE = "rnn_backends"
 
@@ -27,7 +27,7 @@ class Setting(NamedTuple):
     home: Home
     folder: Path = FOLDER
     fewest: int = FEWEST
-    heavy: Sequence[str] = HEAVY
+    heavy: Sequence[str] | None = None
 
     @property
     def record(self) -> Path:
@@ -94,9 +94,9 @@ def guard_jobs(places: Sequence[Place], guards: Guards) -> list[Job]:
     return [Job((*options, *each)) for (options, _), each in wanted.items()]
 
 
-def guards_fail(workers: Workers, jobs: list[Job]) -> bool:
+def guards_fail(run: Callable[[list[Job]], Iterable[Outcome]], jobs: list[Job]) -> bool:
     """Run the tests without any fault and print what is wrong with them."""
-    wrong = [outcome for outcome in workers.run(jobs) if outcome.verdict != "passed"]
+    wrong = [outcome for outcome in run(jobs) if outcome.verdict != "passed"]
     for outcome in wrong:
         print(f"without any fault {outcome.by or ' '.join(outcome.job.arguments)} fails:\n{outcome.note}")
     return bool(wrong)
@@ -104,11 +104,13 @@ def guards_fail(workers: Workers, jobs: list[Job]) -> bool:
 
 def plant(places: list[Place], planned: Planned, setting: Setting, minutes: float) -> list[Outcome] | None:
     """Return the outcomes of as many faults as there is time for, or None where the tests fail without any."""
+    from faults.workers import HEAVY, Workers  # pytest is not there where faults are only looked for
+
     until = monotonic() + 60 * minutes
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        workers = Workers(setting.home, Path(name), setting.heavy)
-        if guards_fail(workers, guard_jobs(places, planned.guards)):
+        workers = Workers(setting.home, Path(name), HEAVY if setting.heavy is None else setting.heavy)
+        if guards_fail(workers.run, guard_jobs(places, planned.guards)):
             return None
         jobs = [Job(planned.guards.arguments(found.fault), found) for found in places]
         for outcome in workers.run(jobs, until):

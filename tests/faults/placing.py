@@ -176,5 +176,5 @@ def _names(wrong: list[Token]) -> set[str]:
     around = list(
         zip(["", *(each.text for each in wrong)], wrong, [*(each.text for each in wrong[1:]), ""], strict=False)
     )
-    made = {each.text for before, each, after in around if before in {"import", "as"} or after == "="}
+    made = {each.text for before, each, after in around if before in {"import", "as", "for"} or after == "="}
     return {each.text for before, each, _ in around if each.is_identifier and before != "."} - made

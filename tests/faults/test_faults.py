@@ -46,10 +46,11 @@ from pathlib import Path
 
 sys.path.insert(0, {tests!r})
 from faults import workers
+from faults.jobs import Home
 from faults.machine import Setting, main
 workers.CPU_SECONDS = 2
 at = Path({at!r})
-sys.exit(main(sys.argv[1:], Setting(workers.Home(at, at / "installed" / "tiny"), at / "tables", 1, ())))
+sys.exit(main(sys.argv[1:], Setting(Home(at, at / "installed" / "tiny"), at / "tables", 1, ())))
 """
 
 

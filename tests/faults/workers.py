@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from compileall import compile_dir
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import hypothesis
 import pytest
 
+from faults.jobs import Home, Job, Outcome
 from faults.placing import Place
 
 HEAVY = (
@@ -40,34 +41,6 @@ NO_PROGRAM = ("CompileError", "NameError", "ImportError", "ModuleNotFoundError",
 """Errors of a fault that is out of date: any test finds them."""
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.nbi", "*.nbc")
-
-
-class Home(NamedTuple):
-    """The repository that holds the tests, the package that is installed, and the root that names it in the table."""
-
-    checkout: Path
-    package: Path
-
-    def files(self, root: str) -> Path:
-        """Return the folder of a root of the table."""
-        return self.package if root == self.package.name else self.checkout / root
-
-
-class Job(NamedTuple):
-    """A run of pytest, with a fault planted or none."""
-
-    arguments: tuple[str, ...]
-    place: Place | None = None
-
-
-class Outcome(NamedTuple):
-    """What became of a run: `passed`, `caught` or `error`; by which test, why it is an error, or how it was stopped."""
-
-    job: Job
-    verdict: str
-    by: str
-    note: str
-    cpu: float
 
 
 class Watch:
@@ -122,15 +95,23 @@ class Workers:
     def run(self, jobs: Iterable[Job], until: float = float("inf")) -> Iterator[Outcome]:
         """Yield the outcomes of jobs as they end; none is begun after a time."""
         waiting = deque(jobs)
-        while self._running or (waiting and monotonic() < until):
-            while waiting and len(self._running) < self._at_once and monotonic() < until:
-                self._start(waiting.popleft())
-            pid, status, usage = os.wait4(-1, 0)
-            if pid in self._running:
-                job, folder = self._running.pop(pid)
+        try:
+            while self._running or (waiting and monotonic() < until):
+                while waiting and len(self._running) < self._at_once and monotonic() < until:
+                    self._start(waiting.popleft())
+                yield self._ended()
+        finally:
+            for pid in self._running:
                 _end_group(pid)
-                yield _outcome(job, status, folder, usage.ru_utime + usage.ru_stime)
-                shutil.rmtree(folder, ignore_errors=True)
+
+    def _ended(self) -> Outcome:
+        """Wait for a child and return its outcome."""
+        pid, status, usage = os.wait4(-1, 0)
+        job, folder = self._running.pop(pid)
+        _end_group(pid)
+        outcome = _outcome(job, status, folder, usage.ru_utime + usage.ru_stime)
+        shutil.rmtree(folder, ignore_errors=True)
+        return outcome
 
     def _start(self, job: Job) -> None:
         self._started += 1
@@ -176,7 +157,7 @@ def _be_child(job: Job, folder: Path) -> None:
         os.dup2(output, 2)
         if job.place is not None:
             resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-            signal.alarm(WALL_SECONDS)
+        signal.alarm(WALL_SECONDS)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(folder / "checkout")
         temporary = folder / "temporary"
