@@ -173,6 +173,7 @@ def run(arguments: argparse.Namespace, setting: Setting) -> int:
         print(f"all {len(planned.places)} faults can be planted")
         return 0
     places = chosen(planned, arguments, setting)
+    now = records.hashes(places, planned.guards)
     outcomes = plant(places, planned, setting, arguments.minutes)
     if outcomes is None:
         return 1
@@ -180,7 +181,6 @@ def run(arguments: argparse.Namespace, setting: Setting) -> int:
     if arguments.all:
         missed = [each for each in places if each.fault.name not in caught]
         lost = {records.key(each.source, each.fault.root) for each in missed}
-        now = records.hashes(places, planned.guards)
         records.write(setting.record, {name: found for name, found in now.items() if name not in lost})
     if arguments.times is not None:
         rows = [(o.job.place.fault.name, o.verdict, o.by, o.note, round(o.cpu, 2)) for o in outcomes if o.job.place]

@@ -110,8 +110,17 @@ class Workers:
         job, folder = self._running.pop(pid)
         _end_group(pid)
         outcome = _outcome(job, status, folder, usage.ru_utime + usage.ru_stime)
+        if job.place is None and outcome.verdict == "passed":
+            self._keep_compiled(folder)
         shutil.rmtree(folder, ignore_errors=True)
         return outcome
+
+    def _keep_compiled(self, folder: Path) -> None:
+        """Keep what Numba compiled where no fault was planted, for faults in other folders."""
+        for path in folder.glob("installed/**/*.nb[ci]"):
+            kept = self._template / path.relative_to(folder)
+            kept.unlink(missing_ok=True)
+            path.replace(kept)
 
     def _start(self, job: Job) -> None:
         self._started += 1
@@ -135,8 +144,9 @@ class Workers:
 def _plant(found: Place, target: Path) -> None:
     target.unlink()  # a link to what others read
     target.write_text(found.planted(), encoding="utf-8")
-    for compiled in target.parent.glob(f"__pycache__/{target.stem}.*"):
-        compiled.unlink()
+    for pattern in (f"{target.stem}.*.pyc", "*.nb[ci]"):  # Numba does not see a change of what a file imports
+        for compiled in target.parent.glob(f"__pycache__/{pattern}"):
+            compiled.unlink()
 
 
 def _end_group(pid: int) -> None:
@@ -167,8 +177,8 @@ def _be_child(job: Job, folder: Path) -> None:
         shared.mkdir(exist_ok=True)
         os.environ.update(PYTHONPATH=installed, CI="true", TMPDIR=str(temporary), RNN_SHIM_CACHE=str(shared))
         tempfile.tempdir = None
-        here = str(Path(__file__).parent.parent)
-        sys.path[:] = [installed, *(each for each in sys.path if each not in {here, ""})]
+        own = {"", *map(str, Path(__file__).parents[:2])}
+        sys.path[:] = [installed, *(each for each in sys.path if each not in own)]
         watch = Watch()
         options: tuple[str, ...] = (
             "-x",
