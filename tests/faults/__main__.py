@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from faults.machine import main  # noqa: E402
+from faults.machine import main
 
 sys.exit(main(sys.argv[1:]))

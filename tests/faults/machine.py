@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from faults.placing import Place, check, place, sources
 from faults.tables import FEWEST, FOLDER, Fault, Table, TableError
 
 PACKAGE = "rnn_backends"
+AT_ONCE = 12
+"""The number of tests of a run without faults: many share its start, and few keep the other CPUs waiting."""
 
 
 class Setting(NamedTuple):
@@ -73,6 +75,10 @@ def report_changes(planned: Planned) -> list[Table]:
 def chosen(planned: Planned, arguments: argparse.Namespace, setting: Setting) -> list[Place]:
     """Return the faults to plant: all, those whose names begin so, or those of files that changed, in a drawn order."""
     places = list(planned.places.values())
+    for prefix in arguments.prefix:
+        if not any(name.startswith(prefix) for name in planned.places):
+            msg = f"no fault is called {prefix!r} or begins so"
+            raise TableError(msg)
     if not arguments.changed:
         return [each for each in places if each.fault.name.startswith(tuple(arguments.prefix) or "")]
     now, then = records.hashes(places, planned.guards), records.read(setting.record)
@@ -85,13 +91,19 @@ def chosen(planned: Planned, arguments: argparse.Namespace, setting: Setting) ->
 
 
 def guard_jobs(places: Sequence[Place], guards: Guards) -> list[Job]:
-    """Return the runs of all tests that guard, each once: one run for each file and set of options."""
+    """Return the runs of all tests that guard, each once, some of one file and set of options together."""
     wanted: dict[tuple[tuple[str, ...], Path], dict[str, None]] = {}
     for found in places:
         options = found.fault.options
         for test, argument in zip(found.fault.tests, guards.arguments(found.fault)[len(options) :], strict=True):
             wanted.setdefault((options, guards.file(test)), {})[argument] = None
-    return [Job((*options, *each)) for (options, _), each in wanted.items()]
+    return [Job((*options, *each)) for (options, _), tests in wanted.items() for each in batched([*tests], AT_ONCE)]
+
+
+def batched(tests: list[str], size: int) -> Iterator[list[str]]:
+    """Yield a list in pieces (itertools.batched is of Python 3.12)."""
+    for start in range(0, len(tests), size):
+        yield tests[start : start + size]
 
 
 def guards_fail(run: Callable[[list[Job]], Iterable[Outcome]], jobs: list[Job]) -> bool:

@@ -234,3 +234,26 @@ def test_the_number_of_faults_does_not_fall(project: Project) -> None:
     code, output = project.plant(words=("--check",))
     assert code == 2
     assert "may not fall below 1" in output
+
+
+def test_tables_are_written_anew_where_names_changed(project: Project) -> None:
+    project.write("installed/tiny/numbers.py", SOURCE.replace("double", "twice").replace("number", "x"))
+    project.write("tests/test_moved.py", TESTED.replace("double", "twice").replace("def test_twice", "def test_double"))
+    (project.at / "tests" / "test_tiny.py").unlink()
+    by_name, by_place = (
+        fault("number / 2", "number / 3", "half", "test_half", "names"),
+        fault("return result", "return 0"),
+    )
+    code, output = project.plant(by_name, by_place, words=("--check",))
+    assert code == 0
+    assert "found elsewhere" in output
+    assert project.plant(by_name, by_place, words=("--update",))[0] == 0
+    written = (project.at / "tables" / "tiny.toml").read_text(encoding="utf-8")
+    assert 'where = "half", right = "x / 2", wrong = "x / 3", tests = "test_moved.py::test_half"' in written
+    assert 'where = "twice", right = "return result"' in written
+
+
+def test_a_name_that_no_fault_has_is_refused(project: Project) -> None:
+    code, output = project.plant(CAUGHT, words=("another",))
+    assert code == 2
+    assert "no fault is called 'another'" in output

@@ -32,11 +32,12 @@ HEAVY = (
 CPU_SECONDS, WALL_SECONDS = 60, 600
 """Limits of a child: an endless loop meets the first, a deadlock the second; a slow machine neither."""
 
-LIMITS = {
-    signal.SIGXCPU: f"stopped after {CPU_SECONDS} s of CPU time",
-    signal.SIGALRM: f"stopped after {WALL_SECONDS} s",
+ENDS = {signal.SIGXCPU: "stopped at the limit of CPU time", signal.SIGALRM: "stopped at the limit of time"} | {
+    number: f"crashed with {number.name}"
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL)
 }
-CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL)
+"""The signals that end a child which a fault has made hang or crash."""
+
 NO_PROGRAM = ("CompileError", "NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 """Errors of a fault that is out of date: any test finds them."""
 
@@ -180,16 +181,9 @@ def _be_child(job: Job, folder: Path) -> None:
         own = {"", *map(str, Path(__file__).parents[:2])}
         sys.path[:] = [installed, *(each for each in sys.path if each not in own)]
         watch = Watch()
-        options: tuple[str, ...] = (
-            "-x",
-            "-q",
-            "--assert=plain",
-            "-p",
-            "no:cacheprovider",
-            f"--basetemp={temporary / 'pytest'}",
-        )
+        options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", f"--basetemp={temporary / 'pytest'}"]
         if importlib.util.find_spec("xdist") is not None:
-            options = (*options, "-n0")
+            options.append("-n0")
         code = pytest.main([*options, *job.arguments], plugins=[watch])
         (folder / "seen").write_text(json.dumps(vars(watch)), encoding="utf-8")
     except BaseException:  # noqa: BLE001  # a child must not go back into its parent's loop
@@ -203,8 +197,8 @@ def _outcome(job: Job, status: int, folder: Path, cpu: float) -> Outcome:
     output = (folder / "output").read_text(encoding="utf-8", errors="replace") if (folder / "output").exists() else ""
     if os.WIFSIGNALED(status):
         number = signal.Signals(os.WTERMSIG(status))
-        if number in LIMITS or number in CRASHES:
-            return Outcome(job, "caught", "", LIMITS.get(number, f"crashed with {number.name}"), cpu)
+        if number in ENDS:
+            return Outcome(job, "caught", "", ENDS[number], cpu)
         return Outcome(job, "error", "", f"ended by {number.name}\n{output}", cpu)
     code = os.WEXITSTATUS(status)
     seen = json.loads((folder / "seen").read_text(encoding="utf-8")) if (folder / "seen").exists() else {}
