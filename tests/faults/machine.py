@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -106,12 +106,10 @@ def batched(tests: list[str], size: int) -> Iterator[list[str]]:
         yield tests[start : start + size]
 
 
-def guards_fail(run: Callable[[list[Job]], Iterable[Outcome]], jobs: list[Job]) -> bool:
-    """Run the tests without any fault and print what is wrong with them."""
-    wrong = [outcome for outcome in run(jobs) if outcome.verdict != "passed"]
-    for outcome in wrong:
-        print(f"without any fault {outcome.by or ' '.join(outcome.job.arguments)} fails:\n{outcome.note}")
-    return bool(wrong)
+def report_guard(outcome: Outcome) -> None:
+    """Print what is wrong with tests that are to pass without any fault."""
+    if outcome.verdict != "passed":
+        print(f"without any fault {outcome.by or ' '.join(outcome.job.arguments)} fails:\n{outcome.note}", flush=True)
 
 
 def plant(places: list[Place], planned: Planned, setting: Setting, minutes: float) -> list[Outcome] | None:
@@ -119,16 +117,16 @@ def plant(places: list[Place], planned: Planned, setting: Setting, minutes: floa
     from faults.workers import HEAVY, Workers  # pytest is not there where faults are only looked for
 
     until = monotonic() + 60 * minutes
-    outcomes = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         workers = Workers(setting.home, Path(name), HEAVY if setting.heavy is None else setting.heavy)
-        if guards_fail(workers.run, guard_jobs(places, planned.guards)):
+        without = workers.run(guard_jobs(places, planned.guards), report_guard)
+        if any(outcome.verdict != "passed" for outcome in without):
             return None
+        print(
+            f"{sum(outcome.cpu for outcome in without):.0f} s of CPU time for the tests without any fault", flush=True
+        )
         jobs = [Job(planned.guards.arguments(found.fault), found) for found in places]
-        for outcome in workers.run(jobs, until):
-            outcomes.append(outcome)
-            report(outcome)
-    return outcomes
+        return workers.run(jobs, report, until)
 
 
 def report(outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from compileall import compile_dir
 from pathlib import Path
 from time import monotonic
@@ -93,17 +93,19 @@ class Workers:
     def _not_tests(self, at: str) -> set[str]:
         return {self._home.package.name} if Path(at) == self._home.checkout else set()
 
-    def run(self, jobs: Iterable[Job], until: float = float("inf")) -> Iterator[Outcome]:
-        """Yield the outcomes of jobs as they end; none is begun after a time."""
-        waiting = deque(jobs)
+    def run(self, jobs: Iterable[Job], report: Callable[[Outcome], None], until: float = float("inf")) -> list[Outcome]:
+        """Return the outcomes of jobs, each reported when it ends; none is begun after a time."""
+        waiting, outcomes = deque(jobs), []
         try:
             while self._running or (waiting and monotonic() < until):
                 while waiting and len(self._running) < self._at_once and monotonic() < until:
                     self._start(waiting.popleft())
-                yield self._ended()
+                outcomes.append(self._ended())
+                report(outcomes[-1])
         finally:
             for pid in self._running:
                 _end_group(pid)
+        return outcomes
 
     def _ended(self) -> Outcome:
         """Wait for a child and return its outcome."""

@@ -52,7 +52,7 @@ def compile_(source: Path, target: Path, *flags: str) -> None:
     assert COMPILER is not None, "g++ is needed"
     kept = None
     if CACHE in os.environ:
-        texts = (file.read_bytes() for file in (source, *sorted(FOLDER.iterdir())))
+        texts = (file.read_bytes() for file in (source, *sorted(FOLDER.glob("*.h"))))
         kept = Path(os.environ[CACHE], sha256(b"\0".join([repr((FLAGS, flags[0])).encode(), *texts])).hexdigest())
         if kept.exists():
             shutil.copyfile(kept, target)
