@@ -37,5 +37,10 @@ class Guards:
 
     def arguments(self, fault: Fault) -> tuple[str, ...]:
         """Return what pytest is given: the options, and the tests by their paths."""
-        paths = (f"{self.file(test).relative_to(self._checkout)}::{test.partition('::')[2]}" for test in fault.tests)
-        return (*fault.options, *paths)
+        try:
+            files = [self.file(test).relative_to(self._checkout).as_posix() for test in fault.tests]
+        except TableError as error:
+            msg = f"{fault.name!r}: {error}"
+            raise TableError(msg) from error
+        names = (test.partition("::")[2] for test in fault.tests)
+        return (*fault.options, *(f"{file}::{name}" for file, name in zip(files, names, strict=True)))

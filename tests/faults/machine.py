@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from faults import records, tables
 from faults.guards import Guards
 from faults.jobs import Home, Job, Outcome
 from faults.placing import Place, check, place, sources
-from faults.tables import FEWEST, FOLDER, Fault, Table, TableError
+from faults.tables import FEWEST, FOLDER, Table, TableError
 
 PACKAGE = "rnn_backends"
 AT_ONCE = 12
@@ -45,15 +46,19 @@ class Planned(NamedTuple):
 
 
 def plan(setting: Setting) -> Planned:
-    """Find every fault and every test; the first that is not found, or is none, is refused."""
+    """Find every fault and every test; all that are not found, or are none, are named in one error."""
     found = tables.read_all(setting.folder, setting.fewest)
     files = {root: sources(setting.home.files(root)) for root in {table.root for table in found}}
-    guards, places = Guards(setting.home.checkout), {}
-    for table in found:
-        for fault in table.faults:
-            places[fault.name] = place(fault, files[table.root])
-            check(places[fault.name], files[table.root])
+    guards, places, wrong = Guards(setting.home.checkout), {}, []
+    for fault in (fault for table in found for fault in table.faults):
+        try:
+            places[fault.name] = place(fault, files[fault.root])
+            check(places[fault.name], files[fault.root])
             guards.arguments(fault)
+        except TableError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise TableError("\n".join(wrong))
     return Planned(found, places, guards)
 
 
@@ -63,12 +68,12 @@ def report_changes(planned: Planned) -> list[Table]:
     for table in planned.tables:
         new = []
         for fault in table.faults:
-            at = planned.places[fault.name].fault
             tests = tuple(planned.guards.written(test) for test in fault.tests)
-            new.append(Fault(at.name, at.where, at.right, at.wrong, tests, at.options, at.root))
-            if new[-1] != fault:
-                print(f"found elsewhere: {fault.line().strip()}\n             as: {new[-1].line().strip()}")
-        updated.append(Table(table.path, table.root, table.options, tuple(new)))
+            new.append(replace(planned.places[fault.name].fault, tests=tests))
+            for field, now in asdict(new[-1]).items():
+                if now != (before := asdict(fault)[field]):
+                    print(f"{fault.name}: {field} is {now!r}, not {before!r}")
+        updated.append(replace(table, faults=tuple(new)))
     return updated
 
 

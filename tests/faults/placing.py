@@ -57,7 +57,7 @@ def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[str, int, int]]:
 
 def sources(root: Path) -> list[Source]:
     """Return the files of a package that a fault may stand in."""
-    files = sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and "__pycache__" not in path.parts)
+    files = sorted(path for path in root.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith("test_"))
     return [Source(path, root) for path in files]
 
 
