@@ -100,8 +100,8 @@ class RNN:
         network : rnn_backends.core.layers.Network
         placement : rnn_backends.backends.selection.Placement
             Its backend and device.
-        dtype : str, optional
-            Its dtype; the network's own by default.
+        dtype : str or dtype, optional
+            As for `to`; the network's own by default.
 
         Returns
         -------
@@ -149,7 +149,8 @@ class RNN:
         output_size : int, optional
             The number of outputs of a readout; by default the model has none.
         seed : int, default 0
-        dtype : {"float32", "float64", "float16", "bfloat16"}
+        dtype : str or dtype, default "float32"
+            As for `to`.
         backend : str, optional
             ``"name"`` or ``"name:device"``; by default chosen as the notes of the class say.
 
@@ -569,8 +570,9 @@ class RNN:
         ----------
         backend : str, optional
             ``"name"`` or ``"name:device"``; the model's own by default.
-        dtype : {"float32", "float64", "float16", "bfloat16"}, optional
-            The model's own by default.
+        dtype : str or dtype, optional
+            ``"float32"``, ``"float64"``, ``"float16"`` or ``"bfloat16"``, or a dtype of NumPy, CuPy, JAX or torch
+            of that name; the model's own by default.
 
         Returns
         -------

@@ -446,7 +446,7 @@ def test_run_maps_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     rnn = rb.RNN.init(40, 4, output_size=3)
     rnn.save("model.npz")
-    np.save("x.npy", np.random.default_rng(0).normal(size=(50_000, 1, 40)))
+    np.save("x.npy", np.random.default_rng(0).normal(size=(20_000, 1, 40)))
     np.save("f.npy", np.asfortranarray(np.load("x.npy")))
     monkeypatch.setattr(chunks, "BUDGET", 2**18)
     cli.main(["run", "model.npz", "x.npy"])  # what is imported at first is not counted

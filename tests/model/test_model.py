@@ -197,6 +197,23 @@ def test_all_but_layers_and_readout_are_given_by_name() -> None:
         rnn(np.ones((3, 2, 4)), length=[1, 2])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "f8", np.float64, np.dtype("float64"), float])
+def test_dtypes_by_name_or_object(dtype: Any) -> None:
+    rnn = rb.RNN.init(3, 4, dtype=dtype)
+    assert rnn.dtype == model().to(dtype=dtype).dtype == rnn(np.ones((2, 1, 3)))[0].dtype == "float64"
+    assert "dtype=float64" in repr(rnn)
+
+
+def test_dtypes_of_torch(torch: Any) -> None:
+    assert model().to(dtype=torch.float64).dtype == model("torch").to(dtype=torch.float64).dtype == "float64"
+
+
+@pytest.mark.parametrize(("device", "line"), [("cpu", "numpy"), ("cuda:0", "cupy:0"), ("gpu", "cupy")])
+def test_a_device_for_a_backend_gets_the_line_to_write(device: str, line: str) -> None:
+    with pytest.raises(rb.UnknownBackendError, match=f"{device!r} is a device, not a backend .* Write '{line}', or"):
+        model().to(device)
+
+
 def test_a_model_of_a_class_of_ones_own_stays_one() -> None:
     class Own(rb.RNN):
         """A model with a name of its own."""

@@ -1,6 +1,7 @@
 """The GPU kernels on a CPU: compiled by g++ against tests/kernels/shim.h, each CUDA thread a fiber."""
 
 import ctypes
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,16 @@ OUTCOMES = (
 WAITS = 100_000  # of a thread, for what another block writes
 
 
+CACHE = "RNN_SHIM_CACHE"
+"""The environment's name of a folder that processes share what they compile in."""
+
+
 class ShimError(AssertionError):
     """A kernel that did not end as it should."""
+
+
+class CompileError(Exception):
+    """A kernel that is no C++."""
 
 
 @cache
@@ -39,11 +48,24 @@ def work() -> Path:
 
 
 def compile_(source: Path, target: Path, *flags: str) -> None:
+    """Compile a file, or take what was made of the same text before, where the environment names a folder for that."""
     assert COMPILER is not None, "g++ is needed"
+    kept = None
+    if CACHE in os.environ:
+        texts = (file.read_bytes() for file in (source, *sorted(FOLDER.glob("*.h"))))
+        kept = Path(os.environ[CACHE], sha256(b"\0".join([repr((FLAGS, flags[0])).encode(), *texts])).hexdigest())
+        if kept.exists():
+            shutil.copyfile(kept, target)
+            return
     done = subprocess.run(
         [COMPILER, *FLAGS, *flags, str(source), "-o", str(target)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    if done.returncode:
+        raise CompileError(done.stderr)
+    if kept is not None:
+        aside = kept.with_name(f"{kept.name}.{os.getpid()}")
+        shutil.copyfile(target, aside)
+        aside.replace(kept)
 
 
 @cache
@@ -51,7 +73,7 @@ def library(body: str, name: str, macros: tuple[tuple[str, Any], ...]) -> Any:
     """Return a kernel as a function of grid, block, cluster, shared memory, seed and arguments."""
     text = f"""
 {"".join(f"#define {macro} {value}" + chr(10) for macro, value in macros)}
-#include "{FOLDER / "shim.h"}"
+#include "shim.h"
 {body}
 extern "C" int run(int grid, int block, int cluster, shim::Bits shared, shim::Bits seed, void** arguments,
                    const shim::Size* sizes, const shim::Size* pointers, int count) {{

@@ -1,0 +1,1 @@
+"""The machine that plants faults, and its tables."""
