@@ -72,7 +72,7 @@ def bombs() -> Iterator[tuple[str, bytes, str]]:
     deep = b""
     for _ in range(60):
         deep = field(1, field(5, field(6, deep)))
-    yield "graphs in graphs", field(7, deep), "its messages in each other would take 65 levels"
+    yield "graphs in graphs", field(7, deep), r"its messages in each other would take \d+ levels"
 
     layer = Draw("float32", 1).layers("f", 1, 4, 5)[0]
     held: dict[str, Any] = weights(layer)

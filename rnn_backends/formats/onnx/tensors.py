@@ -61,9 +61,9 @@ class Tensors:
         if code == BFLOAT16:
             self.account.take(f"the tensor {name} in float32", "bytes", 2 * flat.nbytes)
             flat = widened(flat)
-        array = flat.astype(flat.dtype.newbyteorder("="), copy=False).reshape(shape)
-        array.flags.writeable = False
-        return array
+        flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
+        flat.flags.writeable = False  # before a view of it is made, so that the model makes no copy
+        return flat.reshape(shape)
 
     def _flat(self, tensor: Any, dtype: Any, count: int) -> Host:
         """Return the elements, which must be as many as the shape says."""
