@@ -303,7 +303,5 @@ def test_a_file_takes_its_own_size_once(tmp_path: Path) -> None:
 def test_an_embedding_cannot_fill_the_memory(tmp_path: Path) -> None:
     arrays = {**kf.cell_arrays(FIRST, 1, 200, dtype="f2"), "layers/embedding/vars/0": np.zeros((200_000, 1), "f2")}
     path = kf.write(tmp_path / "m.keras", [embedding(), simple_rnn()], arrays)
-    with pytest.raises(
-        rb.FormatError, match="'layers/embedding/vars/0', folded into weight_ih_l0, would take 8"
-    ):
+    with pytest.raises(rb.FormatError, match="'layers/embedding/vars/0', folded into weight_ih_l0, would take 8"):
         rb.load(path)

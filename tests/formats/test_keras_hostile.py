@@ -79,12 +79,12 @@ ODD: dict[str, tuple[Callable[[Any], object], str]] = {
         "vars/1' is a link to another place, which Keras does not write"),
     "a soft link out": (instead("layers/simple_rnn", lambda held: held.__setitem__(
         "layers/simple_rnn", h5py.SoftLink("../../etc"))), "'layers/simple_rnn' is a link to another place"),
-    "external storage": (created(shape=(4, 4), dtype="f4", external=[("/etc/passwd", 0, 64)]), "vars/1' lies in another file"),
-    "a virtual data set": (instead(f"{VARS}/1", virtual), "vars/1' does not lie in one piece, as Keras writes it"),
-    "chunks": (created(data=ONES, chunks=(2, 2)), "vars/1' does not lie in one piece, as Keras writes it"),
+    "external storage": (created(shape=(4, 4), dtype="f4", external=[("/etc/passwd", 0, 64)]), "vars/1' is stored in another file"),
+    "a virtual data set": (instead(f"{VARS}/1", virtual), "vars/1' is not stored in one piece, as Keras writes it"),
+    "chunks": (created(data=ONES, chunks=(2, 2)), "vars/1' is not stored in one piece, as Keras writes it"),
     "gzip": (created(data=ONES, compression="gzip"), "vars/1' is compressed, or filtered otherwise"),
     "a checksum": (created(data=ONES, fletcher32=True), "vars/1' is compressed, or filtered otherwise"),
-    "a shape bomb": (created(shape=(2**20, 2**20), dtype="f8", chunks=(2**10, 2**10), fillvalue=1.0), "not lie in one piece"),
+    "a shape bomb": (created(shape=(2**20, 2**20), dtype="f8", chunks=(2**10, 2**10), fillvalue=1.0), "not stored in one piece"),
     "a shape bomb of gzip": (created(shape=(2**20, 2**20), dtype="f8", compression="gzip"), "is compressed, or filtered"),
     "an array never written": (created(shape=(4, 4), dtype="f4"), "vars/1' was never written"),
     "a shape bomb never written": (created(shape=(2**30, 2**30), dtype="f4"), "vars/1' was never written"),
@@ -139,7 +139,9 @@ def test_arrays_that_lie_one_over_the_other_cannot_fill_the_memory(tmp_path: Pat
     path.write_bytes(weights)
     tracemalloc.start()
     try:
-        with pytest.raises(rb.FormatError, match="'layers/simple_rnn_[0-9]+/cell/vars/[01]' would take [0-9]+ bytes, more than the"):
+        with pytest.raises(
+            rb.FormatError, match=r"'layers/simple_rnn_[0-9]+/cell/vars/[01]' would take [0-9]+ bytes, more than the"
+        ):
             load(path)
         assert tracemalloc.get_traced_memory()[1] < len(weights) + MEMORY
     finally:

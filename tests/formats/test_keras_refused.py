@@ -249,7 +249,7 @@ def test_a_softmax_is_not_masked(tmp_path: Path) -> None:
 
 WRONG_WEIGHTS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "no weights": ([simple_rnn()], {}, "it lacks 'layers/simple_rnn'"),
-    "no bias": ([simple_rnn()], kf.cell_arrays(FIRST, bias=False), "'layers/simple_rnn/cell' must have 3 arrays, as its options"),
+    "no bias": ([simple_rnn()], kf.cell_arrays(FIRST, bias=False), "'layers/simple_rnn/cell' must have 3 arrays, by its options"),
     "a bias too many": ([simple_rnn(use_bias=False)], CELL, "'layers/simple_rnn/cell' must have 2 arrays, .* it has 3"),
     "other names": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/x": np.ones(1, "f4")}, "must be named 0, 1, ...; they are '0'"),
     "an array for a group": ([simple_rnn()], {f"{FIRST}/cell": np.ones(1, "f4")}, "'layers/simple_rnn/cell' is no group that Ker"),
@@ -291,16 +291,19 @@ def test_what_the_file_records_is_refused(options: dict[str, Any], match: str) -
 
 
 def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(rb.FormatError, match="the file records which layers go backwards; leave `go_backwards` out"):
-        rb.from_keras(DATA / "tagger.keras", go_backwards=False)
+    for read in (rb.load, rb.from_keras):
+        with pytest.raises(
+            rb.FormatError, match="the file records which layers go backwards; leave `go_backwards` out"
+        ):
+            read(DATA / "tagger.keras", go_backwards=False)
     with pytest.raises(
-        rb.ArgumentError, match=r"`go_backwards` is told of Keras's \.weights\.h5 files only; leave it out"
+        rb.ArgumentError,
+        match=r"`residual` is an option of Flax's parameters; leave it out for Keras's models and files",
     ):
-        rb.load(DATA / "tagger.keras", go_backwards=False)
-    with pytest.raises(rb.ArgumentError, match=r"`residual` is told of Flax's \.msgpack files only; leave it out"):
         rb.load(DATA / "stack.weights.h5", residual=False, **GIVEN)
     with pytest.raises(
-        rb.ArgumentError, match=r"`masking` is told of Keras's \.keras and \.weights\.h5 files only; leave"
+        rb.ArgumentError,
+        match=r"`masking` is an option of Keras's models and files; leave it out for this package's files",
     ):
         rb.load("m.npz", masking=True)
     with pytest.raises(

@@ -34,7 +34,7 @@ def test_options_that_weights_do_not_record_must_be_given(tmp_path: Path) -> Non
         rb.ArgumentError, match="weights alone do not record whether a SimpleRNN goes backwards; pass go_backw"
     ):
         rb.load(path, activation="tanh")
-    with pytest.raises(rb.FormatError, match="weights of a readout do not tell its activation, g2; pass readout_act"):
+    with pytest.raises(rb.FormatError, match="weights of a readout do not record its activation, g2; pass readout_act"):
         rb.load(path, **GIVEN)
     backward = rb.load(path, **{**WITH_READOUT, "go_backwards": True})
     assert [reverse for _, reverse in cells(backward)] == [True, False]
@@ -61,7 +61,7 @@ def test_weights_of_both_directions_are_read_where_a_dense_shows_how_they_are_jo
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(arrays, lambda held: held.create_group("layers/dropout/vars")))
     with pytest.raises(
-        rb.FormatError, match="do not tell whether an Embedding has mask_zero; pass masking=False if it has not, or"
+        rb.FormatError, match="do not record whether an Embedding has mask_zero; pass masking=False if it has not, or"
     ):
         rb.load(path, **WITH_READOUT)
     assert rb.load(path, masking=True, **WITH_READOUT).metadata["keras mask"] == (
@@ -78,13 +78,13 @@ def test_weights_of_both_directions_are_read_where_a_dense_shows_how_they_are_jo
 
 SECOND = kf.cell_arrays("layers/simple_rnn_1", 8)
 WRONG_FOLDERS: dict[str, tuple[dict[str, Any], str]] = {
-    "two kinds": ({**PAIR, **SECOND, **CELL}, "'bidirectional', 'simple_rnn', 'simple_rnn_1', do not tell which feeds which"),
-    "none": (kf.dense_arrays("layers/dense"), "the names of its layers, 'dense', do not tell which feeds which; SimpleRNN, or"),
-    "no Dense": (PAIR, "do not tell how the last Bidirectional merges its directions; read the .keras file"),
+    "two kinds": ({**PAIR, **SECOND, **CELL}, "'bidirectional', 'simple_rnn', 'simple_rnn_1', do not show which feeds which"),
+    "none": (kf.dense_arrays("layers/dense"), "the names of its layers, 'dense', do not show which feeds which; those of SimpleRNN, or"),
+    "no Dense": (PAIR, "do not record how the last Bidirectional merges its directions; read the .keras file"),
     "directions that are not joined": ({**PAIR, **kf.dense_arrays("layers/dense", 4)}, r"readout must have shape \(output_size, 8\)"),
-    "two Dense": ({**MODEL, **kf.dense_arrays("layers/dense_1")}, "do not tell which feeds which"),
+    "two Dense": ({**MODEL, **kf.dense_arrays("layers/dense_1")}, "do not show which feeds which"),
     "two readouts": ({**MODEL, **kf.dense_arrays("layers/time_distributed/layer")}, "there is 'time_distributed'; a network has one"),
-    "an LSTM": (kf.cell_arrays("layers/lstm"), "it holds 'lstm'; weights alone tell what SimpleRNN, or Bidirectional,"),
+    "an LSTM": (kf.cell_arrays("layers/lstm"), "it holds 'lstm'; weights alone are enough for SimpleRNN, or Bidirectional,"),
     "a model of one's own": ({**CELL, "rnn/cell/vars/0": np.ones(1)}, "it holds 'rnn' beside layers, as Keras's older .h5 files"),
     "an older file": ({"model_weights/dense/kernel": np.ones(1)}, "it holds 'model_weights' beside layers, as Keras's older"),
 }  # fmt: skip
@@ -102,7 +102,7 @@ def test_weights_that_leave_open_what_feeds_what_are_refused(tmp_path: Path, kin
 def test_a_layer_that_computes_without_weights_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(MODEL, lambda held: held.create_group("layers/masking/vars")))
-    with pytest.raises(rb.FormatError, match=r"it holds 'masking'; weights alone tell .* Read the \.keras file"):
+    with pytest.raises(rb.FormatError, match=r"it holds 'masking'; weights alone are enough .* Read the \.keras file"):
         rb.load(path, **GIVEN)
 
 

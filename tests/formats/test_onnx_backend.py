@@ -32,15 +32,15 @@ def test_a_graph_that_ends_without_an_activation_has_the_identity_unless_another
         rb.ArgumentError, match=r"g2 of this one is .*identity.* load it with readout_activation='softmax'"
     ):
         rnn.loss(x, np.zeros((2, 6), int))
-    for told in (
+    for found in (
         rb.load(path, readout_activation="softmax"),
         rb.from_onnx(path, readout_activation=rb.Activation("softmax")),
         rb.from_onnx(onnx.load(path), readout_activation="softmax"),
     ):
-        np.testing.assert_array_equal(told.logits(x), rnn.logits(x))
-        np.testing.assert_allclose(told.probabilities(x).sum(axis=-1), 1, atol=1e-6)
-        assert np.isfinite(told.loss(x, np.zeros((2, 6), int)))
-        assert told.metadata == rnn.metadata
+        np.testing.assert_array_equal(found.logits(x), rnn.logits(x))
+        np.testing.assert_allclose(found.probabilities(x).sum(axis=-1), 1, atol=1e-6)
+        assert np.isfinite(found.loss(x, np.zeros((2, 6), int)))
+        assert found.metadata == rnn.metadata
 
 
 def test_g2_of_a_graph_that_has_one_must_be_left_out(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_arguments(tmp_path: Path) -> None:
     rb.RNN.init(3, 4).save(path)
     assert rb.from_onnx(str(path), backend="array_api_strict").backend.name == "array_api_strict"
     assert rb.from_onnx(onnx.load(path)).dtype == "float32"
-    with pytest.raises(rb.ArgumentError, match="`activation` is an option of .*; leave it out for ONNX models"):
+    with pytest.raises(rb.ArgumentError, match=r"`activation` is an option of .*; leave it out for ONNX models"):
         rb.load(path, activation="tanh")
     with pytest.raises(rb.ArgumentError, match=r"`model` must be a path or an onnx\.ModelProto; got bytes"):
         rb.from_onnx(path.read_bytes())

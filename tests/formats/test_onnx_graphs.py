@@ -169,12 +169,12 @@ def test_one_step_only() -> None:
     own, x = rb.RNN(layers, rb.Linear(weight, bias)), draw.normal(7, 3, 4)
     wanted = own.logits(x)[-1]
     take_last = [node("Gather", ["X1", "last"], "step", axis=0)]
-    for take, told in ((take_last, "y: logits of the last step (batch, output_size)"),
+    for take, note in ((take_last, "y: logits of the last step (batch, output_size)"),
                        ([node("Squeeze", ["H0", "zero"], "step")], "y: logits of the last state (batch, output_size)")):  # fmt: skip
         gemm = node("Gemm", ["step", "weight", "bias"], "y", transB=1)
         made = model([*nodes, *take, gemm], [value("X0", shape=["t", "b", 4])], ["y"], tensors)
         rnn = rb.from_onnx(made)
-        assert rnn.metadata == {"onnx outputs": told}
+        assert rnn.metadata == {"onnx outputs": note}
         assert rnn.readout is not None
         assert rnn.readout.activation == rb.Activation("identity")
         np.testing.assert_array_equal(rnn.logits(x)[-1], wanted)

@@ -118,7 +118,7 @@ def test_a_node_alone() -> None:
         format_.run_node(node("RNN", ["X", "W", "R"], ["Y"]), [case.x, held["W"]])
 
 
-def test_the_vectors_can_tell() -> None:
+def test_the_vectors_find_mistakes() -> None:
     """R transposed, the halves of B not added, or the directions exchanged would be seen."""
     case = Draw("float32", 2).case(sides="fb", h_0=True, lengths=RAGGED)
     output, _ = reference(*case, dtype="float32")

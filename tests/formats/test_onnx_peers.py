@@ -204,7 +204,7 @@ def test_what_torch_exports(
 
 
 def test_a_module_and_its_export_agree_on_g2(torch: Any) -> None:
-    """A Linear at the end: torch cannot tell what follows it, and the graph tells that nothing does."""
+    """A Linear at the end: torch does not record what follows it, and the graph records that nothing does."""
     script = runpy.run_path(str(DATA / "make_onnx.py"))
     module = script["contractive"](script["Net"](lambda readout, output, _: readout(output), batch_first=True))
     x, file = torch.randn(2, 6, 4), BytesIO()
@@ -220,17 +220,17 @@ def test_a_module_and_its_export_agree_on_g2(torch: Any) -> None:
         logits = module(x)
         loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 3), torch.zeros(12, dtype=torch.long))
         wanted = {"softmax": torch.softmax(logits, -1).numpy(), "identity": logits.numpy()}
-    told = {
+    found = {
         g2: [rb.from_torch(module, readout_activation=g2), rb.from_onnx(made, readout_activation=g2)] for g2 in wanted
     }
-    told["identity"].append(rb.from_onnx(made))
-    for g2, models in told.items():
+    found["identity"].append(rb.from_onnx(made))
+    for g2, models in found.items():
         for rnn in models:
             np.testing.assert_allclose(rnn.logits(x.numpy()), logits, rtol=0, atol=2e-6)
             np.testing.assert_allclose(rnn.probabilities(x.numpy()), wanted[g2], rtol=0, atol=2e-6)
-    for rnn in told["softmax"]:
+    for rnn in found["softmax"]:
         assert abs(rnn.loss(x.numpy(), targets) - loss) < 2e-6
-    for rnn in told["identity"]:
+    for rnn in found["identity"]:
         with pytest.raises(rb.ArgumentError, match="loss is the cross-entropy of a softmax readout"):
             rnn.loss(x.numpy(), targets)
 

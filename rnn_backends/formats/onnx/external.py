@@ -29,7 +29,7 @@ class External:
         self.known: set[Path] = set()
 
     def numbers(self, tensor: Any, count: int, dtype: Any) -> Host:
-        """Return the elements of a TensorProto, as many as its shape says."""
+        """Return the elements of a TensorProto, as many as its shape has."""
         name, nbytes = shown(tensor.name), count * dtype.itemsize
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if entries.keys() - _KNOWN or len(entries) != len(tensor.external_data) or not entries.get("location"):

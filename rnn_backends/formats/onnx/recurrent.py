@@ -42,7 +42,7 @@ def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
         raise FormatError(msg)
     w, r, b = weights
     table = x.content.table if isinstance(x.content, Tokens) else None
-    # A node may use the weights of others, and each layer is kept by itself.
+    # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + (w.nbytes if table is None else _folded(w, table))
     call.graph.account.take("the weights of the layers", "bytes", kept)
     held = layer(found, w, r, b, table)

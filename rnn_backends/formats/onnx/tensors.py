@@ -66,7 +66,7 @@ class Tensors:
         return flat.reshape(shape)
 
     def _flat(self, tensor: Any, dtype: Any, count: int) -> Host:
-        """Return the elements, which must be as many as the shape says."""
+        """Return the elements, which must be as many as the shape has."""
         filled = [name for name in _ALL_FIELDS if len(getattr(tensor, name))]
         inside = tensor.HasField("raw_data")
         if tensor.data_location == EXTERNAL:
