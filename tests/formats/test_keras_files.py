@@ -289,7 +289,7 @@ def test_activations_are_those_of_keras(tmp_path: Path, activation: Any, functio
 
 
 def test_a_file_takes_its_own_size_once(tmp_path: Path) -> None:
-    arrays = {f"{FIRST}/cell/vars/{number}": np.zeros((2000, 2000)) for number in range(2)}
+    arrays = {f"{FIRST}/cell/vars/{number}": np.zeros((1000, 1000)) for number in range(2)}
     path = kf.write(tmp_path / "m.keras", [simple_rnn(use_bias=False)], arrays)
     del arrays
     tracemalloc.start()
