@@ -1,6 +1,7 @@
 """HDF5 and .keras files that lie: refused by FormatError, in little time and memory, and no other file is opened."""
 
 import io
+import os
 import struct
 import time
 import tracemalloc
@@ -374,3 +375,33 @@ def test_archives_that_lie_are_refused(tmp_path: Path, kind: str) -> None:
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+# What is no regular file, and what is left behind
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_special_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    """Opening a FIFO waits for its writer, and a device ends nowhere."""
+    fifo, link = tmp_path / f"fifo{suffix}", tmp_path / f"zero{suffix}"
+    os.mkfifo(fifo)
+    link.symlink_to("/dev/zero")
+    options: dict[str, Any] = {} if suffix == ".keras" else {"activation": "tanh", "go_backwards": False}
+    for path, what in ((fifo, "a FIFO"), (link, "a device")):
+        with pytest.raises(rb.FormatError, match=f"is {what}, not a regular file"):
+            rb.from_keras(path, **options)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted as on Linux")
+def test_no_descriptor_outlives_a_refusal(tmp_path: Path) -> None:
+    before, caught = len(list(Path("/proc/self/fd").iterdir())), []
+    for name, data in (
+        ("a.keras", MODEL[:-100]),
+        ("b.keras", archive(config_json=b"{")),
+        ("c.weights.h5", SOUND[:3000]),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(rb.FormatError) as error:
+            load(tmp_path / name) if name.endswith(".h5") else rb.load(tmp_path / name)
+        caught.append(error)  # with its frames
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
