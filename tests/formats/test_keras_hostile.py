@@ -141,7 +141,8 @@ def test_arrays_that_lie_one_over_the_other_cannot_fill_the_memory(tmp_path: Pat
     tracemalloc.start()
     try:
         with pytest.raises(
-            rb.FormatError, match=r"'layers/simple_rnn_[0-9]+/cell/vars/[01]' would take [0-9]+ bytes, more than the"
+            rb.FormatError,
+            match=r"'layers/simple_rnn_[0-9]+/cell/vars/[01]' would take .* more than the [0-9]+ that a file of",
         ):
             load(path)
         assert tracemalloc.get_traced_memory()[1] < len(weights) + MEMORY
@@ -199,7 +200,7 @@ def many(count: int) -> bytes:
 def test_structures_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(tmp_path, many(1000), "'/' is in it twice, which Keras does not write")
     monkeypatch.setitem(LIMITS, "nodes", LIMITS["nodes"]._replace(floor=20, per_byte=0))
-    refuse(tmp_path, SOUND, "the structures in it would take 21 nodes, more than the 20 that")
+    refuse(tmp_path, SOUND, "the structures in it would take .* more than the 20 that a file of")
 
 
 def header_of_root(raw: bytes) -> int:
@@ -251,7 +252,7 @@ def test_a_header_that_leads_back_to_itself_takes_little_memory(tmp_path: Path) 
 
 
 def test_a_tree_of_many_children_takes_little_memory(tmp_path: Path) -> None:
-    refuse(tmp_path, wide(60), "the structures in it would take [0-9]+ nodes, more than the")
+    refuse(tmp_path, wide(60), "the structures in it would take .* more than the [0-9]+ that a file of")
 
 
 ROOT = SOUND[0x50:0x60]
@@ -342,12 +343,12 @@ ZIPPED: dict[str, tuple[bytes, str]] = {
     "a JSON list": (archive(config_json=b"[]"), "config.json must be a JSON object; got list"),
     "a deep JSON text": (archive(config_json=b"[" * 500_000), r"config\.json would take \d+ levels"),
     "a key twice": (archive(config_json=b'{"a": 1, "a": 2}'), "config.json is not valid JSON: a key stands in it twice"),
-    "a long JSON text": (archive(config_json=bytes(2**20 + 1)), "config.json has 1048577 bytes; it must have at most 1048576"),
+    "a long JSON text": (archive(config_json=bytes(2**23 + 1)), r"config\.json would take \d+ bytes of text, more than the 8388608"),
     "a list of lists": (archive(config_json=b'{"a": [' + b"[]," * 340_000 + b"[]]}"), r"config\.json would take \d+ items"),
     "activations in each other": (activated(simple_rnn(activation=nested(20))), "'simplernn' is of Activation layers in each other, more than 2"),
     "three activations in each other": (activated(simple_rnn(activation=nested(3))), "'simplernn' is of Activation layers in each"),
     "activations of a Dense": (activated(simple_rnn(), kf.dense(), nested(20)), "'activation' is of Activation layers in each other"),
-    "a compressed member": (compressed(), "'metadata.json' is compressed or encrypted, which Keras does not do"),
+    "a compressed member": (compressed(), "'metadata.json' is packed or encrypted in a way that Keras does not use"),
     "weights that changed": (MODEL.replace(CELL[f"{VARS}/1"].tobytes(), bytes(64)), "the checksum of 'model.weights.h5' is wrong"),
 }  # fmt: skip
 

@@ -61,7 +61,7 @@ def field(number: int, payload: bytes) -> bytes:
 
 def bombs() -> Iterator[tuple[str, bytes, str]]:
     """Small files that would unpack to much, with what is said of them."""
-    fields, packed = "its structure would take 175001 nodes", "its lists of integers, .* would take"
+    fields, packed = "its structure would take .* nodes", "its lists of integers, .* would take"
     tensors, layers = "the constants that the graph computes would take", "the weights of the layers would take"
     yield "empty nodes", field(7, field(1, b"") * 4_000_000), fields
     yield "empty tensors", field(7, field(5, b"") * 4_000_000), fields
@@ -120,7 +120,7 @@ def bombs() -> Iterator[tuple[str, bytes, str]]:
     rnn.output.append("H0")
     doubled = [node("Concat", [f"H{k}", f"H{k}"], f"H{k + 1}", axis=0) for k in range(40)]
     rnn_first = model([rnn, *doubled], [value("X", shape=["t", "b", 4])], ["H40"], held)
-    yield "last states", rnn_first.SerializeToString(), "the last states that it joins would take 2"
+    yield "last states", rnn_first.SerializeToString(), "the last states that it joins would take .* items"
 
     square = {name: np.ones((1, 512, 512), np.float32) for name in ("w", "r")}
     stacked = [node("RNN", [f"x{k}", "w", "r"], f"y{k}") for k in range(400)]
