@@ -139,6 +139,13 @@ def bombs() -> Iterator[tuple[str, bytes, str]]:
         inputs = [value("x0", shape=["t", "b", 4])]
         return bytes(model(nodes, inputs, ["x60"], {"front": np.arange(20)}, opset).SerializeToString())
 
+    floats = field(1, b"value_floats") + b"\xa0\x01\x06" + field(7, bytes(2**22))  # packed, as nobody writes them
+    constant = field(2, b"c") + field(4, b"Constant") + field(5, floats)
+    yield "numbers of a node", opset + field(7, field(1, constant)), "'value_floats' would take"
+    long = node("RNN", ["X", *held], ["Y"], direction="f" * 2**20)
+    made = model([long], [value("X", shape=["t", "b", 4])], ["Y"], held)
+    yield "a long text", made.SerializeToString(), "`direction` must be one of .{1,200}$"
+
     yield "axes", unsqueezed("front", opset=13), "the shape of 'x2' would take 43 axes"
     yield "axes of a node", unsqueezed(opset=11, axes=[*range(200)]), "its axes would take 200 axes"
 

@@ -211,7 +211,7 @@ def with_tensors(made: onnx.ModelProto, **arrays: NDArray[Any]) -> onnx.ModelPro
         (lambda: one_node(direction="backward"), r"RNN 'the_RNN': `direction` must be one of forward, reverse, bidirectional; got 'backward'"),
         (lambda: one_node(direction="bidirectional", activations=["Tanh", "Tanh"]), r"W must have shape \(num_directions, hidden_size, input_size\) = \(2, 5, 4\); got \(1, 5, 4\)"),
         (lambda: one_node(activations=["Gelu"]), r"`activations` must be of Relu, .*; got 'Gelu'"),
-        (lambda: one_node(activations=["Relu", "Tanh"]), r"`activations` must name 1, one a direction; got \['Relu', 'Tanh'\]"),
+        (lambda: one_node(activations=["Relu", "Tanh"]), r"`activations` must name 1, one a direction; got 'Relu', 'Tanh'"),
         (lambda: one_node(activations=["ScaledTanh"]), r"`activations` are wrong: .*'scaled_tanh' needs `alpha`"),
         (lambda: one_node(activations=["Affine"], activation_alpha=[float("nan")]), r"must be a finite number"),
         (lambda: one_node(clip=0.0), r"`clip` must be positive; got 0.0"),

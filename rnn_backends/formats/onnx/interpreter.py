@@ -143,6 +143,8 @@ class Interpreter:
         value = getattr(attribute, kind)
         if kind == TENSOR:
             return self.tensors.read(value)
+        if kind in {FLOATS, INTS, STRINGS}:
+            self.account.take(f"its attribute {shown(attribute.name)}", "items", len(value))
         if kind in {STRING, STRINGS}:
             texts = [text.decode("utf-8", "backslashreplace") for text in ([value] if kind == STRING else value)]
             return texts[0] if kind == STRING else texts

@@ -11,6 +11,7 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.arrays import embedded
+from rnn_backends.formats.names import listed, shown
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 ACTIVATIONS = {
@@ -43,7 +44,7 @@ def options(attributes: Mapping[str, Any]) -> Options:
     """Return the options that the attributes of an RNN node give."""
     direction, layout = attributes.get("direction", "forward"), attributes.get("layout", 0)
     if direction not in DIRECTIONS:
-        msg = f"`direction` must be one of {', '.join(DIRECTIONS)}; got {direction!r}."
+        msg = f"`direction` must be one of {', '.join(DIRECTIONS)}; got {shown(direction)}."
         raise FormatError(msg)
     if layout not in {0, 1}:
         msg = f"`layout` must be 0 or 1; got {layout}."
@@ -62,11 +63,11 @@ def _activations(attributes: Mapping[str, Any], count: int) -> tuple[Activation,
     if len(given) == 2 and count == 1 and len(set(given)) == 1:  # the default has two, whatever the direction
         given = given[:1]
     if len(given) != count:
-        msg = f"`activations` must name {count}, one a direction; got {given}."
+        msg = f"`activations` must name {count}, one a direction; got {listed(given)}."
         raise FormatError(msg)
     known = {name.lower(): own for name, own in ACTIVATIONS.items()}
     if unknown := [name for name in given if name.lower() not in known]:
-        msg = f"`activations` must be of {', '.join(ACTIVATIONS)}; got {unknown[0]!r}."
+        msg = f"`activations` must be of {', '.join(ACTIVATIONS)}; got {shown(unknown[0])}."
         raise FormatError(msg)
     names = [known[name.lower()] for name in given]
     values = {which: _consumed(attributes, which, names) for which in ("alpha", "beta")}
