@@ -49,7 +49,7 @@ def networks(draw: st.DrawFn) -> rb.RNN:
         )
         readout = rb.Linear(made.normal(3, width), made.normal(3) if draw(st.booleans()) else None, g2)
     vocabulary = "".join(map(chr, range(97, 97 + input_size))) if draw(st.booleans()) else None
-    return rb.RNN(layers, readout, draw(st.booleans()), vocabulary=vocabulary, metadata={"licence": "CC0"})
+    return rb.RNN(layers, readout, batch_first=draw(st.booleans()), vocabulary=vocabulary, metadata={"licence": "CC0"})
 
 
 EXACT = (
@@ -68,7 +68,7 @@ def test_what_is_written_is_read_again(rnn: rb.RNN, tmp_path_factory: pytest.Tem
     rnn.save(path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     again = rb.load(path)
-    pairs = list(zip(named_arrays(rnn._network), named_arrays(again._network), strict=True))
+    pairs = list(zip(*(named_arrays((model.layers, model.readout)) for model in (rnn, again)), strict=True))
     assert all(name == other and same_bits(a, b) for (name, a), (other, b) in pairs)
     for layer, other in zip(rnn.layers, again.layers, strict=True):
         for cell, copy in zip(cells_of(layer), cells_of(other), strict=True):
