@@ -183,8 +183,8 @@ def embedding() -> onnx.ModelProto:
     """Token ids whose embedding, in float16, is folded into W."""
     tensors = {
         "table": np.ones((4096, 2048), np.float16),
-        "W": np.ones((1, 512, 2048), np.float16),
-        "R": np.ones((1, 512, 512), np.float16),
+        "W": np.ones((1, 256, 2048), np.float16),
+        "R": np.ones((1, 256, 256), np.float16),
     }
     nodes = [node("Gather", ["table", "ids"], "rows"), node("RNN", ["rows", "W", "R"], ["Y"])]
     return model(nodes, [value("ids", shape=["t", "b"], dtype="int64")], ["Y"], tensors, dtype="float16")

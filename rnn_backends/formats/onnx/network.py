@@ -71,8 +71,8 @@ def read_network(model: Any, tensors: Tensors, readout_activation: Any = None) -
     network = read_graph(model, tensors).network
     if readout_activation is None:
         return network
-    described = any(entry.key == KEY for entry in model.metadata_props)
-    if described or network.readout is None or network.readout.activation != Activation("identity"):
+    noted = any(entry.key == KEY for entry in model.metadata_props)
+    if noted or network.readout is None or network.readout.activation != Activation("identity"):
         what = "no readout" if network.readout is None else "a readout with an activation of its own"
         msg = f"the graph has {what}; leave `readout_activation` out."
         raise FormatError(msg)
