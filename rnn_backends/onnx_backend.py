@@ -12,26 +12,59 @@ import numpy as np
 from rnn_backends.backends.selection import Placement, parse, select
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import ArgumentError, DeviceError, FormatError, RNNBackendError
-from rnn_backends.formats.onnx.network import read_graph
-from rnn_backends.formats.onnx.proto import package
-from rnn_backends.formats.onnx.tensors import Tensors
-from rnn_backends.model.program import run_program
+from rnn_backends.formats.onnx import package
+from rnn_backends.model.program import Prepared
 
-WEIGHTS = slice(1, 4)  # W, R and B among the inputs of RNN
 ACCELERATORS = {"cuda", "gpu", "tpu", "mps", "rocm", "xpu"}
 
 
 def supports_device(device: str) -> bool:
-    """Tell whether models can run on a device, ``"CPU"``, ``"CUDA"`` or ``"CUDA:1"``."""
+    """Return whether models can run on a device.
+
+    Parameters
+    ----------
+    device : str
+        ``"CPU"``, ``"CUDA"`` or ``"CUDA:1"``; see `prepare`.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from rnn_backends import onnx_backend
+    >>> onnx_backend.supports_device("CPU")
+    True
+    >>> onnx_backend.supports_device("TPU")
+    False
+    """
     try:
-        _place(device)
+        _placement(device)
     except RNNBackendError:
         return False
     return True
 
 
 def is_compatible(model: Any, device: str = "CPU") -> bool:
-    """Tell whether a model can be run: whether it is a network of RNN nodes; see `prepare`."""
+    """Return whether a model can be run on a device.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    device : str, default "CPU"
+        See `prepare`.
+
+    Returns
+    -------
+    bool
+        False where `prepare` refuses the model or the device.
+
+    Examples
+    --------
+    >>> import onnx  # doctest: +SKIP
+    >>> onnx_backend.is_compatible(onnx.load("lstm.onnx"))  # doctest: +SKIP
+    False
+    """
     try:
         prepare(model, device)
     except RNNBackendError:
@@ -39,23 +72,33 @@ def is_compatible(model: Any, device: str = "CPU") -> bool:
     return True
 
 
-def prepare(model: Any, device: str = "CPU") -> "Prepared":
-    """Return what runs a model on a device.
+def prepare(model: Any, device: str = "CPU") -> Prepared:
+    """Prepare a model to run on a device.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        As for `rnn_backends.from_onnx`; W, R and B of its nodes may be inputs of the graph too.
+        As for `rnn_backends.from_onnx`; W, R and B of its nodes may be inputs of the graph, too.
     device : str, default "CPU"
         ``"CPU"`` is the backend of `use_backend` or RNN_BACKEND, by default NumPy, and must not be a GPU's;
         ``"CUDA"`` and ``"CUDA:1"`` are CuPy.
 
+    Returns
+    -------
+    Prepared
+
     Raises
     ------
     FormatError
-        The model is not a network that this package can run.
-    RNNBackendError
-        The device cannot be had.
+        The model is not valid ONNX, or not a network that this package can run.
+    DeviceError, RNNBackendError
+        The device is unknown or cannot be used.
+
+    Examples
+    --------
+    >>> import onnx  # doctest: +SKIP
+    >>> prepared = onnx_backend.prepare(onnx.load("model.onnx"), "CPU")  # doctest: +SKIP
+    >>> y, y_h = prepared.run([x])  # doctest: +SKIP
     """
     checker = package().checker
     try:
@@ -63,18 +106,72 @@ def prepare(model: Any, device: str = "CPU") -> "Prepared":
     except checker.ValidationError as error:
         msg = f"the model is not valid ONNX: {error}"
         raise FormatError(msg) from error
-    return Prepared(model, _place(device))
+    return Prepared(model, _placement(device))
 
 
 def run_model(model: Any, inputs: Any, device: str = "CPU") -> tuple[Host, ...]:
-    """Run a model once; see `prepare` and `Prepared.run`."""
+    """Run a model once.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    inputs : sequence or mapping of arrays
+        See `Prepared.run`.
+    device : str, default "CPU"
+        See `prepare`.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        The outputs of the graph, in its order.
+
+    Raises
+    ------
+    FormatError, DeviceError, ArgumentError, ShapeError, DTypeError
+        As `prepare` and `Prepared.run`.
+
+    Examples
+    --------
+    >>> import onnx  # doctest: +SKIP
+    >>> y, y_h = onnx_backend.run_model(onnx.load("model.onnx"), {"X": x})  # doctest: +SKIP
+    """
     return prepare(model, device).run(inputs)
 
 
 def run_node(
     node: Any, inputs: Sequence[Any], device: str = "CPU", outputs_info: Any = None, *, opset_version: int = 22
 ) -> tuple[Host, ...]:
-    """Run one RNN node; `outputs_info` is not needed, for the shapes follow from the inputs."""
+    """Run one RNN node.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+    inputs : sequence of arrays
+        Those of the node that have a name, in their order.
+    device : str, default "CPU"
+        See `prepare`.
+    outputs_info : optional
+        Part of ONNX's interface; not needed, as the shapes of the outputs follow from the inputs.
+    opset_version : int, default 22
+        The version of the operators.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        The outputs of the node that have a name.
+
+    Raises
+    ------
+    ArgumentError
+        There are more or fewer inputs than the node has.
+    FormatError, DeviceError, ShapeError, DTypeError
+        As `prepare` and `Prepared.run`.
+
+    Examples
+    --------
+    >>> node = onnx.helper.make_node("RNN", ["X", "W", "R"], ["", "Y_h"], hidden_size=5)  # doctest: +SKIP
+    >>> (y_h,) = onnx_backend.run_node(node, [x, w, r])  # doctest: +SKIP
+    """
     onnx = package()
     names = [name for name in node.input if name]
     arrays = [np.asarray(value) for value in inputs]
@@ -87,55 +184,19 @@ def run_node(
     asked = [make(name, code(arrays[0].dtype), None) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "node", given, asked)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset_version)])
-    return Prepared(model, _place(device)).run(arrays)
+    return Prepared(model, _placement(device)).run(arrays)
 
 
-class Prepared:
-    """A model that is ready to run on a device, as `onnx.backend.base.BackendRep`."""
-
-    def __init__(self, model: Any, place: Placement) -> None:
-        self._model, self._place = model, place
-        defaults = {tensor.name for tensor in model.graph.initializer}
-        self._inputs = [info.name for info in model.graph.input if info.name not in defaults]
-        weights = {name for node in model.graph.node if node.op_type == "RNN" for name in list(node.input)[WEIGHTS]}
-        self._weights = weights & set(self._inputs)
-        self._program = None if self._weights else read_graph(model, Tensors(None))
-
-    def run(self, inputs: Any) -> tuple[Host, ...]:
-        """Run the model.
-
-        Parameters
-        ----------
-        inputs : sequence or mapping of arrays
-            In the order of the graph's inputs, or by their names.
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            The outputs of the graph, in its order.
-
-        Raises
-        ------
-        ArgumentError, FormatError, ShapeError, DTypeError
-        """
-        given = inputs if isinstance(inputs, dict) else dict(zip(self._inputs, inputs, strict=False))
-        if len(given) != len(inputs) or given.keys() != set(self._inputs):
-            msg = f"the inputs must be {self._inputs}; got {list(given) if isinstance(inputs, dict) else len(inputs)}."
-            raise ArgumentError(msg)
-        arrays = {name: np.asarray(value) for name, value in given.items()}
-        known = {name: arrays[name] for name in self._weights}
-        return run_program(self._program or read_graph(self._model, Tensors(None), known), arrays, self._place)
-
-
-def _place(device: str) -> Placement:
+def _placement(device: str) -> Placement:
+    """Return the backend and the device that a device of ONNX stands for."""
     kind, _, number = device.partition(":")
     if kind == "CUDA":
         return parse(f"cupy:{number}" if number else "cupy", f"the device {device!r} of ONNX")
-    place = select()
-    if device != "CPU" or place.device.partition(":")[0] in ACCELERATORS:
+    found = select()
+    if device != "CPU" or found.device.partition(":")[0] in ACCELERATORS:
         msg = (
             f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {device!r}, and the backend that is selected, "
-            f"{place.backend.name}, is on {place.device}."
+            f"{found.backend.name}, is on {found.device}."
         )
         raise DeviceError(msg)
-    return place
+    return found

@@ -12,10 +12,10 @@ from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import DTypeError, WrongResultError
 from rnn_backends.formats.names import short
-from rnn_backends.formats.onnx.flow import Source, Tokens
-from rnn_backends.formats.onnx.network import Program, read_graph
-from rnn_backends.formats.onnx.proto import parse_model
-from rnn_backends.formats.onnx.tensors import Tensors
+from rnn_backends.formats.onnx import read_program
+from rnn_backends.formats.onnx.flow import Input, Tokens
+from rnn_backends.formats.onnx.network import Program
+from rnn_backends.formats.source import Source
 from rnn_backends.model.program import run_program
 
 SEQ_LEN, BATCH = 8, 3
@@ -49,7 +49,7 @@ def compare(path: Path, name: str) -> str:
             raise
         return f"is not installed, so {name} was not run by it"
     data = path.read_bytes()
-    program = read_graph(parse_model(data), Tensors(None))
+    program = read_program(Source.of(data))
     refusals = tuple(getattr(runtime.capi.onnxruntime_pybind11_state, kind) for kind in _REFUSALS)
     try:
         inputs = random_inputs(program)
@@ -74,7 +74,7 @@ def random_inputs(program: Program) -> dict[str, Host]:
     """Draw all inputs of a graph: x, or token ids, and lengths and initial states where it takes them."""
     draw, bottom, x = np.random.default_rng(0), program.stages[0], program.input
     first: Any = program.network.layers[0].cells[0][0]
-    states: list[Source] = [flow.content for stage in program.stages for flow in stage.h_0 if flow is not None]
+    states: list[Input] = [flow.content for stage in program.stages for flow in stage.h_0 if flow is not None]
     seq_len, batch = bottom.seq.size or SEQ_LEN, _batch(program, states)
     sizes = {bottom.seq: seq_len, **dict.fromkeys(bottom.batch, batch)}
     shape = [sizes.get(axis, first.input_size) for axis in x.atoms]
@@ -92,7 +92,7 @@ def random_inputs(program: Program) -> dict[str, Host]:
     return found
 
 
-def _batch(program: Program, states: Sequence[Source]) -> int:
+def _batch(program: Program, states: Sequence[Input]) -> int:
     """Return how many sequences there are to be: as many as one of the inputs has, if one tells."""
     bottom = program.stages[0]
     told = [*bottom.batch, *(bottom.lengths.atoms if bottom.lengths is not None else ())]
@@ -100,7 +100,7 @@ def _batch(program: Program, states: Sequence[Source]) -> int:
     return next((axis.size for axis in told if axis.size), BATCH)
 
 
-def _normal(draw: np.random.Generator, shape: Sequence[int], source: Source) -> Host:
+def _normal(draw: np.random.Generator, shape: Sequence[int], source: Input) -> Host:
     if source.dtype == "bfloat16":
         msg = f"its input {source.name!r} is bfloat16, which NumPy has not."
         raise DTypeError(msg)

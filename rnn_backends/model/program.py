@@ -1,5 +1,6 @@
-"""Run the network of an ONNX graph and arrange what comes of it as the outputs that the graph declares."""
+"""The network of an ONNX graph, run, and its results arranged as the outputs that the graph declares."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,10 +9,84 @@ import numpy as np
 from rnn_backends.backends.selection import Placement
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Host
-from rnn_backends.errors import DTypeError, ShapeError
-from rnn_backends.formats.onnx.flow import Result, Source, arranged
+from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
+from rnn_backends.formats.onnx import program_of
+from rnn_backends.formats.onnx.flow import Input, Result, arranged
 from rnn_backends.formats.onnx.network import Program
 from rnn_backends.model.rnn import RNN
+
+WEIGHTS = slice(1, 4)  # W, R and B among the inputs of RNN
+
+
+class Prepared:
+    """A model that is ready to run on a device, as ONNX's BackendRep; made by `rnn_backends.onnx_backend.prepare`.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    placement : Placement
+        The backend and the device that it runs on.
+
+    Raises
+    ------
+    FormatError
+        The model is not a network that this package can run.
+
+    Examples
+    --------
+    >>> prepared = rnn_backends.onnx_backend.prepare(model)  # doctest: +SKIP
+    >>> prepared.device  # doctest: +SKIP
+    'cpu'
+    """
+
+    def __init__(self, model: Any, placement: Placement) -> None:
+        self._model, self._placement = model, placement
+        defaults = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = [info.name for info in model.graph.input if info.name not in defaults]
+        weights = {name for node in model.graph.node if node.op_type == "RNN" for name in list(node.input)[WEIGHTS]}
+        self._weights = weights & set(self._inputs)
+        self._program = None if self._weights else program_of(model)
+
+    @property
+    def device(self) -> str:
+        """The device that the model runs on, as its backend names it."""
+        return self._placement.device
+
+    def run(self, inputs: Sequence[Any] | Mapping[str, Any]) -> tuple[Host, ...]:
+        """Run the model.
+
+        Parameters
+        ----------
+        inputs : sequence or mapping of arrays
+            In the order of the graph's inputs, or by their names.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            The outputs of the graph, in its order.
+
+        Raises
+        ------
+        ArgumentError
+            The inputs are not those of the graph, or a length is impossible.
+        DTypeError, ShapeError
+            An input has another dtype or shape than the graph declares.
+        FormatError
+            Weights among the inputs make no network.
+
+        Examples
+        --------
+        >>> y, y_h = prepared.run([x])  # doctest: +SKIP
+        >>> y, y_h = prepared.run({"X": x})  # doctest: +SKIP
+        """
+        by_name = isinstance(inputs, Mapping)
+        given = dict(inputs) if by_name else dict(zip(self._inputs, inputs, strict=False))
+        if len(given) != len(inputs) or given.keys() != set(self._inputs):
+            msg = f"the inputs must be {self._inputs}; got {list(given) if by_name else len(inputs)}."
+            raise ArgumentError(msg)
+        arrays = {name: np.asarray(value) for name, value in given.items()}
+        known = {name: arrays[name] for name in self._weights}
+        return run_program(self._program or program_of(self._model, known), arrays, self._placement)
 
 
 def run_program(
@@ -21,7 +96,7 @@ def run_program(
     bottom, source = program.stages[0], program.input
     _require_input(arrays[source.name], source)
     axes = [(bottom.seq,), *([bottom.batch] if bottom.batch else [])]
-    features = source.atoms[-1:] if isinstance(bottom.below, Source) else ()
+    features = source.atoms[-1:] if isinstance(bottom.below, Input) else ()
     x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
     h_0 = _initial_states(program, arrays, x)
     lengths = None if bottom.lengths is None else arrays[bottom.lengths.name]
@@ -53,7 +128,7 @@ def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Host 
             if flow is None:
                 found.append(np.zeros((cells, *batch, stage.hidden.size or 0), arrays[program.input.name].dtype))
                 continue
-            source: Source = flow.content
+            source: Input = flow.content
             array = arrays[source.name]
             _require_input(array, source)
             held = arranged(array[source.start : source.stop], source.atoms, flow.axes)
@@ -61,7 +136,7 @@ def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Host 
     return np.concatenate(found)
 
 
-def _require_input(array: Host, source: Source) -> None:
+def _require_input(array: Host, source: Input) -> None:
     """Check that an input has the dtype and the number of axes that the graph declares."""
     if source.dtype == "bfloat16":
         known = "rnn_backends.from_onnx reads the model in float32"
@@ -75,8 +150,9 @@ def _require_input(array: Host, source: Source) -> None:
 
 def _last_states(program: Program, content: Result, h_n: Any) -> Any:
     """Return the last states of some cells."""
-    own = [cell for stage in program.stages for cell, _ in stage.layer.cells]
-    chosen = [own.index(cell) for cell in content.cells]
+    cells = [cell for stage in program.stages for cell, _ in stage.layer.cells]
+    numbers = {cell: number for number, cell in enumerate(cells)}
+    chosen = [numbers[cell] for cell in content.cells]
     if len(chosen) == 1:
         return h_n[chosen[0], ...]
     return to_numpy(h_n)[chosen]

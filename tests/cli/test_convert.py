@@ -500,14 +500,14 @@ FILES = sorted(path.name for path in DATA.glob("torch_*.onnx"))
 
 @pytest.mark.parametrize("name", FILES)
 def test_whatever_a_graph_takes_is_drawn_in_sizes_that_fit(name: str) -> None:
-    pytest.importorskip("onnx")
-    from rnn_backends.formats.onnx.network import read_graph
-    from rnn_backends.formats.onnx.proto import read_model
-    from rnn_backends.formats.onnx.tensors import Tensors
+    onnx = pytest.importorskip("onnx")
+    from rnn_backends.formats.onnx import read_program
+    from rnn_backends.formats.source import opened
     from rnn_backends.model.program import run_program
 
-    model = read_model(DATA / name)
-    program = read_graph(model, Tensors(None))
+    model = onnx.load(DATA / name)
+    with opened(DATA / name) as source:
+        program = read_program(source)
     inputs = runtime.random_inputs(program)
     assert inputs.keys() == {info.name for info in model.graph.input}
     for info in model.graph.input:

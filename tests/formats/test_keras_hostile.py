@@ -1,6 +1,7 @@
 """HDF5 and .keras files that lie: refused by FormatError, in little time and memory, and no other file is opened."""
 
 import io
+import os
 import struct
 import time
 import tracemalloc
@@ -15,7 +16,7 @@ import pytest
 from keras_files import simple_rnn
 
 import rnn_backends as rb
-from rnn_backends.formats.keras import hdf5
+from rnn_backends.formats.source import LIMITS
 
 h5py = pytest.importorskip("h5py")
 
@@ -79,12 +80,12 @@ ODD: dict[str, tuple[Callable[[Any], object], str]] = {
         "vars/1' is a link to another place, which Keras does not write"),
     "a soft link out": (instead("layers/simple_rnn", lambda held: held.__setitem__(
         "layers/simple_rnn", h5py.SoftLink("../../etc"))), "'layers/simple_rnn' is a link to another place"),
-    "external storage": (created(shape=(4, 4), dtype="f4", external=[("/etc/passwd", 0, 64)]), "vars/1' lies in another file"),
-    "a virtual data set": (instead(f"{VARS}/1", virtual), "vars/1' does not lie in one piece, as Keras writes it"),
-    "chunks": (created(data=ONES, chunks=(2, 2)), "vars/1' does not lie in one piece, as Keras writes it"),
+    "external storage": (created(shape=(4, 4), dtype="f4", external=[("/etc/passwd", 0, 64)]), "vars/1' is stored in another file"),
+    "a virtual data set": (instead(f"{VARS}/1", virtual), "vars/1' is not stored in one piece, as Keras writes it"),
+    "chunks": (created(data=ONES, chunks=(2, 2)), "vars/1' is not stored in one piece, as Keras writes it"),
     "gzip": (created(data=ONES, compression="gzip"), "vars/1' is compressed, or filtered otherwise"),
     "a checksum": (created(data=ONES, fletcher32=True), "vars/1' is compressed, or filtered otherwise"),
-    "a shape bomb": (created(shape=(2**20, 2**20), dtype="f8", chunks=(2**10, 2**10), fillvalue=1.0), "not lie in one piece"),
+    "a shape bomb": (created(shape=(2**20, 2**20), dtype="f8", chunks=(2**10, 2**10), fillvalue=1.0), "not stored in one piece"),
     "a shape bomb of gzip": (created(shape=(2**20, 2**20), dtype="f8", compression="gzip"), "is compressed, or filtered"),
     "an array never written": (created(shape=(4, 4), dtype="f4"), "vars/1' was never written"),
     "a shape bomb never written": (created(shape=(2**30, 2**30), dtype="f4"), "vars/1' was never written"),
@@ -139,7 +140,10 @@ def test_arrays_that_lie_one_over_the_other_cannot_fill_the_memory(tmp_path: Pat
     path.write_bytes(weights)
     tracemalloc.start()
     try:
-        with pytest.raises(rb.FormatError, match="its arrays lie one over the other, and would take more than its"):
+        with pytest.raises(
+            rb.FormatError,
+            match=r"'layers/simple_rnn_[0-9]+/cell/vars/[01]' would take .* more than the [0-9]+ that a file of",
+        ):
             load(path)
         assert tracemalloc.get_traced_memory()[1] < len(weights) + MEMORY
     finally:
@@ -195,8 +199,8 @@ def many(count: int) -> bytes:
 
 def test_structures_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(tmp_path, many(1000), "'/' is in it twice, which Keras does not write")
-    monkeypatch.setattr(hdf5, "MAX_STRUCTURES", 20)
-    refuse(tmp_path, SOUND, "it has more than 20 structures, more than the weights of any RNN need")
+    monkeypatch.setitem(LIMITS, "nodes", LIMITS["nodes"]._replace(floor=20, per_byte=0))
+    refuse(tmp_path, SOUND, "the structures in it would take .* more than the 20 that a file of")
 
 
 def header_of_root(raw: bytes) -> int:
@@ -248,7 +252,7 @@ def test_a_header_that_leads_back_to_itself_takes_little_memory(tmp_path: Path) 
 
 
 def test_a_tree_of_many_children_takes_little_memory(tmp_path: Path) -> None:
-    refuse(tmp_path, wide(60), "it has more than 50000 structures, more than the weights of any RNN need")
+    refuse(tmp_path, wide(60), "the structures in it would take .* more than the [0-9]+ that a file of")
 
 
 ROOT = SOUND[0x50:0x60]
@@ -261,18 +265,18 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "a base": (patched(24, struct.pack("<Q", 512)), "that Keras does not write"),
     "a driver": (patched(48, struct.pack("<Q", 512)), "that Keras does not write"),
     "an end that lies": (patched(40, struct.pack("<Q", 2**40)), "it is cut short: it has .* of 1099511627776 bytes"),
-    "a root past the end": (patched(64, struct.pack("<Q", 2**63)), "it points to byte 9223372036854775820 of"),
+    "a root past the end": (patched(64, struct.pack("<Q", 2**63)), "it points to bytes 9223372036854775808 to 9223372036854775820 of"),
     "a header of another version": (patched(header_of_root(SOUND), b"\2"), "is of version 2, which h5py does not write for"),
     "no tree": (changed_root(), "'' is no group that Keras writes"),
     "two trees": (changed_root((0x11, 0, ROOT), (0x11, 0, ROOT)), "'' is no group that Keras writes"),
     "a short tree": (changed_root((0x11, 0, ROOT[:8])), "a part of it is shorter than it must be"),
     "a shared tree": (changed_root((0x11, 2, ROOT)), "shares a part with another, which Keras's do not"),
-    "a part past the end": (changed_root((0x11, 0, ROOT))[:-8], "it points to byte .* of "),
+    "a part past the end": (changed_root((0x11, 0, ROOT))[:-8], "it points to bytes .* of "),
     "a header that goes on for ever": (changed_root(*[(0x10, 0, struct.pack("<QQ", len(SOUND) + 16, 2**20))] * 8),
         "'' is no group that Keras writes: no group at all, or"),
     "a header that goes on elsewhere": (changed_root((0x10, 0, struct.pack("<QQ", 2**60, 24))), "'' is no group that Keras writes"),
     "no names": (patched(NO_NAMES, b"PEAH"), "the names of the members of '' are damaged"),
-    "names past the end": (patched(NO_NAMES + 24, struct.pack("<Q", 2**50)), "it points to byte"),
+    "names past the end": (patched(NO_NAMES + 24, struct.pack("<Q", 2**50)), "it points to bytes"),
     "no names at all": (patched(NO_NAMES + 8, struct.pack("<Q", 0)), "a name in it has more than 255 bytes, or is cut short"),
 }  # fmt: skip
 
@@ -337,14 +341,14 @@ ZIPPED: dict[str, tuple[bytes, str]] = {
     "no weights": (archive(**{"model.weights.h5": None}), "it lacks the member 'model.weights.h5'"),
     "no JSON": (archive(config_json=b"{"), "config.json is not valid JSON"),
     "a JSON list": (archive(config_json=b"[]"), "config.json must be a JSON object; got list"),
-    "a deep JSON text": (archive(config_json=b"[" * 500_000), "config.json is not valid JSON"),
+    "a deep JSON text": (archive(config_json=b"[" * 500_000), r"config\.json would take \d+ levels"),
     "a key twice": (archive(config_json=b'{"a": 1, "a": 2}'), "config.json is not valid JSON: a key stands in it twice"),
-    "a long JSON text": (archive(config_json=bytes(2**20 + 1)), "config.json has 1048577 bytes; it must have at most 1048576"),
-    "a list of lists": (archive(config_json=b'{"a": [' + b"[]," * 340_000 + b"[]]}"), "must be described by its class_name"),
-    "activations in each other": (activated(simple_rnn(activation=nested(330))), "'simplernn' is of Activation layers in each other, more than 2"),
+    "a long JSON text": (archive(config_json=bytes(2**23 + 1)), r"config\.json would take \d+ bytes of text, more than the 8388608"),
+    "a list of lists": (archive(config_json=b'{"a": [' + b"[]," * 340_000 + b"[]]}"), r"config\.json would take \d+ items"),
+    "activations in each other": (activated(simple_rnn(activation=nested(20))), "'simplernn' is of Activation layers in each other, more than 2"),
     "three activations in each other": (activated(simple_rnn(activation=nested(3))), "'simplernn' is of Activation layers in each"),
-    "activations of a Dense": (activated(simple_rnn(), kf.dense(), nested(330)), "'activation' is of Activation layers in each other"),
-    "a compressed member": (compressed(), "'metadata.json' is compressed or encrypted, which Keras does not do"),
+    "activations of a Dense": (activated(simple_rnn(), kf.dense(), nested(20)), "'activation' is of Activation layers in each other"),
+    "a compressed member": (compressed(), "'metadata.json' is packed or encrypted in a way that Keras does not use"),
     "weights that changed": (MODEL.replace(CELL[f"{VARS}/1"].tobytes(), bytes(64)), "the checksum of 'model.weights.h5' is wrong"),
 }  # fmt: skip
 
@@ -372,3 +376,33 @@ def test_archives_that_lie_are_refused(tmp_path: Path, kind: str) -> None:
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+# What is no regular file, and what is left behind
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_special_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    """Opening a FIFO waits for its writer, and a device ends nowhere."""
+    fifo, link = tmp_path / f"fifo{suffix}", tmp_path / f"zero{suffix}"
+    os.mkfifo(fifo)
+    link.symlink_to("/dev/zero")
+    options: dict[str, Any] = {} if suffix == ".keras" else {"activation": "tanh", "go_backwards": False}
+    for path, what in ((fifo, "a FIFO"), (link, "a device")):
+        with pytest.raises(rb.FormatError, match=f"is {what}, not a regular file"):
+            rb.from_keras(path, **options)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted as on Linux")
+def test_no_descriptor_outlives_a_refusal(tmp_path: Path) -> None:
+    before, caught = len(list(Path("/proc/self/fd").iterdir())), []
+    for name, data in (
+        ("a.keras", MODEL[:-100]),
+        ("b.keras", archive(config_json=b"{")),
+        ("c.weights.h5", SOUND[:3000]),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(rb.FormatError) as error:
+            load(tmp_path / name) if name.endswith(".h5") else rb.load(tmp_path / name)
+        caught.append(error)  # with its frames
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,4 +1,4 @@
-"""Files as Keras writes them, made without Keras, and what Keras computes, told by a plain loop."""
+"""Files as Keras writes them, made without Keras, and the numbers that Keras computes, by a plain loop."""
 
 import io
 import json
@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import rnn_backends as rb
+
 Array = NDArray[Any]
 
 VERSION = {"keras_version": "3.15.1"}
@@ -18,7 +20,7 @@ RUN: dict[str, Any] = {
     "return_sequences": True, "return_state": False, "go_backwards": False, "stateful": False, "unroll": False,
     "zero_output_for_mask": False,
 }  # fmt: skip
-CELL: dict[str, Any] = {"units": 4, "activation": "tanh", "use_bias": True, "dropout": 0.0, "recurrent_dropout": 0.0}
+_CELL: dict[str, Any] = {"units": 4, "activation": "tanh", "use_bias": True, "dropout": 0.0, "recurrent_dropout": 0.0}
 
 
 def layer(kind: str, module: str = "keras.layers", **config: Any) -> dict[str, Any]:
@@ -30,11 +32,11 @@ def simple_rnn(**options: Any) -> dict[str, Any]:
     policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
     zeros = layer("Zeros", "keras.initializers")
     training = {"kernel_initializer": zeros, "bias_regularizer": None, "trainable": True, "dtype": policy}
-    return layer("SimpleRNN", **(CELL | RUN | training | options))
+    return layer("SimpleRNN", **(_CELL | RUN | training | options))
 
 
 def simple_cell(**options: Any) -> dict[str, Any]:
-    return layer("SimpleRNNCell", **(CELL | options))
+    return layer("SimpleRNNCell", **(_CELL | options))
 
 
 def bidirectional(merge_mode: Any = "concat", **options: Any) -> dict[str, Any]:
@@ -138,3 +140,22 @@ def loop(arrays: Mapping[str, Array], x: Array, *ways: tuple[str, bool | None]) 
             outputs.append(simple_rnn_loop(x, held[0], held[1], held[2], backwards))
         x = outputs[0] if way is not None else np.concatenate([outputs[0], outputs[1][:, ::-1]], axis=-1)
     return x
+
+
+def relu(max_value: Any = None, negative_slope: Any = 0.0, threshold: Any = 0.0) -> dict[str, Any]:
+    return layer("ReLU", max_value=max_value, negative_slope=negative_slope, threshold=threshold)
+
+
+GIVEN: dict[str, Any] = {"activation": "tanh", "go_backwards": False}
+WITH_READOUT: dict[str, Any] = {**GIVEN, "readout_activation": "softmax"}
+FIRST = "layers/simple_rnn"
+CELL = cell_arrays(FIRST)
+MODEL = {**CELL, **dense_arrays("layers/dense")}
+PAIR = {
+    **cell_arrays("layers/bidirectional/forward_layer"),
+    **cell_arrays("layers/bidirectional/backward_layer"),
+}
+
+
+def cells(rnn: rb.RNN) -> list[tuple[rb.Cell, bool]]:
+    return [(cell, reverse) for layer in rnn.layers for cell, reverse in layer.cells if isinstance(cell, rb.Cell)]

@@ -1,16 +1,20 @@
-"""ONNX models made by hand, without the package under test."""
+"""ONNX models made by hand, and how they are run and refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+import rnn_backends as rb
+from rnn_backends import onnx_backend
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.testing.cases import Draw
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -118,3 +122,39 @@ def single(
         x.dtype,
     )
     return made, {name: inputs[name] for name in [info.name for info in made.graph.input]}
+
+
+def run_on(backend: str, made: onnx.ModelProto, inputs: Any) -> tuple[NDArray[Any], ...]:
+    with rb.use_backend(backend):
+        return onnx_backend.run_model(made, inputs)
+
+
+def stack(draw: Draw, sides: str = "fb", count: int = 2, **options_: Any) -> list[rb.Layer]:
+    return draw.layers(sides, count, 4, 5, **options_)
+
+
+def graph_of(
+    layers: list[rb.Layer], between: Callable[[str, str], list[onnx.NodeProto]]
+) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """The nodes of a stack, and what is between them: from Y{k} to X{k + 1}."""
+    nodes: list[onnx.NodeProto] = []
+    tensors: dict[str, NDArray[Any]] = {}
+    for k, layer in enumerate(layers):
+        held = weights(layer, f"l{k}")
+        tensors |= held
+        nodes.append(node("RNN", [f"X{k}", *held], [f"Y{k}", f"H{k}"], **options(layer)))
+        nodes += between(f"Y{k}", f"X{k + 1}")
+    return nodes, tensors
+
+
+def merged(y: str, x: str) -> list[onnx.NodeProto]:
+    """Y (T, D, B, H) to (T, B, D H), as torch's exporter writes it."""
+    return [node("Transpose", [y], f"{y}_moved", perm=[0, 2, 1, 3]), node("Reshape", [f"{y}_moved", "merge"], x)]
+
+
+MERGE = {"merge": np.array([0, 0, -1])}
+
+
+def refused(made: onnx.ModelProto, message: str) -> None:
+    with pytest.raises(rb.FormatError, match=message):
+        rb.from_onnx(made)

@@ -45,7 +45,7 @@ def from_config(where: str, held: Any, depth: int = 0) -> Activated:
         name = held.get("class_name")
         if held.get("module") == "keras.layers" and isinstance(name, str) and name in LAYERS:
             return from_layer(where, name, held.get("config"), depth + 1)
-        # What a program was told to call has its name for a configuration; a layer has a class.
+        # A function that is called by name has that name for a configuration; a layer has a class.
         name = held["config"] if isinstance(held.get("config"), str) else name
     known = f"{', '.join(NAMES)}, and the layers {', '.join(LAYERS)}"
     msg = f"{where} has the activation {shown_value(name)}; read are {known}."

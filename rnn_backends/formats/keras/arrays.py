@@ -19,7 +19,7 @@ _CONTIGUOUS = (3, 1)
 
 
 def _ieee(size: int, exponent: int, bias: int, order: int) -> bytes:
-    """Return what HDF5 writes of an IEEE float: where its parts lie, in bits."""
+    """Return the description of an IEEE float in HDF5: the places of its parts, in bits."""
     bits, mantissa = 8 * size, 8 * size - exponent - 1
     head = struct.pack("<BBBI", 0x20 | order, bits - 1, 0, size)
     return head + struct.pack("<HHBBBBI", 0, bits, mantissa, exponent, 0, mantissa, bias)
@@ -34,7 +34,7 @@ _TWO_BYTES = struct.pack("<BBBI", 0, 0, 0, 2)
 
 
 class Dataset(NamedTuple):
-    """Where an array lies.
+    """The place of an array in the file.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Dataset(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """The number of its bytes."""
         return prod(self.shape) * self.stored.itemsize
 
 
@@ -94,12 +94,12 @@ class Arrays:
 
 
 def dataset(file: File, path: str) -> Dataset:
-    """Return where an array lies, which must be one that Keras writes."""
+    """Return the place of an array, which must be one that Keras writes."""
     held: dict[int, bytes] = {}
     attributes = []
     for kind, body in file.messages(file.address(path)):
         if kind in {_EXTERNAL, _FILTERS}:
-            what = "lies in another file" if kind == _EXTERNAL else "is compressed, or filtered otherwise"
+            what = "is stored in another file" if kind == _EXTERNAL else "is compressed, or filtered otherwise"
             msg = f"{shown(path)} {what}, which Keras does not do; {AGAIN}."
             raise FormatError(msg)
         if kind == _ATTRIBUTE:
@@ -136,9 +136,9 @@ def _dtype(path: str, body: bytes, attributes: list[bytes]) -> str:
 
 
 def _start(file: File, path: str, body: bytes, size: int) -> int:
-    """Return where the bytes of an array begin, which must be as many as its shape says."""
+    """Return the place of the first byte of an array, whose bytes must be as many as its shape has."""
     if fields("<BB", body) != _CONTIGUOUS:
-        msg = f"{shown(path)} does not lie in one piece, as Keras writes it; {AGAIN}."
+        msg = f"{shown(path)} is not stored in one piece, as Keras writes it; {AGAIN}."
         raise FormatError(msg)
     start, held = fields("<QQ", body, 2)
     if start == UNDEFINED and size:

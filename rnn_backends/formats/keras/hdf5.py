@@ -1,11 +1,10 @@
 """HDF5 as h5py writes it for Keras: its groups, and the headers of what is in them.
 
-It is read here and not by libhdf5, which h5py is made of.  That follows a group's tree wherever the file says:
+It is read here and not by libhdf5, which h5py is made of.  That follows a group's tree wherever the file points:
 5 KB of nodes that point at one another keep it busy for years, in C, where nothing can stop it; and it opens
-other files, loads filters and takes memory as it is told to.  Here every structure is read once, where it lies.
+other files, loads filters and takes memory at the file's request.  Here every structure is read once.
 
-The layout is that of superblock 0, the only one that h5py writes unless it is told to write another: object
-headers of version 1, and groups that are trees of names.
+The layout is that of superblock 0, h5py's default: object headers of version 1, and groups that are trees of names.
 """
 
 import struct
@@ -57,13 +56,13 @@ class File:
         self.root: int = self._unpack("<Q", 64)[0]
 
     def group(self, path: str) -> Mapping[str, int]:
-        """Return where the members of a group lie, by name; of ``""``, those of the file."""
+        """Return the places of the members of a group, by name; of ``""``, of those of the file."""
         if path not in self.groups:
             self.groups[path] = self._links(path, self.address(path))
         return self.groups[path]
 
     def address(self, path: str) -> int:
-        """Return where the header of a member lies, which must be there."""
+        """Return the place of the header of a member, which must exist."""
         if not path:
             return self.root
         parent, _, name = path.rpartition("/")
@@ -85,7 +84,7 @@ class File:
             while seen < count and at + 8 <= begin + length:
                 kind, held, flags = self._unpack("<HHB", at)
                 taken += held
-                if taken > MAX_HEADER:  # blocks may lie one over the other
+                if taken > MAX_HEADER:  # blocks may overlap
                     msg = f"the header of the object at byte {address} has more than {MAX_HEADER} bytes."
                     raise FormatError(msg)
                 body = self.source.read(at + 8, held)
@@ -101,7 +100,7 @@ class File:
         return found
 
     def _links(self, path: str, address: int) -> Mapping[str, int]:
-        """Return where the members of a group lie, by name."""
+        """Return the places of the members of a group, by name."""
         tables = [message.body for message in self.messages(address) if message.kind == _TREE]
         if len(tables) != 1:
             msg = f"{shown(path)} is no group that Keras writes: no group at all, or one with links to other files."
@@ -122,7 +121,7 @@ class File:
         return found
 
     def _entries(self, path: str, tree: int) -> Iterator[tuple[int, int, int]]:
-        """Yield, of each member of a group, where its name and its header lie, and of which kind its link is."""
+        """Yield the places of the name and of the header of each member of a group, and the kind of its link."""
         waiting, seen = [tree], set()
         while waiting:
             at = waiting.pop()

@@ -1,4 +1,4 @@
-"""What Keras's configurations say: a model as the chain of its layers, each of a class that is known.
+"""Keras's configurations: a model as the chain of its layers, each of a class that is known.
 
 A configuration is looked at, never deserialized: a class is a name that stands in the tables of this module.
 """
@@ -12,7 +12,7 @@ from rnn_backends.formats.names import listed, shown, shown_value
 
 MODELS = {"Sequential", "Functional"}
 RECURRENT = {"SimpleRNN", "RNN", "Bidirectional"}
-# What does nothing where nothing is trained.
+# Layers that do nothing but in training.
 INERT = {
     "InputLayer", "Identity", "Dropout", "SpatialDropout1D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
     "ActivityRegularization",
@@ -38,12 +38,12 @@ OPTIONS = {
 _TRAINING = ("_initializer", "_regularizer", "_constraint")
 _DTYPES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
 _MAX_DEPTH = 16
-_UNTOLD = {"training": (None, False)}
-"""What the options of a call may be, if not None."""
+_NEUTRAL = {"training": (None, False)}
+"""Values of options of a call that change nothing, beside None."""
 
 
 class Part(NamedTuple):
-    """A layer: where its weights lie in the file, its class and its configuration."""
+    """A layer: the place of its weights in the file, its class and its configuration."""
 
     path: str
     kind: str
@@ -110,7 +110,7 @@ def chain(held: Any, path: str = "", depth: int = 0) -> list[Part]:
 
 
 def folders(path: str, layers: Sequence[Any]) -> list[str]:
-    """Return where the weights of neighbours lie: simple_rnn, simple_rnn_1, dense."""
+    """Return the folders of the weights of neighbours: simple_rnn, simple_rnn_1, dense."""
     taken: dict[str, int] = {}
     found = []
     for layer in layers:
@@ -180,15 +180,15 @@ def _fed_by(name: str, layer: Mapping[str, Any]) -> str:
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{shown(name)} must be called once, with the output of one layer."
         raise FormatError(msg) from error
-    told = [option for option, value in options.items() if value not in _UNTOLD.get(option, (None,))]
-    if told == ["mask"]:
+    given = [option for option, value in options.items() if value not in _NEUTRAL.get(option, (None,))]
+    if given == ["mask"]:
         msg = (
             f"{shown(name)} is called with a mask, which a functional model computes beside its chain of layers. If a "
             "Masking or an Embedding(mask_zero=True) makes it, give or save keras.Sequential(model.layers) instead."
         )
         raise FormatError(msg)
-    if place != [0, 0] or told or not isinstance(source, str):
-        what = f"the option {shown(told[0])}" if told else "another"
+    if place != [0, 0] or given or not isinstance(source, str):
+        what = f"the option {shown(given[0])}" if given else "another"
         msg = f"{shown(name)} must be called with the first output of one layer alone; it is called with {what}."
         raise FormatError(msg)
     return source
@@ -203,5 +203,5 @@ def _text(held: Any, option: str) -> str:
 
 
 def is_activation(found: Part) -> bool:
-    """Tell whether a layer applies an activation, and nothing else."""
+    """Return whether a layer applies an activation, and nothing else."""
     return found.kind in ACTIVATIONS

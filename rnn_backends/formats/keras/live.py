@@ -1,4 +1,4 @@
-"""Layers and models of a running Keras, asked for their configurations and weights; Keras is not imported."""
+"""Layers and models of a running Keras: their configurations and weights; Keras is not imported."""
 
 import sys
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def described(source: Any) -> Mapping[str, Any]:
     if not callable(config) or not callable(getattr(source, "get_weights", None)):
         msg = f"a layer or a model of Keras, or the path of a file of one, is wanted; got {owner.__name__}."
         raise FormatError(msg)
-    # A subclass may compute something else, and may not tell of it in its configuration.
+    # A subclass may compute something else, which its configuration need not record.
     if root != "keras":
         what = f"{owner.__module__}.{owner.__qualname__}"
         msg = f"{what} is not Keras's own; pass a SimpleRNN, or a Sequential or functional model."
@@ -28,7 +28,7 @@ def described(source: Any) -> Mapping[str, Any]:
     try:
         held = config()
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # of functions that have no name
-        msg = f"Keras cannot tell the configuration of this {owner.__name__}: {short(error)}."
+        msg = f"Keras has no configuration of this {owner.__name__}: {short(error)}."
         raise FormatError(msg) from error
     return {"module": owner.__module__, "class_name": owner.__name__, "config": held}
 

@@ -1,4 +1,4 @@
-"""A chain of layers as a network: which way each cell walks, what is folded, and what the model's output is of it."""
+"""A chain of layers as a network: the direction of each cell, the embedding that is folded, and the model's output."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -17,17 +17,17 @@ from rnn_backends.formats.source import Account
 from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
 
 OUTPUT, MASK = "keras output", "keras mask"
-"""The notes, in the metadata, of what the model's output is, and of the steps that it masks by itself."""
+"""The notes in the metadata: the model's output among those of the network, and the steps that the model masks."""
 NOT_ZERO = "x != 0"
 """The mask of an Embedding."""
 _ORDER = "Masking or Embedding, SimpleRNN or Bidirectional, Dense, and an activation"
 
 
 class Weights(Protocol):
-    """What holds the arrays of the layers, by their paths in the file."""
+    """The arrays of the layers, by their paths in the file."""
 
     def count(self, path: str) -> int:
-        """Return how many arrays a layer has of its own."""
+        """Return the number of arrays that a layer has of its own."""
 
     def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
         """Return the dtype and the shape of an array."""
@@ -43,13 +43,13 @@ class Plan(NamedTuple):
     ----------
     layers : list of Recurrent
     embedding, dense : str, optional
-        Where their weights lie.
+        The paths of their weights.
     biased : bool
         Whether the Dense has a bias.
     activation : Activated
-        What follows the Dense.
+        The activation after the Dense.
     mask : str
-        What masks steps, for a note; empty if nothing does.
+        The mask of the steps, for a note; empty without one.
     """
 
     layers: list[Recurrent]
@@ -133,7 +133,7 @@ def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
     """Return the cells by place, l0, l0_reverse, l1, and what the model's output is.
 
     A SimpleRNN that goes backwards gives its steps in the order that it takes them, so what comes after it
-    sees time reversed, and goes on as it is if it goes backwards too.  Keras does not reverse the mask with them.
+    sees time reversed, and restores its order if it goes backwards too.  Keras does not reverse the mask with them.
     """
     cells: dict[str, CellPart] = {}
     index, reverse = 0, False
@@ -161,7 +161,7 @@ def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
 
 
 def _note(found: Plan, reverse: bool, count: int) -> str:
-    """Return what the model's output is of what the network gives, and which axes it has; nothing if none tells."""
+    """Return the name of the model's output among those of the network, and its axes; empty where none is recorded."""
     top = found.layers[-1]
     if top.sequences is None:
         return ""
@@ -188,7 +188,7 @@ def _note(found: Plan, reverse: bool, count: int) -> str:
 
 
 def _masked(found: Plan) -> str:
-    """Return which steps the model masks, and what it gives there; nothing if it masks none."""
+    """Return the mask of the steps, and the model's output there; empty if it masks none."""
     if not found.mask:
         return ""
     top, of = found.layers[-1], "" if found.dense is None else "the readout of "
@@ -204,7 +204,7 @@ def _masked(found: Plan) -> str:
 
 
 def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, Source], Declared]:
-    """Return what the arrays of the network are made of, by name, and the dtypes and shapes of those, by path."""
+    """Return the sources of the arrays of the network, by name, and the dtypes and shapes of these, by path."""
     table = None if found.embedding is None else _own(weights, found.embedding, 1)[0]
     sources: dict[str, Source] = {}
     for place, cell in cells.items():
@@ -244,6 +244,6 @@ def _own(weights: Weights, path: str, count: int) -> list[str]:
     found = weights.count(path)
     if found != count:
         hint = " Build the model first: call it once." if not found else ""
-        msg = f"{shown(path)} must have {count} arrays, as its options tell; it has {found}.{hint}"
+        msg = f"{shown(path)} must have {count} arrays, by its options; it has {found}.{hint}"
         raise FormatError(msg)
     return [f"{path}/vars/{number}" for number in range(count)]

@@ -1,4 +1,4 @@
-"""Recurrent layers: which cells run, in which direction, as their configurations say."""
+"""Recurrent layers: their cells and directions, by their configurations."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from rnn_backends.formats.names import shown_value
 
 
 class CellPart(NamedTuple):
-    """A cell: where its weights lie, and its options."""
+    """A cell: the place of its weights, and its options."""
 
     path: str
     activated: Activated
@@ -26,7 +26,7 @@ class Recurrent(NamedTuple):
         The cells, one on top of the other, that walk through the input as it comes, and from its end; a
         layer of both directions has one of each.
     sequences : bool or None
-        Whether it returns all steps, or the last that it took; None where nothing tells.
+        Whether it returns all steps, or the last that it took; None where it is not recorded.
     zeros : bool
         Whether it returns 0 at a step that is masked, or what it returned before.
     unrolled : bool
@@ -42,7 +42,7 @@ class Recurrent(NamedTuple):
 
 
 def recurrent(found: Part) -> Recurrent:
-    """Return what a recurrent layer does; what a network of this package cannot do is refused by name."""
+    """Return the cells and options of a recurrent layer; what a network cannot do is refused by name."""
     if found.kind != "Bidirectional":
         cells = _cells(found)
         backwards = found.flag("go_backwards")
@@ -80,7 +80,7 @@ def _cells(found: Part) -> list[CellPart]:
         raise FormatError(msg)
     if found.flag("stateful"):
         msg = (
-            f"{found.name} is stateful: each call goes on where the one before ended. Make it with stateful=False; "
+            f"{found.name} is stateful: each call starts where the one before ended. Make it with stateful=False; "
             "here rnn.stream() does that."
         )
         raise FormatError(msg)

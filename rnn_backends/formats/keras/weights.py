@@ -1,4 +1,4 @@
-"""A .weights.h5 file alone: which layers there are, as the names of their groups tell, and nothing else."""
+"""A .weights.h5 file alone, which records its layers by the names of their groups, and nothing else."""
 
 import re
 
@@ -19,7 +19,7 @@ _READ = "SimpleRNN, or Bidirectional, after at most one Embedding and before at 
 
 
 def plan_of_weights(arrays: Arrays, options: LoadOptions) -> Plan:
-    """Return the layers in their places; what the file leaves open must be told, or is refused."""
+    """Return the layers in their places; what the file leaves open must be given."""
     if options.activation is None:
         msg = "weights alone do not record the activation of the cells; pass the right one, e.g. activation='tanh'."
         raise FormatError(msg)
@@ -34,20 +34,20 @@ def plan_of_weights(arrays: Arrays, options: LoadOptions) -> Plan:
         layers.append(Recurrent(shown(folder), sides[:1], sides[1:], None))
     dense = next(iter(folders["dense"]), None)
     if dense is None and folders["bidirectional"]:
-        msg = "weights alone do not tell how the last Bidirectional merges its directions; read the .keras file."
+        msg = "weights alone do not record how the last Bidirectional merges its directions; read the .keras file."
         raise FormatError(msg)
     if dense is not None and options.readout_activation is None:
         raise FormatError(READOUT_OPEN)
     embedding = next(iter(folders["embedding"]), None)
-    _require_mask_told(embedding, options.masking)
+    _require_masking(embedding, options.masking)
     biased = dense is not None and arrays.count(dense) == 2
     return Plan(layers, embedding, dense, biased, mask=NOT_ZERO if options.masking else "")
 
 
-def _require_mask_told(embedding: str | None, masking: bool | None) -> None:
+def _require_masking(embedding: str | None, masking: bool | None) -> None:
     if embedding is not None and masking is None:
         msg = (
-            "weights alone do not tell whether an Embedding has mask_zero; pass masking=False if it has not, or "
+            "weights alone do not record whether an Embedding has mask_zero; pass masking=False if it has not, or "
             f"masking=True if it has, and then mask={NOT_ZERO} at each call."
         )
         raise FormatError(msg)
@@ -62,12 +62,12 @@ def _cell(arrays: Arrays, folder: str, activated: Activated) -> CellPart:
 
 
 def _folders(arrays: Arrays) -> dict[str, list[str]]:
-    """Return where the weights of the layers lie, by class, in their order."""
+    """Return the folders of the weights of the layers, by class, in their order."""
     file = arrays.file
     if unknown := file.group("").keys() - _TOP:
         msg = (
             f"it holds {listed(sorted(unknown))} beside layers, as Keras's older .h5 files and models that are a class "
-            "of their own do, which do not tell what feeds what; save a Sequential or functional model."
+            "of their own do, which do not record what feeds what; save a Sequential or functional model."
         )
         raise FormatError(msg)
     found: dict[str, dict[int, str]] = {kind: {} for kind in _KINDS}
@@ -81,11 +81,12 @@ def _folders(arrays: Arrays) -> dict[str, list[str]]:
                 raise FormatError(msg)
             found[kind][place] = f"layers/{name}{inner}"
         elif not _INERT.fullmatch(name):
-            msg = f"it holds {shown(name)}; weights alone tell what {_READ} compute. Read the .keras file."
+            msg = f"it holds {shown(name)}; weights alone are enough for {_READ}. Read the .keras file."
             raise FormatError(msg)
     recurrent = [kind for kind in ("simple_rnn", "bidirectional") if found[kind]]
     if len(recurrent) != 1 or len(found["dense"]) > 1 or len(found["embedding"]) > 1:
         got = listed(sorted(file.group("layers")))
-        msg = f"the names of its layers, {got}, do not tell which feeds which; {_READ}, do. Read the .keras file."
+        what = f"the names of its layers, {got}, do not show which feeds which; those of {_READ}, do"
+        msg = f"{what}. Read the .keras file."
         raise FormatError(msg)
     return {kind: [path for _, path in sorted(held.items())] for kind, held in found.items()}

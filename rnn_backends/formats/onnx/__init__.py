@@ -1,22 +1,41 @@
 """ONNX: networks of the operator RNN, read and written."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Network
-from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.network import read_graph as read_graph
-from rnn_backends.formats.onnx.network import read_network as read_network
+from rnn_backends.formats.onnx.external import External
+from rnn_backends.formats.onnx.network import Program, read_graph, read_network
+from rnn_backends.formats.onnx.proto import package as package
 from rnn_backends.formats.onnx.proto import read_model
-from rnn_backends.formats.onnx.tensors import Tensors as Tensors
+from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Account, Source, opened
 
 
 def read(path: Path, options: LoadOptions) -> Network:
-    """Read a network; its file records everything but the activation of a readout that ends its graph."""
-    tensors = Tensors(path.parent if options.external_data else None)
-    try:
-        return read_network(read_model(path), tensors, options.readout_activation)
-    except FormatError as error:
-        msg = f"{path}: {error}"
-        raise FormatError(msg) from error
+    """Read a network from a file, which records everything but the activation of a readout that ends its graph."""
+    with opened(path) as source:
+        external = External(path.parent, source.account) if options.external_data else None
+        tensors = Tensors(source.account, source, external)
+        return read_network(read_model(source), tensors, options.readout_activation)
+
+
+def read_program(source: Source) -> Program:
+    """Return the network of a file without external data, and its inputs and outputs."""
+    return read_graph(read_model(source), Tensors(source.account, source))
+
+
+def network_of(model: Any, readout_activation: Any = None) -> Network:
+    """Return the network of a ModelProto in memory."""
+    return read_network(model, Tensors(Account(model.ByteSize())), readout_activation)
+
+
+def program_of(model: Any, known: Mapping[str, Host] | None = None) -> Program:
+    """Return the network of a ModelProto in memory, and its inputs and outputs; known inputs are constants."""
+    known = known or {}
+    size = model.ByteSize() + sum(array.nbytes for array in known.values())
+    return read_graph(model, Tensors(Account(size)), known)

@@ -1,4 +1,4 @@
-"""Constants: given, filled, repeated and converted."""
+"""Operators of constants: given, filled, repeated and converted."""
 
 from math import prod
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Size, Source, Zeros
+from rnn_backends.formats.onnx.flow import Flow, Input, Size, Zeros
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
-from rnn_backends.formats.onnx.shapes import computed, integers, sizes
-from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, MAX_AXES
+from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
+from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
 
 SMALL = 2**16
 _WHOLE = {6, 7}  # int32 and int64
@@ -18,28 +18,31 @@ _WHOLE = {6, 7}  # int32 and int64
 
 def expand(call: Call, data: Any, shape: Any) -> Any:
     """Repeat a constant; zeros stay zeros."""
-    if isinstance(data, Zeros) or (isinstance(data, np.ndarray) and data.dtype.kind == "f" and not data.any()):
-        return Zeros()
+    if isinstance(data, Zeros):
+        return data
     if not isinstance(data, np.ndarray):
-        msg = "what depends on the input is repeated; only constants can be."
+        msg = "only constants can be repeated, not arrays that depend on the input."
         raise FormatError(msg)
-    return _filled(call, data, integers(shape, "shape"))
+    if data.dtype.kind == "f" and is_filled(call, data, 0):
+        return Zeros()
+    return _filled(call, data, integers(call, shape, "shape"))
 
 
 def constant_of_shape(call: Call, shape: Any) -> Any:
-    """Return one value over and over."""
-    value, wanted = call.get("value", np.zeros(1, np.float32)), sizes(shape, "shape")
+    """Return a constant of one value."""
+    value, wanted = call.get("value", np.zeros(1, np.float32)), sizes(call, shape, "shape")
     if value.size != 1:
         msg = f"`value` must be one number; got {value.size}."
         raise FormatError(msg)
     known = not any(isinstance(size, Size) for size in wanted)
     if not value.any() and value.dtype.kind == "f" and not (known and 0 <= prod(wanted) <= SMALL):
         return Zeros()
-    return _filled(call, value.reshape(()), integers(shape, "shape"))
+    return _filled(call, value.reshape(()), integers(call, shape, "shape"))
 
 
 def _filled(call: Call, value: Host, wanted: list[int]) -> Host:
-    if min(wanted, default=0) < 0 or len(wanted) > MAX_AXES:
+    """Return a constant repeated to a shape."""
+    if min(wanted, default=0) < 0:
         msg = f"the shape {wanted} is impossible."
         raise FormatError(msg)
     nbytes = max(prod(wanted), 1) * max(value.nbytes, 1)
@@ -48,7 +51,7 @@ def _filled(call: Call, value: Host, wanted: list[int]) -> Host:
 
 
 def identity(call: Call, data: Any) -> Any:
-    """Return what is given."""
+    """Return the input."""
     return data
 
 
@@ -64,16 +67,16 @@ def cast(call: Call, data: Any) -> Any:
         dtype = np.dtype(ELEMENTS[code])
         return computed(call, data.size * dtype.itemsize, data.astype, dtype)
     source = data.content if isinstance(data, Flow) else None
-    if isinstance(source, Source) and code in ELEMENTS:
+    if isinstance(source, Input) and code in ELEMENTS:
         own = np.dtype(ELEMENTS[code]).name
         if own == source.dtype or (whole and source.dtype in {"int32", "int64"}):
             return data
-    msg = f"it converts to the element type {code} what can only keep its own."
+    msg = f"it converts to the element type {code}, where only constants, ids and lengths can change theirs."
     raise FormatError(msg)
 
 
 def constant(call: Call) -> Any:
-    """Return a constant."""
+    """Return the value of a node that has no input."""
     if len(call.attributes) != 1:
         msg = f"it must have one attribute; got {sorted(call.attributes)}."
         raise FormatError(msg)

@@ -1,7 +1,7 @@
-"""What is known of an array that the network computes: what it holds, and where each of its axes came from.
+"""Records of the arrays that a network computes: what each holds, and where each of its axes came from.
 
 Axes are followed, not guessed: an axis is an object, merged and split axes remember what they are made of, and
-two arrays of equal shape whose axes differ are told apart.
+two arrays of equal shape whose axes differ are different.
 """
 
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ from rnn_backends.errors import FormatError
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """An axis, as an array was made with it; it is equal to itself alone."""
+    """An axis of an array as it was made; equal to no other axis."""
 
     name: str
     size: int | None = None
 
 
 Group: TypeAlias = tuple[Axis, ...]
-"""One axis of a flow: the axes that were merged into it, outermost first; of a new axis of size 1, none."""
+"""The axes that were merged into one axis of a flow, outermost first; none for a new axis of size 1."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """A size that is not a number yet: that of merged axes.  Shape tensors are object arrays of these and integers."""
+    """A size that is not a number yet, that of merged axes.  Shape tensors are object arrays of these and integers."""
 
     group: Group
 
 
 class Zeros:
-    """Zeros of whatever shape, for states to start from."""
+    """Zeros of any shape, for states to start from."""
 
 
 class Flow(NamedTuple):
@@ -48,8 +48,8 @@ class Flow(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """An input of the graph, or on its first axis the part from `start` to `stop`."""
+class Input:
+    """An input of the graph, or the part of its first axis from `start` to `stop`."""
 
     name: str
     atoms: Group
@@ -72,24 +72,24 @@ class Stage:
     """A layer in its place in the network."""
 
     layer: Layer
-    below: "Stage | Source | Tokens"
+    below: "Stage | Input | Tokens"
     seq: Axis
     batch: Group
     directions: Group
     hidden: Axis
-    lengths: Source | None
+    lengths: Input | None
     h_0: tuple[Flow | None, ...]
-    """The given initial states, one of a node; None where they are zero."""
+    """The given initial states of each node; None where they are zero."""
 
     @property
     def features(self) -> Group:
-        """The axes of the states but those of time and batch: forward before backward."""
+        """The axes of the states without those of time and batch, forward before backward."""
         return (*self.directions, self.hidden)
 
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """W_ya a + b_y, and g2 if it has been applied."""
+    """The readout W_ya a + b_y, and g2 once it has been applied."""
 
     weight: Host
     output: Axis
@@ -99,16 +99,16 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Something that the network gives.
+    """An output of the network.
 
     Parameters
     ----------
     atoms : Group
-        The axes that the array has before it is rearranged.
+        The axes of the array before it is rearranged.
     stage : Stage, optional
-        The layer whose states these are, or are read out: at all steps, or at `step`, which is 0 or -1.
+        The layer whose states these are, or are read out, at all steps or at `step`, 0 or -1.
     cells : tuple of Cell
-        The cells whose last states these are, or are read out, in the place of a stage.
+        The cells whose last states these are, or are read out, where there is no stage.
     readout : Readout, optional
     """
 

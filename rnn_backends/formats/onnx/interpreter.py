@@ -1,4 +1,4 @@
-"""A graph read from its inputs to its outputs: constants are computed, all else is followed axis by axis."""
+"""A graph, read from its inputs to its outputs: constants are computed, all else is followed axis by axis."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,18 +8,17 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Source, Stage
-from rnn_backends.formats.onnx.proto import quoted
+from rnn_backends.formats.names import shown
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
 _KINDS = {1: FLOAT, 2: INT, 3: STRING, 4: TENSOR, 6: FLOATS, 7: INTS, 8: STRINGS}
 _NAMES = {5: "a graph", 10: "graphs", 9: "tensors", 11: "a sparse tensor", 13: "a type"}
-MAX_COMPUTED = 2**25
 
 
 class Operator(NamedTuple):
-    """What reads the nodes of a type: a function of the call and the inputs, and the attributes that it knows."""
+    """A type of node: a function that reads its call and inputs, and the kinds of the attributes it knows."""
 
     read: Callable[..., Any]
     attributes: Mapping[str, str]
@@ -47,49 +46,57 @@ class Interpreter:
     def __init__(self, opset: int, tensors: Tensors, operators: Mapping[str, Operator]) -> None:
         self.opset, self.tensors, self.operators = opset, tensors, operators
         self.values: dict[str, Any] = {}
-        self.stages: list[Stage] = []
-        self.room = MAX_COMPUTED
+        self.stages: dict[Stage, None] = {}
+        self.account = tensors.account
 
     def define(self, name: str, value: Any) -> None:
         """Give a name its value, once."""
         if not name or name in self.values:
-            msg = f"the name {quoted(name)} is given to two values of the graph, or to none."
+            msg = f"the name {shown(name)} is given to two values of the graph, or to none."
             raise FormatError(msg)
         self.values[name] = value
 
     def initialize(self, graph: Any, known: Mapping[str, Host]) -> None:
-        """Define the initializers and the inputs of a graph; the arrays that are known of these count as constants."""
+        """Define the initializers and the inputs of a graph; known inputs are constants."""
         for tensor in graph.initializer:
-            array = self.tensors.read(tensor)
-            self.room += array.nbytes
-            self.define(tensor.name, array)
+            self.define(tensor.name, self.tensors.read(tensor))
         for info in graph.input:
             if info.name in known:
                 self.define(info.name, known[info.name])
             elif info.name not in self.values:  # an initializer of that name is its default
-                self.define(info.name, _input(info))
+                self.define(info.name, self._input(info))
 
-    def afford(self, nbytes: int) -> None:
-        """Count the bytes of a computed constant, which may be no more than the file has, and some."""
-        self.room -= nbytes
-        if self.room < 0:
-            msg = f"the constants that it computes take more than {MAX_COMPUTED} bytes beyond its initializers."
+    def _input(self, info: Any) -> Flow:
+        """Return the flow of an input of the graph."""
+        held, name = info.type.tensor_type, shown(info.name)
+        if not info.type.HasField("tensor_type") or held.elem_type not in ELEMENTS or not held.HasField("shape"):
+            known = sorted(ELEMENTS)
+            msg = f"the input {name} must be a tensor with a number of axes, of one of the types {known}."
             raise FormatError(msg)
+        self.account.take(f"the shape of {name}", "axes", len(held.shape.dim))
+        atoms = tuple(
+            Axis(f"{name[1:-1]}[{place}]", dim.dim_value if dim.dim_value > 0 else None)
+            for place, dim in enumerate(held.shape.dim)
+        )
+        dtype = "bfloat16" if held.elem_type == BFLOAT16 else np.dtype(ELEMENTS[held.elem_type]).name
+        return Flow(Input(info.name, atoms, dtype), tuple((axis,) for axis in atoms))
 
     def run(self, node: Any) -> None:
         """Read a node and define its outputs."""
         try:
             outputs = self._outputs(node)
         except FormatError as error:
-            msg = f"{quoted(node.op_type)[1:-1]} {quoted(node.name)}: {error}"
+            msg = f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {error}"
             raise FormatError(msg) from error
         for name, value in zip(node.output, outputs, strict=False):
+            if isinstance(value, Flow):
+                self.account.take(f"the shape of {shown(name)}", "axes", len(value.axes))
             if name:
                 self.define(name, value)
 
     def _outputs(self, node: Any) -> tuple[Any, ...]:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:
-            domain = f" of the domain {quoted(node.domain)}" if node.domain else ""
+            domain = f" of the domain {shown(node.domain)}" if node.domain else ""
             msg = (
                 f"this operator{domain} is none that an RNN, its embedding and its readout are made of; those are "
                 f"{', '.join(sorted(self.operators))}. From torch, export with dynamo=False, or save the state dict."
@@ -114,7 +121,7 @@ class Interpreter:
             msg = f"it has {len(names)} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
         if undefined := [name for name in names if name and name not in self.values]:
-            msg = f"its input {quoted(undefined[0])} is defined nowhere before it."
+            msg = f"its input {shown(undefined[0])} is not defined before it."
             raise FormatError(msg)
         return [self.values[name] if name else None for name in names]
 
@@ -123,11 +130,11 @@ class Interpreter:
         for attribute in node.attribute:
             name, kind = attribute.name, _KINDS.get(attribute.type)
             if name not in known or name in found or attribute.ref_attr_name:
-                msg = f"its attribute {quoted(name)} is unknown, or stands there twice; known are {sorted(known)}."
+                msg = f"its attribute {shown(name)} is unknown or given twice; known are {sorted(known)}."
                 raise FormatError(msg)
             if kind != known[name]:
                 got = _NAMES.get(attribute.type, kind)
-                msg = f"its attribute {quoted(name)} must be of the kind {known[name]!r}; got {got!r}."
+                msg = f"its attribute {shown(name)} must be of the kind {known[name]!r}; got {got!r}."
                 raise FormatError(msg)
             found[name] = self._attribute(attribute, kind)
         return found
@@ -136,22 +143,9 @@ class Interpreter:
         value = getattr(attribute, kind)
         if kind == TENSOR:
             return self.tensors.read(value)
+        if kind in {FLOATS, INTS, STRINGS}:
+            self.account.take(f"its attribute {shown(attribute.name)}", "items", len(value))
         if kind in {STRING, STRINGS}:
             texts = [text.decode("utf-8", "backslashreplace") for text in ([value] if kind == STRING else value)]
             return texts[0] if kind == STRING else texts
         return value if kind in {FLOAT, INT} else list(value)
-
-
-def _input(info: Any) -> Flow:
-    """Return what is known of an input of the graph."""
-    held = info.type.tensor_type
-    if not info.type.HasField("tensor_type") or held.elem_type not in ELEMENTS or not held.HasField("shape"):
-        known = sorted(ELEMENTS)
-        msg = f"the input {quoted(info.name)} must be a tensor with a number of axes, of one of the types {known}."
-        raise FormatError(msg)
-    atoms = tuple(
-        Axis(f"{info.name}[{place}]", dim.dim_value if dim.dim_value > 0 else None)
-        for place, dim in enumerate(held.shape.dim)
-    )
-    dtype = "bfloat16" if held.elem_type == BFLOAT16 else np.dtype(ELEMENTS[held.elem_type]).name
-    return Flow(Source(info.name, atoms, dtype), tuple((axis,) for axis in atoms))

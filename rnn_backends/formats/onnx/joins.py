@@ -25,18 +25,19 @@ def concat(call: Call, *parts: Any) -> Any:
     if len(results) == len(parts):
         (place,) = places([axis], len(parts[0].axes))
         if all(part.content.cells and part.content.readout is None for part in parts):
-            return _joined_cells(parts, place)
+            return _joined_cells(call, parts, place)
         if len(parts) == 2 and all(_one_direction(part, place) for part in parts):
             return _joined_directions(call, parts, place)
     msg = (
-        "it joins what the model does not: constants, last states of cells and the states of a forward and a "
-        "backward layer of one input can be joined."
+        "it must join constants, last states of cells, or the states of a forward and a backward layer of one input; "
+        "a model joins nothing else."
     )
     raise FormatError(msg)
 
 
-def _joined_cells(parts: tuple[Flow, ...], place: int) -> Flow:
-    """Join last states: their cells come one after another."""
+def _joined_cells(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
+    """Join last states, whose cells follow each other."""
+    call.graph.account.take("the last states that it joins", "items", sum(len(part.content.cells) for part in parts))
     rests, cells = [], []
     for part in parts:
         content = part.content
@@ -64,7 +65,7 @@ def _one_direction(part: Flow, place: int) -> bool:
 
 
 def _joined_directions(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
-    """Make one layer of two that run over one input in the two directions."""
+    """Return the states of one layer, made of two that run over one input in the two directions."""
     first, second = (part.content.stage for part in parts)
     rests = [part.axes[:place] + part.axes[place + 1 :] for part in parts]
     forward, backward = first.layer.forward, second.layer.backward
@@ -78,8 +79,9 @@ def _joined_directions(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
         Layer(forward, backward), first.below, first.seq, first.batch, directions, hidden, first.lengths,
         (*first.h_0, *second.h_0),
     )  # fmt: skip
-    stages = call.graph.stages
-    stages[:] = [stage for stage in stages if stage is not first and stage is not second] + [merged]
+    for stage in (first, second):
+        call.graph.stages.pop(stage, None)
+    call.graph.stages[merged] = None
     axes = (*parts[0].axes[:place], merged.features, *parts[0].axes[place + 1 :])
     return Flow(Result((merged.seq, *merged.batch, *merged.features), merged), axes)
 

@@ -1,23 +1,21 @@
-"""The network of a graph: its layers in order, its readout, and what each output of the graph is of the model's."""
+"""A graph as a network: its layers in order, its readout, and its outputs as those of a model."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import FormatError, RNNBackendError
-from rnn_backends.formats.assembly import plain_cells
-from rnn_backends.formats.description import KEY, Description, parse
+from rnn_backends.formats.description import KEY
+from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx import constants, joins, parts, recurrent, shapes
 from rnn_backends.formats.onnx import readout as reading
-from rnn_backends.formats.onnx.flow import Flow, Readout, Result, Source, Stage, Tokens
+from rnn_backends.formats.onnx.described import described
+from rnn_backends.formats.onnx.flow import Flow, Input, Readout, Result, Stage, Tokens
 from rnn_backends.formats.onnx.interpreter import Interpreter
-from rnn_backends.formats.onnx.proto import quoted
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.source import Account
 
@@ -27,26 +25,26 @@ OPERATORS = {
     for module in (constants, joins, parts, reading, recurrent, shapes)
     for name, operator in module.OPERATORS.items()
 }
-"""What of ONNX the networks are made of that can be read."""
+"""The operators that are read, by their names."""
 NOTE = "onnx outputs"
 
 
 class Program(NamedTuple):
-    """A network, and how the inputs and the outputs of a graph belong to it."""
+    """A network, and the inputs and outputs of the graph that it was read from."""
 
     network: Network
     stages: tuple[Stage, ...]
     outputs: Mapping[str, Flow]
 
     @property
-    def input(self) -> Source:
+    def input(self) -> Input:
         """The input of the first layer."""
         below = self.stages[0].below
         return below.ids.content if isinstance(below, Tokens) else below  # type: ignore[return-value]
 
 
 def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = None) -> Program:
-    """Return the network of a ModelProto, given what is known of its inputs."""
+    """Return the network of a ModelProto, some of whose inputs may be known."""
     graph = model.graph
     interpreter = Interpreter(_opset(model), tensors, OPERATORS)
     interpreter.initialize(graph, known or {})
@@ -56,14 +54,15 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     if not interpreter.stages:
         msg = "the graph holds no RNN node; from torch, export with dynamo=False, or save the state dict."
         raise FormatError(msg)
-    stages = _stacked(interpreter.stages)
-    network = _network(stages, outputs)
+    stages = _stacked(list(interpreter.stages))
+    own = {cell: number for number, cell in enumerate(cell for stage in stages for cell, _ in stage.layer.cells)}
+    network = _network(stages, own, outputs, interpreter.account)
     notes = {entry.key: entry.value for entry in model.metadata_props}
     if KEY in notes:
-        network = _described(network, notes[KEY])
+        network = described(network, notes[KEY], interpreter.account)
     else:
-        told = "; ".join(f"{name}: {_told(flow, stages)}" for name, flow in outputs.items())
-        network = replace(network, metadata={**notes, NOTE: told})
+        found = "; ".join(f"{name}: {_note(flow, stages[0], own)}" for name, flow in outputs.items())
+        network = replace(network, metadata={**notes, NOTE: found})
     return Program(network, stages, outputs)
 
 
@@ -72,16 +71,16 @@ def read_network(model: Any, tensors: Tensors, readout_activation: Any = None) -
     network = read_graph(model, tensors).network
     if readout_activation is None:
         return network
-    described = any(entry.key == KEY for entry in model.metadata_props)
-    if described or network.readout is None or network.readout.activation != Activation("identity"):
-        what = "no readout" if network.readout is None else "a readout whose activation it tells"
+    noted = any(entry.key == KEY for entry in model.metadata_props)
+    if noted or network.readout is None or network.readout.activation != Activation("identity"):
+        what = "no readout" if network.readout is None else "a readout with an activation of its own"
         msg = f"the graph has {what}; leave `readout_activation` out."
         raise FormatError(msg)
     return replace(network, readout=replace(network.readout, activation=readout_activation))
 
 
 def _opset(model: Any) -> int:
-    """Return the version of the operators, after a look at what else the file must not have."""
+    """Return the version of the operators, and check that the file has nothing that is not read."""
     versions = {entry.domain: entry.version for entry in model.opset_import}
     version = int(versions.get("", versions.get("ai.onnx", 0)))
     if version not in OPSETS:
@@ -99,7 +98,7 @@ def _opset(model: Any) -> int:
 
 
 def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
-    """Return the layers from the input to the output, each over all of the one before."""
+    """Return the layers from the input to the output, each of which takes all states of the one before."""
     below = {stage.below for stage in stages}
     tops = [stage for stage in stages if stage not in below]
     chain: list[Any] = [tops[0]]
@@ -117,36 +116,38 @@ def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
 
 
 def _require_order(stages: tuple[Stage, ...]) -> None:
-    """Check that the given states come in the order of the cells, as a model takes them."""
+    """Check that the initial states come in the order of the cells, as a model takes them."""
     taken: dict[str, int] = {}
     for stage in stages:
         for flow in stage.h_0:
             if flow is None:
                 continue
-            source: Source = flow.content
+            source: Input = flow.content
             start = source.start or 0
             if start != taken.get(source.name, 0):
-                msg = f"the states in {quoted(source.name)} must come layer by layer, each for one cell."
+                msg = f"the states in {shown(source.name)} must come layer by layer, each for one cell."
                 raise FormatError(msg)
             taken[source.name] = start + len(stage.layer.cells) // len(stage.h_0)
 
 
-def _network(stages: tuple[Stage, ...], outputs: Mapping[str, Flow]) -> Network:
+def _network(
+    stages: tuple[Stage, ...], own: Mapping[Any, int], outputs: Mapping[str, Flow], account: Account
+) -> Network:
+    """Return the network of the layers, which must compute all outputs; its cells are given with their numbers."""
     top = stages[-1]
-    own = [cell for stage in stages for cell, _ in stage.layer.cells]
     readouts = []
     for name, flow in outputs.items():
         content = flow.content if isinstance(flow, Flow) else None
         if not isinstance(content, Result):
-            msg = f"the output {quoted(name)} is nothing that an RNN or its readout computes."
+            msg = f"the output {shown(name)} is not computed by an RNN or its readout."
             raise FormatError(msg)
-        of_top = content.stage is top or (
-            content.stage is None and content.cells == tuple(own[-1:]) and not top.directions
-        )
+        account.take("the cells of its outputs", "items", len(content.cells))
+        last = content.stage is None and content.cells == (top.layer.cells[-1][0],)
+        of_top = content.stage is top or (last and not top.directions)
         inner = content.readout is None and all(cell in own for cell in content.cells)
         if not of_top and (content.stage is not None or not inner):
             what = "comes from another layer than the last, or reads out last states of several cells"
-            msg = f"the output {quoted(name)} {what}."
+            msg = f"the output {shown(name)} {what}."
             raise FormatError(msg)
         readouts += [content.readout] if content.readout is not None else []
     readout = _one_readout(readouts)
@@ -174,14 +175,15 @@ def _one_readout(readouts: list[Readout]) -> Readout | None:
 
 
 def _batch_first(bottom: Stage) -> bool:
+    """Return whether the first axis of the input is the batch."""
     below = bottom.below
     source = below.ids.content if isinstance(below, Tokens) else below
-    assert isinstance(source, Source)
+    assert isinstance(source, Input)
     return bool(bottom.batch) and source.atoms.index(bottom.batch[0]) == 0
 
 
-def _told(flow: Flow, stages: tuple[Stage, ...]) -> str:
-    """Say what an output is, of what a model gives, and which axes it has."""
+def _note(flow: Flow, bottom: Stage, own: Mapping[Any, int]) -> str:
+    """Return the name that an output of the graph has in a model, and its axes."""
     content: Result = flow.content
     readout = content.readout
     what = "output" if content.stage is not None else "h_n"
@@ -189,56 +191,10 @@ def _told(flow: Flow, stages: tuple[Stage, ...]) -> str:
         what = "logits" if readout.activation is None else "probabilities"
         what += "" if content.stage is not None else " of the last state"
     elif content.cells:
-        own = [cell for stage in stages for cell, _ in stage.layer.cells]
-        chosen = [own.index(cell) for cell in content.cells]
+        chosen = [own[cell] for cell in content.cells]
         what += "" if chosen == list(range(len(own))) else f"[{', '.join(map(str, chosen))}]"
     what += {None: "", 0: " of the first step", -1: " of the last step"}[content.step]
-    names = {stages[0].seq: "seq_len", **(dict.fromkeys(stages[0].batch, "batch"))}
+    names = {bottom.seq: "seq_len", **(dict.fromkeys(bottom.batch, "batch"))}
     return (
         f"{what} ({', '.join(' * '.join(names.get(axis, axis.name) for axis in group) or '1' for group in flow.axes)})"
     )
-
-
-def _described(network: Network, text: str) -> Network:
-    """Return a network with what its writer noted of it: numbers in full precision, vocabulary, notes."""
-    cells = plain_cells(network)
-    noted = parse(text, list(cells), Account(len(text)))
-    for place, cell in cells.items():
-        held = noted.cells[place]
-        same = _same(held["activation"], cell.activation) and held["leak"] is None
-        if not same or _single(held["clip"]) != cell.clip:
-            msg = f"the description of {place} says {held}, and the graph something else: {cell}."
-            raise FormatError(msg)
-    _require_noted(network, noted)
-    layers_ = tuple(
-        Layer(*(
-            cells[f"l{k}{side}"] and replace(cells[f"l{k}{side}"], **noted.cells[f"l{k}{side}"])
-            if f"l{k}{side}" in cells else None
-            for side in ("", "_reverse")
-        ))
-        for k in range(len(network.layers))
-    )  # fmt: skip
-    readout = network.readout and replace(network.readout, activation=noted.readout)  # type: ignore[arg-type]
-    return Network(layers_, readout, noted.batch_first, noted.vocabulary, noted.metadata)
-
-
-def _require_noted(network: Network, noted: Description) -> None:
-    readout = network.readout
-    same = (noted.readout is None) == (readout is None)
-    if readout is not None and noted.readout is not None:
-        same = _same(noted.readout, readout.activation)
-    if not same or noted.batch_first != network.batch_first:
-        msg = "the description of the readout or of batch_first says something else than the graph."
-        raise FormatError(msg)
-
-
-def _same(noted: Any, held: Any) -> bool:
-    """Tell whether a description and a graph, whose numbers are float32, name the same activation."""
-    if noted == Activation("identity"):
-        return held in {noted, Activation("affine")}
-    return bool(Activation(noted.name, _single(noted.alpha), _single(noted.beta)) == held)
-
-
-def _single(number: float | None) -> float | None:
-    with np.errstate(over="ignore"):
-        return None if number is None else float(np.float32(number))

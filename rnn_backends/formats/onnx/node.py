@@ -1,4 +1,4 @@
-"""The operator RNN (opsets 7, 14 and 22): its attributes, and its weights as a layer."""
+"""Attributes of the operator RNN (opsets 7, 14 and 22), and its weights as a layer."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.arrays import embedded
+from rnn_backends.formats.names import listed, shown
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 ACTIVATIONS = {
@@ -39,10 +41,10 @@ class Options(NamedTuple):
 
 
 def options(attributes: Mapping[str, Any]) -> Options:
-    """Return what the attributes of an RNN node say."""
+    """Return the options that the attributes of an RNN node give."""
     direction, layout = attributes.get("direction", "forward"), attributes.get("layout", 0)
     if direction not in DIRECTIONS:
-        msg = f"`direction` must be one of {', '.join(DIRECTIONS)}; got {direction!r}."
+        msg = f"`direction` must be one of {', '.join(DIRECTIONS)}; got {shown(direction)}."
         raise FormatError(msg)
     if layout not in {0, 1}:
         msg = f"`layout` must be 0 or 1; got {layout}."
@@ -61,11 +63,11 @@ def _activations(attributes: Mapping[str, Any], count: int) -> tuple[Activation,
     if len(given) == 2 and count == 1 and len(set(given)) == 1:  # the default has two, whatever the direction
         given = given[:1]
     if len(given) != count:
-        msg = f"`activations` must name {count}, one a direction; got {given}."
+        msg = f"`activations` must name {count}, one a direction; got {listed(given)}."
         raise FormatError(msg)
     known = {name.lower(): own for name, own in ACTIVATIONS.items()}
     if unknown := [name for name in given if name.lower() not in known]:
-        msg = f"`activations` must be of {', '.join(ACTIVATIONS)}; got {unknown[0]!r}."
+        msg = f"`activations` must be of {', '.join(ACTIVATIONS)}; got {shown(unknown[0])}."
         raise FormatError(msg)
     names = [known[name.lower()] for name in given]
     values = {which: _consumed(attributes, which, names) for which in ("alpha", "beta")}
@@ -91,14 +93,17 @@ def _consumed(attributes: Mapping[str, Any], which: str, names: list[str]) -> li
     if len(given) > len(takers) and by_direction != given[: len(takers)]:
         msg = (
             f"`activation_{which}` has {len(given)} values where {len(takers)} of the activations {names} take one; "
-            "which value is whose would be a guess. Give exactly those that are taken."
+            "which value belongs to which would be a guess. Give exactly as many as take one."
         )
         raise FormatError(msg)
     return values
 
 
-def layer(found: Options, w: Host, r: Host, b: Host | None) -> Layer:
-    """Return the layer of a node's weights: W (D, H, I), R (D, H, H) and B (D, 2 H), Wb before Rb."""
+def layer(found: Options, w: Host, r: Host, b: Host | None, table: Host | None = None) -> Layer:
+    """Return the layer of a node's weights: W (D, H, I), R (D, H, H) and B (D, 2 H), Wb before Rb.
+
+    A table (V, I) of embeddings is folded into W, whose cells then take token ids.
+    """
     count = len(found.reverse)
     hidden_size = r.shape[-1] if r.ndim else 0
     if found.hidden_size not in {None, hidden_size}:
@@ -115,17 +120,18 @@ def layer(found: Options, w: Host, r: Host, b: Host | None) -> Layer:
             raise FormatError(msg)
     cells = {}
     for d, reverse in enumerate(found.reverse):
-        bias = None if b is None else summed(b[d, :hidden_size], b[d, hidden_size:])
+        bias = None if b is None else _summed(b[d, :hidden_size], b[d, hidden_size:])
+        weight_ih = w[d] if table is None else embedded(w[d], table)
         try:
-            cells[reverse] = Cell(w[d], r[d], bias, found.activations[d], found.clip)
+            cells[reverse] = Cell(weight_ih, r[d], bias, found.activations[d], found.clip)
         except RNNBackendError as error:
             msg = f"its weights make no cell: {error}"
             raise FormatError(msg) from error
     return Layer(cells.get(False), cells.get(True))
 
 
-def summed(first: Host, second: Host) -> Host:
-    """Return the sum of the two biases, without a word where it overflows."""
+def _summed(first: Host, second: Host) -> Host:
+    """Return the sum of the two biases, without a warning where it overflows."""
     with np.errstate(all="ignore"):
         total: Host = first + second
     return total

@@ -1,4 +1,4 @@
-"""Taking parts: of constants with NumPy; of what depends on the input, steps, cells and rows of an embedding."""
+"""Operators that take parts: of constants by NumPy; of flows steps, cells and rows of an embedding."""
 
 from math import prod
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Result, Source, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 
@@ -18,12 +18,10 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
     """Take parts of axes."""
     if isinstance(data, Zeros):
         return data
-    first, last = (
-        call.get(name, []) if given is None else integers(given, name)
-        for name, given in (("starts", starts), ("ends", ends))
-    )
-    which = call.get("axes", list(range(len(first)))) if axes is None else integers(axes, "axes")
-    strides = [1] * len(first) if steps is None else integers(steps, "steps")
+    first, last = integers(call, starts, "starts"), integers(call, ends, "ends")
+    every = axes is None and "axes" not in call.attributes
+    which = list(range(len(first))) if every else integers(call, axes, "axes")
+    strides = [1] * len(first) if steps is None else integers(call, steps, "steps")
     if not len(first) == len(last) == len(which) == len(strides) or 0 in strides:
         msg = "it must have as many starts as ends, axes and steps, and no step of 0."
         raise FormatError(msg)
@@ -33,15 +31,16 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
             index = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
             data = data[(slice(None),) * axis + (index,)]
         elif step == 1:
-            data = part(data, axis, start, None if end >= _FAR else end)
+            data = part(call, data, axis, start, None if end >= _FAR else end)
         else:
-            msg = f"it takes every {step}-th step of what depends on the input; only parts without gaps are known."
+            what = "an array that depends on the input"
+            msg = f"it takes every {step}-th entry of {what}; only parts without gaps are known."
             raise FormatError(msg)
     return data
 
 
-def part(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
-    """Take a part of an axis: the first or the last step, some cells' states, some of the given states."""
+def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
+    """Take a part of an axis: the first or the last step, the states of some cells, or some of the given states."""
     group, content = flow.axes[axis], flow.content
     size = size_of(group)
     if size is not None:
@@ -49,12 +48,12 @@ def part(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
     if start == 0 and stop in {None, size}:
         return flow
     length = None if stop is None else stop - start
-    if isinstance(content, Source) and group == content.atoms[:1] and content.start is None:
+    if isinstance(content, Input) and group == content.atoms[:1] and content.start is None:
         if start < 0 or length is None or length < 1:
             msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
             raise FormatError(msg)
         atoms = (Axis(f"{content.name}[0]", length), *content.atoms[1:])
-        held: Any = Source(content.name, atoms, content.dtype, start, stop)
+        held: Any = Input(content.name, atoms, content.dtype, start, stop)
         return _exchanged(flow, axis, held, atoms[:1])
     if isinstance(content, Result) and content.stage is not None and group == (content.stage.seq,):
         ends = {(0, 1): 0, (-1, None): -1, (None if size is None else size - 1, size): -1}
@@ -62,13 +61,14 @@ def part(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
             held = _replaced(content, content.atoms[1:], step=ends[start, stop])
             return _exchanged(flow, axis, held, ())
     if isinstance(content, Result) and len(content.cells) > 1 and group == content.atoms[:1] and length and length > 0:
+        call.graph.account.take("the last states that it takes", "items", length)
         cells = content.cells[start:stop]
         atoms = (Axis("cells", length),) if length > 1 else ()
         held = _replaced(content, (*atoms, *content.atoms[1:]), cells=cells)
         return _exchanged(flow, axis, held, atoms)
     msg = (
         f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
-        "none that the model gives: those are the first and the last step, and the states of single cells."
+        "none that a model gives: those are the first and the last step, and the states of single cells."
     )
     raise FormatError(msg)
 
@@ -95,18 +95,19 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
     (place,) = places([axis], len(data.axes) if isinstance(data, Flow) else data.ndim)
     if isinstance(data, np.ndarray):
         row = prod(size for other, size in enumerate(data.shape) if other != place)
-        return computed(call, row * indices.size * data.itemsize, np.take, data, indices, place)
+        return computed(call, row * indices.size * data.itemsize + indices.nbytes, np.take, data, indices, place)
     if indices.size != 1 or indices.ndim > 1:
-        msg = "it takes several entries of what depends on the input; only one is known."
+        msg = "it takes several entries of an array that depends on the input; a model gives one."
         raise FormatError(msg)
     index = int(indices.reshape(-1)[0])
-    found = part(data, place, index, None if index == -1 else index + 1)
+    found = part(call, data, place, index, None if index == -1 else index + 1)
     if indices.ndim:
         return found
     return Flow(found.content, (*found.axes[:place], *found.axes[place + 1 :]))
 
 
 def _embedded(table: Any, ids: Flow, axis: int) -> Flow:
+    """Return the rows of a table for token ids."""
     if not isinstance(table, np.ndarray) or table.ndim != 2 or axis not in {0, -2} or table.dtype.kind != "f":
         msg = "token ids must pick rows of a constant matrix, on its axis 0."
         raise FormatError(msg)
@@ -117,13 +118,13 @@ def _embedded(table: Any, ids: Flow, axis: int) -> Flow:
 
 def require_ids(ids: Any) -> None:
     """Check that a value is an input of token ids."""
-    if not isinstance(ids, Flow) or not isinstance(ids.content, Source) or ids.content.dtype not in _IDS:
+    if not isinstance(ids, Flow) or not isinstance(ids.content, Input) or ids.content.dtype not in _IDS:
         msg = "token ids must be an input of int32 or int64."
         raise FormatError(msg)
 
 
 def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Flow:
-    """One-hot vectors of token ids."""
+    """Return one-hot vectors of token ids."""
     require_ids(indices)
     (place,) = places([call.get("axis", -1)], len(indices.axes) + 1)
     ordinary = isinstance(values, np.ndarray) and values.shape == (2,) and values.tolist() == [0, 1]

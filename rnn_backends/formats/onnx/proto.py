@@ -1,25 +1,35 @@
-"""An .onnx file as the onnx package's messages, after a look at its bytes that bounds what they unpack to.
+"""An .onnx file as the onnx package's messages, after a walk over its bytes that bounds what they unpack to.
 
-Protobuf reads two bytes as an empty message of a hundred bytes, and one byte of a packed list as a number of
-eight: a small file could fill the memory.  So its fields are counted before the package sees them.
+Protobuf unpacks two bytes to an empty message of a hundred bytes, and one byte of a packed list to a number of eight,
+so fields are accounted before the package sees them.  The raw data of tensors, nearly all of a large file, are left
+in the file, and `Tensors` reads each from there: protobuf would hold them until the last of them is read.
 """
 
 import importlib
+import struct
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.source import Account, Source
 
-MAX_FIELDS = 50_000
-MAX_PACKED = 2**20
-MAX_DEPTH = 12
-MAX_QUOTED = 200
 MAX_FILE = 2**31 - 1
+PLACE = struct.Struct("<QQ")
+"""Where raw data begin in the file, and how many bytes they are; it stands in their place."""
+UNPACKED = 64
+"""The bytes of a number of Python's in a list, which one byte of a file may be unpacked to."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _STRING, _MESSAGE, _RAW = 9, 11, 12
 _FLOATS = {1, 2}  # double and float: a packed list of them unpacks to no more than it has
+
+
+class _Field(NamedTuple):
+    """A field of a message: its type, the message in it, and its name."""
+
+    kind: int
+    below: Any
+    name: str
 
 
 def package() -> Any:
@@ -35,77 +45,76 @@ def package() -> Any:
         raise FormatError(msg) from error
 
 
-def quoted(text: str) -> str:
-    """Return a text of a file as a message shows it, cut where it is long."""
-    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
+def read_model(source: Source) -> Any:
+    """Return the ModelProto of a file, in which `PLACE` stands for the raw data of each tensor.
 
-
-def read_model(path: Path) -> Any:
-    """Return the ModelProto of a file."""
-    if path.stat().st_size > MAX_FILE:
+    A file that is damaged raises ValueError, which `opened` names the file in.
+    """
+    if source.size > MAX_FILE:
         msg = "it has more than 2 GiB, which protobuf cannot hold; keep its weights in an external data file."
         raise FormatError(msg)
-    return parse_model(path.read_bytes())
-
-
-def parse_model(data: bytes) -> Any:
-    """Return the ModelProto of a file's bytes."""
     onnx = package()
     from google.protobuf.message import DecodeError
 
     try:
-        Scan().message(memoryview(data), onnx.ModelProto.DESCRIPTOR)
-        return onnx.ModelProto.FromString(data)
-    except (DecodeError, FormatError) as error:
-        msg = f"it is no ONNX file, or is damaged: {error}"
-        raise FormatError(msg) from error
+        return onnx.ModelProto.FromString(_skeleton(source, onnx.ModelProto.DESCRIPTOR))
+    except DecodeError as error:
+        raise ValueError(*error.args) from error
 
 
-class Scan:
-    """A walk over the wire format of a message that counts what it would unpack to."""
+def _skeleton(source: Source, descriptor: Any) -> bytes:
+    """Return the bytes of a file without raw data."""
+    data = source.numbers(0, source.size, "u1", "the model").data
+    return b"".join(_Walk(source.account).message(data, 0, descriptor))
 
-    def __init__(self) -> None:
-        self.fields = self.packed = 0
 
-    def message(self, data: memoryview, descriptor: Any, depth: int = 0) -> None:
-        """Walk a message and those in it."""
-        if depth > MAX_DEPTH:
-            msg = f"messages are nested more than {MAX_DEPTH} deep."
-            raise FormatError(msg)
+class _Walk:
+    """A walk over the wire format of a message that accounts for what it unpacks to."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def message(self, data: memoryview, start: int, descriptor: Any, depth: int = 0) -> list[Any]:
+        """Return the pieces of a message that begins at a place in the file, and of those in it."""
+        self.account.take("its messages in each other", "depth", depth)
         known, at = _known(descriptor), 0
+        pieces: list[Any] = []
         while at < len(data):
-            tag, at = _varint(data, at)
-            start, end = _extent(data, at, tag & 7)
-            self._count(fields=1)
-            kind, below = known.get(tag >> 3, (None, None))
+            self.account.take("its structure", "nodes", 1)
+            tag, after = _varint(data, at)
+            begin, end = _extent(data, after, tag & 7)
             if tag & 7 == _BYTES:
-                self._inside(data[start:end], kind, below, depth)
+                inner = self._inside(data[begin:end], start + begin, known.get(tag >> 3), depth)
+                pieces += [data[at:after], _number(sum(map(len, inner))), *inner]
+            else:
+                pieces.append(data[at:end])
             at = end
+        return pieces
 
-    def _inside(self, held: memoryview, kind: int | None, below: Any, depth: int) -> None:
-        if kind == _MESSAGE:
-            self.message(held, below, depth + 1)
-        elif kind == _STRING:
-            try:
-                str(held, "utf-8")
-            except UnicodeDecodeError as error:
-                msg = f"a text in it is not UTF-8: {error}."
-                raise FormatError(msg) from error
-        elif kind not in {None, _RAW, *_FLOATS}:
-            self._count(packed=len(held))
-
-    def _count(self, fields: int = 0, packed: int = 0) -> None:
-        self.fields, self.packed = self.fields + fields, self.packed + packed
-        if self.fields > MAX_FIELDS or self.packed > MAX_PACKED:
-            limits = f"{MAX_FIELDS} fields or {MAX_PACKED} bytes of packed integers"
-            msg = f"it has more than {limits}; keep tensors as raw_data."
-            raise FormatError(msg)
+    def _inside(self, held: memoryview, start: int, field: _Field | None, depth: int) -> list[Any]:
+        """Return the pieces of a field of some length."""
+        if field is None:
+            return [held]
+        if field.kind == _MESSAGE:
+            return self.message(held, start, field.below, depth + 1)
+        if field.kind == _STRING:
+            self.account.take("a text in it", "bytes", 4 * len(held))
+            str(held, "utf-8")  # raises for other bytes, as protobuf does
+        elif field.name == "onnx.TensorProto.raw_data":
+            return [PLACE.pack(start, len(held))]
+        elif field.kind not in {_RAW, *_FLOATS}:
+            what = "its lists of integers, which as raw_data of tensors were read in one piece,"
+            self.account.take(what, "bytes", UNPACKED * len(held))
+        return [held]
 
 
 @cache
-def _known(descriptor: Any) -> Mapping[int, tuple[int, Any]]:
-    """Return, by a field's number, its type and the message that it holds."""
-    return {number: (field.type, field.message_type) for number, field in descriptor.fields_by_number.items()}
+def _known(descriptor: Any) -> Mapping[int, _Field]:
+    """Return the fields of a message by their numbers."""
+    return {
+        number: _Field(field.type, field.message_type, field.full_name)
+        for number, field in descriptor.fields_by_number.items()
+    }
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -115,8 +124,17 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         value, shift, at = value | (byte & 0x7F) << shift, shift + 7, at + 1
         if byte < 0x80:
             return value, at
-    msg = "it ends in the middle of a number, or has one of more than 64 bits."
-    raise FormatError(msg)
+    msg = "it ends in the middle of a number, or has one of more than 64 bits"
+    raise ValueError(msg)
+
+
+def _number(value: int) -> bytes:
+    """Return a number in the wire format."""
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
 
 
 def _extent(data: memoryview, at: int, wire: int) -> tuple[int, int]:
@@ -128,9 +146,9 @@ def _extent(data: memoryview, at: int, wire: int) -> tuple[int, int]:
     elif wire in {_FIXED64, _FIXED32}:
         length = 8 if wire == _FIXED64 else 4
     else:
-        msg = f"it has a field of wire type {wire}, which ONNX has not."
-        raise FormatError(msg)
+        msg = f"it has a field of wire type {wire}, which ONNX has not"
+        raise ValueError(msg)
     if at + length > len(data):
-        msg = f"a field announces {length} bytes where {len(data) - at} are left."
-        raise FormatError(msg)
+        msg = f"a field announces {length} bytes where {len(data) - at} are left"
+        raise ValueError(msg)
     return at, at + length

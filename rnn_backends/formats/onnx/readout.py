@@ -1,4 +1,4 @@
-"""The readout: a matrix product, a bias and an activation."""
+"""Operators of the readout: a matrix product, a bias and an activation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,12 +32,12 @@ def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Flow:
 def _read_out(a: Any, b: Any) -> Flow:
     content = a.content if isinstance(a, Flow) else None
     if not isinstance(content, Result) or content.readout is not None or not isinstance(b, np.ndarray) or b.ndim != 2:
-        msg = "it must multiply states of the last layer by a constant matrix: one readout is all that a model has."
+        msg = "it must multiply states of the last layer by a constant matrix, once: a model has one readout."
         raise FormatError(msg)
     features = content.stage.features if content.stage is not None else content.atoms[-1:]
     if len(content.cells) > 1 or not a.axes or a.axes[-1] != features or size_of(features) != b.shape[0]:
         names = " by ".join(f"({named(group)})" for group in a.axes)
-        msg = f"its matrix, {b.shape}, must take the states of one step; the axes of what comes are {names}."
+        msg = f"its matrix, {b.shape}, must take the states of one step; the axes of its input are {names}."
         raise FormatError(msg)
     output = Axis("output_size", b.shape[1])
     atoms = (*content.atoms[: len(content.atoms) - len(features)], output)
@@ -60,7 +60,7 @@ def _with_bias(flow: Any, bias: Any) -> Flow:
         or readout.activation is not None
         or flow.axes[-1:] != ((readout.output,),)
     ):
-        msg = "a constant can be added once only, as the bias of the readout."
+        msg = "a constant can be added only once, as the bias of the readout."
         raise FormatError(msg)
     outputs = readout.weight.shape[0]
     fits = isinstance(bias, np.ndarray) and bias.size == outputs and bias.ndim <= len(flow.axes)
@@ -76,13 +76,13 @@ def _read(flow: Flow, readout: Readout) -> Flow:
 
 
 def activation(name: str) -> Callable[[Call, Any], Flow]:
-    """Return what reads the operator that applies an activation of the table."""
+    """Return the function that reads the operator of an activation."""
 
     def read(call: Call, data: Any) -> Flow:
         content = data.content if isinstance(data, Flow) else None
         readout = content.readout if isinstance(content, Result) else None
         if readout is None or readout.activation is not None:
-            msg = "it can only be the activation of the readout, its last operation."
+            msg = "it can only be the activation of the readout, and its last operation."
             raise FormatError(msg)
         if name in {"softmax", "log_softmax"}:
             _require_last(call, data, readout)

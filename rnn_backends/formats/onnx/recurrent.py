@@ -1,16 +1,16 @@
 """The operator RNN: a layer in its place in the network."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Result, Source, Stage, Tokens, Zeros, named, size_of
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Stage, Tokens, Zeros, named, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
 from rnn_backends.formats.onnx.node import Options, layer, options
-
-_ROWS = 256
+from rnn_backends.formats.onnx.shapes import is_filled
 
 
 def rnn(
@@ -30,36 +30,39 @@ def rnn(
         raise FormatError(msg)
     axes = (x.axes[1], x.axes[0], x.axes[2]) if found.layout else x.axes
     made = _stage(call, found, Flow(x.content, axes), (w, r, b), sequence_lens, initial_h)
-    call.graph.stages.append(made)
+    call.graph.stages[made] = None
     return _states(made, found), _last_states(made, found)
 
 
 def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], lengths: Any, initial_h: Any) -> Stage:
+    """Return a layer in its place."""
     seq, batch, _ = x.axes
     if len(seq) != 1 or len(batch) > 1:
         msg = f"the first two axes of its X must be steps and sequences; they are {named(seq)} and {named(batch)}."
         raise FormatError(msg)
     w, r, b = weights
-    if isinstance(x.content, Tokens) and x.content.table is not None:
-        w = _through_table(call, w, x.content.table)
-    held = layer(found, w, r, b)
+    table = x.content.table if isinstance(x.content, Tokens) else None
+    # Nodes may share their weights, of which each layer keeps a copy.
+    kept = r.nbytes + (0 if b is None else b.nbytes) + (w.nbytes if table is None else _folded(w, table))
+    call.graph.account.take("the weights of the layers", "bytes", kept)
+    held = layer(found, w, r, b, table)
     below = _below(x, w)
-    h_0 = _initial(initial_h, found, r.shape[-1])
+    h_0 = _initial(call, initial_h, found, r.shape[-1])
     directions = (Axis("directions", 2),) if len(found.reverse) == 2 else ()
     hidden = Axis("hidden_size", int(r.shape[-1]))
-    return Stage(held, below, seq[0], batch, directions, hidden, _lengths(lengths, seq[0]), (h_0,))
+    return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0]), (h_0,))
 
 
-def _below(x: Flow, w: Host) -> Stage | Source | Tokens:
-    """Return what gives a layer its input, which must come with the axes that it was made with."""
+def _below(x: Flow, w: Host) -> Stage | Input | Tokens:
+    """Return the source of a layer's input, which must have the axes that it was made with."""
     (seq,), batch, features = x.axes
     content = x.content
-    if isinstance(content, Source) and content.start is None and features == content.atoms[-1:]:
+    if isinstance(content, Input) and content.start is None and features == content.atoms[-1:]:
         dtype = "float32" if content.dtype == "bfloat16" else content.dtype  # as its weights are read
         if (len(content.atoms), dtype) == (2 + bool(batch), w.dtype.name) and features[0].size in {None, w.shape[2]}:
             return content
     elif isinstance(content, Tokens) and features == (content.features,):
-        if content.features.size == (w.shape[2] if content.table is None else content.table.shape[1]):
+        if content.features.size == w.shape[2]:
             return content
     elif isinstance(content, Result) and content.stage is not None and content.step is None and content.readout is None:
         below = content.stage
@@ -68,55 +71,51 @@ def _below(x: Flow, w: Host) -> Stage | Source | Tokens:
     names = " by ".join(f"({named(group)})" for group in x.axes)
     msg = (
         "its X must be the input or all states of the layer below, as (seq_length, batch_size, input_size) = "
-        f"(..., ..., {w.shape[2]}) of {w.dtype}; the axes of what comes are {names}."
+        f"(..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X are {names}."
     )
     raise FormatError(msg)
 
 
-def _through_table(call: Call, w: Host, table: Host) -> Host:
-    """Return W E^T, the weights of token ids in the place of those of their rows, each sum rounded once."""
-    if w.ndim != 3 or w.shape[2] != table.shape[1] or w.dtype != table.dtype:
+def _folded(w: Host, table: Host) -> int:
+    """Return the bytes of W once an embedding is folded into it, which must fit it."""
+    if w.ndim != 3 or w.shape[2] != table.shape[1] or w.dtype != table.dtype or 0 in table.shape:
         msg = f"the rows of its embedding, {table.shape} of {table.dtype}, must fit its W, {w.shape} of {w.dtype}."
         raise FormatError(msg)
-    call.graph.afford(w.shape[0] * w.shape[1] * table.shape[0] * w.itemsize)
-    folded = np.empty((*w.shape[:2], len(table)), w.dtype)
-    with np.errstate(all="ignore"):
-        for start in range(0, len(table), _ROWS):
-            rows = table[start : start + _ROWS].astype(np.float64)
-            folded[..., start : start + _ROWS] = w.astype(np.float64) @ rows.T
-    folded.flags.writeable = False
-    return folded
+    return int(prod(w.shape[:2]) * table.shape[0] * w.itemsize)
 
 
-def _initial(given: Any, found: Options, hidden_size: int) -> Flow | None:
-    if given is None or isinstance(given, Zeros) or (isinstance(given, np.ndarray) and not given.any()):
+def _initial(call: Call, given: Any, found: Options, hidden_size: int) -> Flow | None:
+    """Return the input of the initial states; None where they are zero."""
+    if given is None or isinstance(given, Zeros) or (isinstance(given, np.ndarray) and is_filled(call, given, 0)):
         return None
-    if not isinstance(given, Flow) or not isinstance(given.content, Source) or len(given.axes) != 3:
-        msg = "its initial_h must be zeros or an input of the graph; a model holds no states to start from."
+    if not isinstance(given, Flow) or not isinstance(given.content, Input) or len(given.axes) != 3:
+        msg = "its initial_h must be zeros or an input of the graph; other initial states are not read from a file."
         raise FormatError(msg)
     axes = (given.axes[1], given.axes[0], given.axes[2]) if found.layout else given.axes
     cells, batch, hidden = axes
     fits = size_of(cells) in {None, len(found.reverse)} and size_of(hidden) in {None, hidden_size}
     if not fits or len(hidden) != 1 or len(cells) > 1 or len(batch) > 1:
         names = " by ".join(f"({named(group)})" for group in given.axes)
-        msg = f"its initial_h must have the axes directions, batch and hidden; those of what comes are {names}."
+        msg = f"its initial_h must have the axes directions, batch and hidden; its axes are {names}."
         raise FormatError(msg)
     return Flow(given.content, axes)
 
 
-def _lengths(given: Any, seq: Axis) -> Source | None:
+def _lengths(call: Call, given: Any, seq: Axis) -> Input | None:
+    """Return the input of the lengths; None where all steps are valid."""
     if given is None:
         return None
-    if isinstance(given, np.ndarray) and given.dtype.kind == "i" and seq.size and (given == seq.size).all():
+    if isinstance(given, np.ndarray) and given.dtype.kind == "i" and seq.size and is_filled(call, given, seq.size):
         return None
     source = given.content if isinstance(given, Flow) else None
-    if isinstance(source, Source) and source.dtype in {"int32", "int64"} and given.axes == (source.atoms,):
+    if isinstance(source, Input) and source.dtype in {"int32", "int64"} and given.axes == (source.atoms,):
         return source
-    msg = "its sequence_lens must be an input (batch_size,) of integers; a model holds no lengths."
+    msg = "its sequence_lens must be an input (batch_size,) of integers; lengths are not read from a file."
     raise FormatError(msg)
 
 
 def _states(stage: Stage, found: Options) -> Flow:
+    """Return the states of a layer at all steps."""
     content = Result((stage.seq, *stage.batch, *stage.features), stage)
     if found.layout:
         return Flow(content, (stage.batch, (stage.seq,), stage.directions, (stage.hidden,)))
@@ -124,6 +123,7 @@ def _states(stage: Stage, found: Options) -> Flow:
 
 
 def _last_states(stage: Stage, found: Options) -> Flow:
+    """Return the last states of the cells of a layer."""
     cells = tuple(cell for cell, _ in stage.layer.cells)
     of_cells = (Axis("cells", 2),) if len(cells) == 2 else ()
     content = Result((*of_cells, *stage.batch, stage.hidden), cells=cells)  # type: ignore[arg-type]  # they are Cells

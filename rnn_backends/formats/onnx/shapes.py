@@ -1,4 +1,4 @@
-"""Rearranging: constants and shapes with NumPy, what depends on the input axis by axis."""
+"""Operators that rearrange: constants and shapes by NumPy, flows axis by axis."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,11 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Flow, Size, Zeros, regroup, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
-from rnn_backends.formats.onnx.tensors import MAX_AXES
 
 
 def computed(call: Call, nbytes: int, function: Callable[..., Any], *arguments: Any) -> Host:
-    """Return a constant that NumPy computes of others, if there is room for it."""
-    call.graph.afford(nbytes)
+    """Return a constant that NumPy computes from others, once its bytes are accounted."""
+    call.graph.account.take("the constants that the graph computes", "bytes", nbytes)
     try:
         with np.errstate(all="ignore"):
             return np.asarray(function(*arguments))
@@ -23,17 +22,28 @@ def computed(call: Call, nbytes: int, function: Callable[..., Any], *arguments: 
         raise FormatError(msg) from error
 
 
-def sizes(value: Any, what: str) -> list[Any]:
-    """Return a constant of integers, and sizes that are not numbers yet, as a list."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iO" or value.ndim > 1 or value.size > MAX_AXES:
-        msg = f"its {what} must be constant integers, at most {MAX_AXES}."
+def is_filled(call: Call, array: Host, value: int) -> bool:
+    """Return whether a constant holds one value everywhere; looking is accounted, as any number of nodes may ask."""
+    call.graph.account.take("looking through its constants", "bytes", array.nbytes + array.size)
+    return bool((array == value).all())
+
+
+def sizes(call: Call, value: Any, what: str) -> list[Any]:
+    """Return a constant of integers, and of sizes that are not numbers yet, as a list."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iO" or value.ndim > 1:
+        msg = f"its {what} must be constant integers, in one row."
         raise FormatError(msg)
+    call.graph.account.take(f"its {what}", "axes", value.size)
     return list(value.reshape(-1).tolist())
 
 
-def integers(value: Any, what: str) -> list[int]:
-    """Return a constant of integers as a list."""
-    found = sizes(value, what)
+def integers(call: Call, value: Any, what: str) -> list[int]:
+    """Return a constant of integers as a list; None is the attribute of that name, or no integers."""
+    if value is None:
+        found = call.get(what, [])
+        call.graph.account.take(f"its {what}", "axes", len(found))
+        return list(found)
+    found = sizes(call, value, what)
     if any(isinstance(size, Size) for size in found):
         msg = f"its {what} must be constant; got one that depends on the input's shape."
         raise FormatError(msg)
@@ -54,7 +64,7 @@ def transpose(call: Call, data: Any) -> Any:
     if isinstance(data, Zeros):
         return data
     rank = len(data.axes) if isinstance(data, Flow) else data.ndim
-    order = call.get("perm", list(reversed(range(rank))))
+    order = integers(call, None, "perm") if "perm" in call.attributes else [*reversed(range(rank))]
     if sorted(order) != list(range(rank)):
         msg = f"`perm` must order the {rank} axes; got {order}."
         raise FormatError(msg)
@@ -65,11 +75,11 @@ def transpose(call: Call, data: Any) -> Any:
 
 def reshape(call: Call, data: Any, shape: Any) -> Any:
     """Merge and split axes."""
-    target = sizes(shape, "shape")
+    target = sizes(call, shape, "shape")
     if isinstance(data, Zeros):
         return data
     if isinstance(data, np.ndarray):
-        whole = integers(shape, "shape")
+        whole = integers(call, shape, "shape")
         if not call.get("allowzero", 0):
             whole = [data.shape[i] if size == 0 and i < data.ndim else size for i, size in enumerate(whole)]
         return computed(call, data.nbytes, np.reshape, data, whole)
@@ -87,7 +97,7 @@ def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
     """Remove axes of size 1."""
     if isinstance(data, Zeros):
         return data
-    given = call.get("axes") if axes is None else integers(axes, "axes")
+    given = None if axes is None and "axes" not in call.attributes else integers(call, axes, "axes")
     held = data.axes if isinstance(data, Flow) else data.shape
     known = [size_of(group) for group in data.axes] if isinstance(data, Flow) else list(data.shape)
     if given is None:
@@ -102,14 +112,14 @@ def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
     left = [place for place in range(len(held)) if place not in gone]
     if isinstance(data, Flow):
         return Flow(data.content, tuple(data.axes[place] for place in left))
-    return data.reshape([data.shape[place] for place in left])
+    return np.squeeze(data, tuple(gone))
 
 
 def unsqueeze(call: Call, data: Any, axes: Any = None) -> Any:
     """Insert axes of size 1."""
     if isinstance(data, Zeros):
         return data
-    given = call.get("axes", []) if axes is None else integers(axes, "axes")
+    given = integers(call, axes, "axes")
     held: list[Any] = list(data.axes if isinstance(data, Flow) else data.shape)
     for place in sorted(places(given, len(held) + len(given))):
         held.insert(place, () if isinstance(data, Flow) else 1)

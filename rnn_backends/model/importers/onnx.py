@@ -54,7 +54,7 @@ def from_onnx(
     >>> rnn(np.ones((5, 2, 3), "float32"))[0].shape  # doctest: +SKIP
     (5, 2, 4)
     """
-    from rnn_backends.formats.onnx import Tensors, read, read_network
+    from rnn_backends.formats.onnx import network_of, read
     from rnn_backends.formats.options import LoadOptions
 
     options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation)
@@ -69,5 +69,5 @@ def from_onnx(
         msg = "external data lie beside a file; pass its path, or load them with onnx.load first."
         raise FormatError(msg)
     else:
-        network = read_network(model, Tensors(None), options.readout_activation)
+        network = network_of(model, options.readout_activation)
     return RNN.from_network(network, select(backend))
