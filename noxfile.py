@@ -2,7 +2,7 @@
 
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         other Pythons and libraries, parity, and planted faults of what changed
-nox -t nightly    all planted faults, fuzzing, the slow peers
+nox -t nightly    all planted faults, fuzzing, TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -28,6 +28,7 @@ OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 REQUIRED = ("3.11", "3.12", "3.13")
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
+LIBRARIES = ("numpy-floor", "torch", "jax", "onnx", "flax-keras")
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -118,21 +119,21 @@ def pythons(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", tags=["ci"])
-@nox.parametrize("library", ["numpy-floor", "torch", "jax", "onnx", "flax-keras"])
+@nox.parametrize("library", [nox.param(name, id=name) for name in LIBRARIES])
 def libraries(session: nox.Session, library: str) -> None:
     """Run the tests that a library matters to: its backend, its files, its own results as the truth."""
     packages = {
         "numpy-floor": ["numpy==2.0.*"],
         "torch": [TORCH],
         "jax": ["jax"],
-        "onnx": [TORCH, "onnxscript", "onnx>=1.21", "onnxruntime"],
+        "onnx": [TORCH, "onnx>=1.21", "onnxruntime"],
         "flax-keras": ["flax", "keras>=3.12", "jax"],
     }
     words = {
         "numpy-floor": [*backends("numpy"), *COMPUTING],
         "torch": [*backends("torch"), *peers("torch"), *COMPUTING, "tests/formats", "-k", "not onnx and not keras"],
         "jax": [*backends("jax"), *COMPUTING],
-        "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch", "onnxscript"),
+        "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch"),
                  "tests/formats", "tests/cli", "tests/benchmarks",
                  "-k", "onnx or convert or coming_from or compute_the_same"],
         "flax-keras": [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
@@ -176,6 +177,22 @@ def fuzz(session: nox.Session) -> None:
     """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
     install(session)
     session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def tensorflow(session: nox.Session) -> None:
+    """Run Keras on TensorFlow beside this package, on the files that it writes."""
+    install(session, "tensorflow-cpu", "keras>=3.12")
+    pytest(session, *backends("numpy"), *peers("keras"), "tests/formats", "-k", "keras", KERAS_BACKEND="tensorflow")
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def training(session: nox.Session) -> None:
+    """Train the example's network for an epoch, in a copy of its folder."""
+    session.install(TORCH, wheel())
+    folder = Path(session.create_tmp(), "shakespeare")
+    shutil.copytree("examples/shakespeare", folder, dirs_exist_ok=True)
+    session.run("python", str(folder / "train.py"), "--epochs", "1")
 
 
 @nox.session(python="3.11")
