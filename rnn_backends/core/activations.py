@@ -2,9 +2,8 @@
 
 `ACTIVATIONS` is the one table of names; the parameters of a function and their defaults are those of
 its signature.  A function of the table runs on every backend; a kernel that has it too lists it by name.
-They are the activations that ONNX's RNN operator allows, with the defaults of the ONNX operators of the same
-names (ScaledTanh has none there, so none here), the identity, softmax and log-softmax.  None overflows or loses
-a NaN: a comparison with NaN is false, so every ``where`` takes its argument unchanged in the branch that a
+Those that ONNX's RNN operator allows have the defaults of the ONNX operators of the same names (ScaledTanh has none
+there, so none here).  None overflows or loses a NaN: a comparison with NaN is false, so every ``where`` takes its argument unchanged in the branch that a
 false condition selects.
 """
 
@@ -131,8 +130,7 @@ class Activation:
     Parameters
     ----------
     name : str
-        One of identity, tanh, sigmoid, relu, affine, leaky_relu, thresholded_relu, scaled_tanh, hard_sigmoid, elu,
-        softsign, softplus, softmax and log_softmax.
+        A name in the table, such as ``"tanh"``; an unknown one is refused with a list of all.
     alpha, beta : float, optional
         The parameters of the functions that have them.  Left out, they are the defaults of the ONNX
         operator of that name; ``scaled_tanh`` has no defaults and must be given both.

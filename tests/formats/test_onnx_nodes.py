@@ -14,6 +14,7 @@ pytest.importorskip("onnx")
 import onnx
 from onnx import numpy_helper
 from onnx_models import (
+    OF_ONNX,
     cells_of,
     node,
     options,
@@ -25,7 +26,7 @@ from onnx_models import (
 import rnn_backends as rb
 from rnn_backends import onnx_backend as format_
 from rnn_backends.testing import Case, excess, reference
-from rnn_backends.testing.cases import ACTIVATIONS, Draw
+from rnn_backends.testing.cases import Draw
 
 RAGGED = [7, 0, 3]
 SIDES = {"forward": "f", "reverse": "b", "bidirectional": "fb"}
@@ -43,7 +44,7 @@ def require_states(case: Case, got: Sequence[NDArray[Any]], layout: int = 0, dty
 
 
 @pytest.mark.parametrize("direction", SIDES)
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda activation: activation.name)
+@pytest.mark.parametrize("activation", OF_ONNX, ids=lambda activation: activation.name)
 def test_activations(backend: str, activation: rb.Activation, direction: str) -> None:
     case = Draw("float32", 1).case(sides=SIDES[direction], h_0=True, lengths=RAGGED, activation=activation)
     made, inputs = single(case.layers[0], case.x, case.lengths, case.h_0)

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 pytest.importorskip("onnx")
 
 import onnx
-from onnx_models import single
+from onnx_models import OF_ONNX, single
 
 import rnn_backends as rb
 from rnn_backends import onnx_backend as format_
 from rnn_backends.testing import Case, excess, reference
-from rnn_backends.testing.cases import ACTIVATIONS, Draw
+from rnn_backends.testing.cases import Draw
 
 DATA = Path(__file__).parents[1] / "data"
 SIDES = ("f", "b", "fb")
@@ -99,7 +99,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 # thresholded_relu jumps: there a rounding error of the argument is an error of the size of the threshold.
-SMOOTH = tuple(activation for activation in ACTIVATIONS if activation.name != "thresholded_relu")
+SMOOTH = tuple(activation for activation in OF_ONNX if activation.name != "thresholded_relu")
 
 
 @given(case=cases())

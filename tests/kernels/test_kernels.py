@@ -101,7 +101,8 @@ def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch)
         got = rb.RNN(case.layers).to("cupy:1", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
         for actual, wanted in zip(got, reference(*case, dtype=dtype), strict=True):
             assert excess(rb.to_numpy(actual), wanted) <= 1.0, feature
-        assert set(standin.RawKernel.launches) == ({ENTRIES[regime]} if case.x.size else set()), feature
+        is_taken = case.x.size and (not feature.startswith("activation ") or feature.split()[1] in ELEMENTWISE)
+        assert set(standin.RawKernel.launches) == ({ENTRIES[regime]} if is_taken else set()), feature
 
 
 def test_every_elementwise_activation_is_there() -> None:

@@ -14,7 +14,7 @@ from rnn_backends import onnx_backend
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
-from rnn_backends.testing.cases import Draw
+from rnn_backends.testing.cases import ACTIVATIONS, Draw
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -23,6 +23,7 @@ NAMES = {
     "thresholded_relu": "ThresholdedRelu", "scaled_tanh": "ScaledTanh", "hard_sigmoid": "HardSigmoid", "elu": "Elu",
     "softsign": "Softsign", "softplus": "Softplus",
 }  # fmt: skip
+OF_ONNX = tuple(each for each in ACTIVATIONS if each.name in {*NAMES, "identity"})
 
 
 def node(kind: str, inputs: Sequence[str], outputs: str | Sequence[str], **attributes: Any) -> onnx.NodeProto:
