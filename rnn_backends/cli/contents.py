@@ -1,4 +1,4 @@
-"""What a model is made of, as data and as text: what `info` and `convert` tell of it, and `run` in short."""
+"""A description of a model, as data and as text, for `info` and `convert`, and in short for `run`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ NONE = "none"
 
 
 def describe(rnn: RNN) -> dict[str, Any]:
-    """Return what a model is made of, all but its numbers, as what JSON can hold."""
+    """Return a description of a model, all but its numbers, as what JSON can hold."""
     readout = rnn.readout
     return {
         "parameters": rnn.num_parameters,
@@ -35,7 +35,7 @@ def describe(rnn: RNN) -> dict[str, Any]:
 
 
 def lines(name: str, found: dict[str, Any]) -> Iterator[str]:
-    """Yield what `describe` found, for people: what holds of all, then a line for each cell."""
+    """Yield a description for people: what holds of all, then a line for each cell."""
     facts = aligned(
         [
             ("model", f"{name}: {sizes(found)}"),

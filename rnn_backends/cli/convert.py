@@ -25,7 +25,7 @@ _FAULT = "this is a fault of this package, please report it"
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Loading):
-    """What the command line asks for."""
+    """Arguments of `convert`; an `argparse.ArgumentError` where they do not go together."""
 
     output: Path
 
@@ -43,7 +43,7 @@ class Request(Loading):
 
 
 def convert(request: Request) -> list[str]:
-    """Do what the command line asks for, and return what there is to tell; a file that is wrong is not left there."""
+    """Convert a model file, and return the lines to print; a wrong file is not left behind."""
     rnn = request.load("numpy")
     with tried(request.output) as path:
         rnn.save(path)

@@ -1,6 +1,6 @@
 """The command `info`: what is installed, which backends work, and why the others do not; or what a model file holds.
 
-It never fails: what goes wrong is what it tells.
+It never fails: it reports what goes wrong.
 """
 
 import os
@@ -23,7 +23,7 @@ from rnn_backends.errors import RNNBackendError
 
 
 def collect() -> dict[str, Any]:
-    """Return all that `info` tells, as what JSON can hold."""
+    """Return all that `info` reports without a model, as what JSON can hold."""
     return {
         "rnn_backends": rnn_backends.__version__,
         "python": platform.python_version(),
@@ -71,7 +71,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
 
 
 def library_version(backend: Backend) -> str | None:
-    """Return the version of the library that a backend computes with, None if its module does not tell."""
+    """Return the version of the library that a backend computes with, None if its module does not state it."""
     name = library_name(backend.xp) if hasattr(backend.xp, "__name__") else ""
     if backend.name in BUILTIN:
         name = BUILTIN[backend.name].packages[0]
@@ -80,7 +80,7 @@ def library_version(backend: Backend) -> str | None:
 
 
 def _default() -> dict[str, Any]:
-    """Tell where a model is placed if nobody says, or why it cannot be placed there."""
+    """Return the backend and device of models made without a choice, or why they cannot be used."""
     try:
         backend, device = select()
     except RNNBackendError as error:

@@ -54,24 +54,24 @@ def _command(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of stdout has seen enough, as in `| head`
         return FAILED
     except FAILURES as error:
-        _tell(error, with_traceback=arguments.traceback)
+        _report(error, with_traceback=arguments.traceback)
         return FAILED
     return DONE
 
 
 def _flush(code: int) -> int:
-    """Write what is left for stdout: at exit, where Python would do it, a failure could not be told."""
+    """Write what is left for stdout: at exit, where Python would do it, a failure could not be reported."""
     try:
         print(end="", flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if code == DONE and not isinstance(error, BrokenPipeError):
-            _tell(error)
+            _report(error)
         return code or FAILED
     return code
 
 
-def _tell(error: Exception, *, with_traceback: bool = False) -> None:
+def _report(error: Exception, *, with_traceback: bool = False) -> None:
     """Print an error on stderr, in one line after its traceback."""
     if with_traceback:
         from traceback import print_exception

@@ -1,4 +1,4 @@
-"""What the command `run` writes: an array or text, a piece of time after the other."""
+"""Output files of the command `run`: an array or text, written chunk by chunk."""
 
 from math import prod
 from typing import BinaryIO
@@ -11,7 +11,7 @@ from rnn_backends.model.vocabulary import decode
 
 
 class ArrayOutput:
-    """A .npy file, the same as `numpy.save` would write, of an array that comes in pieces.
+    """A .npy file, the same as `numpy.save` would write, of an array that comes in chunks of time.
 
     Parameters
     ----------
@@ -28,17 +28,17 @@ class ArrayOutput:
         self._data = 0  # where the header ends
         self._dtype = ""
 
-    def write(self, start: int, piece: Host) -> None:
-        """Write the steps from `start` on to their place; the first piece tells the other axes and the dtype."""
+    def write(self, start: int, chunk: Host) -> None:
+        """Write the steps from `start` on to their place; the first chunk gives the other axes and the dtype."""
         if not self._data:
-            self._shape = (*self._shape, *piece.shape[len(self._shape) :])
-            self._dtype = str(piece.dtype)
-            descr = npy.dtype_to_descr(piece.dtype)
+            self._shape = (*self._shape, *chunk.shape[len(self._shape) :])
+            self._dtype = str(chunk.dtype)
+            descr = npy.dtype_to_descr(chunk.dtype)
             header = {"descr": descr, "fortran_order": False, "shape": self._shape}
             npy.write_array_header_1_0(self._file, header)
             self._data = self._file.tell()
-        step = prod(self._shape[self._axis + 1 :]) * piece.itemsize
-        for index, sequences in enumerate(piece if self._axis else piece[None]):
+        step = prod(self._shape[self._axis + 1 :]) * chunk.itemsize
+        for index, sequences in enumerate(chunk if self._axis else chunk[None]):
             self._file.seek(self._data + (index * self._shape[self._axis] + start) * step)
             self._file.write(np.ascontiguousarray(sequences).data)
 
@@ -47,15 +47,15 @@ class ArrayOutput:
 
 
 class TextOutput:
-    """A text, of predicted ids that come in pieces."""
+    """A text, of predicted ids that come in chunks of time."""
 
     def __init__(self, file: BinaryIO, vocabulary: str | None) -> None:
         self._file, self._vocabulary, self._count = file, vocabulary, 0
 
-    def write(self, _: int, piece: Host) -> None:
+    def write(self, _: int, chunk: Host) -> None:
         """Write the characters of the next steps."""
-        self._file.write(decode(piece, self._vocabulary).encode())
-        self._count += piece.size
+        self._file.write(decode(chunk, self._vocabulary).encode())
+        self._count += chunk.size
 
     def __str__(self) -> str:
         return f"{self._count} predicted characters"

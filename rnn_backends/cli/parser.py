@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and their options.  Nothing here needs what a command needs."""
+"""The command line: its commands and their options.  Nothing here needs what a command needs."""
 
 import argparse
 from pathlib import Path
@@ -51,14 +51,14 @@ def _load_options() -> argparse.ArgumentParser:
 
 
 def _add_info(commands: Commands) -> None:
-    summary = "Tell what is installed and which backends work, or what a model file holds; never fails."
+    summary = "Show what is installed and which backends work, or what a model file holds; never fails."
     parser = _add_command(commands, "info", summary, _load_options())
-    parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="tell what is in this file, and no more")
+    parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="show what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
 
 
 def _add_run(commands: Commands) -> None:
-    summary = "Run a model once over arrays or text, and tell how fast and how well it did."
+    summary = "Run a model once over arrays or text, and report how fast and how well it did."
     parser = _add_command(commands, "run", summary, _load_options())
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
@@ -90,7 +90,7 @@ def _add_run(commands: Commands) -> None:
 
 
 def _add_convert(commands: Commands) -> None:
-    summary = "Write a model to a file of another format, tell what is in it, and check it, on NumPy, by running both."
+    summary = "Write a model to a file of another format, show what is in it, and check it, on NumPy, by running both."
     parser = _add_command(commands, "convert", summary, _load_options())
     parser.add_argument("model", metavar="IN", type=Path, help="a model file, such as .pt, .onnx or .msgpack")
     parser.add_argument("output", metavar="OUT", type=Path, help="a .safetensors, .npz or .onnx file to write")

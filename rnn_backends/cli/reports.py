@@ -1,4 +1,4 @@
-"""How the commands word what they tell: aligned rows, errors of one line, and how far they have come."""
+"""Text that the commands print: aligned rows, errors of one line, and progress."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,17 +33,17 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Tell on stderr how much of a total is done, on one line that is written anew; only where that is a terminal."""
+    """Yield a function that shows how much of a total is done, on one line of stderr; only where that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         sys.stderr.write(f"\r{PROG}: {text}: {100 * done // total if total else 100} %")
         sys.stderr.flush()
 
-    tell(0)
+    report(0)
     try:
-        yield tell
+        yield report
     finally:
         sys.stderr.write("\n")

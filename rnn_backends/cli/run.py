@@ -1,4 +1,4 @@
-"""The command `run`: a model run once over the arrays or the text of a file, and what came of it.
+"""The command `run`: a model run once over the arrays or the text of a file, with its speed and its loss.
 
 All is done chunk by chunk: no more than one chunk of logits is held, however long the input is.
 """
@@ -32,7 +32,7 @@ from rnn_backends.model.vocabulary import require_vocabulary
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Loading):
-    """What the command line asks for."""
+    """Arguments of `run`; an `argparse.ArgumentError` where they do not go together."""
 
     input: Path
     backend: str | None = None
@@ -48,7 +48,7 @@ class Request(Loading):
         if self.lengths is not None and is_text(self.input):
             return "--lengths is for a batch of arrays, and text is one sequence; leave it out"
         if self.output is None:
-            return "--predictions tells what --output writes; give --output too" if self.predictions else None
+            return "--predictions chooses what --output writes; give --output too" if self.predictions else None
         if self.output.suffix not in {".npy", ".txt"}:
             return f"the suffix of --output must be .npy or .txt; got {str(self.output)!r}"
         if self.output.suffix == ".txt" and not self.predictions:
@@ -59,7 +59,7 @@ class Request(Loading):
 
 
 def run(request: Request, note: Callable[[str], None]) -> list[Row]:
-    """Do what the command line asks for, and return what there is to tell; remarks go to `note` at once."""
+    """Run a model, and return the rows to print; remarks go to `note` at once."""
     with _opened(request.output) as file:
         if request.backend is not None:
             parse(request.backend, "option --backend")  # for errors that name what the user typed
@@ -70,8 +70,8 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
             note("the model has backward cells, which see the characters that they are to predict")
         chunks = ChunkedCall(rnn.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets)
         output = None if file is None else _Output(file, request, rnn, chunks)
-        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", chunks.seq_len) as tell:
-            seconds, sums = _walk(rnn, chunks, output, tell)
+        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", chunks.seq_len) as report:
+            seconds, sums = _walk(rnn, chunks, output, report)
         rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
         if sums:
             with rnn.placed.on_device():
@@ -111,7 +111,7 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
 
 
 def _walk(
-    rnn: RNN, chunks: ChunkedCall, output: "_Output | None", tell: Callable[[int], None]
+    rnn: RNN, chunks: ChunkedCall, output: "_Output | None", report: Callable[[int], None]
 ) -> tuple[float, list[tuple[Array, Array]]]:
     """Run the network; return the seconds that it took alone, and the sums of the losses of each chunk."""
     seconds, sums = 0.0, []
@@ -125,7 +125,7 @@ def _walk(
                 sums.append(loss_sums(chunk))
         if output is not None:
             output.write(chunk)
-        tell(chunk.stop)
+        report(chunk.stop)
         start = perf_counter()
     return seconds, sums
 

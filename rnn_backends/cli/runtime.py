@@ -93,11 +93,11 @@ def random_inputs(program: Program) -> dict[str, Host]:
 
 
 def _batch(program: Program, states: Sequence[Input]) -> int:
-    """Return how many sequences there are to be: as many as one of the inputs has, if one tells."""
+    """Return the number of sequences: that of an input that states it, else `BATCH`."""
     bottom = program.stages[0]
-    told = [*bottom.batch, *(bottom.lengths.atoms if bottom.lengths is not None else ())]
-    told += [axis for state in states for axis in state.atoms[1:-1]]
-    return next((axis.size for axis in told if axis.size), BATCH)
+    axes = [*bottom.batch, *(bottom.lengths.atoms if bottom.lengths is not None else ())]
+    axes += [axis for state in states for axis in state.atoms[1:-1]]
+    return next((axis.size for axis in axes if axis.size), BATCH)
 
 
 def _normal(draw: np.random.Generator, shape: Sequence[int], source: Input) -> Host:
@@ -122,7 +122,7 @@ def _difference(results: tuple[str, Host, Host, Host]) -> float:
     if not other <= allowed:
         msg = (
             f"ONNX Runtime computes another {name!r} of this graph than this package: {difference:.2g} apart, where "
-            f"rounding explains {allowed:.2g}. docs/onnx.md tells where ONNX Runtime leaves the specification; if that "
+            f"rounding explains {allowed:.2g}. docs/onnx.md lists where ONNX Runtime leaves the specification; if that "
             "is it, use rnn_backends.load(IN).save(OUT)."
         )
         raise WrongResultError(msg)

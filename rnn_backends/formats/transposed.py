@@ -13,20 +13,20 @@ from rnn_backends.formats.names import Declared, shown
 from rnn_backends.formats.source import Account
 
 
-class Source(NamedTuple):
-    """The origin of an array of the network: the paths of a kernel or bias, and of an embedding below it."""
+class ArraySource(NamedTuple):
+    """The source of an array of the network: the paths of a kernel or bias, and of an embedding below it."""
 
     path: str
     table: str | None = None
     residual: bool = False
 
 
-def declared_of(sources: Mapping[str, Source], held: Declared) -> Declared:
+def declared_of(sources: Mapping[str, ArraySource], held: Declared) -> Declared:
     """Return the dtypes and shapes of a network's arrays by name, given those of their sources by path."""
     return {name: _declared(name, source, held) for name, source in sources.items()}
 
 
-def require_foldable(sources: Mapping[str, Source], held: Declared, account: Account) -> None:
+def require_foldable(sources: Mapping[str, ArraySource], held: Declared, account: Account) -> None:
     """Account the embeddings that are folded into a kernel, each of which may take far more than in its file."""
     for name, (dtype, shape) in declared_of(sources, held).items():
         table = sources[name].table
@@ -36,7 +36,7 @@ def require_foldable(sources: Mapping[str, Source], held: Declared, account: Acc
         account.take(f"{shown(table)}, folded into {name},", "bytes", prod(shape) * width)
 
 
-def made(source: Source, array: Callable[[str], Host]) -> Host:
+def made(source: ArraySource, array: Callable[[str], Host]) -> Host:
     """Return an array of the network, given what returns those at its paths."""
     found: Host = array(source.path).T
     if source.table is not None:
@@ -49,7 +49,7 @@ def made(source: Source, array: Callable[[str], Host]) -> Host:
     return found
 
 
-def _declared(name: str, source: Source, held: Declared) -> tuple[str, tuple[int, ...]]:
+def _declared(name: str, source: ArraySource, held: Declared) -> tuple[str, tuple[int, ...]]:
     dtype, shape = held[source.path]
     shape = shape[::-1]
     if source.table is None:

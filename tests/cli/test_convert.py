@@ -564,7 +564,7 @@ def test_what_onnx_runtime_computes_otherwise_is_refused(
         code, out, err = run("convert", "m.npz", "c.onnx")
     assert (code, out) == (1, "")
     assert "ONNX Runtime computes another 'output' of this graph than this package: " in err
-    assert "docs/onnx.md tells where ONNX Runtime leaves the specification" in err
+    assert "docs/onnx.md lists where ONNX Runtime leaves the specification" in err
     assert not list(Path().glob("c.*"))
 
 

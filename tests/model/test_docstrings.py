@@ -14,6 +14,8 @@ from rnn_backends import testing
 PUBLIC: list[Any] = [getattr(rb, name) for name in rb.__all__ if name != "__version__"]
 TESTING: list[Any] = [testing.BackendConformance, testing.Bounded, testing.Case, testing.cases, testing.excess]
 TESTING += [testing.reference]
+PARTS: list[Any] = list(rb.RNN.__mro__[1:-1])
+"""The classes that RNN is made of: an example is found in the one that has its method."""
 
 
 def is_described(item: Any) -> bool:
@@ -23,8 +25,8 @@ def is_described(item: Any) -> bool:
 
 
 def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The public methods that a class defines, and its call."""
-    for name, member in vars(owner).items():
+    """The public methods of a class, and its call."""
+    for name, member in ((name, member) for each in owner.__mro__[:-1] for name, member in vars(each).items()):
         function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
         if inspect.isfunction(function) and (name == "__call__" or not name.startswith(("_", "test_"))):
             yield f"{owner.__name__}.{name}", function
@@ -55,7 +57,7 @@ def test_docstrings_have_every_section(name: str, item: Any) -> None:
         assert "Returns" in found or "Yields" in found, name
 
 
-@pytest.mark.parametrize("item", PUBLIC + TESTING, ids=lambda item: item.__name__)
+@pytest.mark.parametrize("item", PUBLIC + TESTING + PARTS, ids=lambda item: item.__name__)
 def test_examples_run(item: Any) -> None:
     finder, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner()
     for example in finder.find(item, item.__name__, globs={}):

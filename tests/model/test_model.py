@@ -221,6 +221,17 @@ def test_a_model_of_a_class_of_ones_own_stays_one() -> None:
     assert type(Own.init(3, 4).to(dtype="float64")) is Own
 
 
+def test_methods_can_be_pickled() -> None:
+    for method in (rb.RNN.to, rb.RNN.predict, rb.RNN.stream):
+        assert pickle.loads(pickle.dumps(method)) is method
+
+
+@pytest.mark.parametrize("name", ["from_network", "init", "__call__", "predict", "generate", "to", "save", "stream"])
+def test_a_wrong_argument_is_refused_in_the_name_of_rnn(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^RNN\.{name}\(\) got an unexpected keyword argument 'wrong'"):
+        getattr(model(), name)(wrong=1)
+
+
 def test_models_share_their_weights_but_not_their_choices() -> None:
     rnn = rb.RNN(model().layers, metadata={"source": "here"}, vocabulary="abcd")
     assert (rnn.metadata, rnn.vocabulary, rnn.batch_first, rnn.readout) == (

@@ -1,4 +1,4 @@
-// What a GPU does and plain C++ does not.  All of PTX and of CUDA's own words are here; on a CPU,
+// Operations of a GPU that plain C++ lacks.  All of PTX and of CUDA's own words are here; on a CPU,
 // tests/kernels/shim.h stands in for this file.  Nothing is included, so that no CUDA headers are needed.
 
 #if CLUSTER
@@ -9,7 +9,7 @@
 #define DEVICE static __device__ __forceinline__
 #define ALIGNED __align__(16)
 
-// What is computed in, and the bits of a state as it lies in memory: of a real, or of a float16 or bfloat16.
+// The type computed in, and the bits of a state as it lies in memory: of a real, or of a float16 or bfloat16.
 #if DOUBLE
 typedef double real;
 typedef unsigned long long word;

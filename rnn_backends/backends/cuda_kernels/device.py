@@ -37,6 +37,6 @@ def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, devi
 
 
 def fits(function: Any, plan: Plan) -> bool:
-    """Tell whether all blocks of a plan are on the chip at once; CuPy would launch fewer, and they would wait."""
+    """Return whether all blocks of a plan are on the chip at once; CuPy would launch fewer, and they would wait."""
     resident = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(function.ptr, plan.threads, plan.shared)
     return bool(plan.blocks <= resident * properties(cupy.cuda.Device().id).multiprocessors)

@@ -47,7 +47,7 @@ struct Cell {
   const word* h_0;        // (batch, size)
 };
 
-// What every kernel is told, as its first argument: walk.py has the same fields in the same order.
+// The first argument of every kernel: walk.py has the same fields in the same order.
 struct Walk {
   const real* inputs;     // W_ax x<t> (seq_len, batch, pitch), unless the kernel computes it of one of the next two
   const word* features;   // x<t> (seq_len, batch, input_size)

@@ -3,9 +3,9 @@
 // reads, and inputs may be states.
 //
 // Otherwise all blocks are on the chip at once, and take all steps: the launch is cooperative, and inputs are not
-// states.  `states` itself, every word of which is written once, over UNSET, a NaN that no result is, tells what is
+// states.  `states` itself, every word of which is written once, over UNSET, a NaN that no result is, shows what is
 // there.  Whoever needs a word reads it until it is.  No wait is unbounded: after WAITS tries a word is taken for NaN,
-// and the thread waits no more; NaN in the result tells of it.
+// and the thread waits no more; NaN in the result reports it.
 //
 // Launch: for each direction and each share of the batch, SLICES blocks.
 

@@ -31,7 +31,7 @@ MEMORY, CACHE = 13, 34.5
 
 @dataclass(frozen=True)
 class Plan:
-    """How a kernel is compiled and launched; `clocks` is the estimated time of the walk."""
+    """The options to compile and launch a kernel; `clocks` is the estimated time of the walk."""
 
     regime: str
     macros: tuple[tuple[str, int], ...]

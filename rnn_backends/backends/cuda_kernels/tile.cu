@@ -133,7 +133,7 @@ DEVICE real reduced(real (&sums)[SLOTS], int lane) {
   return sums[0];
 }
 
-// What a thread finishes: one row, of one sequence in each round.
+// The work of a thread: one row, of one sequence in each round.
 struct Share {
   int lane, turn, row;
   bool is_whole;  // the row is one of W_aa

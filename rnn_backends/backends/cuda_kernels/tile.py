@@ -81,7 +81,7 @@ class Tile:
 
     @property
     def registers(self) -> int:
-        """About how many a thread uses."""
+        """The approximate number of registers that a thread uses."""
         return 4 * self.rows * self.held + WORKING_REGISTERS[self.problem.itemsize][self.sequences][0]
 
     @property

@@ -17,7 +17,7 @@ from rnn_backends.formats.assembly import from_weights
 from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
+from rnn_backends.formats.transposed import ArraySource, declared_of, made, require_foldable
 
 _PART = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
 _GATES = re.compile(r"(?:.*/)?(?:[ih][ifgorzn]/(?:kernel|bias)|(?:dense_)?h/bias)", re.DOTALL)
@@ -153,8 +153,8 @@ def _within(cell: str, path: str) -> bool:
 
 def _sources(
     cells: Mapping[str, Mapping[str, str]], places: Mapping[str, str], others: list[str], held: Declared, residual: bool
-) -> dict[str, Source]:
-    """Return what the arrays of the network are made of, by name."""
+) -> dict[str, ArraySource]:
+    """Return the sources of the arrays of the network, by name."""
     tables = [path for path in others if path.rpartition("/")[2] == "embedding"]
     dense = [path for path in others if path.rpartition("/")[2] != "embedding"]
     owners = {path.rpartition("/")[0] for path in dense}
@@ -172,11 +172,11 @@ def _sources(
             msg = f"{shown(cell)} must have the kernels of i and of h; it has {', '.join(sorted(parts))}."
             raise FormatError(msg)
         require_no_gates(parts["h/kernel"], held[parts["h/kernel"]][1][::-1])
-        sources[f"weight_ih_{place}"] = Source(parts["i/kernel"], table=first)
-        sources[f"weight_hh_{place}"] = Source(parts["h/kernel"], residual=residual)
+        sources[f"weight_ih_{place}"] = ArraySource(parts["i/kernel"], table=first)
+        sources[f"weight_hh_{place}"] = ArraySource(parts["h/kernel"], residual=residual)
         if "i/bias" in parts:
-            sources[f"bias_{place}"] = Source(parts["i/bias"])
+            sources[f"bias_{place}"] = ArraySource(parts["i/bias"])
     for path in dense:
         name = path.rpartition("/")[2].replace("kernel", "weight")
-        sources[f"readout.{name}"] = Source(path)
+        sources[f"readout.{name}"] = ArraySource(path)
     return sources

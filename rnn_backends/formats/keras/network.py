@@ -14,7 +14,7 @@ from rnn_backends.formats.keras.recurrent import CellPart, Recurrent, recurrent
 from rnn_backends.formats.names import Declared, require_no_gates, shown, shown_value
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.transposed import Source, declared_of, made, require_foldable
+from rnn_backends.formats.transposed import ArraySource, declared_of, made, require_foldable
 
 OUTPUT, MASK = "keras output", "keras mask"
 """The notes in the metadata: the model's output among those of the network, and the steps that the model masks."""
@@ -203,20 +203,20 @@ def _masked(found: Plan) -> str:
     return f"{found.mask}; masked steps differ: Keras gives {theirs}; here they give {of}the state, which is held"
 
 
-def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, Source], Declared]:
+def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, ArraySource], Declared]:
     """Return the sources of the arrays of the network, by name, and the dtypes and shapes of these, by path."""
     table = None if found.embedding is None else _own(weights, found.embedding, 1)[0]
-    sources: dict[str, Source] = {}
+    sources: dict[str, ArraySource] = {}
     for place, cell in cells.items():
         paths = _own(weights, cell.path, 2 + cell.biased)
         require_no_gates(paths[1], weights.declared(paths[1])[1][::-1])
         first = place.removesuffix("_reverse") == "l0"
-        sources[f"weight_ih_{place}"] = Source(paths[0], table if first else None)
+        sources[f"weight_ih_{place}"] = ArraySource(paths[0], table if first else None)
         for name, path in zip(("weight_hh", "bias"), paths[1:], strict=False):
-            sources[f"{name}_{place}"] = Source(path)
+            sources[f"{name}_{place}"] = ArraySource(path)
     if found.dense is not None:
         paths = _own(weights, found.dense, 1 + found.biased)
-        sources |= {f"readout.{name}": Source(path) for name, path in zip(("weight", "bias"), paths, strict=False)}
+        sources |= {f"readout.{name}": ArraySource(path) for name, path in zip(("weight", "bias"), paths, strict=False)}
     held = {path for source in sources.values() for path in (source.path, source.table) if path is not None}
     declared = {path: weights.declared(path) for path in sorted(held)}
     _require_one_size(found, declared)
