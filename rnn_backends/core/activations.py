@@ -2,9 +2,9 @@
 
 `ACTIVATIONS` is the one table of names; the parameters of a function and their defaults are those of
 its signature.  A function of the table runs on every backend; a kernel that has it too lists it by name.
-Those that ONNX's RNN operator allows have the defaults of the ONNX operators of the same names (ScaledTanh has none
-there, so none here).  None overflows or loses a NaN: a comparison with NaN is false, so every ``where`` takes its argument unchanged in the branch that a
-false condition selects.
+Those that ONNX's RNN operator allows have the defaults of the ONNX operators of the same names (ScaledTanh has
+none there, so none here).  None overflows or loses a NaN: a comparison with NaN is false, so every ``where``
+takes its argument unchanged in the branch that a false condition selects.
 """
 
 import inspect
@@ -123,6 +123,10 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 }  # fmt: skip
 
 
+_OTHERS = ("celu", "gelu", "hard_tanh", "hardtanh", "prelu", "relu6", "rrelu", "selu", "silu", "swish")
+"""Functions of other libraries whose names are no misspellings of those in the table."""
+
+
 @dataclass(frozen=True)
 class Activation:
     """An activation of the table, with its parameters.
@@ -161,8 +165,11 @@ class Activation:
             from difflib import get_close_matches
 
             got = repr(self.name) if isinstance(self.name, str) else type(self.name).__name__
-            guess = get_close_matches(got.strip("'").lower(), ACTIVATIONS, n=1)
-            hint = f" Did you mean {guess[0]!r}?" if guess else ""
+            name = got.strip("'").lower()
+            guesses = ["identity"] if name == "linear" else get_close_matches(name, ACTIVATIONS, n=1)
+            if name in _OTHERS:
+                guesses = []
+            hint = f" Did you mean {guesses[0]!r}?" if guesses else ""
             msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got}.{hint}"
             raise ArgumentError(msg)
         wanted = list(inspect.signature(ACTIVATIONS[self.name]).parameters.values())[1:]

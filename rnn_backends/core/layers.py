@@ -183,7 +183,12 @@ def sizes(cell: RecurrentCell | None) -> str:
 def as_layers(layers: Sequence[Layer | RecurrentCell]) -> tuple[Layer, ...]:
     """Return a sequence of cells and layers as layers, a bare cell as a layer that runs forward."""
     if not isinstance(layers, (list, tuple)) or not layers:
-        msg = f"`layers` must be a list of at least one Cell or Layer; got {layers!r}. Write [cell] for a single one."
+        hint = (
+            "Write [cell] for a single one."
+            if hasattr(layers, "step") or isinstance(layers, Layer)
+            else ("RNN.init(input_size, hidden_size) makes a network from sizes, and rnn.layers are those of a model.")
+        )
+        msg = f"`layers` must be a list of at least one Cell or Layer; got {layers!r}. {hint}"
         raise ArgumentError(msg)
     return tuple(layer if isinstance(layer, Layer) else Layer(forward=layer) for layer in layers)
 

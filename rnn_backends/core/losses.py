@@ -151,5 +151,6 @@ def require_fitting(logits: Array, targets: Array) -> None:
         msg = f"`targets` must be integers; got {dtype_name(targets)}. Convert them with astype."
         raise DTypeError(msg)
     if tuple(targets.shape) != tuple(logits.shape[:-1]):
-        msg = f"`targets` must have shape {tuple(logits.shape[:-1])}, as the logits; got {tuple(targets.shape)}."
+        wanted = f"{tuple(logits.shape[:-1])}, that of the logits without their last axis"
+        msg = f"`targets` must have shape {wanted}; got {tuple(targets.shape)}."
         raise ShapeError(msg)

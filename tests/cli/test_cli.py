@@ -567,7 +567,11 @@ BAD_INPUTS = {
         npz(x=X, lengths=[4.0, 1.0]),
         "`lengths` must hold integers; got ndarray of dtype float64",
     ),
-    "targets shape": ("x.npz", npz(x=X, targets=[0]), "`targets` must have shape (4, 2), as the logits; got (1,)"),
+    "targets shape": (
+        "x.npz",
+        npz(x=X, targets=[0]),
+        "`targets` must have shape (4, 2), that of the logits without their last axis; got (1,)",
+    ),
     "targets dtype": ("x.npz", npz(x=X, targets=X[..., 0]), "`targets` must hold integers; got ndarray of dtype float"),
     "target": ("x.npz", npz(x=X[:1], targets=[[0, 4]]), "every target in `targets` must be in 0..3; got 4 at [0, 1]"),
 }

@@ -18,6 +18,7 @@ from rnn_backends import formats
 from rnn_backends.backends.selection import parse
 from rnn_backends.cli import contents, runtime
 from rnn_backends.cli import main as cli
+from rnn_backends.formats import WRITTEN
 
 DATA = Path(__file__).parents[1] / "data"
 SUFFIXES = (".npz", ".safetensors", ".onnx")
@@ -304,7 +305,7 @@ def test_wrong_usage_of_convert(run: Run) -> None:
     before = Path("m.npz").read_bytes()
     Path("link.npz").symlink_to("m.npz")
     for out, message in (
-        ("c.csv", "the suffix of OUT must be one of .safetensors, .npz, .onnx; got 'c.csv'"),
+        ("c.csv", f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got 'c.csv'"),
         ("c.pt", "got 'c.pt'; for torch, write rnn.to_torch() with torch.save"),
         ("m.npz", "OUT would overwrite IN, 'm.npz'; choose another name"),
         ("./m.npz", "OUT would overwrite IN, 'm.npz'; choose another name"),

@@ -199,7 +199,11 @@ def test_the_mean_of_nothing_is_nan() -> None:
 
 Z = np.ones((2, 3))
 REFUSED = [
-    ((Z, np.zeros(3, int)), rb.ShapeError, r"`targets` must have shape \(2,\), as the logits; got \(3,\)"),
+    (
+        (Z, np.zeros(3, int)),
+        rb.ShapeError,
+        r"`targets` must have shape \(2,\), that of the logits without their last axis; got \(3,\)",
+    ),
     ((Z, np.zeros(2)), rb.DTypeError, "`targets` must be integers; got float64"),
     ((Z.astype(int), np.zeros(2, int)), rb.DTypeError, "`logits` must be floating point; got int64"),
     (

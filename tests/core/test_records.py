@@ -55,6 +55,8 @@ BAD_CELLS = [
     (lambda: replace(CELL, clip=float("nan")), rb.ArgumentError, "`clip` must be a finite number; got nan"),
     (lambda: replace(CELL, leak=1.5), rb.ArgumentError, "`leak` must be in 0 < leak <= 1; got 1.5"),
     (lambda: replace(CELL, leak=cast(Any, "0.5")), rb.ArgumentError, "`leak` must be a finite number; got '0.5'"),
+    (lambda: replace(CELL, activation="linear"), rb.ArgumentError, "Did you mean 'identity'?"),
+    (lambda: replace(CELL, activation="gelu"), rb.ArgumentError, r"got 'gelu'\.$"),
     (lambda: replace(CELL, activation="tanhh"), rb.ArgumentError, "must be a callable or one of identity, tanh.*Did you mean 'tanh'?"),
     (lambda: replace(CELL, activation=cast(Any, 3)), rb.ArgumentError, "`activation` must be a callable or one of"),
     (lambda: rb.Activation("scaled_tanh", 1.0), rb.ArgumentError, "'scaled_tanh' needs `beta`, which has no default"),

@@ -145,7 +145,7 @@ def test_a_layer_gives_its_options_and_weights() -> None:
 @pytest.mark.parametrize(
     ("source", "options", "match"),
     [
-        ([1], {}, "a layer or a model of Keras, or the path of a file of one, is wanted; got list"),
+        ([1], {}, "expected a layer or a model of Keras, or the path of a file of one; got list"),
         (a_layer("mine"), {}, "mine.SimpleRNN is not Keras's own; pass a SimpleRNN, or a Sequential or functional model"),
         (a_layer("tf_keras.src"), {}, "is not Keras's own"),
         (a_layer(built=False), {}, "'/cell' must have 3 arrays, .* it has 0. Build the model first: call it once"),

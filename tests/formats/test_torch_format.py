@@ -308,7 +308,7 @@ def test_a_file_that_records_all_takes_no_options(tmp_path: Path, suffix: str, o
 
 @pytest.mark.parametrize("wrong", [None, 3, "m.pt", [MATRIX]])
 def test_what_is_neither_a_module_nor_a_state_dict_is_refused(wrong: Any) -> None:
-    match = "a torch module or a state dict, a mapping of arrays by name, is wanted; got"
+    match = "expected a torch module or a state dict, a mapping of arrays by name; got"
     with pytest.raises(rb.FormatError, match=match):
         rb.from_torch(wrong, activation="tanh")
 

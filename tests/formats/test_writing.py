@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from native_files import SUFFIXES, Doubled, Echo, Louder, Scaled, assert_same, make
 
 import rnn_backends as rb
+from rnn_backends.formats import WRITTEN
 from rnn_backends.formats.files import replaced
 
 
@@ -149,7 +151,7 @@ def test_a_file_that_is_not_there(path: Path) -> None:
 def test_the_suffix_must_be_known(tmp_path: Path, name: str) -> None:
     with pytest.raises(rb.FormatError, match=r"suffix of a model file must be one of \.safetensors, \.npz, .*; got"):
         rb.load(tmp_path / name)
-    match = r"suffix of a file to write a model to must be one of \.safetensors, \.npz, \.onnx; got"
+    match = rf"suffix of a file to write a model to must be one of {re.escape(', '.join(WRITTEN))}; got"
     with pytest.raises(rb.FormatError, match=match):
         make("layers").save(tmp_path / name)
     assert not list(tmp_path.iterdir())

@@ -227,7 +227,7 @@ REFUSED: list[tuple[Callable[[rb.RNN], object], type[Exception], str]] = [
     (lambda rnn: rnn.predict(WRONG), rb.ArgumentError, f"every token id in `x` must be in 0..3; {LAST}"),
     (lambda rnn: rnn.loss(WRONG, IDS), rb.ArgumentError, f"every token id in `x` must be in 0..3; {LAST}"),
     (lambda rnn: rnn.loss(X, WRONG), rb.ArgumentError, f"every target in `targets` must be in 0..39; {LAST}"),
-    (lambda rnn: rnn.loss(X, IDS[1:]), rb.ShapeError, r"`targets` must have shape \(11, 2\), as the logits; got \(10, 2\)"),
+    (lambda rnn: rnn.loss(X, IDS[1:]), rb.ShapeError, r"`targets` must have shape \(11, 2\), that of the logits without their last axis; got \(10, 2\)"),
     (lambda rnn: rnn.loss(X, IDS + 0.5), rb.DTypeError, "`targets` must hold integers; got ndarray of dtype float64"),
     (lambda rnn: rnn.iter_probabilities(WRONG), rb.ArgumentError, LAST),
     (lambda rnn: rnn.iter_probabilities(X[..., :3]), rb.ShapeError, "last axis of `x` must be input_size = 4"),

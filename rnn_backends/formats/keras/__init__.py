@@ -25,16 +25,16 @@ _WEIGHTS = "model.weights.h5"
 
 def read(path: Path, options: LoadOptions) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
-    if path.suffix != ".keras" and options.go_backwards is None:
-        msg = (
-            "weights alone do not record whether a SimpleRNN goes backwards; pass go_backwards=False, or True if it "
-            "was made so."
-        )
-        raise ArgumentError(msg)
     with opened(path) as source:
         if path.suffix == ".keras":
             options.require_left_out("the file", RECORDED)
             return _read_archive(source, options)
+        if options.go_backwards is None:
+            msg = (
+                "weights alone do not record whether a SimpleRNN goes backwards; pass go_backwards=False, or True if "
+                "it was made so."
+            )
+            raise ArgumentError(msg)
         arrays = Arrays(File(source))
         return network(plan_of_weights(arrays, options), arrays, options, source.account)
 

@@ -17,7 +17,7 @@ def described(source: Any) -> Mapping[str, Any]:
     root = owner.__module__.partition(".")[0]
     config = getattr(source, "get_config", None)
     if not callable(config) or not callable(getattr(source, "get_weights", None)):
-        msg = f"a layer or a model of Keras, or the path of a file of one, is wanted; got {owner.__name__}."
+        msg = f"expected a layer or a model of Keras, or the path of a file of one; got {owner.__name__}."
         raise FormatError(msg)
     # A subclass may compute something else, which its configuration need not record.
     if root != "keras":

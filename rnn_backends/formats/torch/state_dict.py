@@ -86,7 +86,10 @@ def _with_embedding(declared: Declared, table: str, options: LoadOptions, read: 
 def _from_module(module: Any, options: LoadOptions) -> tuple[Mapping[str, Any], LoadOptions, str | None]:
     """Return the state dict of a module, the options with the facts it records, and the path of its embedding."""
     if not callable(getattr(module, "named_modules", None)) or not callable(getattr(module, "state_dict", None)):
-        msg = f"a torch module or a state dict, a mapping of arrays by name, is wanted; got {type(module).__name__}."
+        msg = (
+            f"expected a torch module or a state dict, a mapping of arrays by name; got {type(module).__name__}. "
+            "A file is read by rnn_backends.load."
+        )
         raise FormatError(msg)
     leaves = _leaves(module)
     recurrent = _only(leaves, RECURRENT)
