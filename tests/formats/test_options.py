@@ -67,6 +67,7 @@ def test_what_a_source_records_is_left_out() -> None:
         options.completed("the module", {"batch_first": False})
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras on JAX
 @pytest.mark.parametrize("form", ["keras", "onnx"])
 def test_examples_that_need_a_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     pytest.importorskip(form)
