@@ -323,13 +323,14 @@ def test_every_layout_of_arguments(dtype: str) -> None:
     assert not unaligned.flags.aligned
     read_only = x.copy()
     read_only.flags.writeable = False
+    gaps = np.repeat(x, 2, axis=-1)[..., ::2]  # of one stride, which a reshape leaves there
     bias = np.zeros(66, dtype)
     bias[::-2] = cell.bias
     odd = replace(cell, weight_ih=np.asfortranarray(cell.weight_ih), bias=bias[::-2])
     large = np.zeros((66, 99), dtype)
     large[::2, ::-3] = cell.weight_hh
     odd = replace(odd, weight_hh=large[::2, ::-3])
-    for laid in (wide[::-2, ::2, ::3], np.asfortranarray(x), unaligned, read_only):
+    for laid in (wide[::-2, ::2, ::3], np.asfortranarray(x), unaligned, read_only, gaps):
         for state in (tall[::2, ::-2], np.asfortranarray(h_0)):
             check(*walk(odd, laid, state), cell, x, h_0, None, False)
 

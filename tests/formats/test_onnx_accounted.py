@@ -1,0 +1,79 @@
+"""ONNX graphs of nodes that each take little, and together more than a graph of its size may."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import onnx
+from onnx_models import model, node, options, value, weights
+
+import rnn_backends as rb
+from rnn_backends.testing.cases import Draw
+
+LAYER = Draw("float32", 1).layers("f", 1, 4, 5)[0]
+WEIGHTS = weights(LAYER)
+
+
+def graph(*nodes: onnx.NodeProto, **tensors: Any) -> onnx.ModelProto:
+    """One RNN, whose last state is H0, and then more nodes."""
+    rnn = node("RNN", ["X", *WEIGHTS], ["Y", "H0"], **options(LAYER))
+    return model([rnn, *nodes], [value("X", shape=["t", "b", 4])], ["Y"], {**WEIGHTS, **tensors})
+
+
+def doubled(times: int) -> list[onnx.NodeProto]:
+    """Join the last states with themselves, again and again."""
+    return [node("Concat", [f"H{k}", f"H{k}"], f"H{k + 1}", axis=0) for k in range(times)]
+
+
+def joined() -> onnx.ModelProto:
+    return graph(*doubled(18))
+
+
+def taken() -> onnx.ModelProto:
+    """All states but one, of many, by ten nodes."""
+    parts = [node("Slice", ["H14"], f"P{k}", starts=[1], ends=[2**14], axes=[0]) for k in range(10)]
+    return graph(*doubled(14), *parts)
+
+
+def zeros() -> onnx.ModelProto:
+    """Initial states that all layers share, and each looks through for a number."""
+    nodes = [node("RNN", ["X", *WEIGHTS, "", "zeros"], f"Y{k}", **options(LAYER)) for k in range(40)]
+    return graph(*nodes, zeros=np.zeros(2**20, np.float16))
+
+
+def layers() -> onnx.ModelProto:
+    """Layers that share their weights, of which each keeps a copy."""
+    tensors: dict[str, Any] = {name: np.ones((1, 512, 512), np.float32) for name in ("W", "R")}
+    nodes = []
+    for k in range(40):
+        nodes += [node("RNN", [f"x{k}", "W", "R"], f"y{k}"), node("Squeeze", [f"y{k}", "one"], f"x{k + 1}")]
+    return model(nodes, [value("x0", shape=["t", "b", 512])], ["x40"], tensors | {"one": np.array([1])})
+
+
+def axes() -> onnx.ModelProto:
+    nodes = [node("Unsqueeze", [f"x{k}", "front"], f"x{k + 1}") for k in range(3)]
+    return model(nodes, [value("x0", shape=["t", "b", 4])], ["x3"], {"front": np.arange(20)})
+
+
+def numbers() -> onnx.ModelProto:
+    return graph(node("Constant", [], "c", value_floats=np.ones(200_000, np.float32).tolist()))
+
+
+REFUSED: list[tuple[Callable[[], onnx.ModelProto], str]] = [
+    (joined, "the last states that it joins would take .* items after"),
+    (taken, "the last states that it takes would take .* items after"),
+    (zeros, "looking through its constants would take .* bytes after"),
+    (layers, "the weights of the layers would take .* bytes after"),
+    (axes, "the shape of 'x2' would take 43 axes"),
+    (numbers, "'value_floats' would take 200000 items"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED, ids=[make.__name__ for make, _ in REFUSED])
+def test_nodes_take_no_more_than_the_graph_may(make: Callable[[], onnx.ModelProto], message: str) -> None:
+    with pytest.raises(rb.FormatError, match=message):
+        rb.from_onnx(make())
