@@ -103,9 +103,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests that need no framework, on this Python."""
+    """Run the tests that need no framework, but for the slow ones, on this Python."""
     install(session)
-    pytest(session)
+    pytest(session, "--ignore=tests/slow")
 
 
 @nox.session(python=OTHERS, tags=["ci"])
