@@ -11,7 +11,7 @@ from rnn_backends.formats.options import OPTIONS
 ON_COMMAND_LINE = {name: option for name, option in OPTIONS.items() if option.help is not None}
 """The options of `rnn_backends.load` by name."""
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse has no public name for it
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
 
 
 def make_parser() -> argparse.ArgumentParser:
