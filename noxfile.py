@@ -29,6 +29,8 @@ REQUIRED = ("3.11", "3.12", "3.13")
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 LIBRARIES = ("numpy-floor", "torch", "jax", "onnx", "flax-keras")
+TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_differences.py")
+"""The tests of docs/coming_from.md."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -131,7 +133,7 @@ def libraries(session: nox.Session, library: str) -> None:
     }
     words = {
         "numpy-floor": [*backends("numpy"), *COMPUTING],
-        "torch": [*backends("torch"), *peers("torch"), *COMPUTING, "tests/formats", "-k", "not onnx and not keras"],
+        "torch": [*backends("torch"), *peers("torch"), *COMPUTING, "tests/formats/test_torch_format.py", *TABLES],
         "jax": [*backends("jax"), *COMPUTING],
         "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch"),
                  "tests/formats", "tests/cli", "tests/benchmarks",
