@@ -150,7 +150,8 @@ def kernels(session: nox.Session) -> None:
     install(session, "cupy-cuda13x", "numba", *NVRTC)
     chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba")]
     pages = "tests/benchmarks/test_gpu_pages.py"
-    pytest(session, *chosen, *COMPUTING, "tests/kernels", pages, CUDA_VISIBLE_DEVICES="")
+    compiled = [f"tests/backends/test_{name}.py" for name in ("conformance", "cupy_without_gpu", "layouts", "numba")]
+    pytest(session, *chosen, *compiled, "tests/core", "tests/kernels", pages, CUDA_VISIBLE_DEVICES="")
 
 
 @nox.session(python="3.11", tags=["ci"])
