@@ -65,6 +65,7 @@ class Backend:
     >>> backend = rb.Backend(
     ...     name="mine",
     ...     xp=np,
+    ...     devices=lambda: {"cpu": "cpu"},
     ...     owns=lambda array: isinstance(array, Mine),
     ...     to_numpy=lambda array: np.array(array, subok=False),
     ...     asarray=lambda host, dtype, device: np.array(host, dtype=dtype).view(Mine),

@@ -68,7 +68,7 @@ MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
     ("code", "most"),
     [
         ("import rnn_backends", 40),
-        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 66),
+        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 72),
     ],
 )
 def test_a_cold_start_imports_little(code: str, most: int) -> None:

@@ -66,7 +66,7 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
 def test_what_cannot_be_opened(tmp_path: Path, no_descriptor_left: None) -> None:
     with pytest.raises(FileNotFoundError), opened(tmp_path / "none"):
         pass
-    with pytest.raises(FormatError, match="is no name of a file: embedded null"), opened("a\0b"):
+    with pytest.raises(FormatError, match=r"is no name of a file: .*embedded null"), opened("a\0b"):
         pass
 
 
