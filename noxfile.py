@@ -29,6 +29,11 @@ REQUIRED = ("3.11", "3.12", "3.13")
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 LIBRARIES = ("numpy-floor", "torch", "jax", "onnx", "flax-keras")
+OF_TORCH = (
+    *(f"tests/formats/test_{name}.py" for name in ("torch_format", "native_contents", "native_round_trip")),
+    "tests/benchmarks/test_gpu_pages.py",
+)
+"""The tests outside of the folders below that compare with torch."""
 TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_differences.py")
 """The tests of docs/coming_from.md."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
@@ -132,8 +137,8 @@ def libraries(session: nox.Session, library: str) -> None:
         "flax-keras": ["flax", "keras>=3.12", "jax"],
     }
     words = {
-        "numpy-floor": [*backends("numpy"), *COMPUTING],
-        "torch": [*backends("torch"), *peers("torch"), *COMPUTING, "tests/formats/test_torch_format.py", *TABLES],
+        "numpy-floor": [*backends("numpy"), *COMPUTING, "tests/formats", "tests/cli"],
+        "torch": [*backends("torch"), *peers("torch"), *COMPUTING, *OF_TORCH, *TABLES],
         "jax": [*backends("jax"), *COMPUTING],
         "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch"),
                  "tests/formats", "tests/cli", "tests/benchmarks",
@@ -142,6 +147,8 @@ def libraries(session: nox.Session, library: str) -> None:
     }  # fmt: skip
     install(session, *packages[library])
     pytest(session, *words[library], JAX_ENABLE_X64="1", KERAS_BACKEND="jax")
+    if library == "jax":  # as it comes
+        session.run("pytest", *backends("jax"), "tests/backends/test_mismatches.py", "-k", "without_x64")
 
 
 @nox.session(python="3.12", tags=["ci"])
@@ -180,6 +187,14 @@ def fuzz(session: nox.Session) -> None:
     """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
     install(session)
     session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def processors(session: nox.Session) -> None:
+    """Run the tests that compute with the kernels of other processors, as far as this one has them."""
+    install(session)
+    for environment in ({"OPENBLAS_CORETYPE": "Nehalem"}, {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}):
+        pytest(session, *backends("numpy"), *COMPUTING, **environment)
 
 
 @nox.session(python="3.11", tags=["nightly"])

@@ -161,8 +161,8 @@ def case(sound: list[tuple[str, bytes]], draw: np.random.Generator) -> tuple[str
     return suffix, mutated(whole, draw)
 
 
-def told(path: Path) -> dict[str, Any]:
-    """Return what is to be told of a file of weights alone."""
+def options_of(path: Path) -> dict[str, Any]:
+    """Return the options that a file of weights alone does not record."""
     if path.suffix not in {".pt", ".pth", ".msgpack", ".h5"}:
         return {}
     more = {".msgpack": {"residual": False}, ".h5": {"go_backwards": False}}.get(path.suffix, {})
@@ -170,8 +170,8 @@ def told(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path) -> None:
-    """Load a file, whether it has a readout, whose activation must be told, or has none."""
-    options = told(path)
+    """Load a file, whether it has a readout, whose activation must be given, or has none."""
+    options = options_of(path)
     try:
         rb.load(path, **options)
     except rb.FormatError as error:

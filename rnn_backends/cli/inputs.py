@@ -73,8 +73,10 @@ def read_inputs(path: Path, vocabulary: str | None, lengths: Sequence[int] | Non
 
 def _read_text(path: Path, vocabulary: str | None) -> Inputs:
     """Read text, in which each character is to predict the next one."""
+    with opened(path) as source:
+        data = source.read(0, source.size, "the text")
     try:
-        text = path.read_bytes().decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         msg = (
             f"{str(path)!r} is not UTF-8 text: {error.reason} at byte {error.start}; "

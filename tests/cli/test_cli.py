@@ -603,6 +603,10 @@ def test_files_that_are_not_there(run: Run) -> None:
         "rnn-backends: error: 'folder.npy' is a directory, not a regular file"
     )
     assert "the suffix of a model file must be one of .safetensors, .npz" in run("run", "model.bin", "x.npy").err
+    os.mkfifo("pipe.txt")  # nobody writes to it
+    assert run("run", "model.npz", "pipe.txt").err.startswith(
+        "rnn-backends: error: 'pipe.txt' is a FIFO, not a regular file"
+    )
 
 
 def test_lengths_twice_or_without_a_batch(run: Run) -> None:

@@ -465,7 +465,7 @@ KERAS_FILES = ["tagger.keras", "classifier.keras", "stack.weights.h5", "bfloat16
 
 
 def load_keras(path: Path) -> rb.RNN:
-    return rb.load(path, **fuzz.told(path))
+    return rb.load(path, **fuzz.options_of(path))
 
 
 @pytest.mark.parametrize("name", KERAS_FILES)

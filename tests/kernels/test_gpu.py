@@ -1,4 +1,4 @@
-"""What only a GPU can show: `pytest --backend cupy tests/test_gpu.py`."""
+"""Tests that only a GPU can pass: `pytest --backend cupy tests/kernels/test_gpu.py`."""
 
 from typing import Any
 

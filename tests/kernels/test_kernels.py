@@ -517,7 +517,7 @@ def test_the_device_is_that_of_the_arrays() -> None:
 @every_regime
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_walk_in_pieces_is_the_same_walk(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit for bit: in float16 the state is rounded after every step.  tests/test_gpu.py makes a million steps of it."""
+    """Bit for bit: in float16 the state is rounded after every step.  tests/kernels/test_gpu.py makes a million steps of it."""
     monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
     assert pieces_differ(60, 17, batch=5, dtype=dtype) == 0
 
