@@ -2,7 +2,7 @@
 
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         other Pythons and libraries, parity, and planted faults of what changed
-nox -t nightly    all planted faults, fuzzing, TensorFlow, the training script
+nox -t nightly    all kernels and planted faults, fuzzing, TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -22,6 +22,12 @@ nox.options.sessions = ["lint", "typing", "docs", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
+JAX = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # sessions share what they compile
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that nox runs on, which the default tier tests."""
@@ -146,26 +152,36 @@ def libraries(session: nox.Session, library: str) -> None:
         "flax-keras": [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
     }  # fmt: skip
     install(session, *packages[library])
-    pytest(session, *words[library], JAX_ENABLE_X64="1", KERAS_BACKEND="jax")
+    pytest(session, *words[library], **JAX, KERAS_BACKEND="jax")
     if library == "jax":  # as it comes
         session.run("pytest", *backends("jax"), "tests/backends/test_mismatches.py", "-k", "without_x64")
 
 
-@nox.session(python="3.12", tags=["ci"])
-def kernels(session: nox.Session) -> None:
-    """Run the GPU kernels in the shim (g++) and compile them, CuPy without a GPU, and the numba backend."""
+def run_kernels(session: nox.Session, *words: str) -> None:
     install(session, "cupy-cuda13x", "numba", *NVRTC)
-    chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba")]
+    chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba"), *words]
     pages = "tests/benchmarks/test_gpu_pages.py"
     compiled = [f"tests/backends/test_{name}.py" for name in ("conformance", "cupy_without_gpu", "layouts", "numba")]
     pytest(session, *chosen, *compiled, "tests/core", "tests/kernels", pages, CUDA_VISIBLE_DEVICES="")
+
+
+@nox.session(python="3.12", tags=["ci"])
+def kernels(session: nox.Session) -> None:
+    """Run the GPU kernels in the shim (g++) and compile them, CuPy without a GPU, and the numba backend; a sample."""
+    run_kernels(session)
+
+
+@nox.session(python="3.12", tags=["nightly"])
+def all_kernels(session: nox.Session) -> None:
+    """Run the GPU kernels in every order, with every feature, and compile them for every class of shapes."""
+    run_kernels(session, "--thorough")
 
 
 @nox.session(python="3.11", tags=["ci"])
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference and write docs/parity.md."""
     session.install(TORCH, "jax", "numba", "array-api-strict", wheel())
-    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={"JAX_ENABLE_X64": "1", "PYTHONSAFEPATH": "1"})
+    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={**JAX, "PYTHONSAFEPATH": "1"})
 
 
 @nox.session(python="3.11", tags=["ci"])

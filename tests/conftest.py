@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
+    parser.addoption("--thorough", action="store_true", help="run all that is otherwise sampled; minutes longer")
     parser.addoption("--checkout", action="store_true", help="test the package in the checkout, not the installed one")
 
 
@@ -62,6 +63,12 @@ def require_installed(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", metafunc.config.getoption("--backend") or DEFAULT_BACKENDS, scope="session")
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether to try all of what takes long, and not a sample."""
+    return bool(request.config.getoption("--thorough"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ import argparse
 import platform
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 
 import rnn_backends as rb
@@ -61,7 +63,8 @@ def main() -> int:
     parser.add_argument("backends", nargs="+")
     parser.add_argument("--output", type=Path, default=DOCS / "parity.md")
     arguments = parser.parse_args()
-    measured = {backend: worst(backend) for backend in arguments.backends}
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:  # libraries do not survive a fork
+        measured = dict(zip(arguments.backends, pool.map(worst, arguments.backends), strict=True))
     libraries = [f"* {library(backend)}" for backend in arguments.backends]
     command = f"python tests/parity.py {' '.join(arguments.backends)}"
     where = f"Measured by `{command}` with Python {platform.python_version()} on {platform.machine()}:"

@@ -28,8 +28,11 @@ class ArrayArgument(Protocol):
         """The dtype, an object of the library."""
 
 
-ArrayLike: TypeAlias = "ArrayArgument | float | Sequence[ArrayLike]"
+ArrayLike: TypeAlias = ArrayArgument | float | Sequence["ArrayLike"]
 """An argument of a model: an array, a number, or nested sequences of numbers."""
+
+Input: TypeAlias = ArrayLike | str
+"""The input of a model: features, token ids, or the characters that ids stand for."""
 
 Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """An array of NumPy; `numpy.typing` would say it shorter, but takes its time to import."""

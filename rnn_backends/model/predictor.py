@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from rnn_backends.backends.transfer import receive
-from rnn_backends.core.arrays import Array, cast
+from rnn_backends.core.arrays import Array, ArrayLike, Input, cast
 from rnn_backends.core.losses import mean_of
 from rnn_backends.errors import ArgumentError, DTypeError
 from rnn_backends.model.chunks import ChunkedCall, largest, logits, loss_sums, probabilities
@@ -18,7 +18,9 @@ from rnn_backends.model.vocabulary import decode, encode
 class Predictor(Model):
     """The part of `RNN` that needs a readout."""
 
-    def logits(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
+    def logits(
+        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> Array:
         """Return W_ya a<t> + b_y, the readout before its activation.
 
         Parameters
@@ -45,7 +47,9 @@ class Predictor(Model):
         self._placed.require_readout("logits")
         return ChunkedCall(self._placed, x, h_0, lengths, mask).joined(logits)
 
-    def probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
+    def probabilities(
+        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> Array:
         """Return g2(logits), softmax by default.
 
         Parameters
@@ -73,7 +77,9 @@ class Predictor(Model):
         readout = self._placed.require_readout("probabilities")
         return ChunkedCall(self._placed, x, h_0, lengths, mask).joined(partial(probabilities, readout))
 
-    def iter_probabilities(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Iterator[Array]:
+    def iter_probabilities(
+        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> Iterator[Array]:
         """Yield the probabilities in chunks of time, short enough to keep the memory held at once small.
 
         Parameters
@@ -101,7 +107,9 @@ class Predictor(Model):
         readout = self._placed.require_readout("iter_probabilities")
         return ChunkedCall(self._placed, x, h_0, lengths, mask).each(partial(probabilities, readout))
 
-    def predict(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
+    def predict(
+        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> Array:
         """Return the id of the largest logit at each step.
 
         Parameters
@@ -132,7 +140,15 @@ class Predictor(Model):
             raise ArgumentError(msg)
         return ChunkedCall(self._placed, x, h_0, lengths, mask).joined(largest)
 
-    def loss(self, x: Any, targets: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> Array:
+    def loss(
+        self,
+        x: Input,
+        targets: Input,
+        h_0: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ) -> Array:
         """Return the mean cross-entropy of the targets, in nats, over all valid steps that the mask takes.
 
         Parameters
@@ -173,7 +189,7 @@ class Predictor(Model):
 
     def generate(
         self,
-        prompt: Any,
+        prompt: Input,
         length: int,
         *,
         temperature: float = 1.0,

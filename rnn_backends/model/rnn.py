@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from rnn_backends.backends.selection import select
-from rnn_backends.core.arrays import Array
+from rnn_backends.core.arrays import Array, ArrayLike, Input
 from rnn_backends.core.forward import propagate
 from rnn_backends.core.layers import Layer, Network, RecurrentCell, as_layers, named_arrays
 from rnn_backends.core.linear import Linear
@@ -138,15 +138,16 @@ class RNN(Predictor):
         )
         return cls.from_network(network, placement, dtype)
 
-    def __call__(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> tuple[Array, Array]:
+    def __call__(
+        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
         """Run the network over whole sequences.
 
         Parameters
         ----------
         x : array, host data or text, shape (seq_len, batch, input_size) or (seq_len, input_size)
-            The input; (batch, seq_len, input_size) with `batch_first`.  Integers, (seq_len, batch) or
-            (seq_len,), are token ids, and so are the characters of a text if there is a vocabulary;
-            features must be floating point.
+            Floating-point features; (batch, seq_len, input_size) with `batch_first`.  Integers, (seq_len,
+            batch) or (seq_len,), are token ids, as are the characters of a text if there is a vocabulary.
         h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
             The states before the first step, layer by layer, forward before backward; zeros by default.
         lengths : array or host data, shape (batch,), optional
@@ -184,7 +185,9 @@ class RNN(Predictor):
             output, h_n = propagate(placed.network.layers, x, h_0, lengths, placed.recurrence, mask)
             return placed.swap_time_axis(output), h_n
 
-    def trace(self, x: Any, h_0: Any = None, *, lengths: Any = None, mask: Any = None) -> dict[str, Array]:
+    def trace(
+        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> dict[str, Array]:
         """Return every intermediate of the equations by name.
 
         Parameters
@@ -197,9 +200,8 @@ class RNN(Predictor):
         dict of str to array, shape (seq_len, batch, size) each
             Of layer k, with ``_reverse`` added for its backward cell: ``input_product_l{k}`` W_ax x<t>,
             ``recurrent_product_l{k}`` W_aa a<t-1>, ``sum_l{k}`` their sum with the bias, and
-            ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  Then ``logits`` and
-            ``probabilities`` where there is a readout.  All are 0 beyond a sequence's length except those
-            two; where a step is masked the products and the sum are 0.
+            ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  All are 0 beyond a
+            length, products and sum where a step is masked.  Of a readout, ``logits`` and ``probabilities``.
 
         Examples
         --------

@@ -1,12 +1,8 @@
 """`Stream`: a sequence in chunks, the state kept between them."""
 
-from typing import Any
-
-import numpy as np
-
 from rnn_backends.backends.transfer import receive
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import Array, is_integer
+from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
 from rnn_backends.core.forward import in_compute_dtype, initial_states, state_dtype
 from rnn_backends.core.recurrence import last_states, scan_layer
 from rnn_backends.errors import ArgumentError, ShapeError
@@ -62,7 +58,7 @@ class Stream:
         with self._placed.on_device():
             return self._placed.placement.backend.xp.stack(self._states)
 
-    def reset(self, h_0: Any = None) -> None:
+    def reset(self, h_0: ArrayLike | None = None) -> None:
         """Begin new sequences.
 
         Parameters
@@ -89,12 +85,12 @@ class Stream:
         if h_0 is None:
             self._states = None
             return
-        h_0 = receive("h_0", h_0, self._placed.placement, self._placed.dtype)
-        checks.require_state(self._placed.network.layers, h_0, (self.batch_size,))
+        state = receive("h_0", h_0, self._placed.placement, self._placed.dtype)
+        checks.require_state(self._placed.network.layers, state, (self.batch_size,))
         with self._placed.on_device():
-            self._states = [self._copy(h_0[k, ...]) for k in range(len(self._layers))]
+            self._states = [self._copy(state[k, ...]) for k in range(len(self._layers))]
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Input) -> Array:
         """Run the next chunk, of any number of steps, none included.
 
         Parameters
@@ -128,13 +124,13 @@ class Stream:
             has_batch = chunk.ndim + is_integer(chunk) == 3
             batch = chunk.shape[1] if has_batch else 1
             if batch != self.batch_size:
-                wanted = f"batch_size = {self.batch_size} sequences"
-                msg = f"`x` must hold {wanted}; got {batch} in shape {np.shape(x)}."
+                shape = tuple(self._placed.swap_time_axis(chunk, is_integer(chunk)).shape)
+                msg = f"`x` must hold batch_size = {self.batch_size} sequences; got {batch} in shape {shape}."
                 raise ShapeError(msg)
             output = self._run(chunk if has_batch else chunk[:, None, ...])
             return self._placed.swap_time_axis(output) if has_batch else output[:, 0, :]
 
-    def logits(self, x: Any) -> Array:
+    def logits(self, x: Input) -> Array:
         """Run the next chunk and return W_ya a<t> + b_y.
 
         Parameters
@@ -162,7 +158,7 @@ class Stream:
         with self._placed.on_device():
             return readout(self(x))
 
-    def probabilities(self, x: Any) -> Array:
+    def probabilities(self, x: Input) -> Array:
         """Run the next chunk and return g2(logits), softmax by default.
 
         Parameters

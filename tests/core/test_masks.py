@@ -105,7 +105,8 @@ def test_batch_first(backend: str) -> None:
 def test_what_comes_of_the_states(backend: str, sides: str) -> None:
     """The readout is that of the states, which are held; the loss leaves out the steps that the mask does."""
     case, lengths = drawn(sides), [6, 3, 6]
-    rnn, arguments = model(case, backend), {"lengths": lengths, "mask": HOLES}
+    rnn = model(case, backend)
+    arguments: dict[str, Any] = {"lengths": lengths, "mask": HOLES}
     states = rb.to_numpy(rnn(case.x, case.h_0, **arguments)[0])
     valid = np.arange(6)[:, None] < lengths
     logits = states @ rb.to_numpy(rnn.readout.weight).T  # type: ignore[union-attr]
@@ -130,7 +131,7 @@ def test_what_comes_of_the_states(backend: str, sides: str) -> None:
 def test_trace(backend: str, sides: str) -> None:
     case = drawn(sides)
     rnn = model(case, backend)
-    arguments = {"lengths": [6, 3, 6], "mask": HOLES}
+    arguments: dict[str, Any] = {"lengths": [6, 3, 6], "mask": HOLES}
     steps = {name: rb.to_numpy(step) for name, step in rnn.trace(case.x, case.h_0, **arguments).items()}
     side, taken = "_reverse" if sides == "b" else "", HOLES & (np.arange(6)[:, None] < [6, 3, 6])
     for layer in range(2):
@@ -151,7 +152,7 @@ def test_pieces(backend: str, monkeypatch: pytest.MonkeyPatch, batch_first: bool
     rnn, x, mask = model(case, backend, batch_first=batch_first), case.x, HOLES
     if batch_first:
         x, mask, targets = x.swapaxes(0, 1), mask.T, targets.T
-    arguments = {"lengths": [6, 4, 0], "mask": mask}
+    arguments: dict[str, Any] = {"lengths": [6, 4, 0], "mask": mask}
     wanted = rb.to_numpy(rnn.logits(x, case.h_0, **arguments))
     loss = float(rnn.loss(x, targets, case.h_0, **arguments))
     monkeypatch.setattr(pieces, "BUDGET", 3 * 14 * 8 * 2)

@@ -33,6 +33,17 @@ def test_what_is_no_array_is_refused() -> None:
         wrong.append(rb.cross_entropy(np.ones((2, 3)), [0, 1]))  # type: ignore[arg-type]
     with pytest.raises(rb.BackendMismatchError):
         wrong.append(rb.to_numpy([1.0]))  # type: ignore[arg-type]
+    rnn = rb.RNN.init(3, 4, output_size=3)
+    with pytest.raises(rb.DTypeError):
+        wrong.append(rnn(object()))  # type: ignore[arg-type]
+    with pytest.raises(rb.DTypeError):
+        wrong.append(rnn.logits([0, 1], {"h": 1.0}))  # type: ignore[arg-type]
+    with pytest.raises(rb.DTypeError):
+        wrong.append(rnn.predict([0, 1], lengths=print))  # type: ignore[arg-type]
+    with pytest.raises(rb.DTypeError):
+        wrong.append(rnn.loss([0, 1], None))  # type: ignore[arg-type]
+    with pytest.raises(rb.DTypeError):
+        wrong.append(rnn.stream()([object()]))  # type: ignore[list-item]
     assert not wrong
 
 

@@ -24,6 +24,7 @@ from rnn_backends.testing import BackendConformance, Case, cases, excess, refere
 from rnn_backends.testing.cases import Draw
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
+BY_NAME = ("cluster", "grid", "sweep", "step")  # the conformance class runs the fifth, which is chosen without a name
 SEEDS = (1, 2, 3, 4, 5)
 SMALL = Device(90, 12, 232448, 233472, 2048, cooperative=True)  # what the stand-in says of itself
 
@@ -92,9 +93,11 @@ class TestConformance(BackendConformance):
     backend = "cupy:1"
 
 
-@pytest.mark.parametrize("regime", ["cluster", "grid", "sweep", "step"])
+@pytest.mark.parametrize("regime", BY_NAME)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_feature(regime: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_feature(regime: str, dtype: str, thorough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not thorough and (BY_NAME.index(regime) + DTYPES.index(dtype)) % 2:
+        pytest.skip("a sample: every regime with two dtypes, every dtype with two regimes")
     monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
     for feature, case in cases(dtype).items():
         standin.RawKernel.launches.clear()
@@ -180,13 +183,13 @@ def sampled(name: str) -> tuple[int, bool, list[Plan]]:
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_plans(name: str) -> None:
+def test_plans(name: str, thorough: bool) -> None:
     directions, tokens, plans = sampled(name)
     cells, x, h_0 = drawn(name, tokens, directions)
     lengths = np.random.default_rng(0).integers(0, len(x) + 1, x.shape[1])
     for number, plan in enumerate(plans):
         reverse, ends = directions == 1 and number % 2 == 1, lengths if number % 3 else None
-        for standin.RawKernel.seed in SEEDS if plan.regime != "step" else SEEDS[:1]:
+        for standin.RawKernel.seed in SEEDS if thorough and plan.regime != "step" else [SEEDS[number % len(SEEDS)]]:
             found = walked(plan, cells, x, h_0, ends, reverse)
             assert wrong(found, cells, x, h_0, ends, reverse) <= 1.0, (plan, standin.RawKernel.seed)
 
