@@ -34,7 +34,7 @@ OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 REQUIRED = ("3.11", "3.12", "3.13")
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
-LIBRARIES = ("numpy-floor", "torch", "jax", "onnx", "flax-keras")
+LIBRARIES = ("numpy-floor", "torch-onnx", "jax-flax-keras")
 OF_TORCH = (
     *(f"tests/formats/test_{name}.py" for name in ("torch_format", "native_contents", "native_round_trip")),
     "tests/benchmarks/test_gpu_pages.py",
@@ -123,12 +123,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
-    """Run the tests on NumPy alone on another Python; 3.14 and 3.14t where they are found."""
+    """Run the tests of the package on NumPy alone on another Python; 3.14 and 3.14t where they are found."""
     for python in OPTIONAL:
         if not is_found(python):
             session.warn(f"Python {python} is not here and is not tested")
     install(session)
-    pytest(session, *backends("numpy"))
+    pytest(session, *backends("numpy"), "--ignore=tests/faults", "--ignore=tests/benchmarks")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -137,23 +137,25 @@ def libraries(session: nox.Session, library: str) -> None:
     """Run the tests that a library matters to: its backend, its files, its own results as the truth."""
     packages = {
         "numpy-floor": ["numpy==2.0.*"],
-        "torch": [TORCH],
-        "jax": ["jax"],
-        "onnx": [TORCH, "onnx>=1.21", "onnxruntime"],
-        "flax-keras": ["flax", "keras>=3.12", "jax"],
+        "torch-onnx": [TORCH, "onnx>=1.21", "onnxruntime"],
+        "jax-flax-keras": ["jax", "flax", "keras>=3.12"],
     }
-    words = {
-        "numpy-floor": [*backends("numpy"), *COMPUTING, "tests/formats", "tests/cli"],
-        "torch": [*backends("torch"), *peers("torch"), *COMPUTING, *OF_TORCH, *TABLES],
-        "jax": [*backends("jax"), *COMPUTING],
-        "onnx": [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime", "torch"),
-                 "tests/formats", "tests/cli", "tests/benchmarks",
-                 "-k", "onnx or convert or coming_from or compute_the_same"],
-        "flax-keras": [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
+    runs = {
+        "numpy-floor": [[*backends("numpy"), *COMPUTING, "tests/formats", "tests/cli"]],
+        "torch-onnx": [
+            [*backends("torch"), *peers("torch", "onnx"), *COMPUTING, *OF_TORCH, *TABLES],
+            [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
+             "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
+        ],
+        "jax-flax-keras": [
+            [*backends("jax"), *COMPUTING],
+            [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
+        ],
     }  # fmt: skip
     install(session, *packages[library])
-    pytest(session, *words[library], **JAX, KERAS_BACKEND="jax")
-    if library == "jax":  # as it comes
+    for words in runs[library]:
+        pytest(session, *words, **JAX, KERAS_BACKEND="jax")
+    if library == "jax-flax-keras":  # JAX as it comes
         session.run("pytest", *backends("jax"), "tests/backends/test_mismatches.py", "-k", "without_x64")
 
 
@@ -188,7 +190,7 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
     install(session, "numba", "onnx>=1.21")
-    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "6")))
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "5")))
 
 
 @nox.session(python="3.11", tags=["nightly"])
