@@ -9,9 +9,9 @@ WORKING_REGISTERS = {
     4: {1: (62, 58), 2: (90, 58), 4: (100, 98)},
     8: {1: (64, 58), 2: (100, 80), 4: (132, 110)},
 }
-"""The registers that a thread needs beside weights, by bytes of a number and sequences: where some weights are in shared
-memory, and where none are.  ptxas then spills nothing, but for two registers at float32 and 256 columns and up to twelve on
-sm_70; what that costs beside more weights in shared memory no GPU has told yet."""
+"""The registers that a thread needs beside weights, by bytes of a number and sequences: where some weights are in
+shared memory, and where none are.  ptxas then spills nothing, but for two registers at float32 and 256 columns and up
+to twelve on sm_70; what that costs beside more weights in shared memory no GPU has told yet."""
 
 FOR_INPUTS, FOR_IDS, FOR_DIRECTIONS, FOR_WARPS = 10, 10, 8, 8
 """The further registers where it multiplies inputs too, where it looks ids up, where it may be of either direction, and
