@@ -15,7 +15,7 @@ from rnn_backends.formats.names import short
 from rnn_backends.formats.onnx import read_program
 from rnn_backends.formats.onnx.flow import Input, Tokens
 from rnn_backends.formats.onnx.network import Program
-from rnn_backends.formats.source import Source
+from rnn_backends.formats.source import opened
 from rnn_backends.model.program import run_program
 
 SEQ_LEN, BATCH = 8, 3
@@ -48,8 +48,9 @@ def compare(path: Path, name: str) -> str:
         if error.name != "onnxruntime":
             raise
         return f"is not installed, so {name} was not run by it"
-    data = path.read_bytes()
-    program = read_program(Source.of(data))
+    with opened(path) as source:
+        data = source.read(0, source.size, "the file")
+        program = read_program(source)
     refusals = tuple(getattr(runtime.capi.onnxruntime_pybind11_state, kind) for kind in _REFUSALS)
     try:
         inputs = random_inputs(program)

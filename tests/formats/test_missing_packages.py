@@ -28,8 +28,9 @@ for attempt in (lambda: rb.load({str(tmp_path / "m.onnx")!r}), lambda: rb.RNN.in
     assert second == message
 
 
-def test_a_peer_that_is_asked_for_must_be_there() -> None:
+def test_a_peer_that_is_asked_for_must_be_there(request: pytest.FixtureRequest) -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "--peer", "no_such_package", __file__]
+    command += ["--checkout"] if request.config.getoption("--checkout") else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "--peer no_such_package: it cannot be imported" in done.stderr
