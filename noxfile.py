@@ -32,9 +32,11 @@ NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the secon
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that nox runs on, which the default tier tests."""
 REQUIRED = ("3.11", "3.12", "3.13")
+OLDEST = {"3.12": ["numpy==2.0.*"]}
+"""What a Python is tested with that is not the newest."""
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
-LIBRARIES = ("numpy-floor", "torch-onnx", "jax-flax-keras")
+LIBRARIES = ("torch-onnx", "jax-flax-keras")
 OF_TORCH = (
     *(f"tests/formats/test_{name}.py" for name in ("torch_format", "native_contents", "native_round_trip")),
     "tests/benchmarks/test_gpu_pages.py",
@@ -123,11 +125,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
-    """Run the tests of the package on NumPy alone on another Python; 3.14 and 3.14t where they are found."""
+    """Run the tests of the package on other Pythons, one with the oldest NumPy; 3.14 and 3.14t where they are found."""
     for python in OPTIONAL:
         if not is_found(python):
             session.warn(f"Python {python} is not here and is not tested")
-    install(session)
+    install(session, *OLDEST.get(str(session.python), []))
     pytest(session, *backends("numpy"), "--ignore=tests/faults", "--ignore=tests/benchmarks")
 
 
@@ -136,12 +138,10 @@ def pythons(session: nox.Session) -> None:
 def libraries(session: nox.Session, library: str) -> None:
     """Run the tests that a library matters to: its backend, its files, its own results as the truth."""
     packages = {
-        "numpy-floor": ["numpy==2.0.*"],
         "torch-onnx": [TORCH, "onnx>=1.21", "onnxruntime"],
         "jax-flax-keras": ["jax", "flax", "keras>=3.12"],
     }
     runs = {
-        "numpy-floor": [[*backends("numpy"), *COMPUTING, "tests/formats", "tests/cli"]],
         "torch-onnx": [
             [*backends("torch"), *peers("torch", "onnx"), *COMPUTING, *OF_TORCH, *TABLES],
             [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
@@ -190,7 +190,7 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
     install(session, "numba", "onnx>=1.21")
-    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "5")))
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "4")))
 
 
 @nox.session(python="3.11", tags=["nightly"])

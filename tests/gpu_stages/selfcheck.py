@@ -79,7 +79,7 @@ def mismatches(dtype: str, one: Sequence[Any], other: Sequence[Any]) -> int:
     for first, second in zip(one, other, strict=True):
         a, b = first.view(bits), second.view(bits)
         both_nan = ((a & magnitude) > infinity) & ((b & magnitude) > infinity)
-        total += int(cupy.count_nonzero((a != b) & ~both_nan).get())
+        total += int(cupy.sum((a != b) & ~both_nan).get())
     return total
 
 
