@@ -11,7 +11,7 @@ from typing import Protocol
 
 from rnn_backends.core.arrays import Array, is_array
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.parameters import require_one_dtype
+from rnn_backends.core.parameters import require_flag, require_one_dtype
 from rnn_backends.errors import ArgumentError, ShapeError
 
 
@@ -156,9 +156,7 @@ class Network:
         if self.readout is not None and output not in {None, self.readout.weight.shape[1]}:
             msg = f"`weight` of the readout must have shape (output_size, {output}); got {self.readout.weight.shape}."
             raise ShapeError(msg)
-        if not isinstance(self.batch_first, bool):
-            msg = f"`batch_first` must be True or False; got {self.batch_first!r}."
-            raise ArgumentError(msg)
+        require_flag("batch_first", self.batch_first)
         if not isinstance(self.vocabulary, str | None):
             msg = f"`vocabulary` must be a text, each of its characters a token; got {type(self.vocabulary).__name__}."
             raise ArgumentError(msg)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import FLOATING, Array, dtype_name, is_array, is_masked
-from rnn_backends.errors import DTypeError, ShapeError
+from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 
 def map_arrays(function: Callable[[Array], Array], record: Any) -> Any:
@@ -57,6 +57,13 @@ def require_unmasked(name: str, value: object) -> None:
     if is_masked(value):
         msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
         raise DTypeError(msg)
+
+
+def require_flag(name: str, value: object) -> None:
+    """Check that an option is true or false, and no text that says so."""
+    if not isinstance(value, bool):
+        msg = f"`{name}` must be True or False; got {value!r}."
+        raise ArgumentError(msg)
 
 
 def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:

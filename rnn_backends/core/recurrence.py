@@ -93,10 +93,9 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
         return xp.zeros((0, *h.shape), dtype=h.dtype, device=device(h)), h
     projected, states = project(cell, x), [h] * seq_len
     for t in reversed(range(seq_len)) if reverse else range(seq_len):
-        new = cast(cell.step(projected[t, ...], widen(h)), h.dtype)
-        if new.shape != h.shape:
-            msg = f"step of the cell must return the state's shape, {tuple(h.shape)}; got {tuple(new.shape)}."
-            raise ShapeError(msg)
+        new = cell.step(projected[t, ...], widen(h))
+        _require_rows("step", new, h.shape[0], h.shape[1])
+        new = cast(new, h.dtype)
         h = new if valid is None else cast(xp.where(valid[t, ...], new, h), h.dtype)
         states[t] = h
     return where_valid(xp.stack(states), valid), h
@@ -108,7 +107,18 @@ def project(cell: RecurrentCell, x: Array) -> Array:
     seq_len, batch, *features = x.shape
     rows = xp.reshape(x, (seq_len * batch, *features))
     projected = cell.project(rows if is_integer(x) else widen(rows))
+    _require_rows("project", projected, seq_len * batch)
     return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
+
+
+def _require_rows(method: str, result: Any, rows: int, columns: int | None = None) -> None:
+    """Check what a method of a cell returned, which may be the user's own."""
+    shape = tuple(result.shape) if is_array(result) else None
+    if shape is None or len(shape) != 2 or shape[0] != rows or columns not in {None, shape[1]}:
+        wanted = f"({rows}, {'K' if columns is None else columns})"
+        got = f"a {type(result).__name__}" if shape is None else f"one of shape {shape}"
+        msg = f"{method} of the cell must return an array of shape {wanted}; got {got}."
+        raise ShapeError(msg)
 
 
 def last_states(last: Any) -> Sequence[Array]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.core.layers import Network
-from rnn_backends.errors import FormatError
+from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.options import LoadOptions
 
 FORMATS = {
@@ -25,7 +25,10 @@ WRITTEN = (".safetensors", ".npz", ".onnx")
 
 def read(path: str | PathLike[str], **given: Any) -> Network:
     """Read a network of NumPy arrays, with the options that are given; see `rnn_backends.load`."""
-    path = Path(path)
+    path = _path(path)
+    if path.suffix not in FORMATS and path.is_dir():
+        msg = f"{str(path)!r} is a directory; name a file in it."
+        raise FormatError(msg)
     module = _module(path, tuple(FORMATS))
     options = LoadOptions.given(FORMATS[path.suffix].partition(".")[0], **given)
     network: Network = module.read(path, options)
@@ -34,8 +37,15 @@ def read(path: str | PathLike[str], **given: Any) -> Network:
 
 def write(network: Network, path: str | PathLike[str]) -> None:
     """Write a network of NumPy arrays; see `RNN.save`."""
-    path = Path(path)
+    path = _path(path)
     _module(path, WRITTEN).write(network, path)
+
+
+def _path(path: str | PathLike[str]) -> Path:
+    if not isinstance(path, (str, PathLike)):
+        msg = f"`path` must be a str or a pathlib.Path; got {type(path).__name__}."
+        raise ArgumentError(msg)
+    return Path(path)
 
 
 def _module(path: Path, suffixes: tuple[str, ...]) -> Any:

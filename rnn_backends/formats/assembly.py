@@ -102,7 +102,10 @@ def plain_cells(network: Network) -> dict[str, Cell]:
     for index, layer in enumerate(network.layers):
         for cell, reverse in layer.cells:
             if type(cell) is not Cell:
-                msg = f"files and state dicts hold a Cell only, not a {type(cell).__name__} as in layer {index}."
+                msg = (
+                    f"files and state dicts hold cells of the class Cell alone; layer {index} has one of "
+                    f"{type(cell).__name__}. Pickle the model instead."
+                )
                 raise FormatError(msg)
             cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell
     return cells

@@ -10,6 +10,7 @@ from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.json_text import parse_json, require_keys
+from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 
@@ -100,7 +101,7 @@ def _cell_options(place: str, held: dict[str, Any]) -> dict[str, Any]:
 
 def _activation(place: str, held: Any) -> Activation:
     if not isinstance(held, dict):
-        msg = f"the activation of {place} must be a JSON object; got {held!r}."
+        msg = f"the activation of {place} must be a JSON object; got {shown_value(held)}."
         raise FormatError(msg)
     require_keys(f"the activation of {place}", held, {"name", "alpha", "beta"})
     try:
@@ -113,7 +114,7 @@ def _activation(place: str, held: Any) -> Activation:
 def _notes(held: dict[Any, Any]) -> dict[str, str]:
     for name, note in held.items():
         if not (isinstance(name, str) and isinstance(note, str)):
-            msg = f"metadata must be text by name; got {name!r}: {note!r}."
+            msg = f"metadata must be text by name; got {shown_value(name)}: {shown_value(note)}."
             raise FormatError(msg)
     return held
 
@@ -122,6 +123,6 @@ def _get(what: str, held: Mapping[str, Any], key: str, *kinds: type) -> Any:
     value = held[key]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        msg = f"{key!r} of {what} must be {wanted}; got {value!r}."
+        msg = f"{key!r} of {what} must be {wanted}; got {shown_value(value)}."
         raise FormatError(msg)
     return value

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, Self
 
 from rnn_backends.core.activations import as_activation
+from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError, FormatError
 
 WEIGHTS = ("native", "torch", "flax", "keras")
@@ -124,9 +125,8 @@ OPTIONS: Mapping[str, Option] = {each.name: each.metadata["option"] for each in 
 
 
 def _checked(name: str, kind: Kind, value: Any) -> Any:
-    if kind == "flag" and not isinstance(value, bool):
-        msg = f"`{name}` must be True or False; got {value!r}."
-        raise ArgumentError(msg)
+    if kind == "flag":
+        require_flag(name, value)
     if kind != "activation":
         return value
     try:

@@ -8,6 +8,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, Network
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError
 
 
@@ -26,6 +27,8 @@ def initial_network(
     for name, size in sizes.items() if output_size is None else [*sizes.items(), ("output_size", output_size)]:
         require_integer(name, size, 1)
     require_integer("seed", seed, 0)
+    require_flag("bidirectional", bidirectional)
+    require_flag("bias", bias)
     generator = np.random.default_rng(seed)
 
     def uniform(fan_in: int, *shape: int) -> Host:

@@ -1,6 +1,6 @@
 """The pure function: parity on drawn shapes, outside witnesses, tracing, differentiation, refusals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -305,15 +305,23 @@ def test_the_bound_stays_small_enough_to_mean_something(dtype: str) -> None:
         assert output.error.max(initial=0.0) < 2**18 * np.finfo(dtype).eps, feature
 
 
-def test_a_step_of_another_shape_is_refused() -> None:
-    @dataclass(frozen=True)
-    class Wrong(Gated):
-        def step(self, projected: Array, h: Array) -> Array:
-            return super().step(projected, h)[:1, :]
-
-    draw = Draw("float32", 0)
-    with pytest.raises(rb.ShapeError, match=r"step of the cell must return the state's shape, \(3, 5\); got \(1, 5\)"):
-        rb.forward([Wrong(draw.normal(10, 4), draw.normal(10, 5), 5)], draw.normal(6, 3, 4))
+@pytest.mark.parametrize(
+    ("method", "change", "message"),
+    [
+        ("step", lambda h: h[:1, :], r"step of the cell must return an array of shape \(3, 5\); got one of shape \(1, 5\)"),
+        ("step", lambda h: (h, h), r"step of the cell must return an array of shape \(3, 5\); got a tuple"),
+        ("step", lambda h: None, r"step of the cell must return an array of shape \(3, 5\); got a NoneType"),
+        ("project", lambda z: z[:1, :], r"project of the cell must return an array of shape \(18, K\); got one of shape \(1, 10\)"),
+        ("project", lambda z: [z], r"project of the cell must return an array of shape \(18, K\); got a list"),
+    ],
+)  # fmt: skip
+def test_what_a_cell_of_the_users_returns_is_checked(
+    method: str, change: Callable[[Array], Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, draw = getattr(Gated, method), Draw("float32", 0)
+    monkeypatch.setattr(Gated, method, lambda *arguments: change(right(*arguments)))
+    with pytest.raises(rb.ShapeError, match=message):
+        rb.forward([Gated(draw.normal(10, 4), draw.normal(10, 5), 5)], draw.normal(6, 3, 4))
 
 
 def test_an_activation_of_the_users(backend: str) -> None:

@@ -28,8 +28,8 @@ def unsavable() -> dict[str, tuple[Callable[[], rb.RNN], str]]:
     square = np.ones((2, 2))
     cell = rb.Cell(square, square)
     return {
-        "a cell of the user's": (lambda: rb.RNN([cell, Echo()]), "only, not a Echo as in layer 1"),
-        "a changed Cell": (lambda: rb.RNN([Doubled(square, square)]), "only, not a Doubled as in layer 0"),
+        "a cell of the user's": (lambda: rb.RNN([cell, Echo()]), "alone; layer 1 has one of Echo"),
+        "a changed Cell": (lambda: rb.RNN([Doubled(square, square)]), "alone; layer 0 has one of Doubled"),
         "a changed Linear": (lambda: rb.RNN([cell], Scaled(square)), "Linear readout only, not a Scaled"),
         "a function": (
             lambda: rb.RNN([rb.Cell(square, square, activation=np.tanh)]),
@@ -155,3 +155,16 @@ def test_the_suffix_must_be_known(tmp_path: Path, name: str) -> None:
     with pytest.raises(rb.FormatError, match=match):
         make("layers").save(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 3, b"m.npz"])
+def test_a_path_must_be_one(path: Any) -> None:
+    with pytest.raises(rb.ArgumentError, match=rf"`path` must be a str or a pathlib.Path; got {type(path).__name__}"):
+        rb.load(path)
+    with pytest.raises(rb.ArgumentError, match=rf"`path` must be a str or a pathlib.Path; got {type(path).__name__}"):
+        make("layers").save(path)
+
+
+def test_a_directory_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(rb.FormatError, match="is a directory; name a file in it"):
+        rb.load(tmp_path)

@@ -326,6 +326,10 @@ def test_other_arguments_of_init_that_are_refused() -> None:
         rb.RNN.init(3, 4, seed=-1)
     with pytest.raises(rb.DTypeError, match=r"`dtype` must be one of float16, .*; got 'float23'"):
         rb.RNN.init(3, 4, dtype="float23")
+    wrong: Any = {"bidirectional": "no", "bias": 0}
+    for name, value in wrong.items():
+        with pytest.raises(rb.ArgumentError, match=f"`{name}` must be True or False; got {value!r}"):
+            rb.RNN.init(3, 4, **{name: value})
 
 
 def test_an_empty_batch_has_an_empty_list_of_lengths(backend: str) -> None:
