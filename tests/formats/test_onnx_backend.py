@@ -8,11 +8,8 @@ import pytest
 pytest.importorskip("onnx")
 
 import onnx
-from onnx_models import (
-    run_on,
-    single,
-    stack,
-)
+import standin
+from onnx_models import run_on, single, stack
 
 import rnn_backends as rb
 from rnn_backends import onnx_backend as format_
@@ -90,6 +87,29 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert format_.run_model(made, inputs)[0].shape == (2, 1, 3, 5)
     made.graph.node[0].op_type = "GRU"
     assert not format_.is_compatible(made)
+
+
+def test_devices_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the stand-in for CuPy: a number is kept, and what is said to be a CPU is none of its devices."""
+    made, _ = single(stack(Draw("float32", 21), "f", 1)[0], np.zeros((2, 3, 4), np.float32))
+    with standin.installed():
+        assert [format_.prepare(made, device).device for device in ("CUDA", "CUDA:0", "CUDA:1")] == [
+            "cuda:0",
+            "cuda:0",
+            "cuda:1",
+        ]
+        monkeypatch.setenv("RNN_BACKEND", "cupy:1")
+        with pytest.raises(rb.DeviceError, match="got 'CPU', and the backend that is selected, cupy, is on cuda:1"):
+            format_.prepare(made)
+
+
+def test_a_node_gets_as_many_arrays_as_it_has_inputs() -> None:
+    node = onnx.helper.make_node("RNN", ["X", "W", "R"], ["", "Y_h"], hidden_size=5)
+    x, w, r = np.ones((2, 3, 4), np.float32), np.ones((1, 5, 4), np.float32), np.ones((1, 5, 5), np.float32)
+    (y_h,) = format_.run_node(node, [x, w, r])
+    assert y_h.shape == (1, 3, 5)
+    with pytest.raises(rb.ArgumentError, match=r"the node has the inputs \['X', 'W', 'R'\]; got 2 arrays"):
+        format_.run_node(node, [x, w])
 
 
 def test_inputs_of_a_prepared_model() -> None:

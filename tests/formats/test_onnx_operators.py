@@ -66,6 +66,7 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Expand", ["one", "minus"], "y")], r"the shape \[-1\] is impossible"),
         ([node("ConstantOfShape", ["i1"], "y", value=helper.make_tensor("v", 1, [2], [1.0, 2.0]))], "`value` must be one number; got 2"),
         ([node("Cast", ["X1"], "y", to=1)], "Cast .* it converts to the element type 1"),
+        ([node("Cast", ["X0"], "y", to=11)], "Cast .* it converts to the element type 11"),
         ([node("Constant", [], "y")], "Constant .* it must have one attribute; got \\[\\]"),
         ([node("Reshape", ["X1", "two_open"], "y")], r"the shape \[-1, -1\] leaves more than one size open"),
         ([node("Reshape", ["X0", "i1"], "y")], "it would tear axes apart: .* cannot be read as nothing"),
