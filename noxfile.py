@@ -1,8 +1,9 @@
 """Sessions that check the library, in tiers.
 
 nox               lint, types, documentation and the tests on one Python; minutes
-nox -t ci         other Pythons and libraries, parity, and planted faults of what changed
-nox -t nightly    all kernels and planted faults, fuzzing, TensorFlow, the training script
+nox -t ci         other Pythons, the oldest NumPy, other libraries, a sample of the GPU kernels, parity, and
+                  planted faults of what changed
+nox -t nightly    all kernels and planted faults, fuzzing, other processors, TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -32,8 +33,6 @@ NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the secon
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that nox runs on, which the default tier tests."""
 REQUIRED = ("3.11", "3.12", "3.13")
-OLDEST = {"3.12": ["numpy==2.0.*"]}
-"""What a Python is tested with that is not the newest."""
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 LIBRARIES = ("torch-onnx", "jax-flax-keras")
@@ -56,6 +55,7 @@ def is_found(python: str) -> bool:
 
 
 OTHERS = [python for python in REQUIRED if python != OWN] + list(filter(is_found, OPTIONAL))
+"""The first of them, 3.11 or 3.12, has the oldest NumPy."""
 
 
 @cache
@@ -129,7 +129,7 @@ def pythons(session: nox.Session) -> None:
     for python in OPTIONAL:
         if not is_found(python):
             session.warn(f"Python {python} is not here and is not tested")
-    install(session, *OLDEST.get(str(session.python), []))
+    install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
     pytest(session, *backends("numpy"), "--ignore=tests/faults", "--ignore=tests/benchmarks")
 
 

@@ -164,7 +164,11 @@ class Activation:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
             from difflib import get_close_matches
 
-            got = repr(self.name[:60]) if isinstance(self.name, str) else type(self.name).__name__
+            got = (
+                repr(self.name if len(self.name) <= 60 else f"{self.name[:57]}...")
+                if isinstance(self.name, str)
+                else type(self.name).__name__
+            )
             name = got.strip("'").lower()
             guesses = ["identity"] if name == "linear" else get_close_matches(name, ACTIVATIONS, n=1)
             if name in _OTHERS:

@@ -114,7 +114,7 @@ def project(cell: RecurrentCell, x: Array) -> Array:
 def _require_rows(method: str, result: Any, rows: int, columns: int | None = None) -> None:
     """Check what a method of a cell returned, which may be the user's own."""
     shape = tuple(result.shape) if is_array(result) else None
-    if shape is None or len(shape) != 2 or shape[0] != rows or columns not in {None, shape[1]}:
+    if shape is None or len(shape) != 2 or shape[0] != rows or (columns is not None and columns != shape[1]):
         wanted = f"({rows}, {'K' if columns is None else columns})"
         got = f"a {type(result).__name__}" if shape is None else f"one of shape {shape}"
         msg = f"{method} of the cell must return an array of shape {wanted}; got {got}."

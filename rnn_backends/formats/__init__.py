@@ -1,5 +1,6 @@
 """Files of networks: a folder for each framework, chosen by the file's suffix and imported when it is needed."""
 
+import os
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -26,7 +27,7 @@ WRITTEN = (".safetensors", ".npz", ".onnx")
 def read(path: str | PathLike[str], **given: Any) -> Network:
     """Read a network of NumPy arrays, with the options that are given; see `rnn_backends.load`."""
     path = _path(path)
-    if path.suffix not in FORMATS and path.is_dir():
+    if path.suffix not in FORMATS and os.path.isdir(path):  # noqa: PTH112  # is_dir raises for a name that is too long
         msg = f"{str(path)!r} is a directory; name a file in it."
         raise FormatError(msg)
     module = _module(path, tuple(FORMATS))

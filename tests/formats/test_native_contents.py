@@ -175,7 +175,10 @@ WRONG_DESCRIPTIONS: dict[str, tuple[Change, str]] = {
     "leak as list": (put("cells", "l1", "leak", value=[0.5]), "'leak' of l1 must be int or float"),
     "activation as text": (put("cells", "l0", "activation", value="tanh"), "activation of l0 must be a JSON object"),
     "activation unknown": (activation("tahn"), "activation of l1 is wrong: .*one of identity, .*; got 'tahn'"),
-    "activation of 5000": (activation("t" * 5000), "activation of l1 is wrong: .*one of identity, .*; got 't{60}'"),
+    "activation of 5000": (
+        activation("t" * 5000),
+        "activation of l1 is wrong: .*one of identity, .*; got 't{57}\\.\\.\\.'",
+    ),
     "activation no text": (activation(["tanh"]), r"activation of l1 is wrong: .*; got list"),
     "activation null": (activation(None), "activation of l1 is wrong: .*; got None"),
     "alpha it has not": (activation("tanh", 1.0), "activation of l1 is wrong: .*'tanh' has no parameter `alpha`"),

@@ -81,6 +81,7 @@ def test_pieces_give_what_the_whole_gives(backend: str, monkeypatch: pytest.Monk
     for dtype in rb.get_backend(backend).dtypes():
         for name, case in cases(dtype).items():
             is_sample = name in {"ragged, from a state", "two directions, ragged"}
+            # On JAX each length is compiled anew; "pieces" has the other dtypes.
             if backend != "numpy" and size == "steps" and not (is_sample and dtype == "float32"):
                 continue
             if dtype != "float32" and not (is_sample and size != "whole"):
