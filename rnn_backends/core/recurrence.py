@@ -1,7 +1,7 @@
 """The walk of a cell, and from that of a layer, through time, where no backend brings a faster one."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, device, is_array, is_integer, where_valid, widen
 from rnn_backends.core.layers import Layer, RecurrentCell
@@ -94,7 +94,8 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
     projected, states = project(cell, x), [h] * seq_len
     for t in reversed(range(seq_len)) if reverse else range(seq_len):
         new = cell.step(projected[t, ...], widen(h))
-        _require_rows("step", new, h.shape[0], h.shape[1])
+        if getattr(new, "shape", None) != h.shape:
+            _refuse_result("step", new, f"{tuple(h.shape)}")
         new = cast(new, h.dtype)
         h = new if valid is None else cast(xp.where(valid[t, ...], new, h), h.dtype)
         states[t] = h
@@ -107,18 +108,16 @@ def project(cell: RecurrentCell, x: Array) -> Array:
     seq_len, batch, *features = x.shape
     rows = xp.reshape(x, (seq_len * batch, *features))
     projected = cell.project(rows if is_integer(x) else widen(rows))
-    _require_rows("project", projected, seq_len * batch)
+    if getattr(projected, "ndim", None) != 2 or projected.shape[0] != seq_len * batch:
+        _refuse_result("project", projected, f"({seq_len * batch}, K)")
     return xp.reshape(projected, (seq_len, batch, projected.shape[-1]))
 
 
-def _require_rows(method: str, result: Any, rows: int, columns: int | None = None) -> None:
-    """Check what a method of a cell returned, which may be the user's own."""
-    shape = tuple(result.shape) if is_array(result) else None
-    if shape is None or len(shape) != 2 or shape[0] != rows or (columns is not None and columns != shape[1]):
-        wanted = f"({rows}, {'K' if columns is None else columns})"
-        got = f"a {type(result).__name__}" if shape is None else f"one of shape {shape}"
-        msg = f"{method} of the cell must return an array of shape {wanted}; got {got}."
-        raise ShapeError(msg)
+def _refuse_result(method: str, result: Any, wanted: str) -> NoReturn:
+    """Refuse what a method of a cell, which may be the user's own, returned."""
+    got = f"one of shape {tuple(result.shape)}" if is_array(result) else f"a {type(result).__name__}"
+    msg = f"{method} of the cell must return an array of shape {wanted}; got {got}."
+    raise ShapeError(msg)
 
 
 def last_states(last: Any) -> Sequence[Array]:

@@ -200,8 +200,8 @@ class RNN(Predictor):
         dict of str to array, shape (seq_len, batch, size) each
             Of layer k, with ``_reverse`` added for its backward cell: ``input_product_l{k}`` W_ax x<t>,
             ``recurrent_product_l{k}`` W_aa a<t-1>, ``sum_l{k}`` their sum with the bias, and
-            ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  All are 0 beyond a
-            length, products and sum where a step is masked.  Of a readout, ``logits`` and ``probabilities``.
+            ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  These are 0 beyond a length,
+            products and sum where a step is masked; ``logits`` and ``probabilities`` of a readout are not.
 
         Examples
         --------
