@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnn_backends.backends.backend import Backend
-from rnn_backends.core.arrays import Array, Host, cast, where_valid, widen
+from rnn_backends.core.arrays import Array, Host, cast, is_array, where_valid, widen
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
 from rnn_backends.core.masking import zero_padding
@@ -38,8 +38,9 @@ def walk_cell(
     """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.core.recurrence.CellRecurrence`."""
     if type(cell) is not Cell:
         return None
-    weights = (cell.weight_ih, cell.weight_hh, cell.bias)
-    walked: tuple[Array, Array] = _scan((cell.activation, cell.clip, cell.leak), reverse, weights, x, h_0, lengths)
+    leak, leaks = (None, cell.leak) if is_array(cell.leak) else (cell.leak, None)
+    weights = (cell.weight_ih, cell.weight_hh, cell.bias, leaks)
+    walked: tuple[Array, Array] = _scan((cell.activation, cell.clip, leak), reverse, weights, x, h_0, lengths)
     return walked
 
 
@@ -47,7 +48,8 @@ def walk_cell(
 def _scan(
     options: tuple[Any, ...], reverse: bool, weights: Any, x: Array, h_0: Array, lengths: Array | None
 ) -> tuple[Array, Array]:
-    cell = Cell(*weights, *options)
+    (weight_ih, weight_hh, bias, leaks), (activation, clip, leak) = weights, options
+    cell = Cell(weight_ih, weight_hh, bias, activation, clip, leak if leaks is None else leaks)
     x, h_0, valid = zero_padding(x, h_0, lengths)
 
     def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from rnn_backends.backends.compiled.activate import NUMBERS
 from rnn_backends.backends.compiled.product import panels
 from rnn_backends.backends.compiled.walk import kernel
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Host, dtype_name
+from rnn_backends.core.arrays import Host, dtype_name, is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell, named_arrays
 from rnn_backends.core.recurrence import each_direction
@@ -133,7 +133,7 @@ def is_faster_by_blas(cell: Cell, h_0: Host) -> bool:
 def prepare(cell: Cell, takes_ids: bool) -> Prepared | None:
     """Arrange the weights of a cell, and keep those of a model, which cannot change, for as long as it is."""
     activation = cell.activation
-    if not isinstance(activation, Activation) or activation.name not in NUMBERS:
+    if not isinstance(activation, Activation) or activation.name not in NUMBERS or is_array(cell.leak):
         return None
     dtype, numbers = cell.weight_hh.dtype, (activation.alpha, activation.beta)
     bias = np.zeros(cell.hidden_size, dtype) if cell.bias is None else np.ascontiguousarray(cell.bias)

@@ -105,6 +105,7 @@ def walk(
     their rows of `first`.
     """
     clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
+    kept = None if leak is None else 1.0 - leak
     product = np.empty(h.shape, h.dtype)  # as `dot` wants it, whatever the order of `h`
     for z in steps:
         if len(z) != len(h):
@@ -116,7 +117,7 @@ def walk(
             np.clip(z, -clip, clip, out=z)
         activate(z, z)
         if leak is not None:
-            add(leak * z, (1.0 - leak) * h, z)
+            add(leak * z, kept * h, z)
         h = z
     return h
 

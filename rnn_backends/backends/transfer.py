@@ -1,5 +1,6 @@
 """The way of host data to a device, in every call, and from there to the host, in `to_numpy` alone."""
 
+from dataclasses import is_dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,11 +12,21 @@ from rnn_backends.backends.selection import (
     require_owned,
     require_owner,
 )
-from rnn_backends.core.arrays import Array, ArrayArgument, Host, as_indices, dtype_name, dtype_name_of, native
+from rnn_backends.core.arrays import (
+    Array,
+    ArrayArgument,
+    Host,
+    as_indices,
+    dtype_name,
+    dtype_name_of,
+    is_array,
+    is_integer,
+    native,
+)
 from rnn_backends.core.arrays import cast as cast_array
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.core.parameters import map_arrays, require_unmasked
-from rnn_backends.errors import DTypeError
+from rnn_backends.errors import ArgumentError, DTypeError
 
 NUMBERS = ("real numbers", "iuf")
 KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}
@@ -41,7 +52,7 @@ def as_host(name: str, value: Any) -> Any:
     except (TypeError, ValueError, RuntimeError) as error:
         msg = (
             f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}. "
-            "Pad sequences to one length, and give theirs as `lengths`."
+            "x, lengths = rnn_backends.pad(sequences) makes a batch of sequences of different lengths."
         )
         raise DTypeError(msg) from error
     if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
@@ -60,30 +71,35 @@ class ArraySpec(NamedTuple):
     dtype: str
 
 
-def spec_on_device(name: str, value: Any, place: Placement, dtype: str) -> Array | ArraySpec:
+def spec_on_device(
+    name: str, value: Any, place: Placement, dtype: str, *, is_features: bool = False
+) -> Array | ArraySpec:
     """Return the shape and dtype that host data will have on the device, and all else as `receive` does."""
     owner = owner_of(value)
     if owner is None or owner.name == "numpy":
-        return ArraySpec(tuple(value.shape), _dtype_there(value, dtype))
-    return receive(name, value, place, dtype)
+        return ArraySpec(tuple(value.shape), _dtype_there(value, dtype, is_features))
+    return receive(name, value, place, dtype, is_features=is_features)
 
 
-def receive(name: str, value: Any, place: Placement, dtype: str) -> Array:
+def receive(name: str, value: Any, place: Placement, dtype: str, *, is_features: bool = False) -> Array:
     """Return an argument on a model's backend and device: host data moves, all else must be there.
 
-    Integers on the host become int32, booleans stay so, and everything else there becomes the given dtype.
+    Integers on the host become int32, booleans stay so, and everything else there becomes the given dtype, as do the
+    integers of features, wherever they are.
     """
     host = as_host(name, value)
     owner = owner_of(host)
     if owner is None or owner.name == "numpy":
-        return place.backend.from_host(host, _dtype_there(host, dtype), place.device)
+        return place.backend.from_host(host, _dtype_there(host, dtype, is_features), place.device)
     require_owner(name, value, owner, place)
     require_device(name, value, place)
+    if is_features and is_integer(value):
+        return place.backend.xp.astype(value, place.backend.dtype(dtype))
     return as_indices(value)
 
 
-def _dtype_there(host: Host, dtype: str) -> str:
-    return {"f": dtype, "b": "bool"}.get(host.dtype.kind, "int32")
+def _dtype_there(host: Host, dtype: str, is_features: bool) -> str:
+    return {"f": dtype, "b": "bool"}.get(host.dtype.kind, dtype if is_features else "int32")
 
 
 def move(network: Network, place: Placement, dtype: object = None) -> Network:
@@ -91,6 +107,7 @@ def move(network: Network, place: Placement, dtype: object = None) -> Network:
     wanted = None if dtype is None else dtype_name_of(dtype)
     if wanted is not None:
         place.backend.dtype(wanted)
+    _require_moving(network, place, wanted)
     moved: dict[int, Array] = {}  # an array that is there twice stays one
 
     def move_once(array: Array) -> Array:
@@ -107,6 +124,20 @@ def move(network: Network, place: Placement, dtype: object = None) -> Network:
         return frozen(place.backend.from_host(np.asarray(owner.to_numpy(array)), name, place.device))
 
     return cast(Network, map_arrays(move_once, network))
+
+
+def _require_moving(network: Network, place: Placement, dtype: str | None) -> None:
+    """Check that no cell of one's own keeps an array where it would stay behind."""
+    for layer in network.layers:
+        for cell, _ in layer.cells:
+            held = {} if is_dataclass(cell) else getattr(cell, "__dict__", {})
+            for name, array in held.items():
+                if is_array(array) and not (owner_of(array) is place.backend and dtype in {None, dtype_name(array)}):
+                    msg = (
+                        f"the array {name!r} of {type(cell).__name__} would stay behind when the model moves; make the "
+                        "class a dataclass(frozen=True, eq=False), whose arrays move with it."
+                    )
+                    raise ArgumentError(msg)
 
 
 def frozen(array: Array) -> Array:

@@ -13,7 +13,7 @@ from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.names import listed
 from rnn_backends.formats.npy import HEAD, Npz, parse_header
 from rnn_backends.formats.source import Source, opened
-from rnn_backends.model.vocabulary import encode
+from rnn_backends.model.vocabulary import Vocabulary, require_vocabulary
 
 Host = NDArray[Any]
 
@@ -58,7 +58,7 @@ def is_text(path: Path) -> bool:
     return path.suffix not in {".npy", ".npz"}
 
 
-def read_inputs(path: Path, vocabulary: str | None, lengths: Sequence[int] | None) -> Inputs:
+def read_inputs(path: Path, vocabulary: Vocabulary | None, lengths: Sequence[int] | None) -> Inputs:
     """Read a file; `lengths` are those of the command line."""
     if is_text(path):
         return _read_text(path, vocabulary)
@@ -71,7 +71,7 @@ def read_inputs(path: Path, vocabulary: str | None, lengths: Sequence[int] | Non
     return Inputs(arrays["x"], arrays.get("h_0"), arrays.get("lengths"), arrays.get("mask"), arrays.get("targets"))
 
 
-def _read_text(path: Path, vocabulary: str | None) -> Inputs:
+def _read_text(path: Path, vocabulary: Vocabulary | None) -> Inputs:
     """Read text, in which each character is to predict the next one."""
     with opened(path) as source:
         data = source.read(0, source.size, "the text")
@@ -83,7 +83,7 @@ def _read_text(path: Path, vocabulary: str | None) -> Inputs:
             "arrays are read from files named .npy or .npz."
         )
         raise FormatError(msg) from error
-    ids = encode(text, vocabulary)
+    ids = require_vocabulary(vocabulary).encode(text)
     if ids.size < 2:
         msg = f"text must have at least 2 characters, one to predict the other; {str(path)!r} has {ids.size}."
         raise ArgumentError(msg)

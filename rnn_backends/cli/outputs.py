@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.model.vocabulary import decode
+from rnn_backends.model.vocabulary import Vocabulary
 
 
 class ArrayOutput:
@@ -49,12 +49,12 @@ class ArrayOutput:
 class TextOutput:
     """A text, of predicted ids that come in chunks of time."""
 
-    def __init__(self, file: BinaryIO, vocabulary: str | None) -> None:
+    def __init__(self, file: BinaryIO, vocabulary: Vocabulary) -> None:
         self._file, self._vocabulary, self._count = file, vocabulary, 0
 
     def write(self, _: int, chunk: Host) -> None:
         """Write the characters of the next steps."""
-        self._file.write(decode(chunk, self._vocabulary).encode())
+        self._file.write(self._vocabulary.decode(chunk).encode())
         self._count += chunk.size
 
     def __str__(self) -> str:

@@ -64,7 +64,7 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         if request.backend is not None:
             parse(request.backend, "option --backend")  # for errors that name what the user typed
         rnn = request.load(request.backend)
-        inputs = read_inputs(request.input, rnn.vocabulary, request.lengths)
+        inputs = read_inputs(request.input, rnn.placed.vocabulary, request.lengths)
         _require_possible(request, rnn, inputs)
         if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
             note("the model has backward cells, which see the characters that they are to predict")
@@ -99,10 +99,10 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
         rnn.placed.require_softmax()
     if not request.predictions:
         return
-    readout = rnn.placed.require_readout("--predictions")
+    *_, readout = rnn.placed.require_readout("--predictions")
     if request.output is None or request.output.suffix != ".txt":
         return
-    if len(require_vocabulary(rnn.vocabulary)) < readout.output_size:
+    if len(require_vocabulary(rnn.placed.vocabulary).items) < readout.output_size:
         msg = f"the model has {readout.output_size} outputs and a smaller vocabulary; write a .npy file."
         raise ArgumentError(msg)
     if inputs.is_batch:
@@ -163,14 +163,14 @@ class _Output:
             self._what = "hidden states (the model has no readout), "
         elif request.predictions:
             self._what = "predicted ids, "
-        elif rnn.readout.activation == Activation("identity"):
+        elif rnn.placed.network.readout[-1].activation == Activation("identity"):
             self._what = "logits (the readout has no activation), "
         if request.output is not None and request.output.suffix == ".txt":
-            self._what, self._file = "", TextOutput(file, rnn.vocabulary)
+            self._what, self._file = "", TextOutput(file, require_vocabulary(rnn.placed.vocabulary))
 
     def write(self, chunk: Chunk) -> None:
         """Write what is wanted of a chunk."""
-        readout, array = self._rnn.readout, chunk.array
+        readout, array = next(reversed(self._rnn.placed.network.readout), None), chunk.array
         with self._rnn.placed.on_device():
             if self._predictions:
                 array = largest(chunk)

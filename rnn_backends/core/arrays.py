@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from functools import cache
+from math import nan
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -124,6 +125,14 @@ def as_indices(array: Array) -> Array:
         return array
     xp = array_namespace(array)
     return xp.astype(array, xp.int64 if name == "uint64" else xp.int32)
+
+
+def rows_of_ids(table: Array, ids: Array) -> Array:
+    """Return the rows of a table, (I, K), for token ids, (N,): NaN for an id that is out of range."""
+    xp = array_namespace(table)
+    inside = (ids >= 0) & (ids < table.shape[0])
+    rows = xp.take(table, xp.where(inside, ids, xp.zeros_like(ids)), axis=0)
+    return cast(xp.where(inside[:, None], rows, xp.full_like(rows, nan)), table.dtype)
 
 
 def is_masked(value: object) -> bool:

@@ -7,11 +7,13 @@ Nothing here depends on the values of an array, so all of it can be traced and d
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import nan
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rnn_backends.core.activations import Activation, applied, as_activation, clamp, finite_float
-from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_integer
+from rnn_backends.core.arrays import Array, ArrayArgument, is_array, is_integer, rows_of_ids
 from rnn_backends.core.parameters import require_matrix, require_shape
 from rnn_backends.errors import ArgumentError, ShapeError
 
@@ -32,8 +34,8 @@ class Cell:
         g1.  A callable must be written in operations of the array API standard.
     clip : float, optional
         Bound on the argument of g1, bias included: g1(min(max(z, -clip), clip)), as in ONNX.
-    leak : float, optional
-        The leaky integrator (1 - leak) a<t-1> + leak g1(z), 0 < leak <= 1.
+    leak : float or array, shape (hidden_size,), optional
+        The leaky integrator (1 - leak) a<t-1> + leak g1(z), 0 < leak <= 1: one number, or one for each unit.
 
     Raises
     ------
@@ -59,7 +61,7 @@ class Cell:
     bias: Array | None = None
     activation: Activation | Callable[[Array], Array] | str = "tanh"
     clip: float | None = None
-    leak: float | None = None
+    leak: float | Array | None = None
 
     if TYPE_CHECKING:  # what is given is checked, what is held is computed with
 
@@ -70,14 +72,15 @@ class Cell:
             bias: ArrayArgument | None = None,
             activation: Activation | Callable[[Array], Array] | str = "tanh",
             clip: float | None = None,
-            leak: float | None = None,
+            leak: float | ArrayArgument | None = None,
         ) -> None: ...
 
     def __repr__(self) -> str:
-        parts = (
-            f"{name}={getattr(self, name)!r}" for name in ("input_size", "hidden_size", "activation", "clip", "leak")
-        )
-        return f"Cell({', '.join(parts)})"
+        names = ("input_size", "hidden_size", "activation", "clip", "leak")
+        held = {name: getattr(self, name) for name in names}
+        if is_array(self.leak):
+            held["leak"] = "one a unit"
+        return f"Cell({', '.join(f'{name}={value!r}' for name, value in held.items())})"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", as_activation(self.activation))
@@ -88,16 +91,10 @@ class Cell:
         require_shape("weight_hh", self.weight_hh, "(hidden_size, hidden_size)", (size, size))
         if self.bias is not None:
             require_shape("bias", self.bias, "(hidden_size,)", (size,))
-        for name, highest in (("clip", float("inf")), ("leak", 1.0)):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            number = finite_float(name, value)
-            if not 0 < number <= highest:
-                bound = "positive" if name == "clip" else "in 0 < leak <= 1"
-                msg = f"`{name}` must be {bound}; got {number}."
-                raise ArgumentError(msg)
-            object.__setattr__(self, name, number)  # of a NumPy scalar, which would promote the arrays
+        if self.clip is not None:
+            object.__setattr__(self, "clip", _number("clip", self.clip))
+        if self.leak is not None:
+            object.__setattr__(self, "leak", _leak(self.leak, size))
 
     @property
     def input_size(self) -> int:
@@ -111,13 +108,7 @@ class Cell:
 
     def input_product(self, x: Array) -> Array:
         """Return W_ax x<t> for rows of features (N, input_size), or for token ids (N,): a row of W_ax^T each."""
-        if not is_integer(x):
-            return x @ self.weight_ih.T
-        xp = array_namespace(x)
-        missing = xp.full_like(self.weight_ih[:, :1].T, nan)
-        rows = xp.concat([self.weight_ih.T, missing])
-        inside = (x >= 0) & (x < self.input_size)
-        return xp.take(rows, xp.where(inside, x, xp.full_like(x, self.input_size)), axis=0)
+        return rows_of_ids(self.weight_ih.T, x) if is_integer(x) else x @ self.weight_ih.T
 
     def recurrent_product(self, h: Array) -> Array:
         """Return W_aa a<t-1>, (..., hidden_size) -> (..., hidden_size)."""
@@ -139,3 +130,24 @@ class Cell:
             z = clamp(z, -self.clip, self.clip)
         a = self.activate(z)
         return a if self.leak is None else (1.0 - self.leak) * h + self.leak * a
+
+
+def _number(name: str, value: object, highest: float = inf) -> float:
+    """Return an option as a number of Python's: a scalar of NumPy would promote the arrays."""
+    number = finite_float(name, value)
+    if not 0 < number <= highest:
+        bound = "positive" if highest == inf else f"in 0 < {name} <= {highest:g}"
+        msg = f"`{name}` must be {bound}; got {number}."
+        raise ArgumentError(msg)
+    return number
+
+
+def _leak(value: Any, hidden_size: int) -> float | Array:
+    """Return a leak as a number, or as an array of one for each unit, whose values are looked at on NumPy alone."""
+    if not is_array(value) or len(value.shape) == 0:
+        return _number("leak", value, 1)
+    require_shape("leak", value, "(hidden_size,)", (hidden_size,))
+    if isinstance(value, np.ndarray) and not ((value > 0) & (value <= 1)).all():
+        msg = f"every `leak` must be in 0 < leak <= 1; got {value[~((value > 0) & (value <= 1))][0]}."
+        raise ArgumentError(msg)
+    return value

@@ -1,6 +1,6 @@
 """Checks of the arguments of a call, each with its one clear sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from rnn_backends.core.arrays import (
     is_integer,
 )
 from rnn_backends.core.layers import Layer, first_array
+from rnn_backends.core.network import Network, hidden_sizes, is_uneven
 from rnn_backends.core.parameters import require_unmasked
 from rnn_backends.errors import (
     ArgumentError,
@@ -60,19 +61,18 @@ def library_name(namespace: Any) -> str:
 
 
 def require_call(
-    layers: tuple[Layer, ...],
+    network: Network,
     x: Array,
-    h_0: Array | None,
+    h_0: Array | Sequence[Array] | None,
     lengths: Array | None,
     mask: Array | None = None,
-    batch_first: bool = False,
 ) -> None:
-    """Check the shapes and dtypes of the arguments of a call against the layers."""
-    batch = require_input(layers, x, batch_first)
+    """Check the shapes and dtypes of the arguments of a call against a network."""
+    batch = require_input(network, x)
     if h_0 is not None:
-        require_state(layers, h_0, () if batch is None else (batch,))
+        require_state(network.layers, h_0, () if batch is None else (batch,))
     if mask is not None:
-        require_mask(mask, tuple(x.shape) if is_integer(x) else tuple(x.shape[:-1]), batch_first)
+        require_mask(mask, tuple(x.shape) if is_integer(x) else tuple(x.shape[:-1]), network.batch_first)
     if lengths is None:
         return
     if batch is None:
@@ -97,11 +97,10 @@ def require_mask(mask: Array, steps: tuple[int, ...], batch_first: bool) -> None
         raise ShapeError(msg)
 
 
-def require_input(layers: tuple[Layer, ...], x: Array, batch_first: bool) -> int | None:
+def require_input(network: Network, x: Array) -> int | None:
     """Check an input; return its batch size, None where it has no batch axis."""
-    shape = tuple(x.shape)
+    shape, batch_first, input_size = tuple(x.shape), network.batch_first, network.input_size
     axes = "(batch, seq_len" if batch_first else "(seq_len, batch"
-    input_size = getattr(layers[0].cells[0][0], "input_size", None)
     if is_integer(x):
         if len(shape) not in {1, 2}:
             msg = (
@@ -111,7 +110,10 @@ def require_input(layers: tuple[Layer, ...], x: Array, batch_first: bool) -> int
             raise ShapeError(msg)
         batched = len(shape) == 2
     else:
-        require_dtype(layers, "x", x)
+        if network.takes == "tokens":
+            msg = f"`x` must hold token ids, integers, which this model takes; got {dtype_name(x)}."
+            raise DTypeError(msg)
+        require_dtype(network.layers, "x", x)
         if len(shape) not in {2, 3}:
             msg = f"`x` must have shape {axes}, input_size) or (seq_len, input_size); got {shape}."
             raise ShapeError(msg)
@@ -131,27 +133,40 @@ def require_dtype(layers: tuple[Layer, ...], name: str, array: Array) -> None:
         raise DTypeError(msg)
 
 
-def require_state(layers: tuple[Layer, ...], h_0: Array, batch: tuple[int, ...]) -> None:
-    """Check an initial state."""
-    cells = [cell for layer in layers for cell, _ in layer.cells]
-    size = getattr(cells[0], "hidden_size", h_0.shape[-1] if len(h_0.shape) else 0)
-    wanted = (len(cells), *batch, size)
-    if tuple(h_0.shape) != wanted:
+def require_state(layers: tuple[Layer, ...], h_0: Any, batch: tuple[int, ...]) -> None:
+    """Check initial states: one array, or a tuple of one for each cell where these are of several sizes."""
+    sizes, axes = hidden_sizes(layers), "(batch, hidden_size)" if batch else "(hidden_size,)"
+    if is_uneven(layers) != isinstance(h_0, (list, tuple)):
+        wanted = f"a tuple of one array {axes} for each cell" if is_uneven(layers) else "one array of all cells"
+        msg = f"`h_0` must be {wanted}, whose sizes are {', '.join(map(str, sizes))}; got a {type(h_0).__name__}."
+        raise ShapeError(msg)
+    if isinstance(h_0, (list, tuple)):
+        got = [tuple(part.shape) for part in h_0]
+        fits = [shape == (*batch, size or shape[-1]) for size, shape in zip(sizes, got, strict=False) if shape]
+        if len(fits) != len(sizes) or len(got) != len(sizes) or not all(fits):
+            each = ", ".join(str((*batch, size)) for size in sizes)
+            msg = f"`h_0` must hold arrays of shape {axes} = {each}; got {', '.join(map(str, got)) or 'none'}."
+            raise ShapeError(msg)
+        for part in h_0:
+            require_dtype(layers, "h_0", part)
+        return
+    size = sizes[0] or (h_0.shape[-1] if len(h_0.shape) else 0)
+    wanted_shape = (len(sizes), *batch, size)
+    if tuple(h_0.shape) != wanted_shape:
         axes = "(num_cells, batch, hidden_size)" if batch else "(num_cells, hidden_size)"
-        msg = f"`h_0` must have shape {axes} = {wanted}; got {tuple(h_0.shape)}."
+        msg = f"`h_0` must have shape {axes} = {wanted_shape}; got {tuple(h_0.shape)}."
         raise ShapeError(msg)
     require_dtype(layers, "h_0", h_0)
 
 
-def require_values(
-    layers: tuple[Layer, ...], x: Array, lengths: Array | None, mask: Array | None = None, batch_first: bool = False
-) -> None:
+def require_values(network: Network, x: Array, lengths: Array | None, mask: Array | None = None) -> None:
     """Check token ids and lengths where they are NumPy arrays; no other array is read."""
+    batch_first = network.batch_first
     seq_len = x.shape[1] if batch_first and len(x.shape) > 1 else x.shape[0]
     if isinstance(lengths, np.ndarray):
         require_range("lengths", lengths, seq_len + 1, "length")
-    size = getattr(layers[0].cells[0][0], "input_size", None)
-    if is_integer(x) and size is not None:
+    size = network.input_size
+    if is_integer(x) and size is not None and network.takes != "features":
         require_ids("x", x, size, "token id", lengths, mask, batch_first)
 
 
@@ -180,6 +195,21 @@ def require_ids(
             first.append(tuple(place.tolist()))
     if first:
         refuse(name, ids, end, what, min(first))
+
+
+def require_one_each(
+    name: str, ids: Array, end: int, what: str, lengths: Array | None, mask: Array | None, axis: int
+) -> None:
+    """Check the ids (batch,) or () of the sequences that have a step where all three arrays are NumPy's."""
+    if not all(isinstance(each, np.ndarray) for each in (ids, lengths, mask) if each is not None):
+        return
+    counted = np.ones(ids.shape, bool) if lengths is None else lengths > 0
+    if mask is not None:
+        steps = mask.T if axis else mask
+        if lengths is not None:
+            steps = steps & (np.arange(len(steps))[:, None] < lengths)
+        counted = counted & steps.any(axis=0)
+    require_range(name, np.where(counted, ids, 0), end, what)
 
 
 def require_range(name: str, values: Array, end: int, what: str) -> None:

@@ -24,15 +24,10 @@ from rnn_backends.core.arrays import (
     native,
     widen,
 )
-from rnn_backends.core.layers import (
-    Layer,
-    RecurrentCell,
-    as_layers,
-    first_array,
-    named_arrays,
-    require_network,
-)
-from rnn_backends.core.masking import KeptSteps
+from rnn_backends.core.layers import Layer, RecurrentCell, as_layers, first_array, named_arrays
+from rnn_backends.core.linear import activated_by
+from rnn_backends.core.masking import KeptSteps, zeroed
+from rnn_backends.core.network import Network
 from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_layer
 
@@ -40,7 +35,7 @@ from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_
 def forward(
     layers: Sequence[Layer | RecurrentCell],
     x: ArrayArgument,
-    h_0: ArrayArgument | None = None,
+    h_0: ArrayArgument | Sequence[ArrayArgument] | None = None,
     *,
     lengths: ArrayArgument | None = None,
     mask: ArrayArgument | None = None,
@@ -57,7 +52,8 @@ def forward(
     x : array, shape (seq_len, batch, input_size) or (seq_len, input_size)
         The input.  Integers of shape (seq_len, batch) or (seq_len,) are token ids.
     h_0 : array, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
-        The states before the first step, layer by layer, forward before backward; zeros if left out.
+        The states before the first step, layer by layer, forward before backward; zeros if left out.  Of cells
+        of several sizes, a tuple of one array (batch, hidden_size) for each.
     lengths : integer array, shape (batch,), optional
         How many steps of each sequence are valid, 0 to seq_len.  Beyond it the input is not looked at,
         the output is 0 and the state is held; a backward cell starts at the sequence's own last step.
@@ -70,7 +66,8 @@ def forward(
     output : array, shape (seq_len, batch, num_directions * hidden_size)
         The states of the last layer, forward before backward on the last axis.
     h_n : array, shape (num_cells, batch, hidden_size)
-        The state of each cell after its last step.  Both lack the batch axis where x lacks it.
+        The state of each cell after its last step; of cells of several sizes, a tuple of one array (batch,
+        hidden_size) for each.  Both lack the batch axis where x lacks it.
 
     Raises
     ------
@@ -93,46 +90,73 @@ def forward(
     array([0.291, 0.291, 0.   , 0.   , 0.   ])
     """
     stack = as_layers(layers)
-    given = {name: array for name, array in (("h_0", h_0), ("lengths", lengths), ("mask", mask)) if array is not None}
+    states = {f"h_0[{k}]": part for k, part in enumerate(h_0)} if isinstance(h_0, (list, tuple)) else {"h_0": h_0}
+    given = {name: array for name, array in {**states, "lengths": lengths, "mask": mask}.items() if array is not None}
     checks.require_together([*named_arrays(stack, "layers"), ("x", x), *given.items()])
-    require_network(stack)
-    checks.require_call(stack, x, h_0, lengths, mask)
-    checks.require_values(stack, x, lengths, mask)
-    stack, x, given = map_arrays(native, stack), native(x), {name: native(array) for name, array in given.items()}
-    x, lengths = as_indices(x), as_indices(given["lengths"]) if "lengths" in given else None
-    return propagate(stack, x, given.get("h_0"), lengths, scan_layer, given.get("mask"))
+    network = Network(stack)
+    checks.require_call(network, x, h_0, lengths, mask)
+    checks.require_values(network, x, lengths, mask)
+    stack, x, h_0 = map_arrays(native, (stack, x, tuple(h_0) if isinstance(h_0, list) else h_0))
+    x, lengths = as_indices(x), None if lengths is None else as_indices(native(lengths))
+    return propagate(stack, x, h_0, lengths, scan_layer, mask)
+
+
+def encoded(network: Network, x: Array, lengths: Array | None, mask: Array | None) -> Array:
+    """Return what comes to the first layer of a network: the input, through the encoder if there is one."""
+    # Padding may hold NaN, which no gradient forgets once it has been multiplied.
+    return activated_by(network.encoder, zeroed(x, lengths, mask)) if network.encoder else x
+
+
+def started(network: Network, x: Array, h_0: Any) -> Any:
+    """Return the initial states of a call: those given, else the network's own for every sequence, else None."""
+    own = network.h_0
+    if h_0 is not None or own is None or x.ndim < 3 - is_integer(x):  # no batch axis
+        return own if h_0 is None else h_0
+    batch, xp = x.shape[1], array_namespace(x)
+    if isinstance(own, tuple):
+        return tuple(xp.broadcast_to(part[None, :], (batch, *part.shape)) for part in own)
+    return xp.broadcast_to(own[:, None, :], (own.shape[0], batch, own.shape[1]))
 
 
 def propagate(
     layers: tuple[Layer, ...],
     x: Array,
-    h_0: Array | None,
+    h_0: Array | tuple[Array, ...] | None,
     lengths: Array | None,
     recurrence: Recurrence,
     mask: Array | None = None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Any]:
     """Run checked arguments through all layers, each by a recurrence; see `forward`."""
-    xp = array_namespace(x)
     if x.ndim < 3 - is_integer(x):  # no batch axis
-        h_0 = None if h_0 is None else h_0[:, None, ...]
+        h_0 = None if h_0 is None else tuple(part[None, :] for part in last_states(h_0))
         mask = None if mask is None else mask[:, None]
         output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence, mask)
-        return output[:, 0, :], h_n[:, 0, :]
+        return output[:, 0, :], tuple(part[0, :] for part in h_n) if isinstance(h_n, tuple) else h_n[:, 0, :]
     if mask is not None and x.shape[0] > 0:
         kept, cells = KeptSteps.of(mask, lengths), len(layers[-1].cells)
         output, h_n = propagate(layers, kept.together(x), h_0, kept.counts, recurrence)
-        before = xp.zeros_like(h_n) if h_0 is None else h_0
-        return kept.spread(output, layers[-1], before[-cells:, ...]), h_n
-    dtype = state_dtype(layers, x)
+        before = last_states(h_n if h_0 is None else h_0)[-cells:]
+        if h_0 is None:
+            before = [array_namespace(x).zeros_like(part) for part in before]
+        return kept.spread(output, layers[-1], before), h_n
+    dtype, given = state_dtype(layers, x), None if h_0 is None else last_states(h_0)
     final: list[Array] = []
     for layer in in_compute_dtype(layers):
-        places = range(len(final), len(final) + len(layer.cells))
-        h = initial_states(layer, x, dtype) if h_0 is None else [h_0[k, ...] for k in places]
+        done = len(final)
+        h = initial_states(layer, x, dtype) if given is None else given[done : done + len(layer.cells)]
         x, last = recurrence(layer, x, h, lengths) or scan_layer(layer, x, h, lengths)
         if len(layers) == 1 and is_array(last):
             return x, last
         final.extend(last_states(last))
-    return x, xp.stack(final)
+    return x, together(final)
+
+
+def together(states: Sequence[Array]) -> Array | tuple[Array, ...]:
+    """Return the states of cells as one array where all are of one size, else as a tuple."""
+    size = states[0].shape
+    if all(state.shape == size for state in states):
+        return array_namespace(states[0]).stack(states)
+    return tuple(states)
 
 
 def state_dtype(layers: tuple[Layer, ...], x: Array) -> Any:

@@ -1,18 +1,15 @@
-"""The records that hold a network's arrays: frozen, of stated shapes, without behaviour of their own.
+"""`Layer`, which holds a recurrent cell for each direction that it runs in, and what a cell of one's own must be.
 
-A network is a stack of layers; a layer holds a recurrent cell for each direction that it runs in; the
-cell, which is the equation, is `rnn_backends.core.cell.Cell`.
+The cell that is the equation is `rnn_backends.core.cell.Cell`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Protocol
 
 from rnn_backends.core.arrays import Array, is_array
-from rnn_backends.core.linear import Linear
-from rnn_backends.core.parameters import require_flag, require_one_dtype
-from rnn_backends.errors import ArgumentError, ShapeError
+from rnn_backends.errors import ArgumentError
 
 
 class RecurrentCell(Protocol):
@@ -117,59 +114,6 @@ class Layer:
         return tuple((cell, reverse) for cell, reverse in cells if cell is not None)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Network:
-    """All that a model holds and that a file of one keeps.
-
-    Parameters
-    ----------
-    layers : tuple of Layer
-    readout : Linear, optional
-    batch_first : bool, default False
-        Whether sequences come as (batch, seq_len, features) instead of (seq_len, batch, features).
-    vocabulary : str, optional
-        For networks over characters: the character with token id i is ``vocabulary[i]``.
-    metadata : mapping of str to str
-        Notes that travel with the weights: their source, their licence.
-
-    Raises
-    ------
-    ArgumentError, ShapeError, DTypeError
-        Two layers do not fit, or their arrays differ in dtype.
-    """
-
-    layers: tuple[Layer, ...]
-    readout: Linear | None = None
-    batch_first: bool = False
-    vocabulary: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"Network(layers={self.layers!r}, readout={self.readout!r})"
-
-    def __post_init__(self) -> None:
-        output = require_network(self.layers)
-        if not isinstance(self.readout, Linear | None):
-            msg = f"`readout` must be a Linear; got {type(self.readout).__name__}. Write readout=Linear(weight, bias)."
-            raise ArgumentError(msg)
-        require_one_dtype(named_arrays(self))
-        if self.readout is not None and output not in {None, self.readout.weight.shape[1]}:
-            msg = f"`weight` of the readout must have shape (output_size, {output}); got {self.readout.weight.shape}."
-            raise ShapeError(msg)
-        require_flag("batch_first", self.batch_first)
-        if not isinstance(self.vocabulary, str | None):
-            msg = f"`vocabulary` must be a text, each of its characters a token; got {type(self.vocabulary).__name__}."
-            raise ArgumentError(msg)
-        is_mapping = isinstance(self.metadata, Mapping)
-        if not is_mapping or not all(isinstance(text, str) for note in self.metadata.items() for text in note):
-            msg = f"`metadata` must be texts by name; got {self.metadata!r}."
-            raise ArgumentError(msg)
-        object.__setattr__(self, "metadata", dict(self.metadata))  # not the caller's own, which may change
-        if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
-            msg = "`vocabulary` must hold each character once."
-            raise ArgumentError(msg)
-
-
 def sizes(cell: RecurrentCell | None) -> str:
     """Return the name of a cell's type with its sizes, and none of the numbers that it holds."""
     if cell is None:
@@ -207,30 +151,3 @@ def first_array(layers: tuple[Layer, ...]) -> Array | None:
     """Return the first array of a network, whose dtype is that of all; None if it has none."""
     weight = getattr(layers[0].cells[0][0], "weight_ih", None)  # a shorter way to what is there nearly always
     return weight if is_array(weight) else next((array for _, array in named_arrays(layers)), None)
-
-
-def require_network(layers: tuple[Layer, ...]) -> int | None:
-    """Check that layers fit each other in size and dtype; return the last one's width, if it is known."""
-    require_one_dtype(named_arrays(layers, "layers"))
-    return require_fitting(layers)
-
-
-def require_fitting(layers: tuple[Layer, ...]) -> int | None:
-    """Check that each layer takes what the one before gives; return the width of the last, if it is known."""
-    width = hidden_size = None
-    for index, layer in enumerate(layers):
-        for cell, reverse in layer.cells:
-            name = f"layers[{index}].{'backward' if reverse else 'forward'}"
-            wanted, size = getattr(cell, "input_size", None), getattr(cell, "hidden_size", None)
-            if None not in {wanted, width} and wanted != width:
-                msg = f"`{name}` must take {width} features, as many as come to it; its weight_ih takes {wanted}."
-                raise ShapeError(msg)
-            if None not in {size, hidden_size} and size != hidden_size:
-                msg = (
-                    f"all layers of one RNN must have one hidden_size, {hidden_size} here; `{name}` has {size}. "
-                    "Feed the output of one RNN to another instead."
-                )
-                raise ShapeError(msg)
-            width, hidden_size = width or wanted, hidden_size or size
-        width = hidden_size and hidden_size * len(layer.cells)
-    return width

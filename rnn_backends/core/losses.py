@@ -139,8 +139,8 @@ def checked(logits: ArrayArgument, targets: ArrayArgument) -> tuple[Array, Array
     return native(logits), as_indices(native(targets))
 
 
-def require_fitting(logits: Array, targets: Array) -> None:
-    """Check the shapes and dtypes of logits and targets."""
+def require_fitting(logits: Array, targets: Array, reads: str = "steps") -> None:
+    """Check the shapes and dtypes of logits and targets, one for each part of the output that is read."""
     if dtype_name(logits) not in FLOATING:
         msg = f"`logits` must be floating point; got {dtype_name(logits)}."
         raise DTypeError(msg)
@@ -152,5 +152,7 @@ def require_fitting(logits: Array, targets: Array) -> None:
         raise DTypeError(msg)
     if tuple(targets.shape) != tuple(logits.shape[:-1]):
         wanted = f"{tuple(logits.shape[:-1])}, that of the logits without their last axis"
+        if reads != "steps":
+            wanted = f"{tuple(logits.shape[:-1])}, one for each sequence, whose {reads!r} the readout reads"
         msg = f"`targets` must have shape {wanted}; got {tuple(targets.shape)}."
         raise ShapeError(msg)

@@ -5,6 +5,7 @@ moved together to the front, with their number as the length, and its states are
 Every recurrence that knows lengths so knows masks, in both directions, and does not walk what is left out.
 """
 
+from collections.abc import Sequence
 from math import nan
 from typing import NamedTuple
 
@@ -17,6 +18,20 @@ def valid_steps(lengths: Array, seq_len: int) -> Array:
     xp = array_namespace(lengths)
     steps = xp.arange(seq_len, dtype=lengths.dtype, device=device(lengths))
     return steps[:, None, None] < lengths[None, :, None]
+
+
+def steps_taken(lengths: Array | None, mask: Array | None, seq_len: int) -> Array | None:
+    """Return which steps are taken, with the axes of the mask, else (seq_len, batch); None if all are."""
+    if lengths is None:
+        return mask
+    valid = valid_steps(lengths, seq_len)[..., 0]
+    return valid if mask is None else valid & mask
+
+
+def zeroed(x: Array, lengths: Array | None, mask: Array | None) -> Array:
+    """Return an input, features or ids, with zeros at the steps that are not taken."""
+    valid = steps_taken(lengths, mask, x.shape[0])
+    return where_valid(x, valid if valid is None or valid.ndim == x.ndim else valid[..., None])
 
 
 def zero_padding(x: Array, h_0: Array, lengths: Array | None) -> tuple[Array, Array, Array | None]:
@@ -72,27 +87,26 @@ class KeptSteps(NamedTuple):
         """Move the steps that are kept to the front: (seq_len, batch, ...) of the same shape."""
         return rows(x, self.order)
 
-    def spread(self, states: Array, layer: Layer, h_0: Array) -> Array:
+    def spread(self, states: Array, layer: Layer, h_0: Sequence[Array]) -> Array:
         """Return the states of all steps, held where a step is left out.
 
         Parameters
         ----------
-        states : array, shape (seq_len, batch, num_directions * hidden_size)
+        states : array, shape (seq_len, batch, width)
             Those of the steps that are kept, together.
         layer : Layer
             The layer of these states.
-        h_0 : array, shape (num_directions, batch, hidden_size)
-            Its initial states.
+        h_0 : sequence of array, shape (batch, hidden_size) each
+            The initial states of its cells.
         """
-        xp, (seq_len, _, width) = array_namespace(states), states.shape
-        size, parts = width // len(layer.cells), []
-        for place, (_, reverse) in enumerate(layer.cells):
-            part, first = states[..., place * size : (place + 1) * size], h_0[place : place + 1, ...]
+        xp, seq_len, begin, parts = array_namespace(states), states.shape[0], 0, []
+        for (_, reverse), first in zip(layer.cells, h_0, strict=True):
+            part, begin = states[..., begin : begin + first.shape[-1]], begin + first.shape[-1]
             if reverse:
                 at = xp.where(self.before == self.counts, xp.full_like(self.before, seq_len), self.before)
-                parts.append(rows(xp.concat([part, first]), at))
+                parts.append(rows(xp.concat([part, first[None, ...]]), at))
             else:
-                parts.append(rows(xp.concat([first, part]), self.after))
+                parts.append(rows(xp.concat([first[None, ...], part]), self.after))
         return where_valid(parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1), self.valid)
 
 

@@ -1,6 +1,6 @@
 """Checks of the arrays that a network holds, and the replacement of all of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from operator import is_
 from typing import Any
@@ -63,6 +63,13 @@ def require_flag(name: str, value: object) -> None:
     """Check that an option is true or false, and no text that says so."""
     if not isinstance(value, bool):
         msg = f"`{name}` must be True or False; got {value!r}."
+        raise ArgumentError(msg)
+
+
+def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Check that an option is one of some names."""
+    if not isinstance(value, str) or value not in choices:
+        msg = f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}."
         raise ArgumentError(msg)
 
 

@@ -30,10 +30,10 @@ class Recurrence(Protocol):
 
     Returns
     -------
-    output : array, shape (seq_len, batch, num_directions * hidden_size)
+    output : array, shape (seq_len, batch, width)
         The states after each step, at that step's own place, forward before backward on the last axis; 0 at
         steps t >= lengths[b].
-    last : array, shape (num_directions, batch, hidden_size), or a sequence of its parts
+    last : array, shape (num_directions, batch, hidden_size), or a sequence of array, shape (batch, hidden_size) each
         The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`; an
         array must be memory of its own.
         None instead of both declines, and `scan_layer` takes over.
@@ -121,7 +121,7 @@ def _refuse_result(method: str, result: Any, wanted: str) -> NoReturn:
 
 
 def last_states(last: Any) -> Sequence[Array]:
-    """Return the last state of each cell, of which a `Recurrence` may have made one array."""
+    """Return the state of each cell, all of which may be one array."""
     return [last[k, ...] for k in range(last.shape[0])] if is_array(last) else last
 
 

@@ -4,42 +4,52 @@ from typing import Any
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, device, is_integer, where_valid, widen
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.forward import propagate
-from rnn_backends.core.layers import Layer
-from rnn_backends.core.masking import valid_steps
+from rnn_backends.core.forward import propagate, started
+from rnn_backends.core.masking import valid_steps, zeroed
+from rnn_backends.core.network import Network, hidden_sizes
 from rnn_backends.core.parameters import map_arrays
-from rnn_backends.core.recurrence import Recurrence, project
+from rnn_backends.core.reading import read_whole
+from rnn_backends.core.recurrence import Recurrence, last_states, project
 
 
 def trace(
-    layers: tuple[Layer, ...],
+    network: Network,
     x: Array,
-    h_0: Array | None,
+    h_0: Any,
     lengths: Array | None,
     mask: Array | None,
     recurrence: Recurrence,
-) -> tuple[Array, dict[str, Array]]:
-    """Return the output of checked, time-major arguments and the intermediates; see `RNN.trace`."""
+) -> dict[str, Array]:
+    """Return the intermediates of checked, time-major arguments by name; see `RNN.trace`."""
     if x.ndim < 3 - is_integer(x):  # no batch axis
-        h_0 = None if h_0 is None else h_0[:, None, ...]
+        h_0 = None if h_0 is None else tuple(part[None, :] for part in last_states(h_0))
         mask = None if mask is None else mask[:, None]
-        output, steps = trace(layers, x[:, None, ...], h_0, None, mask, recurrence)
-        return output[:, 0, :], {name: step[:, 0, :] for name, step in steps.items()}
-    steps, done = {}, 0
-    for index, layer in enumerate(layers):
-        cells = len(layer.cells)
-        h = None if h_0 is None else h_0[done : done + cells, ...]
-        output, h_n = propagate((layer,), x, h, lengths, recurrence, mask)
-        hidden_size = h_n.shape[-1]
-        for place, (cell, reverse) in enumerate(layer.cells):
-            states = output[..., place * hidden_size : (place + 1) * hidden_size]
-            before = None if h is None else h[place, ...]
-            found = products(cell, x, states, before, lengths, mask, reverse) if isinstance(cell, Cell) else {}
+        steps = trace(network, x[:, None, ...], h_0, None, mask, recurrence)
+        return {name: step[:, 0, :] if step.ndim == 3 else step[0, :] for name, step in steps.items()}
+    steps, h_0 = {}, started(network, x, h_0)
+    given: Any = [None] * len(hidden_sizes(network.layers)) if h_0 is None else last_states(h_0)
+    if network.encoder:
+        x = zeroed(x, lengths, mask)
+    for index, linear in enumerate(network.encoder):
+        x = steps[f"encoder_{index}"] = linear.activate(linear(x))
+    for index, layer in enumerate(network.layers):
+        (h, given), below = (given[: len(layer.cells)], given[len(layer.cells) :]), x
+        x, h_n = propagate((layer,), x, None if h_0 is None else tuple(h), lengths, recurrence, mask)
+        last, begin = last_states(h_n), 0
+        for (cell, reverse), before, end in zip(layer.cells, h, last, strict=True):
+            states, begin = x[..., begin : begin + end.shape[-1]], begin + end.shape[-1]
+            found = products(cell, below, states, before, lengths, mask, reverse) if isinstance(cell, Cell) else {}
             found["hidden_state"] = states
             suffix = f"_l{index}_reverse" if reverse else f"_l{index}"
             steps.update({f"{name}{suffix}": step for name, step in found.items()})
-        x, done = output, done + cells
-    return x, steps
+    if network.readout:
+        if network.reads != "steps":
+            x = read_whole(layer, network.reads, x, last, lengths, mask)
+        for index, linear in enumerate(network.readout[:-1]):
+            x = steps[f"readout_{index}"] = linear.activate(linear(x))
+        steps["logits"] = network.readout[-1](x)
+        steps["probabilities"] = network.readout[-1].activate(steps["logits"])
+    return steps
 
 
 def products(

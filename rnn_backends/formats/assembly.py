@@ -6,18 +6,20 @@ Arrays carry torch's names: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_l0`` of t
 JSON text.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.description import Description, describe, parse, undescribed
-from rnn_backends.formats.names import Declared, from_torch_names, layer_indices, places
+from rnn_backends.formats.names import Declared, cells_in_order, from_torch_names, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
 from rnn_backends.formats.source import Account
 
@@ -39,8 +41,15 @@ def arrays_by_name(network: Network) -> dict[str, Host]:
         found[f"weight_ih_{place}"] = cell.weight_ih
         found[f"weight_hh_{place}"] = cell.weight_hh
         found[f"bias_{place}"] = cell.bias
-    if network.readout is not None:
-        found["readout.weight"], found["readout.bias"] = network.readout.weight, network.readout.bias
+        found[f"leak_{place}"] = cell.leak if is_array(cell.leak) else None
+    for role, linears in (("encoder", network.encoder), ("readout", network.readout)):
+        for index, linear in enumerate(linears):
+            name = role if len(linears) == 1 else f"{role}.{index}"
+            found[f"{name}.weight"], found[f"{name}.bias"] = linear.weight, linear.bias
+    if isinstance(network.h_0, tuple):
+        found |= {f"h_0_{place}": part for place, part in zip(plain_cells(network), network.h_0, strict=True)}
+    else:
+        found["h_0"] = network.h_0
     # safetensors writes the memory of an array as it lies, transposed or not.
     return {name: np.ascontiguousarray(array) for name, array in found.items() if array is not None}
 
@@ -60,9 +69,10 @@ def from_described(
         return from_weights(declared, options, read)
     description = parse(text, places(declared), account)
     options.require_left_out("the file", OPTIONS)
-    if (description.readout is not None) != ("readout.weight" in declared):
-        msg = "the file must have both or neither of readout.weight and a description of the readout."
-        raise FormatError(msg)
+    for role, described in (("readout", description.readout), ("encoder", description.encoder)):
+        if len(described) != (count := len(linear_names(declared, role))):
+            msg = f"the file must describe each Linear of its {role}; it holds {count} and describes {len(described)}."
+            raise FormatError(msg)
     return assemble(declared, description, read)
 
 
@@ -74,9 +84,9 @@ def assemble(declared: Declared, description: Description, read: Callable[[str],
     found = places(declared)
     joined, read_joined = _join_biases(declared, found, read)
     try:
-        stand_ins = {name: np.broadcast_to(np.zeros((), dtype), shape) for name, (dtype, shape) in joined.items()}
+        stand_ins = {name: np.broadcast_to(np.ones((), dtype), shape) for name, (dtype, shape) in joined.items()}
         _build(stand_ins, found, description)
-        problem = _readout_problem("readout.weight" in declared, description)
+        problem = _readout_problem(bool(linear_names(declared, "readout")), description)
         if problem is None:
             return _build({name: read_joined(name) for name in joined}, found, description)
     except FormatError:
@@ -89,9 +99,9 @@ def assemble(declared: Declared, description: Description, read: Callable[[str],
 
 def _readout_problem(has_readout: bool, description: Description) -> str | None:
     """Return what is wrong with the activation of a readout, given where there is a readout and only there."""
-    if has_readout and description.readout is None:
+    if has_readout and not description.readout:
         return READOUT_OPEN
-    if description.readout is not None and not has_readout:
+    if description.readout and not has_readout:
         return "there are no weights of a readout; leave `readout_activation` out."
     return None
 
@@ -141,15 +151,38 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
     cells = {}
     for place in found:
         weights = (arrays[f"weight_ih_{place}"], arrays[f"weight_hh_{place}"], arrays.get(f"bias_{place}"))
+        options: dict[str, Any] = dict(description.cells[place])
+        if (leak := arrays.get(f"leak_{place}")) is not None:
+            if options.get("leak") is not None:
+                msg = f"the cell {place} has two leaks, leak_{place} and one in the description."
+                raise FormatError(msg)
+            options["leak"] = leak
         try:
-            cells[place] = Cell(*weights, **description.cells[place])
+            cells[place] = Cell(*weights, **options)
         except (TypeError, ValueError, OverflowError) as error:
             msg = f"the cell {place} is wrong: {error}"
             raise FormatError(msg) from error
-    readout = None
-    if "readout.weight" in arrays:
-        g2 = description.readout or "identity"  # where it is not given, for the check of shapes only
-        readout = Linear(arrays["readout.weight"], arrays.get("readout.bias"), g2)
     layers = tuple(Layer(cells.get(f"l{k}"), cells.get(f"l{k}_reverse")) for k in layer_indices(found))
-    _, _, batch_first, vocabulary, metadata = description
-    return Network(layers, readout, batch_first, vocabulary, metadata)
+    states = tuple(arrays[f"h_0_{place}"] for place in cells_in_order(found) if f"h_0_{place}" in arrays)
+    return Network(
+        layers,
+        # where g2 is not given, for the check of shapes only
+        _linears(arrays, "readout", description.readout or [Activation("identity")]),
+        encoder=_linears(arrays, "encoder", description.encoder),
+        reads=description.reads,
+        takes=description.takes,
+        h_0=states or arrays.get("h_0"),
+        batch_first=description.batch_first,
+        vocabulary=description.vocabulary,
+        unknown=description.unknown,
+        metadata=description.metadata,
+    )
+
+
+def _linears(arrays: Mapping[str, Host], role: str, activations: Sequence[Any]) -> list[Linear]:
+    """Return the Linear of a role."""
+    names = linear_names(arrays, role)
+    return [
+        Linear(arrays[f"{name}.weight"], arrays.get(f"{name}.bias"), activation)
+        for name, activation in zip(names, activations, strict=bool(names))
+    ]

@@ -1,20 +1,21 @@
-"""Facts that weights do not record, as a JSON text: activations, clip, leak, batch_first, vocabulary, metadata."""
+"""Facts that weights do not record, as a JSON text: activations, clip, leak, reads, takes, vocabulary, metadata."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 
-VERSION = 1
+VERSION = 2
+"""The version of what is written; version 1 had no encoder, one Linear as readout, and no word on reads and takes."""
 KEY = "rnn_backends"
 """The name of the description in a file."""
 
@@ -23,25 +24,34 @@ class Description(NamedTuple):
     """Facts about a network that its weights do not record."""
 
     cells: Mapping[str, Mapping[str, Any]]
-    readout: Callable[..., Any] | None
+    readout: Sequence[Callable[..., Any]]
     batch_first: bool
-    vocabulary: str | None
+    vocabulary: str | Sequence[str] | None
     metadata: Mapping[str, str]
+    encoder: Sequence[Callable[..., Any]] = ()
+    reads: str = "steps"
+    takes: str | None = None
+    unknown: str | None = None
 
 
 def describe(network: Network, cells: Mapping[str, Cell]) -> str:
     """Return the JSON text of a network, whose cells are given by their places: l0, l0_reverse, l1."""
-    if network.readout is not None and type(network.readout) is not Linear:
-        msg = f"a file can hold a Linear readout only, not a {type(network.readout).__name__}."
-        raise FormatError(msg)
+    for linear in (*network.encoder, *network.readout):
+        if type(linear) is not Linear:
+            msg = f"a file can hold Linear readouts and encoders only, not a {type(linear).__name__}."
+            raise FormatError(msg)
     what, held = "the model", vars(network)
     return json.dumps(
         {
             "format_version": VERSION,
             "cells": {place: _describe_cell(cell) for place, cell in cells.items()},
-            "readout": None if network.readout is None else _describe_activation(network.readout.activation),
+            "encoder": [_describe_activation(linear.activation) for linear in network.encoder],
+            "readout": [_describe_activation(linear.activation) for linear in network.readout],
+            "reads": network.reads,
+            "takes": network.takes,
             "batch_first": _get(what, held, "batch_first", bool),
-            "vocabulary": _get(what, held, "vocabulary", str, type(None)),
+            "vocabulary": network.vocabulary,
+            "unknown": network.unknown,
             "metadata": _notes(dict(network.metadata)),
         }
     )
@@ -52,19 +62,46 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     what = "the description of the network"
     held = parse_json(text, what, account)
     version = held.get("format_version")
-    if version != VERSION or type(version) is not int:
-        msg = f"the file has format version {version!r}; this version of the package reads {VERSION}."
+    if version not in {1, VERSION} or type(version) is not int:
+        hint = " Install a newer one to read it." if type(version) is int and version > VERSION else ""
+        msg = f"the file has format version {version!r}; this version of the package reads 1 to {VERSION}.{hint}"
         raise FormatError(msg)
+    if version == 1:
+        require_keys(what, held, {"format_version", "cells", "readout", "batch_first", "vocabulary", "metadata"})
+        readout = [] if held["readout"] is None else [held["readout"]]
+        held |= {"readout": readout, "encoder": [], "reads": "steps", "takes": None, "unknown": None}
     require_keys(what, held, {"format_version", *Description._fields})
     cells = _get(what, held, "cells", dict)
     require_keys("cells", cells, set(places))
+    reads, takes = _get(what, held, "reads", str), _get(what, held, "takes", str, type(None))
+    for name, value, choices in (("reads", reads, READS), ("takes", takes, (*TAKES, None))):
+        if value not in choices:
+            msg = f"{name!r} of {what} must be one of {', '.join(map(repr, choices))}; got {shown_value(value)}."
+            raise FormatError(msg)
     return Description(
         {place: _cell_options(place, _get("cells", cells, place, dict)) for place in places},
-        None if held["readout"] is None else _activation("the readout", held["readout"]),
+        _activations(what, held, "readout"),
         _get(what, held, "batch_first", bool),
-        _get(what, held, "vocabulary", str, type(None)),
+        _vocabulary(_get(what, held, "vocabulary", str, list, type(None))),
         _notes(_get(what, held, "metadata", dict)),
+        _activations(what, held, "encoder"),
+        reads,
+        takes,
+        _get(what, held, "unknown", str, type(None)),
     )
+
+
+def _activations(what: str, held: dict[str, Any], name: str) -> list[Activation]:
+    """Return the activations of several Linear in a row."""
+    count = "the " + name if len(_get(what, held, name, list)) == 1 else name
+    return [_activation(count, each) for each in held[name]]
+
+
+def _vocabulary(held: Any) -> Any:
+    if isinstance(held, list) and not all(isinstance(item, str) for item in held):
+        msg = "the vocabulary must be a text or a list of texts."
+        raise FormatError(msg)
+    return held
 
 
 def undescribed(options: LoadOptions, places: list[str]) -> Description:
@@ -73,14 +110,16 @@ def undescribed(options: LoadOptions, places: list[str]) -> Description:
         msg = "weights alone do not record the activation of the cells; pass the right one, e.g. activation='tanh'."
         raise FormatError(msg)
     cells = {place: {"activation": options.activation} for place in places}
-    return Description(cells, options.readout_activation, bool(options.batch_first), vocabulary=None, metadata={})
+    readout = [] if options.readout_activation is None else [options.readout_activation]
+    reads, takes = options.reads or "steps", options.takes or "features"
+    return Description(cells, readout, bool(options.batch_first), None, {}, reads=reads, takes=takes)
 
 
 def _describe_cell(cell: Cell) -> dict[str, Any]:
     return {
         "activation": _describe_activation(cell.activation),
         "clip": None if cell.clip is None else float(cell.clip),
-        "leak": None if cell.leak is None else float(cell.leak),
+        "leak": cell.leak if isinstance(cell.leak, float) else None,  # one a unit is an array beside the weights
     }
 
 

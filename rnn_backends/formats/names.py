@@ -7,7 +7,9 @@ from typing import TypeAlias
 from rnn_backends.errors import FormatError
 
 _PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
-_NATIVE = re.compile(rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh)_({_PLACE})|readout\.(weight|bias)")
+_NATIVE = re.compile(
+    rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({_PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
+)
 _RECURRENT = re.compile(rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({_PLACE}))?|bias_({_PLACE}))", re.S)
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
@@ -46,7 +48,7 @@ def places(names: Iterable[str]) -> list[str]:
     for name in names:
         match = _NATIVE.fullmatch(name)
         if match is None:
-            known = "weight_ih_l0, weight_hh_l0, bias_l0, ..._reverse, readout.weight, readout.bias"
+            known = "weight_ih_l0, weight_hh_l0, bias_l0, leak_l0, ..._reverse, h_0, encoder.weight, readout.0.bias"
             msg = f"{shown(name)} is no parameter of an RNN; those are {known}."
             raise FormatError(msg)
         if match[2]:
@@ -56,20 +58,50 @@ def places(names: Iterable[str]) -> list[str]:
         msg = f"there must be layers 0, 1, ... without a gap; there are {indices or 'no weights'}."
         raise FormatError(msg)
     for place, kinds in found.items():
+        kinds -= {"leak", "h_0"}
         biases = kinds - {"weight_ih", "weight_hh"}
         if len(kinds - biases) != 2 or biases not in ({"bias"}, {"bias_ih", "bias_hh"}, set()):
             wanted = "weight_ih, weight_hh and bias, or bias_ih and bias_hh, or no bias"
             msg = f"{place} must have {wanted}; it has {', '.join(sorted(kinds))}."
             raise FormatError(msg)
-    if "readout.bias" in names and "readout.weight" not in names:
-        msg = "there is a readout.bias but no readout.weight."
-        raise FormatError(msg)
+    require_initial_states(set(names), found)
     return list(found)
+
+
+def require_initial_states(names: set[str], found: Iterable[str]) -> None:
+    """Check that there are initial states in one array, or in one for each cell, or none."""
+    each = {f"h_0_{place}" for place in found}
+    held = names & {"h_0", *each}
+    if held not in (set(), {"h_0"}, each):
+        there = listed(sorted(held))
+        msg = f"there must be h_0, or each of {listed(sorted(each))}, or none of them; there is {there}."
+        raise FormatError(msg)
+
+
+def linear_names(names: Iterable[str], role: str) -> list[str]:
+    """Return the names of the Linear of a role: ``readout``, or ``readout.0``, ``readout.1`` and so on."""
+    held = {name for name in names if name.startswith(f"{role}.")}
+    owners = {name.rpartition(".")[0] for name in held}
+    wanted = [role] if owners == {role} else [f"{role}.{k}" for k in range(len(owners))]
+    if owners != set(wanted):
+        there = listed(sorted(held))
+        msg = f"there must be {role}.weight, or {role}.0.weight, {role}.1.weight and so on; there is {there}."
+        raise FormatError(msg)
+    for owner in wanted:
+        if f"{owner}.weight" not in held:
+            msg = f"there is a {owner}.bias but no {owner}.weight."
+            raise FormatError(msg)
+    return wanted
 
 
 def layer_indices(found: Iterable[str]) -> list[int]:
     """Return the indices of the layers that cells at these places make."""
     return sorted({int(place.removesuffix("_reverse")[1:]) for place in found})
+
+
+def cells_in_order(found: Iterable[str]) -> list[str]:
+    """Return the places of cells layer by layer, forward before backward."""
+    return sorted(found, key=lambda place: (int(place.removesuffix("_reverse")[1:]), place.endswith("_reverse")))
 
 
 def require_no_gates(name: str, shape: tuple[int, ...]) -> None:

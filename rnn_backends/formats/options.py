@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, Self
 
 from rnn_backends.core.activations import as_activation
-from rnn_backends.core.parameters import require_flag
+from rnn_backends.core.network import READS, TAKES
+from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.errors import ArgumentError, FormatError
 
 WEIGHTS = ("native", "torch", "flax", "keras")
@@ -17,7 +18,8 @@ _OWNERS = {
     "onnx": "ONNX models",
 }
 
-Kind = Literal["activation", "flag", "paths"]
+Kind = Literal["activation", "flag", "paths", "reads", "takes"]
+CHOICES: Mapping[str, Sequence[str]] = {"reads": READS, "takes": TAKES}
 
 
 class Option(NamedTuple):
@@ -56,6 +58,23 @@ class LoadOptions:
         default=None,
         metadata={
             "option": Option("flag", "which axis is the batch", WEIGHTS, "whether x is (batch, seq_len, input_size)")
+        },
+    )
+    reads: str | None = field(
+        default=None,
+        metadata={
+            "option": Option("reads", "what its readout reads", WEIGHTS, f"what its readout reads: {', '.join(READS)}")
+        },
+    )
+    takes: str | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "takes",
+                "what its input is",
+                (*WEIGHTS, "onnx"),
+                "what x is: features, which is the default of weights, or tokens, which stand for one-hot features",
+            )
         },
     )
     residual: bool | None = field(
@@ -114,6 +133,13 @@ class LoadOptions:
                 msg = f"{source} records {OPTIONS[name].fact}; leave `{name}` out."
                 raise FormatError(msg)
 
+    def taking_tokens(self, embedding: str) -> Self:
+        """Return the options of a network whose embedding takes token ids."""
+        if self.takes == "features":
+            msg = f"the embedding {embedding!a} takes token ids, and no features; leave `takes` out."
+            raise ArgumentError(msg)
+        return replace(self, takes="tokens")
+
     def completed(self, source: str, facts: Mapping[str, Any]) -> Self:
         """Return the options together with the facts that a source records, None where it does not."""
         known = {name: fact for name, fact in facts.items() if fact is not None}
@@ -127,6 +153,8 @@ OPTIONS: Mapping[str, Option] = {each.name: each.metadata["option"] for each in 
 def _checked(name: str, kind: Kind, value: Any) -> Any:
     if kind == "flag":
         require_flag(name, value)
+    if kind in CHOICES:
+        require_choice(name, value, CHOICES[kind])
     if kind != "activation":
         return value
     try:

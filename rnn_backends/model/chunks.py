@@ -6,21 +6,20 @@ is moved to the device one block at a time.  Backward cells need the whole input
 steps; only the readout, which for a vocabulary is the larger by far, runs in chunks.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, NamedTuple, TypeVar
 
 from rnn_backends.backends.selection import owner_of
-from rnn_backends.backends.transfer import ArraySpec, receive, spec_on_device
+from rnn_backends.backends.transfer import ArraySpec
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
 from rnn_backends.core.arrays import Array, array_namespace, is_integer, where_valid, widen
-from rnn_backends.core.forward import propagate
 from rnn_backends.core.layers import named_arrays
-from rnn_backends.core.linear import Linear
+from rnn_backends.core.linear import Linear, logits_of
 from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
 from rnn_backends.core.masking import valid_steps
+from rnn_backends.core.network import hidden_sizes
 from rnn_backends.model.placed import Placed
 
 Made = TypeVar("Made")
@@ -55,43 +54,60 @@ class ChunkedCall:
         Of the ids, or of the features without their last axis: (seq_len, batch), (batch, seq_len) or (seq_len,).
     axis : int
         The place of time among these axes.
-    seq_len : int
+    seq_len, sequences : int
+    block : int
+        The number of steps whose states are held at once, where no cell walks backward.
     """
 
     def __init__(
-        self, placed: Placed, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None, targets: Any = None
+        self,
+        placed: Placed,
+        x: Any,
+        h_0: Any = None,
+        lengths: Any = None,
+        mask: Any = None,
+        targets: Any = None,
+        reads: str = "steps",
     ) -> None:
-        network, place, dtype, host = placed.network, placed.placement, placed.dtype, placed.as_host
-        layers, batch_first = network.layers, network.batch_first
-        x, h_0, known = host("x", x), host("h_0", h_0), host("lengths", lengths)
-        mask, targets = host("mask", mask), host("targets", targets)
-        like = spec_on_device("x", x, place, dtype)
-        h_0 = None if h_0 is None else receive("h_0", h_0, place, dtype)
-        lengths = None if known is None else receive("lengths", known, place, dtype)
-        steps_taken = None if mask is None else spec_on_device("mask", mask, place, dtype)
-        checks.require_call(layers, like, h_0, lengths, steps_taken, batch_first)
-        checks.require_values(layers, x, known, mask, batch_first)
+        network, host = placed.network, placed.as_host
+        given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask, "targets": targets}
+        held = {name: host(name, value) for name, value in given.items()}
+        like, steps_kept = placed.spec("x", held["x"]), placed.spec("mask", held["mask"])
+        self.h_0, self.lengths = (placed.to_device(name, held[name]) for name in ("h_0", "lengths"))
+        checks.require_call(network, like, self.h_0, self.lengths, steps_kept)
+        checks.require_values(network, held["x"], held["lengths"], held["mask"])
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
-        if network.readout is not None and targets is not None:
-            classes = network.readout.output_size
-            require_fitting(ArraySpec((*steps, classes), dtype), spec_on_device("targets", targets, place, dtype))
-            checks.require_ids("targets", targets, classes, "target", known, mask, batch_first)
-        self._placed, self._h_0, self._lengths = placed, h_0, lengths
-        self._given = {"x": x, "mask": mask, "targets": targets}
-        self.axis = 1 if batch_first and len(steps) == 2 else 0
+        self.placed, self.is_batch = placed, len(steps) == 2
+        self._given = {name: held[name] for name in ("x", "mask", "targets")}
+        self.axis = 1 if network.batch_first and self.is_batch else 0
         self.shape, self.seq_len = tuple(steps), int(steps[self.axis])
-        sequences = prod(steps) // max(1, self.seq_len)
-        self._chunk, self._block = sizes(placed, features, sequences)
-        if min(self._chunk, self._block) < self.seq_len and self._is_traced():
+        self.sequences = prod(steps) // max(1, self.seq_len)
+        if network.readout and targets is not None:
+            self._require_targets(held, reads)
+        self._chunk, self.block = sizes(placed, features, self.sequences)
+        if min(self._chunk, self.block) < self.seq_len and self._is_traced():
             # A compiler would unroll the chunks, and plans its memory itself.
-            self._chunk = self._block = self.seq_len
+            self._chunk = self.block = self.seq_len
+
+    def _require_targets(self, held: dict[str, Any], reads: str) -> None:
+        """Check the ids of the right classes, one a step, or one a sequence where a readout reads it as a whole."""
+        targets, placed = held["targets"], self.placed
+        classes = placed.network.readout[-1].output_size
+        wanted = self.shape if reads == "steps" else self.shape[1 - self.axis :][:1] if self.is_batch else ()
+        require_fitting(ArraySpec((*wanted, classes), placed.dtype), placed.spec("targets", targets), reads)
+        if reads == "steps":
+            batch_first = placed.network.batch_first
+            checks.require_ids("targets", targets, classes, "target", held["lengths"], held["mask"], batch_first)
+        else:
+            checks.require_one_each("targets", targets, classes, "target", held["lengths"], held["mask"], self.axis)
 
     def _is_traced(self) -> bool:
         """Return whether an array is a tracer, which is on no device."""
-        backend = self._placed.placement.backend
-        given = (*self._given.values(), self._h_0, self._lengths)
+        backend = self.placed.placement.backend
+        states = self.h_0 if isinstance(self.h_0, tuple) else (self.h_0,)
+        given = (*self._given.values(), *states, self.lengths)
         arrays = [array for array in given if array is not None and owner_of(array) is backend]
-        parameters = [array for _, array in named_arrays(self._placed.network)]
+        parameters = [array for _, array in named_arrays(self.placed.network)]
         return any(backend.device_of(array) is None for array in (*arrays, *parameters))
 
     def each(self, use: Callable[[Chunk], Made]) -> Iterator[Made]:
@@ -99,44 +115,51 @@ class ChunkedCall:
 
         The function runs on the network's device.
         """
-        state = self._h_0
-        for start, stop in spans(0, self.seq_len, self._block):
-            states, state = self._run(start, stop, state)
+        state = self.h_0
+        # Backward cells start at the end of a sequence.
+        block = max(1, self.seq_len) if self.placed.has_backward else self.block
+        for start, stop in spans(0, self.seq_len, block):
+            with self.placed.on_device():
+                x, lengths, mask = self.arguments(start, stop)
+                states, state = self.placed.run(x, state, lengths, mask)
             for first, last in spans(start, stop, self._chunk):
                 yield self._used(use, cut(states, first - start, last - start, 0), first, last)
 
-    def _run(self, start: int, stop: int, state: Array | None) -> tuple[Array, Array]:
-        """Return the states of a block, time first, and the last one of each cell."""
-        placed = self._placed
-        with placed.on_device():
-            x, mask = self._part("x", start, stop), self._part("mask", start, stop)
-            x = placed.swap_time_axis(x, is_integer(x))
-            mask = None if mask is None else placed.swap_time_axis(mask, is_ids=True)
-            lengths = self._lengths_within(start, stop)
-            return propagate(placed.network.layers, x, state, lengths, placed.recurrence, mask)
+    def arguments(self, start: int, stop: int) -> tuple[Array, Array | None, Array | None]:
+        """Return the input, lengths and mask of some steps on the device, time first."""
+        x = self._part("x", start, stop)
+        return self.placed.swap_time_axis(x, is_integer(x)), *self.limits(start, stop)
+
+    def limits(self, start: int, stop: int) -> tuple[Array | None, Array | None]:
+        """Return the lengths and the mask of some steps on the device, time first."""
+        mask = self._part("mask", start, stop)
+        mask = None if mask is None else self.placed.swap_time_axis(mask, is_ids=True)
+        return self._lengths_within(start, stop), mask
 
     def _used(self, use: Callable[[Chunk], Made], states: Array, start: int, stop: int) -> Made:
-        placed, readout = self._placed, self._placed.network.readout
+        placed, readout = self.placed, self.placed.network.readout
         with placed.on_device():
             lengths = self._lengths_within(start, stop)
             valid = None if lengths is None else placed.swap_time_axis(valid_steps(lengths, stop - start))
             mask, targets = self._part("mask", start, stop), self._part("targets", start, stop)
-            array = states if readout is None else readout(states)
+            array = logits_of(readout, states) if readout else states
             return use(Chunk(start, stop, placed.swap_time_axis(array), valid, mask, targets))
 
-    def _part(self, name: str, start: int, stop: int) -> Array | None:
+    def _part(self, name: str, start: int, stop: int) -> Any:
         """Return the steps of an argument on the device, with the axes of the argument."""
         whole = self._given[name]
-        if whole is None:
-            return None
-        return receive(name, cut(whole, start, stop, self.axis), self._placed.placement, self._placed.dtype)
+        return None if whole is None else self.placed.to_device(name, cut(whole, start, stop, self.axis))
+
+    def targets(self) -> Any:
+        """Return the targets on the device."""
+        return self.placed.to_device("targets", self._given["targets"])
 
     def _lengths_within(self, start: int, stop: int) -> Array | None:
         """Return how many steps of each sequence are valid from `start` to `stop`.
 
         A length that is impossible, on a device where it is not read, stays so, and its sequence NaN.
         """
-        lengths = self._lengths
+        lengths = self.lengths
         if lengths is None or (start, stop) == (0, self.seq_len):
             return lengths
         xp = array_namespace(lengths)
@@ -149,21 +172,21 @@ class ChunkedCall:
         parts = list(self.each(use))
         if len(parts) == 1:
             return parts[0]
-        with self._placed.on_device():
-            return self._placed.placement.backend.xp.concat(parts, axis=self.axis)
+        with self.placed.on_device():
+            return self.placed.placement.backend.xp.concat(parts, axis=self.axis)
 
 
 def sizes(placed: Placed, features: int, sequences: int) -> tuple[int, int]:
     """Return the number of steps of a chunk and of a block, which is of whole chunks."""
     itemsize = 8 if placed.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
-    layers, readout = placed.network.layers, placed.network.readout
-    states = features + sum(getattr(cell, "hidden_size", 0) for cell in placed.cells)
-    outputs = states if readout is None else readout.output_size
+    encoder, readout = placed.network.encoder, placed.network.readout
+    states = features + sum(linear.output_size for linear in encoder)
+    states += sum(size or 0 for size in hidden_sizes(placed.network.layers))
+    outputs = sum(linear.output_size for linear in readout) or states
     chunk, block = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
-    if any(layer.backward is not None for layer in layers):
-        return chunk, sys.maxsize
-    chunk = min(chunk, block)
-    return chunk, block // chunk * chunk
+    if not placed.has_backward:
+        chunk = min(chunk, block)
+    return chunk, max(1, block // chunk) * chunk
 
 
 def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
@@ -189,9 +212,14 @@ def probabilities(readout: Linear, chunk: Chunk) -> Array:
     return where_valid(readout.activate(chunk.array), chunk.valid)
 
 
+def index_of_largest(array: Array) -> Array:
+    """Return the ids of the largest logits."""
+    return array_namespace(array).argmax(array, axis=-1)
+
+
 def largest(chunk: Chunk) -> Array:
     """Return the ids of the largest logits, -1 where a step is not valid."""
-    ids = array_namespace(chunk.array).argmax(chunk.array, axis=-1)
+    ids = index_of_largest(chunk.array)
     return where_valid(ids, None if chunk.valid is None else chunk.valid[..., 0], -1)
 
 

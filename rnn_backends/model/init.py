@@ -6,8 +6,9 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import Network
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError
 

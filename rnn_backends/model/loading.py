@@ -14,6 +14,8 @@ def load(
     activation: str | Activation | None = None,
     batch_first: bool | None = None,
     readout_activation: str | Activation | None = None,
+    reads: str | None = None,
+    takes: str | None = None,
     residual: bool | None = None,
     go_backwards: bool | None = None,
     masking: bool | None = None,
@@ -38,6 +40,11 @@ def load(
     readout_activation : str or Activation, optional
         Activation of the readout, g2.  Required for weights alone that have a readout; in an .onnx file, default:
         ``"identity"``, as its graph has it.
+    reads : {"steps", "last", "final", "mean", "max"}, optional
+        What the readout reads, as of `RNN`; default: ``"steps"``.
+    takes : {"tokens", "features"}, optional
+        Whether x is token ids, as it is with an embedding; default: features, as the frameworks take them.
+        ``"tokens"`` without an embedding: ids stand for one-hot features.
     residual : bool, optional
         For ``.msgpack`` files, where it is required: see `rnn_backends.from_flax`.
     go_backwards : bool, optional
@@ -86,6 +93,8 @@ def load(
         activation=activation,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        reads=reads,
+        takes=takes,
         residual=residual,
         go_backwards=go_backwards,
         masking=masking,

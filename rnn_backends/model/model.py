@@ -8,8 +8,9 @@ from typing import Any, Self, TypeVar
 from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import Network
 from rnn_backends.model.placed import Placed, place
 
 Part = TypeVar("Part")
@@ -68,9 +69,32 @@ class Model:
         return self._placed.network.layers
 
     @property
-    def readout(self) -> Linear | None:
-        """The readout, if there is one."""
-        return self._placed.network.readout
+    def readout(self) -> Any:
+        """The readout: a Linear, a tuple of them, or None."""
+        return _as_given(self._placed.network.readout)
+
+    @property
+    def encoder(self) -> Any:
+        """The encoder of each step before the first layer: a Linear, a tuple of them, or None."""
+        return _as_given(self._placed.network.encoder)
+
+    @property
+    def reads(self) -> str:
+        """What the readout reads: ``"steps"``, ``"last"``, ``"final"``, ``"mean"`` or ``"max"``."""
+        return self._placed.network.reads
+
+    @property
+    def takes(self) -> str | None:
+        """What the input is, ``"tokens"`` or ``"features"``; None where nobody said."""
+        return self._placed.network.takes
+
+    @property
+    def h_0(self) -> Any:
+        """The states before the first step where a call gives none, (num_cells, hidden_size); None for zeros.
+
+        Of cells of several sizes, a tuple of one array (hidden_size,) for each.
+        """
+        return self._placed.network.h_0
 
     @property
     def batch_first(self) -> bool:
@@ -78,9 +102,14 @@ class Model:
         return self._placed.network.batch_first
 
     @property
-    def vocabulary(self) -> str | None:
-        """The characters by token id, for a network over characters."""
+    def vocabulary(self) -> str | tuple[str, ...] | None:
+        """The characters, or the words, by token id, for a network over such."""
         return self._placed.network.vocabulary
+
+    @property
+    def unknown(self) -> str | None:
+        """The item of the vocabulary that stands for what is not in it, if there is one."""
+        return self._placed.network.unknown
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -119,7 +148,7 @@ class Model:
 
     @property
     def num_parameters(self) -> int:
-        """The number of elements of all weights and biases."""
+        """The number of elements of all weights and biases, and of initial states and leaks of the model's own."""
         return self._placed.num_parameters
 
     def to(self, backend: str | None = None, dtype: Any = None) -> Self:
@@ -209,3 +238,8 @@ class Model:
         from rnn_backends.formats.torch.state_dict import state_dict  # most programs do not need it
 
         return state_dict(self._placed.on_host())
+
+
+def _as_given(linears: tuple[Linear, ...]) -> Any:
+    """Return a readout or an encoder as a user gives it."""
+    return linears[0] if len(linears) == 1 else linears or None

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.selection import Placement, parse
-from rnn_backends.backends.transfer import as_host, move, receive
+from rnn_backends.backends.transfer import as_host, move, receive, spec_on_device
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, dtype_name, is_integer
-from rnn_backends.core.layers import Network, RecurrentCell, named_arrays
+from rnn_backends.core.forward import encoded, propagate, started
+from rnn_backends.core.layers import RecurrentCell, named_arrays
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import READS, Network, hidden_sizes, is_uneven
+from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.vocabulary import encode
+from rnn_backends.model.vocabulary import Vocabulary, require_vocabulary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +53,18 @@ class Placed:
     @cached_property
     def input_size(self) -> int | None:
         """The number of features or token ids; None for a cell of one's own that does not state it."""
-        return getattr(self.cells[0], "input_size", None)
+        return self.network.input_size
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """The characters or words by token id, if the network has such."""
+        items = self.network.vocabulary
+        return None if items is None else Vocabulary(items, self.network.unknown)
+
+    @property
+    def has_backward(self) -> bool:
+        """Whether a cell walks from the last step to the first, and so needs whole sequences."""
+        return any(layer.backward is not None for layer in self.network.layers)
 
     @cached_property
     def hidden_size(self) -> int | None:
@@ -84,25 +98,46 @@ class Placed:
     def as_host(self, name: str, value: Any) -> Any:
         """Return an argument as `transfer.as_host` does, text as token ids, and None as it is."""
         if isinstance(value, str) and name in {"x", "targets"}:
-            return encode(value, self.network.vocabulary)
+            return require_vocabulary(self.vocabulary).encode(value)
+        if name == "h_0" and isinstance(value, (list, tuple)) and is_uneven(self.network.layers):
+            return tuple(as_host(name, part) for part in value)
         return None if value is None and name != "x" else as_host(name, value)
+
+    def to_device(self, name: str, value: Any) -> Any:
+        """Return an argument that `as_host` returned on the device; None as it is."""
+        if isinstance(value, tuple):
+            return tuple(self.to_device(name, part) for part in value)
+        if value is None:
+            return None
+        return receive(name, value, self.placement, self.dtype, is_features=self._is_features(name))
+
+    def spec(self, name: str, value: Any) -> Any:
+        """Return the shape and dtype that an argument will have on the device; None as it is."""
+        if value is None:
+            return None
+        return spec_on_device(name, value, self.placement, self.dtype, is_features=self._is_features(name))
+
+    def _is_features(self, name: str) -> bool:
+        return name == "x" and self.network.takes == "features"
 
     def receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
         if h_0 is None and lengths is None and mask is None and self._is_known(x):
             return self.swap_time_axis(x, x.dtype.kind != "f"), None, None, None
-        layers, batch_first = self.network.layers, self.network.batch_first
         given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask}
         host = {name: self.as_host(name, value) for name, value in given.items()}
-        moved = {
-            name: None if value is None else receive(name, value, self.placement, self.dtype)
-            for name, value in host.items()
-        }
-        checks.require_call(layers, **moved, batch_first=batch_first)
-        checks.require_values(layers, host["x"], host["lengths"], host["mask"], batch_first)
+        moved = {name: self.to_device(name, value) for name, value in host.items()}
+        checks.require_call(self.network, **moved)
+        checks.require_values(self.network, host["x"], host["lengths"], host["mask"])
         self._remember(x, moved["x"])
         mask = None if mask is None else self.swap_time_axis(moved["mask"], is_ids=True)
         return self.swap_time_axis(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
+
+    def run(self, x: Array, h_0: Any, lengths: Array | None, mask: Array | None) -> tuple[Array, Any]:
+        """Run the network over arguments that `receive` returned; see `rnn_backends.core.forward.propagate`."""
+        network = self.network
+        h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
+        return propagate(network.layers, x, h_0, lengths, self.recurrence, mask)
 
     def _is_known(self, x: Any) -> bool:
         """Return whether an input is right because the one before it, of its dtype and shape, was."""
@@ -113,7 +148,7 @@ class Placed:
     def _remember(self, x: Any, moved: Array) -> None:
         """Remember an input that was found right, for `_is_known`."""
         if type(x) is type(moved) is np.ndarray and (
-            x.dtype == moved.dtype if x.dtype.kind == "f" else x.size == 1 and x.dtype.kind == "i"
+            x.dtype == moved.dtype if x.dtype.kind == "f" else x.size == 1 and x.dtype.kind == moved.dtype.kind == "i"
         ):
             object.__setattr__(self, "_known", (x.dtype, x.shape))
 
@@ -123,34 +158,45 @@ class Placed:
             return array
         return self.placement.backend.xp.permute_dims(array, (1, 0) if is_ids else (1, 0, 2))
 
-    def require_readout(self, method: str) -> Linear:
+    def require_readout(self, method: str) -> tuple[Linear, ...]:
         """Return the readout, which a method needs."""
-        if self.network.readout is None:
+        if not self.network.readout:
             msg = f"{method} needs a readout, and this model has none; make it with RNN(layers, readout=Linear(...))."
             raise ArgumentError(msg)
         return self.network.readout
 
+    def require_reads(self, reads: str | None) -> str:
+        """Return what the readout is to read: what a call says, else what the network does."""
+        if reads is None:
+            return self.network.reads
+        require_choice("reads", reads, READS)
+        return reads
+
     def require_softmax(self) -> None:
         """Check that the cross-entropy is the loss of the readout."""
-        readout = self.require_readout("loss")
-        if getattr(readout.activation, "name", None) not in {"softmax", "log_softmax"}:
+        g2 = self.require_readout("loss")[-1].activation
+        if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
             msg = (
-                f"loss is the cross-entropy of a softmax readout; g2 of this one is {readout.activation!r}. If it was "
+                f"loss is the cross-entropy of a softmax readout; g2 of this one is {g2!r}. If it was "
                 "trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
             )
             raise ArgumentError(msg)
 
     def summary(self) -> str:
         """Return the sizes and the place of the network in one line, without its numbers."""
-        layers, readout = self.network.layers, self.network.readout
-        sides = {"+".join(side for side in ("forward", "backward") if getattr(layer, side)) for layer in layers}
+        network, sizes = self.network, list(dict.fromkeys(hidden_sizes(self.network.layers)))
+        sides = {"+".join(side for side in ("forward", "backward") if getattr(each, side)) for each in network.layers}
         parts = {
             "input_size": self.input_size,
-            "hidden_size": self.hidden_size,
-            "num_layers": len(layers),
+            "encoder": " -> ".join(str(linear.output_size) for linear in network.encoder) or None,
+            "hidden_size": sizes[0] if len(sizes) == 1 else f"({', '.join(map(str, hidden_sizes(network.layers)))})",
+            "num_layers": len(network.layers),
             "directions": ", ".join(sorted(sides)),
             "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in self.cells)),
-            "output_size": readout and readout.output_size,
+            "reads": network.reads if network.reads != "steps" else None,
+            "head": " -> ".join(str(linear.output_size) for linear in network.readout[:-1]) or None,
+            "output_size": network.readout[-1].output_size if network.readout else None,
+            "takes": network.takes,
             "num_parameters": self.num_parameters,
             "dtype": self.dtype,
             "backend": self.placement.backend.name,

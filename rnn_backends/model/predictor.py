@@ -1,25 +1,29 @@
-"""`Predictor`: the results of a model's readout, from logits to generated text."""
+"""`Predictor`: the results of a model's readout: logits, probabilities and predictions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from rnn_backends.backends.transfer import receive
-from rnn_backends.core.arrays import Array, ArrayLike, Input, cast
-from rnn_backends.core.losses import mean_of
-from rnn_backends.errors import ArgumentError, DTypeError
-from rnn_backends.model.chunks import ChunkedCall, largest, logits, loss_sums, probabilities
-from rnn_backends.model.model import Model, part_of_rnn
-from rnn_backends.model.sampling import Sampler, generate
-from rnn_backends.model.vocabulary import decode, encode
+from rnn_backends.core.arrays import Array, ArrayLike, Input
+from rnn_backends.errors import ArgumentError
+from rnn_backends.model.chunks import Chunk, ChunkedCall, index_of_largest, largest, logits, probabilities
+from rnn_backends.model.model import part_of_rnn
+from rnn_backends.model.reading import logits_of_whole
+from rnn_backends.model.runner import Runner
 
 
 @part_of_rnn
-class Predictor(Model):
+class Predictor(Runner):
     """The part of `RNN` that needs a readout."""
 
     def logits(
-        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+        self,
+        x: Input,
+        h_0: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reads: str | None = None,
     ) -> Array:
         """Return W_ya a<t> + b_y, the readout before its activation.
 
@@ -27,11 +31,13 @@ class Predictor(Model):
         ----------
         x, h_0, lengths, mask
             As for `RNN.__call__`.
+        reads : str, optional
+            What the readout reads; default: what the model says.
 
         Returns
         -------
         array, shape (seq_len, batch, output_size)
-            0 beyond a sequence's length.
+            0 beyond a sequence's length; (batch, output_size) where each sequence is read as a whole.
 
         Raises
         ------
@@ -44,11 +50,16 @@ class Predictor(Model):
         >>> rb.RNN.init(3, 4, output_size=5).logits([0, 2, 1]).shape
         (3, 5)
         """
-        self._placed.require_readout("logits")
-        return ChunkedCall(self._placed, x, h_0, lengths, mask).joined(logits)
+        return self._read_out("logits", (x, h_0, lengths, mask), reads, logits, lambda whole: whole)
 
     def probabilities(
-        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+        self,
+        x: Input,
+        h_0: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reads: str | None = None,
     ) -> Array:
         """Return g2(logits), softmax by default.
 
@@ -56,11 +67,13 @@ class Predictor(Model):
         ----------
         x, h_0, lengths, mask
             As for `RNN.__call__`.
+        reads : str, optional
+            What the readout reads; default: what the model says.
 
         Returns
         -------
         array, shape (seq_len, batch, output_size)
-            0 beyond a sequence's length.
+            0 beyond a sequence's length; (batch, output_size) where each sequence is read as a whole.
 
         Raises
         ------
@@ -74,11 +87,19 @@ class Predictor(Model):
         >>> p.sum(axis=-1).round(3).tolist()
         [1.0, 1.0, 1.0]
         """
-        readout = self._placed.require_readout("probabilities")
-        return ChunkedCall(self._placed, x, h_0, lengths, mask).joined(partial(probabilities, readout))
+        *_, last = self._placed.require_readout("probabilities")
+        return self._read_out(
+            "probabilities", (x, h_0, lengths, mask), reads, partial(probabilities, last), last.activate
+        )
 
     def iter_probabilities(
-        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+        self,
+        x: Input,
+        h_0: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reads: str | None = None,
     ) -> Iterator[Array]:
         """Yield the probabilities in chunks of time, short enough to keep the memory held at once small.
 
@@ -86,6 +107,8 @@ class Predictor(Model):
         ----------
         x, h_0, lengths, mask
             As for `RNN.__call__`; checked at once, before the first chunk is asked for.
+        reads : {"steps"}, optional
+            Has a model that reads its sequences as a whole read out every step.
 
         Yields
         ------
@@ -95,7 +118,7 @@ class Predictor(Model):
         Raises
         ------
         ArgumentError
-            The model has no readout.
+            The model has no readout, or one that reads each sequence as a whole.
 
         Examples
         --------
@@ -104,23 +127,37 @@ class Predictor(Model):
         >>> sum(chunk.shape[0] for chunk in rnn.iter_probabilities([0, 2, 1]))
         3
         """
-        readout = self._placed.require_readout("iter_probabilities")
-        return ChunkedCall(self._placed, x, h_0, lengths, mask).each(partial(probabilities, readout))
+        *_, last = self._placed.require_readout("iter_probabilities")
+        if self._placed.require_reads(reads) != "steps":
+            msg = (
+                "iter_probabilities gives those of each step, and this model reads each sequence as a whole; call "
+                "probabilities, or pass reads='steps'."
+            )
+            raise ArgumentError(msg)
+        return ChunkedCall(self._placed, x, h_0, lengths, mask).each(partial(probabilities, last))
 
     def predict(
-        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
+        self,
+        x: Input,
+        h_0: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reads: str | None = None,
     ) -> Array:
-        """Return the id of the largest logit at each step.
+        """Return the id of the largest logit, at each step or of each sequence.
 
         Parameters
         ----------
         x, h_0, lengths, mask
             As for `RNN.__call__`.
+        reads : str, optional
+            What the readout reads; default: what the model says.
 
         Returns
         -------
         integer array, shape (seq_len, batch)
-            -1 beyond a sequence's length.
+            -1 beyond a sequence's length; (batch,) where each sequence is read as a whole.
 
         Raises
         ------
@@ -135,113 +172,24 @@ class Predictor(Model):
         >>> rb.RNN([cell], rb.Linear(np.eye(3))).predict([[0, 2], [1, 1]], lengths=[2, 1]).tolist()
         [[0, 2], [1, -1]]
         """
-        if self._placed.require_readout("predict").output_size == 1:
+        if self._placed.require_readout("predict")[-1].output_size == 1:
             msg = "predict returns the largest of several outputs; this model has one. Use probabilities."
             raise ArgumentError(msg)
-        return ChunkedCall(self._placed, x, h_0, lengths, mask).joined(largest)
+        return self._read_out("predict", (x, h_0, lengths, mask), reads, largest, index_of_largest)
 
-    def loss(
+    def _read_out(
         self,
-        x: Input,
-        targets: Input,
-        h_0: ArrayLike | None = None,
-        *,
-        lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        method: str,
+        given: tuple[Any, ...],
+        reads: str | None,
+        of_chunk: Callable[[Chunk], Array],
+        of_whole: Callable[[Array], Array],
     ) -> Array:
-        """Return the mean cross-entropy of the targets, in nats, over all valid steps that the mask takes.
-
-        Parameters
-        ----------
-        x, h_0, lengths, mask
-            As for `RNN.__call__`.
-        targets : integer array, host data or text, shape (seq_len, batch) or (seq_len,)
-            The ids of the right classes, with the axes of `x`; not looked at beyond a length or where masked.
-
-        Returns
-        -------
-        array, shape ()
-            NaN if no step is valid.
-
-        Raises
-        ------
-        ArgumentError
-            The model has no softmax readout, or a target is out of range.
-        ShapeError, DTypeError
-            The targets do not fit `x`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import rnn_backends as rb
-        >>> cell = rb.Cell(np.zeros((4, 3)), np.zeros((4, 4)))
-        >>> rnn = rb.RNN([cell], rb.Linear(np.ones((3, 4))))     # three outputs, always equally likely
-        >>> round(float(rnn.loss([0, 1, 2], [1, 2, 0])), 4)      # log(3)
-        1.0986
-        """
-        self._placed.require_softmax()
-        if targets is None:
-            msg = "`targets` must hold the ids of the right classes; got None."
-            raise DTypeError(msg)
-        sums = list(ChunkedCall(self._placed, x, h_0, lengths, mask, targets).each(loss_sums))
+        """Return the results of the readout: those of chunks, joined, or that of the logits of whole sequences."""
+        self._placed.require_readout(method)
+        reads = self._placed.require_reads(reads)
+        call = ChunkedCall(self._placed, *given)
+        if reads == "steps":
+            return call.joined(of_chunk)
         with self._placed.on_device():
-            return cast(mean_of(sums), self.backend.dtype(self.dtype))
-
-    def generate(
-        self,
-        prompt: Input,
-        length: int,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> Any:
-        """Continue a sequence by drawing each next token from the probabilities and feeding it back.
-
-        The draws are made on the host, in float64, so that a seed gives the same sequence on every
-        backend for as long as the logits agree.
-
-        Parameters
-        ----------
-        prompt : str, or host data or integer array of shape (seq_len,)
-            The sequence to continue: text, for a model with a vocabulary, or token ids; at least one.
-        length : int
-            The number of tokens to draw.
-        temperature : float, default 1.0
-            Divides the logits, before `top_k` and `top_p` apply; 0 always takes the likeliest token.
-        top_k : int, optional
-            Draw from the k likeliest tokens only.
-        top_p : float, optional
-            Draw from the fewest likeliest tokens whose probabilities sum to at least p, 0 < p <= 1.
-        seed : int, optional
-            Makes the draws reproducible; by default, every call draws anew.
-
-        Returns
-        -------
-        str or array, shape (length,)
-            The tokens after the prompt, as text for text and as token ids on the model's device for ids.
-
-        Raises
-        ------
-        ArgumentError
-            An option has an impossible value, the prompt is empty, or the model does not predict its own
-            next input.
-        VocabularyError
-            The prompt holds a character that is not in the vocabulary.
-
-        Examples
-        --------
-        >>> import rnn_backends as rb
-        >>> drawn = rb.RNN.init(3, 4, output_size=3)
-        >>> rnn = rb.RNN(drawn.layers, drawn.readout, vocabulary="abc")
-        >>> len(rnn.generate("ab", 5, seed=1))
-        5
-        >>> rnn.generate([0, 1], 5, seed=1).shape
-        (5,)
-        """
-        choose, vocabulary = Sampler(temperature, top_k, top_p, seed), self.vocabulary
-        if isinstance(prompt, str):
-            return decode(generate(self._placed, encode(prompt, vocabulary), length, choose), vocabulary)
-        drawn = generate(self._placed, prompt, length, choose)
-        return receive("prompt", drawn, self._placed.placement, self.dtype)
+            return of_whole(logits_of_whole(call, reads)[0])

@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from rnn_backends.backends.selection import select
-from rnn_backends.core.arrays import Array, ArrayLike, Input
-from rnn_backends.core.forward import propagate
-from rnn_backends.core.layers import Layer, Network, RecurrentCell, as_layers, named_arrays
+from rnn_backends.core.arrays import ArrayArgument
+from rnn_backends.core.layers import Layer, RecurrentCell, as_layers, named_arrays
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.trace import trace
+from rnn_backends.core.network import Network
 from rnn_backends.model.init import initial_network
+from rnn_backends.model.language import LanguageModel
 from rnn_backends.model.placed import place
-from rnn_backends.model.predictor import Predictor
-from rnn_backends.model.stream import Stream
 
 
-class RNN(Predictor):
+class RNN(LanguageModel):
     """A vanilla recurrent network on one backend; immutable, and safe to share between threads.
 
     Its methods take arrays of its backend and device in its dtype, and *host data* (NumPy arrays, nested
@@ -26,13 +24,27 @@ class RNN(Predictor):
     ----------
     layers : sequence of Cell or Layer
         From the input to the output.  A bare cell is a layer that runs forward.
-    readout : Linear, optional
-        y<t> = g2(W_ya a<t> + b_y).
+    readout : Linear or sequence of Linear, optional
+        y<t> = g2(W_ya a<t> + b_y); several are a head, one after the other.
+    encoder : Linear or sequence of Linear, optional
+        Applied to each step before the first layer.  Of token ids the first gathers columns of its weight: it is the
+        transposed table of an embedding.
+    reads : {"steps", "last", "final", "mean", "max"}, default "steps"
+        What the readout reads: the output of every step; that of the last valid step; of each direction, its output
+        where it ended; the mean or the maximum over the valid steps.
+    takes : {"tokens", "features"}, optional
+        What the input is; by default integers are token ids, and floating-point numbers features.
+    h_0 : array, shape (num_cells, hidden_size), or sequence of array, shape (hidden_size,) each, optional
+        The states before the first step of every sequence where a call gives none, such as learned ones; zeros by
+        default.
     batch_first : bool, default False
         Whether inputs and outputs have the axes (batch, seq_len, ...) instead of (seq_len, batch, ...).
         It does not apply to `h_0` and `h_n`.
-    vocabulary : str, optional
-        For a network over characters: the character with token id i is ``vocabulary[i]``.
+    vocabulary : str or sequence of str, optional
+        For a network over characters or words: that with token id i is ``vocabulary[i]``.  Of words, a text is split
+        at white space, and generated ones are joined by a space.
+    unknown : str, optional
+        The item of the vocabulary that stands for every character or word that is not in it.
     metadata : mapping of str to str, optional
         Notes to keep with the weights: their source, their licence.
 
@@ -72,13 +84,29 @@ class RNN(Predictor):
     def __init__(
         self,
         layers: Sequence[Layer | RecurrentCell],
-        readout: Linear | None = None,
+        readout: Linear | Sequence[Linear] | None = None,
         *,
+        encoder: Linear | Sequence[Linear] | None = None,
+        reads: str = "steps",
+        takes: str | None = None,
+        h_0: ArrayArgument | Sequence[ArrayArgument] | None = None,
         batch_first: bool = False,
-        vocabulary: str | None = None,
+        vocabulary: str | Sequence[str] | None = None,
+        unknown: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        network = Network(as_layers(layers), readout, batch_first, vocabulary, {} if metadata is None else metadata)
+        network = Network(
+            as_layers(layers),
+            readout,
+            encoder=encoder,
+            reads=reads,
+            takes=takes,
+            h_0=h_0,
+            batch_first=batch_first,
+            vocabulary=vocabulary,
+            unknown=unknown,
+            metadata={} if metadata is None else metadata,
+        )
         self._placed = place(network, select(None, named_arrays(network)))
 
     @classmethod
@@ -137,114 +165,6 @@ class RNN(Predictor):
             input_size, hidden_size, num_layers, bidirectional, activation, bias, output_size, seed
         )
         return cls.from_network(network, placement, dtype)
-
-    def __call__(
-        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
-    ) -> tuple[Array, Array]:
-        """Run the network over whole sequences.
-
-        Parameters
-        ----------
-        x : array, host data or text, shape (seq_len, batch, input_size) or (seq_len, input_size)
-            Floating-point features; (batch, seq_len, input_size) with `batch_first`.  Integers, (seq_len,
-            batch) or (seq_len,), are token ids, as are the characters of a text if there is a vocabulary.
-        h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
-            The states before the first step, layer by layer, forward before backward; zeros by default.
-        lengths : array or host data, shape (batch,), optional
-            The number of valid steps of each sequence.
-        mask : boolean array or host data, with the axes of token ids, optional
-            True for the steps to take; at the others, wherever they are, every layer holds its state.
-
-        Returns
-        -------
-        output : array, shape (seq_len, batch, num_directions * hidden_size)
-            The states of the last layer, held where the mask leaves out a step; 0 beyond a sequence's length.
-        h_n : array, shape (num_cells, batch, hidden_size)
-            The state of each cell after its last valid step.
-
-        Raises
-        ------
-        ShapeError, DTypeError, ArgumentError, BackendMismatchError, DeviceError
-            As `rnn_backends.forward`, whose page has more on each argument.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import rnn_backends as rb
-        >>> rnn = rb.RNN.init(12, 64, num_layers=2, bidirectional=True)
-        >>> output, h_n = rnn(np.ones((29, 8, 12)))
-        >>> output.shape, h_n.shape
-        ((29, 8, 128), (4, 8, 64))
-        >>> output, _ = rnn(np.ones((29, 3, 12)), lengths=[29, 7, 0])
-        >>> bool(output[7:, 1].any())
-        False
-        """
-        placed = self._placed
-        with placed.on_device():
-            x, h_0, lengths, mask = placed.receive(x, h_0, lengths, mask)
-            output, h_n = propagate(placed.network.layers, x, h_0, lengths, placed.recurrence, mask)
-            return placed.swap_time_axis(output), h_n
-
-    def trace(
-        self, x: Input, h_0: ArrayLike | None = None, *, lengths: ArrayLike | None = None, mask: ArrayLike | None = None
-    ) -> dict[str, Array]:
-        """Return every intermediate of the equations by name.
-
-        Parameters
-        ----------
-        x, h_0, lengths, mask
-            As for `__call__`.
-
-        Returns
-        -------
-        dict of str to array, shape (seq_len, batch, size) each
-            Of layer k, with ``_reverse`` added for its backward cell: ``input_product_l{k}`` W_ax x<t>,
-            ``recurrent_product_l{k}`` W_aa a<t-1>, ``sum_l{k}`` their sum with the bias, and
-            ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  These are 0 beyond a length,
-            products and sum where a step is masked; ``logits`` and ``probabilities`` of a readout are not.
-
-        Examples
-        --------
-        >>> import rnn_backends as rb
-        >>> list(rb.RNN.init(3, 4).trace([0, 2, 1]))
-        ['input_product_l0', 'recurrent_product_l0', 'sum_l0', 'hidden_state_l0']
-        """
-        placed, readout = self._placed, self.readout
-        with placed.on_device():
-            x, h_0, lengths, mask = placed.receive(x, h_0, lengths, mask)
-            output, steps = trace(self.layers, x, h_0, lengths, mask, placed.recurrence)
-            if readout is not None:
-                steps["logits"] = readout(output)
-                steps["probabilities"] = readout.activate(steps["logits"])
-            return {name: placed.swap_time_axis(step) for name, step in steps.items()}
-
-    def stream(self, batch_size: int = 1) -> Stream:
-        """Return a `Stream`, which runs sequences in chunks and keeps the state between them.
-
-        Parameters
-        ----------
-        batch_size : int, default 1
-            The number of sequences that run side by side.
-
-        Returns
-        -------
-        Stream
-
-        Raises
-        ------
-        ArgumentError
-            The network has a backward cell, or the batch size is not a positive integer.
-
-        Examples
-        --------
-        >>> import rnn_backends as rb
-        >>> stream = rb.RNN.init(3, 4).stream()
-        >>> for chunk in ([0, 2], [1]):
-        ...     print(stream(chunk).shape)
-        (2, 4)
-        (1, 4)
-        """
-        return Stream(self._placed, batch_size)
 
     def __repr__(self) -> str:
         return f"RNN({self._placed.summary()})"

@@ -8,6 +8,7 @@ from rnn_backends.backends.transfer import as_host, to_numpy
 from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
+from rnn_backends.core.linear import logits_of
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.init import require_integer
 from rnn_backends.model.placed import Placed
@@ -68,9 +69,13 @@ class Sampler:
 def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     """Return the token ids that continue a prompt of token ids."""
     require_integer("length", length, 0)
-    readout, first = placed.network.readout, placed.network.layers[0].forward
-    if readout is None or getattr(first, "input_size", None) != readout.output_size:
-        msg = "generate needs a model that predicts its own next input: a readout with input_size outputs."
+    network = placed.network
+    readout = network.readout
+    if not readout or placed.input_size != readout[-1].output_size or network.takes == "features":
+        msg = "generate needs a model that predicts its own next input: token ids, and a readout with as many outputs."
+        raise ArgumentError(msg)
+    if network.reads in {"mean", "max"}:
+        msg = f"generate needs a readout of each step or of the last; that of this model reads the {network.reads!r}."
         raise ArgumentError(msg)
     ids = as_host("prompt", prompt)
     if len(ids.shape) != 1 or ids.shape[0] == 0:
@@ -79,12 +84,12 @@ def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     if not is_integer(ids):
         msg = f"`prompt` must be text or token ids; got {dtype_name(ids)}."
         raise DTypeError(msg)
-    require_range("prompt", ids, readout.output_size, "token id")
+    require_range("prompt", ids, readout[-1].output_size, "token id")
     stream, drawn = Stream(placed), np.empty(length, dtype=np.int32)
     for step in range(length):
         output = stream(ids)
         with placed.on_device():
-            logits = readout(output[-1:, :])
+            logits = logits_of(readout, output[-1:, :])
         drawn[step] = choose(to_numpy(logits)[0])
         ids = drawn[step : step + 1]
     return drawn

@@ -1,9 +1,13 @@
 """`Stream`: a sequence in chunks, the state kept between them."""
 
-from rnn_backends.backends.transfer import receive
+from collections.abc import Sequence
+from typing import Any
+
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
-from rnn_backends.core.forward import in_compute_dtype, initial_states, state_dtype
+from rnn_backends.core.forward import encoded, in_compute_dtype, initial_states, started, state_dtype, together
+from rnn_backends.core.linear import logits_of
+from rnn_backends.core.reading import Reading
 from rnn_backends.core.recurrence import last_states, scan_layer
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.model.init import require_integer
@@ -41,22 +45,25 @@ class Stream:
 
     def __init__(self, placed: Placed, batch_size: int = 1) -> None:
         require_integer("batch_size", batch_size, 1)
-        if any(layer.backward is not None for layer in placed.network.layers):
+        if placed.has_backward:
             msg = "a stream needs a network without backward cells, which start at the end of a sequence."
             raise ArgumentError(msg)
         self.batch_size = batch_size
         self._placed = placed
         with placed.on_device():
             self._layers = in_compute_dtype(placed.network.layers)
-        self._states: list[Array] | None = None
+        self._begin(None)
 
     @property
-    def state(self) -> Array | None:
-        """The states after the last chunk, (num_layers, batch_size, hidden_size); None before the first."""
+    def state(self) -> Any:
+        """The states after the last chunk, (num_layers, batch_size, hidden_size); None before the first.
+
+        Of layers of several sizes, a tuple of one array (batch_size, hidden_size) for each.
+        """
         if self._states is None:
             return None
         with self._placed.on_device():
-            return self._placed.placement.backend.xp.stack(self._states)
+            return together([self._copy(state) for state in self._states])
 
     def reset(self, h_0: ArrayLike | None = None) -> None:
         """Begin new sequences.
@@ -64,7 +71,7 @@ class Stream:
         Parameters
         ----------
         h_0 : array or host data, shape (num_layers, batch_size, hidden_size), optional
-            The states before their first step; zeros by default.
+            The states before their first step; default: those of the model, else zeros.
 
         Raises
         ------
@@ -82,13 +89,18 @@ class Stream:
         >>> stream.state is None
         True
         """
-        if h_0 is None:
-            self._states = None
-            return
-        state = receive("h_0", h_0, self._placed.placement, self._placed.dtype)
-        checks.require_state(self._placed.network.layers, state, (self.batch_size,))
-        with self._placed.on_device():
-            self._states = [self._copy(state[k, ...]) for k in range(len(self._layers))]
+        placed, states = self._placed, None
+        if h_0 is not None:
+            state = placed.to_device("h_0", placed.as_host("h_0", h_0))
+            checks.require_state(placed.network.layers, state, (self.batch_size,))
+            with placed.on_device():
+                states = [self._copy(each) for each in last_states(state)]
+        self._begin(states)
+
+    def _begin(self, states: Sequence[Array] | None) -> None:
+        """Begin new sequences with some states; None for those that the network starts from."""
+        self._states = states
+        self._reading = Reading(self._placed.network.reads, reverse=False)
 
     def __call__(self, x: Input) -> Array:
         """Run the next chunk, of any number of steps, none included.
@@ -141,7 +153,8 @@ class Stream:
         Returns
         -------
         array, shape (seq_len, batch_size, output_size)
-            Without the batch axis where `x` lacks it.
+            Without the batch axis where `x` lacks it.  Of a model that reads its sequences as a whole,
+            (batch_size, output_size): those of the steps up to here, since the last `reset`.
 
         Raises
         ------
@@ -156,7 +169,12 @@ class Stream:
         """
         readout = self._placed.require_readout("logits")
         with self._placed.on_device():
-            return readout(self(x))
+            states = self(x)
+            if self._placed.network.reads == "steps":
+                return logits_of(readout, states)
+            assert self._states is not None  # a call leaves some
+            read = self._reading.result(self._states[-1])
+            return logits_of(readout, read if states.ndim == 3 else read[0, :])
 
     def probabilities(self, x: Input) -> Array:
         """Run the next chunk and return g2(logits), softmax by default.
@@ -169,7 +187,7 @@ class Stream:
         Returns
         -------
         array, shape (seq_len, batch_size, output_size)
-            Without the batch axis where `x` lacks it.
+            As of `logits`.
 
         Raises
         ------
@@ -185,22 +203,26 @@ class Stream:
         """
         readout = self._placed.require_readout("probabilities")
         with self._placed.on_device():
-            return readout.activate(self.logits(x))
+            return readout[-1].activate(self.logits(x))
 
     def __repr__(self) -> str:
         return f"Stream(batch_size={self.batch_size}, {self._placed.summary()})"
 
     def _run(self, x: Array) -> Array:
         """Run all layers over (seq_len, batch, ...) and keep their last states."""
-        states, kept = self._states, []
-        recurrence, layers = self._placed.recurrence, self._placed.network.layers
+        placed, states = self._placed, self._states
+        kept: list[Array] = []
+        if states is None and (own := started(placed.network, x, None)) is not None:
+            states = last_states(own)
+        x = encoded(placed.network, x, None, None)
         for k, layer in enumerate(self._layers):
-            h = initial_states(layer, x, state_dtype(layers, x)) if states is None else [states[k]]
-            x, ends = recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
+            h = initial_states(layer, x, state_dtype(placed.network.layers, x)) if states is None else [states[k]]
+            x, ends = placed.recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
             (last,) = last_states(ends)
             # It may be a part of all states, which are then kept with it, or, of the last layer, are the caller's.
             kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._layers) else last)
         self._states = kept
+        self._reading.add(x, None)
         return x
 
     def _copy(self, array: Array) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.testing.cases import Draw
 
 CELL = Draw("float32", 0).cell(3, 4)

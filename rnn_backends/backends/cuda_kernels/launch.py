@@ -14,7 +14,7 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES, TRUSTED
 from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE
 from rnn_backends.backends.cuda_kernels.walk import VARIABLE, Walk
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import HALF, Array, dtype_name
+from rnn_backends.core.arrays import HALF, Array, dtype_name, is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.masking import nan_if_impossible
@@ -100,7 +100,7 @@ def chosen_regimes() -> tuple[str, ...]:
 
 def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> TypeGuard[Cell]:
     """Return whether there are kernels for a cell and its arguments."""
-    if type(cell) is not Cell or not isinstance(cell.activation, Activation):
+    if type(cell) is not Cell or not isinstance(cell.activation, Activation) or is_array(cell.leak):
         return False
     weights, states = dtype_name(cell.weight_hh), dtype_name(h_0)
     return (

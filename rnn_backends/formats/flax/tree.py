@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from rnn_backends.core.arrays import is_array
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.assembly import from_weights
@@ -54,6 +54,8 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     require_foldable(sources, held, account)
     if options.batch_first is None:
         options = replace(options, batch_first=True)  # as flax's time_major=False
+    if table := next((path for path in others if path.rpartition("/")[2] == "embedding"), None):
+        options = options.taking_tokens(table)
     return from_weights(
         declared_of(sources, held), options, lambda name: made(sources[name], lambda path: to_host(tree[path]))
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.arrays import ToHost

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.description import Description
@@ -85,6 +85,7 @@ def plan(parts: list[Part]) -> Plan:
 def network(found: Plan, weights: Weights, options: LoadOptions, account: Account) -> Network:
     """Return the network of NumPy arrays."""
     cells, note = _places(found)
+    options = options if found.embedding is None else options.taking_tokens(found.embedding)
     if found.dense is None and options.readout_activation is not None:
         msg = "there is no Dense, whose activation it would be; leave `readout_activation` out."
         raise FormatError(msg)
@@ -96,10 +97,12 @@ def network(found: Plan, weights: Weights, options: LoadOptions, account: Accoun
     notes = {name: text for name, text in ((OUTPUT, note), (MASK, _masked(found))) if text}
     description = Description(
         {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
-        None if found.dense is None else options.readout_activation or found.activation.function,
+        [] if found.dense is None else [options.readout_activation or found.activation.function],
         batch_first=options.batch_first is not False,
         vocabulary=None,
         metadata=notes,
+        reads=options.reads or "steps",
+        takes=options.takes or "features",
     )
     return assemble(declared_of(sources, held), description, lambda name: made(sources[name], weights.read))
 

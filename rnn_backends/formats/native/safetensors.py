@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.arrays import gathered, widened
 from rnn_backends.formats.assembly import from_described, pack

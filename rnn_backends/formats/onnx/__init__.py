@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.formats.onnx.external import External
 from rnn_backends.formats.onnx.network import Program, read_graph, read_network
 from rnn_backends.formats.onnx.proto import package as package
@@ -21,7 +21,7 @@ def read(path: Path, options: LoadOptions) -> Network:
     with opened(path) as source:
         external = External(path.parent, source.account) if options.external_data else None
         tensors = Tensors(source.account, source, external)
-        return read_network(read_model(source), tensors, options.readout_activation)
+        return read_network(read_model(source), tensors, options)
 
 
 def read_program(source: Source) -> Program:
@@ -29,9 +29,9 @@ def read_program(source: Source) -> Program:
     return read_graph(read_model(source), Tensors(source.account, source))
 
 
-def network_of(model: Any, readout_activation: Any = None) -> Network:
+def network_of(model: Any, options: LoadOptions) -> Network:
     """Return the network of a ModelProto in memory."""
-    return read_network(model, Tensors(Account(model.ByteSize())), readout_activation)
+    return read_network(model, Tensors(Account(model.ByteSize())), options)
 
 
 def program_of(model: Any, known: Mapping[str, Host] | None = None) -> Program:

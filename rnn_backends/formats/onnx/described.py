@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.layers import Layer, Network
+from rnn_backends.core.layers import Layer
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import Description, parse
@@ -32,16 +33,24 @@ def described(network: Network, text: str, account: Account) -> Network:
         ))
         for k in range(len(network.layers))
     )  # fmt: skip
-    readout = network.readout and replace(network.readout, activation=noted.readout)  # type: ignore[arg-type]
-    return Network(layers_, readout, noted.batch_first, noted.vocabulary, noted.metadata)
+    return Network(
+        layers_,
+        [replace(linear, activation=g2) for linear, g2 in zip(network.readout, noted.readout, strict=True)],
+        reads=noted.reads,
+        takes=noted.takes,
+        batch_first=noted.batch_first,
+        vocabulary=noted.vocabulary,
+        unknown=noted.unknown,
+        metadata=noted.metadata,
+    )
 
 
 def _require_noted(network: Network, noted: Description) -> None:
     """Check that a description and a graph agree on the readout and on batch_first."""
     readout = network.readout
-    same = (noted.readout is None) == (readout is None)
-    if readout is not None and noted.readout is not None:
-        same = _same(noted.readout, readout.activation)
+    same = len(noted.readout) == len(readout)
+    if same:
+        same = all(_same(g2, linear.activation) for g2, linear in zip(noted.readout, readout, strict=True))
     if not same or noted.batch_first != network.batch_first:
         msg = "the description of the readout or of batch_first differs from the graph."
         raise FormatError(msg)

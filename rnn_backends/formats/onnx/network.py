@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.names import shown
@@ -17,6 +17,7 @@ from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Flow, Input, Readout, Result, Stage, Tokens
 from rnn_backends.formats.onnx.interpreter import Interpreter
 from rnn_backends.formats.onnx.tensors import Tensors
+from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 
 OPSETS = range(7, 29)
@@ -66,17 +67,28 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     return Program(network, stages, outputs)
 
 
-def read_network(model: Any, tensors: Tensors, readout_activation: Any = None) -> Network:
+def read_network(model: Any, tensors: Tensors, options: LoadOptions) -> Network:
     """Return the network of a ModelProto, with an activation for a readout that ends its graph without one."""
-    network = read_graph(model, tensors).network
+    network, readout_activation = read_graph(model, tensors).network, options.readout_activation
+    if options.takes is not None:
+        network = _taking(network, options.takes)
     if readout_activation is None:
         return network
     noted = any(entry.key == KEY for entry in model.metadata_props)
-    if noted or network.readout is None or network.readout.activation != Activation("identity"):
-        what = "no readout" if network.readout is None else "a readout with an activation of its own"
+    if noted or not network.readout or network.readout[-1].activation != Activation("identity"):
+        what = "no readout" if not network.readout else "a readout with an activation of its own"
         msg = f"the graph has {what}; leave `readout_activation` out."
         raise FormatError(msg)
-    return replace(network, readout=replace(network.readout, activation=readout_activation))
+    *head, last = network.readout
+    return replace(network, readout=(*head, replace(last, activation=readout_activation)))
+
+
+def _taking(network: Network, takes: str) -> Network:
+    """Return a network of features that is to take token ids for one-hot ones."""
+    if network.takes != "features" or takes == "features":
+        msg = f"the graph takes {network.takes or 'either'}; leave `takes` out."
+        raise FormatError(msg)
+    return replace(network, takes=takes)
 
 
 def _opset(model: Any) -> int:
@@ -155,7 +167,9 @@ def _network(
         linear = None
         if readout is not None:
             linear = Linear(readout.weight, readout.bias, readout.activation or "identity")
-        return Network(tuple(stage.layer for stage in stages), linear, _batch_first(stages[0]))
+        takes = "tokens" if isinstance(stages[0].below, Tokens) else "features"
+        layers = tuple(stage.layer for stage in stages)
+        return Network(layers, linear, takes=takes, batch_first=_batch_first(stages[0]))
     except RNNBackendError as error:
         msg = f"its parts make no network: {error}"
         raise FormatError(msg) from error

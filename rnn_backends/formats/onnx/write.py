@@ -12,8 +12,9 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import Layer, Network, named_arrays
+from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import KEY, describe
@@ -97,7 +98,7 @@ class Writer:
 
     def graph(self) -> Any:
         """Return the GraphProto."""
-        layers, readout = self._network.layers, self._network.readout
+        layers, readout = self._network.layers, next(iter(self._network.readout), None)
         x, last = self._input(), []
         for k, layer in enumerate(layers):
             x, final = self._layer(k, layer, x)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Network
+from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.assembly import from_weights

@@ -7,8 +7,8 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.layers import Network
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.arrays import ToHost, declare, embedded
 from rnn_backends.formats.assembly import arrays_by_name, from_weights, plain_cells
@@ -42,14 +42,15 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
 
     if embedding is None:
         return from_weights(declared, options, read)
-    return _with_embedding(declared, f"{embedding}.weight".removeprefix("."), options, read)
+    table = f"{embedding}.weight".removeprefix(".")
+    return _with_embedding(declared, table, options.taking_tokens(embedding), read)
 
 
 def state_dict(network: Network) -> dict[str, Host]:
     """Return the arrays of a network under torch's names; see `RNN.to_torch`."""
     _require_expressible(network)
     arrays = arrays_by_name(network)
-    prefix = "" if network.readout is None else "rnn."
+    prefix = "rnn." if network.readout else ""
     biased = any(name.startswith("bias") for name in arrays)
     found = {}
     for name, array in arrays.items():
@@ -162,8 +163,16 @@ def _readout_activation(leaf: _Leaf | None) -> Callable[..., Any] | None:
 
 def _require_expressible(network: Network) -> None:
     """Check that an nn.RNN can compute what the network does."""
-    if network.readout is not None and type(network.readout) is not Linear:
-        msg = f"torch's state dict holds a Linear readout only, not a {type(network.readout).__name__}."
+    if any(type(linear) is not Linear for linear in network.readout):
+        msg = f"torch's state dict holds a Linear readout only, not a {type(network.readout[-1]).__name__}."
+        raise FormatError(msg)
+    if network.encoder or network.h_0 is not None or is_uneven(network.layers) or len(network.readout) > 1:
+        parts = {
+            "an encoder": network.encoder, "initial states of its own": network.h_0 is not None,
+            "cells of several sizes": is_uneven(network.layers), "a head of several Linear": len(network.readout) > 1,
+        }  # fmt: skip
+        found = ", ".join(name for name, there in parts.items() if there)
+        msg = f"a state dict of nn.RNN and nn.Linear cannot say {found}; save the model as .safetensors or .npz."
         raise FormatError(msg)
     sides = {(layer.forward is not None, layer.backward is not None) for layer in network.layers}
     if sides not in ({(True, False)}, {(True, True)}):

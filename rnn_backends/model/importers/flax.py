@@ -17,6 +17,8 @@ def from_flax(
     layers: Sequence[str | tuple[str | None, str | None]] | None = None,
     batch_first: bool | None = None,
     readout_activation: Activated | None = None,
+    reads: str | None = None,
+    takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of Flax's parameters: `SimpleCell`, at most one `Dense` or `Linear` and one `Embed`.
@@ -39,6 +41,11 @@ def from_flax(
         Whether the batch is the first axis; default: True, as Flax's ``time_major=False`` has it.
     readout_activation : str, Activation or callable, optional
         Activation of the readout, g2.  Required where there is a readout, and given only there.
+    reads : {"steps", "last", "final", "mean", "max"}, optional
+        What the readout reads, as of `RNN`; default: ``"steps"``.
+    takes : {"tokens", "features"}, optional
+        Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
+        ``"tokens"`` without an embedding: ids stand for one-hot features.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -77,6 +84,8 @@ def from_flax(
         layers=layers,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        reads=reads,
+        takes=takes,
     )
     if isinstance(source, (str, PathLike)):
         from pathlib import Path  # takes its time to import

@@ -16,6 +16,8 @@ def from_keras(
     masking: bool | None = None,
     batch_first: bool | None = None,
     readout_activation: Activated | None = None,
+    reads: str | None = None,
+    takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of a layer or a model of Keras 3, or of a file of one.
@@ -43,6 +45,11 @@ def from_keras(
     readout_activation : str, Activation or callable, optional
         Activation of the readout, g2; default: as the model applies it.  Required for the Dense of a ``.weights.h5``
         file; may be given for a Dense after which the model applies nothing.
+    reads : {"steps", "last", "final", "mean", "max"}, optional
+        What the readout reads, as of `RNN`; default: ``"steps"``.
+    takes : {"tokens", "features"}, optional
+        Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
+        ``"tokens"`` without an embedding: ids stand for one-hot features.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -81,6 +88,8 @@ def from_keras(
         masking=masking,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        reads=reads,
+        takes=takes,
     )
     if isinstance(source, (str, PathLike)):
         from pathlib import Path  # takes its time to import

@@ -14,6 +14,7 @@ def from_onnx(
     *,
     external_data: bool = False,
     readout_activation: Activated | None = None,
+    takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, and a readout.
@@ -29,6 +30,8 @@ def from_onnx(
         Whether weights may lie in other files, in the model's folder and nowhere else; needs a path.
     readout_activation : str, Activation or callable, optional
         Activation of a readout that ends its graph without one, g2; default: ``"identity"``, as the graph has it.
+    takes : {"tokens"}, optional
+        That token ids stand for the one-hot features of a graph that takes features.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -57,7 +60,7 @@ def from_onnx(
     from rnn_backends.formats.onnx import network_of, read
     from rnn_backends.formats.options import LoadOptions
 
-    options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation)
+    options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation, takes=takes)
     if isinstance(model, (str, PathLike)):
         from pathlib import Path  # takes its time to import
 
@@ -69,5 +72,5 @@ def from_onnx(
         msg = "external data lie beside a file; pass its path, or load them with onnx.load first."
         raise FormatError(msg)
     else:
-        network = network_of(model, options.readout_activation)
+        network = network_of(model, options)
     return RNN.from_network(network, select(backend))

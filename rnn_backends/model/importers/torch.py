@@ -13,6 +13,8 @@ def from_torch(
     activation: Activated | None = None,
     batch_first: bool | None = None,
     readout_activation: Activated | None = None,
+    reads: str | None = None,
+    takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of a torch module or of its state dict.
@@ -35,6 +37,11 @@ def from_torch(
         Activation of the readout, g2; default: as the module records it.  Required for an ``nn.Linear`` that no
         softmax or sigmoid follows, and for a state dict with a readout: ``"softmax"`` where the loss was a
         cross-entropy.  The logits are those of the ``nn.Linear``.
+    reads : {"steps", "last", "final", "mean", "max"}, optional
+        What the readout reads, as of `RNN`; default: ``"steps"``.
+    takes : {"tokens", "features"}, optional
+        Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
+        ``"tokens"`` without an embedding: ids stand for one-hot features.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -66,6 +73,11 @@ def from_torch(
     from rnn_backends.formats.torch.state_dict import from_object
 
     options = LoadOptions.given(
-        "torch", activation=activation, batch_first=batch_first, readout_activation=readout_activation
+        "torch",
+        activation=activation,
+        batch_first=batch_first,
+        readout_activation=readout_activation,
+        reads=reads,
+        takes=takes,
     )
     return RNN.from_network(from_object(source, options, to_host), select(backend))

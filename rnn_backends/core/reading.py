@@ -1,0 +1,107 @@
+"""Readings of each sequence as a whole: its last step, its final states, or the mean or the maximum of its steps.
+
+A sequence may come in chunks of time, in the order in which a cell walks them; no more of a chunk is kept than what is
+read of it.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any
+
+from rnn_backends.core.arrays import Array, array_namespace, cast, device, where_valid, widen
+from rnn_backends.core.layers import Layer
+from rnn_backends.core.masking import nan_if_impossible, rows, steps_taken
+
+
+def read_whole(
+    layer: Layer, reads: str, states: Array, last: Sequence[Array], lengths: Array | None, mask: Array | None
+) -> Array:
+    """Return what is read of the states of a layer at all steps, (seq_len, batch, width): (batch, width)."""
+    readings = [Reading(reads, reverse) for _, reverse in layer.cells]
+    add_states(readings, states, last, steps_taken(lengths, mask, states.shape[0]))
+    return joined(readings, last, lengths, states.shape[0])
+
+
+def joined(readings: Sequence["Reading"], last: Sequence[Array], lengths: Array | None, seq_len: int) -> Array:
+    """Return what is read of all cells of a layer, side by side; NaN where a length is impossible."""
+    parts = [reading.result(state) for reading, state in zip(readings, last, strict=True)]
+    read = parts[0] if len(parts) == 1 else array_namespace(parts[0]).concat(parts, axis=-1)
+    return read if lengths is None else nan_if_impossible(read, lengths, seq_len)
+
+
+def add_states(readings: Sequence["Reading"], states: Array, last: Sequence[Array], valid: Array | None) -> None:
+    """Give the states of some steps to the readings of their cells, side by side as wide as their last states."""
+    begin = 0
+    for reading, state in zip(readings, last, strict=True):
+        end = begin + state.shape[-1]
+        reading.add(states[..., begin:end], valid)
+        begin = end
+
+
+class Reading:
+    """What is read of the states of one cell; a sequence without a step reads its state, 0 of mean and max.
+
+    Parameters
+    ----------
+    reads : {"last", "final", "mean", "max"}
+    reverse : bool
+        Whether the cell walks from the last step to the first, and the chunks come in this order.
+    """
+
+    def __init__(self, reads: str, reverse: bool) -> None:
+        self._add: Callable[[Array, Array | None, Any], None] | None = None  # the last state is what is read
+        if reads in {"mean", "max"}:
+            self._add = self._add_to_sum if reads == "mean" else self._add_to_largest
+        elif reads == "last" and reverse:
+            self._add = self._add_last
+        self._reads = reads
+        self._value: Any = None
+        self._count: Any = 0.0
+
+    def add(self, states: Array, valid: Array | None) -> None:
+        """Take a chunk of states, (seq_len, batch, hidden_size), and which steps are taken, (seq_len, batch)."""
+        if self._add is None or states.shape[0] == 0:
+            return
+        xp = array_namespace(states)
+        count: Any = float(states.shape[0])
+        if valid is not None:
+            dtype = widen(states[:1, :1, :1]).dtype
+            count = xp.sum(xp.astype(valid, dtype), axis=0)[:, None]
+        self._add(states, None if valid is None else valid[..., None], count)
+        self._count = self._count + count
+
+    def result(self, state: Array) -> Array:
+        """Return what is read, (batch, hidden_size), of sequences whose cell has this state in the end."""
+        if self._add is None:
+            return state
+        value, none = self._value, state if self._reads == "last" else array_namespace(state).zeros_like(state)
+        if value is None:
+            return none
+        if self._reads == "mean":
+            count = self._count
+            value = value / (count if isinstance(count, float) else where_valid(count, count > 0, 1))
+        value = cast(value, state.dtype)
+        if isinstance(self._count, float):
+            return value
+        return cast(array_namespace(state).where(self._count > 0, value, none), state.dtype)
+
+    def _add_to_sum(self, states: Array, valid: Array | None, _: Any) -> None:
+        total = array_namespace(states).sum(where_valid(widen(states), valid), axis=0)
+        self._value = total if self._value is None else self._value + total
+
+    def _add_to_largest(self, states: Array, valid: Array | None, _: Any) -> None:
+        xp = array_namespace(states)
+        largest = xp.max(where_valid(states, valid, -inf), axis=0)
+        self._value = largest if self._value is None else xp.maximum(self._value, largest)
+
+    def _add_last(self, states: Array, valid: Array | None, count: Any) -> None:
+        if valid is None:
+            self._value = states[-1, ...] if self._value is None else self._value
+            return
+        xp, seq_len = array_namespace(states), states.shape[0]
+        steps = xp.arange(seq_len, dtype=xp.int32, device=device(states))[:, None]
+        at = xp.max(where_valid(xp.broadcast_to(steps, valid.shape[:2]), valid[..., 0], -1), axis=0)
+        found = rows(states, where_valid(at, at >= 0)[None, :])[0, ...]
+        if self._value is not None:
+            found = cast(xp.where(self._count > 0, self._value, found), states.dtype)
+        self._value = found
