@@ -36,6 +36,7 @@ from rnn_backends.errors import (
 )
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
+from rnn_backends.model.padding import pad
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.stream import Stream
 
@@ -80,6 +81,7 @@ __all__ = [
     "get_backend",
     "list_backends",
     "load",
+    "pad",
     "register_backend",
     "to_numpy",
     "use_backend",
