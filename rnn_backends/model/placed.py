@@ -189,7 +189,7 @@ class Placed:
         parts = {
             "input_size": self.input_size,
             "encoder": " -> ".join(str(linear.output_size) for linear in network.encoder) or None,
-            "hidden_size": sizes[0] if len(sizes) == 1 else f"({', '.join(map(str, hidden_sizes(network.layers)))})",
+            "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
             "num_layers": len(network.layers),
             "directions": ", ".join(sorted(sides)),
             "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in self.cells)),
