@@ -136,7 +136,8 @@ class Placed:
     def run(self, x: Array, h_0: Any, lengths: Array | None, mask: Array | None) -> tuple[Array, Any]:
         """Run the network over arguments that `receive` returned; see `rnn_backends.core.forward.propagate`."""
         network = self.network
-        h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
+        if network.encoder or network.h_0 is not None:
+            h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
         return propagate(network.layers, x, h_0, lengths, self.recurrence, mask)
 
     def _is_known(self, x: Any) -> bool:

@@ -62,7 +62,7 @@ def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(path: Pat
         {"metadata": {"year": 1990}},
         {"metadata": {1: "a"}},
         {"metadata": {"object": object()}},
-        {"vocabulary": ["a", "b"]},
+        {"vocabulary": ["a", 2]},
         {"vocabulary": b"ab"},
         {"batch_first": 1},
     ],
