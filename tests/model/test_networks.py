@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import given
-from support.networks import MANY, Coverage, Drawn, networks, run
+from support.networks import Drawn, each_network, run
 
 import rnn_backends as rb
 from rnn_backends.backends.selection import parse
@@ -16,12 +15,9 @@ from rnn_backends.testing.networks import parts_of
 
 
 def test_random_networks_agree_with_the_reference_and_survive_files(tmp_path: Path) -> None:
-    coverage, place = Coverage(), parse("numpy", "the test")
+    place = parse("numpy", "the test")
 
-    @MANY
-    @given(networks())
     def check(drawn: Drawn) -> None:
-        coverage.add(drawn.options)
         record = drawn.record
         rnn = rb.RNN.from_network(record.network, place)
         results = run(rnn, record)
@@ -32,8 +28,7 @@ def test_random_networks_agree_with_the_reference_and_survive_files(tmp_path: Pa
             assert_same(rb.load(tmp_path / f"model{suffix}"), rnn)
         assert_same(pickle.loads(pickle.dumps(rnn)), rnn)
 
-    check()
-    coverage.require()
+    each_network(check)
 
 
 def wanted(drawn: Drawn) -> dict[str, Bounded]:

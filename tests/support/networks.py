@@ -1,12 +1,12 @@
 """Random networks of the whole record, with how often each value of each option, and each pair of values, was drawn."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import rnn_backends as rb
@@ -44,17 +44,6 @@ VOCABULARIES: dict[Any, Any] = {None: None, "characters": "abcde", "words": ["th
 INPUT_SIZE, SEQ_LEN, BATCH, CLASSES = 5, 4, 3, 3
 
 
-EXAMPLES = 1600
-MANY = settings(
-    max_examples=EXAMPLES,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
-"""Enough for every pair of values; always the same ones."""
-
-
 class Drawn(NamedTuple):
     """A network with the arguments of a call, time first, and the options that it was drawn with."""
 
@@ -62,14 +51,14 @@ class Drawn(NamedTuple):
     options: dict[str, Any]
 
 
-@st.composite
-def networks(draw: st.DrawFn, **fixed: tuple[Any, ...]) -> Drawn:
-    """Return networks whose options are drawn, of some of them from fewer values."""
-    drawn_from = (
-        OPTIONS | {"vocabulary": (None, None, None, "characters", "words")} | fixed
-    )  # it decides on `takes` too
-    chosen = {name: draw(st.sampled_from(values)) for name, values in drawn_from.items()}
-    return made(chosen, draw(st.integers(0, 2**32 - 1)))
+DRAWN_FROM = OPTIONS | {"vocabulary": (None, None, None, "characters", "words")}  # it decides on `takes` too
+
+
+def drawn_from_seed(seed: int, **fixed: tuple[Any, ...]) -> Drawn:
+    """Return a network whose options are drawn by a seed, for Hypothesis repeats the choices that it makes itself."""
+    random = np.random.default_rng(seed)
+    chosen = {name: values[random.integers(len(values))] for name, values in (DRAWN_FROM | fixed).items()}
+    return made(chosen, seed)
 
 
 def made(chosen: dict[str, Any], seed: int) -> Drawn:
@@ -136,6 +125,30 @@ def arguments(draw: Draw, chosen: dict[str, Any], sizes: list[int]) -> Iterator[
         else None
     )
     yield draw.random.random((SEQ_LEN, BATCH)) < 0.6 if chosen["mask"] else None
+
+
+def each_network(check: Callable[[Drawn], None], *, examples: int = 1200, **fixed: tuple[Any, ...]) -> None:
+    """Call a function with random networks, the same in every run, of some options with fewer values.
+
+    All values, and all pairs of them, are tried often enough, or it fails.
+    """
+    coverage = Coverage(**fixed)
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.integers(0, 2**32 - 1))
+    def counted(seed: int) -> None:
+        drawn = drawn_from_seed(seed, **fixed)
+        coverage.add(drawn.options)
+        check(drawn)
+
+    counted()
+    coverage.require()
 
 
 class Coverage:
