@@ -160,7 +160,7 @@ MODELS: dict[str, Callable[[], rb.RNN]] = {
     "encoder of features": lambda: even(encoder=[rb.Linear(draw(5, 7), draw(5), "relu"), rb.Linear(draw(3, 5))]),
     "wide": lambda: even(reads="max").to(dtype="float64"),
     "half": lambda: even(reads="mean", h_0=draw(4, 4)).to(dtype="float16"),
-} | {reads: lambda reads=reads: even(reads=reads) for reads in READS}  # type: ignore[misc]
+} | {reads: lambda reads=reads: even(reads=reads) for reads in READS}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -176,7 +176,7 @@ def test_any_model_becomes_any_native_format_and_back(run: Run, name: str) -> No
     assert f"of shape {shape if rnn.takes == 'tokens' else (*shape, rnn.input_size)}\n" in out
 
 
-LOST: dict[str, tuple[Callable[[Network], Network], str]] = {
+LOST: dict[str, tuple[Callable[[Any], Network], str]] = {
     "reads": (lambda held: replace(held, reads="max"), "another reads: 'max' and not 'mean'"),
     "takes": (
         lambda held: replace(held, vocabulary=None, unknown=None, takes=None),
@@ -188,7 +188,7 @@ LOST: dict[str, tuple[Callable[[Network], Network], str]] = {
         "another vocabulary: ['cat', ",
     ),
     "h_0": (lambda held: replace(held, h_0=None), "another parameters: 314 and not 326"),
-    "head": (lambda held: replace(held, readout=rb.Linear(draw(4, 5))), "another parameters: "),
+    "head": (lambda held: replace(held, readout=(rb.Linear(draw(4, 5)),)), "another parameters: "),
     "activation": (
         lambda held: replace(held, encoder=(activated(held.encoder[0]), held.encoder[1])),
         "another encoder: ",
@@ -232,9 +232,8 @@ def test_the_last_states_of_each_cell_count(run: Run, monkeypatch: pytest.Monkey
     rnn = rb.RNN([cell(3, 4), top], readout=rb.Linear(draw(2, 2)))
     rnn.save("m.npz")
     write = formats.write
-    other = replace(
-        rnn.placed.network, layers=(rb.Layer(replace(rnn.layers[0].forward, bias=draw(4) * 2)), rb.Layer(top))
-    )
+    below = replace(cell(3, 4), bias=draw(4) * 2)
+    other = replace(rnn.placed.network, layers=(rb.Layer(below), rb.Layer(top)))
     monkeypatch.setattr(formats, "write", lambda _, path: write(other, path))
     err = run("convert", "m.npz", "c.npz").err
     assert "c.npz, read back, gives other last states of cell 0, by as much as " in err

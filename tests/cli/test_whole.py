@@ -95,7 +95,8 @@ def test_one_sequence_has_one_output(run: Run, backend: str, reads: str) -> None
     np.testing.assert_allclose(np.load("y.npy"), wanted, rtol=0, atol=1e-6)
     run(*words, "--predictions")
     written = np.load("y.npy")
-    assert (written.shape, written.dtype.kind, int(written)) == ((), "i", wanted.argmax())
+    assert (written.shape, written.dtype.kind) == ((), "i")
+    assert int(written) == wanted.argmax()
 
 
 def test_the_steps_of_a_model_that_reads_the_last(run: Run) -> None:
@@ -361,11 +362,14 @@ def test_initial_states_of_cells_of_several_sizes(run: Run) -> None:
     draw = np.random.default_rng(0)
 
     def cell(size: int, hidden: int) -> rb.Cell:
-        return rb.Cell(*(draw.normal(size=shape) for shape in ((hidden, size), (hidden, hidden), (hidden,))))
+        weights = draw.normal(size=(hidden, size)), draw.normal(size=(hidden, hidden))
+        return rb.Cell(*weights, draw.normal(size=hidden))
 
     rnn = rb.RNN([rb.Layer(cell(3, 4), cell(3, 2)), rb.Layer(cell(6, 5))])
     rnn.save("model.npz")
-    h_0 = {f"h_0_{place}": draw.normal(size=(2, size)) for place, size in (("l1", 5), ("l0_reverse", 2), ("l0", 4))}
+    h_0: dict[str, Any] = {
+        f"h_0_{place}": draw.normal(size=(2, size)) for place, size in (("l1", 5), ("l0_reverse", 2), ("l0", 4))
+    }
     np.savez("x.npz", x=features(5, 2), **h_0)
     assert run("run", "model.npz", "x.npz", "--output", "y.npy").code == 0
     states = [h_0[f"h_0_{place}"] for place in ("l0", "l0_reverse", "l1")]
