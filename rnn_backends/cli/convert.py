@@ -65,12 +65,12 @@ def _checks(request: Request, rnn: RNN, path: Path) -> Iterator[Row]:
 
 
 def random_input(rnn: RNN) -> Host:
-    """Draw input for a model: token ids where it has a vocabulary, else features."""
-    draw, first = np.random.default_rng(0), describe(rnn)["layers"][0]
+    """Draw input for a model: token ids where it takes such, else features."""
+    draw, input_size = np.random.default_rng(0), rnn.input_size or 1
     shape = (BATCH, SEQ_LEN) if rnn.batch_first else (SEQ_LEN, BATCH)
-    if rnn.vocabulary is not None:
-        return draw.integers(0, first["input_size"], shape)
-    return draw.standard_normal((*shape, first["input_size"])).astype(rnn.dtype)
+    if rnn.takes == "tokens":
+        return draw.integers(0, input_size, shape)
+    return draw.standard_normal((*shape, input_size)).astype(rnn.dtype)
 
 
 def require_same(first: RNN, second: RNN, x: Any, what: str) -> None:

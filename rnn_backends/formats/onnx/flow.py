@@ -152,6 +152,11 @@ class Result:
         return self.stage is not None and self.step is None and self.pooled is None and not self.linears
 
 
+def dtype_of(source: Input) -> str:
+    """Return the dtype of the weights that take an input; those in bfloat16 are read as float32."""
+    return "float32" if source.dtype == "bfloat16" else source.dtype
+
+
 def input_of(below: Any) -> Input:
     """Return the input that comes to the first layer, which may be encoded."""
     source = below.source if isinstance(below, Encoded) else below

@@ -8,7 +8,19 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError, RNNBackendError
-from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Result, Tokens, named, size_of
+from rnn_backends.formats.onnx.flow import (
+    Axis,
+    Encoded,
+    Flow,
+    Group,
+    Input,
+    Product,
+    Result,
+    Tokens,
+    dtype_of,
+    named,
+    size_of,
+)
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
 from rnn_backends.formats.onnx.node import DEFAULTS
 from rnn_backends.formats.onnx.shapes import places
@@ -34,6 +46,9 @@ def _multiplied(call: Call, a: Any, b: Any) -> Flow:
     features = _features(a)
     if features is None or not isinstance(b, np.ndarray) or b.ndim != 2 or b.dtype.kind != "f":
         msg = "it must multiply the input, or states of the last layer, by a constant matrix."
+        raise FormatError(msg)
+    if isinstance(a.content, Input) and dtype_of(a.content) != b.dtype.name:
+        msg = f"its matrix must be of {dtype_of(a.content)}, as the input is; got {b.dtype.name}."
         raise FormatError(msg)
     if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
         names = " by ".join(f"({named(group)})" for group in a.axes)

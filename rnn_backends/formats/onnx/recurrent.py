@@ -18,6 +18,7 @@ from rnn_backends.formats.onnx.flow import (
     Tokens,
     Zeros,
     arranged,
+    dtype_of,
     named,
     size_of,
 )
@@ -71,8 +72,7 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
     content = x.content
     if size_of(features) in {None, w.shape[2]}:
         if isinstance(content, Input) and content.start is None and features == content.atoms[-1:]:
-            dtype = "float32" if content.dtype == "bfloat16" else content.dtype  # as its weights are read
-            if (len(content.atoms), dtype) == (2 + bool(batch), w.dtype.name):
+            if (len(content.atoms), dtype_of(content)) == (2 + bool(batch), w.dtype.name):
                 return content
         elif (isinstance(content, Tokens) and features == (content.features,)) or (
             isinstance(content, Encoded) and features == (content.linears[-1].output,)
