@@ -53,8 +53,19 @@ def test_operators_are_those_of_the_opsets() -> None:
 
 def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: NDArray[Any]) -> onnx.ModelProto:
     nodes, tensors = graph_of(stack(Draw("float32", 30), count=1), merged)
-    zeros = [node("Shape", ["X0"], "s0"), node("ConstantOfShape", ["s0"], "Z")]
-    small = {"i0": np.array([0]), "i1": np.array([1]), "i2": np.array([2]), "k2": np.array(2), "i01": np.array([0, 1])}
+    zeros = [
+        node("Shape", ["X0"], "s0"),
+        node("ConstantOfShape", ["s0"], "Z"),
+        node("Gather", ["s0", "turn"], "turned"),
+    ]
+    small = {
+        "i0": np.array([0]),
+        "i1": np.array([1]),
+        "i2": np.array([2]),
+        "k2": np.array(2),
+        "turn": np.array([1, 0, 2]),
+        "i01": np.array([0, 1]),
+    }
     small |= {"w": np.ones((10, 3), np.float32), "one": np.ones(1, np.float32), "i3": np.array([1, 1, 1])}
     inputs = [value("X0", shape=["t", "b", 4]), value("ids", shape=["t", "b"], dtype="int64")]
     return model([*nodes, *zeros, *more], inputs, outputs, tensors | MERGE | small | held)
@@ -72,6 +83,8 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Mul", ["X1", "pair"], "y")], "Mul .* only constants can be multiplied, not arrays that depend on the input"),
         ([node("Mul", ["w", "pair"], "y")], "Mul .* it cannot be computed: shape mismatch"),
         ([node("Equal", ["X1", "pair"], "y")], "Equal .* only constants can be compared"),
+        ([node("Equal", ["s0", "i2"], "y")], r"Equal .* whether X0\[0\] is 2 depends on the input"),
+        ([node("Equal", ["s0", "turned"], "y")], r"Equal .* whether X0\[0\] is X0\[1\] depends on the input"),
         ([node("Where", ["i1", "X1", "pair"], "y")], "Where .* only constants can be chosen from"),
         ([node("ReduceMean", ["w"], "y", axes=[0])], "ReduceMean .* it can only reduce the states of a layer over all steps"),
         ([node("ReduceMax", ["H0"], "y", axes=[0])], "ReduceMax .* it can only reduce the states of a layer over all steps"),

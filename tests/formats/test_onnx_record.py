@@ -123,11 +123,11 @@ def require_same(rnn: rb.RNN, again: rb.RNN) -> None:
     for one, other in zip(rnn.layers, again.layers, strict=True):
         for (cell, back), (copy, back_too) in zip(one.cells, other.cells, strict=True):
             assert (back, cell.activation, cell.clip) == (back_too, copy.activation, copy.clip)  # type: ignore[attr-defined]
-    one, other = rnn.placed.network, again.placed.network
+    held, read = rnn.placed.network, again.placed.network
     for role in ("encoder", "readout"):
-        assert [held.activation for held in getattr(one, role)] == [held.activation for held in getattr(other, role)]
+        assert [each.activation for each in getattr(held, role)] == [each.activation for each in getattr(read, role)]
     for fact in ("reads", "takes", "batch_first", "vocabulary", "unknown", "metadata"):
-        assert getattr(one, fact) == getattr(other, fact), fact
+        assert getattr(held, fact) == getattr(read, fact), fact
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)

@@ -9,7 +9,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.constants import filled
-from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, size_of
+from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, named, size_of
 from rnn_backends.formats.onnx.interpreter import Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
 
@@ -86,8 +86,24 @@ def mul(call: Call, a: Any, b: Any) -> Host:
 
 
 def equal(call: Call, a: Any, b: Any) -> Host:
-    """Compare constants, and sizes that are not numbers yet, which equal no number."""
-    return _elementwise(call, "compared", lambda one, other: np.equal(one, other).astype(bool), a, b)
+    """Compare constants; a size that is not a number yet equals itself, and no negative number."""
+    return _elementwise(call, "compared", _compared, a, b)
+
+
+def _compared(a: Host, b: Host) -> Any:
+    return np.vectorize(_same, otypes=[bool])(a, b) if "O" in {a.dtype.kind, b.dtype.kind} else np.equal(a, b)
+
+
+def _same(one: Any, other: Any) -> bool:
+    one, other = _numbers([one, other])
+    unknown = [each for each in (one, other) if isinstance(each, Size)]
+    if len(unknown) == 1 and min(each for each in (one, other) if not isinstance(each, Size)) >= 0:
+        msg = f"whether {named(unknown[0].group)} is {other if one is unknown[0] else one} depends on the input."
+        raise FormatError(msg)
+    if len(unknown) == 2 and one != other:
+        msg = f"whether {named(one.group)} is {named(other.group)} depends on the input."
+        raise FormatError(msg)
+    return bool(one == other)
 
 
 def where(call: Call, condition: Any, a: Any, b: Any) -> Host:
