@@ -328,7 +328,8 @@ def test_graphs_that_are_refused() -> None:
     two = [node("MatMul", ["X2", "w"], "y"), node("MatMul", ["y", "v"], "z")]
     refused(made(*two, outputs=["y", "z"], **weight), "its outputs have different readouts")
     refused(
-        made(node("MatMul", ["w", "v"], "y"), outputs=["y"], **weight), "MatMul 'the_MatMul': it must multiply the input, or states"
+        made(node("MatMul", ["w", "v"], "y"), outputs=["y"], **weight),
+        "MatMul 'the_MatMul': it must multiply the input, or states",
     )
     two = [node("MatMul", ["X2", "w"], "y"), node("MatMul", ["X2", "u"], "z")]
     refused(made(*two, outputs=["y", "z"], **weight, u=draw.normal(10, 3)), "its outputs have different readouts")

@@ -81,6 +81,7 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Tile", ["w", "i1"], "y")], "`repeats` must have a number for each of the 2 axes of its input; got 1"),
         ([node("Tile", ["pair", "minus"], "y")], r"`repeats` must not be negative; got \[-1\]"),
         ([node("Mul", ["X1", "pair"], "y")], "Mul .* only constants can be multiplied, not arrays that depend on the input"),
+        ([node("Mul", ["s0", "i2"], "y")], "Mul .* it cannot be computed: int.. argument must be"),
         ([node("Mul", ["w", "pair"], "y")], "Mul .* it cannot be computed: shape mismatch"),
         ([node("Equal", ["X1", "pair"], "y")], "Equal .* only constants can be compared"),
         ([node("Equal", ["s0", "i2"], "y")], r"Equal .* whether X0\[0\] is 2 depends on the input"),
@@ -158,6 +159,8 @@ def test_what_operators_refuse(more: Sequence[onnx.NodeProto], message: str) -> 
     [
         [node("Constant", [], "c", value_floats=[1.0, 2.0])],
         [node("Constant", [], "c", value_int=3)],
+        [node("Shape", ["w"], "m0"), *(node("Mul", [f"m{k}", f"m{k}"], f"m{k + 1}") for k in range(64))],
+        [node("Equal", ["s0", "minus"], "e"), node("Where", ["e", "i0", "s0"], "s"), node("Equal", ["s", "s0"], "y")],
         [node("Cast", ["Z"], "y", to=11)],
         [node("Concat", ["Z", "Z"], "y", axis=0)],
         [node("Slice", ["Z", "i0", "i1"], "z"), node("Gather", ["z", "i0"], "y"), node("Transpose", ["y"], "u")],

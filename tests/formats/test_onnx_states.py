@@ -131,6 +131,22 @@ def test_a_layer_of_two_sizes(backend: str, sides: str) -> None:
     close(read, own.last(x))
 
 
+def test_two_directions_whose_last_states_alone_are_read() -> None:
+    layer = rb.Layer(DRAW.cell(4, 5), DRAW.cell(4, 5))
+    first, second = rb.Layer(layer.forward), rb.Layer(None, layer.backward)
+    nodes = [
+        node("RNN", ["X0", *weights(second, "b")], ["", "H_b"], **options(second)),
+        node("RNN", ["X0", *weights(first, "f")], ["", "H_f"], **options(first)),
+        node("Concat", ["H_f", "H_b"], "both", axis=2), node("MatMul", ["both", "w"], "z"),
+    ]  # fmt: skip
+    x, tensors = DRAW.normal(6, 2, 4), weights(first, "f") | weights(second, "b") | {"w": W}
+    made, own = model(nodes, [X], ["z"], tensors), rb.RNN([layer], rb.Linear(W.T), reads="final")
+    np.testing.assert_array_equal(rb.from_onnx(made).logits(x), own.logits(x))
+    close(format_.run_model(made, [x])[0], own.logits(x)[None])
+    nodes[2] = node("Concat", ["H_b", "H_f"], "both", axis=2)
+    refused(model(nodes, [X], ["z"], tensors), "reads out the last states of other cells than all of its")
+
+
 def test_given_states_of_cells_of_several_sizes() -> None:
     layers = [rb.Layer(DRAW.cell(4, 5)), rb.Layer(DRAW.cell(5, 3))]
     nodes, tensors = graph_of(layers, lambda y, x: [node("Squeeze", [y, "i1"], x)])

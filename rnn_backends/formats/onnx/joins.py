@@ -81,25 +81,33 @@ def _joined_directions(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
     """Return the states of one layer, made of two that run over one input in the two directions."""
     first, second = (part.content.stage for part in parts)
     rests = [part.axes[:place] + part.axes[place + 1 :] for part in parts]
-    forward, backward = first.layer.forward, second.layer.backward
-    shared = [(stage.below, stage.seq, stage.batch, stage.lengths) for stage in (first, second)]
-    if forward is None or backward is None or shared[0] != shared[1] or rests[0] != rests[1]:
+    merged = two_directions(first, second)
+    if merged is None or rests[0] != rests[1]:
         what = "the states of a forward layer and then those of a backward layer"
         msg = f"it must join {what}, of one input."
         raise FormatError(msg)
-    widths = [stage.hidden.size or 0 for stage in (first, second)]
-    even = widths[0] == widths[1]
-    hidden = Axis("hidden_size", widths[0] if even else sum(widths))
-    directions = (Axis("directions", 2),) if even else ()
-    merged = Stage(
-        Layer(forward, backward), first.below, first.seq, first.batch, directions, hidden, first.lengths,
-        (*first.h_0, *second.h_0),
-    )  # fmt: skip
     for stage in (first, second):
         call.graph.stages.pop(stage, None)
     call.graph.stages[merged] = None
     axes = (*parts[0].axes[:place], merged.features, *parts[0].axes[place + 1 :])
     return Flow(Result((merged.seq, *merged.batch, *merged.features), merged), axes)
+
+
+def two_directions(first: Stage, second: Stage) -> Stage | None:
+    """Return the layer that a forward and a backward one over one input are; None where they are no such two."""
+    forward, backward = first.layer.forward, second.layer.backward
+    shared = [(stage.below, stage.seq, stage.batch, stage.lengths) for stage in (first, second)]
+    if forward is None or backward is None or shared[0] != shared[1]:
+        return None
+    if len(first.layer.cells) + len(second.layer.cells) != 2:
+        return None
+    widths = [stage.hidden.size or 0 for stage in (first, second)]
+    even = widths[0] == widths[1]
+    hidden = Axis("hidden_size", widths[0] if even else sum(widths))
+    return Stage(
+        Layer(forward, backward), first.below, first.seq, first.batch, (Axis("directions", 2),) if even else (), hidden,
+        first.lengths, (*first.h_0, *second.h_0),
+    )  # fmt: skip
 
 
 OPERATORS = {"Concat": Operator(concat, {"axis": INT})}

@@ -18,6 +18,7 @@ from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
 from rnn_backends.formats.onnx.folding import folded
 from rnn_backends.formats.onnx.interpreter import Interpreter
+from rnn_backends.formats.onnx.joins import two_directions
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
@@ -121,6 +122,10 @@ def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
     """Return the layers from the input to the output, each of which takes all states of the one before."""
     below = {stage.below for stage in stages}
     tops = [stage for stage in stages if stage not in below]
+    if len(tops) == 2:  # two directions of which the last states alone are read
+        merged = two_directions(*sorted(tops, key=lambda stage: stage.layer.forward is None))
+        stages = stages if merged is None else [*(stage for stage in stages if stage not in tops), merged]
+        tops = tops if merged is None else [merged]
     chain: list[Any] = [tops[0]]
     while isinstance(chain[-1].below, Stage):
         chain.append(chain[-1].below)

@@ -82,7 +82,13 @@ def _along_input(call: Call, data: Host, wanted: Sequence[int | Size]) -> Flow |
 
 def mul(call: Call, a: Any, b: Any) -> Host:
     """Multiply constants."""
-    return _elementwise(call, "multiplied", np.multiply, a, b)
+    return _elementwise(call, "multiplied", _product, a, b)
+
+
+def _product(a: Host, b: Host) -> Any:
+    # Integers of Python's, of which shapes are made, would grow without end.
+    a, b = (each.astype(np.int64) if each.dtype.kind == "O" else each for each in (a, b))
+    return np.multiply(a, b)
 
 
 def equal(call: Call, a: Any, b: Any) -> Host:
