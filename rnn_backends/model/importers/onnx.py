@@ -39,7 +39,8 @@ def from_onnx(
     -------
     RNN
         It reads what the readout of the graph reads.  Unless `RNN.save` wrote the file, its metadata record under
-        ``"onnx outputs"`` which of its results each output of the graph is, e.g. ``"y: logits of the last step (batch, output_size)"``.
+        ``"onnx outputs"`` which of its results each output of the graph is, e.g. ``"y: logits of the last step (batch,
+        output_size)"``.
 
     Raises
     ------
