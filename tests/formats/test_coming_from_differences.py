@@ -78,7 +78,10 @@ def torch_integers() -> None:
     ids = np.array([[0, 2], [1, 1]])
     with pytest.raises((RuntimeError, ValueError)):
         module(torch.tensor(ids))
-    np.testing.assert_allclose(rnn(ids)[0], rnn(np.eye(3)[ids])[0], rtol=0, atol=1e-6)
+    x = np.arange(6).reshape(2, 3) % 2
+    np.testing.assert_array_equal(rnn(x)[0], rnn(x.astype("f4"))[0])
+    tokens = rb.from_torch(module, takes="tokens")
+    np.testing.assert_allclose(tokens(ids)[0], rnn(np.eye(3)[ids])[0], rtol=0, atol=1e-6)
 
 
 @line("torch", "float64 given to a float32 model")
@@ -314,10 +317,11 @@ def keras_no_steps() -> None:
 def keras_integers() -> None:
     model, rnn = keras_pair()
     ids = np.arange(B * T * 3).reshape(B, T, 3) % 3
-    near(model(ids), rnn(ids.astype("f4"))[0])
+    near(model(ids), rnn(ids)[0])
+    tokens = rb.RNN(rnn.layers, batch_first=True, takes="tokens")
     with pytest.raises(rb.ShapeError, match=r"token ids in `x` must have shape \(batch, seq_len\)"):
-        rnn(ids)
-    assert rnn(ids[..., 0])[0].shape == (B, T, 4)
+        tokens(ids)
+    assert tokens(ids[..., 0])[0].shape == (B, T, 4)
 
 
 def of_keras(name: str, wanted: Callable[[Any], Any], **numbers: float) -> None:

@@ -230,9 +230,9 @@ def test_the_readers_of_npz_agree(tmp_path: Path) -> None:
     members = {"x": npy_bytes(np.zeros((side, side), "f4"))}
     path = write_members(tmp_path / "x.npz", members, zipfile.ZIP_DEFLATED)
     with little_memory(MEMORY), pytest.raises(rb.FormatError, match=r"x.npz: 'x.npy' would take 64000.* bytes"):
-        read_inputs(path, None, None)
+        read_inputs(path, rb.RNN.init(2, 2).placed, None, "steps")
     write_members(path, members)
-    assert read_inputs(path, None, None).x.shape == (side, side)
+    assert read_inputs(path, rb.RNN.init(2, 2).placed, None, "steps").x.shape == (side, side)
 
 
 def test_metadata_of_a_sound_file_may_be_long(tmp_path: Path) -> None:

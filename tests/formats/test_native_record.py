@@ -1,0 +1,122 @@
+"""The whole record in files of this package: arrays in any order, descriptions that do not fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.native_files import refuse, write
+
+import rnn_backends as rb
+from rnn_backends.testing.cases import Draw
+from rnn_backends.testing.records import linear
+
+DRAW = Draw("float32", 3)
+MODEL = rb.RNN(
+    DRAW.uneven_layers(4, (5, 6), (3,)),
+    [linear(DRAW, 3, 4, activation="relu"), linear(DRAW, 4, 2)],
+    encoder=linear(DRAW, 7, 4),
+    reads="last",
+    h_0=[DRAW.normal(size) for size in (5, 6, 3)],
+    vocabulary=["a", "b", "?", "d", "e", "f", "g"],
+    unknown="?",
+)
+
+
+@pytest.fixture(params=[".safetensors", ".npz"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"model{request.param}"
+
+
+def held(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays and the description of a file that holds the model."""
+    npz = path.with_name("held.npz")
+    MODEL.save(npz)
+    with np.load(npz) as file:
+        arrays = {name: file[name] for name in file.files}
+    return arrays, json.loads(arrays.pop("__rnn_backends__").tobytes())
+
+
+def test_arrays_may_stand_in_any_order(path: Path) -> None:
+    arrays, described = held(path)
+    rnn = rb.load(write(path, dict(reversed(arrays.items())), described))
+    ids = np.array([[0, 1], [3, 6]])
+    np.testing.assert_array_equal(rnn.logits(ids), MODEL.logits(ids))
+    assert (rnn.reads, rnn.takes, rnn.unknown, rnn.vocabulary) == ("last", "tokens", "?", MODEL.vocabulary)
+
+
+def change(described: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return described | changes
+
+
+IDENTITY = {"name": "identity", "alpha": None, "beta": None}
+REFUSED: dict[str, tuple[Any, str]] = {
+    "a head of fewer": (lambda a, d: (a, change(d, readout=d["readout"][:1])), "must describe each Linear of its readout; it holds 2 and describes 1"),
+    "no encoder": (lambda a, d: (a, change(d, encoder=[])), "must describe each Linear of its encoder; it holds 1 and describes 0"),
+    "an encoder that is not there": (lambda a, d: (without(a, "encoder"), d), "it holds 0 and describes 1"),
+    "a gap in the head": (lambda a, d: ({("readout.2." + n[10:] if n.startswith("readout.1.") else n): v for n, v in a.items()}, d), "there must be readout.weight, or readout.0.weight, readout.1.weight and so on"),
+    "one Linear and several": (lambda a, d: (a | {"readout.weight": a["readout.1.weight"]}, d), "there must be readout.weight, or readout.0.weight"),
+    "a bias alone": (lambda a, d: (without(a, "readout.1.weight"), d), "there is a readout.1.bias but no readout.1.weight"),
+    "a head that does not fit": (lambda a, d: (a | {"readout.1.weight": np.ones((2, 5), np.float32)}, d), r"`weight` of readout\[1\] must have shape \(output_size, 4\)"),
+    "an encoder that does not fit": (lambda a, d: (a | {"encoder.weight": np.ones((3, 7), np.float32), "encoder.bias": np.ones(3, np.float32)}, d), "must take 3 features"),
+    "one initial state missing": (lambda a, d: (without(a, "h_0_l0_reverse"), d), "there must be h_0, or each of .*, or none of them; there is 'h_0_l0', 'h_0_l1'"),
+    "initial states of other sizes": (lambda a, d: (a | {"h_0_l1": np.ones(4, np.float32)}, d), "`h_0` of a model must have shape"),
+    "reads of another name": (lambda a, d: (a, change(d, reads="end")), "'reads' of the description .* must be one of 'steps', .*; got 'end'"),
+    "takes of another name": (lambda a, d: (a, change(d, takes="ids")), "'takes' of the description .* must be one of 'tokens', 'features', None; got 'ids'"),
+    "features with a vocabulary": (lambda a, d: (a, change(d, takes="features")), "`takes` must be 'tokens' of a model with a vocabulary"),
+    "unknown that is no item": (lambda a, d: (a, change(d, unknown="zebra")), "`unknown` must be an item of the vocabulary"),
+    "a word twice": (lambda a, d: (a, change(d, vocabulary=["a"] * 7, unknown=None)), "`vocabulary` must hold each word once"),
+    "two leaks": (lambda a, d: (a | {"leak_l1": np.full(3, 0.5, np.float32)}, change(d, cells=d["cells"] | {"l1": d["cells"]["l1"] | {"leak": 0.5}})), "the cell l1 has two leaks"),
+    "a leak of 2": (lambda a, d: (a | {"leak_l1": np.full(3, 2.0, np.float32)}, d), "every `leak` must be in 0 < leak <= 1; got 2.0"),
+    "a leak of another size": (lambda a, d: (a | {"leak_l1": np.full(4, 0.5, np.float32)}, d), r"`leak` must have shape \(hidden_size,\) = \(3,\)"),
+    "a readout that is no list": (lambda a, d: (a, change(d, readout=IDENTITY)), "'readout' of .* must be list; got dict"),
+}  # fmt: skip
+
+
+def without(arrays: dict[str, Any], start: str) -> dict[str, Any]:
+    return {name: array for name, array in arrays.items() if not name.startswith(start)}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_files_that_are_refused(path: Path, kind: str) -> None:
+    made, match = REFUSED[kind]
+    refuse(write(path, *made(*held(path))), match)
+
+
+def test_what_a_file_records_is_not_asked_for(path: Path) -> None:
+    MODEL.save(path)
+    for option in ({"reads": "last"}, {"takes": "tokens"}):
+        with pytest.raises(rb.FormatError, match=f"the file records .*; leave `{next(iter(option))}` out"):
+            rb.load(path, **option)
+
+
+def test_weights_alone_take_features_unless_told_otherwise(path: Path) -> None:
+    arrays = {"weight_ih_l0": np.ones((4, 3), np.float32), "weight_hh_l0": np.eye(4, dtype=np.float32)}
+    write(path, arrays)
+    assert rb.load(path, activation="tanh").takes == "features"
+    rnn = rb.load(path, activation="tanh", takes="tokens", reads="mean")
+    assert (rnn.takes, rnn.reads) == ("tokens", "mean")
+    for option, match in (
+        ({"takes": "ids"}, "`takes` must be one of 'tokens', 'features'"),
+        ({"reads": "end"}, "`reads` must be"),
+    ):
+        with pytest.raises(rb.ArgumentError, match=match):
+            rb.load(path, activation="tanh", **option)
+
+
+def test_a_state_dict_refuses_by_name_what_it_cannot_say() -> None:
+    with pytest.raises(
+        rb.FormatError, match=r"cannot say an encoder, initial states of its own, cells of several sizes, a head"
+    ):
+        MODEL_FORWARD.to_torch()
+    with pytest.raises(rb.FormatError, match=r"nn\.RNN has no leak"):
+        rb.RNN([DRAW.cell(3, 4, leak=np.full(4, 0.5, np.float32))]).to_torch()
+
+
+MODEL_FORWARD = rb.RNN(
+    DRAW.uneven_layers(4, (5,), (3,)),
+    [linear(DRAW, 3, 4), linear(DRAW, 4, 2)],
+    encoder=linear(DRAW, 7, 4),
+    h_0=[DRAW.normal(5), DRAW.normal(3)],
+)
