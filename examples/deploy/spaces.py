@@ -10,8 +10,9 @@ rnn = rb.load(Path(__file__).with_name("spaces.safetensors"))
 passage = (Path(__file__).parent / "data" / "the-tempest.txt").read_text().splitlines()
 sentences = [re.sub("[^a-z']", "", sentence.lower()) for sentence in sys.argv[1:] or passage[:8]]
 
-x, lengths = rb.pad([[rnn.vocabulary.index(letter) for letter in sentence] for sentence in sentences])
+letters = str(rnn.vocabulary)
+x, lengths = rb.pad([[letters.index(letter) for letter in sentence] for sentence in sentences])
 begins = rnn.predict(x, lengths=lengths)  # (seq_len, batch): 1 where a word begins, -1 after the end
 
-for sentence, tags in zip(sentences, begins.T):
-    print("".join(" " * tag + letter for letter, tag in zip(sentence, tags)).strip())
+for sentence, tags in zip(sentences, begins.T, strict=True):
+    print("".join(" " * tag + letter for letter, tag in zip(sentence, tags, strict=False)).strip())

