@@ -50,10 +50,9 @@ def as_host(name: str, value: Any) -> Any:
     try:
         host = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        msg = (
-            f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}. "
-            "x, lengths = rnn_backends.pad(sequences) makes a batch of sequences of different lengths."
-        )
+        msg = f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}."
+        if name in {"x", "targets"}:
+            msg += f" {name}, lengths = rnn_backends.pad(sequences) makes one batch of sequences of different lengths."
         raise DTypeError(msg) from error
     if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
         host = host.astype(np.bool if codes == "b" else np.int64)

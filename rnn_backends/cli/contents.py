@@ -1,9 +1,12 @@
 """A description of a model, as data and as text, for `info` and `convert`, and in short for `run`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.reports import Row, aligned, columns
+from rnn_backends.core.arrays import is_array
+from rnn_backends.core.linear import Linear
 from rnn_backends.model.rnn import RNN
 
 MAX_SHOWN = 200
@@ -12,24 +15,27 @@ NONE = "none"
 
 def describe(rnn: RNN) -> dict[str, Any]:
     """Return a description of a model, all but its numbers, as what JSON can hold."""
-    readout = rnn.readout
+    network = rnn.placed.network
+    head = [_linear(each) for each in network.readout]
+    states = network.h_0 if isinstance(network.h_0, tuple) else (network.h_0,)
     return {
         "parameters": rnn.num_parameters,
         "dtype": rnn.dtype,
         "batch_first": rnn.batch_first,
+        "input_size": rnn.input_size,
+        "takes": rnn.takes,
+        "encoder": [_linear(each) for each in network.encoder],
         "layers": [
             _cell(index, cell, "backward" if reverse else "forward", rnn.dtype)
             for index, layer in enumerate(rnn.layers)
             for cell, reverse in layer.cells
         ],
-        "readout": readout
-        and {
-            "input_size": int(readout.weight.shape[1]),
-            "output_size": readout.output_size,
-            "activation": _activation(readout.activation),
-            "bias": readout.bias is not None,
-        },
-        "vocabulary": rnn.vocabulary,
+        "h_0": None if network.h_0 is None else [list(array.shape) for array in states],
+        "reads": rnn.reads,
+        "readout": head[-1] if head else None,
+        "head": head,
+        "vocabulary": list(rnn.vocabulary) if isinstance(rnn.vocabulary, tuple) else rnn.vocabulary,
+        "unknown": rnn.unknown,
         "metadata": dict(rnn.metadata),
     }
 
@@ -41,9 +47,12 @@ def lines(name: str, found: dict[str, Any]) -> Iterator[str]:
             ("model", f"{name}: {sizes(found)}"),
             ("dtype", found["dtype"]),
             ("input", _input(found)),
-            ("readout", _readout(found["readout"])),
-            ("vocabulary", _vocabulary(found["vocabulary"])),
-            *_metadata(found["metadata"]),
+            *_several("encoder", map(_worded_linear, found["encoder"])),
+            ("h_0", _initial_states(found["h_0"])),
+            ("reads", found["reads"]),
+            *_several("readout", map(_worded_linear, found["head"])),
+            ("vocabulary", _vocabulary(found["vocabulary"], found["unknown"])),
+            *_several("metadata", (_shown(f"{name}: {note}") for name, note in found["metadata"].items())),
         ]
     )
     yield from (*facts, "")
@@ -56,9 +65,8 @@ def sizes(found: dict[str, Any]) -> str:
     layers: dict[int, list[str]] = {}
     for cell in found["layers"]:
         layers.setdefault(cell["layer"], []).append(str(cell["hidden_size"]))
-    steps = [str(found["layers"][0]["input_size"]), *map("+".join, layers.values())]
-    if found["readout"] is not None:
-        steps.append(str(found["readout"]["output_size"]))
+    before, after = ([str(each["output_size"]) for each in found[part]] for part in ("encoder", "head"))
+    steps = [str(found["input_size"]), *before, *map("+".join, layers.values()), *after]
     return f"{' -> '.join(steps)}, {found['parameters']} parameters"
 
 
@@ -71,10 +79,27 @@ def _cell(index: int, cell: Any, direction: str, dtype: str) -> dict[str, Any]:
         "hidden_size": cell.hidden_size,
         "activation": _activation(cell.activation),
         "clip": cell.clip,
-        "leak": cell.leak,
+        "leak": _leak(cell.leak),
         "bias": cell.bias is not None,
         "dtype": dtype,
     }
+
+
+def _linear(linear: Linear) -> dict[str, Any]:
+    return {
+        "input_size": linear.input_size,
+        "output_size": linear.output_size,
+        "activation": _activation(linear.activation),
+        "bias": linear.bias is not None,
+    }
+
+
+def _leak(leak: Any) -> Any:
+    """Return a leak as a number, or that of each unit as the least and the largest."""
+    if not is_array(leak):
+        return leak
+    held = to_numpy(leak)
+    return {"min": float(held.min()), "max": float(held.max())}
 
 
 def _activation(activation: Any) -> dict[str, Any]:
@@ -86,6 +111,8 @@ def _row(cell: dict[str, Any]) -> list[str]:
 
 
 def _worded(value: Any) -> str:
+    if isinstance(value, dict) and "min" in value:
+        return f"{value['min']:.4g} to {value['max']:.4g}"
     if isinstance(value, dict):
         given = [f"{key}={value[key]}" for key in ("alpha", "beta") if value[key] is not None]
         return f"{value['name']}({', '.join(given)})" if given else str(value["name"])
@@ -96,23 +123,36 @@ def _worded(value: Any) -> str:
 
 def _input(found: dict[str, Any]) -> str:
     axes = "batch, seq_len" if found["batch_first"] else "seq_len, batch"
-    return f"({axes}, input_size)" if found["vocabulary"] is None else f"({axes}), token ids"
+    if found["takes"] == "tokens":
+        return f"({axes}), token ids"
+    return f"({axes}, input_size), features{'' if found['takes'] else ' or token ids'}"
 
 
-def _readout(readout: dict[str, Any] | None) -> str:
-    if readout is None:
+def _worded_linear(linear: dict[str, Any]) -> str:
+    bias = "bias" if linear["bias"] else "no bias"
+    return f"{linear['input_size']} -> {linear['output_size']}, {_worded(linear['activation'])}, {bias}"
+
+
+def _initial_states(shapes: list[list[int]] | None) -> str:
+    if shapes is None:
         return NONE
-    bias = "bias" if readout["bias"] else "no bias"
-    return f"{readout['input_size']} -> {readout['output_size']}, {_worded(readout['activation'])}, {bias}"
+    texts = [str(tuple(shape)) for shape in shapes]
+    return f"one array, {texts[0]}" if len(shapes[0]) == 2 else f"one for each cell, {', '.join(texts)}"
 
 
-def _vocabulary(vocabulary: str | None) -> str:
-    return NONE if vocabulary is None else f"{len(vocabulary)} characters, {_shown(repr(vocabulary))}"
+def _vocabulary(vocabulary: str | list[str] | None, unknown: str | None) -> str:
+    if vocabulary is None:
+        return NONE
+    if isinstance(vocabulary, str):
+        found = f"{len(vocabulary)} characters, {_shown(repr(vocabulary))}"
+    else:
+        found = f"{len(vocabulary)} words, {_shown(', '.join(map(repr, vocabulary)))}"
+    return found if unknown is None else f"{found}; unknown: {_shown(repr(unknown))}"
 
 
-def _metadata(metadata: dict[str, str]) -> list[Row]:
-    notes = [_shown(f"{name}: {note}") for name, note in metadata.items()] or [NONE]
-    return [("metadata" if index == 0 else "", note) for index, note in enumerate(notes)]
+def _several(label: str, found: Iterable[str]) -> list[Row]:
+    """Return a row for each of several things, of which the first has the label."""
+    return [(label if index == 0 else "", text) for index, text in enumerate(list(found) or [NONE])]
 
 
 def _shown(text: str) -> str:

@@ -65,12 +65,12 @@ def _checks(request: Request, rnn: RNN, path: Path) -> Iterator[Row]:
 
 
 def random_input(rnn: RNN) -> Host:
-    """Draw input for a model: token ids where it has a vocabulary, else features."""
-    draw, first = np.random.default_rng(0), describe(rnn)["layers"][0]
+    """Draw input for a model: token ids where it takes these alone, else features."""
+    draw, size = np.random.default_rng(0), describe(rnn)["input_size"]
     shape = (BATCH, SEQ_LEN) if rnn.batch_first else (SEQ_LEN, BATCH)
-    if rnn.vocabulary is not None:
-        return draw.integers(0, first["input_size"], shape)
-    return draw.standard_normal((*shape, first["input_size"])).astype(rnn.dtype)
+    if rnn.takes == "tokens":
+        return draw.integers(0, size, shape)
+    return draw.standard_normal((*shape, size)).astype(rnn.dtype)
 
 
 def require_same(first: RNN, second: RNN, x: Any, what: str) -> None:
@@ -91,7 +91,11 @@ def require_same(first: RNN, second: RNN, x: Any, what: str) -> None:
 
 def _results(rnn: RNN, x: Any) -> dict[str, Host]:
     output, h_n = rnn(x)
-    found = {"hidden states": output, "last states": h_n}
+    found = {"hidden states": output}
+    if isinstance(h_n, tuple):
+        found |= {f"last states of cell {index}": state for index, state in enumerate(h_n)}
+    else:
+        found["last states"] = h_n
     if rnn.readout is not None:
         found |= {"logits": rnn.logits(x), "probabilities": rnn.probabilities(x)}
     return found

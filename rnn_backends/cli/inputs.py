@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
-from rnn_backends.formats.names import listed
+from rnn_backends.formats.names import listed, require_initial_states
 from rnn_backends.formats.npy import HEAD, Npz, parse_header
 from rnn_backends.formats.source import Source, opened
+from rnn_backends.model.placed import Placed
 from rnn_backends.model.vocabulary import Vocabulary, require_vocabulary
 
 Host = NDArray[Any]
@@ -25,31 +27,26 @@ NUMBERS = ("|b1", "|i1", "|u1", *(f"{order}{kind}{size}" for kind in "fiu" for s
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The arguments of one call of a model, on the host, and what its steps are called."""
+    """The arguments of one call of a model, on the host, and what a step is called."""
 
     x: Host
-    h_0: Host | None = None
+    h_0: Host | tuple[Host, ...] | None = None
     lengths: Host | None = None
     mask: Host | None = None
     targets: Host | None = None
-    unit: str = "steps"
+    unit: str = "step"
 
     @property
-    def is_batch(self) -> bool:
-        """Whether there is a batch axis."""
-        return self.x.ndim + (self.x.dtype.kind in "iu") == 3
+    def is_next(self) -> bool:
+        """Whether each character or word of a text is to predict the next one."""
+        return self.unit != "step" and self.targets is not None
 
-    def seq_len(self, *, batch_first: bool) -> int:
-        """Return the number of steps."""
-        return int(self.x.shape[1 if batch_first and self.is_batch else 0])
-
-    def count_steps(self, *, batch_first: bool) -> int:
-        """Return the number of steps that are taken, of all sequences together."""
-        batch_first = batch_first and self.is_batch
-        taken = np.ones(self.x.shape[: 1 + self.is_batch], bool) if self.mask is None else self.mask
+    def count_steps(self, shape: tuple[int, ...], axis: int) -> int:
+        """Return the number of steps that are taken, of all sequences together; `axis` is that of time."""
+        taken = np.ones(shape, bool) if self.mask is None else self.mask
         if self.lengths is not None:
-            valid = np.arange(self.seq_len(batch_first=batch_first))[:, None] < self.lengths
-            taken = taken & (valid.T if batch_first else valid)
+            valid = np.arange(shape[axis])[:, None] < self.lengths
+            taken = taken & (valid.T if axis else valid)
         return int(taken.sum())
 
 
@@ -58,21 +55,21 @@ def is_text(path: Path) -> bool:
     return path.suffix not in {".npy", ".npz"}
 
 
-def read_inputs(path: Path, vocabulary: Vocabulary | None, lengths: Sequence[int] | None) -> Inputs:
-    """Read a file; `lengths` are those of the command line."""
+def read_inputs(path: Path, placed: Placed, lengths: Sequence[int] | None, reads: str) -> Inputs:
+    """Read a file for a network whose readout reads this; `lengths` are those of the command line."""
     if is_text(path):
-        return _read_text(path, vocabulary)
-    arrays = _read_arrays(path)
+        return _read_text(path, placed.vocabulary, reads)
+    arrays, h_0 = _read_arrays(path, placed.network)
     if lengths is not None:
         if "lengths" in arrays:
             msg = f"--lengths is given, and {str(path)!r} holds `lengths` too; leave out one of them"
             raise argparse.ArgumentError(None, msg)
         arrays["lengths"] = np.asarray(lengths)
-    return Inputs(arrays["x"], arrays.get("h_0"), arrays.get("lengths"), arrays.get("mask"), arrays.get("targets"))
+    return Inputs(arrays["x"], h_0, arrays.get("lengths"), arrays.get("mask"), arrays.get("targets"))
 
 
-def _read_text(path: Path, vocabulary: Vocabulary | None) -> Inputs:
-    """Read text, in which each character is to predict the next one."""
+def _read_text(path: Path, given: Vocabulary | None, reads: str) -> Inputs:
+    """Read text, in which each item is to predict the next one, or which is read as a whole."""
     with opened(path) as source:
         data = source.read(0, source.size, "the text")
     try:
@@ -83,16 +80,21 @@ def _read_text(path: Path, vocabulary: Vocabulary | None) -> Inputs:
             "arrays are read from files named .npy or .npz."
         )
         raise FormatError(msg) from error
-    ids = require_vocabulary(vocabulary).encode(text)
-    if ids.size < 2:
-        msg = f"text must have at least 2 characters, one to predict the other; {str(path)!r} has {ids.size}."
+    vocabulary = require_vocabulary(given)
+    ids, unit = vocabulary.encode(text), vocabulary.unit
+    least, wanted = (2, f"2 {unit}s, one to predict the other") if reads == "steps" else (1, f"1 {unit}")
+    if ids.size < least:
+        msg = f"text must have at least {wanted}; {str(path)!r} has {ids.size}."
         raise ArgumentError(msg)
-    return Inputs(ids[:-1], targets=ids[1:], unit="characters")
+    return Inputs(ids[:-1], targets=ids[1:], unit=unit) if reads == "steps" else Inputs(ids, unit=unit)
 
 
-def _read_arrays(path: Path) -> dict[str, Host]:
+def _read_arrays(path: Path, network: Network) -> tuple[dict[str, Host], Host | tuple[Host, ...] | None]:
+    """Return the arrays of a file by name, and the initial states, which may be one array for each cell."""
     with opened(path) as source:
-        return _read_npz(source) if path.suffix == ".npz" else {"x": _map_npy(source, path.name)}
+        if path.suffix == ".npz":
+            return _read_npz(source, network)
+        return {"x": _map_npy(source, path.name)}, None
 
 
 def _map_npy(source: Source, name: str) -> Host:
@@ -101,12 +103,21 @@ def _map_npy(source: Source, name: str) -> Host:
     return header.array(source.mapped(header.start, header.elements, header.dtype))
 
 
-def _read_npz(source: Source) -> dict[str, Host]:
+def _read_npz(source: Source, network: Network) -> tuple[dict[str, Host], Host | tuple[Host, ...] | None]:
     held = Npz(source, lambda _: NUMBERS)
-    if unknown := sorted(held.members.keys() - set(ARRAYS)):
+    cells = [
+        f"l{index}{'_reverse' if reverse else ''}"
+        for index, layer in enumerate(network.layers)
+        for _, reverse in layer.cells
+    ]
+    states = [f"h_0_{place}" for place in cells]
+    if unknown := sorted(held.members.keys() - {*ARRAYS, *states}):
         msg = f"it holds {listed(unknown)}, which run does not know; it reads {', '.join(ARRAYS)}."
         raise FormatError(msg)
     if "x" not in held.members:
         msg = f"it must hold the input as x; it holds {listed(held.members)}."
         raise FormatError(msg)
-    return {name: held.read(name) for name in held.members}
+    require_initial_states(set(held.members), cells)
+    arrays = {name: held.read(name) for name in held.members}
+    h_0 = tuple(arrays[name] for name in states if name in arrays)
+    return arrays, h_0 or arrays.get("h_0")

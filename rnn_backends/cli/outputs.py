@@ -1,4 +1,4 @@
-"""Output files of the command `run`: an array or text, written chunk by chunk."""
+"""Output files of the command `run`: an array or text, written chunk by chunk, or an array that comes whole."""
 
 from math import prod
 from typing import BinaryIO
@@ -46,6 +46,21 @@ class ArrayOutput:
         return f"shape {self._shape}, {self._dtype}"
 
 
+class WholeOutput:
+    """A .npy file of an array without an axis of time, which comes whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._written = file, ""
+
+    def write(self, _: int, array: Host) -> None:
+        """Write the array, row by row as `ArrayOutput` does."""
+        npy.write_array(self._file, np.asarray(array, order="C"), allow_pickle=False)
+        self._written = f"shape {array.shape}, {array.dtype}"
+
+    def __str__(self) -> str:
+        return self._written
+
+
 class TextOutput:
     """A text, of predicted ids that come in chunks of time."""
 
@@ -53,9 +68,10 @@ class TextOutput:
         self._file, self._vocabulary, self._count = file, vocabulary, 0
 
     def write(self, _: int, chunk: Host) -> None:
-        """Write the characters of the next steps."""
-        self._file.write(self._vocabulary.decode(chunk).encode())
+        """Write the characters of the next steps, or their words, each with a space before it but the first."""
+        between = " " if self._vocabulary.unit == "word" and self._count and chunk.size else ""
+        self._file.write(f"{between}{self._vocabulary.decode(chunk)}".encode())
         self._count += chunk.size
 
     def __str__(self) -> str:
-        return f"{self._count} predicted characters"
+        return f"{self._count} predicted {self._vocabulary.unit}s"

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from rnn_backends import __version__
 from rnn_backends.cli.reports import PROG
+from rnn_backends.core.network import READS
 from rnn_backends.formats.options import OPTIONS
 
 ON_COMMAND_LINE = {name: option for name, option in OPTIONS.items() if option.help is not None}
@@ -34,14 +35,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `rnn_backends.load` that are given on the command line."""
-    return {name: getattr(arguments, name) for name in ON_COMMAND_LINE if getattr(arguments, name, None) is not None}
+    names = getattr(arguments, "load_options", ())
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
-def _load_options() -> argparse.ArgumentParser:
-    """Return the options of `rnn_backends.load`."""
+def _load_options(*own: str) -> argparse.ArgumentParser:
+    """Return the options of `rnn_backends.load`, but those of whose names the command has options of its own."""
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("options that the model file does not record")
-    for name, option in ON_COMMAND_LINE.items():
+    options = {name: option for name, option in ON_COMMAND_LINE.items() if name not in own}
+    parser.set_defaults(load_options=tuple(options))
+    for name, option in options.items():
         flag = f"--{name.replace('_', '-')}"
         if option.kind == "flag":
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=option.help)
@@ -59,14 +63,21 @@ def _add_info(commands: Commands) -> None:
 
 def _add_run(commands: Commands) -> None:
     summary = "Run a model once over arrays or text, and report how fast and how well it did."
-    parser = _add_command(commands, "run", summary, _load_options())
+    parser = _add_command(commands, "run", summary, _load_options("reads"))
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
         "input",
         metavar="INPUT",
         type=Path,
-        help="a .npy file of x; a .npz file of x and, if wanted, h_0, lengths, mask and targets; any other file is "
-        "UTF-8 text, in which each character is to predict the next one",
+        help="a .npy file of x; a .npz file of x and, if wanted, h_0 (h_0_l0, h_0_l1, ... of cells of several sizes), "
+        "lengths, mask and targets; any other file is UTF-8 text, in which each character, or word, is to predict the "
+        "next one, or which is read as a whole",
+    )
+    parser.add_argument(
+        "--reads",
+        choices=READS,
+        help="what the readout reads, whatever the model says: every step, or of each sequence its last step, the "
+        "final state of each direction, or the mean or the maximum of its steps",
     )
     parser.add_argument(
         "--backend",
@@ -77,12 +88,13 @@ def _add_run(commands: Commands) -> None:
         "--output",
         metavar="FILE",
         type=Path,
-        help="write the probabilities, or the hidden states of a model without readout, to a .npy file",
+        help="write the probabilities, or the hidden states of a model without readout, of each step or of each "
+        "sequence that is read as a whole, to a .npy file",
     )
     parser.add_argument(
         "--predictions",
         action="store_true",
-        help="have --output write the likeliest ids, to a .npy file, or characters, to a .txt file",
+        help="have --output write the likeliest ids, to a .npy file, or characters or words, to a .txt file",
     )
     parser.add_argument(
         "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of a batch"

@@ -4,7 +4,7 @@ All is done chunk by chunk: no more than one chunk of logits is held, however lo
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import log, prod
@@ -18,7 +18,7 @@ from rnn_backends.cli.contents import describe, sizes
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.inputs import Inputs, is_text, read_inputs
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.outputs import ArrayOutput, TextOutput
+from rnn_backends.cli.outputs import ArrayOutput, TextOutput, WholeOutput
 from rnn_backends.cli.reports import Row, progress
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array
@@ -26,6 +26,7 @@ from rnn_backends.core.losses import mean_of
 from rnn_backends.errors import ArgumentError
 from rnn_backends.formats.files import replaced
 from rnn_backends.model.chunks import Chunk, ChunkedCall, largest, loss_sums, probabilities
+from rnn_backends.model.reading import logits_of_whole, summarize
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import require_vocabulary
 
@@ -37,6 +38,7 @@ class Request(Loading):
     input: Path
     backend: str | None = None
     output: Path | None = None
+    reads: str | None = None
     predictions: bool = False
     lengths: list[int] | None = None
 
@@ -52,7 +54,7 @@ class Request(Loading):
         if self.output.suffix not in {".npy", ".txt"}:
             return f"the suffix of --output must be .npy or .txt; got {str(self.output)!r}"
         if self.output.suffix == ".txt" and not self.predictions:
-            return "a .txt file can hold predicted characters only; add --predictions or write a .npy file"
+            return "a .txt file can hold predicted characters or words only; add --predictions or write a .npy file"
         if self.output.exists() and self.input.exists() and self.output.samefile(self.input):
             return f"--output would overwrite the input {str(self.input)!r}; choose another name"
         return None
@@ -64,21 +66,22 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         if request.backend is not None:
             parse(request.backend, "option --backend")  # for errors that name what the user typed
         rnn = request.load(request.backend)
-        inputs = read_inputs(request.input, rnn.placed.vocabulary, request.lengths)
-        _require_possible(request, rnn, inputs)
-        if inputs.unit == "characters" and any(layer.backward is not None for layer in rnn.layers):
-            note("the model has backward cells, which see the characters that they are to predict")
-        chunks = ChunkedCall(rnn.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets)
-        output = None if file is None else _Output(file, request, rnn, chunks)
+        reads = rnn.placed.require_reads(request.reads)
+        inputs = read_inputs(request.input, rnn.placed, request.lengths, reads)
+        _require_possible(request, rnn, inputs, reads)
+        if inputs.is_next and rnn.placed.has_backward:
+            note(f"the model has backward cells, which see the {inputs.unit}s that they are to predict")
+        chunks = ChunkedCall(rnn.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, reads)
+        output = None if file is None else _Output(file, request, rnn, chunks, reads)
         with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", chunks.seq_len) as report:
-            seconds, sums = _walk(rnn, chunks, output, report)
-        rows = [*_describe(request, rnn), *_measures(rnn, inputs, seconds)]
+            seconds, sums = _walk(rnn, _each(chunks, reads, report), output, report)
+        rows = [*_describe(request, rnn, reads), *_measures(inputs, chunks, seconds)]
         if sums:
             with rnn.placed.on_device():
                 loss = float(to_numpy(mean_of(sums)))
             rows.append(
-                ("bits per character", f"{loss / log(2):.6f}")
-                if inputs.unit == "characters"
+                (f"bits per {inputs.unit}", f"{loss / log(2):.6f}")
+                if inputs.is_next
                 else ("cross-entropy", f"{loss:.6f} nats")
             )
         if output is not None:
@@ -93,32 +96,78 @@ def _opened(path: Path | None) -> Iterator[BinaryIO | None]:
         yield None if path is None else stack.enter_context(replaced(path))
 
 
-def _require_possible(request: Request, rnn: RNN, inputs: Inputs) -> None:
+def _require_possible(request: Request, rnn: RNN, inputs: Inputs, reads: str) -> None:
     """Check what the model must have for what is asked, before it is run."""
+    placed = rnn.placed
     if inputs.targets is not None:
-        rnn.placed.require_softmax()
+        placed.require_softmax()
+    if inputs.is_next:
+        _require_predicting_its_input(rnn, inputs.unit)
     if not request.predictions:
         return
-    *_, readout = rnn.placed.require_readout("--predictions")
+    *_, readout = placed.require_readout("--predictions")
+    if readout.output_size == 1:
+        msg = "--predictions writes the likeliest of several outputs, and this model has one; leave it out."
+        raise ArgumentError(msg)
     if request.output is None or request.output.suffix != ".txt":
         return
-    if len(require_vocabulary(rnn.placed.vocabulary).items) < readout.output_size:
+    if reads != "steps":
+        msg = (
+            f"a .txt file holds a prediction for each step, and the model reads one of each sequence, its {reads!r}; "
+            "write a .npy file, or give --reads steps."
+        )
+        raise ArgumentError(msg)
+    if len(require_vocabulary(placed.vocabulary).items) < readout.output_size:
         msg = f"the model has {readout.output_size} outputs and a smaller vocabulary; write a .npy file."
         raise ArgumentError(msg)
-    if inputs.is_batch:
+    if inputs.x.dtype.kind in "iu" and inputs.x.ndim > 1:
         msg = f"a .txt file holds one sequence, and x is a batch, shape {inputs.x.shape}; write a .npy file."
         raise ArgumentError(msg)
 
 
+def _require_predicting_its_input(rnn: RNN, unit: str) -> None:
+    """Check that a model can predict each item of the text that it is given."""
+    items, outputs = len(require_vocabulary(rnn.placed.vocabulary).items), rnn.placed.network.readout[-1].output_size
+    if outputs < items:
+        msg = (
+            f"in text each {unit} is to predict the next one, and the model has {outputs} outputs for a vocabulary of "
+            f"{items}; give it the token ids in a .npy file, or one output of the whole text with --reads last."
+        )
+        raise ArgumentError(msg)
+
+
+def _each(call: ChunkedCall, reads: str, report: Callable[[int], None]) -> Iterator[Chunk]:
+    """Yield the chunks of a call; the results of sequences that are read as a whole come as one."""
+    if reads == "steps":
+        yield from call.each(lambda chunk: chunk)
+        return
+
+    def after(done: int, state: Array) -> None:
+        _wait_for(state)
+        report(done)
+
+    with call.placed.on_device():
+        read_out = logits_of_whole if call.placed.network.readout else summarize
+        results, has_step = read_out(call, reads, after)
+        targets = call.targets()
+    # The mask of a chunk leaves results out of the loss, and out of nothing else.
+    yield Chunk(0, call.seq_len, results, None, has_step, targets)
+
+
+def _wait_for(array: Array) -> None:
+    """Wait until an array is computed: a GPU is done no sooner than a value is on the host."""
+    if prod(array.shape):
+        to_numpy(array[(-1,) * array.ndim])
+
+
 def _walk(
-    rnn: RNN, chunks: ChunkedCall, output: "_Output | None", report: Callable[[int], None]
+    rnn: RNN, chunks: Iterable[Chunk], output: "_Output | None", report: Callable[[int], None]
 ) -> tuple[float, list[tuple[Array, Array]]]:
     """Run the network; return the seconds that it took alone, and the sums of the losses of each chunk."""
     seconds, sums = 0.0, []
     start = perf_counter()
-    for chunk in chunks.each(lambda chunk: chunk):
-        if prod(chunk.array.shape):
-            to_numpy(chunk.array[(-1,) * chunk.array.ndim])  # a GPU is done no sooner than a value is on the host
+    for chunk in chunks:
+        _wait_for(chunk.array)
         seconds += perf_counter() - start
         if chunk.targets is not None:
             with rnn.placed.on_device():
@@ -130,34 +179,35 @@ def _walk(
     return seconds, sums
 
 
-def _describe(request: Request, rnn: RNN) -> list[Row]:
+def _describe(request: Request, rnn: RNN, reads: str) -> list[Row]:
     return [
         ("model", f"{request.model}: {sizes(describe(rnn))}"),
         ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
         ("device", rnn.device),
         ("dtype", rnn.dtype),
         ("input", str(request.input)),
+        *([("reads", reads)] if reads != "steps" else []),
     ]
 
 
-def _measures(rnn: RNN, inputs: Inputs, seconds: float) -> list[Row]:
-    seq_len = inputs.seq_len(batch_first=rnn.batch_first)
-    batch = inputs.x.shape[0 if rnn.batch_first else 1] if inputs.is_batch else 1
-    steps = inputs.count_steps(batch_first=rnn.batch_first)
+def _measures(inputs: Inputs, chunks: ChunkedCall, seconds: float) -> list[Row]:
+    steps = inputs.count_steps(chunks.shape, chunks.axis)
     return [
-        ("sequence length", str(seq_len)),
-        *([("batch", str(batch))] if inputs.is_batch else []),
+        ("sequence length", str(chunks.seq_len)),
+        *([("batch", str(chunks.shape[1 - chunks.axis]))] if chunks.is_batch else []),
         ("time", f"{seconds:.6f} s"),
-        ("speed", f"{steps / max(seconds, 1e-9):.0f} {inputs.unit}/s"),
+        ("speed", f"{steps / max(seconds, 1e-9):.0f} {inputs.unit}s/s"),
     ]
 
 
 class _Output:
     """The output file, and what it is to hold."""
 
-    def __init__(self, file: BinaryIO, request: Request, rnn: RNN, chunks: ChunkedCall) -> None:
+    def __init__(self, file: BinaryIO, request: Request, rnn: RNN, chunks: ChunkedCall, reads: str) -> None:
         self._rnn, self._predictions = rnn, request.predictions
-        self._file: ArrayOutput | TextOutput = ArrayOutput(file, chunks.shape, chunks.axis)
+        self._file: ArrayOutput | TextOutput | WholeOutput = WholeOutput(file)
+        if reads == "steps":
+            self._file = ArrayOutput(file, chunks.shape, chunks.axis)
         self._what = "probabilities, "
         if rnn.readout is None:
             self._what = "hidden states (the model has no readout), "

@@ -13,7 +13,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import DTypeError, WrongResultError
 from rnn_backends.formats.names import short
 from rnn_backends.formats.onnx import read_program
-from rnn_backends.formats.onnx.flow import Input, Tokens
+from rnn_backends.formats.onnx.flow import Flow, Input, takes_tokens
 from rnn_backends.formats.onnx.network import Program
 from rnn_backends.formats.source import opened
 from rnn_backends.model.program import run_program
@@ -74,14 +74,14 @@ def _run(runtime: Any, data: bytes, outputs: list[str], inputs: dict[str, Host])
 def random_inputs(program: Program) -> dict[str, Host]:
     """Draw all inputs of a graph: x, or token ids, and lengths and initial states where it takes them."""
     draw, bottom, x = np.random.default_rng(0), program.stages[0], program.input
-    first: Any = program.network.layers[0].cells[0][0]
-    states: list[Input] = [flow.content for stage in program.stages for flow in stage.h_0 if flow is not None]
+    input_size: Any = program.network.input_size
+    states: list[Input] = [flow.content for stage in program.stages for flow in stage.h_0 if isinstance(flow, Flow)]
     seq_len, batch = bottom.seq.size or SEQ_LEN, _batch(program, states)
     sizes = {bottom.seq: seq_len, **dict.fromkeys(bottom.batch, batch)}
-    shape = [sizes.get(axis, first.input_size) for axis in x.atoms]
+    shape = [sizes.get(axis, input_size) for axis in x.atoms]
     found = {}
-    if isinstance(bottom.below, Tokens):
-        found[x.name] = draw.integers(0, first.input_size, shape).astype(x.dtype)
+    if takes_tokens(bottom.below):
+        found[x.name] = draw.integers(0, input_size, shape).astype(x.dtype)
     else:
         found[x.name] = _normal(draw, shape, x)
     if bottom.lengths is not None:

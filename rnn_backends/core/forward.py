@@ -153,8 +153,7 @@ def propagate(
 
 def together(states: Sequence[Array]) -> Array | tuple[Array, ...]:
     """Return the states of cells as one array where all are of one size, else as a tuple."""
-    size = states[0].shape
-    if all(state.shape == size for state in states):
+    if len({state.shape for state in states}) == 1:
         return array_namespace(states[0]).stack(states)
     return tuple(states)
 

@@ -92,7 +92,7 @@ class Reading:
     def _add_to_largest(self, states: Array, valid: Array | None, _: Any) -> None:
         xp = array_namespace(states)
         largest = xp.max(where_valid(states, valid, -inf), axis=0)
-        self._value = largest if self._value is None else xp.maximum(self._value, largest)
+        self._value = largest if self._value is None else xp.max(xp.stack([self._value, largest]), axis=0)
 
     def _add_last(self, states: Array, valid: Array | None, count: Any) -> None:
         if valid is None:

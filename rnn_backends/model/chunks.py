@@ -56,7 +56,7 @@ class ChunkedCall:
         The place of time among these axes.
     seq_len, sequences : int
     block : int
-        The number of steps whose states are held at once, where no cell walks backward.
+        The number of steps whose states are held at once, unless a cell walks backward and every step is read.
     """
 
     def __init__(
@@ -177,16 +177,17 @@ class ChunkedCall:
 
 
 def sizes(placed: Placed, features: int, sequences: int) -> tuple[int, int]:
-    """Return the number of steps of a chunk and of a block, which is of whole chunks."""
+    """Return the number of steps of a chunk and of a block, which is of whole chunks where no cell walks backward."""
     itemsize = 8 if placed.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
     encoder, readout = placed.network.encoder, placed.network.readout
     states = features + sum(linear.output_size for linear in encoder)
     states += sum(size or 0 for size in hidden_sizes(placed.network.layers))
     outputs = sum(linear.output_size for linear in readout) or states
     chunk, block = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
-    if not placed.has_backward:
-        chunk = min(chunk, block)
-    return chunk, max(1, block // chunk) * chunk
+    if placed.has_backward:  # where every step is read, the states of all are held, and the block is of no use
+        return chunk, block
+    chunk = min(chunk, block)
+    return chunk, block // chunk * chunk
 
 
 def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

@@ -77,17 +77,15 @@ def _as_arrays(sequences: Any) -> dict[str, Array]:
 
 def _alike(arrays: dict[str, Array]) -> list[Array]:
     """Return arrays whose shapes differ in their lengths alone; an empty list has the features of the others."""
-    filled = [array for array in arrays.values() if array.ndim and array.shape[0]]
-    known = filled[0] if filled else next(iter(arrays.values()))
-    for name, array in arrays.items():
-        if array.ndim == 1 and not array.shape[0]:
-            arrays[name] = array = known[:0, ...]
+    known = next((each for each in arrays.values() if each.ndim and each.shape[0]), next(iter(arrays.values())))
+    found = {name: known[:0, ...] if tuple(each.shape) == (0,) else each for name, each in arrays.items()}
+    for name, array in found.items():
         if array.ndim not in {1, 2} or array.shape[1:] != known.shape[1:]:
             features = "".join(f", {size}" for size in known.shape[1:])
             wanted = "(length, input_size) or (length,)" if array is known else f"(length{features or ','})"
             msg = f"`{name}` must have shape {wanted}, as the other sequences; got {tuple(array.shape)}."
             raise ShapeError(msg)
-    return list(arrays.values())
+    return list(found.values())
 
 
 def _common_dtype(xp: Any, arrays: Sequence[Array]) -> Any:

@@ -136,7 +136,8 @@ class Placed:
     def run(self, x: Array, h_0: Any, lengths: Array | None, mask: Array | None) -> tuple[Array, Any]:
         """Run the network over arguments that `receive` returned; see `rnn_backends.core.forward.propagate`."""
         network = self.network
-        h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
+        if network.encoder or network.h_0 is not None:
+            h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
         return propagate(network.layers, x, h_0, lengths, self.recurrence, mask)
 
     def _is_known(self, x: Any) -> bool:
@@ -189,7 +190,7 @@ class Placed:
         parts = {
             "input_size": self.input_size,
             "encoder": " -> ".join(str(linear.output_size) for linear in network.encoder) or None,
-            "hidden_size": sizes[0] if len(sizes) == 1 else f"({', '.join(map(str, hidden_sizes(network.layers)))})",
+            "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
             "num_layers": len(network.layers),
             "directions": ", ".join(sorted(sides)),
             "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in self.cells)),

@@ -8,10 +8,15 @@ import numpy as np
 
 from rnn_backends.backends.selection import Placement
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.core.arrays import Host
+from rnn_backends.core.arrays import Array, Host, array_namespace
+from rnn_backends.core.layers import Layer
+from rnn_backends.core.linear import logits_of
+from rnn_backends.core.network import Network, is_uneven
+from rnn_backends.core.reading import read_whole
+from rnn_backends.core.recurrence import last_states
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.formats.onnx import program_of
-from rnn_backends.formats.onnx.flow import Input, Result, arranged
+from rnn_backends.formats.onnx.flow import Flow, Input, Result, arranged, takes_tokens
 from rnn_backends.formats.onnx.network import Program
 from rnn_backends.model.rnn import RNN
 
@@ -96,44 +101,72 @@ def run_program(
     bottom, source = program.stages[0], program.input
     _require_input(arrays[source.name], source)
     axes = [(bottom.seq,), *([bottom.batch] if bottom.batch else [])]
-    features = source.atoms[-1:] if isinstance(bottom.below, Input) else ()
+    features = () if takes_tokens(bottom.below) else source.atoms[-1:]
     x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
     h_0 = _initial_states(program, arrays, x)
     lengths = None if bottom.lengths is None else arrays[bottom.lengths.name]
     rnn = RNN.from_network(replace(program.network, batch_first=False), place, dtype)
     output, h_n = rnn(x, h_0, lengths=lengths)
+    states = dict(zip(program.cells, last_states(h_n), strict=True))
     found = []
-    for flow in program.outputs.values():
-        content: Result = flow.content
-        base = _states(content, output) if content.stage is not None else _last_states(program, content, h_n)
-        if content.readout is not None and rnn.readout is not None:
-            base = rnn.readout(base)
-            base = base if content.readout.activation is None else rnn.readout.activate(base)
-        host = base if isinstance(base, np.ndarray) else to_numpy(base)
-        if content.stage is not None and content.readout is None and content.stage.directions:
-            host = host.reshape((*host.shape[:-1], 2, host.shape[-1] // 2))
-        found.append(arranged(host, content.atoms, flow.axes))
+    with rnn.placed.on_device():
+        for flow in program.outputs.values():
+            content: Result = flow.content
+            last = [states[cell] for cell in content.cells or program.cells[-len(rnn.layers[-1].cells) :]]
+            host = _on_host(_computed(content, rnn.placed.network, output, last))
+            if content.stage is not None and content.stage.directions and not content.linears:
+                host = host.reshape((*host.shape[:-1], 2, host.shape[-1] // 2))
+            found.append(arranged(host, content.atoms, flow.axes))
     return tuple(found)
 
 
-def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Host | None:
+def _computed(content: Result, network: Network, output: Array, last: Sequence[Array]) -> Array:
+    """Return what an output holds, given the output of the last layer and the last states that it is made of."""
+    xp = array_namespace(output)
+    if content.stage is None:
+        read = xp.stack(last) if content.several and not content.linears else xp.concat(last, axis=-1)
+    elif content.pooled is not None:
+        read = _pooled(content.pooled, network.layers[-1], output, last)
+    else:
+        read = _states(content, output)
+    if not content.linears:
+        return read
+    logits = logits_of(network.readout, read)
+    return logits if content.linears[-1].activation is None else network.readout[-1].activate(logits)
+
+
+def _pooled(reads: str, layer: Layer, output: Array, last: Sequence[Array]) -> Array:
+    """Return the mean or the maximum of all steps; without a batch axis as of a batch of one."""
+    if output.ndim == 3:
+        return read_whole(layer, reads, output, last, None, None)
+    return read_whole(layer, reads, output[:, None, :], [state[None, :] for state in last], None, None)[0, :]
+
+
+def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Any:
     """Return the given initial states of all cells; zeros where a layer has none, None where no layer has any."""
-    if all(flow is None for stage in program.stages for flow in stage.h_0):
+    flows = [flow for stage in program.stages for flow in stage.h_0 if isinstance(flow, Flow)]
+    if not flows:
         return None
     batch = x.shape[1:2] if program.stages[0].batch else ()
-    found = []
+    found: list[Host] = []
     for stage in program.stages:
-        cells = len(stage.layer.cells) // len(stage.h_0)
-        for flow in stage.h_0:
-            if flow is None:
-                found.append(np.zeros((cells, *batch, stage.hidden.size or 0), arrays[program.input.name].dtype))
+        cells: list[Any] = [cell for cell, _ in stage.layer.cells]
+        count = len(cells) // len(stage.h_0)
+        for k, flow in enumerate(stage.h_0):
+            if not isinstance(flow, Flow):
+                dtype = arrays[flows[0].content.name].dtype
+                found += [np.zeros((*batch, cell.hidden_size), dtype) for cell in cells[k * count : (k + 1) * count]]
                 continue
             source: Input = flow.content
             array = arrays[source.name]
             _require_input(array, source)
             held = arranged(array[source.start : source.stop], source.atoms, flow.axes)
-            found.append(held if batch else held[:, 0])
-    return np.concatenate(found)
+            found += list(held if batch else held[:, 0])
+    return tuple(found) if is_uneven(program.network.layers) else np.stack(found)
+
+
+def _on_host(array: Array) -> Host:
+    return array if isinstance(array, np.ndarray) else to_numpy(array)
 
 
 def _require_input(array: Host, source: Input) -> None:
@@ -146,16 +179,6 @@ def _require_input(array: Host, source: Input) -> None:
         wanted = f"{source.dtype} with {len(source.atoms)} axes"
         msg = f"the input {source.name!r} must be {wanted}; got {array.dtype.name} of shape {array.shape}."
         raise DTypeError(msg)
-
-
-def _last_states(program: Program, content: Result, h_n: Any) -> Any:
-    """Return the last states of some cells."""
-    cells = [cell for stage in program.stages for cell, _ in stage.layer.cells]
-    numbers = {cell: number for number, cell in enumerate(cells)}
-    chosen = [numbers[cell] for cell in content.cells]
-    if len(chosen) == 1:
-        return h_n[chosen[0], ...]
-    return to_numpy(h_n)[chosen]
 
 
 def _states(content: Result, output: Any) -> Any:

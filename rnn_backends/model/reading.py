@@ -5,7 +5,7 @@ read of it.  The last layer of a network with backward cells is run one directio
 from the last block to the first; the layers below it, of which it needs every step in both directions, are held.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rnn_backends.core.arrays import Array, array_namespace, device, widen
@@ -18,6 +18,9 @@ from rnn_backends.core.reading import Reading, add_states, joined
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.model.chunks import ChunkedCall, spans
 
+After = Callable[[int, Array], None]
+"""A function that is called after each block, with the number of steps that are done and the state that they leave."""
+
 
 class Summary(NamedTuple):
     """What is read of the sequences of a call."""
@@ -28,9 +31,9 @@ class Summary(NamedTuple):
     """Whether each sequence has a step, (batch,) or (); None if all have."""
 
 
-def summarize(call: ChunkedCall, reads: str) -> Summary:
+def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return what is read of each sequence of a call, on its device, which must be the current one."""
-    walk = _Walk(call, reads)
+    walk = _Walk(call, reads, after or (lambda *_: None))
     last = walk.each_direction() if call.placed.has_backward and call.seq_len > call.block else walk.all_layers()
     read = joined(walk.readings, last, call.lengths, call.seq_len)
     if call.is_batch:
@@ -38,9 +41,9 @@ def summarize(call: ChunkedCall, reads: str) -> Summary:
     return Summary(read[0, :], None if walk.has_step is None else walk.has_step[0, ...])
 
 
-def logits_of_whole(call: ChunkedCall, reads: str) -> Summary:
+def logits_of_whole(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return the logits of what is read of each sequence; see `summarize`."""
-    read, has_step = summarize(call, reads)
+    read, has_step = summarize(call, reads, after)
     return Summary(logits_of(call.placed.network.readout, read), has_step)
 
 
@@ -54,7 +57,8 @@ def loss_sums_of_whole(call: ChunkedCall, reads: str) -> tuple[Array, Array]:
 class _Walk:
     """A walk of a network through the blocks of a call, a single sequence as a batch of one."""
 
-    def __init__(self, call: ChunkedCall, reads: str) -> None:
+    def __init__(self, call: ChunkedCall, reads: str, after: After) -> None:
+        self.after = after
         self.call, self.placed, self.layers = call, call.placed, call.placed.network.layers
         self.readings = [Reading(reads, reverse) for _, reverse in self.layers[-1].cells]
         self.blocks = list(spans(0, call.seq_len, call.block))
@@ -68,6 +72,7 @@ class _Walk:
             x, lengths, mask = self.arguments(start, stop)
             states, state = self.placed.run(x, state, lengths, mask)
             self.add(self.readings, states, last_states(state), lengths, mask)
+            self.after(stop, last_states(state)[-1])
         return last_states(state)[-len(self.readings) :]
 
     def each_direction(self) -> Sequence[Array]:
@@ -90,8 +95,14 @@ class _Walk:
                 x = encoded(network, x, lengths, mask) if below is None else x
                 output, end = propagate((layer,), x, end, lengths, self.placed.recurrence, mask)
                 self.add([reading], output, last_states(end), lengths, mask)
+                self.after(self._done(len(ends), start if reverse else stop, reverse), last_states(end)[0])
             ends += last_states(end)
         return ends
+
+    def _done(self, cells: int, walked_to: int, reverse: bool) -> int:
+        """Return how many steps are done in effect, where the cells of the last layer walk one after the other."""
+        seq_len = self.call.seq_len
+        return (cells * seq_len + (seq_len - walked_to if reverse else walked_to)) // len(self.readings)
 
     def arguments(self, start: int, stop: int, below: Array | None = None) -> tuple[Any, Any, Any]:
         """Return what comes to all layers, or from those below to the last one, with lengths and mask."""

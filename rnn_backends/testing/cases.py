@@ -25,6 +25,7 @@ class Case(NamedTuple):
     layers : list of Layer
     x : numpy.ndarray, shape (seq_len, batch, input_size), or token ids, shape (seq_len, batch)
     h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), optional
+        Of cells of several sizes a list of one array (batch, hidden_size) for each.
     lengths : list of int, optional
     mask : boolean numpy.ndarray, shape (seq_len, batch), optional
 
@@ -38,7 +39,7 @@ class Case(NamedTuple):
 
     layers: list[Layer]
     x: Host
-    h_0: Host | None = None
+    h_0: Host | list[Host] | None = None
     lengths: list[int] | None = None
     mask: Host | None = None
 
@@ -74,6 +75,18 @@ class Draw:
             Layer(*(self.cell(width, hidden_size, **options) if side in sides else None for side in "fb"))
             for width in widths
         ]
+
+    def states(self, batch: int, *sizes: int) -> list[Host]:
+        """Return initial states of cells of several sizes."""
+        return [self.normal(batch, size, scale=0.5) for size in sizes]
+
+    def uneven_layers(self, input_size: int, *sizes: tuple[int, ...]) -> list[Layer]:
+        """Return layers of the given hidden sizes, of two a layer that runs in both directions."""
+        found = []
+        for held in sizes:
+            found.append(Layer(*(self.cell(input_size, size) for size in held)))
+            input_size = sum(held)
+        return found
 
     def case(
         self,
@@ -118,6 +131,7 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
     """
     draw, ragged = Draw(dtype, seed), [7, 0, 3]
     made = {f"activation {act.name}": draw.case(layers=2, h_0=True, activation=act) for act in ACTIVATIONS}
+    leak = draw.rounded(draw.random.uniform(0.25, 1.0, 5))
     made |= {
         "three layers": draw.case(layers=3),
         "no bias": draw.case(bias=False),
@@ -133,6 +147,15 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "initial state": draw.case(h_0=True),
         "clip": draw.case(clip=0.375, h_0=True),
         "leak": draw.case(leak=0.25, h_0=True),
+        "leak by unit": draw.case(leak=leak, sides="fb", h_0=True),
+        "clip and leak by unit, ragged": draw.case(clip=0.5, leak=leak, h_0=True, lengths=ragged),
+        "uneven layers": Case(draw.uneven_layers(4, (5,), (3,), (6,)), draw.normal(7, 3, 4), None, ragged),
+        "uneven directions": Case(
+            draw.uneven_layers(4, (5, 3), (2, 6)), draw.normal(7, 3, 4), draw.states(3, 5, 3, 2, 6), ragged
+        ),
+        "mask, uneven": Case(
+            draw.uneven_layers(4, (5, 3), (2, 6)), draw.normal(7, 3, 4), mask=draw.random.random((7, 3)) < 0.6
+        ),
         "clip and leak, ragged": draw.case(clip=0.5, leak=0.75, sides="fb", h_0=True, lengths=ragged),
         "tokens": draw.case(tokens=True),
         "tokens, ragged, bidirectional": draw.case(tokens=True, sides="fb", layers=2, lengths=ragged),

@@ -11,9 +11,21 @@ from rnn_backends.core.arrays import Array
 from rnn_backends.core.linear import Linear
 from rnn_backends.model.rnn import RNN
 from rnn_backends.testing.cases import ACTIVATIONS, Case, Draw, cases
+from rnn_backends.testing.networks import reference_network
+from rnn_backends.testing.records import Record, records
 from rnn_backends.testing.reference import Bounded, excess, reference
 
 RAGGED = [7, 0, 3]
+
+
+def flat(results: Any) -> list[Any]:
+    """Return results as a list, those of cells of several sizes one by one."""
+    return [part for each in results for part in (each if type(each) is tuple else (each,))]
+
+
+def valid(wanted: Any, steps: Any) -> Bounded:
+    """Return what is wanted, 0 beyond the lengths."""
+    return Bounded(*(np.where(steps[..., None], part, 0.0) for part in wanted))
 
 
 class BackendConformance:
@@ -60,7 +72,24 @@ class BackendConformance:
         for feature, case in cases(dtype).items():
             wanted = reference(*case, dtype=dtype)
             got = self.run(case, dtype)
-            yield feature, max(excess(to_numpy(a), b) for a, b in zip(got, wanted, strict=True))
+            yield feature, max(excess(to_numpy(a), b) for a, b in zip(flat(got), flat(wanted), strict=True))
+        for part, record in records(dtype).items():
+            yield f"network: {part}", self.excess_of(record, dtype)
+
+    def excess_of(self, record: Record, dtype: str) -> float:
+        """Return the worst error of the results of a whole network, in units of the bound on rounding."""
+        rnn, wanted = RNN.from_network(record.network, self.place, dtype), reference_network(*record, dtype=dtype)
+        given: Any = {"lengths": record.lengths, "mask": record.mask}
+        output, h_n = rnn(record.x, record.h_0, **given)
+        logits, p = rnn.logits(record.x, record.h_0, **given), rnn.probabilities(record.x, record.h_0, **given)
+        results = [(output, wanted.output), *zip(flat((h_n,)), flat((wanted.h_n,)), strict=True)]
+        if rnn.reads == "steps":
+            steps = np.arange(len(record.x))[:, None] < (record.lengths or [len(record.x)] * record.x.shape[1])
+            results += [(logits, valid(wanted.logits, steps)), (p, valid(wanted.probabilities, steps))]
+        else:
+            last = rnn.last(record.x, record.h_0, **given)
+            results += [(logits, wanted.logits), (p, wanted.probabilities), (last, wanted.read)]
+        return max(excess(to_numpy(actual), bound) for actual, bound in results)
 
     def ragged(self, dtype: str) -> Case:
         """Return a case with padding, in both directions."""
@@ -121,7 +150,8 @@ class BackendConformance:
         for dtype in self.dtypes():
             case, order = self.ragged(dtype), [2, 0, 1]
             output, h_n = reference(*case, dtype=dtype)
-            permuted = Case(case.layers, case.x[:, order], case.h_0[:, order], [RAGGED[i] for i in order])  # type: ignore[index]
+            h_0 = np.asarray(case.h_0)[:, order]
+            permuted = Case(case.layers, case.x[:, order], h_0, [RAGGED[i] for i in order])
             got = self.run(permuted, dtype)
             for actual, wanted in zip(got, (output, h_n), strict=True):
                 moved = Bounded(wanted.value[:, order], wanted.error[:, order])
@@ -167,7 +197,7 @@ class BackendConformance:
         swapped = self.model(case, "float32", batch_first=True)(case.x.swapaxes(0, 1), case.h_0, lengths=RAGGED)
         assert excess(to_numpy(swapped[0]).swapaxes(0, 1), output) <= 1.0
         assert excess(to_numpy(swapped[1]), h_n) <= 1.0
-        single = self.model(case, "float32")(case.x[:, 0], case.h_0[:, 0])  # type: ignore[index]
+        single = self.model(case, "float32")(case.x[:, 0], np.asarray(case.h_0)[:, 0])
         assert excess(to_numpy(single[0]), Bounded(output.value[:, 0], output.error[:, 0])) <= 1.0
         assert excess(to_numpy(single[1]), Bounded(h_n.value[:, 0], h_n.error[:, 0])) <= 1.0
 

@@ -97,15 +97,15 @@ def reference(
     lengths: Any = None,
     mask: Any = None,
     dtype: str = "float64",
-) -> tuple[Bounded, Bounded]:
+) -> tuple[Bounded, Any]:
     """Run a network of `Cell` in float64, and bound the error of a run in a dtype.
 
     Parameters
     ----------
     layers : sequence of Cell or Layer
         Of NumPy arrays, with activations of the table.
-    x : numpy.ndarray, shape (seq_len, batch, input_size) or integers (seq_len, batch)
-    h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), optional
+    x : numpy.ndarray or Bounded, shape (seq_len, batch, input_size), or integers (seq_len, batch)
+    h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), or one array (batch, hidden_size) a cell, optional
     lengths : sequence of int, optional
     mask : boolean numpy.ndarray, shape (seq_len, batch), optional
     dtype : {"float64", "float32", "float16", "bfloat16"}, default "float64"
@@ -114,7 +114,7 @@ def reference(
     Returns
     -------
     output, h_n : Bounded
-        As `rnn_backends.forward` returns them.
+        As `rnn_backends.forward` returns them; of cells of several sizes, h_n is a tuple.
 
     Raises
     ------
@@ -130,9 +130,9 @@ def reference(
     >>> excess(rb.RNN(case.layers)(case.x, case.h_0)[0], output) <= 1.0
     True
     """
-    precision, (seq_len, batch) = Precision.of(dtype), x.shape[:2]
+    inputs = x if isinstance(x, Bounded) else Bounded(np.asarray(x), np.zeros(x.shape))
+    precision, (seq_len, batch) = Precision.of(dtype), inputs.value.shape[:2]
     lengths = [seq_len] * batch if lengths is None else lengths
-    inputs = Bounded(np.asarray(x), np.zeros(x.shape))
     final: list[Bounded] = []
     for layer in as_layers(layers):
         outputs = []
@@ -155,6 +155,8 @@ def reference(
             outputs.append(states)
             final.append(last)
         inputs = Bounded(*(np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True)))
+    if len({last.value.shape for last in final}) > 1:
+        return inputs, tuple(final)
     return inputs, Bounded(*(np.stack(parts) for parts in zip(*final, strict=True)))
 
 
@@ -173,8 +175,9 @@ def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Pr
         z = np.clip(z, -cell.clip, cell.clip)
     a = activated(cell.activation, Bounded(z, error), precision)
     if cell.leak is not None:
-        value = (1.0 - cell.leak) * h.value + cell.leak * a.value
-        error = (1.0 - cell.leak) * h.error + cell.leak * a.error + 4 * precision.summed * (abs(h.value) + abs(a.value))
+        leak = np.asarray(cell.leak, np.float64)
+        value = (1.0 - leak) * h.value + leak * a.value
+        error = (1.0 - leak) * h.error + leak * a.error + 4 * precision.summed * (abs(h.value) + abs(a.value))
         a = Bounded(value, error)
     return Bounded(a.value, a.error + precision.stored * abs(a.value))
 

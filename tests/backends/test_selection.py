@@ -85,7 +85,7 @@ def test_mixed_parameters_are_refused(context: str | None) -> None:
             "Nothing is moved implicitly: convert it, e.g. with rnn_backends.to_numpy.",
         ):
             rb.RNN([rb.Cell(on_strict(w_ih), w_hh)])
-        with refused(rb.BackendMismatchError, "`readout.weight` is of numpy (cpu)"):
+        with refused(rb.BackendMismatchError, "`readout[0].weight` is of numpy (cpu)"):
             rb.RNN([rb.Cell(on_strict(w_ih), on_strict(w_hh), on_strict(bias))], rb.Linear(w_hh))
 
 

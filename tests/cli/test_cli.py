@@ -6,55 +6,29 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from commands import Run
 from numpy.typing import NDArray
 
 import rnn_backends as rb
 from rnn_backends.backends import registry
 from rnn_backends.backends.backend import NEEDED_FUNCTIONS
 from rnn_backends.cli import info, loading, reports
-from rnn_backends.cli import main as cli
 from rnn_backends.cli import run as run_module
 from rnn_backends.core.forward import propagate
 from rnn_backends.model import chunks as pieces
+from rnn_backends.model import placed
 
 VOCABULARY = "ab c\nö"
 TEXT = "abba cab\nöc ab abc\nab\n"
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> dict[str, str]:
-        return dict(line.split("  ", 1) for line in self.out.splitlines())
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Call `main` in an empty folder, in which no half-written file may be left."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> Result:
-        capsys.readouterr()
-        code = cli.main([str(word) for word in words])
-        return Result(code, *capsys.readouterr())
-
-    yield call
-    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
 
 
 def model(
@@ -213,7 +187,7 @@ def test_an_interrupt_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
     model()
     np.save("x.npy", features(4))
-    monkeypatch.setattr(pieces, "propagate", interrupt)
+    monkeypatch.setattr(placed, "propagate", interrupt)
     assert run("run", "model.npz", "x.npy", "--output", "y.npy") == (130, "", "rnn-backends: interrupted\n")
     assert sorted(path.name for path in Path().iterdir()) == ["model.npz", "x.npy"]
 
@@ -354,7 +328,7 @@ def test_progress_is_for_terminals(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pieces, "propagate", fail)
+    monkeypatch.setattr(placed, "propagate", fail)
     assert run("run", "model.npz", "input.txt").err == f"{line}0 %\nrnn-backends: error: MemoryError\n"
 
 
@@ -371,7 +345,7 @@ def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, mo
 
     text_model()
     write_text()
-    monkeypatch.setattr(pieces, "propagate", logged("forward", propagate))
+    monkeypatch.setattr(placed, "propagate", logged("forward", propagate))
     monkeypatch.setattr(run_module, "perf_counter", logged("clock", perf_counter))
     monkeypatch.setattr(run_module, "to_numpy", logged("to_numpy", rb.to_numpy))
     assert run("run", "model.npz", "input.txt", "--output", "p.npy").code == 0
@@ -691,7 +665,7 @@ def test_outputs_that_the_model_cannot_give(run: Run, monkeypatch: pytest.Monkey
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("the network was run in vain")
 
-    monkeypatch.setattr(pieces, "propagate", refuse)
+    monkeypatch.setattr(placed, "propagate", refuse)
     np.save("x.npy", features(4))
     np.save("ids.npy", np.array([[0, 1], [2, 0]]))
     predictions = ["--output", "y.txt", "--predictions"]

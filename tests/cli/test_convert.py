@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras_files as kf
 import numpy as np
 import pytest
+from commands import Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,34 +19,10 @@ import rnn_backends as rb
 from rnn_backends import formats
 from rnn_backends.backends.selection import parse
 from rnn_backends.cli import contents, runtime
-from rnn_backends.cli import main as cli
 from rnn_backends.formats import WRITTEN
 
 DATA = Path(__file__).parents[1] / "data"
 SUFFIXES = (".npz", ".safetensors", ".onnx")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Call `main` in an empty folder, in which nothing half-written may be left."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> Result:
-        capsys.readouterr()
-        code = cli.main([str(word) for word in words])
-        return Result(code, *capsys.readouterr())
-
-    yield call
-    assert not list(tmp_path.rglob("*.part"))
 
 
 def model(**options: Any) -> rb.RNN:
@@ -64,7 +42,10 @@ def model(**options: Any) -> rb.RNN:
 TABLE = """\
 model       m.npz: 3 -> 4+4 -> 4+4 -> 2, 180 parameters
 dtype       float32
-input       (batch, seq_len, input_size)
+input       (batch, seq_len, input_size), features or token ids
+encoder     none
+h_0         none
+reads       steps
 readout     8 -> 2, softmax, no bias
 vocabulary  none
 metadata    source: a paper
@@ -106,19 +87,27 @@ def test_info_for_machines_has_the_same(run: Run) -> None:
     assert (code, err) == (0, "")
     found = json.loads(out)
     layers = found.pop("layers")
+    readout = {
+        "input_size": 8,
+        "output_size": 2,
+        "activation": {"name": "softmax", "alpha": None, "beta": None},
+        "bias": False,
+    }
     assert found == {
         "model": "m.npz",
         "reason": None,
         "parameters": 180,
         "dtype": "float32",
         "batch_first": True,
-        "readout": {
-            "input_size": 8,
-            "output_size": 2,
-            "activation": {"name": "softmax", "alpha": None, "beta": None},
-            "bias": False,
-        },
+        "input_size": 3,
+        "takes": None,
+        "encoder": [],
+        "h_0": None,
+        "reads": "steps",
+        "readout": readout,
+        "head": [readout],
         "vocabulary": None,
+        "unknown": None,
         "metadata": {"source": "a paper"},
     }
     assert [(cell["layer"], cell["direction"], cell["input_size"]) for cell in layers] == [
@@ -150,10 +139,10 @@ def test_a_terminal_is_shown_no_control_characters(run: Run) -> None:
     rows = out.splitlines()
     assert all(row.isprintable() for row in rows)
     assert rows[2] == "input       (seq_len, batch), token ids"
-    assert rows[3] == "readout     none"
-    assert rows[4] == r"vocabulary  3 characters, 'a\n\x9b'"
-    assert rows[5] == r"metadata    a\x1b[2J: \x9b31m\u202e"
-    assert rows[6] == f"            long: {'y' * 194}..."
+    assert rows[6] == "readout     none"
+    assert rows[7] == r"vocabulary  3 characters, 'a\n\x9b'"
+    assert rows[8] == r"metadata    a\x1b[2J: \x9b31m\u202e"
+    assert rows[9] == f"            long: {'y' * 194}..."
     assert json.loads(run("info", "m.npz", "--json").out)["metadata"] == notes
 
 
@@ -228,7 +217,8 @@ def test_every_command_takes_what_a_file_does_not_tell(run: Run, command: str) -
     if command == "run":
         np.testing.assert_array_equal(np.load("y.npy"), wanted.probabilities(np.ones((2, 5, 3))))
     else:
-        assert "\ninput       (batch, seq_len, input_size)\nreadout     4 -> 2, sigmoid, bias\n" in result.out
+        assert "\ninput       (batch, seq_len, input_size), features\n" in result.out
+        assert "\nreadout     4 -> 2, sigmoid, bias\n" in result.out
         assert " relu " in result.out
     if command == "convert":
         np.testing.assert_array_equal(
@@ -398,9 +388,10 @@ def test_the_last_bit_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     model().save("m.npz")
 
     def nudged(held: Any) -> Any:
-        weight = np.array(held.readout.weight)
+        (readout,) = held.readout
+        weight = np.array(readout.weight)
         weight[0, 0] = np.nextafter(weight[0, 0], np.float32(2))
-        return rb.RNN(held.layers, rb.Linear(weight, held.readout.bias)).placed.network
+        return replace(held, readout=rb.Linear(weight, readout.bias))
 
     spoil(monkeypatch, nudged)
     assert "c.npz, read back, gives other logits, by as much as " in run("convert", "m.npz", "c.npz").err

@@ -30,13 +30,13 @@ class Own:
 
 def test_records_show_sizes_and_no_numbers() -> None:
     readout = rb.Linear(np.ones((2, 4), np.float32))
-    assert repr(readout) == "Linear(input_size=4, output_size=2, activation='softmax')"
+    assert repr(readout) == "Linear(input_size=4, output_size=2, activation=None)"
     layer = rb.Layer(CELL, Own(np.ones((4, 3), np.float32)))
     assert repr(layer) == "Layer(forward=Cell(input_size=3, hidden_size=4), backward=Own(hidden_size=4))"
     network = Network((rb.Layer(CELL),), readout, vocabulary="abc")
-    assert repr(network) == (
-        f"Network(layers=(Layer(forward=Cell(input_size=3, hidden_size=4), backward=None),), readout={readout!r})"
-    )
+    shown = "Layer(forward=Cell(input_size=3, hidden_size=4), backward=None)"
+    held = "Linear(input_size=4, output_size=2, activation='softmax')"
+    assert repr(network) == f"Network(layers=({shown},), readout=({held},), encoder=())"
     activation = "Activation(name='tanh', alpha=None, beta=None)"
     assert repr(CELL) == f"Cell(input_size=3, hidden_size=4, activation={activation}, clip=None, leak=None)"
 
@@ -44,7 +44,8 @@ def test_records_show_sizes_and_no_numbers() -> None:
 BAD_CELLS = [
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 5))), rb.ShapeError, r"`weight_hh` must have shape .* = \(4, 4\); got \(4, 5\)"),
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((3, 3))), rb.ShapeError, r"`weight_ih` must have shape .* = \(3, 4\); it is transposed"),
-    (lambda: rb.Linear(np.ones((1, 5))), rb.ArgumentError, "a softmax over one output is 1 whatever the input"),
+    (lambda: rb.Linear(np.ones((1, 5)), activation="softmax"), rb.ArgumentError, "a softmax over one output is 1 whatever the input"),
+    (lambda: rb.RNN([CELL], rb.Linear(np.ones((1, 4), np.float32))), rb.ArgumentError, "a softmax over one output is 1 whatever the input"),
     (lambda: rb.Cell(np.ones(3), np.ones((4, 4))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis; got shape \(3,\)"),
     (lambda: rb.Cell(np.ones((0, 3)), np.ones((0, 0))), rb.ShapeError, r"`weight_ih` must be a matrix with no empty axis"),
     (lambda: rb.Cell(np.ones((4, 3)), np.ones((4, 4)), np.ones(3)), rb.ShapeError, r"`bias` must have shape .* = \(4,\); got \(3,\)"),
@@ -69,14 +70,14 @@ BAD_CELLS = [
     (lambda: rb.forward([], X), rb.ArgumentError, "`layers` must be a list of at least one Cell or Layer"),
     (lambda: rb.RNN([CELL, CELL]), rb.ShapeError, r"`layers\[1\].forward` must take 4 features.*takes 3"),
     (lambda: rb.RNN([rb.Layer(CELL, CELL), Draw("float32", 0).cell(4, 4)]), rb.ShapeError, "must take 8 features"),
-    (lambda: rb.RNN([CELL, Draw("float32", 0).cell(4, 5)]), rb.ShapeError, "must have one hidden_size, 4 here; .* has 5"),
-    (lambda: rb.RNN([rb.Layer(CELL, Draw("float32", 0).cell(3, 5))]), rb.ShapeError, r"`layers\[0\].backward` has 5"),
+    (lambda: rb.RNN([rb.Layer(CELL, Draw("float32", 0).cell(3, 5)), CELL]), rb.ShapeError, r"`layers\[1\].forward` must take 9 features"),
     (lambda: rb.RNN([CELL, Draw("float64", 0).cell(4, 4)]), rb.DTypeError, "all parameters must have one dtype; got float32"),
     (lambda: rb.RNN([CELL], rb.Linear(np.ones((2, 5), np.float32))), rb.ShapeError, r"readout must have shape \(output_size, 4\)"),
-    (lambda: rb.Linear(np.ones((2, 5)), np.ones(3)), rb.ShapeError, r"`bias` of the readout .* = \(2,\); got \(3,\)"),
+    (lambda: rb.Linear(np.ones((2, 5)), np.ones(3)), rb.ShapeError, r"`bias` of a `Linear` .* = \(2,\); got \(3,\)"),
     (lambda: replace(CELL, clip=10**400), rb.ArgumentError, "`clip` must be a finite number; got 1000"),
     (lambda: rb.RNN([CELL], batch_first=cast(Any, "no")), rb.ArgumentError, "`batch_first` must be True or False; got 'no'"),
-    (lambda: rb.RNN([CELL], vocabulary=cast(Any, ["a"])), rb.ArgumentError, "`vocabulary` must be a text, .*; got list"),
+    (lambda: rb.RNN([CELL], vocabulary=cast(Any, [1])), rb.ArgumentError, "`vocabulary` must be a text, .* or a list of words; got list of other things"),
+    (lambda: rb.RNN([CELL], vocabulary=cast(Any, 3)), rb.ArgumentError, "`vocabulary` must be a text, .* or a list of words; got int"),
     (lambda: rb.RNN([CELL], metadata=cast(Any, {"a": 1})), rb.ArgumentError, "`metadata` must be texts by name; got {'a': 1}"),
     (lambda: rb.RNN([CELL], vocabulary="abca"), rb.ArgumentError, "`vocabulary` must hold each character once"),
 ]  # fmt: skip

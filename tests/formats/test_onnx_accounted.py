@@ -59,6 +59,17 @@ def axes() -> onnx.ModelProto:
     return model(nodes, [value("x0", shape=["t", "b", 4])], ["x3"], {"front": np.arange(20)})
 
 
+def products() -> onnx.ModelProto:
+    """Linears that share their weight, of which each keeps a copy."""
+    nodes = [node("MatMul", [f"x{k}", "w"], f"x{k + 1}") for k in range(40)]
+    return model(nodes, [value("x0", shape=["t", "b", 1024])], ["x40"], {"w": np.ones((1024, 1024), np.float32)})
+
+
+def rows_of_products() -> onnx.ModelProto:
+    nodes = [node("MatMul", [f"x{k}", "w"], f"x{k + 1}") for k in range(700)]
+    return model(nodes, [value("x0", shape=["t", "b", 1])], ["x700"], {"w": np.ones((1, 1), np.float32)})
+
+
 def numbers() -> onnx.ModelProto:
     return graph(node("Constant", [], "c", value_floats=np.ones(200_000, np.float32).tolist()))
 
@@ -68,6 +79,8 @@ REFUSED: list[tuple[Callable[[], onnx.ModelProto], str]] = [
     (taken, "the last states that it takes would take .* items after"),
     (zeros, "looking through its constants would take .* bytes after"),
     (layers, "the weights of the layers would take .* bytes after"),
+    (products, "the weights of its products would take .* bytes after"),
+    (rows_of_products, "the products before it would take .* items after"),
     (axes, "the shape of 'x2' would take 43 axes"),
     (numbers, "'value_floats' would take 200000 items"),
 ]

@@ -28,7 +28,7 @@ def test_a_graph_that_ends_without_an_activation_has_the_identity_unless_another
     with pytest.raises(
         rb.ArgumentError, match=r"g2 of this one is .*identity.* load it with readout_activation='softmax'"
     ):
-        rnn.loss(x, np.zeros((2, 6), int))
+        rnn.loss(x, np.zeros(2, int))
     for found in (
         rb.load(path, readout_activation="softmax"),
         rb.from_onnx(path, readout_activation=rb.Activation("softmax")),
@@ -36,7 +36,7 @@ def test_a_graph_that_ends_without_an_activation_has_the_identity_unless_another
     ):
         np.testing.assert_array_equal(found.logits(x), rnn.logits(x))
         np.testing.assert_allclose(found.probabilities(x).sum(axis=-1), 1, atol=1e-6)
-        assert np.isfinite(found.loss(x, np.zeros((2, 6), int)))
+        assert np.isfinite(found.loss(x, np.zeros(2, int)))
         assert found.metadata == rnn.metadata
 
 

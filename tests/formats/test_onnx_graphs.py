@@ -68,7 +68,7 @@ def test_a_stack_with_a_readout() -> None:
         (lambda y, x: [node("Transpose", [y], f"{y}_moved", perm=[2, 0, 1, 3]), node("Reshape", [f"{y}_moved", "merge"], x)],
          r"the axes of its X are"),
         (lambda y, x: [node("Squeeze", [y, "one"], x)], r"the axes \[1\] must have size 1"),
-        (lambda y, x: [*merged(y, f"{y}_"), node("Relu", [f"{y}_"], x)], r"Relu 'the_Relu': it can only be the activation of the readout"),
+        (lambda y, x: [*merged(y, f"{y}_"), node("Relu", [f"{y}_"], x)], r"Relu 'the_Relu': it can only be the activation of a Linear"),
         (lambda y, x: [*merged(y, f"{y}_"), node("Add", [f"{y}_", "noise"], x)], r"Add 'the_Add': a constant can be added only once"),
         (lambda y, x: [*merged(y, f"{y}_"), node("Dropout", [f"{y}_"], x)], r"Dropout 'the_Dropout': this operator is none that .* dynamo=False"),
         (lambda y, x: [*merged(y, f"{y}_"), node("Slice", [f"{y}_", "one", "two", "two"], x)], r"the part 1:2 of directions, hidden_size is none"),
@@ -151,7 +151,7 @@ def test_embeddings_and_one_hot_vectors(batch_first: bool) -> None:
     wide = {"table": np.zeros((9, 3), np.float32)}
     refused(
         model([node("Gather", ["table", "ids"], "rows"), *swap, rnn], given_ids, ["Y"], held | wide),
-        "the rows of its embedding",
+        r"its X must be the input, .* \(features=3\)",
     )
     floats = [value("ids", shape=["t", "b"])]
     refused(
@@ -161,7 +161,7 @@ def test_embeddings_and_one_hot_vectors(batch_first: bool) -> None:
 
 
 def test_one_step_only() -> None:
-    """What a graph gives at one step, the model gives at all; its metadata say which."""
+    """A model reads the step that its graph does."""
     draw = Draw("float32", 14)
     layers, weight, bias = stack(draw, "f", 1), draw.normal(3, 5), draw.normal(3)
     nodes, tensors = graph_of(layers, lambda y, x: [node("Squeeze", [y, "one"], x)])
@@ -177,7 +177,9 @@ def test_one_step_only() -> None:
         assert rnn.metadata == {"onnx outputs": note}
         assert rnn.readout is not None
         assert rnn.readout.activation == rb.Activation("identity")
-        np.testing.assert_array_equal(rnn.logits(x)[-1], wanted)
+        assert rnn.reads == "last"
+        np.testing.assert_array_equal(rnn.logits(x), wanted)
+        np.testing.assert_array_equal(rnn.logits(x, reads="steps")[-1], wanted)
         np.testing.assert_array_equal(format_.run_model(made, [x])[0], wanted)
     with pytest.raises(rb.ShapeError, match="the model gives one step, and the input has none"):
         format_.run_model(model([*nodes, *take_last], [value("X0", shape=["t", "b", 4])], ["step"], tensors), [x[:0]])
@@ -269,7 +271,10 @@ def test_states_to_start_from() -> None:
         format_.run_model(model(nodes, inputs[:1], ["X2"], tensors | full), [x])[0], rb.RNN(layers)(x)[0]
     )
     full["h_first"] += 1
-    refused(model(nodes, inputs[:1], ["X2"], tensors | full), "RNN 'the_RNN': its initial_h must be zeros or an input")
+    refused(
+        model(nodes, inputs[:1], ["X2"], tensors | full),
+        "RNN 'the_RNN': its initial_h must be zeros, an input of the graph, or a constant that is the same for every",
+    )
 
 
 def test_casts_that_change_nothing() -> None:
@@ -321,7 +326,11 @@ def test_graphs_that_are_refused() -> None:
     refused(made(node("Transpose", [""], "y")), "Transpose 'the_Transpose': it has 1 inputs, or leaves one empty")
     weight = {"w": draw.normal(10, 3), "v": draw.normal(3, 3)}
     two = [node("MatMul", ["X2", "w"], "y"), node("MatMul", ["y", "v"], "z")]
-    refused(made(*two, outputs=["z"], **weight), "MatMul 'the_MatMul': it must multiply states of the last layer")
+    refused(made(*two, outputs=["y", "z"], **weight), "its outputs have different readouts")
+    refused(
+        made(node("MatMul", ["w", "v"], "y"), outputs=["y"], **weight),
+        "MatMul 'the_MatMul': it must multiply the input, or states",
+    )
     two = [node("MatMul", ["X2", "w"], "y"), node("MatMul", ["X2", "u"], "z")]
     refused(made(*two, outputs=["y", "z"], **weight, u=draw.normal(10, 3)), "its outputs have different readouts")
     refused(made(node("MatMul", ["X1", "w"], "y"), outputs=["y"], **weight), "the output 'y' comes from another layer")

@@ -123,7 +123,7 @@ def graphs() -> Iterator[tuple[str, bytes, str]]:
     }
     embedded = [node("Gather", ["table", "ids"], "rows"), node("RNN", ["rows", "W", "R"], ["Y"])]
     made = model(embedded, [value("ids", shape=["t", "b"], dtype="int64")], ["Y"], wide)
-    yield "an embedding", made.SerializeToString(), layers
+    yield "an embedding", made.SerializeToString(), "^$"  # folded, it would be larger, and so it is not
 
     rnn.output.append("H0")
     doubled = [node("Concat", [f"H{k}", f"H{k}"], f"H{k + 1}", axis=0) for k in range(40)]

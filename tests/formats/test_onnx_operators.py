@@ -42,6 +42,8 @@ def test_operators_are_those_of_the_opsets() -> None:
         "MatMul": {1, 9, 13}, "Gemm": {7, 9, 11, 13}, "Add": {7, 13, 14}, "Softmax": {1, 11, 13}, "LogSoftmax": {1, 11, 13},
         "Sigmoid": {6, 13}, "Tanh": {6, 13}, "Relu": {6, 13, 14}, "LeakyRelu": {6, 16}, "Elu": {6, 22}, "HardSigmoid": {6, 22},
         "ThresholdedRelu": {10, 22}, "Softsign": {1, 22}, "Softplus": {1, 22}, "OneHot": {9, 11, 28},
+        "ReduceMean": {1, 11, 13, 18}, "ReduceMax": {1, 11, 12, 13, 18, 20}, "Tile": {6, 13}, "Mul": {7, 13, 14},
+        "Equal": {7, 11, 13, 19}, "Where": {9, 16},
     }  # fmt: skip
     assert looked_at.keys() == OPERATORS.keys()
     for schema in onnx.defs.get_all_schemas_with_history():
@@ -51,8 +53,19 @@ def test_operators_are_those_of_the_opsets() -> None:
 
 def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: NDArray[Any]) -> onnx.ModelProto:
     nodes, tensors = graph_of(stack(Draw("float32", 30), count=1), merged)
-    zeros = [node("Shape", ["X0"], "s0"), node("ConstantOfShape", ["s0"], "Z")]
-    small = {"i0": np.array([0]), "i1": np.array([1]), "i2": np.array([2]), "k2": np.array(2), "i01": np.array([0, 1])}
+    zeros = [
+        node("Shape", ["X0"], "s0"),
+        node("ConstantOfShape", ["s0"], "Z"),
+        node("Gather", ["s0", "turn"], "turned"),
+    ]
+    small = {
+        "i0": np.array([0]),
+        "i1": np.array([1]),
+        "i2": np.array([2]),
+        "k2": np.array(2),
+        "turn": np.array([1, 0, 2]),
+        "i01": np.array([0, 1]),
+    }
     small |= {"w": np.ones((10, 3), np.float32), "one": np.ones(1, np.float32), "i3": np.array([1, 1, 1])}
     inputs = [value("X0", shape=["t", "b", 4]), value("ids", shape=["t", "b"], dtype="int64")]
     return model([*nodes, *zeros, *more], inputs, outputs, tensors | MERGE | small | held)
@@ -62,7 +75,25 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
     ("more", "message"),
     [
         ([node("Expand", ["X1", "i1"], "y")], "Expand .* only constants can be repeated"),
-        ([node("Expand", ["one", "s0"], "y")], "its shape must be constant; got one that depends on the input's shape"),
+        ([node("Expand", ["w", "s0"], "y")], r"a constant of shape \(10, 3\) cannot be repeated to \(\?, \?, 4\), where \? is a size of the input"),
+        ([node("Expand", ["pair", "s0"], "y")], "Expand .* it cannot be computed: shape mismatch"),
+        ([node("Tile", ["X1", "i01"], "y")], "Tile .* only constants can be repeated"),
+        ([node("Tile", ["w", "i1"], "y")], "`repeats` must have a number for each of the 2 axes of its input; got 1"),
+        ([node("Tile", ["pair", "minus"], "y")], r"`repeats` must not be negative; got \[-1\]"),
+        ([node("Mul", ["X1", "pair"], "y")], "Mul .* only constants can be multiplied, not arrays that depend on the input"),
+        ([node("Mul", ["s0", "i2"], "y")], "Mul .* it cannot be computed: int.. argument must be"),
+        ([node("Mul", ["w", "pair"], "y")], "Mul .* it cannot be computed: shape mismatch"),
+        ([node("Equal", ["X1", "pair"], "y")], "Equal .* only constants can be compared"),
+        ([node("Equal", ["s0", "i2"], "y")], r"Equal .* whether X0\[0\] is 2 depends on the input"),
+        ([node("Equal", ["s0", "turned"], "y")], r"Equal .* whether X0\[0\] is X0\[1\] depends on the input"),
+        ([node("Where", ["i1", "X1", "pair"], "y")], "Where .* only constants can be chosen from"),
+        ([node("ReduceMean", ["w"], "y", axes=[0])], "ReduceMean .* it can only reduce the states of a layer over all steps"),
+        ([node("ReduceMax", ["H0"], "y", axes=[0])], "ReduceMax .* it can only reduce the states of a layer over all steps"),
+        ([node("ReduceMean", ["X1"], "y", axes=[1])], r"ReduceMean .* it must be over the axis of steps alone; its axes are X0\[1\]"),
+        ([node("ReduceMean", ["X1"], "y", axes=[0, 2])], r"it must be over the axis of steps alone; its axes are X0\[0\], directions=2 hidden_size=5"),
+        ([node("ReduceMean", ["X1"], "y")], "it must be over the axis of steps alone; its axes are none"),
+        ([node("ReduceMax", ["X1"], "m", axes=[0]), node("ReduceMax", ["m"], "y", axes=[0])], "it can only reduce the states of a layer"),
+        ([node("Expand", ["i1", "s0"], "y")], "its shape must be constant; got one that depends on the input's shape"),
         ([node("Expand", ["one", "minus"], "y")], r"the shape \[-1\] is impossible"),
         ([node("ConstantOfShape", ["i1"], "y", value=helper.make_tensor("v", 1, [2], [1.0, 2.0]))], "`value` must be one number; got 2"),
         ([node("Cast", ["X1"], "y", to=1)], "Cast .* it converts to the element type 1"),
@@ -95,13 +126,13 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Concat", ["X1", "X1"], "y", axis=2)], "it must join constants, last states of cells, or the states"),
         ([node("Concat", ["H0", "H0"], "y", axis=2)], "last states must be joined on the axis of cells"),
         ([node("Transpose", ["H0"], "h", perm=[0, 2, 1]), node("Concat", ["H0", "h"], "y", axis=0)], "last states must be joined with their other axes alike"),
-        ([node("MatMul", ["H0", "w"], "y")], r"its matrix, \(10, 3\), must take the states of one step"),
-        ([node("MatMul", ["X1", "w"], "l"), node("Add", ["l", "w"], "y")], r"the bias of the readout must be a constant of shape \(3,\)"),
+        ([node("MatMul", ["H0", "w"], "y")], r"its matrix, \(10, 3\), must take the features of one step"),
+        ([node("MatMul", ["X1", "w"], "l"), node("Add", ["l", "w"], "y")], r"the bias of a Linear must be a constant of shape \(3,\)"),
         ([node("MatMul", ["X1", "w"], "l"), node("LeakyRelu", ["l"], "y", alpha=float("inf"))], "LeakyRelu .* it is wrong: .* must be a finite number"),
         ([node("Reshape", ["X1", "rows"], "x2"), node("Unsqueeze", ["x2", "i1"], "x3"), node("RNN", ["x3", "w3", "r3"], ["y"])],
          "the first two axes of its X must be steps and sequences"),
         ([node("RNN", ["X1", "Z", "r3"], ["y"])], "its W must be a constant of floating point"),
-        ([node("RNN", ["X1", "w3", "r3", "", "", "w"], ["y"])], "its initial_h must be zeros or an input of the graph"),
+        ([node("RNN", ["X1", "w3", "r3", "", "", "w"], ["y"])], "its initial_h must be zeros, an input of the graph, or a constant that is the same"),
         ([node("RNN", ["X1", "w3", "r3", "", "", "X0"], ["y"])], r"its initial_h must have the axes directions, batch and hidden; its axes are .*X0\[2\]=4"),
         ([node("RNN", ["w", "w3", "r3"], ["y"])], "its X must depend on an input of the graph, and have 3 axes"),
     ],
@@ -114,7 +145,7 @@ def test_what_operators_refuse(more: Sequence[onnx.NodeProto], message: str) -> 
         "too_long": [0, 0, 0, 0],
         "far_below": [-2, 10],
     }
-    held: dict[str, Any] = {
+    held: dict[str, Any] = {"pair": np.ones(2, np.float32)} | {
         name: np.array(number) for name, number in (numbers | {"big": [99], "rows": [-1, 10]}).items()
     }
     refused(
@@ -128,6 +159,8 @@ def test_what_operators_refuse(more: Sequence[onnx.NodeProto], message: str) -> 
     [
         [node("Constant", [], "c", value_floats=[1.0, 2.0])],
         [node("Constant", [], "c", value_int=3)],
+        [node("Shape", ["w"], "m0"), *(node("Mul", [f"m{k}", f"m{k}"], f"m{k + 1}") for k in range(64))],
+        [node("Equal", ["s0", "minus"], "e"), node("Where", ["e", "i0", "s0"], "s"), node("Equal", ["s", "s0"], "y")],
         [node("Cast", ["Z"], "y", to=11)],
         [node("Concat", ["Z", "Z"], "y", axis=0)],
         [node("Slice", ["Z", "i0", "i1"], "z"), node("Gather", ["z", "i0"], "y"), node("Transpose", ["y"], "u")],

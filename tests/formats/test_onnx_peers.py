@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 pytest.importorskip("onnx")
 
 import onnx
-from onnx_models import OF_ONNX, single
+from onnx_models import OF_ONNX, run_runtime, single
 
 import rnn_backends as rb
 from rnn_backends import onnx_backend as format_
@@ -68,15 +68,6 @@ def test_official_node_tests(backend: str, official: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def runtime() -> Any:
     return pytest.importorskip("onnxruntime")
-
-
-def run_runtime(runtime: Any, made: onnx.ModelProto, inputs: Any) -> list[NDArray[Any]]:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found: list[NDArray[Any]] = session.run(None, inputs)
-    return found
 
 
 @st.composite

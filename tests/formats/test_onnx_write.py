@@ -125,9 +125,15 @@ def test_a_description_must_agree_with_the_graph(tmp_path: Path) -> None:
         ('"tanh"', '"relu"', "the description of l0 is"),
         ('"leak": null', '"leak": 0.5', "the description of l0 is"),
         ('"clip": null', '"clip": 1.0', "the description of l0 is"),
-        ('"softmax"', '"sigmoid"', "the description of the readout or of batch_first"),
-        ('"batch_first": false', '"batch_first": true', "the description of the readout or of batch_first"),
-        ('"format_version": 1', '"format_version": 2', "format version 2"),
+        ('"softmax"', '"sigmoid"', "the description of the readout differs"),
+        ('"batch_first": false', '"batch_first": true', "the description of batch_first differs"),
+        ('"reads": "steps"', '"reads": "mean"', "the description of reads differs"),
+        ('"takes": null', '"takes": "tokens"', "the description of takes differs"),
+        ('"vocabulary": null', '"vocabulary": "abc"', "the description of takes differs"),
+        ('"unknown": null', '"unknown": "a"', "the description fits no network: `unknown` must be an item"),
+        ('"encoder": []', '"encoder": [{"name": "tanh", "alpha": null, "beta": null}]', "the encoder differs"),
+        ('"readout": [', '"readout": [{"name": "identity", "alpha": null, "beta": null}, ', "the readout differs"),
+        ('"format_version": 2', '"format_version": 3', "format version 3"),
         ('"l0"', '"l1"', "cells lacks"),
     ):
         made = onnx.load(path)

@@ -21,6 +21,10 @@ IMPORTERS: dict[str, Callable[..., rb.RNN]] = {
 }
 
 
+VALUES: dict[str, Any] = {"activation": "tanh", "flag": True, "paths": ["a"], "reads": "last", "takes": "tokens"}
+"""A value of each kind of option."""
+
+
 def parameters(function: Callable[..., Any]) -> set[str]:
     return set(inspect.signature(function).parameters) - {"source", "model", "path", "backend"}
 
@@ -39,13 +43,13 @@ def test_load_and_the_command_line_take_the_same_options() -> None:
 
 def _words(name: str) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
-    return [flag] if OPTIONS[name].kind == "flag" else [flag, "tanh"]
+    return [flag] if OPTIONS[name].kind == "flag" else [flag, VALUES[OPTIONS[name].kind]]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("form", sorted({module.partition(".")[0] for module in FORMATS.values()}))
 def test_an_option_is_taken_or_refused(form: str, name: str) -> None:
-    value: Any = {"activation": "tanh", "flag": True, "paths": ["a"]}[OPTIONS[name].kind]
+    value = VALUES[OPTIONS[name].kind]
     if form in OPTIONS[name].formats:
         assert getattr(LoadOptions.given(form, **{name: value}), name) is not None
     else:

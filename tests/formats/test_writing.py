@@ -30,7 +30,7 @@ def unsavable() -> dict[str, tuple[Callable[[], rb.RNN], str]]:
     return {
         "a cell of the user's": (lambda: rb.RNN([cell, Echo()]), "alone; layer 1 has one of Echo"),
         "a changed Cell": (lambda: rb.RNN([Doubled(square, square)]), "alone; layer 0 has one of Doubled"),
-        "a changed Linear": (lambda: rb.RNN([cell], Scaled(square)), "Linear readout only, not a Scaled"),
+        "a changed Linear": (lambda: rb.RNN([cell], Scaled(square)), "Linear readouts and encoders only, not a Scaled"),
         "a function": (
             lambda: rb.RNN([rb.Cell(square, square, activation=np.tanh)]),
             "cannot hold the function tanh; only the activations of the table",
@@ -62,7 +62,7 @@ def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(path: Pat
         {"metadata": {"year": 1990}},
         {"metadata": {1: "a"}},
         {"metadata": {"object": object()}},
-        {"vocabulary": ["a", "b"]},
+        {"vocabulary": ["a", 2]},
         {"vocabulary": b"ab"},
         {"batch_first": 1},
     ],

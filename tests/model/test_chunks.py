@@ -17,7 +17,7 @@ from rnn_backends.core import checks
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.forward import propagate
 from rnn_backends.core.losses import mean_of
-from rnn_backends.model import chunks
+from rnn_backends.model import chunks, placed
 from rnn_backends.model.placed import Placed
 from rnn_backends.testing.cases import Case, Draw
 from rnn_backends.testing.reference import ROUNDOFF, Bounded, excess, reference
@@ -127,7 +127,7 @@ def test_the_sizes_decide_how_long_a_piece_is(
         stretches.append(len(x))
         return propagate(layers, x, *others)
 
-    monkeypatch.setattr(chunks, "propagate", counted)
+    monkeypatch.setattr(placed, "propagate", counted)
     for feature, lengths in sizes.items():
         case = cases("float32")[feature]
         stretches.clear()
@@ -249,7 +249,7 @@ def test_errors_come_before_any_product(
     message: str,
 ) -> None:
     budget(monkeypatch, "steps")
-    monkeypatch.setattr(chunks, "propagate", lambda *_: pytest.fail("the network was run in vain"))
+    monkeypatch.setattr(placed, "propagate", lambda *_: pytest.fail("the network was run in vain"))
     with pytest.raises(error, match=message):
         call(model(Draw("float32", 0).case(shape=(STEPS, 2, 4, 5)), backend))
 
@@ -356,7 +356,7 @@ def test_a_memory_map_is_not_copied_whole(tmp_path: Path, monkeypatch: pytest.Mo
 def test_ids_of_a_memory_map_are_checked_without_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.int64, (4_000_000,))
     ids[-1] = 40
-    monkeypatch.setattr(chunks, "propagate", lambda *_: pytest.fail("the network was run in vain"))
+    monkeypatch.setattr(placed, "propagate", lambda *_: pytest.fail("the network was run in vain"))
     rnn = rb.RNN.init(40, 4, output_size=3)
 
     def refused() -> None:
@@ -484,7 +484,7 @@ def test_what_jax_traces_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
         runs.append(1)
         return propagate(*arguments)
 
-    monkeypatch.setattr(chunks, "propagate", counted)
+    monkeypatch.setattr(placed, "propagate", counted)
     budget(monkeypatch, "steps")
     h_0 = jax.numpy.zeros((1, 3, 5), dtype="float32")
     traced = jax.jit(lambda h: rnn.loss(case.x, targets, h, lengths=case.lengths))(h_0)
@@ -494,7 +494,7 @@ def test_what_jax_traces_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(runs) == 2
     assert float(weight) == pytest.approx(wanted, rel=1e-6)
     # Arrays that are no tracers are cut; nothing is computed here, for JAX compiles each operation.
-    monkeypatch.setattr(chunks, "propagate", lambda _, x, state, *others: (x, state))
+    monkeypatch.setattr(placed, "propagate", lambda _, x, state, *others: (x, state))
     call = chunks.ChunkedCall(rb.RNN(rnn.layers).placed, case.x, h_0)
     assert list(call.each(lambda chunk: chunk.start)) == [0, 1, 2]
 

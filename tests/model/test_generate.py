@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import rnn_backends as rb
 from rnn_backends.model.sampling import Sampler
-from rnn_backends.model.vocabulary import decode, encode
+from rnn_backends.model.vocabulary import Vocabulary
 
 VOCABULARY = "\n abé😀"
 SEQ_LEN = 5
@@ -27,6 +27,12 @@ def model(backend: str = "numpy", **options: Any) -> rb.RNN:
     # Louder than at the start of a training, so that the likeliest token changes.
     readout = drawn.readout and rb.Linear(4 * drawn.readout.weight, drawn.readout.bias)
     return rb.RNN(drawn.layers, readout, vocabulary=VOCABULARY)
+
+
+def network(backend: str = "numpy", **options: Any) -> rb.RNN:
+    """The same without the vocabulary, which takes features as well."""
+    rnn = model(backend, **options)
+    return rb.RNN(rnn.layers, rnn.readout)
 
 
 def batch_first(rnn: rb.RNN) -> rb.RNN:
@@ -66,7 +72,7 @@ def assert_close(found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("swapped", [False, True], ids=["time first", "batch first"])
 def test_a_stream_is_the_whole_run_however_it_is_split(kind: str, batch: int, swapped: bool) -> None:
-    rnn = batch_first(model()) if swapped else model()
+    rnn = batch_first(network()) if swapped else network()
     x = draw_input(kind, *((batch, SEQ_LEN) if swapped else (SEQ_LEN, batch)))
     output, h_n = rnn(x)
     stream = rnn.stream(batch)
@@ -79,7 +85,7 @@ def test_a_stream_is_the_whole_run_however_it_is_split(kind: str, batch: int, sw
 @pytest.mark.parametrize("kind", ["ids", "features"])
 @pytest.mark.parametrize("swapped", [False, True], ids=["time first", "batch first"])
 def test_pieces_without_a_batch_axis(kind: str, swapped: bool) -> None:
-    rnn = batch_first(model()) if swapped else model()
+    rnn = batch_first(network()) if swapped else network()
     x = draw_input(kind, SEQ_LEN)
     output, h_n = rnn(x)
     stream = rnn.stream()
@@ -92,7 +98,7 @@ def test_pieces_without_a_batch_axis(kind: str, swapped: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["ids", "features"])
 def test_a_stream_on_every_backend(backend: str, kind: str) -> None:
-    rnn, x = model(backend, dtype="float32"), draw_input(kind, SEQ_LEN, 3)
+    rnn, x = network(backend, dtype="float32"), draw_input(kind, SEQ_LEN, 3)
     whole, h_n = rnn(x)
     stream = rnn.stream(3)
     found = run(stream, x, [0, 2, 1, 0, 2])
@@ -104,7 +110,7 @@ def test_a_stream_on_every_backend(backend: str, kind: str) -> None:
 
 
 def test_pieces_with_and_without_a_batch_axis_may_take_turns(backend: str) -> None:
-    rnn, x = model(backend, dtype="float32"), draw_input("features", 4)
+    rnn, x = network(backend, dtype="float32"), draw_input("features", 4)
     stream = rnn.stream()
     parts = [stream(x[:1]), stream(x[1:3, None])[:, 0, :], stream(x[3:])]
     found = np.concatenate([rb.to_numpy(part) for part in parts])
@@ -112,7 +118,7 @@ def test_pieces_with_and_without_a_batch_axis_may_take_turns(backend: str) -> No
 
 
 def test_the_state_before_the_first_piece_and_after_an_empty_one() -> None:
-    stream = model().stream(3)
+    stream = network().stream(3)
     assert stream.state is None
     assert stream(np.zeros((0, 3), int)).shape == (0, 3, 4)
     np.testing.assert_array_equal(stream.state, np.zeros((2, 3, 4)))
@@ -123,7 +129,7 @@ def test_the_state_before_the_first_piece_and_after_an_empty_one() -> None:
 
 
 def test_reset_begins_anew(backend: str) -> None:
-    rnn, x = model(backend, dtype="float32"), draw_input("ids", SEQ_LEN, 3)
+    rnn, x = network(backend, dtype="float32"), draw_input("ids", SEQ_LEN, 3)
     h_0 = np.random.default_rng(3).uniform(-1, 1, (2, 3, 4)).astype(np.float32)
     stream = rnn.stream(3)
     first = rb.to_numpy(stream(x))
@@ -139,7 +145,7 @@ def test_reset_begins_anew(backend: str) -> None:
 
 
 def test_reset_converts_host_data_to_the_dtype_of_the_model(backend: str) -> None:
-    stream = model(backend, dtype="float32").stream()
+    stream = network(backend, dtype="float32").stream()
     stream.reset(np.full((2, 1, 4), 0.1))
     assert stream.state is not None
     np.testing.assert_array_equal(rb.to_numpy(stream.state), np.full((2, 1, 4), np.float32(0.1)))
@@ -159,7 +165,7 @@ def test_reset_converts_host_data_to_the_dtype_of_the_model(backend: str) -> Non
     ids=lambda value: str(getattr(value, "shape", value))[:20],
 )
 def test_reset_refuses_a_wrong_state_at_once(h_0: Any, error: type[Exception], match: str) -> None:
-    stream = model().stream(3)
+    stream = network().stream(3)
     stream(draw_input("ids", 2, 3))
     before = np.array(stream.state)
     with pytest.raises(error, match=match):
@@ -180,18 +186,18 @@ def test_a_stream_keeps_no_more_than_the_last_states() -> None:
 
 
 def test_reset_refuses_the_state_of_another_library_or_device() -> None:
-    other = model("array_api_strict").stream()
+    other = network("array_api_strict").stream()
     other(draw_input("ids", 2))
     with pytest.raises(rb.BackendMismatchError, match=r"`h_0` is of array_api_strict .*model is on numpy"):
-        model().stream().reset(other.state)
+        network().stream().reset(other.state)
     with pytest.raises(rb.DeviceError, match="`h_0` is on CPU_DEVICE, but the model is on device1"):
-        model("array_api_strict:device1").stream().reset(other.state)
+        network("array_api_strict:device1").stream().reset(other.state)
 
 
 def test_a_stream_that_would_need_the_end_first_is_refused() -> None:
     match = "without backward cells, which start at the end of a sequence"
     with pytest.raises(rb.ArgumentError, match=match):
-        model(bidirectional=True).stream()
+        network(bidirectional=True).stream()
     with pytest.raises(rb.ArgumentError, match=match):
         rb.RNN([rb.Layer(backward=rb.Cell(np.ones((1, 1)), np.ones((1, 1))))]).stream()
 
@@ -199,7 +205,7 @@ def test_a_stream_that_would_need_the_end_first_is_refused() -> None:
 @pytest.mark.parametrize("batch_size", [0, -1, 1.0, True, "1", None])
 def test_the_batch_size_must_be_a_positive_integer(batch_size: Any) -> None:
     with pytest.raises(rb.ArgumentError, match="`batch_size` must be an integer of at least 1; got"):
-        model().stream(batch_size)
+        network().stream(batch_size)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +215,6 @@ def test_the_batch_size_must_be_a_positive_integer(batch_size: Any) -> None:
         (np.zeros((2, 2, 6)), rb.ShapeError, r"must hold batch_size = 3 sequences; got 2 in shape \(2, 2, 6\)"),
         (np.zeros((3, 0), int), rb.ShapeError, "must hold batch_size = 3 sequences; got 0"),
         (np.zeros(3, int), rb.ShapeError, r"must hold batch_size = 3 sequences; got 1 in shape \(3,\)"),
-        ("aba", rb.ShapeError, r"must hold batch_size = 3 sequences; got 1 in shape \(3,\)"),
         (np.zeros((3, 6)), rb.ShapeError, r"must hold batch_size = 3 sequences; got 1 in shape \(3, 6\)"),
         (np.zeros((2, 3, 5)), rb.ShapeError, "last axis of `x` must be input_size = 6"),
         (np.full((2, 3), 6), rb.ArgumentError, r"token id in `x` must be in 0..5; got 6 at \[0, 0\]"),
@@ -218,7 +223,7 @@ def test_the_batch_size_must_be_a_positive_integer(batch_size: Any) -> None:
     ids=lambda value: str(getattr(value, "shape", ""))[:20],
 )
 def test_a_call_that_fails_leaves_the_state_as_it_was(x: Any, error: type[Exception], match: str) -> None:
-    rnn, good = model(), draw_input("ids", SEQ_LEN, 3)
+    rnn, good = network(), draw_input("ids", SEQ_LEN, 3)
     stream = rnn.stream(3)
     with pytest.raises(error, match=match):
         stream(x)
@@ -234,7 +239,7 @@ def test_a_call_that_fails_leaves_the_state_as_it_was(x: Any, error: type[Except
 
 def test_batch_first_counts_sequences_on_the_first_axis() -> None:
     with pytest.raises(rb.ShapeError, match=r"batch_size = 3 sequences; got 2 in shape \(2, 3\)"):
-        batch_first(model()).stream(3)(np.zeros((2, 3), int))
+        batch_first(network()).stream(3)(np.zeros((2, 3), int))
 
 
 # Text
@@ -244,10 +249,10 @@ def test_batch_first_counts_sequences_on_the_first_axis() -> None:
 def test_decode_is_the_inverse_of_encode(data: st.DataObject) -> None:
     vocabulary = "".join(data.draw(st.sets(st.characters(exclude_categories=()), min_size=1)))
     text = data.draw(st.text(st.sampled_from(vocabulary)))
-    ids = encode(text, vocabulary)
+    ids = Vocabulary(vocabulary).encode(text)
     assert ids.dtype == np.int32
     assert ids.tolist() == [vocabulary.index(character) for character in text]
-    assert decode(ids, vocabulary) == text
+    assert Vocabulary(vocabulary).decode(ids) == text
 
 
 @pytest.mark.parametrize(
@@ -265,7 +270,7 @@ def test_decode_is_the_inverse_of_encode(data: st.DataObject) -> None:
 )
 def test_a_character_outside_the_vocabulary_is_named_with_its_place(text: str, match: str) -> None:
     with pytest.raises(rb.VocabularyError, match=match):
-        encode(text, VOCABULARY)
+        Vocabulary(VOCABULARY).encode(text)
     with pytest.raises(rb.VocabularyError, match=match):
         model().generate(text, 0)
 
@@ -273,15 +278,13 @@ def test_a_character_outside_the_vocabulary_is_named_with_its_place(text: str, m
 @pytest.mark.parametrize("bad", [-1, 6, 2**31 - 1])
 def test_an_id_outside_the_vocabulary_is_named(bad: int) -> None:
     with pytest.raises(rb.VocabularyError, match=f"token id {bad} is outside .* vocabulary of 6 characters"):
-        decode(np.array([0, bad], np.int32), VOCABULARY)
+        Vocabulary(VOCABULARY).decode(np.array([0, bad], np.int32))
 
 
 def test_text_needs_a_vocabulary() -> None:
     rnn = rb.RNN(model().layers, model().readout)
     with pytest.raises(rb.VocabularyError, match="text needs a model with a vocabulary, and this one has none"):
         rnn.generate("ab", 3)
-    with pytest.raises(rb.VocabularyError, match="text needs a model with a vocabulary"):
-        decode(np.array([0]), None)
 
 
 # What is drawn, by an independent and slow way
@@ -442,9 +445,9 @@ def test_temperature_0_takes_the_likeliest_token(backend: str) -> None:
     assert len(set(ids[3:])) > 2
     found = rnn.generate(ids[:3], 20, temperature=0)
     assert rb.to_numpy(found).tolist() == ids[3:]
-    assert rnn.generate(decode(np.array(ids[:3]), VOCABULARY), 20, temperature=0) == decode(
-        np.array(ids[3:]), VOCABULARY
-    )
+    assert rnn.generate(Vocabulary(VOCABULARY).decode(np.array(ids[:3])), 20, temperature=0) == Vocabulary(
+        VOCABULARY
+    ).decode(np.array(ids[3:]))
     for same in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-9}, {"temperature": 0.0, "top_k": 3}):
         assert rb.to_numpy(rnn.generate(ids[:3], 20, **same)).tolist() == ids[3:]
 
@@ -498,7 +501,7 @@ def test_text_for_text_and_ids_for_ids(backend: str) -> None:
     assert (type(ids), ids.device) == (type(on_device), on_device.device)
     assert ids.shape == (20,)
     assert str(ids.dtype).endswith("int32")
-    assert decode(rb.to_numpy(ids), VOCABULARY) == text
+    assert Vocabulary(VOCABULARY).decode(rb.to_numpy(ids)) == text
     for same in (np.array([2, 3]), np.array([2, 3], np.uint8), (2, 3)):
         np.testing.assert_array_equal(rb.to_numpy(rnn.generate(same, 20, seed=0)), rb.to_numpy(ids))
     further = rb.to_numpy(rnn.generate(ids, 5, temperature=0))
@@ -569,7 +572,7 @@ def test_a_prompt_of_another_library_is_refused() -> None:
 
 
 def test_a_model_that_cannot_feed_on_its_output_is_refused() -> None:
-    match = "generate needs a model that predicts its own next input: a readout with input_size outputs"
+    match = "generate needs a model that predicts its own next input: token ids, and a readout with as many outputs"
     layers, readout = model().layers, model(output_size=5).readout
     for rnn in (rb.RNN(layers), rb.RNN(layers, readout)):
         with pytest.raises(rb.ArgumentError, match=match):

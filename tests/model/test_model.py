@@ -289,7 +289,7 @@ REFUSED = [
     (lambda rnn: rb.RNN(rnn.layers).predict(X), rb.ArgumentError, "predict needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers).loss(X, [0]), rb.ArgumentError, "loss needs a readout"),
     (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict returns the largest of several outputs; this model has one"),
-    (lambda rnn: rb.RNN(rnn.layers, rnn.readout.weight), rb.ArgumentError, "`readout` must be a Linear; got"),
+    (lambda rnn: rb.RNN(rnn.layers, rnn.readout.weight), rb.ArgumentError, "`readout` must be a Linear or a sequence of them; got"),
     (lambda rnn: rnn.to(dtype="int32"), rb.DTypeError, "`dtype` must be one of float16, bfloat16, float32, float64, by name or as an object"),
     (lambda rnn: rnn.to(dtype="bfloat16"), rb.DTypeError, "`dtype` 'bfloat16' is not on the backend"),
 ]  # fmt: skip

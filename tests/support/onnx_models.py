@@ -159,3 +159,20 @@ MERGE = {"merge": np.array([0, 0, -1])}
 def refused(made: onnx.ModelProto, message: str) -> None:
     with pytest.raises(rb.FormatError, match=message):
         rb.from_onnx(made)
+
+
+def run_runtime(runtime: Any, made: onnx.ModelProto, inputs: Any) -> list[NDArray[Any]]:
+    """The outputs of a model in ONNX Runtime."""
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = 1
+    session = runtime.InferenceSession(made.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    found: list[NDArray[Any]] = session.run(None, inputs)
+    return found
+
+
+def close(got: NDArray[Any], wanted: NDArray[Any]) -> None:
+    """Check numbers of small networks that forget, in which no error grows, against those of another order of sums."""
+    assert got.shape == wanted.shape
+    bound = 64 * np.finfo(wanted.dtype).eps * (1 + abs(wanted.astype(np.float64)))
+    assert (abs(got.astype(np.float64) - wanted) <= bound).all()

@@ -1,4 +1,4 @@
-"""Operators of constants: given, filled, repeated and converted."""
+"""Operators of constants: given, filled and converted."""
 
 from math import prod
 from typing import Any
@@ -9,23 +9,11 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Flow, Input, Size, Zeros
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
-from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
+from rnn_backends.formats.onnx.shapes import computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
 
 SMALL = 2**16
 _WHOLE = {6, 7}  # int32 and int64
-
-
-def expand(call: Call, data: Any, shape: Any) -> Any:
-    """Repeat a constant; zeros stay zeros."""
-    if isinstance(data, Zeros):
-        return data
-    if not isinstance(data, np.ndarray):
-        msg = "only constants can be repeated, not arrays that depend on the input."
-        raise FormatError(msg)
-    if data.dtype.kind == "f" and is_filled(call, data, 0):
-        return Zeros()
-    return _filled(call, data, integers(call, shape, "shape"))
 
 
 def constant_of_shape(call: Call, shape: Any) -> Any:
@@ -37,10 +25,10 @@ def constant_of_shape(call: Call, shape: Any) -> Any:
     known = not any(isinstance(size, Size) for size in wanted)
     if not value.any() and value.dtype.kind == "f" and not (known and 0 <= prod(wanted) <= SMALL):
         return Zeros()
-    return _filled(call, value.reshape(()), integers(call, shape, "shape"))
+    return filled(call, value.reshape(()), integers(call, shape, "shape"))
 
 
-def _filled(call: Call, value: Host, wanted: list[int]) -> Host:
+def filled(call: Call, value: Host, wanted: list[int]) -> Host:
     """Return a constant repeated to a shape."""
     if min(wanted, default=0) < 0:
         msg = f"the shape {wanted} is impossible."
@@ -87,7 +75,6 @@ def constant(call: Call) -> Any:
 
 
 OPERATORS = {
-    "Expand": Operator(expand, {}),
     "ConstantOfShape": Operator(constant_of_shape, {"value": TENSOR}),
     "Identity": Operator(identity, {}),
     "Cast": Operator(cast, {"to": INT, "saturate": INT}),

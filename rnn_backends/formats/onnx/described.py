@@ -1,5 +1,6 @@
 """The description that `write` leaves in the properties of a model, checked against its graph."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,15 +8,16 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
-from rnn_backends.errors import FormatError
+from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import Description, parse
 from rnn_backends.formats.source import Account
 
 
 def described(network: Network, text: str, account: Account) -> Network:
-    """Return a network with what its writer noted: numbers in full precision, vocabulary, metadata."""
+    """Return a network with what its writer noted: numbers in full precision, reads, vocabulary, metadata."""
     cells = plain_cells(network)
     noted = parse(text, list(cells), account)
     for place, cell in cells.items():
@@ -33,27 +35,50 @@ def described(network: Network, text: str, account: Account) -> Network:
         ))
         for k in range(len(network.layers))
     )  # fmt: skip
-    return Network(
-        layers_,
-        [replace(linear, activation=g2) for linear, g2 in zip(network.readout, noted.readout, strict=True)],
-        reads=noted.reads,
-        takes=noted.takes,
-        batch_first=noted.batch_first,
-        vocabulary=noted.vocabulary,
-        unknown=noted.unknown,
-        metadata=noted.metadata,
-    )
+    try:
+        return replace(
+            network,
+            layers=layers_,
+            readout=_noted(network.readout, noted.readout),
+            encoder=_noted(network.encoder, noted.encoder),
+            reads=noted.reads,
+            takes=noted.takes,
+            vocabulary=noted.vocabulary if isinstance(noted.vocabulary, str | None) else tuple(noted.vocabulary),
+            unknown=noted.unknown,
+            metadata=noted.metadata,
+        )
+    except RNNBackendError as error:
+        msg = f"the description fits no network: {error}"
+        raise FormatError(msg) from error
+
+
+def _noted(linears: Sequence[Linear], activations: Sequence[Any]) -> tuple[Linear, ...]:
+    return tuple(replace(linear, activation=g) for linear, g in zip(linears, activations, strict=True))
 
 
 def _require_noted(network: Network, noted: Description) -> None:
-    """Check that a description and a graph agree on the readout and on batch_first."""
-    readout = network.readout
-    same = len(noted.readout) == len(readout)
-    if same:
-        same = all(_same(g2, linear.activation) for g2, linear in zip(noted.readout, readout, strict=True))
-    if not same or noted.batch_first != network.batch_first:
-        msg = "the description of the readout or of batch_first differs from the graph."
+    """Check that a description and a graph agree on all that a graph shows."""
+    takes = "tokens" if noted.vocabulary is not None else noted.takes or "features"
+    top = network.layers[-1]
+    # Of forward cells alone the last step and the final states are one.
+    last = "last" if top.backward is None and noted.reads == "final" else noted.reads
+    alike = {
+        "the encoder": _all_same(noted.encoder, network.encoder),
+        "the readout": _all_same(noted.readout, network.readout),
+        "reads": not network.readout or last == network.reads,
+        "takes": takes == network.takes,
+        "batch_first": noted.batch_first == network.batch_first,
+    }
+    if differing := [what for what, same in alike.items() if not same]:
+        msg = f"the description of {' and of '.join(differing)} differs from the graph."
         raise FormatError(msg)
+
+
+def _all_same(noted: Sequence[Any], linears: Sequence[Linear]) -> bool:
+    """Return whether a description names the activations of the Linears of a graph."""
+    return len(noted) == len(linears) and all(
+        _same(activation, linear.activation) for activation, linear in zip(noted, linears, strict=True)
+    )
 
 
 def _same(noted: Any, held: Any) -> bool:

@@ -5,7 +5,7 @@ two arrays of equal shape whose axes differ are different.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -59,12 +59,37 @@ class Input:
 
 
 @dataclass(frozen=True, eq=False)
+class Fixed:
+    """A constant that is repeated along axes of the input; `atoms` are those of its own."""
+
+    value: Host
+    atoms: Group
+
+
+@dataclass(frozen=True, eq=False)
 class Tokens:
-    """Rows of a table for the token ids of an input; without a table, one-hot vectors of them."""
+    """One-hot vectors of the token ids of an input."""
 
     ids: Flow
     features: Axis
-    table: Host | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A Linear of an encoder or a readout, W x + b, and its activation once it has been applied."""
+
+    weight: Host
+    output: Axis
+    bias: Host | None = None
+    activation: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Results of an encoder, of the features or the token ids of an input."""
+
+    source: Input | Tokens
+    linears: tuple[Product, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,29 +97,19 @@ class Stage:
     """A layer in its place in the network."""
 
     layer: Layer
-    below: "Stage | Input | Tokens"
+    below: "Stage | Input | Tokens | Encoded"
     seq: Axis
     batch: Group
     directions: Group
     hidden: Axis
     lengths: Input | None
-    h_0: tuple[Flow | None, ...]
-    """The given initial states of each node; None where they are zero."""
+    h_0: tuple[Flow | Host | None, ...]
+    """The initial states of each node: an input, a constant (num_cells, hidden_size), or None where they are zero."""
 
     @property
     def features(self) -> Group:
         """The axes of the states without those of time and batch, forward before backward."""
         return (*self.directions, self.hidden)
-
-
-@dataclass(frozen=True, eq=False)
-class Readout:
-    """The readout W_ya a + b_y, and g2 once it has been applied."""
-
-    weight: Host
-    output: Axis
-    bias: Host | None = None
-    activation: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,17 +121,52 @@ class Result:
     atoms : Group
         The axes of the array before it is rearranged.
     stage : Stage, optional
-        The layer whose states these are, or are read out, at all steps or at `step`, 0 or -1.
+        The layer whose states these are, or are read out: at all steps, at `step`, 0 or -1, or `pooled` over all.
     cells : tuple of Cell
         The cells whose last states these are, or are read out, where there is no stage.
-    readout : Readout, optional
+    several : Group
+        The axis of the cells, where there are several of one size; else their states lie side by side.
+    pooled : {"mean", "max"}, optional
+    linears : tuple of Product
+        The readout so far.
     """
 
     atoms: Group
     stage: Stage | None = None
     cells: tuple[Cell, ...] = ()
+    several: Group = ()
     step: int | None = None
-    readout: Readout | None = field(default=None)
+    pooled: str | None = None
+    linears: tuple[Product, ...] = ()
+
+    @property
+    def features(self) -> Group:
+        """The axes of one row of what can be multiplied."""
+        if self.linears:
+            return (self.linears[-1].output,)
+        return self.stage.features if self.stage is not None else (*self.several, self.atoms[-1])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are the states of a layer at all steps, as they are."""
+        return self.stage is not None and self.step is None and self.pooled is None and not self.linears
+
+
+def dtype_of(source: Input) -> str:
+    """Return the dtype of the weights that take an input; those in bfloat16 are read as float32."""
+    return "float32" if source.dtype == "bfloat16" else source.dtype
+
+
+def input_of(below: Any) -> Input:
+    """Return the input that comes to the first layer, which may be encoded."""
+    source = below.source if isinstance(below, Encoded) else below
+    held: Input = source.ids.content if isinstance(source, Tokens) else source
+    return held
+
+
+def takes_tokens(below: Any) -> bool:
+    """Return whether what comes to the first layer is made of token ids."""
+    return isinstance(below.source if isinstance(below, Encoded) else below, Tokens)
 
 
 def size_of(group: Group) -> int | None:

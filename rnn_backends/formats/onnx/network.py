@@ -1,8 +1,10 @@
 """A graph as a network: its layers in order, its readout, and its outputs as those of a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
@@ -11,11 +13,13 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.onnx import constants, joins, parts, recurrent, shapes
-from rnn_backends.formats.onnx import readout as reading
+from rnn_backends.formats.onnx import constants, joins, linears, parts, pooling, recurrent, repeated, shapes
 from rnn_backends.formats.onnx.described import described
-from rnn_backends.formats.onnx.flow import Flow, Input, Readout, Result, Stage, Tokens
+from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
+from rnn_backends.formats.onnx.folding import folded
 from rnn_backends.formats.onnx.interpreter import Interpreter
+from rnn_backends.formats.onnx.joins import two_directions
+from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
@@ -23,7 +27,7 @@ from rnn_backends.formats.source import Account
 OPSETS = range(7, 29)
 OPERATORS = {
     name: operator
-    for module in (constants, joins, parts, reading, recurrent, shapes)
+    for module in (constants, joins, linears, parts, pooling, recurrent, repeated, shapes)
     for name, operator in module.OPERATORS.items()
 }
 """The operators that are read, by their names."""
@@ -40,8 +44,12 @@ class Program(NamedTuple):
     @property
     def input(self) -> Input:
         """The input of the first layer."""
-        below = self.stages[0].below
-        return below.ids.content if isinstance(below, Tokens) else below  # type: ignore[return-value]
+        return input_of(self.stages[0].below)
+
+    @property
+    def cells(self) -> list[Any]:
+        """The cells of the graph, layer by layer, whose order is that of the network's."""
+        return [cell for stage in self.stages for cell, _ in stage.layer.cells]
 
 
 def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = None) -> Program:
@@ -57,12 +65,13 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
         raise FormatError(msg)
     stages = _stacked(list(interpreter.stages))
     own = {cell: number for number, cell in enumerate(cell for stage in stages for cell, _ in stage.layer.cells)}
-    network = _network(stages, own, outputs, interpreter.account)
     notes = {entry.key: entry.value for entry in model.metadata_props}
+    results = require_results(stages, own, outputs, interpreter.account)
+    network = _network(stages, results, KEY in notes, interpreter.account)
     if KEY in notes:
         network = described(network, notes[KEY], interpreter.account)
     else:
-        found = "; ".join(f"{name}: {_note(flow, stages[0], own)}" for name, flow in outputs.items())
+        found = "; ".join(f"{name}: {note(flow, stages[0], own)}" for name, flow in outputs.items())
         network = replace(network, metadata={**notes, NOTE: found})
     return Program(network, stages, outputs)
 
@@ -113,6 +122,10 @@ def _stacked(stages: list[Stage]) -> tuple[Stage, ...]:
     """Return the layers from the input to the output, each of which takes all states of the one before."""
     below = {stage.below for stage in stages}
     tops = [stage for stage in stages if stage not in below]
+    if len(tops) == 2:  # two directions of which the last states alone are read
+        merged = two_directions(*sorted(tops, key=lambda stage: stage.layer.forward is None))
+        stages = stages if merged is None else [*(stage for stage in stages if stage not in tops), merged]
+        tops = tops if merged is None else [merged]
     chain: list[Any] = [tops[0]]
     while isinstance(chain[-1].below, Stage):
         chain.append(chain[-1].below)
@@ -132,7 +145,7 @@ def _require_order(stages: tuple[Stage, ...]) -> None:
     taken: dict[str, int] = {}
     for stage in stages:
         for flow in stage.h_0:
-            if flow is None:
+            if not isinstance(flow, Flow):
                 continue
             source: Input = flow.content
             start = source.start or 0
@@ -142,73 +155,57 @@ def _require_order(stages: tuple[Stage, ...]) -> None:
             taken[source.name] = start + len(stage.layer.cells) // len(stage.h_0)
 
 
-def _network(
-    stages: tuple[Stage, ...], own: Mapping[Any, int], outputs: Mapping[str, Flow], account: Account
-) -> Network:
-    """Return the network of the layers, which must compute all outputs; its cells are given with their numbers."""
-    top = stages[-1]
-    readouts = []
-    for name, flow in outputs.items():
-        content = flow.content if isinstance(flow, Flow) else None
-        if not isinstance(content, Result):
-            msg = f"the output {shown(name)} is not computed by an RNN or its readout."
-            raise FormatError(msg)
-        account.take("the cells of its outputs", "items", len(content.cells))
-        last = content.stage is None and content.cells == (top.layer.cells[-1][0],)
-        of_top = content.stage is top or (last and not top.directions)
-        inner = content.readout is None and all(cell in own for cell in content.cells)
-        if not of_top and (content.stage is not None or not inner):
-            what = "comes from another layer than the last, or reads out last states of several cells"
-            msg = f"the output {shown(name)} {what}."
-            raise FormatError(msg)
-        readouts += [content.readout] if content.readout is not None else []
-    readout = _one_readout(readouts)
+def _network(stages: tuple[Stage, ...], results: Sequence[Result], is_own: bool, account: Account) -> Network:
+    """Return the network of the layers; a foreign one with its embedding folded in, where that makes it no larger."""
+    bottom, top = stages[0], stages[-1]
+    layers = tuple(stage.layer for stage in stages)
     try:
-        linear = None
-        if readout is not None:
-            linear = Linear(readout.weight, readout.bias, readout.activation or "identity")
-        takes = "tokens" if isinstance(stages[0].below, Tokens) else "features"
-        layers = tuple(stage.layer for stage in stages)
-        return Network(layers, linear, takes=takes, batch_first=_batch_first(stages[0]))
+        encoder = _linears(bottom.below.linears if isinstance(bottom.below, Encoded) else ())
+        h_0 = _own_states(stages)
+        if not is_own:
+            encoder, first = folded(encoder, layers[0], account)
+            layers = (first, *layers[1:])
+            h_0 = h_0 if h_0 is not None and any(state.any() for state in h_0) else None
+        return Network(
+            layers,
+            _linears(one_readout(results)),
+            encoder=encoder,
+            reads=what_is_read(results, top),
+            takes="tokens" if takes_tokens(bottom.below) else "features",
+            h_0=h_0,
+            batch_first=_batch_first(bottom),
+        )
+    except FormatError:
+        raise
     except RNNBackendError as error:
         msg = f"its parts make no network: {error}"
         raise FormatError(msg) from error
 
 
-def _one_readout(readouts: list[Readout]) -> Readout | None:
-    """Return the readout of all outputs, with its activation if one of them has it."""
-    if not readouts:
+def _linears(products: Sequence[Product]) -> tuple[Linear, ...]:
+    return tuple(Linear(each.weight, each.bias, each.activation or "identity") for each in products)
+
+
+def _own_states(stages: Sequence[Stage]) -> tuple[Host, ...] | None:
+    """Return the constant initial states of all cells, zeros where a layer has none; None where no layer has any."""
+    given = [states for stage in stages for states in stage.h_0 if states is not None]
+    fixed = [states for states in given if isinstance(states, np.ndarray)]
+    if not fixed:
         return None
-    whole = next((held for held in readouts if held.activation is not None), readouts[0])
-    for held in readouts:
-        same = held.output is whole.output and held.bias is whole.bias
-        if not same or held.activation not in {None, whole.activation}:
-            msg = "its outputs have different readouts."
-            raise FormatError(msg)
-    return whole
+    if len(fixed) < len(given):
+        msg = "some of its initial states are constants and some are inputs; a model has the one or takes the other."
+        raise FormatError(msg)
+    found: list[Host] = []
+    for stage in stages:
+        cells: list[Any] = [cell for cell, _ in stage.layer.cells]
+        count = len(cells) // len(stage.h_0)
+        for k, states in enumerate(stage.h_0):
+            own = cells[k * count : (k + 1) * count]
+            zeros = [np.zeros(cell.hidden_size, cell.weight_ih.dtype) for cell in own]
+            found += zeros if states is None else list(states)  # type: ignore[arg-type]
+    return tuple(found)
 
 
 def _batch_first(bottom: Stage) -> bool:
     """Return whether the first axis of the input is the batch."""
-    below = bottom.below
-    source = below.ids.content if isinstance(below, Tokens) else below
-    assert isinstance(source, Input)
-    return bool(bottom.batch) and source.atoms.index(bottom.batch[0]) == 0
-
-
-def _note(flow: Flow, bottom: Stage, own: Mapping[Any, int]) -> str:
-    """Return the name that an output of the graph has in a model, and its axes."""
-    content: Result = flow.content
-    readout = content.readout
-    what = "output" if content.stage is not None else "h_n"
-    if readout is not None:
-        what = "logits" if readout.activation is None else "probabilities"
-        what += "" if content.stage is not None else " of the last state"
-    elif content.cells:
-        chosen = [own[cell] for cell in content.cells]
-        what += "" if chosen == list(range(len(own))) else f"[{', '.join(map(str, chosen))}]"
-    what += {None: "", 0: " of the first step", -1: " of the last step"}[content.step]
-    names = {bottom.seq: "seq_len", **(dict.fromkeys(bottom.batch, "batch"))}
-    return (
-        f"{what} ({', '.join(' * '.join(names.get(axis, axis.name) for axis in group) or '1' for group in flow.axes)})"
-    )
+    return bool(bottom.batch) and input_of(bottom.below).atoms.index(bottom.batch[0]) == 0

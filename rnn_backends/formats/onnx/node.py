@@ -10,7 +10,6 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError, RNNBackendError
-from rnn_backends.formats.arrays import embedded
 from rnn_backends.formats.names import listed, shown
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -99,11 +98,8 @@ def _consumed(attributes: Mapping[str, Any], which: str, names: list[str]) -> li
     return values
 
 
-def layer(found: Options, w: Host, r: Host, b: Host | None, table: Host | None = None) -> Layer:
-    """Return the layer of a node's weights: W (D, H, I), R (D, H, H) and B (D, 2 H), Wb before Rb.
-
-    A table (V, I) of embeddings is folded into W, whose cells then take token ids.
-    """
+def layer(found: Options, w: Host, r: Host, b: Host | None) -> Layer:
+    """Return the layer of a node's weights: W (D, H, I), R (D, H, H) and B (D, 2 H), Wb before Rb."""
     count = len(found.reverse)
     hidden_size = r.shape[-1] if r.ndim else 0
     if found.hidden_size not in {None, hidden_size}:
@@ -121,9 +117,8 @@ def layer(found: Options, w: Host, r: Host, b: Host | None, table: Host | None =
     cells = {}
     for d, reverse in enumerate(found.reverse):
         bias = None if b is None else _summed(b[d, :hidden_size], b[d, hidden_size:])
-        weight_ih = w[d] if table is None else embedded(w[d], table)
         try:
-            cells[reverse] = Cell(weight_ih, r[d], bias, found.activations[d], found.clip)
+            cells[reverse] = Cell(w[d], r[d], bias, found.activations[d], found.clip)
         except RNNBackendError as error:
             msg = f"its weights make no cell: {error}"
             raise FormatError(msg) from error

@@ -1,13 +1,15 @@
 """Operators that take parts: of constants by NumPy; of flows steps, cells and rows of an embedding."""
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
+from rnn_backends.formats.onnx.linears import appended
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 
 _FAR = 2**31 - 1  # exporters write it, or more, for "to the end"
@@ -55,27 +57,26 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         atoms = (Axis(f"{content.name}[0]", length), *content.atoms[1:])
         held: Any = Input(content.name, atoms, content.dtype, start, stop)
         return _exchanged(flow, axis, held, atoms[:1])
+    if isinstance(content, Fixed) and len(group) == 1 and group[0] in content.atoms and length and length > 0:
+        place, own = content.atoms.index(group[0]), Axis("constant", length)
+        atoms = (*content.atoms[:place], own, *content.atoms[place + 1 :])
+        value = content.value[(slice(None),) * place + (slice(start, stop),)]
+        return _exchanged(flow, axis, Fixed(value, atoms), (own,))
     if isinstance(content, Result) and content.stage is not None and group == (content.stage.seq,):
         ends = {(0, 1): 0, (-1, None): -1, (None if size is None else size - 1, size): -1}
         if (start, stop) in ends:
-            held = _replaced(content, content.atoms[1:], step=ends[start, stop])
-            return _exchanged(flow, axis, held, ())
-    if isinstance(content, Result) and len(content.cells) > 1 and group == content.atoms[:1] and length and length > 0:
+            return _exchanged(flow, axis, replace(content, atoms=content.atoms[1:], step=ends[start, stop]), ())
+    if isinstance(content, Result) and content.several and group == content.several and length and length > 0:
         call.graph.account.take("the last states that it takes", "items", length)
         cells = content.cells[start:stop]
         atoms = (Axis("cells", length),) if length > 1 else ()
-        held = _replaced(content, (*atoms, *content.atoms[1:]), cells=cells)
+        held = replace(content, atoms=(*atoms, *content.atoms[1:]), cells=cells, several=atoms)
         return _exchanged(flow, axis, held, atoms)
     msg = (
         f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
         "none that a model gives: those are the first and the last step, and the states of single cells."
     )
     raise FormatError(msg)
-
-
-def _replaced(content: Result, atoms: tuple[Axis, ...], **changes: Any) -> Result:
-    held = {"stage": content.stage, "cells": content.cells, "step": content.step, "readout": content.readout}
-    return Result(atoms, **{**held, **changes})
 
 
 def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> Flow:
@@ -86,7 +87,7 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
     """Take entries: rows of a table for token ids, or one place on an axis."""
     axis = call.get("axis", 0)
     if isinstance(indices, Flow):
-        return _embedded(data, indices, axis)
+        return _embedded(call, data, indices, axis)
     if not isinstance(indices, np.ndarray) or indices.dtype.kind != "i":
         msg = "its indices must be constant integers, or an input of token ids."
         raise FormatError(msg)
@@ -106,14 +107,15 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
     return Flow(found.content, (*found.axes[:place], *found.axes[place + 1 :]))
 
 
-def _embedded(table: Any, ids: Flow, axis: int) -> Flow:
-    """Return the rows of a table for token ids."""
+def _embedded(call: Call, table: Any, ids: Flow, axis: int) -> Flow:
+    """Return the rows of a table for token ids: what its transpose gives of one-hot vectors."""
     if not isinstance(table, np.ndarray) or table.ndim != 2 or axis not in {0, -2} or table.dtype.kind != "f":
         msg = "token ids must pick rows of a constant matrix, on its axis 0."
         raise FormatError(msg)
     require_ids(ids)
-    features = Axis("features", table.shape[1])
-    return Flow(Tokens(ids, features, table), (*ids.axes, (features,)))
+    tokens = Tokens(ids, Axis("features", table.shape[0]))
+    hot = Flow(tokens, (*ids.axes, (tokens.features,)))
+    return appended(call, hot, Product(table.T, Axis("features", table.shape[1])))
 
 
 def require_ids(ids: Any) -> None:

@@ -1,13 +1,27 @@
 """The operator RNN: a layer in its place in the network."""
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Stage, Tokens, Zeros, named, size_of
+from rnn_backends.formats.onnx.flow import (
+    Axis,
+    Encoded,
+    Fixed,
+    Flow,
+    Group,
+    Input,
+    Result,
+    Stage,
+    Tokens,
+    Zeros,
+    arranged,
+    dtype_of,
+    named,
+    size_of,
+)
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
 from rnn_backends.formats.onnx.node import Options, layer, options
 from rnn_backends.formats.onnx.shapes import is_filled
@@ -41,63 +55,67 @@ def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
         msg = f"the first two axes of its X must be steps and sequences; they are {named(seq)} and {named(batch)}."
         raise FormatError(msg)
     w, r, b = weights
-    table = x.content.table if isinstance(x.content, Tokens) else None
     # Nodes may share their weights, of which each layer keeps a copy.
-    kept = r.nbytes + (0 if b is None else b.nbytes) + (w.nbytes if table is None else _folded(w, table))
+    kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
     call.graph.account.take("the weights of the layers", "bytes", kept)
-    held = layer(found, w, r, b, table)
+    held = layer(found, w, r, b)
     below = _below(x, w)
-    h_0 = _initial(call, initial_h, found, r.shape[-1])
+    h_0 = _initial(call, initial_h, found, r.shape[-1], batch)
     directions = (Axis("directions", 2),) if len(found.reverse) == 2 else ()
     hidden = Axis("hidden_size", int(r.shape[-1]))
     return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0]), (h_0,))
 
 
-def _below(x: Flow, w: Host) -> Stage | Input | Tokens:
+def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
     """Return the source of a layer's input, which must have the axes that it was made with."""
     (seq,), batch, features = x.axes
     content = x.content
-    if isinstance(content, Input) and content.start is None and features == content.atoms[-1:]:
-        dtype = "float32" if content.dtype == "bfloat16" else content.dtype  # as its weights are read
-        if (len(content.atoms), dtype) == (2 + bool(batch), w.dtype.name) and features[0].size in {None, w.shape[2]}:
+    if size_of(features) in {None, w.shape[2]}:
+        if isinstance(content, Input) and content.start is None and features == content.atoms[-1:]:
+            if (len(content.atoms), dtype_of(content)) == (2 + bool(batch), w.dtype.name):
+                return content
+        elif (isinstance(content, Tokens) and features == (content.features,)) or (
+            isinstance(content, Encoded) and features == (content.linears[-1].output,)
+        ):
             return content
-    elif isinstance(content, Tokens) and features == (content.features,):
-        if content.features.size == w.shape[2]:
-            return content
-    elif isinstance(content, Result) and content.stage is not None and content.step is None and content.readout is None:
-        below = content.stage
-        if (seq, batch, features) == (below.seq, below.batch, below.features) and size_of(features) == w.shape[2]:
-            return below
+        elif isinstance(content, Result) and content.is_whole and content.stage is not None:
+            below = content.stage
+            if (seq, batch, features) == (below.seq, below.batch, below.features):
+                return below
     names = " by ".join(f"({named(group)})" for group in x.axes)
     msg = (
-        "its X must be the input or all states of the layer below, as (seq_length, batch_size, input_size) = "
-        f"(..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X are {names}."
+        "its X must be the input, through an encoder if there is one, or all states of the layer below, as "
+        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X are {names}."
     )
     raise FormatError(msg)
 
 
-def _folded(w: Host, table: Host) -> int:
-    """Return the bytes of W once an embedding is folded into it, which must fit it."""
-    if w.ndim != 3 or w.shape[2] != table.shape[1] or w.dtype != table.dtype or 0 in table.shape:
-        msg = f"the rows of its embedding, {table.shape} of {table.dtype}, must fit its W, {w.shape} of {w.dtype}."
-        raise FormatError(msg)
-    return int(prod(w.shape[:2]) * table.shape[0] * w.itemsize)
-
-
-def _initial(call: Call, given: Any, found: Options, hidden_size: int) -> Flow | None:
-    """Return the input of the initial states; None where they are zero."""
+def _initial(call: Call, given: Any, found: Options, hidden_size: int, batch: Group) -> Flow | Host | None:
+    """Return the initial states: an input, or a constant (num_directions, hidden_size); None where they are zero."""
     if given is None or isinstance(given, Zeros) or (isinstance(given, np.ndarray) and is_filled(call, given, 0)):
         return None
-    if not isinstance(given, Flow) or not isinstance(given.content, Input) or len(given.axes) != 3:
-        msg = "its initial_h must be zeros or an input of the graph; other initial states are not read from a file."
+    wanted = "zeros, an input of the graph, or a constant that is the same for every sequence"
+    if isinstance(given, np.ndarray):
+        held = given.swapaxes(0, 1) if found.layout and given.ndim == 3 else given
+        call.graph.account.take("looking through its initial states", "bytes", given.nbytes)
+        if held.shape != (len(found.reverse), size_of(batch), hidden_size) or not (held == held[:, :1]).all():
+            msg = f"its initial_h must be {wanted}; its shape is {given.shape}, of {named(batch)} sequences."
+            raise FormatError(msg)
+        return held[:, 0]
+    if not isinstance(given, Flow) or not isinstance(given.content, (Input, Fixed)) or len(given.axes) != 3:
+        msg = f"its initial_h must be {wanted}."
         raise FormatError(msg)
     axes = (given.axes[1], given.axes[0], given.axes[2]) if found.layout else given.axes
-    cells, batch, hidden = axes
+    cells, sequences, hidden = axes
     fits = size_of(cells) in {None, len(found.reverse)} and size_of(hidden) in {None, hidden_size}
-    if not fits or len(hidden) != 1 or len(cells) > 1 or len(batch) > 1:
+    if isinstance(given.content, Fixed):
+        fits = fits and sequences == batch and {*cells, *hidden} <= {*given.content.atoms}
+    if not fits or len(hidden) != 1 or len(cells) > 1 or len(sequences) > 1:
         names = " by ".join(f"({named(group)})" for group in given.axes)
         msg = f"its initial_h must have the axes directions, batch and hidden; its axes are {names}."
         raise FormatError(msg)
+    if isinstance(given.content, Fixed):
+        return arranged(given.content.value, given.content.atoms, (cells, hidden))
     return Flow(given.content, axes)
 
 
@@ -126,7 +144,7 @@ def _last_states(stage: Stage, found: Options) -> Flow:
     """Return the last states of the cells of a layer."""
     cells = tuple(cell for cell, _ in stage.layer.cells)
     of_cells = (Axis("cells", 2),) if len(cells) == 2 else ()
-    content = Result((*of_cells, *stage.batch, stage.hidden), cells=cells)  # type: ignore[arg-type]  # they are Cells
+    content = Result((*of_cells, *stage.batch, stage.hidden), cells=cells, several=of_cells)  # type: ignore[arg-type]  # they are Cells
     axes = (of_cells, stage.batch, (stage.hidden,))
     return Flow(content, (axes[1], axes[0], axes[2]) if found.layout else axes)
 

@@ -17,7 +17,7 @@ def from_onnx(
     takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:
-    """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, and a readout.
+    """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, an encoder and a readout.
 
     The graph's axes are followed from its input to its outputs; whatever it holds that the model would not
     do is refused, by the name of its node.  Needs the package ``onnx``.
@@ -38,8 +38,9 @@ def from_onnx(
     Returns
     -------
     RNN
-        Unless `RNN.save` wrote the file, its metadata record under ``"onnx outputs"`` which of its results each output
-        of the graph is, e.g. ``"y: logits of the last step (batch, output_size)"``.
+        It reads what the readout of the graph reads.  Unless `RNN.save` wrote the file, its metadata record under
+        ``"onnx outputs"`` which of its results each output of the graph is, e.g. ``"y: logits of the last step (batch,
+        output_size)"``.
 
     Raises
     ------

@@ -1,0 +1,166 @@
+"""Operators of the encoder and of the readout: a matrix product, a bias and an activation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.core.activations import Activation
+from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.onnx.flow import (
+    Axis,
+    Encoded,
+    Flow,
+    Group,
+    Input,
+    Product,
+    Result,
+    Tokens,
+    dtype_of,
+    named,
+    size_of,
+)
+from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
+from rnn_backends.formats.onnx.node import DEFAULTS
+from rnn_backends.formats.onnx.shapes import places
+
+
+def matmul(call: Call, a: Any, b: Any) -> Flow:
+    """Multiply the input, or states, by a matrix."""
+    return _multiplied(call, a, b)
+
+
+def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Flow:
+    """Multiply the input, or states, by a matrix, and add a bias."""
+    if (call.get("alpha", 1.0), call.get("beta", 1.0), call.get("transA", 0)) != (1.0, 1.0, 0) or (
+        isinstance(a, Flow) and len(a.axes) != 2
+    ):
+        msg = "it must have alpha and beta 1, transA 0 and a first input of 2 axes."
+        raise FormatError(msg)
+    found = _multiplied(call, a, b.T if isinstance(b, np.ndarray) and call.get("transB", 0) else b)
+    return found if c is None else _with_bias(found, c)
+
+
+def _multiplied(call: Call, a: Any, b: Any) -> Flow:
+    features = _features(a)
+    if features is None or not isinstance(b, np.ndarray) or b.ndim != 2 or b.dtype.kind != "f":
+        msg = "it must multiply the input, or states of the last layer, by a constant matrix."
+        raise FormatError(msg)
+    if isinstance(a.content, Input) and dtype_of(a.content) != b.dtype.name:
+        msg = f"its matrix must be of {dtype_of(a.content)}, as the input is; got {b.dtype.name}."
+        raise FormatError(msg)
+    if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
+        names = " by ".join(f"({named(group)})" for group in a.axes)
+        msg = f"its matrix, {b.shape}, must take the features of one step; the axes of its input are {names}."
+        raise FormatError(msg)
+    return appended(call, a, Product(b.T, Axis("output_size", b.shape[1])))
+
+
+def _features(value: Any) -> Group | None:
+    """Return the axes of one row of what can be multiplied; None of anything else."""
+    content = value.content if isinstance(value, Flow) else None
+    if isinstance(content, Input) and content.start is None and "float" in content.dtype:
+        return content.atoms[-1:]
+    if isinstance(content, Tokens):
+        return (content.features,)
+    if isinstance(content, Encoded):
+        return (content.linears[-1].output,)
+    return content.features if isinstance(content, Result) else None
+
+
+def appended(call: Call, flow: Flow, product: Product) -> Flow:
+    """Return what a further Linear gives of a flow, whose last axis it takes."""
+    held = getattr(flow.content, "linears", ())
+    # Nodes may share a matrix, of which each Linear keeps a copy.
+    call.graph.account.take("the weights of its products", "bytes", product.weight.nbytes)
+    call.graph.account.take("the products before it", "items", len(held))
+    axes = (*flow.axes[:-1], (product.output,))
+    return Flow(_with_linears(flow.content, (*held, product)), axes)
+
+
+def _with_linears(content: Any, linears: tuple[Product, ...]) -> Any:
+    """Return the content of a flow with other Linears, the last of which may be new."""
+    if not isinstance(content, Result):
+        return Encoded(content.source if isinstance(content, Encoded) else content, linears)
+    kept = tuple(axis for axis in content.atoms if axis not in content.features)
+    return replace(content, atoms=(*kept, linears[-1].output), linears=linears)
+
+
+def add(call: Call, a: Any, b: Any) -> Flow:
+    """Add a bias."""
+    flow, bias = (a, b) if isinstance(a, Flow) else (b, a)
+    return _with_bias(flow, bias)
+
+
+def _last(value: Any) -> Product | None:
+    """Return the last Linear of a flow, whose activation has not been applied; None where there is none."""
+    linears = getattr(value.content, "linears", ()) if isinstance(value, Flow) else ()
+    return linears[-1] if linears and linears[-1].activation is None else None
+
+
+def _changed(flow: Flow, product: Product) -> Flow:
+    """Return a flow whose last Linear is another, that has the same output."""
+    return Flow(_with_linears(flow.content, (*flow.content.linears[:-1], product)), flow.axes)
+
+
+def _with_bias(flow: Any, bias: Any) -> Flow:
+    product = _last(flow)
+    if product is None or product.bias is not None or flow.axes[-1:] != ((product.output,),):
+        msg = "a constant can be added only once, as the bias of a Linear of the encoder or the readout."
+        raise FormatError(msg)
+    outputs = product.weight.shape[0]
+    fits = isinstance(bias, np.ndarray) and bias.size == outputs and bias.ndim <= len(flow.axes)
+    if not fits or bias.dtype.kind != "f" or (bias.ndim and bias.shape[-1] != outputs):
+        msg = f"the bias of a Linear must be a constant of shape ({outputs},)."
+        raise FormatError(msg)
+    return _changed(flow, replace(product, bias=bias.reshape(outputs)))
+
+
+def activation(name: str) -> Callable[[Call, Any], Flow]:
+    """Return the function that reads the operator of an activation."""
+
+    def read(call: Call, data: Any) -> Flow:
+        product = _last(data)
+        if product is None:
+            msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
+            raise FormatError(msg)
+        if name in {"softmax", "log_softmax"}:
+            _require_last(call, data, product)
+        defaults = DEFAULTS.get(name, {})
+        try:
+            g2 = Activation(name, **{key: call.get(key, value) for key, value in defaults.items()})
+        except RNNBackendError as error:
+            msg = f"it is wrong: {error}"
+            raise FormatError(msg) from error
+        return _changed(data, replace(product, activation=g2))
+
+    return read
+
+
+def _require_last(call: Call, data: Flow, product: Product) -> None:
+    """Check that a softmax is over the outputs: before opset 13 it is over all axes from `axis` on."""
+    rank = len(data.axes)
+    (place,) = places([call.get("axis", -1 if call.opset >= 13 else 1)], rank)
+    if place != rank - 1 or data.axes[-1] != (product.output,):
+        over = f"axis {place}" if call.opset >= 13 else f"all axes from {place} on"
+        msg = f"it must be over the outputs, the last of {rank} axes; it is over {over}."
+        raise FormatError(msg)
+
+
+OPERATORS = {
+    "MatMul": Operator(matmul, {}),
+    "Gemm": Operator(gemm, {"alpha": FLOAT, "beta": FLOAT, "transA": INT, "transB": INT}),
+    "Add": Operator(add, {}),
+    "Softmax": Operator(activation("softmax"), {"axis": INT}),
+    "LogSoftmax": Operator(activation("log_softmax"), {"axis": INT}),
+    "Sigmoid": Operator(activation("sigmoid"), {}),
+    "Tanh": Operator(activation("tanh"), {}),
+    "Relu": Operator(activation("relu"), {}),
+    "LeakyRelu": Operator(activation("leaky_relu"), {"alpha": FLOAT}),
+    "Elu": Operator(activation("elu"), {"alpha": FLOAT}),
+    "HardSigmoid": Operator(activation("hard_sigmoid"), {"alpha": FLOAT, "beta": FLOAT}),
+    "ThresholdedRelu": Operator(activation("thresholded_relu"), {"alpha": FLOAT}),
+    "Softsign": Operator(activation("softsign"), {}),
+    "Softplus": Operator(activation("softplus"), {}),
+}

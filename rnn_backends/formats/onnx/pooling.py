@@ -1,0 +1,41 @@
+"""Operators that read all steps of a layer at once: ReduceMean and ReduceMax."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx.flow import Flow, Result, named
+from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
+from rnn_backends.formats.onnx.shapes import integers, places
+
+
+def pooled(reads: str) -> Callable[..., Flow]:
+    """Return the function that reads the operator of a reduction."""
+
+    def read(call: Call, data: Any, axes: Any = None) -> Flow:
+        content = data.content if isinstance(data, Flow) else None
+        if not isinstance(content, Result) or not content.is_whole or content.stage is None:
+            msg = "it can only reduce the states of a layer over all steps."
+            raise FormatError(msg)
+        given = places(integers(call, axes, "axes"), len(data.axes))
+        over = [data.axes[place] for place in given]
+        if over != [(content.stage.seq,)]:
+            names = ", ".join(map(named, over)) or "none"
+            msg = f"it must be over the axis of steps alone; its axes are {names}."
+            raise FormatError(msg)
+        if content.stage.lengths is not None:
+            msg = "it reduces over all steps, beyond those that sequence_lens counts; a model reads valid steps alone."
+            raise FormatError(msg)
+        kept: tuple[Any, ...] = ((),) if call.get("keepdims", 1) else ()
+        held = replace(content, atoms=content.atoms[1:], pooled=reads)
+        return Flow(held, (*data.axes[: given[0]], *kept, *data.axes[given[0] + 1 :]))
+
+    return read
+
+
+ATTRIBUTES = {"axes": INTS, "keepdims": INT, "noop_with_empty_axes": INT}
+OPERATORS = {
+    "ReduceMean": Operator(pooled("mean"), ATTRIBUTES),
+    "ReduceMax": Operator(pooled("max"), ATTRIBUTES),
+}
