@@ -32,7 +32,7 @@ def stated(name: str) -> float:
 
 def allowance(folder: Path) -> float:
     """Return by how much a network may fall behind README.md: what is shipped by its rounding alone."""
-    return 0.001 if folder == SHIPPED else 0.08
+    return 0.001 if folder == SHIPPED else 0.05
 
 
 def printed(folder: Path, name: str, elsewhere: Path, *words: str) -> list[str]:
@@ -125,7 +125,7 @@ def test_words(folder: Path, tmp_path: Path) -> None:
     rnn = rb.load(folder / "words.safetensors").to(dtype="float32")
     perplexity = exp(rnn.loss(" ".join(passage[:-1]), " ".join(passage[1:])))
     assert float(measured.split()[-1]) == pytest.approx(perplexity, rel=0.01)
-    assert perplexity <= stated("words") * (1.01 + (folder != SHIPPED) * 0.1)
+    assert perplexity <= stated("words") * (1.01 + (folder != SHIPPED) * 0.04)
     (line, _) = printed(folder, "words", tmp_path, "Good morrow, zzz!")
     assert line.startswith("good morrow , zzz ! ")
 
