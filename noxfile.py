@@ -225,11 +225,16 @@ def tensorflow(session: nox.Session) -> None:
 
 @nox.session(python="3.11", tags=["nightly"])
 def training(session: nox.Session) -> None:
-    """Train the example's network for an epoch, in a copy of its folder."""
-    session.install(TORCH, wheel())
-    folder = Path(session.create_tmp(), "shakespeare")
-    shutil.copytree("examples/shakespeare", folder, dirs_exist_ok=True)
-    session.run("python", str(folder / "train.py"), "--epochs", "1")
+    """Train a network for an epoch, and those of examples/deploy to the end, in copies of their folders; test these."""
+    install(session, TORCH)
+    folder = Path(session.create_tmp())
+    for name in ("shakespeare", "deploy"):
+        shutil.copytree(Path("examples", name), folder / name, dirs_exist_ok=True)
+    session.run("python", str(folder / "shakespeare" / "train.py"), "--epochs", "1")
+    for network in (folder / "deploy").glob("*.safetensors"):
+        network.unlink()
+    session.run("python", str(folder / "deploy" / "train.py"))
+    session.run("pytest", "tests/test_deploy.py", "--deploy", str(folder / "deploy"))
 
 
 @nox.session(python="3.11")
