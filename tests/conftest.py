@@ -9,10 +9,12 @@ from typing import Any
 
 import array_api_strict
 import pytest
+from commands import Result, Run
 from hypothesis import settings
 
 import rnn_backends
 from rnn_backends.backends.registry import BUILTIN
+from rnn_backends.cli import main as cli
 
 pytest_plugins = ["places"]
 
@@ -104,3 +106,17 @@ def strictest() -> Iterator[None]:
         **{name: flags[name] for name in ("api_version", "boolean_indexing", "data_dependent_shapes")},
         enabled_extensions=flags["enabled_extensions"],
     )
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Call `main` in an empty folder, in which no half-written file may be left."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> Result:
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        return Result(code, *capsys.readouterr())
+
+    yield call
+    assert not list(tmp_path.rglob("*.part"))

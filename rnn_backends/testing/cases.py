@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     layers: list[Layer]
     x: Host
-    h_0: Host | list[Host] | None = None
+    h_0: Any = None
     lengths: list[int] | None = None
     mask: Host | None = None
 

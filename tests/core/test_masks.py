@@ -64,7 +64,7 @@ def test_where_all_is_left_out_the_state_stays(backend: str) -> None:
     case = drawn()
     output, h_n = model(case, backend)(case.x, case.h_0, mask=np.zeros((6, 3), bool))
     np.testing.assert_array_equal(rb.to_numpy(h_n), case.h_0)
-    last = np.concatenate(list(case.h_0[2:]), axis=-1)  # type: ignore[index]
+    last = np.concatenate(list(case.h_0[2:]), axis=-1)
     np.testing.assert_array_equal(rb.to_numpy(output), np.broadcast_to(last, (6, 3, 10)))
 
 
@@ -83,7 +83,7 @@ def test_within_lengths_and_without_a_batch(backend: str) -> None:
     wanted = reference(*case)
     for actual, each in zip(rnn(case.x, case.h_0, lengths=[6, 3, 2], mask=HOLES.tolist()), wanted, strict=True):
         assert excess(rb.to_numpy(actual), each) <= 1.0
-    output, h_n = rnn(case.x[:, 1], case.h_0[:, 1], mask=HOLES[:, 1])  # type: ignore[index]
+    output, h_n = rnn(case.x[:, 1], case.h_0[:, 1], mask=HOLES[:, 1])
     wanted = reference(*drawn())
     assert excess(rb.to_numpy(output), type(wanted[0])(*(each[:, 1] for each in wanted[0]))) <= 1.0
     assert excess(rb.to_numpy(h_n), type(wanted[1])(*(each[:, 1] for each in wanted[1]))) <= 1.0
@@ -109,7 +109,7 @@ def test_what_comes_of_the_states(backend: str, sides: str) -> None:
     arguments: dict[str, Any] = {"lengths": lengths, "mask": HOLES}
     states = rb.to_numpy(rnn(case.x, case.h_0, **arguments)[0])
     valid = np.arange(6)[:, None] < lengths
-    logits = states @ rb.to_numpy(rnn.readout.weight).T  # type: ignore[union-attr]
+    logits = states @ rb.to_numpy(rnn.readout.weight).T
     np.testing.assert_allclose(
         rb.to_numpy(rnn.logits(case.x, case.h_0, **arguments)), np.where(valid[..., None], logits, 0), atol=1e-12
     )
@@ -141,7 +141,7 @@ def test_trace(backend: str, sides: str) -> None:
             assert not steps[f"{name}_l{layer}{side}"][~taken].any()
     output, _ = rnn(case.x, case.h_0, **arguments)
     np.testing.assert_allclose(state, rb.to_numpy(output), atol=1e-12)
-    one = {name: rb.to_numpy(step) for name, step in rnn.trace(case.x[:, 0], case.h_0[:, 0], mask=HOLES[:, 0]).items()}  # type: ignore[index]
+    one = {name: rb.to_numpy(step) for name, step in rnn.trace(case.x[:, 0], case.h_0[:, 0], mask=HOLES[:, 0]).items()}
     for name, step in one.items():
         np.testing.assert_allclose(step, steps[name][:, 0], atol=1e-12)
 

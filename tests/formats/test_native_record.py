@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.native_files import refuse, write
+from native_files import refuse, write
 
 import rnn_backends as rb
 from rnn_backends.testing.cases import Draw
@@ -86,7 +86,8 @@ def test_files_that_are_refused(path: Path, kind: str) -> None:
 
 def test_what_a_file_records_is_not_asked_for(path: Path) -> None:
     MODEL.save(path)
-    for option in ({"reads": "last"}, {"takes": "tokens"}):
+    options: list[dict[str, Any]] = [{"reads": "last"}, {"takes": "tokens"}]
+    for option in options:
         with pytest.raises(rb.FormatError, match=f"the file records .*; leave `{next(iter(option))}` out"):
             rb.load(path, **option)
 
@@ -97,10 +98,11 @@ def test_weights_alone_take_features_unless_told_otherwise(path: Path) -> None:
     assert rb.load(path, activation="tanh").takes == "features"
     rnn = rb.load(path, activation="tanh", takes="tokens", reads="mean")
     assert (rnn.takes, rnn.reads) == ("tokens", "mean")
-    for option, match in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"takes": "ids"}, "`takes` must be one of 'tokens', 'features'"),
-        ({"reads": "end"}, "`reads` must be"),
-    ):
+        ({"reads": "end"}, "`reads` must be one of 'steps', "),
+    ]
+    for option, match in wrong:
         with pytest.raises(rb.ArgumentError, match=match):
             rb.load(path, activation="tanh", **option)
 

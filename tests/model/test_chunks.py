@@ -236,7 +236,7 @@ REFUSED: list[tuple[Callable[[rb.RNN], object], type[Exception], str]] = [
     (lambda rnn: rnn.iter_probabilities(X, np.zeros((1, 3, 5))), rb.ShapeError, "`h_0` must have shape"),
     (lambda rnn: rnn.iter_probabilities(X, lengths=[1, 12]), rb.ArgumentError, r"`lengths` must be in 0..11; got 12 at \[1\]"),
     (lambda rnn: rb.RNN(rnn.layers).iter_probabilities(X), rb.ArgumentError, "iter_probabilities needs a readout, and this"),
-    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict returns the largest of several outputs"),  # type: ignore[union-attr]
+    (lambda rnn: rb.RNN(rnn.layers, rb.Linear(rnn.readout.weight[:1, :], activation="sigmoid")).predict(X), rb.ArgumentError, "predict returns the largest of several outputs"),
 ]  # fmt: skip
 
 
@@ -490,7 +490,7 @@ def test_what_jax_traces_is_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = jax.jit(lambda h: rnn.loss(case.x, targets, h, lengths=case.lengths))(h_0)
     assert len(runs) == 1
     assert float(traced) == pytest.approx(wanted, rel=1e-6)
-    weight = jax.jit(lambda x: model_of(x, rnn).loss(case.x, targets, lengths=case.lengths))(rnn.readout.weight)  # type: ignore[union-attr]
+    weight = jax.jit(lambda x: model_of(x, rnn).loss(case.x, targets, lengths=case.lengths))(rnn.readout.weight)
     assert len(runs) == 2
     assert float(weight) == pytest.approx(wanted, rel=1e-6)
     # Arrays that are no tracers are cut; nothing is computed here, for JAX compiles each operation.

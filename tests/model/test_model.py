@@ -110,7 +110,7 @@ def test_trace_holds_every_term_of_the_equation(backend: str) -> None:
                 np.testing.assert_allclose(steps[name + end], np.where(valid[..., None], term, 0), atol=3e-6)
             states.append(steps[f"hidden_state{end}"])
         x = np.concatenate(states, axis=-1)
-    np.testing.assert_allclose(steps["logits"], x @ rnn.to("numpy").readout.weight.T, atol=3e-6)  # type: ignore[union-attr]
+    np.testing.assert_allclose(steps["logits"], x @ rnn.to("numpy").readout.weight.T, atol=3e-6)
     assert len(steps) == 4 * 4 + 2
     tokens = rnn.trace([0, 1, 2])
     assert tokens["sum_l1_reverse"].shape == (3, 5)
@@ -190,7 +190,7 @@ def test_sizes_of_a_model() -> None:
 def test_all_but_layers_and_readout_are_given_by_name() -> None:
     rnn: Any = model()
     with pytest.raises(TypeError, match=r"RNN\.__init__\(\) takes from 2 to 3 positional arguments"):
-        rb.RNN(rnn.layers, rnn.readout, True)  # type: ignore[call-arg]
+        rb.RNN(rnn.layers, rnn.readout, True)  # type: ignore[arg-type, call-arg]
     with pytest.raises(TypeError, match=r"RNN\.to\(\) got an unexpected keyword argument 'device'"):
         rnn.to(device="cpu")
     with pytest.raises(TypeError, match=r"RNN\.__call__\(\) got an unexpected keyword argument 'length'"):

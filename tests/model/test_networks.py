@@ -2,14 +2,12 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from support.networks import Drawn, each_network, run
+from networks import Drawn, assert_same, each_network, run
 
 import rnn_backends as rb
 from rnn_backends.backends.selection import parse
-from rnn_backends.core.layers import named_arrays
 from rnn_backends.testing import Bounded, excess, reference_network
 from rnn_backends.testing.networks import parts_of
 
@@ -43,31 +41,3 @@ def wanted(drawn: Drawn) -> dict[str, Bounded]:
         for name in ("logits", "probabilities"):
             results[name] = Bounded(*(np.where(steps, part, 0.0) for part in results[name]))
     return results | {f"h_n[{k}]": part for k, part in enumerate(parts_of(expected.h_n))}
-
-
-def assert_same(again: rb.RNN, rnn: rb.RNN) -> None:
-    """Check that two models have the same parts, arrays and facts."""
-    first, second = again.placed.network, rnn.placed.network
-    for (name, array), (other, held) in zip(named_arrays(first), named_arrays(second), strict=True):
-        assert name == other
-        np.testing.assert_array_equal(array, held, err_msg=name)
-    assert facts(again) == facts(rnn)
-
-
-def facts(rnn: rb.RNN) -> dict[str, Any]:
-    """Return all that a model holds beside its arrays."""
-    network = rnn.placed.network
-    cells: list[Any] = rnn.placed.cells
-    return {
-        "cells": [(cell.activation, cell.clip, type(cell.leak) if np.ndim(cell.leak) else cell.leak) for cell in cells],
-        "linears": [[linear.activation for linear in part] for part in (network.encoder, network.readout)],
-        "reads": network.reads,
-        "takes": network.takes,
-        "batch_first": network.batch_first,
-        "vocabulary": network.vocabulary,
-        "unknown": network.unknown,
-        "metadata": dict(network.metadata),
-        "h_0": type(network.h_0),
-        "layers": len(network.layers),
-        "sizes": [(cell.input_size, cell.hidden_size) for cell in cells],
-    }

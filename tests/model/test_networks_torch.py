@@ -1,7 +1,7 @@
 """Random networks of the whole record against torch, which runs each sequence alone and without padding."""
 
 import pytest
-from support.networks import Drawn, each_network, run
+from networks import Drawn, each_network, run
 
 import rnn_backends as rb
 from rnn_backends.backends.selection import parse
@@ -11,7 +11,7 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 def test_random_networks_agree_with_torch() -> None:
     pytest.importorskip("torch")
-    from support.torch_networks import compare
+    from torch_networks import compare
 
     place = parse("numpy", "the test")
 

@@ -17,7 +17,7 @@ def test_sequences_become_one_batch(backend: str) -> None:
     assert place.backend.owns(lengths)
     assert place.backend.device_of(x) == place.backend.device_of(lengths) == place.device
     found, counts = rb.to_numpy(x), rb.to_numpy(lengths)
-    assert (found.shape, found.dtype, counts.tolist()) == ((4, 3, 3), np.float32, [2, 0, 4])
+    assert (found.shape, found.dtype, counts.tolist()) == ((4, 3, 3), np.dtype(np.float32), [2, 0, 4])
     assert found.sum(axis=(0, 2)).tolist() == [6.0, 0.0, 24.0]
     assert found[:2, 0].all()
     assert not found[2:, 0].any()
@@ -98,7 +98,7 @@ def test_ragged_lists_are_refused_with_what_makes_them_a_batch(name: str) -> Non
     """The advice, followed, gives a result."""
     rnn, ragged = rb.RNN.init(5, 4, output_size=5), [[3, 1, 2], [4]]
     x, lengths = rb.pad(ragged)
-    given = {"x": ragged if name == "x" else x, "targets": ragged if name == "targets" else x}
+    given: Any = {"x": ragged if name == "x" else x, "targets": ragged if name == "targets" else x}
     with pytest.raises(
         rb.DTypeError, match=rf"`{name}` must be .*; got list. {name}, lengths = rnn_backends.pad\(sequences\)"
     ):

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -189,10 +189,11 @@ def peak(call: Callable[[], object]) -> float:
         tracemalloc.stop()
 
 
+X: Any = np.ones((9, 3, 4), np.float32)
 REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda rnn: rnn.logits(X, reads="end"), rb.ArgumentError, "`reads` must be one of 'steps', 'last', 'final', 'mean', 'max'; got 'end'"),
     (lambda rnn: rb.RNN(rnn.layers, reads="end"), rb.ArgumentError, "`reads` must be one of 'steps', .*; got 'end'"),
-    (lambda rnn: rb.RNN(rnn.layers, reads=None), rb.ArgumentError, "`reads` must be one of 'steps', .*; got None"),
+    (lambda rnn: rb.RNN(rnn.layers, reads=cast(Any, None)), rb.ArgumentError, "`reads` must be one of 'steps', .*; got None"),
     (lambda rnn: rnn.last(X, reads="steps"), rb.ArgumentError, "`reads` must be 'last', 'final', 'mean' or 'max'"),
     (lambda rnn: rnn.last(X, reads="first"), rb.ArgumentError, "`reads` must be one of"),
     (lambda rnn: rnn.iter_probabilities(X), rb.ArgumentError, "iter_probabilities gives those of each step.*; call probabilities, or pass reads='steps'"),
@@ -204,7 +205,6 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda rnn: rnn.generate([0], 3), rb.ArgumentError, "generate needs a model that predicts its own next input"),
     (lambda rnn: rb.RNN(rnn.layers, rb.Linear(np.ones((4, 5), np.float32)), reads="max").generate([0], 3), rb.ArgumentError, "that of this model reads the 'max'"),
 ]  # fmt: skip
-X = np.ones((9, 3, 4), np.float32)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), REFUSED)
@@ -243,7 +243,8 @@ def test_gradients_under_jax_are_those_of_torch(part: str, thorough: bool) -> No
     names = [name for name, _ in named_arrays(held.network)]
     classes = held.network.readout[-1].output_size
     shape = held.x.shape[:2] if held.network.reads == "steps" else held.x.shape[1:2]
-    targets, given = np.random.default_rng(0).integers(0, classes, shape), {"lengths": held.lengths, "mask": held.mask}
+    targets = np.random.default_rng(0).integers(0, classes, shape)
+    given: Any = {"lengths": held.lengths, "mask": held.mask}
 
     def loss(arrays: Any, backend: str) -> Any:
         place = rb.RNN.init(1, 1, backend=backend).placed.placement

@@ -215,10 +215,11 @@ def test_arrays_that_would_stay_behind() -> None:
             rb.ArgumentError, match=r"the array 'weight' of Held would stay behind .*; make the class a dataclass"
         ):
             rnn.to(**move)
-    moved = rb.RNN([dataclass(frozen=True, eq=False)(Moving)(np.ones((2, 3), np.float32))]).to("array_api_strict")
+    moved = rb.RNN([Moving(np.ones((2, 3), np.float32))]).to("array_api_strict")
     assert rb.to_numpy(moved(np.ones((4, 3), np.float32))[0]).shape == (4, 2)
 
 
+@dataclass(frozen=True, eq=False)
 class Moving:
     weight: Any
     hidden_size = 2

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import rnn_backends as rb
-from rnn_backends.core.layers import Layer
+from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.network import READS, Network
 from rnn_backends.testing import Record
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
@@ -103,7 +103,7 @@ def recurrent(draw: Draw, chosen: dict[str, Any], width: int) -> list[Layer]:
         cells = []
         for _ in chosen["sides"]:
             size = size + 1 if chosen["sizes"] == "uneven" else 4
-            leak = draw.rounded(draw.random.uniform(0.25, 1.0, size)) if chosen["leak"] == "by unit" else None
+            leak: Any = draw.rounded(draw.random.uniform(0.25, 1.0, size)) if chosen["leak"] == "by unit" else None
             leak = 0.75 if chosen["leak"] == "number" else leak
             options = {"activation": activation, "clip": chosen["clip"], "leak": leak}
             cells.append(draw.cell(width, size, chosen["bias"], **options))
@@ -127,7 +127,7 @@ def arguments(draw: Draw, chosen: dict[str, Any], sizes: list[int]) -> Iterator[
     yield draw.random.random((SEQ_LEN, BATCH)) < 0.6 if chosen["mask"] else None
 
 
-def each_network(check: Callable[[Drawn], None], *, examples: int = 1200, **fixed: tuple[Any, ...]) -> None:
+def each_network(check: Callable[[Drawn], None], *, examples: int = 1500, **fixed: tuple[Any, ...]) -> None:
     """Call a function with random networks, the same in every run, of some options with fewer values.
 
     All values, and all pairs of them, are tried often enough, or it fails.
@@ -190,3 +190,31 @@ def run(rnn: rb.RNN, record: Record) -> dict[str, Any]:
         if rnn.batch_first and found[name].ndim == 3:
             found[name] = found[name].swapaxes(0, 1)
     return found
+
+
+def assert_same(again: rb.RNN, rnn: rb.RNN) -> None:
+    """Check that two models have the same parts, arrays and facts."""
+    first, second = again.placed.network, rnn.placed.network
+    for (name, array), (other, held) in zip(named_arrays(first), named_arrays(second), strict=True):
+        assert name == other
+        np.testing.assert_array_equal(array, held, err_msg=name)
+    assert facts(again) == facts(rnn)
+
+
+def facts(rnn: rb.RNN) -> dict[str, Any]:
+    """Return all that a model holds beside its arrays."""
+    network = rnn.placed.network
+    cells: list[Any] = rnn.placed.cells
+    return {
+        "cells": [(cell.activation, cell.clip, type(cell.leak) if np.ndim(cell.leak) else cell.leak) for cell in cells],
+        "linears": [[linear.activation for linear in part] for part in (network.encoder, network.readout)],
+        "reads": network.reads,
+        "takes": network.takes,
+        "batch_first": network.batch_first,
+        "vocabulary": network.vocabulary,
+        "unknown": network.unknown,
+        "metadata": dict(network.metadata),
+        "h_0": type(network.h_0),
+        "layers": len(network.layers),
+        "sizes": [(cell.input_size, cell.hidden_size) for cell in cells],
+    }

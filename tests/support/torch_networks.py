@@ -33,7 +33,7 @@ def tensor(array: Any) -> torch.Tensor:
 
 
 def activate(activation: Any, z: torch.Tensor) -> torch.Tensor:
-    return FUNCTIONS[activation.name](z, activation.alpha, activation.beta)  # type: ignore[no-any-return]
+    return FUNCTIONS[activation.name](z, activation.alpha, activation.beta)
 
 
 def applied(linear: Any, x: torch.Tensor) -> torch.Tensor:

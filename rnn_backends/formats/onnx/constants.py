@@ -7,7 +7,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Input, Size, Zeros
+from rnn_backends.formats.onnx.flow import Flow, Input, Size, Tokens, Zeros
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
@@ -44,7 +44,7 @@ def identity(call: Call, data: Any) -> Any:
 
 
 def cast(call: Call, data: Any) -> Any:
-    """Convert a constant, ids and lengths to another integer type, or the input to its own type."""
+    """Convert a constant or one-hot vectors, ids and lengths to another integer type, or the input to its own."""
     code = call.get("to")
     whole = code in _WHOLE
     if isinstance(data, Zeros) and code in ELEMENTS and not whole:
@@ -55,6 +55,8 @@ def cast(call: Call, data: Any) -> Any:
         dtype = np.dtype(ELEMENTS[code])
         return computed(call, data.size * dtype.itemsize, data.astype, dtype)
     source = data.content if isinstance(data, Flow) else None
+    if isinstance(source, Tokens) and code in ELEMENTS and not whole:
+        return data  # one-hot vectors, which every floating-point type holds
     if isinstance(source, Input) and code in ELEMENTS:
         own = np.dtype(ELEMENTS[code]).name
         if own == source.dtype or (whole and source.dtype in {"int32", "int64"}):

@@ -40,7 +40,11 @@ class Graph:
 
     def value(self, name: str, dtype: Any, axes: Sequence[Any]) -> Any:
         """Return the declaration of an input or an output."""
-        return self._helper.make_tensor_value_info(name, self._helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), axes)
+        return self._helper.make_tensor_value_info(name, self.element(dtype), axes)
+
+    def element(self, dtype: Any) -> int:
+        """Return ONNX's number of a dtype."""
+        return int(self._helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def proto(self, given: Sequence[Any], asked: Sequence[Any]) -> Any:
         """Return the GraphProto."""

@@ -61,7 +61,9 @@ class Writer:
         ids = network.takes == "tokens"
         if ids and not network.encoder:
             depth = graph.tensor("depth", np.array(network.input_size))
-            x = graph.node("OneHot", [x, depth, graph.tensor("one_hot", np.array([0, 1], self._dtype))], "one_hot_x")
+            x = graph.node("OneHot", [x, depth, graph.tensor("one_hot", np.array([0, 1], np.float32))], "one_hot_x")
+            if self._dtype != np.float32:  # in which alone ONNX Runtime makes them
+                x = graph.node("Cast", [x], "cast_x", to=graph.element(self._dtype))
         for k, (place, linear) in enumerate(places_of("encoder", network.encoder).items()):
             x = graph.linear(place, linear, x, ids=ids and k == 0)
         return graph.node("Transpose", [x], "x_by_steps", **self._swap) if network.batch_first else x
