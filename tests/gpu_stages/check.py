@@ -14,6 +14,7 @@ import rnn_backends as rb
 from gpu_stages.findings import REFUSED, RIGHT, WRONG, Findings, leave
 from rnn_backends.testing import cases, excess, reference
 from rnn_backends.testing.cases import Draw
+from rnn_backends.testing.conformance import flat
 
 
 def drawn(dtype: str, shape: list[int] | None, every: int) -> Iterator[tuple[str, Any]]:
@@ -30,7 +31,7 @@ def error(case: Any, dtype: str) -> float:
     """Return the largest error of output and last states, in units of the bound."""
     got = rb.RNN(case.layers).to("cupy", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
     wanted = reference(case.layers, case.x, case.h_0, case.lengths, case.mask, dtype)
-    return max(excess(rb.to_numpy(actual), of) for actual, of in zip(got, wanted, strict=True))
+    return max(excess(rb.to_numpy(actual), of) for actual, of in zip(flat(got), flat(wanted), strict=True))
 
 
 def refusal() -> str:
