@@ -126,6 +126,9 @@ class BackendConformance:
                 *rnn(x, h_0, lengths=RAGGED),
                 rnn.logits(x),
                 rnn.probabilities(x),
+                rnn.last(x, lengths=RAGGED),
+                rnn.logits(x, lengths=RAGGED, reads="mean"),
+                rnn.loss(x, np.zeros(3, int), reads="max"),
                 *rnn.trace(x).values(),
             ]
             for result in [*results, rnn.loss(x, np.zeros((7, 3), int))]:
