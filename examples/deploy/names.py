@@ -9,6 +9,6 @@ rnn = rb.load(Path(__file__).with_name("names.safetensors"))
 languages = rnn.metadata["classes"].split()
 
 for name in sys.argv[1:] or ["Wilkinson", "Rantanen", "Krueger", "Castelli", "Nishimura", "Smirnov"]:
-    probabilities = rnn.probabilities(name.lower())
+    probabilities = rnn.probabilities(name.strip().lower())
     likeliest = probabilities.argsort()[::-1][:3]
     print(f"{name:12}", *(f"{languages[k]} {probabilities[k]:.0%}" for k in likeliest), sep="  ")

@@ -14,8 +14,9 @@ from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.names import listed, require_initial_states
 from rnn_backends.formats.npy import HEAD, Npz, parse_header
 from rnn_backends.formats.source import Source, opened
+from rnn_backends.model.padding import pad
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.vocabulary import Vocabulary, require_vocabulary
+from rnn_backends.model.vocabulary import require_vocabulary
 
 Host = NDArray[Any]
 
@@ -58,7 +59,7 @@ def is_text(path: Path) -> bool:
 def read_inputs(path: Path, placed: Placed, lengths: Sequence[int] | None, reads: str) -> Inputs:
     """Read a file for a network whose readout reads this; `lengths` are those of the command line."""
     if is_text(path):
-        return _read_text(path, placed.vocabulary, reads)
+        return _read_text(path, placed, reads)
     arrays, h_0 = _read_arrays(path, placed.network)
     if lengths is not None:
         if "lengths" in arrays:
@@ -68,8 +69,8 @@ def read_inputs(path: Path, placed: Placed, lengths: Sequence[int] | None, reads
     return Inputs(arrays["x"], h_0, arrays.get("lengths"), arrays.get("mask"), arrays.get("targets"))
 
 
-def _read_text(path: Path, given: Vocabulary | None, reads: str) -> Inputs:
-    """Read text, in which each item is to predict the next one, or which is read as a whole."""
+def _read_text(path: Path, placed: Placed, reads: str) -> Inputs:
+    """Read text, in which each item is to predict the next one, or each line is a sequence that is read as a whole."""
     with opened(path) as source:
         data = source.read(0, source.size, "the text")
     try:
@@ -80,13 +81,18 @@ def _read_text(path: Path, given: Vocabulary | None, reads: str) -> Inputs:
             "arrays are read from files named .npy or .npz."
         )
         raise FormatError(msg) from error
-    vocabulary = require_vocabulary(given)
-    ids, unit = vocabulary.encode(text), vocabulary.unit
-    least, wanted = (2, f"2 {unit}s, one to predict the other") if reads == "steps" else (1, f"1 {unit}")
-    if ids.size < least:
-        msg = f"text must have at least {wanted}; {str(path)!r} has {ids.size}."
+    vocabulary = require_vocabulary(placed.vocabulary)
+    if reads != "steps":
+        if not (lines := text.splitlines()):
+            msg = f"text must have at least one line, each a sequence of its own; {str(path)!r} is empty."
+            raise ArgumentError(msg)
+        x, lengths = pad([vocabulary.encode(line) for line in lines], placed.network.batch_first)
+        return Inputs(x.astype(np.int32), lengths=lengths, unit=vocabulary.unit)
+    ids = vocabulary.encode(text)
+    if ids.size < 2:
+        msg = f"text must have at least 2 {vocabulary.unit}s, one to predict the other; {str(path)!r} has {ids.size}."
         raise ArgumentError(msg)
-    return Inputs(ids[:-1], targets=ids[1:], unit=unit) if reads == "steps" else Inputs(ids, unit=unit)
+    return Inputs(ids[:-1], targets=ids[1:], unit=vocabulary.unit)
 
 
 def _read_arrays(path: Path, network: Network) -> tuple[dict[str, Host], Host | tuple[Host, ...] | None]:

@@ -6,8 +6,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Host
+from rnn_backends.model.chunks import Chunk, largest, probabilities
+from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import Vocabulary
+
+SHOWN = 20
+"""The results of sequences that are printed."""
 
 
 class ArrayOutput:
@@ -75,3 +81,25 @@ class TextOutput:
 
     def __str__(self) -> str:
         return f"{self._count} predicted {self._vocabulary.unit}s"
+
+
+class Likeliest:
+    """The first results of sequences that are read as a whole, to be printed: the likeliest ids, or single outputs."""
+
+    def __init__(self, rnn: RNN) -> None:
+        self._rnn, self._shown = rnn, ""
+        self.label = "likeliest ids" if rnn.placed.network.readout[-1].output_size > 1 else "outputs"
+
+    def write(self, chunk: Chunk) -> None:
+        """Keep the first results."""
+        with self._rnn.placed.on_device():
+            if self.label == "outputs":
+                numbers = to_numpy(probabilities(self._rnn.placed.network.readout[-1], chunk)).reshape(-1)
+                found = [f"{number:.6g}" for number in numbers[:SHOWN].tolist()]
+            else:
+                numbers = to_numpy(largest(chunk)).reshape(-1)
+                found = [str(number) for number in numbers[:SHOWN].tolist()]
+        self._shown = " ".join([*found, *(["..."] if numbers.size > SHOWN else [])])
+
+    def __str__(self) -> str:
+        return self._shown

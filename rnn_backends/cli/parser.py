@@ -71,7 +71,7 @@ def _add_run(commands: Commands) -> None:
         type=Path,
         help="a .npy file of x; a .npz file of x and, if wanted, h_0 (h_0_l0, h_0_l1, ... of cells of several sizes), "
         "lengths, mask and targets; any other file is UTF-8 text, in which each character, or word, is to predict the "
-        "next one, or which is read as a whole",
+        "next one, or, of a model that reads sequences as a whole, each line is one",
     )
     parser.add_argument(
         "--reads",

@@ -18,7 +18,7 @@ from rnn_backends.cli.contents import describe, sizes
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.inputs import Inputs, is_text, read_inputs
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.outputs import ArrayOutput, TextOutput, WholeOutput
+from rnn_backends.cli.outputs import ArrayOutput, Likeliest, TextOutput, WholeOutput
 from rnn_backends.cli.reports import Row, progress
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array
@@ -48,7 +48,7 @@ class Request(Loading):
 
     def _problem(self) -> str | None:
         if self.lengths is not None and is_text(self.input):
-            return "--lengths is for a batch of arrays, and text is one sequence; leave it out"
+            return "--lengths is for a batch of arrays, and those of text follow from it; leave it out"
         if self.output is None:
             return "--predictions chooses what --output writes; give --output too" if self.predictions else None
         if self.output.suffix not in {".npy", ".txt"}:
@@ -72,7 +72,9 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         if inputs.is_next and rnn.placed.has_backward:
             note(f"the model has backward cells, which see the {inputs.unit}s that they are to predict")
         chunks = ChunkedCall(rnn.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, reads)
-        output = None if file is None else _Output(file, request, rnn, chunks, reads)
+        output: _Output | Likeliest | None = None if file is None else _Output(file, request, rnn, chunks, reads)
+        if output is None and reads != "steps" and rnn.readout is not None:
+            output = Likeliest(rnn)
         with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", chunks.seq_len) as report:
             seconds, sums = _walk(rnn, _each(chunks, reads, report), output, report)
         rows = [*_describe(request, rnn, reads), *_measures(inputs, chunks, seconds)]
@@ -84,8 +86,10 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
                 if inputs.is_next
                 else ("cross-entropy", f"{loss:.6f} nats")
             )
-        if output is not None:
+        if isinstance(output, _Output):
             rows.append(("output", f"{request.output}: {output}"))
+        elif output is not None:
+            rows.append((output.label, str(output)))
     return rows
 
 
@@ -114,10 +118,13 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs, reads: str) ->
     if reads != "steps":
         msg = (
             f"a .txt file holds a prediction for each step, and the model reads one of each sequence, its {reads!r}; "
-            "write a .npy file, or give --reads steps."
+            "write a .npy file."
         )
         raise ArgumentError(msg)
-    if len(require_vocabulary(placed.vocabulary).items) < readout.output_size:
+    if placed.vocabulary is None:
+        msg = "a .txt file holds characters or words, and the model has no vocabulary; write a .npy file."
+        raise ArgumentError(msg)
+    if len(placed.vocabulary.items) < readout.output_size:
         msg = f"the model has {readout.output_size} outputs and a smaller vocabulary; write a .npy file."
         raise ArgumentError(msg)
     if inputs.x.dtype.kind in "iu" and inputs.x.ndim > 1:
@@ -131,7 +138,7 @@ def _require_predicting_its_input(rnn: RNN, unit: str) -> None:
     if outputs < items:
         msg = (
             f"in text each {unit} is to predict the next one, and the model has {outputs} outputs for a vocabulary of "
-            f"{items}; give it the token ids in a .npy file, or one output of the whole text with --reads last."
+            f"{items}; give it the token ids in a .npy file, or one output for each line with --reads last."
         )
         raise ArgumentError(msg)
 
@@ -161,7 +168,7 @@ def _wait_for(array: Array) -> None:
 
 
 def _walk(
-    rnn: RNN, chunks: Iterable[Chunk], output: "_Output | None", report: Callable[[int], None]
+    rnn: RNN, chunks: Iterable[Chunk], output: "_Output | Likeliest | None", report: Callable[[int], None]
 ) -> tuple[float, list[tuple[Array, Array]]]:
     """Run the network; return the seconds that it took alone, and the sums of the losses of each chunk."""
     seconds, sums = 0.0, []

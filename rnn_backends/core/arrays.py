@@ -32,8 +32,8 @@ class ArrayArgument(Protocol):
 ArrayLike: TypeAlias = ArrayArgument | float | Sequence["ArrayLike"]
 """An argument of a model: an array, a number, or nested sequences of numbers."""
 
-Input: TypeAlias = ArrayLike | str
-"""The input of a model: features, token ids, or the characters that ids stand for."""
+Input: TypeAlias = ArrayLike | str | Sequence[str]
+"""The input of a model: features, token ids, or the text that ids stand for, one or several."""
 
 Host: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """An array of NumPy; `numpy.typing` would say it shorter, but takes its time to import."""

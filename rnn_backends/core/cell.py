@@ -14,7 +14,7 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation, applied, as_activation, clamp, finite_float
 from rnn_backends.core.arrays import Array, ArrayArgument, is_array, is_integer, rows_of_ids
-from rnn_backends.core.parameters import require_matrix, require_shape
+from rnn_backends.core.parameters import require_floating, require_matrix, require_shape
 from rnn_backends.errors import ArgumentError, ShapeError
 
 
@@ -144,6 +144,8 @@ def _number(name: str, value: object, highest: float = inf) -> float:
 
 def _leak(value: Any, hidden_size: int) -> float | Array:
     """Return a leak as a number, or as an array of one for each unit, whose values are looked at on NumPy alone."""
+    if isinstance(value, (list, tuple)):
+        require_floating("leak", value)
     if not is_array(value) or len(value.shape) == 0:
         return _number("leak", value, 1)
     require_shape("leak", value, "(hidden_size,)", (hidden_size,))

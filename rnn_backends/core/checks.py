@@ -118,7 +118,8 @@ def require_input(network: Network, x: Array) -> int | None:
             msg = f"`x` must have shape {axes}, input_size) or (seq_len, input_size); got {shape}."
             raise ShapeError(msg)
         if input_size is not None and shape[-1] != input_size:
-            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shape}."
+            hint = " Token ids must be integers." if network.takes is None else ""
+            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shape}.{hint}"
             raise ShapeError(msg)
         batched = len(shape) == 3
     return (shape[0] if batch_first else shape[1]) if batched else None
@@ -223,5 +224,6 @@ def require_range(name: str, values: Array, end: int, what: str) -> None:
 
 def refuse(name: str, values: Host, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
     """Raise an error that names a value out of range and its place."""
-    msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]} at {list(place)}."
+    where = f" at {list(place)}" if place else ""
+    msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]}{where}."
     raise ArgumentError(msg)

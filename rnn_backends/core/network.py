@@ -90,10 +90,28 @@ class Network:
         object.__setattr__(self, "takes", _taken(self.takes, self.vocabulary))
         require_one_dtype(named_arrays(self))
         _require_chain("encoder", self.encoder, None)
+        self._require_inputs()
         width = require_fitting(self.layers, self.encoder[-1].output_size if self.encoder else None)
         _require_chain("readout", self.readout, width)
         if self.h_0 is not None:
             object.__setattr__(self, "h_0", _as_initial(self.layers, self.h_0))
+
+    def _require_inputs(self) -> None:
+        """Check that the encoder gives what the first layer takes, and that the items of the vocabulary have ids."""
+        wanted = getattr(self.layers[0].cells[0][0], "input_size", None)
+        if self.encoder and wanted is not None and self.encoder[-1].output_size != wanted:
+            msg = (
+                f"`encoder` must give {wanted} features, as many as the first layer takes; it gives "
+                f"{self.encoder[-1].output_size}. The weight of a Linear is (output_size, input_size): the table of an "
+                "embedding is to be transposed."
+            )
+            raise ShapeError(msg)
+        if self.vocabulary is not None and self.input_size is not None and len(self.vocabulary) > self.input_size:
+            msg = (
+                f"`vocabulary` must hold at most {self.input_size} items, as many as the model takes token ids; it "
+                f"holds {len(self.vocabulary)}."
+            )
+            raise ArgumentError(msg)
 
     @property
     def input_size(self) -> int | None:
@@ -169,8 +187,8 @@ def _require_chain(name: str, linears: tuple[Linear, ...], width: int | None) ->
     for index, linear in enumerate(linears):
         if width is not None and linear.input_size != width:
             which = f"the {name}" if len(linears) == 1 else f"{name}[{index}]"
-            got = tuple(linear.weight.shape)
-            msg = f"`weight` of {which} must have shape (output_size, {width}), as many as come to it; got {got}."
+            got, hint = tuple(linear.weight.shape), " It is transposed." if linear.output_size == width else ""
+            msg = f"`weight` of {which} must have shape (output_size, {width}), as many as come to it; got {got}.{hint}"
             raise ShapeError(msg)
         width = linear.output_size
 

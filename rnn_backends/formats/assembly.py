@@ -7,6 +7,7 @@ JSON text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ def from_described(
     if text is None:
         return from_weights(declared, options, read)
     description = parse(text, places(declared), account)
+    if description.takes is None and options.takes is not None:
+        description, options = description._replace(takes=options.takes), replace(options, takes=None)
     options.require_left_out("the file", OPTIONS)
     for role, described in (("readout", description.readout), ("encoder", description.encoder)):
         if len(described) != (count := len(linear_names(declared, role))):

@@ -70,7 +70,7 @@ class ChunkedCall:
         reads: str = "steps",
     ) -> None:
         network, host = placed.network, placed.as_host
-        given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask, "targets": targets}
+        given = placed.with_texts({"x": x, "h_0": h_0, "lengths": lengths, "mask": mask, "targets": targets})
         held = {name: host(name, value) for name, value in given.items()}
         like, steps_kept = placed.spec("x", held["x"]), placed.spec("mask", held["mask"])
         self.h_0, self.lengths = (placed.to_device(name, held[name]) for name in ("h_0", "lengths"))

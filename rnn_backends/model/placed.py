@@ -1,6 +1,6 @@
 """`Placed`: a network on a device of a backend, and how the arguments of a call come there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,7 @@ import numpy as np
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import as_host, move, receive, spec_on_device
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import Array, dtype_name, is_integer
+from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.forward import encoded, propagate, started
 from rnn_backends.core.layers import RecurrentCell, named_arrays
 from rnn_backends.core.linear import Linear
@@ -20,7 +20,8 @@ from rnn_backends.core.network import READS, Network, hidden_sizes, is_uneven
 from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.vocabulary import Vocabulary, require_vocabulary
+from rnn_backends.model.padding import pad
+from rnn_backends.model.vocabulary import Vocabulary, are_texts, require_vocabulary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,13 +96,33 @@ class Placed:
         """Return the network on NumPy, bfloat16 as float32."""
         return move(self.network, parse("numpy", "the default"), "float32" if self.dtype == "bfloat16" else None)
 
+    def with_texts(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call, several texts in x as a batch of token ids with their lengths."""
+        if not are_texts(given["x"]):
+            return given
+        if given["lengths"] is not None:
+            msg = "`lengths` follow from the texts in `x`; leave it out."
+            raise ArgumentError(msg)
+        x, lengths = self._padded(given["x"])
+        return given | {"x": x, "lengths": lengths}
+
+    def _padded(self, texts: Sequence[str]) -> tuple[Host, Host]:
+        """Return the token ids of several texts as one batch, and their lengths."""
+        encode = require_vocabulary(self.vocabulary).encode
+        return pad([encode(text) for text in texts], self.network.batch_first)
+
     def as_host(self, name: str, value: Any) -> Any:
         """Return an argument as `transfer.as_host` does, text as token ids, and None as it is."""
         if isinstance(value, str) and name in {"x", "targets"}:
             return require_vocabulary(self.vocabulary).encode(value)
+        if name == "targets" and are_texts(value):
+            return self._padded(value)[0]
         if name == "h_0" and isinstance(value, (list, tuple)) and is_uneven(self.network.layers):
             return tuple(as_host(name, part) for part in value)
-        return None if value is None and name != "x" else as_host(name, value)
+        host = None if value is None and name != "x" else as_host(name, value)
+        if name == "x" and self.network.takes == "tokens" and isinstance(host, np.ndarray) and not host.size:
+            return host.astype(np.int32) if host.ndim < 3 else host  # of no numbers, whose dtype says nothing
+        return host
 
     def to_device(self, name: str, value: Any) -> Any:
         """Return an argument that `as_host` returned on the device; None as it is."""
@@ -124,7 +145,7 @@ class Placed:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
         if h_0 is None and lengths is None and mask is None and self._is_known(x):
             return self.swap_time_axis(x, x.dtype.kind != "f"), None, None, None
-        given = {"x": x, "h_0": h_0, "lengths": lengths, "mask": mask}
+        given = self.with_texts({"x": x, "h_0": h_0, "lengths": lengths, "mask": mask})
         host = {name: self.as_host(name, value) for name, value in given.items()}
         moved = {name: self.to_device(name, value) for name, value in host.items()}
         checks.require_call(self.network, **moved)

@@ -22,10 +22,11 @@ class Runner(Model):
 
         Parameters
         ----------
-        x : array, host data or text, shape (seq_len, batch, input_size) or (seq_len, input_size)
+        x : array, host data, text or texts, shape (seq_len, batch, input_size) or (seq_len, input_size)
             Floating-point features; (batch, seq_len, input_size) with `batch_first`.  Integers, (seq_len,
             batch) or (seq_len,), are token ids, as are the characters or words of a text if there is a vocabulary;
-            a model that takes features turns integers into numbers.
+            several texts are a batch, and have their lengths with them.  A model that takes features turns integers
+            into numbers.
         h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
             The states before the first step, layer by layer, forward before backward; default: those of the model,
             else zeros.  Of cells of several sizes, a sequence of one array (batch, hidden_size) for each.

@@ -1,6 +1,7 @@
 """Text as token ids and back, for networks over characters or words."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -83,3 +84,8 @@ def require_vocabulary(vocabulary: Vocabulary | None) -> Vocabulary:
         msg = "text needs a model with a vocabulary, and this one has none; pass token ids instead."
         raise VocabularyError(msg)
     return vocabulary
+
+
+def are_texts(value: Any) -> bool:
+    """Return whether an argument is several texts."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(each, str) for each in value)

@@ -122,7 +122,10 @@ sys.exit(bool({"rnn_backends.cli.run", "rnn_backends.cli.info", "torch", "jax", 
         (["run", "m.npz", "x.npy", "--predictions"], "--predictions chooses what --output writes; give --output too"),
         (["run", "m.npz", "x.npy", "--output", "y.csv"], "the suffix of --output must be .npy or .txt; got 'y.csv'"),
         (["run", "m.npz", "x.npy", "--output", "y.txt"], "add --predictions or write a .npy file"),
-        (["run", "m.npz", "x.txt", "--lengths", "3"], "--lengths is for a batch of arrays, and text is one sequence"),
+        (
+            ["run", "m.npz", "x.txt", "--lengths", "3"],
+            "--lengths is for a batch of arrays, and those of text follow from it",
+        ),
     ],
 )
 def test_wrong_usage(run: Run, words: list[str], message: str) -> None:
@@ -676,12 +679,12 @@ def test_outputs_that_the_model_cannot_give(run: Run, monkeypatch: pytest.Monkey
     model()
     result = run("run", "model.npz", "x.npy", *predictions)
     assert result.code == 1
-    assert "a model with a vocabulary, and this one has none" in result.err
+    assert "a .txt file holds characters or words, and the model has no vocabulary; write a .npy file." in result.err
     model(vocabulary="abc")
     result = run("run", "model.npz", "x.npy", *predictions)
     assert result.code == 1
     assert "the model has 4 outputs and a smaller vocabulary; write a .npy file." in result.err
-    model(vocabulary="abcd")
+    model(vocabulary="abc", output_size=3)
     result = run("run", "model.npz", "ids.npy", *predictions)
     assert result.code == 1
     assert "a .txt file holds one sequence, and x is a batch, shape (2, 2); write a .npy file." in result.err

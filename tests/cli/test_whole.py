@@ -188,7 +188,7 @@ def test_outputs_that_there_are_not(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert (code, out) == (1, "")
     assert err == (
         "rnn-backends: error: a .txt file holds a prediction for each step, and the model reads one of each sequence, its "
-        "'mean'; write a .npy file, or give --reads steps.\n"
+        "'mean'; write a .npy file.\n"
     )
     drawn = rb.RNN.init(3, 5, output_size=4)
     rb.RNN(drawn.layers, rb.Linear(np.ones((1, 5), "f4"), activation="sigmoid")).save("one.npz")
@@ -270,18 +270,26 @@ def test_text_that_is_read_as_a_whole(run: Run, reads: str) -> None:
     drawn = rb.RNN.init(4, 7, output_size=2, seed=3)
     rnn = rb.RNN(drawn.layers, drawn.readout, vocabulary="ab c", reads=reads)
     rnn.save("model.npz")
-    Path("input.txt").write_text("abba cab")
-    result = run("run", "model.npz", "input.txt", "--output", "y.npy")
-    assert (result.code, result.err) == (0, "")
-    np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities("abba cab"))
-    assert result.rows["sequence length"].strip() == "8"
+    lines = ["abba cab", "", "a"]
+    for end in ("", "\n"):  # as an editor leaves it
+        Path("input.txt").write_text("\n".join(lines) + end)
+        result = run("run", "model.npz", "input.txt", "--output", "y.npy")
+        assert (result.code, result.err) == (0, "")
+        np.testing.assert_allclose(np.load("y.npy"), rnn.probabilities(lines), rtol=1e-6)
+        np.testing.assert_allclose(np.load("y.npy")[0], rnn.probabilities(lines[0]), rtol=1e-6)
+    assert (result.rows["sequence length"].strip(), result.rows["batch"].strip()) == ("8", "3")
     assert result.rows["speed"].endswith(" characters/s")
     assert not [name for name in result.rows if name.startswith(("bits", "cross"))]
-    Path("input.txt").write_text("a")
-    assert run("run", "model.npz", "input.txt", "--output", "y.npy").code == 0
+    result = run("run", "model.npz", "input.txt")
+    assert result.rows["likeliest ids"].split() == [str(index) for index in rnn.predict(lines)]
+    Path("input.txt").write_text("a\n" * 21)
+    assert run("run", "model.npz", "input.txt").rows["likeliest ids"].split()[20:] == ["..."]
     Path("input.txt").write_text("")
     err = run("run", "model.npz", "input.txt").err
-    assert err == "rnn-backends: error: text must have at least 1 character; 'input.txt' has 0.\n"
+    assert (
+        err
+        == "rnn-backends: error: text must have at least one line, each a sequence of its own; 'input.txt' is empty.\n"
+    )
 
 
 def test_text_needs_no_softmax_where_nothing_is_to_be_predicted(run: Run) -> None:
@@ -291,7 +299,9 @@ def test_text_needs_no_softmax_where_nothing_is_to_be_predicted(run: Run) -> Non
     Path("input.txt").write_text("abba cab")
     result = run("run", "model.npz", "input.txt", "--output", "y.npy")
     assert (result.code, result.err) == (0, "")
-    np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities("abba cab"))
+    np.testing.assert_allclose(np.load("y.npy")[0], rnn.probabilities("abba cab"), rtol=1e-6)
+    shown = run("run", "model.npz", "input.txt").rows["outputs"]
+    assert float(shown) == pytest.approx(float(rnn.probabilities("abba cab")[0]), rel=1e-5)
 
 
 def test_bits_per_word(run: Run, backend: str) -> None:
@@ -346,13 +356,14 @@ def test_a_model_that_does_not_predict_its_input(run: Run) -> None:
     assert (code, out) == (1, "")
     assert err == (
         "rnn-backends: error: in text each word is to predict the next one, and the model has 3 outputs for a vocabulary "
-        "of 5; give it the token ids in a .npy file, or one output of the whole text with --reads last.\n"
+        "of 5; give it the token ids in a .npy file, or one output for each line with --reads last.\n"
     )
     np.save("ids.npy", np.array([0, 1, 2, 3]))
     assert run("run", "words.npz", "ids.npy", "--output", "y.npy").code == 0
     np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities([0, 1, 2, 3]))
     assert run("run", "words.npz", "input.txt", "--reads", "last", "--output", "y.npy").code == 0
-    np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(TEXT, reads="last"))
+    wanted = rnn.probabilities(TEXT.splitlines(), reads="last")
+    np.testing.assert_allclose(np.load("y.npy"), wanted, rtol=1e-6)
 
 
 # Other inputs of the record

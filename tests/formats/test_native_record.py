@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "one Linear and several": (lambda a, d: (a | {"readout.weight": a["readout.1.weight"]}, d), "there must be readout.weight, or readout.0.weight"),
     "a bias alone": (lambda a, d: (without(a, "readout.1.weight"), d), "there is a readout.1.bias but no readout.1.weight"),
     "a head that does not fit": (lambda a, d: (a | {"readout.1.weight": np.ones((2, 5), np.float32)}, d), r"`weight` of readout\[1\] must have shape \(output_size, 4\)"),
-    "an encoder that does not fit": (lambda a, d: (a | {"encoder.weight": np.ones((3, 7), np.float32), "encoder.bias": np.ones(3, np.float32)}, d), "must take 3 features"),
+    "an encoder that does not fit": (lambda a, d: (a | {"encoder.weight": np.ones((3, 7), np.float32), "encoder.bias": np.ones(3, np.float32)}, d), "`encoder` must give 4 features, as many as the first layer takes; it gives 3"),
     "one initial state missing": (lambda a, d: (without(a, "h_0_l0_reverse"), d), "there must be h_0, or each of .*, or none of them; there is 'h_0_l0', 'h_0_l1'"),
     "initial states of other sizes": (lambda a, d: (a | {"h_0_l1": np.ones(4, np.float32)}, d), "`h_0` of a model must have shape"),
     "reads of another name": (lambda a, d: (a, change(d, reads="end")), "'reads' of the description .* must be one of 'steps', .*; got 'end'"),
@@ -90,6 +90,12 @@ def test_what_a_file_records_is_not_asked_for(path: Path) -> None:
     for option in options:
         with pytest.raises(rb.FormatError, match=f"the file records .*; leave `{next(iter(option))}` out"):
             rb.load(path, **option)
+
+
+def test_a_file_that_does_not_record_what_it_takes_may_be_told(path: Path) -> None:
+    rb.RNN(DRAW.layers("f", 1, 4, 5)).save(path)
+    assert (rb.load(path).takes, rb.load(path, takes="features").takes) == (None, "features")
+    assert rb.load(path, takes="features")([[0, 1, 0, 1]])[0].shape == (1, 5)
 
 
 def test_weights_alone_take_features_unless_told_otherwise(path: Path) -> None:

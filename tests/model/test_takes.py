@@ -74,7 +74,7 @@ UNEVEN = tuple(DRAW.uneven_layers(4, (5, 6), (3,)))
 REFUSED_RECORDS = [
     (lambda: rb.RNN(LAYERS, takes=cast(Any, "ids")), rb.ArgumentError, "`takes` must be one of 'tokens', 'features'; got 'ids'"),
     (lambda: rb.RNN(LAYERS, takes="features", vocabulary="abcd"), rb.ArgumentError, "`takes` must be 'tokens' of a model with a vocabulary, or be left out; got 'features'"),
-    (lambda: rb.RNN(LAYERS, encoder=READOUT), rb.ShapeError, r"`layers\[0\].forward` must take 6 features, as many as come to it; its weight_ih takes 4"),
+    (lambda: rb.RNN(LAYERS, encoder=READOUT), rb.ShapeError, r"`encoder` must give 4 features, as many as the first layer takes; it gives 6. .* the table of an embedding is to be transposed"),
     (lambda: rb.RNN(LAYERS, encoder=[TABLE, READOUT]), rb.ShapeError, r"`weight` of encoder\[1\] must have shape \(output_size, 4\), as many as come to it; got \(6, 5\)"),
     (lambda: rb.RNN(LAYERS, [READOUT, READOUT]), rb.ShapeError, r"`weight` of readout\[1\] must have shape \(output_size, 6\)"),
     (lambda: rb.RNN(LAYERS, TABLE), rb.ShapeError, r"`weight` of the readout must have shape \(output_size, 5\)"),
@@ -92,6 +92,9 @@ REFUSED_RECORDS = [
     (lambda: rb.RNN(UNEVEN)(np.ones((3, 2, 4)), [np.zeros((2, 5))] * 3), rb.ShapeError, r"of shape \(batch, hidden_size\) = \(2, 5\), \(2, 6\), \(2, 3\); got \(2, 5\), \(2, 5\), \(2, 5\)"),
     (lambda: rb.RNN(UNEVEN)(np.ones((3, 2, 4)), [np.zeros((2, 5))]), rb.ShapeError, r"= \(2, 5\), \(2, 6\), \(2, 3\); got \(2, 5\)\."),
     (lambda: rb.forward(LAYERS, np.ones((3, 2, 4), np.float32), [np.zeros((2, 5), np.float32)] * 2), rb.ShapeError, "`h_0` must be one array of all cells, whose sizes are 5, 5; got a list"),
+    (lambda: rb.RNN(LAYERS, rb.Linear(READOUT.weight.T)), rb.ShapeError, r"must have shape \(output_size, 5\), as many as come to it; got \(5, 6\). It is transposed."),
+    (lambda: rb.RNN(LAYERS, vocabulary="abcde"), rb.ArgumentError, "`vocabulary` must hold at most 4 items, as many as the model takes token ids; it holds 5"),
+    (lambda: rb.Cell(np.ones((2, 1)), np.ones((2, 2)), leak=cast(Any, [0.5, 0.5])), rb.DTypeError, "`leak` must be an array; got list"),
     (lambda: rb.RNN(LAYERS, vocabulary=["a", "a"]), rb.ArgumentError, "`vocabulary` must hold each word once"),
     (lambda: rb.RNN(LAYERS, vocabulary=["a", "b"], unknown="c"), rb.ArgumentError, "`unknown` must be an item of the vocabulary, .*; got 'c'"),
     (lambda: rb.RNN(LAYERS, vocabulary="ab", unknown=""), rb.ArgumentError, "`unknown` must be an item of the vocabulary, .*; got ''"),
@@ -116,6 +119,35 @@ def test_activations_by_their_place() -> None:
     np.testing.assert_array_equal(first.activate(z), z)
     again = rb.RNN(rnn.layers, rnn.readout, encoder=rnn.encoder)
     assert repr(again.placed.network) == repr(rnn.placed.network)
+
+
+def test_several_texts_are_a_batch(backend: str) -> None:
+    rnn = rb.RNN(LAYERS, READOUT, encoder=TABLE, vocabulary=WORDS, reads="mean").to(backend)
+    texts = ["the king", "", "a sea and"]
+    x, lengths = [[0, 0, 3], [4, 0, 2], [0, 0, 5]], [2, 0, 3]
+    for call in (rnn.logits, rnn.last, lambda *each, **named: rnn(*each, **named)[0]):
+        np.testing.assert_allclose(rb.to_numpy(call(texts)), rb.to_numpy(call(x, lengths=lengths)), atol=1e-6)
+    assert float(rb.to_numpy(rnn.loss(texts, [0, 1, 2]))) > 0
+    nexts = rnn.loss(["the king"], ["king and"], reads="steps")
+    assert float(rb.to_numpy(nexts)) == pytest.approx(
+        float(rb.to_numpy(rnn.loss("the king", "king and", reads="steps")))
+    )
+    first = rb.RNN(LAYERS, READOUT, encoder=TABLE, vocabulary=WORDS, batch_first=True).to(backend)
+    assert tuple(first.logits(texts).shape) == (3, 3, 6)
+    with pytest.raises(rb.ArgumentError, match="`lengths` follow from the texts in `x`; leave it out"):
+        rnn.logits(texts, lengths=lengths)
+    with pytest.raises(rb.VocabularyError, match="the word 'whale', word 2"):
+        rnn.predict(["a king", "the whale"])
+    with pytest.raises(rb.VocabularyError, match="text needs a model with a vocabulary"):
+        rb.RNN(LAYERS).last(texts)
+
+
+def test_sequences_without_a_step_have_no_dtype(backend: str) -> None:
+    rnn = rb.RNN(LAYERS, READOUT, encoder=TABLE, takes="tokens").to(backend)
+    assert tuple(rnn.predict([]).shape) == (0,)
+    assert tuple(rnn.predict(rb.pad([[], []])[0]).shape) == (0, 2)
+    with pytest.raises(rb.DTypeError, match="`x` must hold token ids"):
+        rnn.predict(np.zeros((0, 2, 6)))
 
 
 def test_words(backend: str) -> None:
