@@ -21,14 +21,17 @@ def blocks() -> list[str]:
 def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    assert len(blocks()) == 7
+    assert len(blocks()) == 8
     names: dict[str, Any] = {}
     for block in blocks():
         exec(compile(block, "README.md", "exec"), names)
     assert names["output"].shape == (29, 8, 128)
     assert names["h_n"].shape == (4, 8, 64)
     assert names["classes"].shape == (29, 4)
-    assert names["p"].shape == (29, 8, 9)
+    assert names["p"].shape == (2, 2)
+    assert names["labels"].shape == (2,)
+    assert names["last"].shape == (64,)
+    assert (tmp_path / "classifier.safetensors").is_file()
     assert names["ids"].shape == (3, 2)
     assert (names["classes"][7:, 2] == -1).all()
     assert names["TestMyLib"]().backend == "mylib"
