@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-FEWEST = 586
+FEWEST = 588
 """The number of faults that the table never falls below."""
 
 
