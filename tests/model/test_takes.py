@@ -27,9 +27,9 @@ def test_integers_of_a_model_of_features_are_numbers(backend: str) -> None:
     for given in (x, np.array(x), np.array(x, np.uint8), rnn.backend.from_host(np.array(x), "int32", rnn.device)):
         for _ in range(2):
             np.testing.assert_allclose(rb.to_numpy(rnn(given)[0]), wanted, atol=1e-6)
-    stream = rb.RNN(rb.RNN.init(1, 3).layers, takes="features").stream()
-    for step in (np.array([[1]]), np.array([[1]])):
-        assert stream(step).shape == (1, 3)
+    one = rb.RNN(rb.RNN.init(1, 3).layers, takes="features")
+    for _ in range(2):  # an input like the one before takes a shorter way
+        np.testing.assert_allclose(one(np.array([[0]]))[0], one([[0.0]])[0], atol=1e-6)
     with pytest.raises(rb.ShapeError, match="last axis of `x` must be input_size = 4; got shape"):
         rnn(IDS)
     with pytest.raises(rb.VocabularyError, match="text needs a model with a vocabulary"):
