@@ -78,7 +78,7 @@ def test_an_encoder_of_features() -> None:
     own = rb.RNN([layer], encoder=[rb.Linear(W4.T, B3, "relu"), rb.Linear(W3.T, activation=rb.Activation("elu", 0.5))])
     assert [held.activation for held in rnn.encoder] == [held.activation for held in own.encoder]
     assert rnn.takes == "features"
-    np.testing.assert_array_equal(rnn(x)[0], own(x)[0])
+    close(rnn(x)[0], own(x)[0])
     run_both(made, x, [own(x)[0]])
 
 
@@ -92,7 +92,7 @@ def test_an_encoder_of_rows_of_one_matrix() -> None:
     made, layer = after(before, width=3, a=W3, ab=B3, rows=np.array([-1, 4]), two=np.array([2]), three=np.array([3]))
     own, x = rb.RNN([layer], encoder=rb.Linear(W3, B3, "tanh")), DRAW.normal(6, 2, 4)
     run_both(made, x, [own(x)[0]])
-    np.testing.assert_array_equal(rb.from_onnx(made)(x)[0], own(x)[0])
+    close(rb.from_onnx(made)(x)[0], own(x)[0])
     before[-2] = node("Concat", ["turned", "three"], "back", axis=0)
     before.insert(-2, node("Gather", ["s", "turn"], "turned", axis=0))
     refused(
@@ -144,7 +144,7 @@ def test_an_embedding_with_more_after_it_is_the_first_of_an_encoder(more: Nodes,
     rnn, own, x = rb.from_onnx(made), rb.RNN([layer], encoder=linears, takes="tokens"), np.array([[0, 3], [2, 1]])
     assert rnn.placed.network.takes == "tokens"
     assert len(rnn.placed.network.encoder) == len(linears)
-    np.testing.assert_array_equal(rnn(x)[0], own(x)[0])
+    close(rnn(x)[0], own(x)[0])
     run_both(made, x, [own(x)[0]])
 
 
@@ -193,7 +193,7 @@ def test_heads_over_pooled_steps(kind: str, reads: str, keep: int, opset: int) -
     assert rnn.metadata["onnx outputs"].startswith(
         f"z: probabilities of the {'mean' if reads == 'mean' else 'maximum'} of all"
     )
-    np.testing.assert_array_equal(rnn.probabilities(x), own.probabilities(x))
+    close(rnn.probabilities(x), own.probabilities(x))
     pooled = rnn(x)[0].mean(axis=0) if reads == "mean" else rnn(x)[0].max(axis=0)
     wanted = [own.probabilities(x), own.logits(x), pooled]
     run_both(made, x, [each[None] for each in wanted] if keep else wanted)
