@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rnn_backends.testing import cases, records
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 
@@ -35,6 +37,12 @@ def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["ids"].shape == (3, 2)
     assert (names["classes"][7:, 2] == -1).all()
     assert names["TestMyLib"]().backend == "mylib"
+
+
+def test_the_page_of_parity_has_every_feature() -> None:
+    text = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
+    wanted = {*cases("float32"), *(f"network: {part}" for part in records("float32"))}
+    assert set(re.findall(r"^\| (.+?) \| [0-9]", text, re.MULTILINE)) == wanted
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

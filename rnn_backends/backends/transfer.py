@@ -33,7 +33,7 @@ KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": (
 """The dtypes of arguments that are not numbers of any kind, in words and as NumPy's codes."""
 
 
-def as_host(name: str, value: Any) -> Any:
+def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
     """Return host data (NumPy arrays, numbers, nested lists) as the array of an argument, all else as it is.
 
     The integers of an initial state become floating point; an empty list has the dtype that is wanted.
@@ -51,8 +51,11 @@ def as_host(name: str, value: Any) -> Any:
         host = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}."
-        if name in {"x", "targets"}:
-            msg += f" {name}, lengths = rnn_backends.pad(sequences) makes one batch of sequences of different lengths."
+        if name == "x":
+            option = ", batch_first=True" if batch_first else ""
+            msg += (
+                f" x, lengths = rnn_backends.pad(sequences{option}) makes one batch of sequences of different lengths."
+            )
         raise DTypeError(msg) from error
     if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
         host = host.astype(np.bool if codes == "b" else np.int64)

@@ -17,7 +17,7 @@ from rnn_backends.core.arrays import (
     is_integer,
 )
 from rnn_backends.core.layers import Layer, first_array
-from rnn_backends.core.network import Network, hidden_sizes, is_uneven
+from rnn_backends.core.network import Network, hidden_sizes, is_one_each, is_uneven
 from rnn_backends.core.parameters import require_unmasked
 from rnn_backends.errors import (
     ArgumentError,
@@ -137,7 +137,7 @@ def require_dtype(layers: tuple[Layer, ...], name: str, array: Array) -> None:
 def require_state(layers: tuple[Layer, ...], h_0: Any, batch: tuple[int, ...]) -> None:
     """Check initial states: one array, or a tuple of one for each cell where these are of several sizes."""
     sizes, axes = hidden_sizes(layers), "(batch, hidden_size)" if batch else "(hidden_size,)"
-    if is_uneven(layers) != isinstance(h_0, (list, tuple)):
+    if is_one_each(layers, h_0) != isinstance(h_0, (list, tuple)) or (is_uneven(layers) and is_array(h_0)):
         wanted = f"a tuple of one array {axes} for each cell" if is_uneven(layers) else "one array of all cells"
         msg = f"`h_0` must be {wanted}, whose sizes are {', '.join(map(str, sizes))}; got a {type(h_0).__name__}."
         raise ShapeError(msg)
@@ -199,12 +199,12 @@ def require_ids(
 
 
 def require_one_each(
-    name: str, ids: Array, end: int, what: str, lengths: Array | None, mask: Array | None, axis: int
+    name: str, ids: Array, end: int, what: str, lengths: Array | None, mask: Array | None, axis: int, seq_len: int
 ) -> None:
     """Check the ids (batch,) or () of the sequences that have a step where all three arrays are NumPy's."""
     if not all(isinstance(each, np.ndarray) for each in (ids, lengths, mask) if each is not None):
         return
-    counted = np.ones(ids.shape, bool) if lengths is None else lengths > 0
+    counted = np.full(ids.shape, seq_len > 0) if lengths is None else lengths > 0
     if mask is not None:
         steps = mask.T if axis else mask
         if lengths is not None:

@@ -152,10 +152,11 @@ def propagate(
 
 
 def together(states: Sequence[Array]) -> Array | tuple[Array, ...]:
-    """Return the states of cells as one array where all are of one size, else as a tuple."""
+    """Return the states of cells as one array where all are of one size, else as a tuple; in memory of their own."""
+    xp = array_namespace(states[0])
     if len({state.shape for state in states}) == 1:
-        return array_namespace(states[0]).stack(states)
-    return tuple(states)
+        return xp.stack(states)
+    return tuple(xp.stack([state])[0, ...] for state in states)
 
 
 def state_dtype(layers: tuple[Layer, ...], x: Array) -> Any:

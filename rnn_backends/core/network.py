@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace
+from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_array
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import Linear, as_linears
 from rnn_backends.core.parameters import require_choice, require_flag, require_floating, require_one_dtype
@@ -129,6 +129,16 @@ def is_uneven(layers: Sequence[Layer]) -> bool:
     return len(set(hidden_sizes(layers)) - {None}) > 1
 
 
+def is_one_each(layers: Sequence[Layer], h_0: object) -> bool:
+    """Return whether initial states are given as one array for each cell, as where these are of several sizes.
+
+    Where a cell does not state its size, it may be so.
+    """
+    if not isinstance(h_0, (list, tuple)):
+        return False
+    return is_uneven(layers) or (None in hidden_sizes(layers) and len(h_0) > 0 and all(map(is_array, h_0)))
+
+
 def require_fitting(layers: tuple[Layer, ...], width: int | None = None) -> int | None:
     """Check that each layer takes what the one before gives; return the width of the last, if it is known."""
     for index, layer in enumerate(layers):
@@ -158,7 +168,10 @@ def as_vocabulary(given: Any, unknown: Any) -> str | tuple[str, ...] | None:
         what = "character" if isinstance(held, str) else "word"
         msg = f"`vocabulary` must hold each {what} once."
         raise ArgumentError(msg)
-    if unknown is not None and (not isinstance(unknown, str) or unknown not in (held or ()) or not unknown):
+    if isinstance(held, tuple) and (torn := next((word for word in held if word and word.split() != [word]), None)):
+        msg = f"each word of `vocabulary` must be without white space, at which text is split; got {torn!r}."
+        raise ArgumentError(msg)
+    if unknown is not None and (not isinstance(unknown, str) or unknown not in tuple(held or ()) or not unknown):
         msg = f"`unknown` must be an item of the vocabulary, which stands for all that is not in it; got {unknown!r}."
         raise ArgumentError(msg)
     return held
@@ -202,8 +215,9 @@ def _as_initial(layers: tuple[Layer, ...], given: Any) -> Array | tuple[Array, .
     shapes = [tuple(array.shape) for array in arrays]
     if is_one and not is_uneven(layers) and shapes[0] == (len(sizes), sizes[0] or (shapes[0] or (0,))[-1]):
         return given
-    if [(size,) for size in sizes] == shapes:
-        return arrays if is_uneven(layers) else array_namespace(arrays[0]).stack(arrays)
+    fits = [len(shape) == 1 and size in {None, *shape} for size, shape in zip(sizes, shapes, strict=False)]
+    if not is_one and len(sizes) == len(shapes) and all(fits):
+        return arrays if len(set(shapes)) > 1 else array_namespace(arrays[0]).stack(arrays)
     wanted = f"(num_cells, hidden_size) = ({len(sizes)}, {sizes[0] or 'hidden_size'})"
     if is_uneven(layers):
         wanted = f"(hidden_size,) of each cell, in a tuple: {', '.join(f'({size},)' for size in sizes)}"

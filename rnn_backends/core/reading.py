@@ -65,7 +65,7 @@ class Reading:
         xp = array_namespace(states)
         count: Any = float(states.shape[0])
         if valid is not None:
-            dtype = widen(states[:1, :1, :1]).dtype
+            dtype = widen(states[:0, ...]).dtype
             count = xp.sum(xp.astype(valid, dtype), axis=0)[:, None]
         self._add(states, None if valid is None else valid[..., None], count)
         self._count = self._count + count

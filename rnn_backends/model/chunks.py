@@ -19,7 +19,6 @@ from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.linear import Linear, logits_of
 from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
 from rnn_backends.core.masking import valid_steps
-from rnn_backends.core.network import hidden_sizes
 from rnn_backends.model.placed import Placed
 
 Made = TypeVar("Made")
@@ -84,7 +83,8 @@ class ChunkedCall:
         self.sequences = prod(steps) // max(1, self.seq_len)
         if network.readout and targets is not None:
             self._require_targets(held, reads)
-        self._chunk, self.block = sizes(placed, features, self.sequences)
+        is_zeroed = self.lengths is not None or held["mask"] is not None
+        self._chunk, self.block = sizes(placed, features, self.sequences, is_zeroed=is_zeroed)
         if min(self._chunk, self.block) < self.seq_len and self._is_traced():
             # A compiler would unroll the chunks, and plans its memory itself.
             self._chunk = self.block = self.seq_len
@@ -99,7 +99,8 @@ class ChunkedCall:
             batch_first = placed.network.batch_first
             checks.require_ids("targets", targets, classes, "target", held["lengths"], held["mask"], batch_first)
         else:
-            checks.require_one_each("targets", targets, classes, "target", held["lengths"], held["mask"], self.axis)
+            lengths, mask = held["lengths"], held["mask"]
+            checks.require_one_each("targets", targets, classes, "target", lengths, mask, self.axis, self.seq_len)
 
     def _is_traced(self) -> bool:
         """Return whether an array is a tracer, which is on no device."""
@@ -176,13 +177,15 @@ class ChunkedCall:
             return self.placed.placement.backend.xp.concat(parts, axis=self.axis)
 
 
-def sizes(placed: Placed, features: int, sequences: int) -> tuple[int, int]:
-    """Return the number of steps of a chunk and of a block, which is of whole chunks where no cell walks backward."""
+def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = False) -> tuple[int, int]:
+    """Return the number of steps of a chunk and of a block, which is of whole chunks where no cell walks backward.
+
+    Where steps are left out, what comes to a layer and what it gives are copied with zeros in their places.
+    """
     itemsize = 8 if placed.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
-    encoder, readout = placed.network.encoder, placed.network.readout
-    states = features + sum(linear.output_size for linear in encoder)
-    states += sum(size or 0 for size in hidden_sizes(placed.network.layers))
-    outputs = sum(linear.output_size for linear in readout) or states
+    inner, outputs = placed.widths
+    states = (features + inner) * (1 + is_zeroed)
+    outputs = outputs or states
     chunk, block = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
     if placed.has_backward:  # where every step is read, the states of all are held, and the block is of no use
         return chunk, block

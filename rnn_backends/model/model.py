@@ -37,7 +37,7 @@ class Model:
 
         Parameters
         ----------
-        network : rnn_backends.core.layers.Network
+        network : rnn_backends.core.network.Network
         placement : rnn_backends.backends.selection.Placement
             Its backend and device.
         dtype : str or dtype, optional
@@ -225,7 +225,8 @@ class Model:
         Raises
         ------
         FormatError
-            ``nn.RNN`` cannot compute what the network does: clip, leak, a cell of one's own, activations
+            ``nn.RNN`` cannot compute what the network does: an encoder, a head of several Linear, initial states of its
+            own, cells of several sizes, clip, leak, a cell of one's own, activations
             other than tanh or relu or more than one of them, layers that run in reverse only or differ
             in their directions.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rnn_backends.backends.transfer import as_host
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import Array, ArrayLike, array_namespace, device, dtype_name
+from rnn_backends.core.arrays import Array, ArrayLike, array_namespace, device, dtype_name, is_integer
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import DTypeError, ShapeError
 
@@ -90,6 +90,8 @@ def _alike(arrays: dict[str, Array]) -> list[Array]:
 
 def _common_dtype(xp: Any, arrays: Sequence[Array]) -> Any:
     """Return the dtype that all arrays can be converted to."""
+    if all(map(is_integer, arrays)) and len({array.dtype for array in arrays}) > 1:
+        return xp.int64  # of int64 and uint64 NumPy would make floating point
     try:
         return xp.result_type(*(array.dtype for array in arrays))
     except TypeError as error:  # integers and floating point, in a library that does not mix them

@@ -16,7 +16,7 @@ from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.forward import encoded, propagate, started
 from rnn_backends.core.layers import RecurrentCell, named_arrays
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.network import READS, Network, hidden_sizes, is_uneven
+from rnn_backends.core.network import READS, Network, hidden_sizes, is_one_each
 from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
@@ -62,7 +62,14 @@ class Placed:
         items = self.network.vocabulary
         return None if items is None else Vocabulary(items, self.network.unknown)
 
-    @property
+    @cached_property
+    def widths(self) -> tuple[int, int]:
+        """The number of features that encoder and layers make of a step, and that of all outputs of the readout."""
+        network = self.network
+        made = [linear.output_size for linear in network.encoder] + hidden_sizes(network.layers)
+        return sum(size or 0 for size in made), sum(linear.output_size for linear in network.readout)
+
+    @cached_property
     def has_backward(self) -> bool:
         """Whether a cell walks from the last step to the first, and so needs whole sequences."""
         return any(layer.backward is not None for layer in self.network.layers)
@@ -117,9 +124,11 @@ class Placed:
             return require_vocabulary(self.vocabulary).encode(value)
         if name == "targets" and are_texts(value):
             return self._padded(value)[0]
-        if name == "h_0" and isinstance(value, (list, tuple)) and is_uneven(self.network.layers):
+        if name == "h_0" and is_one_each(self.network.layers, value):
             return tuple(as_host(name, part) for part in value)
-        host = None if value is None and name != "x" else as_host(name, value)
+        if value is None and name != "x":
+            return None
+        host = as_host(name, value, batch_first=self.network.batch_first)
         if name == "x" and self.network.takes == "tokens" and isinstance(host, np.ndarray) and not host.size:
             return host.astype(np.int32) if host.ndim < 3 else host  # of no numbers, whose dtype says nothing
         return host
@@ -216,9 +225,12 @@ class Placed:
             "directions": ", ".join(sorted(sides)),
             "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in self.cells)),
             "reads": network.reads if network.reads != "steps" else None,
-            "head": " -> ".join(str(linear.output_size) for linear in network.readout[:-1]) or None,
+            "head": " -> ".join(str(linear.output_size) for linear in network.readout) if network.readout[1:] else None,
             "output_size": network.readout[-1].output_size if network.readout else None,
             "takes": network.takes,
+            "vocabulary": self.vocabulary and f"{len(self.vocabulary.items)} {self.vocabulary.unit}s",
+            "h_0": "given" if network.h_0 is not None else None,
+            "batch_first": network.batch_first or None,
             "num_parameters": self.num_parameters,
             "dtype": self.dtype,
             "backend": self.placement.backend.name,

@@ -130,7 +130,7 @@ class Predictor(Runner):
         *_, last = self._placed.require_readout("iter_probabilities")
         if self._placed.require_reads(reads) != "steps":
             msg = (
-                "iter_probabilities gives those of each step, and this model reads each sequence as a whole; call "
+                "iter_probabilities gives those of each step, and each sequence is to be read as a whole; call "
                 "probabilities, or pass reads='steps'."
             )
             raise ArgumentError(msg)

@@ -77,6 +77,9 @@ class Runner(Model):
     ) -> Array:
         """Return the output of the last step of each sequence, without holding that of every step.
 
+        No more than a block of steps is held, some tens of MiB; of layers with backward cells, the outputs of those
+        below the last one are, for it needs them in both directions.
+
         Parameters
         ----------
         x, h_0, lengths, mask

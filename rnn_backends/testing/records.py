@@ -90,6 +90,10 @@ def records(dtype: str, seed: int = 0) -> dict[str, Record]:
             mask=mask,
         ),
     }
+    made |= {
+        "no sequence": Record(Network(layers(), linear(draw, 5, 3), reads="mean"), draw.normal(7, 0, 4), lengths=[]),
+        "no step": Record(Network(layers("fb"), both, reads="final"), draw.normal(0, 3, 4)),
+    }
     for reads in READS[1:]:
         made |= {
             f"{reads}, ragged": Record(Network(layers(), linear(draw, 5, 3), reads=reads), x, lengths=ragged),

@@ -163,7 +163,7 @@ def reference(
 def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
     """Take one step of time for some sequences, the equation with its error."""
     (w_ih, w_hh, bias), (abs_ih, abs_hh, abs_bias), size = *weights, x.value.shape[-1]
-    if x.value.dtype.kind == "i":  # a token id picks a row of W_ih^T
+    if x.value.dtype.kind in "iu":  # a token id picks a row of W_ih^T
         products, abs_products, input_error, size = w_ih[x.value], abs_ih[x.value], np.zeros(h.value.shape), 1
     else:
         products, abs_products, input_error = x.value @ w_ih, (abs(x.value) + x.error) @ abs_ih, x.error @ abs_ih

@@ -36,6 +36,8 @@ def wanted(drawn: Drawn) -> dict[str, Bounded]:
     assert expected.logits is not None
     assert expected.probabilities is not None
     results = {"output": expected.output, "logits": expected.logits, "probabilities": expected.probabilities}
+    if drawn.options["reads"] != "steps":
+        results["last"] = expected.read
     if drawn.options["reads"] == "steps" and record.lengths is not None:
         steps = np.arange(len(record.x))[:, None, None] < np.array(record.lengths)[None, :, None]
         for name in ("logits", "probabilities"):

@@ -1,5 +1,6 @@
 """`pad`: sequences of different lengths as one batch."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def test_a_padded_batch_gives_what_each_sequence_gives() -> None:
         ([[]], np.zeros((1, 0)), [0]),
         ([[[1.0, 2.0]], []], [[[1.0, 2.0]], [[0.0, 0.0]]], [1, 0]),
         ([[[1.0]], [[2]]], [[[1.0]], [[2.0]]], [1, 1]),
+        ((np.array([1], np.uint64), [5]), [[1], [5]], [1, 1]),
         ((np.arange(3, dtype=np.uint8), [5]), [[0, 1, 2], [5, 0, 0]], [3, 1]),
     ],
 )
@@ -93,14 +95,15 @@ def test_sequences_of_several_places_or_kinds_are_refused() -> None:
         rb.pad([[1]], batch_first=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["x", "targets"])
-def test_ragged_lists_are_refused_with_what_makes_them_a_batch(name: str) -> None:
-    """The advice, followed, gives a result."""
-    rnn, ragged = rb.RNN.init(5, 4, output_size=5), [[3, 1, 2], [4]]
-    x, lengths = rb.pad(ragged)
-    given: Any = {"x": ragged if name == "x" else x, "targets": ragged if name == "targets" else x}
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_ragged_lists_are_refused_with_what_makes_them_a_batch(batch_first: bool) -> None:
+    """The advice, followed, gives what each sequence gives."""
+    drawn, ragged = rb.RNN.init(5, 4), [[3, 1], [4]]
+    rnn, option = rb.RNN(drawn.layers, batch_first=batch_first), ", batch_first=True" if batch_first else ""
     with pytest.raises(
-        rb.DTypeError, match=rf"`{name}` must be .*; got list. {name}, lengths = rnn_backends.pad\(sequences\)"
+        rb.DTypeError, match=re.escape(f"x, lengths = rnn_backends.pad(sequences{option}) makes one batch")
     ):
-        rnn.loss(**given, lengths=lengths)
-    assert float(rnn.loss(x, x, lengths=lengths)) > 0
+        rnn.last(ragged)
+    x, lengths = rb.pad(ragged, batch_first=batch_first)
+    for found, each in zip(rnn.last(x, lengths=lengths), ragged, strict=True):
+        np.testing.assert_allclose(found, rnn.last(each), atol=1e-6)

@@ -98,6 +98,8 @@ REFUSED_RECORDS = [
     (lambda: rb.RNN(LAYERS, vocabulary=["a", "a"]), rb.ArgumentError, "`vocabulary` must hold each word once"),
     (lambda: rb.RNN(LAYERS, vocabulary=["a", "b"], unknown="c"), rb.ArgumentError, "`unknown` must be an item of the vocabulary, .*; got 'c'"),
     (lambda: rb.RNN(LAYERS, vocabulary="ab", unknown=""), rb.ArgumentError, "`unknown` must be an item of the vocabulary, .*; got ''"),
+    (lambda: rb.RNN(LAYERS, vocabulary="abcd", unknown="ab"), rb.ArgumentError, "`unknown` must be an item of the vocabulary, .*; got 'ab'"),
+    (lambda: rb.RNN(LAYERS, vocabulary=["new york", "a"]), rb.ArgumentError, "each word of `vocabulary` must be without white space, .*; got 'new york'"),
     (lambda: rb.RNN(LAYERS, unknown="a"), rb.ArgumentError, "`unknown` must be an item of the vocabulary, .*; got 'a'"),
 ]  # fmt: skip
 
@@ -197,6 +199,63 @@ def test_a_stream_of_the_whole_record(backend: str) -> None:
     np.testing.assert_allclose(rb.to_numpy(stream.logits(IDS)), later, atol=1e-6)
     stream.reset()
     np.testing.assert_allclose(rb.to_numpy(stream.logits(IDS)), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("seq_len", [0, 3])
+def test_states_of_several_sizes_are_memory_of_their_own(backend: str, seq_len: int) -> None:
+    own = [DRAW.normal(5), DRAW.normal(3)]
+    rnn = rb.RNN(DRAW.uneven_layers(4, (5,), (3,)), h_0=own).to(backend)
+    x = DRAW.normal(seq_len, 2, 4)
+    output, h_n = rnn(x)
+    copies = [rb.to_numpy(output).copy(), *(rb.to_numpy(part).copy() for part in h_n)]
+    if backend != "jax":
+        for part in h_n:
+            part[...] = 7
+        for part, held in zip(rnn.h_0, own, strict=True):
+            np.testing.assert_array_equal(rb.to_numpy(part), held)
+        np.testing.assert_array_equal(rb.to_numpy(output), copies[0])
+        for part, copy in zip(rnn(x)[1], copies[1:], strict=True):
+            np.testing.assert_array_equal(rb.to_numpy(part), copy)
+
+
+def test_states_of_cells_that_state_no_size(backend: str) -> None:
+    """They come as a tuple where they differ, and are taken so."""
+    rnn = rb.RNN([Sizeless(DRAW.normal(2, 4)), DRAW.cell(2, 3)]).to(backend)
+    x = DRAW.normal(4, 2, 4)
+    _, h_n = rnn(x)
+    again, _ = rnn(x, h_n)
+    assert tuple(again.shape) == (4, 2, 3)
+    given = rb.RNN([Sizeless(DRAW.normal(2, 4)), DRAW.cell(2, 3)], h_0=(DRAW.normal(2), DRAW.normal(3)))
+    assert given(x)[0].shape == (4, 2, 3)
+    even = rb.RNN([Sizeless(DRAW.normal(2, 4)), Sizeless(DRAW.normal(2, 2))], h_0=(DRAW.normal(2), DRAW.normal(2)))
+    assert even.h_0.shape == (2, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Sizeless:
+    weight: Any
+
+    def project(self, x: Any) -> Any:
+        return x @ self.weight.T
+
+    def step(self, projected: Any, h: Any) -> Any:
+        return projected + h
+
+
+def test_a_model_shows_its_record() -> None:
+    rnn = rb.RNN(
+        LAYERS,
+        [linear(DRAW, 5, 7), READOUT_OF_7],
+        encoder=TABLE,
+        h_0=DRAW.normal(2, 5),
+        vocabulary=WORDS,
+        batch_first=True,
+    )
+    for shown in ("encoder=4", "head=7 -> 2", "takes=tokens", "vocabulary=6 words", "h_0=given", "batch_first=True"):
+        assert shown in repr(rnn)
+
+
+READOUT_OF_7 = linear(DRAW, 7, 2)
 
 
 def test_a_call_replaces_the_models_own_states_whole(backend: str) -> None:

@@ -115,16 +115,20 @@ def recurrent(draw: Draw, chosen: dict[str, Any], width: int) -> list[Layer]:
 def arguments(draw: Draw, chosen: dict[str, Any], sizes: list[int]) -> Iterator[Any]:
     """Yield the arguments of a call: x, h_0, lengths and mask."""
     is_ids = chosen["takes"] == "tokens" or (chosen["takes"] is None and draw.random.random() < 0.5)
-    yield draw.random.integers(0, INPUT_SIZE, (SEQ_LEN, BATCH)) if is_ids else draw.normal(SEQ_LEN, BATCH, INPUT_SIZE)
+    shape = (SEQ_LEN, BATCH)
+    x = draw.random.integers(0, INPUT_SIZE, shape) if is_ids else draw.normal(*shape, INPUT_SIZE)
+    lengths = (
+        draw.random.permutation([SEQ_LEN, 0, int(draw.random.integers(1, SEQ_LEN))]) if chosen["lengths"] else None
+    )
+    mask = draw.random.random(shape) < 0.6 if chosen["mask"] else None
+    taken = np.ones(shape, bool) if lengths is None else np.arange(SEQ_LEN)[:, None] < lengths
+    x[~(taken if mask is None else taken & mask)] = -1 if is_ids else np.nan  # which nothing looks at
+    yield x
     given = [draw.normal(BATCH, size, scale=0.5) for size in sizes]
     states: Any = given if len(set(sizes)) > 1 else np.stack(given)
     yield states if chosen["h_0"] in {"of the call", "of both"} else None
-    yield (
-        draw.random.permutation([SEQ_LEN, 0, int(draw.random.integers(1, SEQ_LEN))]).tolist()
-        if chosen["lengths"]
-        else None
-    )
-    yield draw.random.random((SEQ_LEN, BATCH)) < 0.6 if chosen["mask"] else None
+    yield None if lengths is None else lengths.tolist()
+    yield mask
 
 
 def each_network(check: Callable[[Drawn], None], *, examples: int = 1500, **fixed: tuple[Any, ...]) -> None:
@@ -183,6 +187,7 @@ def run(rnn: rb.RNN, record: Record) -> dict[str, Any]:
         "output": output,
         "logits": rnn.logits(x, **given),
         "probabilities": rnn.probabilities(x, **given),
+        "last": rnn.last(x, **given),
         **{f"h_n[{k}]": part for k, part in enumerate(h_n)},
     }
     found = {name: rb.to_numpy(result) for name, result in results.items()}
