@@ -249,5 +249,5 @@ def gpu(session: nox.Session) -> None:
     """Run the first checks on a GPU, in the environment that nox runs in; fails without one."""
     if shutil.which("nvidia-smi") is None:
         session.error("there is no NVIDIA GPU here")
-    environment = {**os.environ, "CUPY_TF32": "0"}
-    session.run("python", "tests/gpu_first.py", *(session.posargs or ["gpu_first"]), env=environment, external=True)
+    words = session.posargs or ["gpu_first"]
+    session.run("python", "tests/gpu_first.py", *words, env={**os.environ, "CUPY_TF32": "0"}, external=True)

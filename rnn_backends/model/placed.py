@@ -21,6 +21,7 @@ from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.padding import pad
+from rnn_backends.model.summary import summary
 from rnn_backends.model.vocabulary import Vocabulary, are_texts, require_vocabulary
 
 
@@ -215,28 +216,8 @@ class Placed:
 
     def summary(self) -> str:
         """Return the sizes and the place of the network in one line, without its numbers."""
-        network, sizes = self.network, list(dict.fromkeys(hidden_sizes(self.network.layers)))
-        sides = {"+".join(side for side in ("forward", "backward") if getattr(each, side)) for each in network.layers}
-        parts = {
-            "input_size": self.input_size,
-            "encoder": " -> ".join(str(linear.output_size) for linear in network.encoder) or None,
-            "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
-            "num_layers": len(network.layers),
-            "directions": ", ".join(sorted(sides)),
-            "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in self.cells)),
-            "reads": network.reads if network.reads != "steps" else None,
-            "head": " -> ".join(str(linear.output_size) for linear in network.readout) if network.readout[1:] else None,
-            "output_size": network.readout[-1].output_size if network.readout else None,
-            "takes": network.takes,
-            "vocabulary": self.vocabulary and f"{len(self.vocabulary.items)} {self.vocabulary.unit}s",
-            "h_0": "given" if network.h_0 is not None else None,
-            "batch_first": network.batch_first or None,
-            "num_parameters": self.num_parameters,
-            "dtype": self.dtype,
-            "backend": self.placement.backend.name,
-            "device": self.placement.device,
-        }
-        return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+        place = {"backend": self.placement.backend.name, "device": self.placement.device}
+        return summary(self.network, {"num_parameters": self.num_parameters, "dtype": self.dtype, **place})
 
     def __repr__(self) -> str:
         return f"Placed({self.summary()})"
@@ -252,7 +233,3 @@ def place(network: Network, placement: Placement, dtype: Any = None) -> Placed:
 
 def _unpickled(network: Network, name: str, dtype: str) -> Placed:
     return place(network, parse(name, "a pickle"), dtype)
-
-
-def _name(activation: Any) -> str:
-    return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))

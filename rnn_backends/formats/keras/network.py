@@ -98,12 +98,9 @@ def network(found: Plan, weights: Weights, options: LoadOptions, account: Accoun
     description = Description(
         {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
         [] if found.dense is None else [options.readout_activation or found.activation.function],
-        batch_first=options.batch_first is not False,
-        vocabulary=None,
-        metadata=notes,
-        reads=options.reads or "steps",
-        takes=options.takes or "features",
-    )
+        batch_first=options.batch_first is not False, vocabulary=None, metadata=notes,
+        reads=options.reads or "steps", takes=options.takes or "features",
+    )  # fmt: skip
     return assemble(declared_of(sources, held), description, lambda name: made(sources[name], weights.read))
 
 

@@ -1,0 +1,35 @@
+"""A network in one line, without its numbers, as models and streams are shown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rnn_backends.core.network import Network, hidden_sizes
+
+
+def summary(network: Network, place: Mapping[str, Any]) -> str:
+    """Return the sizes of a network, and where it is, in one line."""
+    sizes = list(dict.fromkeys(hidden_sizes(network.layers)))
+    sides = {"+".join(side for side in ("forward", "backward") if getattr(each, side)) for each in network.layers}
+    cells = [cell for layer in network.layers for cell, _ in layer.cells]
+    words = network.vocabulary
+    parts = {
+        "input_size": network.input_size,
+        "encoder": " -> ".join(str(linear.output_size) for linear in network.encoder) or None,
+        "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
+        "num_layers": len(network.layers),
+        "directions": ", ".join(sorted(sides)),
+        "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)),
+        "reads": network.reads if network.reads != "steps" else None,
+        "head": " -> ".join(str(linear.output_size) for linear in network.readout) if network.readout[1:] else None,
+        "output_size": network.readout[-1].output_size if network.readout else None,
+        "takes": network.takes,
+        "vocabulary": words and f"{len(words)} {'characters' if isinstance(words, str) else 'words'}",
+        "h_0": "given" if network.h_0 is not None else None,
+        "batch_first": network.batch_first or None,
+        **place,
+    }
+    return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+
+
+def _name(activation: Any) -> str:
+    return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))
