@@ -92,13 +92,13 @@ def test_what_a_file_records_is_not_asked_for(path: Path) -> None:
             rb.load(path, **option)
 
 
-def test_a_file_that_does_not_record_what_it_takes_may_be_told(path: Path) -> None:
+def test_what_a_file_takes_may_be_given_where_it_is_not_recorded(path: Path) -> None:
     rb.RNN(DRAW.layers("f", 1, 4, 5)).save(path)
     assert (rb.load(path).takes, rb.load(path, takes="features").takes) == (None, "features")
     assert rb.load(path, takes="features")([[0, 1, 0, 1]])[0].shape == (1, 5)
 
 
-def test_weights_alone_take_features_unless_told_otherwise(path: Path) -> None:
+def test_weights_alone_take_features_by_default(path: Path) -> None:
     arrays = {"weight_ih_l0": np.ones((4, 3), np.float32), "weight_hh_l0": np.eye(4, dtype=np.float32)}
     write(path, arrays)
     assert rb.load(path, activation="tanh").takes == "features"
