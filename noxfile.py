@@ -43,6 +43,8 @@ OF_TORCH = (
 """The tests outside of the folders below that compare with torch."""
 TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_differences.py")
 """The tests of docs/coming_from.md."""
+OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
+"""What the tests that catch planted faults need."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -190,14 +192,14 @@ def parity(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["ci"])
 def faults(session: nox.Session) -> None:
     """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
-    install(session, "numba", "onnx>=1.21")
+    install(session, *OF_FAULTS)
     session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "4")))
 
 
 @nox.session(python="3.11", tags=["nightly"])
 def all_faults(session: nox.Session) -> None:
     """Plant all faults; each must be caught."""
-    install(session, "numba", "onnx>=1.21")
+    install(session, *OF_FAULTS)
     session.run("python", "tests/faults", "--all")
 
 

@@ -129,13 +129,9 @@ class ChunkedCall:
     def arguments(self, start: int, stop: int) -> tuple[Array, Array | None, Array | None]:
         """Return the input, lengths and mask of some steps on the device, time first."""
         x = self._part("x", start, stop)
-        return self.placed.swap_time_axis(x, is_integer(x)), *self.limits(start, stop)
-
-    def limits(self, start: int, stop: int) -> tuple[Array | None, Array | None]:
-        """Return the lengths and the mask of some steps on the device, time first."""
         mask = self._part("mask", start, stop)
         mask = None if mask is None else self.placed.swap_time_axis(mask, is_ids=True)
-        return self._lengths_within(start, stop), mask
+        return self.placed.swap_time_axis(x, is_integer(x)), self._lengths_within(start, stop), mask
 
     def _used(self, use: Callable[[Chunk], Made], states: Array, start: int, stop: int) -> Made:
         placed, readout = self.placed, self.placed.network.readout

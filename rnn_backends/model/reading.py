@@ -1,15 +1,16 @@
 """What the readout of a network reads of each sequence as a whole, in memory that does not grow with the sequences.
 
-Forward cells are run block by block, as in `rnn_backends.model.chunks`, and of a block no more is kept than what is
-read of it.  The last layer of a network with backward cells is run one direction after the other, backward cells
-from the last block to the first; the layers below it, of which it needs every step in both directions, are held.
+Cells of one direction are run block by block, as in `rnn_backends.model.chunks`, and of a block no more is kept than
+what is read of it.  Where cells walk both ways, they are run one after the other, backward cells from the last block
+to the first.  A cell needs what the layers below it give in both directions: of their cells the states before each
+block are kept, from which they are run again, which costs a network of n bidirectional layers n times the work.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rnn_backends.core.arrays import Array, array_namespace, device, widen
-from rnn_backends.core.forward import encoded, propagate, started
+from rnn_backends.core.forward import encoded, initial_state, propagate, started, state_dtype
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import logits_of
 from rnn_backends.core.losses import negative_log_likelihood, sums_where
@@ -34,7 +35,7 @@ class Summary(NamedTuple):
 def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return what is read of each sequence of a call, on its device, which must be the current one."""
     walk = _Walk(call, reads, after or (lambda *_: None))
-    last = walk.each_direction() if call.placed.has_backward and call.seq_len > call.block else walk.all_layers()
+    last = walk.cell_by_cell() if walk.is_both_ways and call.seq_len > call.block else walk.all_layers()
     read = joined(walk.readings, last, call.lengths, call.seq_len)
     if call.is_batch:
         return Summary(read, walk.has_step)
@@ -58,62 +59,81 @@ class _Walk:
     """A walk of a network through the blocks of a call, a single sequence as a batch of one."""
 
     def __init__(self, call: ChunkedCall, reads: str, after: After) -> None:
-        self.after = after
-        self.call, self.placed, self.layers = call, call.placed, call.placed.network.layers
+        self.call, self.placed, self.after = call, call.placed, after
+        self.layers = call.placed.network.layers
+        self.cells = [(depth, *cell) for depth, layer in enumerate(self.layers) for cell in layer.cells]
+        self.is_both_ways = len({reverse for _, _, reverse in self.cells}) == 2
         self.readings = [Reading(reads, reverse) for _, reverse in self.layers[-1].cells]
-        self.blocks = list(spans(0, call.seq_len, call.block))
         self.h_0 = call.h_0 if call.is_batch or call.h_0 is None else tuple(h[None, :] for h in last_states(call.h_0))
         self.has_step: Array | None = None
+        self.done = 0
 
     def all_layers(self) -> Sequence[Array]:
         """Run all layers, and return the last state of each cell of the last one."""
         state = self.h_0
-        for start, stop in self.blocks:
-            x, lengths, mask = self.arguments(start, stop)
+        for start, stop in self._blocks(reverse=self.placed.has_backward):
+            x, lengths, mask = self._arguments(start, stop)
             states, state = self.placed.run(x, state, lengths, mask)
-            self.add(self.readings, states, last_states(state), lengths, mask)
-            self.after(stop, last_states(state)[-1])
+            self._add(self.readings, states, last_states(state), lengths, mask)
+            self._report(stop - start, last_states(state)[-1], of=1)
         return last_states(state)[-len(self.readings) :]
 
-    def each_direction(self) -> Sequence[Array]:
-        """Run the last layer one direction after the other, and return the last state of each of its cells."""
-        x, lengths, mask = self.arguments(0, self.call.seq_len if len(self.layers) > 1 else 1)
-        network, count = self.placed.network, len(self.readings)
+    def cell_by_cell(self) -> Sequence[Array]:
+        """Run one cell after the other, and return the last state of each cell of the last layer."""
+        x, *_ = self._arguments(0, 1)
+        h_0 = started(self.placed.network, x, self.h_0)
+        given = [None] * len(self.cells) if h_0 is None else last_states(h_0)
+        kept: dict[int, list[Array]] = {start: [] for start, _ in self._blocks()}
         ends: list[Array] = []
-        h_0 = started(network, x, self.h_0)
-        states: Sequence[Any] = [None] * count if h_0 is None else last_states(h_0)
-        below = None
-        if len(self.layers) > 1:
-            first = None if h_0 is None else tuple(states[:-count])
-            x = encoded(network, x, lengths, mask)
-            below, _ = propagate(self.layers[:-1], x, first, lengths, self.placed.recurrence, mask)
-        for reading, (cell, reverse), state in zip(self.readings, self.layers[-1].cells, states[-count:], strict=True):
-            layer = Layer(backward=cell) if reverse else Layer(forward=cell)
-            end = None if state is None else (state,)
-            for start, stop in reversed(self.blocks) if reverse else self.blocks:
-                x, lengths, mask = self.arguments(start, stop, below)
-                x = encoded(network, x, lengths, mask) if below is None else x
-                output, end = propagate((layer,), x, end, lengths, self.placed.recurrence, mask)
-                self.add([reading], output, last_states(end), lengths, mask)
-                self.after(self._done(len(ends), start if reverse else stop, reverse), last_states(end)[0])
-            ends += last_states(end)
-        return ends
+        for h in given:
+            state = h
+            for start, stop in self._blocks(reverse=self.cells[len(ends)][-1]):
+                state = self._one_block(len(ends), kept[start], state, start, stop)
+                self._report(stop - start, state, of=len(self.cells))
+            ends.append(state)
+        return ends[-len(self.readings) :]
 
-    def _done(self, cells: int, walked_to: int, reverse: bool) -> int:
-        """Return how many steps are done in effect, where the cells of the last layer walk one after the other."""
-        seq_len = self.call.seq_len
-        return (cells * seq_len + (seq_len - walked_to if reverse else walked_to)) // len(self.readings)
+    def _one_block(self, place: int, before: list[Array], state: Array | None, start: int, stop: int) -> Array:
+        """Run one of the cells through a block, and return its state after it.
 
-    def arguments(self, start: int, stop: int, below: Array | None = None) -> tuple[Any, Any, Any]:
-        """Return what comes to all layers, or from those below to the last one, with lengths and mask."""
-        if below is None:
-            x, lengths, mask = self.call.arguments(start, stop)
-            x = x if self.call.is_batch else x[:, None, ...]
+        What comes to its layer, the layers below give when they are run again, from the states of their cells before
+        the block, to which the cell adds its own.
+        """
+        depth, cell, reverse = self.cells[place]
+        x, lengths, mask = self._arguments(start, stop)
+        x = encoded(self.placed.network, x, lengths, mask)
+        if depth:
+            below = self.layers[:depth]
+            h = tuple(before[: sum(len(layer.cells) for layer in below)])
+            x, _ = propagate(below, x, h, lengths, self.placed.recurrence, mask)
+        state = initial_state(cell, x, state_dtype(self.layers, x)) if state is None else state
+        layer = Layer(backward=cell) if reverse else Layer(forward=cell)
+        states, end = propagate((layer,), x, (state,), lengths, self.placed.recurrence, mask)
+        if depth < len(self.layers) - 1:
+            before.append(state)
         else:
-            x, (lengths, mask) = below[start:stop, ...], self.call.limits(start, stop)
-        return x, lengths, mask if mask is None or self.call.is_batch else mask[:, None]
+            reading = self.readings[place - len(self.cells)]
+            self._add([reading], states, last_states(end), lengths, mask)
+        return last_states(end)[0]
 
-    def add(
+    def _report(self, steps: int, state: Array, *, of: int) -> None:
+        """Report that so many more steps are done, in one of several walks of the whole."""
+        self.done += steps
+        self.after(self.done // of, state)
+
+    def _blocks(self, *, reverse: bool = False) -> list[tuple[int, int]]:
+        """Return the ends of the blocks, in the order in which a cell walks them."""
+        blocks = list(spans(0, self.call.seq_len, self.call.block))
+        return blocks[::-1] if reverse else blocks
+
+    def _arguments(self, start: int, stop: int) -> tuple[Any, Any, Any]:
+        """Return the input of a block, with lengths and mask."""
+        x, lengths, mask = self.call.arguments(start, stop)
+        if self.call.is_batch:
+            return x, lengths, mask
+        return x[:, None, ...], lengths, None if mask is None else mask[:, None]
+
+    def _add(
         self, readings: list[Reading], states: Array, last: Sequence[Array], lengths: Array | None, mask: Array | None
     ) -> None:
         """Give a block of states to the readings of its cells."""

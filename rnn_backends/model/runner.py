@@ -77,8 +77,8 @@ class Runner(Model):
     ) -> Array:
         """Return the output of the last step of each sequence, without holding that of every step.
 
-        No more than a block of steps is held, some tens of MiB; of layers with backward cells, the outputs of those
-        below the last one are, for it needs them in both directions.
+        No more than a block of steps is held, some tens of MiB.  Where the sequences are longer than that, a network
+        of n bidirectional layers takes n times the work, for the layers below the last one are run again.
 
         Parameters
         ----------

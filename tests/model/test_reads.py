@@ -16,16 +16,24 @@ from rnn_backends.testing.records import linear
 
 WHOLE = READS[1:]
 RAGGED = [9, 0, 4]
-SIDES = {"forward": ("f", 2), "backward": ("b", 1), "both": ("fb", 1), "both, two layers": ("fb", 2)}
+SIDES = {
+    "forward": ["f", "f"],
+    "backward": ["b", "b"],
+    "in turn": ["b", "f"],
+    "both": ["fb"],
+    "both, three layers": ["fb", "fb", "fb"],
+}
 
 
 def record(sides: str, reads: str, dtype: str = "float32", *, masked: bool = False) -> Record:
-    draw, (which, count) = Draw(dtype, 1), SIDES[sides]
-    layers = tuple(draw.layers(which, count, 4, 5))
+    draw, layers, size = Draw(dtype, 1), [], 4
+    for which in SIDES[sides]:
+        layers += draw.layers(which, 1, size, 5)
+        size = 5 * len(which)
     mask = draw.random.random((9, 3)) < 0.6 if masked else None
-    readout = linear(draw, 5 * len(which), 3)
-    h_0 = draw.normal(count * len(which), 3, 5, scale=0.5)
-    return Record(Network(layers, readout, reads=reads), draw.normal(9, 3, 4), h_0, RAGGED, mask)
+    readout = linear(draw, size, 3)
+    h_0 = draw.normal(sum(map(len, SIDES[sides])), 3, 5, scale=0.5)
+    return Record(Network(tuple(layers), readout, reads=reads), draw.normal(9, 3, 4), h_0, RAGGED, mask)
 
 
 def model(held: Record, backend: str, dtype: str = "float32", **options: Any) -> rb.RNN:
@@ -83,7 +91,7 @@ def test_last_reads_the_last_step_unless_the_model_says_otherwise(backend: str) 
 
 @pytest.mark.parametrize("reads", WHOLE)
 def test_predictions_probabilities_and_loss_follow_from_the_logits(backend: str, reads: str) -> None:
-    held = record("both, two layers", reads)
+    held = record("both, three layers", reads)
     rnn = model(held, backend)
     z = rb.to_numpy(rnn.logits(held.x, lengths=RAGGED)).astype(np.float64)
     p = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
@@ -133,10 +141,10 @@ def test_impossible_lengths_on_a_device_make_their_sequence_nan(reads: str) -> N
 
 @pytest.mark.parametrize("reads", WHOLE)
 def test_a_trace_holds_every_step_and_one_readout_a_sequence(backend: str, reads: str) -> None:
-    held = record("both, two layers", reads)
+    held = record("both, three layers", reads)
     rnn = model(held, backend)
     steps = rnn.trace(held.x, held.h_0, lengths=RAGGED)
-    assert tuple(steps["hidden_state_l1_reverse"].shape) == (9, 3, 5)
+    assert tuple(steps["hidden_state_l2_reverse"].shape) == (9, 3, 5)
     wanted = rb.to_numpy(rnn.logits(held.x, held.h_0, lengths=RAGGED))
     np.testing.assert_allclose(rb.to_numpy(steps["logits"]), wanted, atol=1e-6)
     assert tuple(steps["probabilities"].shape) == (3, 3)
@@ -162,27 +170,27 @@ def test_a_stream_reads_all_steps_since_its_reset(backend: str, reads: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("reads", "bidirectional", "masked"), [("last", False, False), ("mean", True, False), ("max", False, True)]
+    ("reads", "directions", "num_layers", "masked"),
+    [("last", 1, 1, False), ("mean", 2, 1, False), ("max", 1, 1, True), ("last", 2, 2, False)],
 )
-def test_a_large_batch_is_read_in_little_memory(reads: str, bidirectional: bool, masked: bool) -> None:
-    """The states of all steps would be 125 MiB a direction."""
-    drawn = rb.RNN.init(32, 256, bidirectional=bidirectional, seed=1)
+def test_a_large_batch_is_read_in_little_memory(reads: str, directions: int, num_layers: int, masked: bool) -> None:
+    """The states of all steps would be 125 MiB a direction and layer."""
+    drawn = rb.RNN.init(32, 256, num_layers=num_layers, bidirectional=directions == 2, seed=1)
     encoder = rb.Linear(np.eye(32, dtype=np.float32), activation="tanh") if masked else None
     rnn, x = rb.RNN(drawn.layers, encoder=encoder), np.zeros((2000, 64, 32), np.float32)
     given: Any = {"lengths": np.full(64, 1999), "mask": np.ones((2000, 64), bool)} if masked else {}
     assert peak(lambda: rnn.last(x, reads=reads, **given)) < 40
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("sides", ["f", "b", "fb"])
 @pytest.mark.parametrize("reads", WHOLE)
-def test_no_more_than_a_block_of_steps_is_held(
-    monkeypatch: pytest.MonkeyPatch, reads: str, bidirectional: bool
-) -> None:
+def test_no_more_than_a_block_of_steps_is_held(monkeypatch: pytest.MonkeyPatch, reads: str, sides: str) -> None:
     monkeypatch.setattr(chunks, "BUDGET", 2**18)
-    rnn = rb.RNN.init(8, 32, bidirectional=bidirectional, output_size=3, seed=1)
+    draw = Draw("float32", 1)
+    rnn = rb.RNN(draw.layers(sides, 2, 8, 32), linear(draw, 32 * len(sides), 3))
     x, targets = np.zeros((4000, 8, 8), np.float32), np.zeros(8, int)
     for call in (rnn.last, rnn.logits, rnn.predict, lambda x, reads: rnn.loss(x, targets, reads=reads)):
-        assert peak(lambda call=call: call(x, reads=reads)) < 1.5  # type: ignore[misc]  # of 4 MiB a direction
+        assert peak(lambda call=call: call(x, reads=reads)) < 1.5  # type: ignore[misc]  # of 4 MiB a cell
 
 
 def peak(call: Callable[[], object]) -> float:

@@ -271,6 +271,15 @@ def test_a_call_replaces_the_models_own_states_whole(backend: str) -> None:
     assert rnn.num_parameters == rb.RNN(LAYERS).num_parameters + 10
 
 
+def test_an_encoder_computes_nothing_of_padding() -> None:
+    """Whose infinities would warn."""
+    encoder = rb.Linear(DRAW.normal(4, 6), activation="softmax")
+    x = np.full((4, 2, 6), np.inf, np.float32)
+    x[:2] = 0.5
+    output, _ = rb.RNN(LAYERS, encoder=encoder)(x, lengths=[2, 1])
+    assert np.isfinite(output).all()
+
+
 def test_padding_of_an_encoder_reaches_no_gradient() -> None:
     torch = pytest.importorskip("torch")
     weight = torch.tensor(DRAW.normal(4, 6), requires_grad=True)
