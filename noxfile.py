@@ -45,6 +45,10 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 """The tests of docs/coming_from.md."""
 OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
+PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
+"""What the session of parity measures: of JAX, which compiles for minutes, it is not asked twice."""
+RANDOM = "--ignore=tests/model/test_networks.py"
+"""The random networks, minutes of arithmetic, are run once, by the session of tests."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -128,12 +132,10 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
     """Run the tests of the package on other Pythons, one with the oldest NumPy; 3.14 and 3.14t where they are found."""
-    for python in OPTIONAL:
-        if not is_found(python):
-            session.warn(f"Python {python} is not here and is not tested")
+    for python in (python for python in OPTIONAL if not is_found(python)):
+        session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
-    once = [f"--ignore=tests/{name}" for name in ("faults", "benchmarks", "model/test_networks.py")]
-    pytest(session, *backends("numpy"), *once)
+    pytest(session, *backends("numpy"), RANDOM, "--ignore=tests/faults", "--ignore=tests/benchmarks")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -146,12 +148,12 @@ def libraries(session: nox.Session, library: str) -> None:
     }
     runs = {
         "torch-onnx": [
-            [*backends("torch"), *peers("torch", "onnx"), *COMPUTING, *OF_TORCH, *TABLES],
+            [*backends("torch"), *peers("torch", "onnx"), RANDOM, *COMPUTING, *OF_TORCH, *TABLES],
             [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
              "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
         ],
         "jax-flax-keras": [
-            [*backends("jax"), *COMPUTING],
+            [*backends("jax"), RANDOM, *COMPUTING, f"--deselect={PARITY}"],
             [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
         ],
     }  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Protocol
 
+from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array, is_array
 from rnn_backends.errors import ArgumentError
 
@@ -142,9 +143,10 @@ def named_arrays(record: object, name: str = "") -> Iterator[tuple[str, Array]]:
     elif isinstance(record, tuple):
         for index, item in enumerate(record):
             yield from named_arrays(item, f"{name}[{index}]")
-    elif is_dataclass(record):
+    elif is_dataclass(record) and not isinstance(record, (type, Activation)):
         for entry in fields(record):
-            yield from named_arrays(getattr(record, entry.name), f"{name}.{entry.name}".lstrip("."))
+            if (value := getattr(record, entry.name)) is not None:
+                yield from named_arrays(value, f"{name}.{entry.name}" if name else entry.name)
 
 
 def first_array(layers: tuple[Layer, ...]) -> Array | None:
