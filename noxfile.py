@@ -1,8 +1,8 @@
 """Sessions that check the library, in tiers.
 
 nox               lint, types, documentation and the tests on one Python; minutes
-nox -t ci         other Pythons, the oldest NumPy, other libraries, a sample of the GPU kernels, parity, and
-                  planted faults of what changed
+nox -t ci         after it: other Pythons, the oldest NumPy, other libraries, a sample of the GPU kernels, parity,
+                  and planted faults of what changed
 nox -t nightly    all kernels and planted faults, fuzzing, other processors, TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from itertools import filterfalse
 from pathlib import Path
 
 import nox
@@ -46,9 +47,9 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
-"""What the session of parity measures: of JAX, which compiles for minutes, it is not asked twice."""
-RANDOM = "--ignore=tests/model/test_networks.py"
-"""The random networks, minutes of arithmetic, are run once, by the session of tests."""
+"""What the session of parity measures too; JAX, which compiles for minutes, is excused from it."""
+NOT_RANDOM = "--ignore=tests/model/test_networks.py"
+"""Not the random networks, minutes of NumPy's arithmetic that the session of tests has run."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -132,10 +133,10 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
     """Run the tests of the package on other Pythons, one with the oldest NumPy; 3.14 and 3.14t where they are found."""
-    for python in (python for python in OPTIONAL if not is_found(python)):
+    for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
-    pytest(session, *backends("numpy"), RANDOM, "--ignore=tests/faults", "--ignore=tests/benchmarks")
+    pytest(session, *backends("numpy"), NOT_RANDOM, "--ignore=tests/faults", "--ignore=tests/benchmarks")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -148,12 +149,12 @@ def libraries(session: nox.Session, library: str) -> None:
     }
     runs = {
         "torch-onnx": [
-            [*backends("torch"), *peers("torch", "onnx"), RANDOM, *COMPUTING, *OF_TORCH, *TABLES],
+            [*backends("torch"), *peers("torch", "onnx"), NOT_RANDOM, *COMPUTING, *OF_TORCH, *TABLES],
             [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
              "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
         ],
         "jax-flax-keras": [
-            [*backends("jax"), RANDOM, *COMPUTING, f"--deselect={PARITY}"],
+            [*backends("jax"), NOT_RANDOM, *COMPUTING, f"--deselect={PARITY}"],
             [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
         ],
     }  # fmt: skip

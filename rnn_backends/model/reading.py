@@ -1,23 +1,27 @@
-"""What the readout of a network reads of each sequence as a whole, in memory that does not grow with the sequences.
+"""What the readout of a network reads of each sequence as a whole, in the memory of a block of steps.
 
 Cells of one direction are run block by block, as in `rnn_backends.model.chunks`, and of a block no more is kept than
 what is read of it.  Where cells walk both ways, they are run one after the other, backward cells from the last block
 to the first.  A cell needs what the layers below it give in both directions: of their cells the states before each
-block are kept, from which they are run again, which costs a network of n bidirectional layers n times the work.
+block are kept, from which they are run again, so n bidirectional layers take n times the work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import isqrt
 from typing import Any, NamedTuple
 
 from rnn_backends.core.arrays import Array, array_namespace, device, widen
 from rnn_backends.core.forward import encoded, initial_state, propagate, started, state_dtype
-from rnn_backends.core.layers import Layer
+from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import logits_of
 from rnn_backends.core.losses import negative_log_likelihood, sums_where
 from rnn_backends.core.masking import steps_taken
 from rnn_backends.core.reading import Reading, add_states, joined
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.model.chunks import ChunkedCall, spans
+
+# So many blocks are run as one, in some 100 MiB, where layers would be run again for each.
+AS_ONE = 4
 
 After = Callable[[int, Array], None]
 """A function that is called after each block, with the number of steps that are done and the state that they leave."""
@@ -35,8 +39,7 @@ class Summary(NamedTuple):
 def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return what is read of each sequence of a call, on its device, which must be the current one."""
     walk = _Walk(call, reads, after or (lambda *_: None))
-    last = walk.cell_by_cell() if walk.is_both_ways and call.seq_len > call.block else walk.all_layers()
-    read = joined(walk.readings, last, call.lengths, call.seq_len)
+    read = joined(walk.readings, walk.run(), call.lengths, call.seq_len)
     if call.is_batch:
         return Summary(read, walk.has_step)
     return Summary(read[0, :], None if walk.has_step is None else walk.has_step[0, ...])
@@ -55,75 +58,105 @@ def loss_sums_of_whole(call: ChunkedCall, reads: str) -> tuple[Array, Array]:
         return sums_where(negative_log_likelihood(widen(logits), call.targets()), has_step)
 
 
+class _Cell(NamedTuple):
+    """A cell as a layer of its own."""
+
+    layer: Layer
+    depth: int
+    """The number of layers below that of the cell."""
+    reading: Reading | None
+    """What is read of it, if it is of the last layer."""
+
+
 class _Walk:
     """A walk of a network through the blocks of a call, a single sequence as a batch of one."""
 
     def __init__(self, call: ChunkedCall, reads: str, after: After) -> None:
         self.call, self.placed, self.after = call, call.placed, after
         self.layers = call.placed.network.layers
-        self.cells = [(depth, *cell) for depth, layer in enumerate(self.layers) for cell in layer.cells]
-        self.is_both_ways = len({reverse for _, _, reverse in self.cells}) == 2
         self.readings = [Reading(reads, reverse) for _, reverse in self.layers[-1].cells]
         self.h_0 = call.h_0 if call.is_batch or call.h_0 is None else tuple(h[None, :] for h in last_states(call.h_0))
         self.has_step: Array | None = None
         self.done = 0
 
-    def all_layers(self) -> Sequence[Array]:
-        """Run all layers, and return the last state of each cell of the last one."""
+    def run(self) -> Sequence[Array]:
+        """Run the network, and return the last state of each cell of the last layer."""
+        seq_len, size = max(1, self.call.seq_len), self.call.block
+        is_one_way = len({reverse for layer in self.layers for _, reverse in layer.cells}) == 1
+        if not is_one_way and len(self.layers) > 1:
+            # For each block states are kept: least is held where there are as many blocks as steps of one.
+            size = seq_len if seq_len <= AS_ONE * size or self._is_recorded() else max(size, isqrt(seq_len))
+        return self._all_layers(size) if is_one_way or seq_len <= size else self._cell_by_cell(size)
+
+    def _is_recorded(self) -> bool:
+        """Return whether torch records for gradients, and so holds all results, twice where layers are run twice."""
+        given = (self.placed.network, self._arguments(0, 1)[0], self.h_0)
+        return any(getattr(array[None, ...], "requires_grad", False) for _, array in named_arrays(given))
+
+    def _all_layers(self, size: int) -> Sequence[Array]:
+        """Run all layers in blocks of a size."""
         state = self.h_0
-        for start, stop in self._blocks(reverse=self.placed.has_backward):
+        for start, stop in self._blocks(size, reverse=self.placed.has_backward):
             x, lengths, mask = self._arguments(start, stop)
             states, state = self.placed.run(x, state, lengths, mask)
             self._add(self.readings, states, last_states(state), lengths, mask)
             self._report(stop - start, last_states(state)[-1], of=1)
         return last_states(state)[-len(self.readings) :]
 
-    def cell_by_cell(self) -> Sequence[Array]:
-        """Run one cell after the other, and return the last state of each cell of the last layer."""
+    def _cell_by_cell(self, size: int) -> Sequence[Array]:
+        """Run one cell after the other in blocks of a size."""
         x, *_ = self._arguments(0, 1)
         h_0 = started(self.placed.network, x, self.h_0)
-        given = [None] * len(self.cells) if h_0 is None else last_states(h_0)
-        kept: dict[int, list[Array]] = {start: [] for start, _ in self._blocks()}
+        cells = list(self._cells())
+        states = [None] * len(cells) if h_0 is None else last_states(h_0)
+        kept: dict[int, list[Array]] = {start: [] for start, _ in self._blocks(size)}
         ends: list[Array] = []
-        for h in given:
-            state = h
-            for start, stop in self._blocks(reverse=self.cells[len(ends)][-1]):
-                state = self._one_block(len(ends), kept[start], state, start, stop)
-                self._report(stop - start, state, of=len(self.cells))
-            ends.append(state)
+        for cell, state in zip(cells, states, strict=True):
+            num_below = sum(below.depth < cell.depth for below in cells)
+            end = state
+            for start, stop in self._blocks(size, reverse=cell.layer.backward is not None):
+                before, end = self._one_block(cell, kept[start][:num_below], end, start, stop)
+                if cell.reading is None:
+                    kept[start].append(before)
+                self._report(stop - start, end, of=len(cells))
+            ends.append(end)
         return ends[-len(self.readings) :]
 
-    def _one_block(self, place: int, before: list[Array], state: Array | None, start: int, stop: int) -> Array:
-        """Run one of the cells through a block, and return its state after it.
+    def _cells(self) -> Iterator[_Cell]:
+        """Yield all cells, layer by layer."""
+        for depth, layer in enumerate(self.layers):
+            is_last = depth == len(self.layers) - 1
+            for k, (cell, reverse) in enumerate(layer.cells):
+                alone = Layer(backward=cell) if reverse else Layer(forward=cell)
+                yield _Cell(alone, depth, self.readings[k] if is_last else None)
 
-        What comes to its layer, the layers below give when they are run again, from the states of their cells before
-        the block, to which the cell adds its own.
+    def _one_block(
+        self, cell: _Cell, below: list[Array], state: Array | None, start: int, stop: int
+    ) -> tuple[Array, Array]:
+        """Run a cell through a block, the layers below from the states of their cells before it.
+
+        Returns the state of the cell before the block, zeros where it is not given, and after it.
         """
-        depth, cell, reverse = self.cells[place]
+        network, recurrence = self.placed.network, self.placed.recurrence
         x, lengths, mask = self._arguments(start, stop)
-        x = encoded(self.placed.network, x, lengths, mask)
-        if depth:
-            below = self.layers[:depth]
-            h = tuple(before[: sum(len(layer.cells) for layer in below)])
-            x, _ = propagate(below, x, h, lengths, self.placed.recurrence, mask)
-        state = initial_state(cell, x, state_dtype(self.layers, x)) if state is None else state
-        layer = Layer(backward=cell) if reverse else Layer(forward=cell)
-        states, end = propagate((layer,), x, (state,), lengths, self.placed.recurrence, mask)
-        if depth < len(self.layers) - 1:
-            before.append(state)
-        else:
-            reading = self.readings[place - len(self.cells)]
-            self._add([reading], states, last_states(end), lengths, mask)
-        return last_states(end)[0]
+        x = encoded(network, x, lengths, mask)
+        dtype = state_dtype(self.layers, x)
+        if below:
+            x, _ = propagate(self.layers[: cell.depth], x, tuple(below), lengths, recurrence, mask)
+        before = initial_state(cell.layer.cells[0][0], x, dtype) if state is None else state
+        states, end = propagate((cell.layer,), x, (before,), lengths, recurrence, mask)
+        if cell.reading is not None:
+            self._add([cell.reading], states, last_states(end), lengths, mask)
+        return before, last_states(end)[0]
 
     def _report(self, steps: int, state: Array, *, of: int) -> None:
         """Report that so many more steps are done, in one of several walks of the whole."""
         self.done += steps
         self.after(self.done // of, state)
 
-    def _blocks(self, *, reverse: bool = False) -> list[tuple[int, int]]:
-        """Return the ends of the blocks, in the order in which a cell walks them."""
-        blocks = list(spans(0, self.call.seq_len, self.call.block))
+    def _blocks(self, size: int, *, reverse: bool = False) -> list[tuple[int, int]]:
+        """Return start and stop of each block of a size, in the order in which a cell walks them."""
+        blocks = list(spans(0, self.call.seq_len, size))
         return blocks[::-1] if reverse else blocks
 
     def _arguments(self, start: int, stop: int) -> tuple[Any, Any, Any]:

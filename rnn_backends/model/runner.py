@@ -77,8 +77,9 @@ class Runner(Model):
     ) -> Array:
         """Return the output of the last step of each sequence, without holding that of every step.
 
-        No more than a block of steps is held, some tens of MiB.  Where the sequences are longer than that, a network
-        of n bidirectional layers takes n times the work, for the layers below the last one are run again.
+        Some tens of MiB are held, however many steps there are, and some 100 by stacked bidirectional layers.  Of long
+        sequences n of these take n times the work: those below the last one are run again from states that are kept,
+        whose number grows with the square root of that of the steps.  Where torch records for gradients, all is held.
 
         Parameters
         ----------

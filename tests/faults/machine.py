@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -152,9 +153,11 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="only find all faults in the checkout")
     what.add_argument("--update", action="store_true", help="write where they were found into the tables")
-    what.add_argument("--all", action="store_true", help="plant all and write the record")
+    what.add_argument("--all", action="store_true", help="plant all")
     what.add_argument("--changed", action="store_true", help="plant those of files that are not as the record says")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none after so many minutes")
+    parser.add_argument(
+        "--minutes", type=float, default=inf, help="begin none after so many minutes, and write no record"
+    )
     parser.add_argument(
         "--checkout", action="store_true", help="plant in the checkout's package if that is found first"
     )
@@ -188,12 +191,12 @@ def run(arguments: argparse.Namespace, setting: Setting) -> int:
         print(f"all {len(planned.places)} faults can be planted")
         return 0
     places = chosen(planned, arguments, setting)
-    now = records.hashes(places, planned.guards)
+    now = records.hashes(planned.places.values(), planned.guards)
     outcomes = plant(places, planned, setting, arguments.minutes)
     if outcomes is None:
         return 1
     caught = {outcome.job.place.fault.name for outcome in outcomes if outcome.verdict == "caught" and outcome.job.place}
-    if arguments.all:
+    if not arguments.prefix and arguments.minutes == inf:
         missed = [each for each in places if each.fault.name not in caught]
         lost = {records.key(each.source, each.fault.root) for each in missed}
         records.write(setting.record, {name: found for name, found in now.items() if name not in lost})

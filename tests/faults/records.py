@@ -1,4 +1,4 @@
-"""What a full run leaves behind: a hash of each source file, the tests that guard it and its lines of the table."""
+"""What a run without a limit leaves behind: a hash of each source file, the tests that guard it and its lines of the table."""
 
 import json
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def _hash(held: list[Place], guards: Guards) -> str:
 
 
 def read(path: Path) -> Record:
-    """Return the record of the last full run; without a file, of none."""
+    """Return the record of the last such run; without a file, of none."""
     found: Record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
 

@@ -170,6 +170,9 @@ def test_only_what_changed_is_planted(project: Project) -> None:
     code, output = project.plant(CAUGHT, other, words=("--changed", "--minutes", "0"))
     assert code == 0
     assert "2 left out" in output
+    assert "2 of 2" in project.plant(CAUGHT, other, words=("--changed",))[1]
+    assert "0 of 0" in project.plant(CAUGHT, other, words=("--changed",))[1]
+    assert "0 of 0" in project.plant(CAUGHT, other, words=changed)[1]
 
 
 def test_a_survivor_is_not_in_the_record(project: Project) -> None:

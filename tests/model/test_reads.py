@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import rnn_backends as rb
 from rnn_backends.core.network import READS, Network
-from rnn_backends.model import chunks
+from rnn_backends.model import chunks, reading
 from rnn_backends.testing import Record, excess, records, reference_network
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.records import linear
@@ -48,17 +49,58 @@ def test_blocks_give_what_the_whole_gives(
 ) -> None:
     if backend == "jax" and sides != "both":
         pytest.skip("JAX compiles each block for seconds")
-    for masked in (False, True):
+    monkeypatch.setattr(reading, "AS_ONE", 1)
+    for masked, block in product((False, True), (1, 2, 4, 9) if backend == "numpy" else (4,)):
+        monkeypatch.setattr(chunks, "sizes", lambda *_, block=block, **__: (block, block))
         held = record(sides, reads, masked=masked)
         rnn, wanted = model(held, backend), reference_network(*held, dtype="float32")
-        for budget in (1, 2**9, 2**30):
-            monkeypatch.setattr(chunks, "BUDGET", budget)
-            given: Any = {"lengths": held.lengths, "mask": held.mask}
-            assert excess(rb.to_numpy(rnn.last(held.x, held.h_0, **given)), wanted.read) <= 1.0
-            assert wanted.logits is not None
-            assert excess(rb.to_numpy(rnn.logits(held.x, held.h_0, **given)), wanted.logits) <= 1.0
-            if budget != 2**9 and backend != "numpy":
-                break
+        given: Any = {"lengths": held.lengths, "mask": held.mask}
+        assert excess(rb.to_numpy(rnn.last(held.x, held.h_0, **given)), wanted.read) <= 1.0
+        assert wanted.logits is not None
+        assert excess(rb.to_numpy(rnn.logits(held.x, held.h_0, **given)), wanted.logits) <= 1.0
+
+
+def test_what_torch_records_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    held = record("both, three layers", "mean")
+    rnn, recorded = model(held, "torch"), list[int]()
+
+    def keep(saved: Any) -> Any:
+        recorded.append(saved.numel())
+        return saved
+
+    def loss() -> float:
+        recorded.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+            return float(rnn.loss(torch.tensor(held.x, requires_grad=True), [0, 0, 1]).detach())
+
+    whole, once = loss(), sum(recorded)
+    monkeypatch.setattr(chunks, "BUDGET", 1)
+    assert loss() == pytest.approx(whole, rel=1e-6)
+    assert sum(recorded) == once > 0
+    with torch.no_grad():
+        assert loss() == pytest.approx(whole, rel=1e-6)
+    assert not recorded
+
+
+@pytest.mark.parametrize(("num_layers", "num_blocks"), [(1, 5), (2, 1)])
+def test_layers_are_run_again_only_for_many_blocks(
+    monkeypatch: pytest.MonkeyPatch, num_layers: int, num_blocks: int
+) -> None:
+    """Of few, all are run as one."""
+    held, spans = record("both, three layers", "mean"), set()
+    monkeypatch.setattr(chunks, "sizes", lambda *_, **__: (2, 2))
+    monkeypatch.setattr(reading, "AS_ONE", 5)
+    call = chunks.ChunkedCall(rb.RNN(held.network.layers[:num_layers]).placed, held.x)
+    arguments = call.arguments
+
+    def counted(start: int, stop: int) -> Any:
+        spans.add((start, stop))
+        return arguments(start, stop)
+
+    monkeypatch.setattr(call, "arguments", counted)
+    reading.summarize(call, "mean")
+    assert len(spans - {(0, 1)}) == num_blocks
 
 
 @pytest.mark.parametrize("reads", WHOLE)
