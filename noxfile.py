@@ -48,8 +48,6 @@ OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
 """What the session of parity measures too; JAX, which compiles for minutes, is excused from it."""
-NOT_RANDOM = "--ignore=tests/model/test_networks.py"
-"""Not the random networks, minutes of NumPy's arithmetic that the session of tests has run."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -136,7 +134,8 @@ def pythons(session: nox.Session) -> None:
     for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
-    pytest(session, *backends("numpy"), NOT_RANDOM, "--ignore=tests/faults", "--ignore=tests/benchmarks")
+    once = [f"--ignore=tests/{name}" for name in ("faults", "benchmarks", "model/test_networks.py")]
+    pytest(session, *backends("numpy"), *once)
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -149,12 +148,13 @@ def libraries(session: nox.Session, library: str) -> None:
     }
     runs = {
         "torch-onnx": [
-            [*backends("torch"), *peers("torch", "onnx"), NOT_RANDOM, *COMPUTING, *OF_TORCH, *TABLES],
+            [*backends("torch"), *peers("torch"), "--only", "torch", *COMPUTING],
+            [*backends("torch"), *peers("torch", "onnx"), *OF_TORCH, *TABLES],
             [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
              "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
         ],
         "jax-flax-keras": [
-            [*backends("jax"), NOT_RANDOM, *COMPUTING, f"--deselect={PARITY}"],
+            [*backends("jax"), "--only", "jax", *COMPUTING, f"--deselect={PARITY}"],
             [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", "flax or keras"],
         ],
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="a package to test against (again for more); without it, if installed",
     )
-
+    parser.addoption(
+        "--only",
+        action="append",
+        default=[],
+        help="leave out the tests that do not name this library, in their arguments or their text (again for more)",
+    )
     parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
     parser.addoption("--thorough", action="store_true", help="run all that is otherwise sampled; minutes longer")
     parser.addoption("--deploy", help="test this copy of examples/deploy, of which the networks were trained again")
@@ -66,6 +72,18 @@ def require_installed(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", metafunc.config.getoption("--backend") or DEFAULT_BACKENDS, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    names = config.getoption("--only")
+    if names:
+        others = [item for item in items if not any(name in item.nodeid or name in text_of(item) for name in names)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def text_of(item: pytest.Item) -> str:
+    return inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
 
 
 @pytest.fixture(scope="session")
