@@ -21,7 +21,7 @@ PROGRAMS = ("names", "sentiment", "forecast", "words", "spaces")
 
 @pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest) -> Path:
-    return Path(request.config.getoption("--deploy") or SHIPPED)
+    return Path(request.config.getoption("--deploy") or SHIPPED).resolve()
 
 
 def stated(name: str) -> float:
