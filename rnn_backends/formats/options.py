@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, Self
+from math import isfinite
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from rnn_backends.core.activations import as_activation
 from rnn_backends.core.network import READS, TAKES
 from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.names import shown_value
 
 WEIGHTS = ("native", "torch", "flax", "keras")
 _OWNERS = {
@@ -18,8 +21,13 @@ _OWNERS = {
     "onnx": "ONNX models",
 }
 
-Kind = Literal["activation", "flag", "paths", "reads", "takes"]
+Kind = Literal["activation", "activations", "flag", "key", "number", "paths", "reads", "takes", "texts"]
 CHOICES: Mapping[str, Sequence[str]] = {"reads": READS, "takes": TAKES}
+ROLES = ("embedding", "encoder", "layers", "readout", "ignore")
+"""The roles that a module of a state dict can have."""
+
+Activations: TypeAlias = Callable[..., Any] | tuple[Callable[..., Any], ...]
+"""An activation, of the last of several Linear, or one for each of them."""
 
 
 class Option(NamedTuple):
@@ -43,14 +51,25 @@ class LoadOptions:
             )
         },
     )
-    readout_activation: Callable[..., Any] | None = field(
+    readout_activation: Activations | None = field(
         default=None,
         metadata={
             "option": Option(
-                "activation",
+                "activations",
                 "the activation of its readout",
                 (*WEIGHTS, "onnx"),
-                "g2 of its readout, such as softmax or identity",
+                "g2 of its readout, such as softmax or identity; of a head one for each Linear, such as relu,softmax",
+            )
+        },
+    )
+    encoder_activation: Activations | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "activations",
+                "the activation of its encoder",
+                WEIGHTS,
+                "activation of the Linear before the RNN, such as relu; of several one each",
             )
         },
     )
@@ -74,6 +93,50 @@ class LoadOptions:
                 "what its input is",
                 (*WEIGHTS, "onnx"),
                 "what x is: features, which is the default of weights, or tokens, which stand for one-hot features",
+            )
+        },
+    )
+    key: str | tuple[str, ...] | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "key",
+                "which part of a checkpoint it is",
+                ("native", "torch", "flax"),
+                "which part of a checkpoint to read, such as ema or state.params",
+            )
+        },
+    )
+    roles: Mapping[str, str] | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "texts",
+                "the roles of its modules",
+                ("native", "torch", "flax"),
+                f"roles of modules by their prefixes, such as emb=embedding,fc=readout: {', '.join(ROLES)}",
+            )
+        },
+    )
+    names: Mapping[str, str] | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "texts",
+                "the names of its arrays",
+                ("native", "torch"),
+                "names of arrays by those in the file, such as Wx=weight_ih_l0.T,Wh=weight_hh_l0",
+            )
+        },
+    )
+    batch_norm_eps: float | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "number",
+                "eps of its BatchNorm",
+                ("native", "torch"),
+                "eps of BatchNorms in weights alone, each of which is applied right after the Linear before it",
             )
         },
     )
@@ -121,7 +184,7 @@ class LoadOptions:
                 continue
             if form not in option.formats:
                 owners = ", ".join(_OWNERS[each] for each in option.formats)
-                msg = f"`{name}` is an option of {owners}; leave it out for {_OWNERS[form]}."
+                msg = f"`{name}` is an option of {owners}, not of {_OWNERS[form]}; {way('leave_out', option=name)}."
                 raise ArgumentError(msg)
             checked[name] = _checked(name, option.kind, value)
         return cls(**checked)
@@ -130,13 +193,13 @@ class LoadOptions:
         """Check that the caller leaves out what a source records."""
         for name in names:
             if getattr(self, name) is not None:
-                msg = f"{source} records {OPTIONS[name].fact}; leave `{name}` out."
+                msg = f"{source} records {OPTIONS[name].fact}; {way('leave_out', option=name)}."
                 raise FormatError(msg)
 
     def taking_tokens(self, embedding: str) -> Self:
         """Return the options of a network whose embedding takes token ids."""
         if self.takes == "features":
-            msg = f"the embedding {embedding!a} takes token ids, and no features; leave `takes` out."
+            msg = f"the embedding {embedding!a} takes token ids, and no features; {way('leave_out', option='takes')}."
             raise ArgumentError(msg)
         return replace(self, takes="tokens")
 
@@ -155,8 +218,20 @@ def _checked(name: str, kind: Kind, value: Any) -> Any:
         require_flag(name, value)
     if kind in CHOICES:
         require_choice(name, value, CHOICES[kind])
-    if kind != "activation":
-        return value
+    if kind in _CHECKS:
+        wanted, holds = _CHECKS[kind]
+        if not holds(value):
+            msg = f"`{name}` must be {wanted}; got {shown_value(value)}."
+            raise ArgumentError(msg)
+    if name == "roles":
+        for role in value.values():
+            require_choice(name, role, ROLES)
+    if kind == "activations" and isinstance(value, (list, tuple)):
+        return tuple(_activation(name, each) for each in value)
+    return _activation(name, value) if kind in {"activation", "activations"} else value
+
+
+def _activation(name: str, value: Any) -> Callable[..., Any]:
     try:
         return as_activation(value)
     except ArgumentError as error:
@@ -164,3 +239,23 @@ def _checked(name: str, kind: Kind, value: Any) -> Any:
             raise
         msg = f"`{name}` is none: {error}"
         raise ArgumentError(msg) from error
+
+
+def _is_text_by_text(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for item in value.items() for text in item)
+
+
+def _is_key(value: Any) -> bool:
+    parts = value if isinstance(value, tuple) else (value,)
+    return bool(parts) and all(isinstance(part, str) for part in parts)
+
+
+def _is_eps(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and value >= 0
+
+
+_CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "texts": ("a mapping of str to str", _is_text_by_text),
+    "key": ("a str, or a tuple of them for what is nested", _is_key),
+    "number": ("a number that is not negative", _is_eps),
+}

@@ -21,7 +21,10 @@ IMPORTERS: dict[str, Callable[..., rb.RNN]] = {
 }
 
 
-VALUES: dict[str, Any] = {"activation": "tanh", "flag": True, "paths": ["a"], "reads": "last", "takes": "tokens"}
+VALUES: dict[str, Any] = {
+    "activation": "tanh", "activations": ("relu", "tanh"), "flag": True, "key": ("state", "ema"), "number": 1e-5,
+    "paths": ["a"], "reads": "last", "takes": "tokens", "texts": {"fc": "readout"},
+}  # fmt: skip
 """A value of each kind of option."""
 
 
@@ -53,7 +56,7 @@ def test_an_option_is_taken_or_refused(form: str, name: str) -> None:
     if form in OPTIONS[name].formats:
         assert getattr(LoadOptions.given(form, **{name: value}), name) is not None
     else:
-        with pytest.raises(rb.ArgumentError, match=f"`{name}` is an option of .*; leave it out for "):
+        with pytest.raises(rb.ArgumentError, match=f"`{name}` is an option of .*; leave `{name}` out"):
             LoadOptions.given(form, **{name: value})
 
 

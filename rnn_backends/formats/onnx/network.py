@@ -12,11 +12,11 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import KEY
+from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx import constants, joins, linears, parts, pooling, recurrent, repeated, shapes
 from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
-from rnn_backends.formats.onnx.folding import folded
 from rnn_backends.formats.onnx.interpreter import Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read

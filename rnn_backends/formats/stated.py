@@ -1,0 +1,75 @@
+"""Activations of the Linears of an encoder or a readout: as a source records them, or as they are given."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.options import Activations, LoadOptions
+
+_EXAMPLES = {"encoder": "'relu'", "readout": "'softmax'"}
+
+
+def stated(
+    role: str, recorded: Sequence[Callable[..., Any] | None], options: LoadOptions, *, overrule: bool = False
+) -> list[Callable[..., Any]]:
+    """Return the activations of the Linears of a role, all of which must be recorded or given.
+
+    Parameters
+    ----------
+    role : {"encoder", "readout"}
+    recorded : sequence of callable or None
+        What the source records of each Linear, None where it leaves that open.
+    options : LoadOptions
+        Its ``encoder_activation`` or ``readout_activation``: that of the last Linear, or one for each.
+    overrule : bool, default False
+        Whether what is given replaces what is recorded, instead of being refused.
+
+    Raises
+    ------
+    FormatError
+        One is open, or is given although it is recorded.
+    ArgumentError
+        The option has another number of activations than there are Linears.
+    """
+    option = f"{role}_activation"
+    given: Activations | None = getattr(options, option)
+    if given is not None and not recorded:
+        msg = f"there are no weights of {_NAMES[role]}; {way('leave_out', option=option)}."
+        raise FormatError(msg)
+    found = list(recorded)
+    for place, activation in _placed(option, given, len(found)).items():
+        if found[place] is not None and not overrule:
+            msg = f"the source records the activation of {_NAMES[role]}; {way('leave_out', option=option)}."
+            raise FormatError(msg)
+        found[place] = activation
+    if None in found:
+        raise FormatError(_open(role, len(found)))
+    return found  # type: ignore[return-value]  # none of them is None
+
+
+def _placed(option: str, given: Activations | None, count: int) -> dict[int, Callable[..., Any]]:
+    """Return the given activations by the place of their Linear."""
+    if given is None:
+        return {}
+    if not isinstance(given, tuple):
+        return {count - 1: given}
+    if len(given) != count:
+        msg = f"`{option}` must have one activation for each Linear, {count}; got {len(given)}."
+        raise ArgumentError(msg)
+    return dict(enumerate(given))
+
+
+def _open(role: str, count: int) -> str:
+    """Return the refusal of Linears of which an activation is not known."""
+    example, option = _EXAMPLES[role], f"{role}_activation"
+    if count > 1:
+        inner = ["'relu'"] * (count - 1)
+        example = f"({', '.join([*inner, example])})"
+    which = "of a" if count == 1 else f"of the {count} Linear of a"
+    return f"the weights {which} {_NOUNS[role]} do not record {_FACTS[role]}; {way(option, example=example)}."
+
+
+_NAMES = {"encoder": "an encoder", "readout": "a readout"}
+_NOUNS = {"encoder": "Linear before the RNN", "readout": "readout"}
+_FACTS = {"encoder": "its activation", "readout": "its activation, g2"}
