@@ -10,10 +10,24 @@ WAYS: Mapping[str, str] = {
         "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of 'softmax' "
         "if it gives values"
     ),
+    "roles": "pass roles={roles}, or other ones where that is wrong",
+    "layers": "pass roles={roles} to take the first, or 'layers' for each that stands on the one before",
+    "ignore": "if the network does without it, pass roles={roles}",
+    "names": "pass names={names}",
+    "own_names": (
+        "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'readout.weight' or "
+        "'readout.bias', with .T after it where vectors are rows"
+    ),
+    "key": "pass key={key}, or that of another",
+    "batch_norm_eps": (
+        "pass batch_norm_eps=1e-05, or what it was made with, if it is applied right after the module before it, "
+        "or give the module itself"
+    ),
+    "batch_norm": "give rnn_backends.from_torch a dict of the arrays in the order of the modules, which shows it",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
-def way(key: str, **parts: object) -> str:
+def way(key: str, /, **parts: object) -> str:
     """Return a way out, as the end of a sentence."""
     return WAYS[key].format(**parts)

@@ -2,8 +2,8 @@
 
 Arrays carry torch's names: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_l0`` of the first layer, with
 ``_reverse`` for its backward cell, then ``readout.weight`` and ``readout.bias``.  torch's own two biases,
-``bias_ih_l0`` and ``bias_hh_l0``, are read too, and added in their dtype: rounded once.  All else is one
-JSON text.
+``bias_ih_l0`` and ``bias_hh_l0``, are read too, and added in their dtype: rounded once.  All else is a
+description, which a file of this package holds as one JSON text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.description import Description, describe, parse, undescribed
-from rnn_backends.formats.names import Declared, cells_in_order, from_torch_names, layer_indices, linear_names, places
+from rnn_backends.formats.description import Description, describe, parse
+from rnn_backends.formats.names import Declared, cells_in_order, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
 from rnn_backends.formats.source import Account
-
-READOUT_OPEN = (
-    "the weights of a readout do not record its activation, g2; pass readout_activation='softmax' if it was "
-    "trained with a cross-entropy, 'identity' if it gives values."
-)
 
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:
@@ -55,19 +49,10 @@ def arrays_by_name(network: Network) -> dict[str, Host]:
     return {name: np.ascontiguousarray(array) for name, array in found.items() if array is not None}
 
 
-def from_weights(declared: Declared, options: LoadOptions, read: Callable[[str], Host]) -> Network:
-    """Return the network of arrays that are declared by name; the names may be torch's, with any prefix."""
-    names = from_torch_names(declared)
-    own = {name: declared[theirs] for name, theirs in names.items()}
-    return assemble(own, undescribed(options, places(own)), lambda name: read(names[name]))
-
-
 def from_described(
-    declared: Declared, text: str | bytes | None, options: LoadOptions, read: Callable[[str], Host], account: Account
+    declared: Declared, text: str | bytes, options: LoadOptions, read: Callable[[str], Host], account: Account
 ) -> Network:
-    """Return the network of a file of this package: arrays and a JSON text; without one, of weights alone."""
-    if text is None:
-        return from_weights(declared, options, read)
+    """Return the network of a file of this package: arrays and a JSON text."""
     description = parse(text, places(declared), account)
     if description.takes is None and options.takes is not None:
         description, options = description._replace(takes=options.takes), replace(options, takes=None)
@@ -89,24 +74,12 @@ def assemble(declared: Declared, description: Description, read: Callable[[str],
     try:
         stand_ins = {name: np.broadcast_to(np.ones((), dtype), shape) for name, (dtype, shape) in joined.items()}
         _build(stand_ins, found, description)
-        problem = _readout_problem(bool(linear_names(declared, "readout")), description)
-        if problem is None:
-            return _build({name: read_joined(name) for name in joined}, found, description)
+        return _build({name: read_joined(name) for name in joined}, found, description)
     except FormatError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"the arrays make no network: {error}"
         raise FormatError(msg) from error
-    raise FormatError(problem)
-
-
-def _readout_problem(has_readout: bool, description: Description) -> str | None:
-    """Return what is wrong with the activation of a readout, given where there is a readout and only there."""
-    if has_readout and not description.readout:
-        return READOUT_OPEN
-    if description.readout and not has_readout:
-        return "there are no weights of a readout; leave `readout_activation` out."
-    return None
 
 
 def plain_cells(network: Network) -> dict[str, Cell]:
@@ -169,8 +142,7 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
     states = tuple(arrays[f"h_0_{place}"] for place in cells_in_order(found) if f"h_0_{place}" in arrays)
     return Network(
         layers,
-        # where g2 is not given, for the check of shapes only
-        _linears(arrays, "readout", description.readout or [Activation("identity")]),
+        _linears(arrays, "readout", description.readout),
         encoder=_linears(arrays, "encoder", description.encoder),
         reads=description.reads,
         takes=description.takes,

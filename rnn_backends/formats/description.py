@@ -9,6 +9,7 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.options import LoadOptions
@@ -105,14 +106,13 @@ def _vocabulary(held: Any) -> Any:
 
 
 def undescribed(options: LoadOptions, places: list[str]) -> Description:
-    """Return the description of weights without a JSON text: the options of the caller."""
+    """Return the description of weights without a JSON text, but for their encoder and readout: the options given."""
     if options.activation is None:
-        msg = "weights alone do not record the activation of the cells; pass the right one, e.g. activation='tanh'."
+        msg = f"weights alone do not record the activation of the cells; {way('activation')}."
         raise FormatError(msg)
     cells = {place: {"activation": options.activation} for place in places}
-    readout = [] if options.readout_activation is None else [options.readout_activation]
     reads, takes = options.reads or "steps", options.takes or "features"
-    return Description(cells, readout, bool(options.batch_first), None, {}, reads=reads, takes=takes)
+    return Description(cells, (), bool(options.batch_first), None, {}, reads=reads, takes=takes)
 
 
 def _describe_cell(cell: Cell) -> dict[str, Any]:

@@ -6,40 +6,19 @@ from typing import TypeAlias
 
 from rnn_backends.errors import FormatError
 
-_PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
+PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
 _NATIVE = re.compile(
-    rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({_PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
+    rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
 )
-_RECURRENT = re.compile(rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({_PLACE}))?|bias_({_PLACE}))", re.S)
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
 Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 """The dtypes and shapes of arrays by name."""
 
 
-def from_torch_names(declared: Declared) -> dict[str, str]:
-    """Return torch's name of each array by the name that it has here, whatever its prefix.
-
-    An ``nn.RNN`` or ``nn.RNNCell`` and at most one ``nn.Linear``, its readout, are what torch's names can
-    express; any other array is refused by name.
-    """
-    names: dict[str, str] = {}
-    prefixes: dict[tuple[str | None, bool], str] = {}
-    for name in declared:
-        if (match := _RECURRENT.fullmatch(name)) is None:
-            continue
-        prefix, kind, place, bias_place = match.groups()
-        names[f"{kind or 'bias'}_{place or bias_place or 'l0'}"] = name
-        prefixes.setdefault((prefix, place is None and bias_place is None), name)
-    if len(prefixes) > 1:
-        found = listed(prefixes.values())
-        msg = f"there must be one recurrent network; {found} belong to several. Keep the weights of one."
-        raise FormatError(msg)
-    for name, own in names.items():
-        if name.startswith("weight_hh"):
-            require_no_gates(own, declared[own][1])
-    recurrent = set(names.values())
-    return names | _readout_names([name for name in declared if name not in recurrent])
+def is_own(name: str) -> bool:
+    """Return whether an array of a network can have this name."""
+    return _NATIVE.fullmatch(name) is not None
 
 
 def places(names: Iterable[str]) -> list[str]:
@@ -134,20 +113,3 @@ def short(error: Exception) -> str:
     """Return what an error of a library says, which may quote the whole file, for one line of a message."""
     text = str(error).encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
     return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-def _readout_names(others: list[str]) -> dict[str, str]:
-    owners = {name.rpartition(".")[0] for name in others}
-    for name in others:
-        owner, _, kind = name.rpartition(".")
-        if not owner or kind not in {"weight", "bias"}:
-            msg = f"{shown(name)} is no parameter of an RNN, of an nn.RNNCell or of an nn.Linear, the readout."
-            raise FormatError(msg)
-    if len(owners) > 1:
-        found = listed(others)
-        msg = (
-            f"beside the recurrent network there may be one nn.Linear, its readout; got {found}. Leave out the others, "
-            "or give the module itself, which records what they are, to rnn_backends.from_torch."
-        )
-        raise FormatError(msg)
-    return {f"readout.{name.rpartition('.')[2]}": name for name in others}

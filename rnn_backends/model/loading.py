@@ -1,21 +1,31 @@
 """`load`: a model from a file of any format."""
 
+from collections.abc import Mapping
 from os import PathLike
+from typing import TypeAlias
 
 from rnn_backends.backends.selection import select
 from rnn_backends.core.activations import Activation
 from rnn_backends.model.rnn import RNN
+
+Named: TypeAlias = str | Activation
+"""An activation: its name, or a record."""
 
 
 def load(
     path: str | PathLike[str],
     *,
     backend: str | None = None,
-    activation: str | Activation | None = None,
+    activation: Named | None = None,
     batch_first: bool | None = None,
-    readout_activation: str | Activation | None = None,
+    readout_activation: Named | tuple[Named, ...] | None = None,
+    encoder_activation: Named | tuple[Named, ...] | None = None,
     reads: str | None = None,
     takes: str | None = None,
+    key: str | tuple[str, ...] | None = None,
+    roles: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    batch_norm_eps: float | None = None,
     residual: bool | None = None,
     go_backwards: bool | None = None,
     masking: bool | None = None,
@@ -37,14 +47,27 @@ def load(
         Activation of all cells, g1.  Required for weights alone.
     batch_first : bool, optional
         Whether the batch is the first axis; default: as the framework has it, False for torch, True for Flax and Keras.
-    readout_activation : str or Activation, optional
-        Activation of the readout, g2.  Required for weights alone that have a readout; in an .onnx file, default:
-        ``"identity"``, as its graph has it.
+    readout_activation : str or Activation, or tuple of them, optional
+        Activation of the readout, g2, or of a head one for each Linear.  Required for weights alone that have a
+        readout; in an .onnx file, default: ``"identity"``, as its graph has it.
+    encoder_activation : str or Activation, or tuple of them, optional
+        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
     reads : {"steps", "last", "final", "mean", "max"}, optional
         What the readout reads, as of `RNN`; default: ``"steps"``.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the frameworks take them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
+    key : str or tuple of str, optional
+        The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
+    roles : mapping of str to str, optional
+        Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
+        ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
+    names : mapping of str to str, optional
+        Names that arrays have here by their names in the source: ``weight_ih_l0``, ``weight_hh_l0_reverse``,
+        ``bias_l0``, ``encoder.0.weight``, ``readout.bias``, ``h_0``; ``.T`` after one transposes.
+    batch_norm_eps : float, optional
+        Eps of the BatchNorms in weights alone, which is required there: each is folded into the Linear or the layer
+        beside it, and taken to be applied right after the module before it.
     residual : bool, optional
         For ``.msgpack`` files, where it is required: see `rnn_backends.from_flax`.
     go_backwards : bool, optional
@@ -93,8 +116,13 @@ def load(
         activation=activation,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
+        key=key,
+        roles=roles,
+        names=names,
+        batch_norm_eps=batch_norm_eps,
         residual=residual,
         go_backwards=go_backwards,
         masking=masking,

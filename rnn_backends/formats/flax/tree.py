@@ -13,11 +13,11 @@ from rnn_backends.core.arrays import is_array
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.arrays import ToHost, declare
-from rnn_backends.formats.assembly import from_weights
 from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.transposed import ArraySource, declared_of, made, require_foldable
+from rnn_backends.formats.weights import from_weights
 
 _PART = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
 _GATES = re.compile(r"(?:.*/)?(?:[ih][ifgorzn]/(?:kernel|bias)|(?:dense_)?h/bias)", re.DOTALL)

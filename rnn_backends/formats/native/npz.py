@@ -13,20 +13,26 @@ from rnn_backends.formats.files import replaced
 from rnn_backends.formats.npy import Npz
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import opened
+from rnn_backends.formats.weights import from_weights
 
 DESCRIPTION = f"__{KEY}__"
-FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
+NUMBERS = (
+    *(f"{order}{kind}" for order in "<>" for kind in ("f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8")),
+    "|i1", "|u1", "|b1",
+)  # fmt: skip
 
 
 def read(path: Path, options: LoadOptions) -> Network:
     """Read a network."""
     with opened(path) as source:
-        held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else FLOATS)
+        held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else NUMBERS)
         headers = {name: held.header(name) for name in held.members}
         text = None
         if headers.pop(DESCRIPTION, None) is not None:
             text = held.read(DESCRIPTION).tobytes()
         declared = {name: (header.dtype[1:], header.shape) for name, header in headers.items()}
+        if text is None:
+            return from_weights(declared, options, held.read, source.account)
         return from_described(declared, text, options, held.read, source.account)
 
 

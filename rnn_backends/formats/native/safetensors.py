@@ -20,8 +20,12 @@ from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source, opened
+from rnn_backends.formats.weights import from_weights
 
-DTYPES = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+DTYPES = {
+    "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "|b1",
+}  # fmt: skip
 _NOTES = "__metadata__"
 
 
@@ -38,7 +42,7 @@ def read(path: Path, options: LoadOptions) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     with opened(path) as source:
         header, data = _read_header(source)
-        notes = _notes(header.pop(_NOTES, {}))
+        notes = _notes(header.pop(_NOTES, None) or {})
         entries = {name: _entry(name, held, data) for name, held in header.items()}
         _require_covered(entries, data.size)
 
@@ -53,7 +57,10 @@ def read(path: Path, options: LoadOptions) -> Network:
             name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)
             for name, entry in entries.items()
         }
-        return from_described(declared, notes.get(KEY), options, read_array, source.account)
+        if (text := notes.get(KEY)) is not None:
+            return from_described(declared, text, options, read_array, source.account)
+        # The format's own writer sorts the arrays.
+        return from_weights(declared, options, read_array, source.account, ordered=False)
 
 
 def write(network: Network, path: Path) -> None:

@@ -15,12 +15,12 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.archive import Archive
-from rnn_backends.formats.assembly import from_weights
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source, opened
 from rnn_backends.formats.torch.pickled import unpickle
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
+from rnn_backends.formats.weights import from_weights
 
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
 _AGAIN = "save the weights again with torch.save(model.state_dict(), path)"
@@ -91,7 +91,7 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     def array(tensor: Tensor) -> Host:
         return tensor.read(archive.part(f"data/{tensor.storage.key}"), order)
 
-    return from_weights(declared, options, lambda name: array(tensors[name]))
+    return from_weights(declared, options, lambda name: array(tensors[name]), archive.source.account)
 
 
 def _require_size(archive: Archive, storage: Storage) -> None:

@@ -11,9 +11,11 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.arrays import ToHost, declare, embedded
-from rnn_backends.formats.assembly import arrays_by_name, from_weights, plain_cells
-from rnn_backends.formats.names import Declared, from_torch_names, listed, shown
+from rnn_backends.formats.assembly import arrays_by_name, plain_cells
+from rnn_backends.formats.names import Declared, listed, shown
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.source import Account
+from rnn_backends.formats.weights import from_weights
 
 RECURRENT = ("RNN", "RNNCell")
 GATED = ("LSTM", "LSTMCell", "GRU", "GRUCell")
@@ -41,7 +43,7 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
         return to_host(source[name])
 
     if embedding is None:
-        return from_weights(declared, options, read)
+        return from_weights(declared, options, read, Account())
     table = f"{embedding}.weight".removeprefix(".")
     return _with_embedding(declared, table, options.taking_tokens(embedding), read)
 
@@ -72,7 +74,7 @@ def _with_embedding(declared: Declared, table: str, options: LoadOptions, read: 
         msg = f"the state dict lacks {shown(table)}; a hook or a parametrization stands in its place."
         raise FormatError(msg)
     rest = {name: what for name, what in declared.items() if name != table}
-    first = {own for name, own in from_torch_names(rest).items() if name.startswith("weight_ih_l0")}
+    first = {name for name in rest if name.rpartition(".")[2].startswith(("weight_ih_l0", "weight_ih"))}
     dtype, (vocabulary_size, size) = declared[table]
     for name in first:
         if rest[name][1][1:] != (size,) or rest[name][0] != dtype:
@@ -81,7 +83,9 @@ def _with_embedding(declared: Declared, table: str, options: LoadOptions, read: 
             raise FormatError(msg)
         rest[name] = (rest[name][0], (rest[name][1][0], vocabulary_size))
 
-    return from_weights(rest, options, lambda name: embedded(read(name), read(table)) if name in first else read(name))
+    return from_weights(
+        rest, options, lambda name: embedded(read(name), read(table)) if name in first else read(name), Account()
+    )
 
 
 def _from_module(module: Any, options: LoadOptions) -> tuple[Mapping[str, Any], LoadOptions, str | None]:

@@ -16,9 +16,12 @@ def from_flax(
     residual: bool,
     layers: Sequence[str | tuple[str | None, str | None]] | None = None,
     batch_first: bool | None = None,
-    readout_activation: Activated | None = None,
+    readout_activation: Activated | tuple[Activated, ...] | None = None,
+    encoder_activation: Activated | tuple[Activated, ...] | None = None,
     reads: str | None = None,
     takes: str | None = None,
+    key: str | tuple[str, ...] | None = None,
+    roles: Mapping[str, str] | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of Flax's parameters: `SimpleCell`, at most one `Dense` or `Linear` and one `Embed`.
@@ -41,11 +44,18 @@ def from_flax(
         Whether the batch is the first axis; default: True, as Flax's ``time_major=False`` has it.
     readout_activation : str, Activation or callable, optional
         Activation of the readout, g2.  Required where there is a readout, and given only there.
+    encoder_activation : str, Activation or callable, or tuple of them, optional
+        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
     reads : {"steps", "last", "final", "mean", "max"}, optional
         What the readout reads, as of `RNN`; default: ``"steps"``.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
+    key : str or tuple of str, optional
+        The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
+    roles : mapping of str to str, optional
+        Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
+        ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -84,8 +94,11 @@ def from_flax(
         layers=layers,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
+        key=key,
+        roles=roles,
     )
     if isinstance(source, (str, PathLike)):
         from pathlib import Path  # takes its time to import

@@ -15,7 +15,8 @@ def from_keras(
     go_backwards: bool | None = None,
     masking: bool | None = None,
     batch_first: bool | None = None,
-    readout_activation: Activated | None = None,
+    readout_activation: Activated | tuple[Activated, ...] | None = None,
+    encoder_activation: Activated | tuple[Activated, ...] | None = None,
     reads: str | None = None,
     takes: str | None = None,
     backend: str | None = None,
@@ -45,6 +46,8 @@ def from_keras(
     readout_activation : str, Activation or callable, optional
         Activation of the readout, g2; default: as the model applies it.  Required for the Dense of a ``.weights.h5``
         file; may be given for a Dense after which the model applies nothing.
+    encoder_activation : str, Activation or callable, or tuple of them, optional
+        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
     reads : {"steps", "last", "final", "mean", "max"}, optional
         What the readout reads, as of `RNN`; default: ``"steps"``.
     takes : {"tokens", "features"}, optional
@@ -88,6 +91,7 @@ def from_keras(
         masking=masking,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
     )

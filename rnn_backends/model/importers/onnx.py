@@ -13,7 +13,7 @@ def from_onnx(
     model: str | PathLike[str] | Any,
     *,
     external_data: bool = False,
-    readout_activation: Activated | None = None,
+    readout_activation: Activated | tuple[Activated, ...] | None = None,
     takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:

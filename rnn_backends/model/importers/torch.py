@@ -1,5 +1,6 @@
 """`from_torch`: a model of a torch module or of its state dict."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rnn_backends.backends.selection import select
@@ -12,9 +13,14 @@ def from_torch(
     *,
     activation: Activated | None = None,
     batch_first: bool | None = None,
-    readout_activation: Activated | None = None,
+    readout_activation: Activated | tuple[Activated, ...] | None = None,
+    encoder_activation: Activated | tuple[Activated, ...] | None = None,
     reads: str | None = None,
     takes: str | None = None,
+    key: str | tuple[str, ...] | None = None,
+    roles: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    batch_norm_eps: float | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of a torch module or of its state dict.
@@ -37,11 +43,24 @@ def from_torch(
         Activation of the readout, g2; default: as the module records it.  Required for an ``nn.Linear`` that no
         softmax or sigmoid follows, and for a state dict with a readout: ``"softmax"`` where the loss was a
         cross-entropy.  The logits are those of the ``nn.Linear``.
+    encoder_activation : str, Activation or callable, or tuple of them, optional
+        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
     reads : {"steps", "last", "final", "mean", "max"}, optional
         What the readout reads, as of `RNN`; default: ``"steps"``.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
+    key : str or tuple of str, optional
+        The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
+    roles : mapping of str to str, optional
+        Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
+        ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
+    names : mapping of str to str, optional
+        Names that arrays have here by their names in the source: ``weight_ih_l0``, ``weight_hh_l0_reverse``,
+        ``bias_l0``, ``encoder.0.weight``, ``readout.bias``, ``h_0``; ``.T`` after one transposes.
+    batch_norm_eps : float, optional
+        Eps of the BatchNorms in weights alone, which is required there: each is folded into the Linear or the layer
+        beside it, and taken to be applied right after the module before it.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -77,7 +96,12 @@ def from_torch(
         activation=activation,
         batch_first=batch_first,
         readout_activation=readout_activation,
+        encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
+        key=key,
+        roles=roles,
+        names=names,
+        batch_norm_eps=batch_norm_eps,
     )
     return RNN.from_network(from_object(source, options, to_host), select(backend))

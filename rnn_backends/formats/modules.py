@@ -1,0 +1,128 @@
+"""The modules of a state dict by the names of their arrays: recurrent ones, Linear, BatchNorm; torch's and others'.
+
+Beside torch's, these notations are known: waa wax wya ba by and Whh Wxh Why bh by of the text-books, whose vectors are
+columns, and Wxh Whh bias of MLX.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.names import PLACE, Declared, listed, require_no_gates
+
+_RECURRENT = re.compile(
+    rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({PLACE}))?|((?:bias|leak|h_0)_{PLACE}))", re.S
+)
+_NOTATIONS = (
+    {"wax": "weight_ih_l0", "waa": "weight_hh_l0", "ba": "bias_l0", "wya": "weight", "by": "bias"},
+    {"wxh": "weight_ih_l0", "whh": "weight_hh_l0", "bh": "bias_l0", "why": "weight", "by": "bias"},
+    {"wxh": "weight_ih_l0", "whh": "weight_hh_l0", "bias": "bias_l0"},
+)
+_ROWS = {"wx": "weight_ih_l0.T", "wh": "weight_hh_l0.T", "b": "bias_l0"}
+"""CS231n's notation, whose vectors are rows: too short to be known for sure, and so only named in a message."""
+COLUMNS = {"ba", "bh", "by"}
+"""The biases of the text-books, which may stand as columns."""
+_LOSS = re.compile(r"(?:^|[._])(?:criterion|loss)(?:[._]|$)", re.IGNORECASE)
+_STATISTICS = {"running_mean", "running_var"}
+
+
+@dataclass
+class Module:
+    """Arrays of one prefix.
+
+    Parameters
+    ----------
+    prefix : str
+    kind : {"layers", "linear", "norm", "other"}
+    place : int
+        The number of modules before it.
+    arrays : mapping of str to str
+        Names in the file by those within the module: ``weight``, ``bias``, ``weight_ih_l0``.
+    """
+
+    prefix: str
+    kind: str
+    place: int
+    arrays: dict[str, str] = field(default_factory=dict)
+
+
+def modules_of(declared: Declared) -> list[Module]:
+    """Return the modules in the order of their first arrays, without what computes nothing: counters and losses."""
+    known = dict(_notations(declared))
+    found: dict[tuple[str, str], Module] = {}
+    for name, (dtype, shape) in declared.items():
+        if not _computes(name, dtype, shape):
+            continue
+        prefix, kind, local = known.get(name) or _named(name)
+        module = found.setdefault((prefix, kind), Module(prefix, kind, len(found)))
+        if local in module.arrays:
+            msg = f"{listed([module.arrays[local], name])} are both {local} of one module; keep one of them."
+            raise FormatError(msg)
+        module.arrays[local] = name
+        if local.startswith("weight_hh"):
+            require_no_gates(name, shape)
+    for module in found.values():
+        if module.kind == "linear":
+            module.kind = _kind(module, declared)
+    return list(found.values())
+
+
+def unknown(module: Module, declared: Declared) -> str:
+    """Return the refusal of a module that is none of those that a network is made of."""
+    names = list(module.arrays.values())
+    given = {name: _ROWS[name.lower()] for name in declared if name.lower() in _ROWS}
+    if len(given) == len(_ROWS):
+        return f"{listed(given)} are not torch's names; if vectors are rows there, {way('names', names=given)}."
+    of = f"{listed(names)}, of shape {declared[names[0]][1]},"
+    known = "torch's nn.RNN, nn.RNNCell, nn.Embedding, nn.Linear and nn.BatchNorm1d"
+    return f"{of} belongs to none of {known}; {way('ignore', roles={module.prefix or names[0]: 'ignore'})}."
+
+
+def _notations(declared: Declared) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Yield the names of a text-book's or of MLX, each with its prefix, kind and local name."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in declared:
+        prefix, _, leaf = name.rpartition(".")
+        groups.setdefault(prefix, {})[leaf.lower()] = name
+    for prefix, leaves in groups.items():
+        for notation in _NOTATIONS:
+            recurrent = {leaf for leaf, local in notation.items() if local.startswith("weight_")}
+            if recurrent <= leaves.keys() <= notation.keys():
+                for leaf, name in leaves.items():
+                    local = notation[leaf]
+                    yield name, (prefix, "linear" if local in {"weight", "bias"} else "layers", local)
+                break
+
+
+def _computes(name: str, dtype: str, shape: tuple[int, ...]) -> bool:
+    """Return whether an array may take part in a forward pass, as no counter and no class weights of a loss do."""
+    counts = np.dtype(dtype).kind in "iub" and prod(shape) == 1
+    return not counts and not (len(shape) <= 1 and _LOSS.search(name))
+
+
+def _named(name: str) -> tuple[str, str, str]:
+    if name == "h_0":
+        return "", "layers", name
+    if match := _RECURRENT.fullmatch(name):
+        prefix, kind, place, other = match.groups()
+        return prefix or "", "layers", other or f"{kind}_{place or 'l0'}"
+    prefix, _, leaf = name.rpartition(".")
+    return (prefix, "linear", leaf) if prefix else (name, "other", leaf)
+
+
+def _kind(module: Module, declared: Declared) -> str:
+    """Return the kind of a module that is not recurrent, by its arrays and their shapes."""
+    shapes = {local: declared[name][1] for local, name in module.arrays.items()}
+    floats = all(np.dtype(declared[name][0]).kind == "f" for name in module.arrays.values())
+    if not floats:
+        return "other"
+    if _STATISTICS <= shapes.keys() <= {*_STATISTICS, "weight", "bias"}:
+        return "norm" if {len(shape) for shape in shapes.values()} == {1} else "other"
+    matrix = len(shapes.get("weight", ())) == 2 and shapes.keys() <= {"weight", "bias"}
+    fits = "bias" not in shapes or (matrix and prod(shapes["bias"]) == shapes["weight"][0])
+    return "linear" if matrix and fits else "other"

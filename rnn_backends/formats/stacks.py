@@ -1,0 +1,97 @@
+"""Recurrent modules of a state dict, one on top of the other."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.modules import Module
+from rnn_backends.formats.names import Declared, layer_indices, listed, shown
+from rnn_backends.formats.roles import Widths
+
+
+class Stack(NamedTuple):
+    """The recurrent modules of a network.
+
+    Parameters
+    ----------
+    modules : list of Module
+        From the input to the output.
+    names : dict of str to str
+        The names of their arrays in the file by those of the network: ``weight_ih_l1_reverse``.
+    widths : Widths
+    """
+
+    modules: list[Module]
+    names: dict[str, str]
+    widths: Widths
+
+
+def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Declared) -> Stack:
+    """Return recurrent modules as the layers of one network, in the order that is given, or by their shapes."""
+    if not modules:
+        msg = (
+            f"there is no recurrent network, with names such as weight_ih_l0, rnn.weight_hh_l0 or Whh, among "
+            f"{listed(declared)}; if they have other names, {way('own_names')}."
+        )
+        raise FormatError(msg)
+    chosen = [each for prefix, role in roles.items() for each in modules if (each.prefix, "layers") == (prefix, role)]
+    left = [each for each in modules if each not in chosen]
+    if left and chosen:
+        msg = f"`roles` makes {listed(each.prefix for each in chosen)} the layers, but not {listed(_prefixes(left))}."
+        raise FormatError(msg)
+    ordered = chosen or list(modules)
+    widths = [_widths(module, declared) for module in ordered]
+    if len(ordered) > 1 and not chosen and not _is_chain(widths):
+        raise FormatError(_several(ordered))
+    names: dict[str, str] = {}
+    for module in ordered:
+        names |= _numbered(module, len(layer_indices(_places(names))))
+    return Stack(ordered, names, Widths(widths[0].input_size, widths[-1].output_size))
+
+
+def _prefixes(modules: Sequence[Module]) -> list[str]:
+    return [module.prefix for module in modules]
+
+
+def _places(names: Iterable[str]) -> list[str]:
+    """Return the places of cells in names, l0_reverse of weight_hh_l0_reverse."""
+    return [name.removeprefix("weight_hh_") for name in names if name.startswith("weight_hh_")]
+
+
+def _numbered(module: Module, first: int) -> dict[str, str]:
+    """Return the names of a module's arrays, whose layers come after so many others."""
+    found = {}
+    for local, name in module.arrays.items():
+        kind, mark, place = local.rpartition("_l")
+        index, reverse, _ = place.partition("_reverse")
+        found[local if local == "h_0" else f"{kind}{mark}{int(index) + first}{reverse}"] = name
+    return found
+
+
+def _widths(module: Module, declared: Declared) -> Widths:
+    """Return the features that a module takes and gives; 0 where it is not whole, which is refused later."""
+    shapes = {local: declared[name][1] for local, name in module.arrays.items()}
+    places = _places(shapes)
+    last = max(layer_indices(places), default=0)
+    first = shapes.get("weight_ih_l0", shapes.get("weight_ih_l0_reverse", ()))
+    top = [shapes[f"weight_hh_{place}"] for place in places if layer_indices([place]) == [last]]
+    return Widths(first[1] if len(first) == 2 else 0, sum(shape[0] for shape in top if shape))
+
+
+def _is_chain(widths: Sequence[Widths]) -> bool:
+    """Return whether each module takes what the one before gives, and could not take what that one takes."""
+    return all(above.input_size == below.output_size != below.input_size for below, above in pairwise(widths))
+
+
+def _several(modules: Sequence[Module]) -> str:
+    """Return the refusal of several recurrent networks: parts of a checkpoint, layers, or networks of their own."""
+    prefixes = _prefixes(modules)
+    ends = {prefix.partition(".")[2] for prefix in prefixes}
+    problem = f"there are several recurrent networks, {listed(prefixes)}"
+    if len(ends) == 1 and all(prefixes):
+        key = prefixes[0].partition(".")[0]
+        return f"{problem}; {way('key', key=shown(key))}."
+    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "ignore")
+    return f"{problem}; {way('layers', roles=roles)}."

@@ -1,0 +1,159 @@
+"""Networks of weights alone: arrays by names of torch's, of a text-book's or of one's own, and options for the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.network import Network
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.assembly import assemble
+from rnn_backends.formats.batch_norm import with_norms
+from rnn_backends.formats.description import undescribed
+from rnn_backends.formats.folding import folded
+from rnn_backends.formats.made import Made, Read, declared_of, flat, made
+from rnn_backends.formats.modules import COLUMNS, Module, modules_of, unknown
+from rnn_backends.formats.names import Declared, is_own, listed, places, shown
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.roles import Reading, given_roles, reading_of
+from rnn_backends.formats.source import Account
+from rnn_backends.formats.stacks import stacked
+from rnn_backends.formats.stated import stated
+
+
+def from_weights(
+    declared: Declared, options: LoadOptions, read: Read, account: Account, *, ordered: bool = True
+) -> Network:
+    """Return the network of arrays that are declared by name.
+
+    Parameters
+    ----------
+    declared : Declared
+    options : LoadOptions
+    read : callable
+        Returns an array by its name.
+    account : Account
+    ordered : bool, default True
+        Whether the arrays stand in the order in which their modules were made.
+    """
+    held = _selected({name: made(name, declared, read) for name in declared}, options.key)
+    held, own = _renamed(held, options.names or {})
+    arrays, reading = _network_arrays(held, options, own, ordered=ordered)
+    if reading.embedding is not None:
+        options = options.taking_tokens(reading.embedding.prefix)
+    description = undescribed(options, places(arrays))
+    tables = [Activation("identity")] if reading.embedding is not None else []
+    description = description._replace(
+        encoder=[*tables, *stated("encoder", [None] * len(reading.encoder), options)],
+        readout=stated("readout", [None] * len(reading.readout), options),
+    )
+    network = assemble(declared_of(arrays), description, lambda name: arrays[name].make())
+    encoder, first = folded(network.encoder, network.layers[0], account)
+    return replace(network, encoder=encoder, layers=(first, *network.layers[1:]))
+
+
+def _selected(held: Mapping[str, Made], key: str | tuple[str, ...] | None) -> Mapping[str, Made]:
+    """Return the arrays whose names begin with a key, without it."""
+    if key is None:
+        return held
+    begin = ".".join([key] if isinstance(key, str) else key) + "."
+    found = {name.removeprefix(begin): array for name, array in held.items() if name.startswith(begin)}
+    if not found:
+        there = listed(dict.fromkeys(name.partition(".")[0] for name in held))
+        msg = f"`key` must be the beginning of names; none begins with {shown(begin)}, but with {there}."
+        raise FormatError(msg)
+    return found
+
+
+def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[str, Made], dict[str, str]]:
+    """Return the arrays with the names that are given to some of them, and the roles that these have by them."""
+    found, roles = dict(held), {}
+    for theirs, given in names.items():
+        name, turned = given.removesuffix(".T"), given.endswith(".T")
+        if theirs not in held or not is_own(name):
+            what = f"{theirs!r}, which is no array of it" if theirs not in held else f"the name {given!r}"
+            known = "weight_ih_l0, weight_hh_l0_reverse, bias_l0, encoder.0.weight, readout.bias and h_0, or with .T"
+            msg = f"`names` has {what}; it maps {listed(held)} to {known}."
+            raise FormatError(msg)
+        if name in found and name not in names:
+            msg = f"`names` gives {theirs!r} the name {name!r}, which another array has."
+            raise FormatError(msg)
+        array = found.pop(theirs) if found.get(theirs) is held[theirs] else held[theirs]
+        array = array.turned() if turned else array
+        found[name] = flat(array) if name.startswith("bias") or name.endswith("bias") else array
+        if name.partition(".")[0] in {"encoder", "readout"}:
+            roles[name.rpartition(".")[0]] = name.partition(".")[0]
+    return found, roles
+
+
+def _network_arrays(
+    held: Mapping[str, Made], options: LoadOptions, own: Mapping[str, str], *, ordered: bool
+) -> tuple[dict[str, Made], Reading]:
+    """Return the arrays of the network by its names, and the roles of the modules that they are of."""
+    modules = modules_of(declared_of(held))
+    roles = given_roles(modules, options.roles or {}, declared_of(held)) | dict(own)
+    held = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
+    declared = declared_of(held)
+    modules = modules_of(declared)
+    for module in modules:
+        if module.kind == "other":
+            raise FormatError(unknown(module, declared))
+    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
+    linears = [module for module in modules if module.kind == "linear"]
+    before = [module for module in linears if module.place < stack.modules[0].place]
+    fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}
+    reading = reading_of(linears, before, fixed, stack.widths, declared, options, ordered=ordered)
+    held = {name: flat(array) if name.rpartition(".")[2].lower() in COLUMNS else array for name, array in held.items()}
+    arrays = {name: held[theirs] for name, theirs in stack.names.items()} | _linears(reading, held)
+    arrays = {name: _shaped(name, array) for name, array in arrays.items()}
+    norms = [module for module in modules if module.kind == "norm"]
+    neighbours = {norm.prefix: _neighbours(norm, modules, reading, arrays) if ordered else [] for norm in norms}
+    return with_norms(arrays, norms, held, neighbours, options.batch_norm_eps), reading
+
+
+def _is_ignored(name: str, roles: Mapping[str, str]) -> bool:
+    return any(role == "ignore" and (name == key or name.startswith(f"{key}.")) for key, role in roles.items())
+
+
+def _linears(reading: Reading, held: Mapping[str, Made]) -> dict[str, Made]:
+    """Return the arrays of the encoder and of the readout by the names of the network."""
+    found = {}
+    if reading.embedding is not None:
+        found["encoder.0.weight"] = held[reading.embedding.arrays["weight"]].turned()
+    for name, module in _named(reading).items():
+        found |= {f"{name}.{local}": held[theirs] for local, theirs in module.arrays.items()}
+    return found
+
+
+def _named(reading: Reading) -> dict[str, Module]:
+    """Return the Linear of a reading by their names in the network."""
+    first = 0 if reading.embedding is None else 1
+    encoder = {f"encoder.{first + place}": module for place, module in enumerate(reading.encoder)}
+    return encoder | {f"readout.{place}": module for place, module in enumerate(reading.readout)}
+
+
+def _shaped(name: str, array: Made) -> Made:
+    """Return an initial state without the axis of a batch of one."""
+    if name == "h_0" and len(array.shape) == 3 and array.shape[1] == 1:
+        return array.reshaped((array.shape[0], array.shape[2]))
+    return array
+
+
+def _neighbours(
+    norm: Module, modules: Sequence[Module], reading: Reading, arrays: Mapping[str, Made]
+) -> list[tuple[str, bool]]:
+    """Return the weights that a BatchNorm is folded into, and whether it is applied after them.
+
+    It follows the Linear before it; after a recurrent module, or before all others, it comes before the next.
+    """
+    names = {module.prefix: name for name, module in _named(reading).items()}
+    if reading.embedding is not None:
+        names[reading.embedding.prefix] = "encoder.0"
+    earlier = [module for module in modules if module.place < norm.place and module.kind != "norm"]
+    last = max(earlier, key=lambda module: module.place, default=None)
+    if last is not None and last.prefix in names:
+        return [(f"{names[last.prefix]}.weight", True)]
+    if last is not None:
+        return [("readout.0.weight", False)] if reading.readout else []
+    if "encoder.0.weight" in arrays:
+        return [("encoder.0.weight", False)] if reading.embedding is None else []
+    return [(name, False) for name in ("weight_ih_l0", "weight_ih_l0_reverse") if name in arrays]
