@@ -5,7 +5,7 @@ columns, and Wxh Whh bias of MLX.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import prod
 
@@ -25,6 +25,7 @@ _NOTATIONS = (
 )
 _ROWS = {"wx": "weight_ih_l0.T", "wh": "weight_hh_l0.T", "b": "bias_l0"}
 """CS231n's notation, whose vectors are rows: too short to be known for sure, and so only named in a message."""
+_RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _LOSS = re.compile(r"(?:^|[._])(?:criterion|loss)(?:[._]|$)", re.IGNORECASE)
@@ -70,6 +71,18 @@ def modules_of(declared: Declared) -> list[Module]:
         if module.kind == "linear":
             module.kind = _kind(module, declared)
     return list(found.values())
+
+
+def is_recurrent(names: Iterable[str]) -> bool:
+    """Return whether arrays of these names are of a recurrent network, perhaps among others."""
+    leaves = {name.lower() for name in names}
+    if any(_RECURRENT_PART.search(name) for name in leaves):
+        return True
+    groups: dict[str, set[str]] = {}
+    for name in leaves:
+        prefix, _, leaf = name.rpartition(".")
+        groups.setdefault(prefix, set()).add(leaf)
+    return any({"whh", "wxh"} <= group or {"waa", "wax"} <= group for group in groups.values())
 
 
 def unknown(module: Module, declared: Declared) -> str:

@@ -2,28 +2,27 @@
 
 A pickle is a program.  `pickle.Unpickler` with a strict find_class would still run it, calling whatever it
 finds and setting the state of whatever that returns, so that its safety hangs on all that every admitted
-object can be made to do.  Here the tables of `pickletools`, which only parse, split the bytes into opcodes;
-some thirty of them are understood, names are compared as text, and what comes out are containers, numbers,
-texts and records that say where a tensor lies.  Nothing else can come out, whatever the pickle says.
+object can be made to do.  Here names are compared as text, and what comes out are containers, numbers, texts,
+records that say where a tensor lies, and placeholders for all objects that are none of these: a checkpoint may
+hold anything beside the weights.  Nothing else can come out, whatever the pickle says.
 """
 
-import io
-import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.torch.tensors import STORAGES, Storage, Tensor
+from rnn_backends.formats.torch.opcodes import BYTES, PROTOCOLS, VALUES, opcodes
+from rnn_backends.formats.torch.tensors import MAX_SIZE, STORAGES, Storage, Tensor, tensor_of
 
 MAX_KEY = 2**32  # the hashes of larger integers can be made to collide
-MAX_SIZE = 2**48
 
-_FUNCTIONS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
+_DICTS = ("collections OrderedDict", "collections defaultdict")
+_TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
+_STATEFUL = "torch._tensor _rebuild_from_type_v2"
+"""A function that sets attributes on the tensor that another one makes; the attributes are left out."""
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUT, _GET = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
@@ -36,54 +35,28 @@ class _Global:
     name: str
 
 
+class Opaque:
+    """A placeholder for an object that is not made: the name of its class or function, and the state that it was given.
+
+    Nothing of it is looked up by anything but `is`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state: Any = None
+
+
 def unpickle(data: bytes, account: Account) -> tuple[Any, dict[str, Storage]]:
     """Return what a pickle says, and the storages that it speaks of by key."""
     account.take("its pickle", "bytes", 8 * len(data))  # of a text that is not in ASCII, a character takes 4
     machine = _Machine()
-    stream = io.BytesIO(data)
-    try:
-        for opcode, argument in _opcodes(stream, account):
-            machine.execute(opcode, argument)
-    except FormatError:
-        raise
-    except ValueError as error:
-        msg = f"its pickle is damaged: {short(error)}."
-        raise FormatError(msg) from error
-    if stream.tell() != len(data):
-        msg = "bytes follow the end of its pickle."
-        raise FormatError(msg)
+    for opcode, argument in opcodes(data, account):
+        machine.execute(opcode, argument)
     return machine.result, machine.storages
 
 
-def _opcodes(stream: io.BytesIO, account: Account) -> Iterator[tuple[str, Any]]:
-    """Yield the opcodes up to the last, each with its argument."""
-    # pickletools.genops would also read the arguments of opcodes that are refused, for which it imports codecs.
-    while True:
-        account.take("its pickle", "items", 1)  # an opcode is a byte of the file, and up to 350 of memory
-        info = _OPCODES.get(stream.read(1).decode("latin1"))
-        if info is None:
-            msg = "its pickle has an unknown opcode, or no end."
-            raise FormatError(msg)
-        if info.name not in _UNDERSTOOD:
-            msg = f"its pickle has the opcode {info.name}, which torch.save writes for no tensor; {_ADVICE}"
-            raise FormatError(msg)
-        if info.name == "GLOBAL":
-            yield info.name, _name(stream)
-        else:
-            yield info.name, None if info.arg is None else info.arg.reader(stream)
-        if info.name == "STOP":
-            return
-
-
-def _name(stream: io.BytesIO) -> str:
-    """Read two lines, a module and a name in it; pickletools would take backslashes in them for escapes."""
-    lines = stream.readline(), stream.readline()
-    _require(lines[1].endswith(b"\n"), "ends within a name")
-    return " ".join(line.removesuffix(b"\n").decode() for line in lines)
-
-
 class _Machine:
-    """The stack machine of pickle, protocol 2, as far as torch.save needs it."""
+    """The stack machine of pickle, as far as its protocols 2 to 5 are used."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -93,8 +66,10 @@ class _Machine:
         self.result: Any = None
 
     def execute(self, opcode: str, argument: Any) -> None:
-        if opcode in _VALUES:
+        if opcode in VALUES:
             self.stack.append(argument)
+        elif opcode in BYTES:
+            self.stack.append(Opaque("builtins bytes"))
         elif opcode in _PUT:
             self.memo[argument] = self.top()
         elif opcode in _GET:
@@ -108,16 +83,15 @@ class _Machine:
             items = [self.pop() for _ in range(_TUPLES[opcode])]
             self.stack.append(tuple(reversed(items)))
         elif opcode == "GLOBAL":
-            self.stack.append(_known(argument))
+            self.stack.append(_Global(argument))
         elif opcode in _ACTIONS:
             _ACTIONS[opcode](self)
-        elif argument != 2:  # of PROTO
-            msg = f"its pickle is of protocol {argument}; torch.save writes 2 by default."
+        elif opcode == "PROTO" and argument not in PROTOCOLS:
+            msg = f"its pickle is of protocol {argument}; those of torch.save are 2 to 5."
             raise FormatError(msg)
 
-    def top(self, kind: type | None = None) -> Any:
+    def top(self) -> Any:
         _require(self.stack, "takes from an empty stack")
-        _require(kind is None or type(self.stack[-1]) is kind, f"adds to what is no {kind and kind.__name__}")
         return self.stack[-1]
 
     def pop(self) -> Any:
@@ -133,34 +107,65 @@ class _Machine:
         items, self.stack = self.stack, self.outer.pop()
         return items
 
+    def drop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.pop_to_mark()  # as Python's own does: POP takes a mark, too
+
     def pack(self) -> None:
-        items = self.pop_to_mark()
+        items = self.pop_to_mark()  # which changes the stack
         self.stack.append(tuple(items))
+
+    def collect(self) -> None:
+        items = self.pop_to_mark()
+        self.stack.append(items)
+
+    def pair(self) -> None:
+        items = self.pop_to_mark()
+        self.stack.append({})
+        self.set_pairs(items)
+
+    def freeze(self) -> None:
+        self.pop_to_mark()
+        self.stack.append(Opaque("builtins frozenset"))
 
     def append(self) -> None:
         item = self.pop()
-        self.top(list).append(item)
+        self.extend([item])
 
-    def appends(self) -> None:
-        items = self.pop_to_mark()
-        self.top(list).extend(items)
+    def extend(self, items: list[Any]) -> None:
+        held = self.top()
+        _require(type(held) in {list, Opaque}, "adds to what is no list")
+        if type(held) is list:
+            held.extend(items)
+
+    def add(self) -> None:
+        self.pop_to_mark()
+        _require(type(self.top()) is Opaque, "adds to what is no set")
 
     def set_item(self) -> None:
         value, key = self.pop(), self.pop()
         self.set_pairs([key, value])
 
     def set_pairs(self, items: list[Any]) -> None:
-        held = self.top(dict)
+        held = self.top()
+        _require(type(held) in {dict, Opaque}, "adds to what is no dict")
         _require(len(items) % 2 == 0, "has a key without a value")
+        if type(held) is Opaque:
+            return
         for key, value in zip(items[::2], items[1::2], strict=True):
-            _require(type(key) is str or (type(key) is int and abs(key) < MAX_KEY), "has a key that is no text")
-            _require(key not in held, "has a key twice")
-            held[key] = value
+            plain = type(key) is str or (type(key) is int and abs(key) < MAX_KEY)
+            _require(not plain or key not in held, "has a key twice")
+            held[key if plain else Opaque(type(key).__name__)] = value
 
     def persistent(self) -> None:
         """Push a storage; torch writes all storages as persistent ids."""
         match self.pop():
-            case ("storage", _Global(name), str(key), str(), int(count)) if name in STORAGES and 0 <= count < MAX_SIZE:
+            case ("storage", _Global(name), str(key), str(), int(count)) if 0 <= count < MAX_SIZE:
+                if name not in STORAGES:
+                    self.stack.append(Opaque(name))
+                    return
                 storage = Storage(key, STORAGES[name], count)
             case _:
                 _require(False, "has a persistent id that is no storage")
@@ -168,28 +173,32 @@ class _Machine:
         self.stack.append(storage)
 
     def reduce(self) -> None:
-        """Push what one of the three known names is applied to, by what it means."""
         arguments, function = self.pop(), self.pop()
-        match function, arguments:
-            case _Global(name="collections OrderedDict"), ():
-                self.stack.append({})
-            case _Global(name="torch._utils _rebuild_tensor_v2"), (Storage(), _, tuple(), tuple(), bool(), *more):
-                # The hooks of a backward pass, none, and what is to be done with the elements: conjugate, negate.
-                _require(more in ([{}], [{}, None], [{}, {}]), "has a tensor that is not plain")
-                self.stack.append(_tensor(*arguments[:4]))
-            case _Global(name="torch._utils _rebuild_parameter"), (Tensor() as tensor, bool(), *hooks):
-                _require(hooks == [{}], "has a parameter that is not plain")
-                self.stack.append(tensor)
-            case _:
-                what = function.name if type(function) is _Global else type(function).__name__
-                msg = f"its pickle calls {shown(what)} with other arguments than torch.save does; {_ADVICE}"
-                raise FormatError(msg)
+        self.stack.append(_applied(function, arguments))
+
+    def new(self) -> None:
+        arguments, owner = self.pop(), self.pop()
+        self.stack.append(_applied(owner, arguments))
+
+    def new_with_options(self) -> None:
+        self.pop()
+        self.new()
+
+    def new_from_mark(self) -> None:
+        owner, *arguments = self.pop_to_mark() or [None]
+        self.stack.append(_applied(owner, tuple(arguments)))
+
+    def named(self) -> None:
+        name, module = self.pop(), self.pop()
+        _require(type(name) is str and type(module) is str, "has a name that is no text")
+        self.stack.append(_Global(f"{module} {name}"))
 
     def build(self) -> None:
-        """Leave out the one thing that is set on an object: the versions of modules, on a state dict."""
-        state = self.pop()
-        self.top(dict)
-        _require(type(state) is dict and state.keys() <= {"_metadata"}, "sets what only an object has")
+        """Keep the state of a placeholder; the attributes of a dict, such as versions of modules, are left out."""
+        state, held = self.pop(), self.top()
+        _require(type(held) in {dict, Opaque, Tensor}, "sets the state of what has none")
+        if type(held) is Opaque:
+            held.state = state
 
     def stop(self) -> None:
         self.result = self.pop()
@@ -198,36 +207,48 @@ class _Machine:
 
 _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "MARK": _Machine.mark,
+    "POP": _Machine.drop,
+    "POP_MARK": _Machine.pop_to_mark,  # type: ignore[dict-item]  # its result is not looked at
+    "DUP": lambda machine: machine.stack.append(machine.top()),
+    "MEMOIZE": lambda machine: machine.memo.update({len(machine.memo): machine.top()}),
     "TUPLE": _Machine.pack,
+    "LIST": _Machine.collect,
+    "DICT": _Machine.pair,
+    "EMPTY_SET": lambda machine: machine.stack.append(Opaque("builtins set")),
+    "FROZENSET": _Machine.freeze,
     "APPEND": _Machine.append,
-    "APPENDS": _Machine.appends,
+    "APPENDS": lambda machine: machine.extend(machine.pop_to_mark()),
+    "ADDITEMS": _Machine.add,
     "SETITEM": _Machine.set_item,
     "SETITEMS": lambda machine: machine.set_pairs(machine.pop_to_mark()),
     "BINPERSID": _Machine.persistent,
+    "STACK_GLOBAL": _Machine.named,
     "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.new,
+    "NEWOBJ_EX": _Machine.new_with_options,
+    "OBJ": _Machine.new_from_mark,
     "BUILD": _Machine.build,
     "STOP": _Machine.stop,
 }
-_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
-_UNDERSTOOD = {"PROTO", "GLOBAL", *_VALUES, *_PUT, *_GET, *_CONSTANTS, *_EMPTY, *_TUPLES, *_ACTIONS}
-_ADVICE = "nothing in a file is executed. Save the weights alone: torch.save(model.state_dict(), path)."
 
 
-def _known(name: str) -> _Global:
-    if name not in _FUNCTIONS and name not in STORAGES:
-        msg = f"it holds {shown(name.replace(' ', '.', 1))}, which is no tensor; {_ADVICE}"
-        raise FormatError(msg)
-    return _Global(name)
-
-
-def _tensor(storage: Storage, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
-    """Return a tensor that lies within its storage."""
-    numbers = (offset, *shape, *strides)
-    _require(all(type(number) is int and 0 <= number < MAX_SIZE for number in numbers), "has a tensor of a wrong size")
-    _require(len(shape) == len(strides) <= 64, "has a tensor whose strides do not fit its shape")
-    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    _require(0 in shape or last < storage.count, "has a tensor that reaches past the end of its storage")
-    return Tensor(storage, offset, shape, strides)
+def _applied(function: Any, arguments: Any) -> Any:
+    """Return a dict or a tensor, of the few functions that are known by name, or a placeholder."""
+    match function, arguments:
+        case _Global(name), tuple() if name in _DICTS:
+            return {}
+        case _Global(name), (Storage(), _, tuple(), tuple(), bool(), *more) if name == _TENSOR:
+            # The hooks of a backward pass, none, and what is to be done with the elements: conjugate, negate.
+            _require(more in ([{}], [{}, None], [{}, {}]), "has a tensor that is not plain")
+            return tensor_of(*arguments[:4])
+        case _Global(name), (Tensor() as tensor, bool(), *_) if name.startswith(_PARAMETER):
+            return tensor
+        case _Global(name), (_Global() as inner, _, tuple() as given, *_) if (name, inner.name) == (_STATEFUL, _TENSOR):
+            return _applied(inner, given)
+        case _Global(name), _:
+            return Opaque(name)
+    _require(type(function) is Opaque, "calls what is no function")
+    return Opaque(function.name)
 
 
 def _require(holds: object, problem: str) -> None:

@@ -5,11 +5,9 @@ where they lie; the pickle is read as data (see `pickled`).
 """
 
 import re
-from collections.abc import Iterator, Mapping
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
@@ -18,6 +16,7 @@ from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source, opened
+from rnn_backends.formats.torch.checkpoint import state_dict, tensors_of
 from rnn_backends.formats.torch.pickled import unpickle
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
 from rnn_backends.formats.weights import from_weights
@@ -78,7 +77,8 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     held, storages = unpickle(archive.read("data.pkl"), archive.source.account)
     for storage in storages.values():
         _require_size(archive, storage)
-    tensors = dict(_tensors(_state_dict(held)))
+    state, options = state_dict(held, options, archive.source.account)
+    tensors = tensors_of(state)
     for tensor in set(tensors.values()):
         archive.source.account.take("its tensors", "axes", len(tensor.shape))
         archive.source.account.take("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
@@ -102,36 +102,3 @@ def _require_size(archive: Archive, storage: Storage) -> None:
     if found is None:
         msg = f"it lacks the member {shown(name)}."
         raise FormatError(msg)
-
-
-def _state_dict(held: Any) -> Mapping[Any, Any]:
-    """Return the one mapping, at whatever depth, that holds the weights of a recurrent network."""
-    found = list(_state_dicts(held))
-    if len(found) != 1:
-        where = " and ".join(shown(place) for place, _ in found[:5])
-        problem = f"holds several recurrent networks, in {where}" if found else "holds no recurrent network"
-        msg = f"it {problem}; save the one state dict, with names such as weight_ih_l0, alone."
-        raise FormatError(msg)
-    return found[0][1]
-
-
-def _state_dicts(held: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Yield the mappings that hold a recurrent network by place; what stands in two places comes once."""
-    waiting, seen = [("", held)], set()
-    while waiting:
-        place, value = waiting.pop()
-        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
-            continue
-        seen.add(id(value))
-        items = list(value.items() if isinstance(value, dict) else enumerate(value))
-        if any("weight_ih" in str(name) and isinstance(part, Tensor) for name, part in items):
-            yield place, value  # type: ignore[misc]  # only names of a dict are texts
-        waiting.extend((f"{place}/{name}"[-60:], part) for name, part in items)
-
-
-def _tensors(state: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            msg = f"beside the weights of a recurrent network it holds {shown(name)}, which is no tensor."
-            raise FormatError(msg)
-        yield name, value

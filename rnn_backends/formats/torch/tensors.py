@@ -6,10 +6,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.errors import FormatError
 from rnn_backends.formats.arrays import gathered, widened
 from rnn_backends.formats.source import Source
 
 Order: TypeAlias = Literal["<", ">"]
+MAX_AXES, MAX_SIZE = 64, 2**48
 ORDERS: dict[bytes, Order] = {b"little": "<", b"big": ">"}
 """NumPy's marks of byte orders, by the names that files have for them."""
 
@@ -49,3 +51,20 @@ class Tensor:
         stored = self.storage.stored.newbyteorder(order)
         held = gathered(source, stored, self.offset, self.shape, self.strides)
         return widened(held) if self.storage.dtype == "bf16" else held
+
+
+def tensor_of(storage: Storage, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
+    """Return a tensor, which must lie within its storage."""
+    numbers = (offset, *shape, *strides)
+    problem = None
+    if not all(type(number) is int and 0 <= number < MAX_SIZE for number in numbers):
+        problem = "of a wrong size"
+    elif not len(shape) == len(strides) <= MAX_AXES:
+        problem = "whose strides do not fit its shape"
+    else:
+        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        problem = None if 0 in shape or last < storage.count else "that reaches past the end of its storage"
+    if problem is not None:
+        msg = f"its pickle has a tensor {problem}; it is damaged, or not of torch.save."
+        raise FormatError(msg)
+    return Tensor(storage, offset, shape, strides)
