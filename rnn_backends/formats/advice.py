@@ -10,6 +10,11 @@ WAYS: Mapping[str, str] = {
         "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of 'softmax' "
         "if it gives values"
     ),
+    # torch: weights that are computed of others, and modules
+    "effective_parametrization": (
+        "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
+        "rnn_backends.from_torch"
+    ),
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
