@@ -24,6 +24,11 @@ WAYS: Mapping[str, str] = {
         "or give the module itself"
     ),
     "batch_norm": "give rnn_backends.from_torch a dict of the arrays in the order of the modules, which shows it",
+    # torch: weights that are computed of others, and modules
+    "effective_parametrization": (
+        "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
+        "rnn_backends.from_torch"
+    ),
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
