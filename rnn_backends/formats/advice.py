@@ -18,6 +18,14 @@ WAYS: Mapping[str, str] = {
         "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'readout.weight' or "
         "'readout.bias', with .T after it where vectors are rows"
     ),
+    "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model, nnx.Param))",
+    "cells": (
+        "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
+        "both directions"
+    ),
+    "residual": "pass residual=False, or True if it was made so",
+    "load": "read it by rnn_backends.load",
+    "pickle": "save the arrays in it, a dict by name, with numpy.savez('weights.npz', **arrays), and read that",
     "key": "pass key={key}, or that of another",
     "batch_norm_eps": (
         "pass batch_norm_eps=1e-05, or what it was made with, if it is applied right after the module before it, "

@@ -39,7 +39,8 @@ class Module:
     Parameters
     ----------
     prefix : str
-    kind : {"layers", "linear", "norm", "other"}
+    kind : {"layers", "linear", "kernel", "table", "norm", "other"}
+        A linear may be a ``Linear`` or, without a bias, the table of an embedding; kernel and table are known.
     place : int
         The number of modules before it.
     arrays : mapping of str to str

@@ -1,13 +1,13 @@
 """Roles of the modules of a state dict: given, or inferred where their order and shapes leave one reading."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import Declared, listed
+from rnn_backends.formats.names import Declared, listed, shown
 from rnn_backends.formats.options import LoadOptions
 
 MOST = 6
@@ -43,15 +43,18 @@ class Widths(NamedTuple):
     output_size: int
 
 
-def given_roles(modules: Sequence[Module], roles: Mapping[str, str], declared: Declared) -> dict[str, str]:
+def given_roles(
+    modules: Sequence[Module], roles: Mapping[str, str], names: Iterable[str], mark: str = "."
+) -> dict[str, str]:
     """Return the roles that are given by the prefix of each module, in the order in which they are given.
 
-    A key is the prefix of a module or the beginning of several, or the name of one array.
+    A key is the prefix of a module or the beginning of several, up to a mark, or the name of an array.
     """
+    names = list(names)
     found: dict[str, str] = {}
     for key, role in roles.items():
-        own = [module.prefix for module in modules if module.prefix == key or module.prefix.startswith(f"{key}.")]
-        if not own and not any(name == key or name.startswith(f"{key}.") for name in declared):
+        own = [module.prefix for module in modules if module.prefix == key or module.prefix.startswith(f"{key}{mark}")]
+        if not own and not any(name == key or name.startswith(f"{key}{mark}") for name in names):
             prefixes = listed(dict.fromkeys(module.prefix for module in modules))
             msg = f"`roles` names {key!r}, which is no module of the state dict; those are {prefixes}."
             raise FormatError(msg)
@@ -108,13 +111,16 @@ def reading_of(
     if chosen is not None:
         return chosen
     example = found[0].roles if found else _guess(linears, before, widths, declared)
-    names = listed(module.prefix for module in linears)
-    problem = (
-        "may stand before the RNN or after it" if len(found) > 1 else "do not fit before or after the RNN by shape"
-    )
-    verb = problem if len(linears) > 1 else problem.replace("do not fit", "does not fit")
-    msg = f"{names} {verb}; {way('roles', roles=example)}."
+    names = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
+    around = f"the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
+    problem = "may stand before or after" if len(found) > 1 else "cannot stand, one after the other, before or after"
+    msg = f"{names} {problem} {around}; {way('roles', roles=example)}."
     raise FormatError(msg)
+
+
+def _sizes(module: Module, declared: Declared) -> str:
+    rows, columns = declared[module.arrays["weight"]][1]
+    return f"({columns} -> {rows})"
 
 
 def _as_given(linears: Sequence[Module], fixed: Mapping[str, str]) -> Reading:
@@ -124,7 +130,9 @@ def _as_given(linears: Sequence[Module], fixed: Mapping[str, str]) -> Reading:
         if prefix in by_prefix:
             groups[role].append(by_prefix[prefix])
     if len(groups["embedding"]) > 1:
-        msg = f"a network has one embedding; `roles` gives {listed(each.prefix for each in groups['embedding'])}."
+        names = [module.prefix for module in groups["embedding"]]
+        example = dict.fromkeys(names[1:], "ignore")
+        msg = f"a network has one embedding; there are {listed(names)}; {way('ignore', roles=example)}."
         raise FormatError(msg)
     return Reading(next(iter(groups["embedding"]), None), tuple(groups["encoder"]), tuple(groups["readout"]))
 
@@ -138,14 +146,22 @@ def _consistent(found: list[Reading], options: LoadOptions) -> Reading | None:
 
 
 def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, declared: Declared) -> dict[str, str]:
-    """Return roles by the places of modules alone, as an example in a message."""
-    found = {}
+    """Return roles with which there is a network, by place and shape, as an example in a message."""
+    shapes = {module.prefix: declared[module.arrays["weight"]][1] for module in linears}
+    found = {module.prefix: "ignore" for module in linears}
+    width = widths.input_size
+    for module in reversed(before):
+        rows, columns = shapes[module.prefix]
+        if rows == width and module.kind != "table":
+            found[module.prefix], width = "encoder", columns
+        elif columns == width and module.kind != "kernel" and "bias" not in module.arrays:
+            found[module.prefix] = "embedding"
+            break
+    width = widths.output_size
     for module in linears:
-        rows, columns = declared[module.arrays["weight"]][1]
-        is_table = "bias" not in module.arrays and columns == widths.input_size
-        role = ("embedding" if is_table else "encoder") if module in before else "readout"
-        fits = {"embedding": True, "encoder": rows == widths.input_size, "readout": columns == widths.output_size}
-        found[module.prefix] = role if fits[role] or len(linears) > 1 else "ignore"
+        rows, columns = shapes[module.prefix]
+        if found[module.prefix] == "ignore" and module.kind != "table" and columns == width:
+            found[module.prefix], width = "readout", rows
     return found
 
 
@@ -189,7 +205,7 @@ class _Order:
         for place, module in enumerate(self.linears):
             rows, columns = self.shapes[module.prefix]
             follows = not self.ordered or not taken or place > self.linears.index(taken[-1])
-            if columns == width and follows and module not in taken:
+            if columns == width and follows and module not in taken and module.kind != "table":
                 yield from self._readouts((*taken, module), rows)
 
     def _encoders(
@@ -201,7 +217,7 @@ class _Order:
         for module in [rest[-1]] if self.ordered and rest else rest:
             others = [each for each in rest if each is not module]
             rows, columns = self.shapes[module.prefix]
-            if not others and columns == width and "bias" not in module.arrays:
+            if not others and columns == width and module.kind != "kernel" and "bias" not in module.arrays:
                 yield Reading(module, taken, readout)
-            if rows == width:
+            if rows == width and module.kind != "table":
                 yield from self._encoders(others, (module, *taken), columns, readout)

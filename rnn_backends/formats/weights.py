@@ -9,6 +9,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.batch_norm import with_norms
 from rnn_backends.formats.description import undescribed
+from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
 from rnn_backends.formats.modules import COLUMNS, Module, modules_of, unknown
@@ -37,7 +38,16 @@ def from_weights(
     """
     held = _selected({name: made(name, declared, read) for name in declared}, options.key)
     held, own = _renamed(held, options.names or {})
-    arrays, reading = _network_arrays(held, options, own, ordered=ordered)
+    kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
+    whole, read_whole = effective(declared_of(kept), lambda name: kept[name].make(), account)
+    held = {name: made(name, whole, read_whole) for name in whole}
+    roles = given_roles(modules_of(declared_of(held)), options.roles or {}, [*declared, *held]) | own
+    arrays, reading = _network_arrays(held, options, roles, ordered=ordered)
+    return network_of(arrays, reading, options, account)
+
+
+def network_of(arrays: Mapping[str, Made], reading: Reading, options: LoadOptions, account: Account) -> Network:
+    """Return the network of arrays by its own names, whose encoder and readout are of these modules."""
     if reading.embedding is not None:
         options = options.taking_tokens(reading.embedding.prefix)
     description = undescribed(options, places(arrays))
@@ -86,12 +96,9 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
 
 
 def _network_arrays(
-    held: Mapping[str, Made], options: LoadOptions, own: Mapping[str, str], *, ordered: bool
+    held: Mapping[str, Made], options: LoadOptions, roles: Mapping[str, str], *, ordered: bool
 ) -> tuple[dict[str, Made], Reading]:
     """Return the arrays of the network by its names, and the roles of the modules that they are of."""
-    modules = modules_of(declared_of(held))
-    roles = given_roles(modules, options.roles or {}, declared_of(held)) | dict(own)
-    held = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
     declared = declared_of(held)
     modules = modules_of(declared)
     for module in modules:
@@ -103,7 +110,7 @@ def _network_arrays(
     fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}
     reading = reading_of(linears, before, fixed, stack.widths, declared, options, ordered=ordered)
     held = {name: flat(array) if name.rpartition(".")[2].lower() in COLUMNS else array for name, array in held.items()}
-    arrays = {name: held[theirs] for name, theirs in stack.names.items()} | _linears(reading, held)
+    arrays = {name: held[theirs] for name, theirs in stack.names.items()} | linears_of(reading, held)
     arrays = {name: _shaped(name, array) for name, array in arrays.items()}
     norms = [module for module in modules if module.kind == "norm"]
     neighbours = {norm.prefix: _neighbours(norm, modules, reading, arrays) if ordered else [] for norm in norms}
@@ -114,7 +121,7 @@ def _is_ignored(name: str, roles: Mapping[str, str]) -> bool:
     return any(role == "ignore" and (name == key or name.startswith(f"{key}.")) for key, role in roles.items())
 
 
-def _linears(reading: Reading, held: Mapping[str, Made]) -> dict[str, Made]:
+def linears_of(reading: Reading, held: Mapping[str, Made]) -> dict[str, Made]:
     """Return the arrays of the encoder and of the readout by the names of the network."""
     found = {}
     if reading.embedding is not None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 import rnn_backends as rb
 from rnn_backends.formats.arrays import declare
+from rnn_backends.formats.effective import effective
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.torch.effective import effective
 
 Arrays = dict[str, NDArray[Any]]
 

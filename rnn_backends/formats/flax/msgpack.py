@@ -17,10 +17,13 @@ from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.flax.tree import from_tree
 from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Source, opened
+from rnn_backends.formats.source import Source
 
 ARRAY = 1
-DTYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
+DTYPES = {
+    "float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8", "bool": "|b1",
+    **{f"{sign}int{8 * size}": f"<{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
+}  # fmt: skip
 MAX_ITEM = 1024
 ENTRY = 3
 """Items that an entry of a map counts as, for its name and its value."""
@@ -29,10 +32,9 @@ _EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 
 
-def read(path: Path, options: LoadOptions) -> Network:
+def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
-    with opened(path) as source:
-        return from_tree(_Reader(source).tree(), options, lambda array: array, source.account)
+    return from_tree(_Reader(source).tree(), options, lambda array: array, source.account)
 
 
 class _Reader:

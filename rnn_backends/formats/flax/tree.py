@@ -1,184 +1,126 @@
-"""Flax's parameters of SimpleCell, of linen and of nnx: trees of arrays, in memory or in a .msgpack file.
+"""Flax's parameters of SimpleCell, of linen and of nnx, and Haiku's of VanillaRNN: trees of arrays.
 
-A cell is ``{"i": {"kernel", "bias"}, "h": {"kernel"}}`` in linen, ``dense_i`` and ``dense_h`` in nnx; kernels
-are (from, to), so W_ax and W_aa are their transposes.  The tree does not record what feeds what.
+A cell is ``{"i": {"kernel", "bias"}, "h": {"kernel"}}`` in linen, ``dense_i`` and ``dense_h`` in nnx, and
+``vanilla_rnn/linear`` and ``vanilla_rnn/linear_1`` in Haiku; kernels are (from, to), so W_ax and W_aa are their
+transposes.  The tree does not record what feeds what, nor in which order its modules were made.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
-from rnn_backends.core.arrays import is_array
+import numpy as np
+
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
-from rnn_backends.formats.names import Declared, listed, require_no_gates, shown
+from rnn_backends.formats.flax.cells import cells_of, is_haiku, places_of
+from rnn_backends.formats.flax.flattened import flattened
+from rnn_backends.formats.made import Made, declared_of, made
+from rnn_backends.formats.modules import Module
+from rnn_backends.formats.names import layer_indices, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.roles import Widths, given_roles, reading_of
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.transposed import ArraySource, declared_of, made, require_foldable
-from rnn_backends.formats.weights import from_weights
+from rnn_backends.formats.weights import linears_of, network_of
 
-_PART = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
-_GATES = re.compile(r"(?:.*/)?(?:[ih][ifgorzn]/(?:kernel|bias)|(?:dense_)?h/bias)", re.DOTALL)
-MAX_PATH = 2000
-_SIDES = ("forward_rnn", "backward_rnn")
-
-Layers: TypeAlias = Sequence[str | tuple[str | None, str | None]]
-Tree: TypeAlias = Mapping[str, Any]
-"""Arrays by path, its parts joined by slashes."""
+_LINEAR = {"kernel": "weight", "w": "weight", "bias": "bias", "b": "bias"}
+_TABLES = {"embedding": "weight", "embeddings": "weight"}
+_CELL = {"i/kernel": "weight_ih", "h/kernel": "weight_hh", "i/bias": "bias"}
 
 
 def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, account: Account) -> Network:
     """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`."""
-    if options.residual is None:
-        msg = (
-            "parameters of a SimpleCell do not record whether it is residual; pass residual=False, or True if it was "
-            "made so."
-        )
-        raise ArgumentError(msg)
-    tree = flattened(params)
-    cells: dict[str, dict[str, str]] = {}
-    others = []
-    for path in tree:
-        if _GATES.fullmatch(path):
-            msg = f"there is {shown(path)}, which belongs to a cell with gates; this package runs SimpleCell."
-            raise FormatError(msg)
-        if match := _PART.fullmatch(path):
-            cells.setdefault(match[1] or "", {})[match[2]] = path
-        else:
-            others.append(path)
-    places = _places(cells, options.layers)
-    held = declare(tree)
-    sources = _sources(cells, places, others, held, options.residual)
-    require_foldable(sources, held, account)
     if options.batch_first is None:
         options = replace(options, batch_first=True)  # as flax's time_major=False
-    if table := next((path for path in others if path.rpartition("/")[2] == "embedding"), None):
-        options = options.taking_tokens(table)
-    return from_weights(
-        declared_of(sources, held), options, lambda name: made(sources[name], lambda path: to_host(tree[path]))
-    )
+    tree, roles = flattened(params, options.key), options.roles or {}
+    ignored = [key for key, role in roles.items() if role == "ignore"]
+    tree = {path: array for path, array in tree.items() if not any(f"{path}/".startswith(f"{key}/") for key in ignored)}
+    declared = declare(tree)
+    held = {path: made(path, declared, lambda path: to_host(tree[path])) for path in tree}
+    cells = cells_of(held)
+    arrays = _recurrent(cells, places_of(cells, options.layers), held, options)
+    modules = _modules(held, {path for parts in cells.values() for path in parts.values()})
+    given = given_roles(modules, roles, [*declare(tree), *ignored], "/")
+    fixed = {module.prefix: "embedding" for module in modules if module.kind == "table"} | given
+    turned = {path: array if path.rpartition("/")[2] in _TABLES else _turned(array) for path, array in held.items()}
+    reading = reading_of(modules, [], fixed, _widths(arrays), declared_of(turned), options, ordered=False)
+    return network_of(arrays | linears_of(reading, turned), reading, options, account)
 
 
-def flattened(params: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the arrays of a tree of mappings by path, without the collection ``params`` that linen puts around."""
-    if not isinstance(params, Mapping):
-        msg = f"parameters of Flax, a mapping of mappings of arrays, are wanted; got {type(params).__name__}."
-        raise FormatError(msg)
-    if set(params) == {"params"} and isinstance(params["params"], Mapping):
-        params = params["params"]
-    found: dict[str, Any] = {}
-    waiting: list[tuple[str, Any]] = [("", params)]
-    while waiting:
-        place, value = waiting.pop()
-        if isinstance(value, Mapping):
-            parts = [(f"{place}/{name}" if place else str(name), part) for name, part in value.items()]
-            if len(place) > MAX_PATH:
-                msg = f"the tree goes deeper than any network's, at {shown(place)}."
-                raise FormatError(msg)
-            waiting.extend(reversed(parts))
-        elif place in found:
-            msg = f"{shown(place)} stands in the tree twice; a name may have no slash."
-            raise FormatError(msg)
-        elif is_array(value) and not hasattr(value, "value"):
-            found[place] = value
-        else:
-            msg = (
-                f"{shown(place)} must be an array, or a mapping of them; got {type(value).__name__}. "
-                "Of an nnx model pass nnx.to_pure_dict(nnx.state(model, nnx.Param))."
-            )
-            raise FormatError(msg)
-    return found
-
-
-def _places(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]:
-    """Return the paths of the cells by place: l0, l0_reverse, l1."""
-    if layers is None:
-        pair = _pair("", cells)
-        if pair is None and len(cells) != 1:
-            msg = (
-                f"the tree does not record the order of its cells, {listed(cells)}; pass `layers`, the list of their "
-                "paths from the input to the output, with a pair (forward, backward) for a layer of both directions."
-            )
-            raise FormatError(msg)
-        layers = [pair or (next(iter(cells)), None)]
-    places = {}
-    for index, layer in enumerate(_require_layers(layers)):
-        sides = (_pair(layer, cells) or (layer, None)) if isinstance(layer, str) else layer
-        for path, side in zip(sides, ("", "_reverse"), strict=True):
-            if path is not None:
-                places[f"l{index}{side}"] = _cell(path, cells)
-    if unused := set(cells) - set(places.values()):
-        msg = f"`layers` leaves out {listed(sorted(unused))}; name every cell, or take those out of the tree."
-        raise FormatError(msg)
-    if len(set(places.values())) != len(places):
-        msg = "`layers` names a cell twice; the arrays of each would be the same."
-        raise FormatError(msg)
-    return places
-
-
-def _require_layers(layers: Any) -> Layers:
-    is_list = isinstance(layers, (list, tuple))
-    pairs = [(layer, None) if isinstance(layer, str) else layer for layer in layers] if is_list else []
-    for pair in pairs:
-        is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
-        if not is_pair or not all(isinstance(path, str | None) for path in pair) or set(pair) == {None}:
-            is_list = False
-    if not is_list or not layers:
-        msg = f"`layers` must be a list of paths, or of pairs (forward, backward) of them; got {layers!r}."
-        raise ArgumentError(msg)
-    found: Layers = layers
-    return found
-
-
-def _pair(path: str, cells: Mapping[str, Any]) -> tuple[str | None, str | None] | None:
-    """Return the two cells of a Bidirectional at or below a path, if that is all there is there."""
-    below = [cell for cell in cells if _within(cell, path)]
-    sides = [[cell for cell in below if side in cell.split("/")] for side in _SIDES]
-    if len(below) == 2 and all(len(side) == 1 for side in sides):
-        return sides[0][0], sides[1][0]
-    return None
-
-
-def _cell(path: str, cells: Mapping[str, Any]) -> str:
-    below = [cell for cell in cells if _within(cell, path)]
-    if len(below) != 1:
-        msg = f"{shown(path)} in `layers` must be the path of one SimpleCell; there are {listed(cells)}."
-        raise FormatError(msg)
-    return below[0]
-
-
-def _within(cell: str, path: str) -> bool:
-    return not path or cell == path or cell.startswith(f"{path}/")
-
-
-def _sources(
-    cells: Mapping[str, Mapping[str, str]], places: Mapping[str, str], others: list[str], held: Declared, residual: bool
-) -> dict[str, ArraySource]:
-    """Return the sources of the arrays of the network, by name."""
-    tables = [path for path in others if path.rpartition("/")[2] == "embedding"]
-    dense = [path for path in others if path.rpartition("/")[2] != "embedding"]
-    owners = {path.rpartition("/")[0] for path in dense}
-    odd = [path for path in dense if path.rpartition("/")[2] not in {"kernel", "bias"}]
-    if odd or len(owners) > 1 or len(tables) > 1:
-        got = listed(odd or dense + tables)
-        msg = f"beside SimpleCells there may be one Dense, the readout, and one Embed, before them; got {got}."
-        raise FormatError(msg)
-    table = tables[0] if tables else None
-    sources = {}
+def _recurrent(
+    cells: Mapping[str, Mapping[str, str]], places: Mapping[str, str], held: Mapping[str, Made], options: LoadOptions
+) -> dict[str, Made]:
+    """Return the arrays of the cells by the names of the network."""
+    found: dict[str, Made] = {}
     for place, cell in places.items():
         parts = cells[cell]
-        first = table if place.removesuffix("_reverse") == "l0" else None
-        if {"i/kernel", "h/kernel"} - parts.keys():
-            msg = f"{shown(cell)} must have the kernels of i and of h; it has {', '.join(sorted(parts))}."
+        own = is_haiku(parts)
+        if options.residual is None and not own:
+            msg = f"parameters of a SimpleCell do not record whether it is residual; {way('residual')}."
+            raise ArgumentError(msg)
+        if options.residual and own:
+            msg = f"{shown(cell)} is Haiku's, which has no residual cells; {way('leave_out', option='residual')}."
+            raise ArgumentError(msg)
+        require_no_gates(parts["h/kernel"], held[parts["h/kernel"]].shape[::-1])
+        arrays = {name: _turned(held[parts[part]]) for part, name in _CELL.items() if part in parts}
+        if "h/bias" in parts:
+            arrays |= {"bias_ih": arrays.pop("bias"), "bias_hh": held[parts["h/bias"]]}
+        if options.residual:
+            arrays["weight_hh"] = _residual(arrays["weight_hh"])
+        found |= {f"{name}_{place}": array for name, array in arrays.items()}
+    return found
+
+
+def _modules(held: Mapping[str, Made], taken: set[str]) -> list[Module]:
+    """Return the modules beside the cells: Dense, or a table."""
+    found: dict[str, Module] = {}
+    for path in held:
+        prefix, _, leaf = path.rpartition("/")
+        if path in taken:
+            continue
+        kinds = {**dict.fromkeys(_LINEAR, "kernel"), **dict.fromkeys(_TABLES, "table")}
+        if leaf not in kinds or not prefix:
+            msg = (
+                f"{shown(path)} is of none of the modules that are understood, SimpleCell, Dense, Linear and Embed; "
+                f"{way('ignore', roles={path: 'ignore'})}."
+            )
             raise FormatError(msg)
-        require_no_gates(parts["h/kernel"], held[parts["h/kernel"]][1][::-1])
-        sources[f"weight_ih_{place}"] = ArraySource(parts["i/kernel"], table=first)
-        sources[f"weight_hh_{place}"] = ArraySource(parts["h/kernel"], residual=residual)
-        if "i/bias" in parts:
-            sources[f"bias_{place}"] = ArraySource(parts["i/bias"])
-    for path in dense:
-        name = path.rpartition("/")[2].replace("kernel", "weight")
-        sources[f"readout.{name}"] = ArraySource(path)
-    return sources
+        module = found.setdefault(prefix, Module(prefix, kinds[leaf], len(found)))
+        module.arrays[{**_LINEAR, **_TABLES}[leaf]] = path
+    for prefix, module in found.items():
+        if "weight" not in module.arrays or len(held[module.arrays["weight"]].shape) != 2:
+            msg = f"{shown(prefix)} must have a kernel of two axes; {way('ignore', roles={prefix: 'ignore'})}."
+            raise FormatError(msg)
+    return list(found.values())
+
+
+def _turned(array: Made) -> Made:
+    """Return a kernel, (from, to), as a weight; a bias as it is."""
+    return array.turned() if len(array.shape) == 2 else array
+
+
+def _residual(weight_hh: Made) -> Made:
+    """Return W + 1, which makes a cell that is not residual.
+
+    act(W_i x + b + W_h h + h) is act(W_i x + b + (W_h + 1) h): a Cell, which every backend runs and every file holds.
+    The sum is rounded once, by no more than a product of the same step is.
+    """
+
+    def added() -> Host:
+        found: Host = weight_hh.make().copy()
+        np.fill_diagonal(found, found.diagonal().astype(np.float64) + 1.0)
+        return found
+
+    return Made(weight_hh.dtype, weight_hh.shape, added)
+
+
+def _widths(arrays: Mapping[str, Made]) -> Widths:
+    """Return the features that the first layer takes, and those that the last one gives."""
+    hidden = {name.removeprefix("weight_hh_"): array for name, array in arrays.items() if name.startswith("weight_hh_")}
+    last = max(layer_indices(hidden))
+    first = next(array for name, array in arrays.items() if name in {"weight_ih_l0", "weight_ih_l0_reverse"})
+    width = sum(array.shape[0] for place, array in hidden.items() if layer_indices([place]) == [last])
+    return Widths(first.shape[-1], width)

@@ -23,7 +23,7 @@ RECORDED = ("go_backwards", "activation")
 _WEIGHTS = "model.weights.h5"
 
 
-def read(path: Path, options: LoadOptions) -> Network:
+def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
     with opened(path) as source:
         if path.suffix == ".keras":

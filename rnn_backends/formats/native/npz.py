@@ -12,7 +12,7 @@ from rnn_backends.formats.description import KEY
 from rnn_backends.formats.files import replaced
 from rnn_backends.formats.npy import Npz
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import opened
+from rnn_backends.formats.source import Source
 from rnn_backends.formats.weights import from_weights
 
 DESCRIPTION = f"__{KEY}__"
@@ -22,18 +22,15 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def read(path: Path, options: LoadOptions) -> Network:
+def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network."""
-    with opened(path) as source:
-        held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else NUMBERS)
-        headers = {name: held.header(name) for name in held.members}
-        text = None
-        if headers.pop(DESCRIPTION, None) is not None:
-            text = held.read(DESCRIPTION).tobytes()
-        declared = {name: (header.dtype[1:], header.shape) for name, header in headers.items()}
-        if text is None:
-            return from_weights(declared, options, held.read, source.account)
-        return from_described(declared, text, options, held.read, source.account)
+    held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else NUMBERS)
+    headers = {name: held.header(name) for name in held.members}
+    described = headers.pop(DESCRIPTION, None) is not None
+    declared = {name: (header.dtype[1:], header.shape) for name, header in headers.items()}
+    if not described:
+        return from_weights(declared, options, held.read, source.account)
+    return from_described(declared, held.read(DESCRIPTION).tobytes(), options, held.read, source.account)
 
 
 def write(network: Network, path: Path) -> None:

@@ -19,7 +19,7 @@ from rnn_backends.formats.description import KEY
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Source, opened
+from rnn_backends.formats.source import Source
 from rnn_backends.formats.weights import from_weights
 
 DTYPES = {
@@ -38,29 +38,28 @@ class Entry(NamedTuple):
     end: int
 
 
-def read(path: Path, options: LoadOptions) -> Network:
+def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
-    with opened(path) as source:
-        header, data = _read_header(source)
-        notes = _notes(header.pop(_NOTES, None) or {})
-        entries = {name: _entry(name, held, data) for name, held in header.items()}
-        _require_covered(entries, data.size)
+    header, data = _read_header(source)
+    notes = _notes(header.pop(_NOTES, None) or {})
+    entries = {name: _entry(name, held, data) for name, held in header.items()}
+    _require_covered(entries, data.size)
 
-        def read_array(name: str) -> Host:
-            entry = entries[name]
-            part = data.part(entry.begin, entry.end - entry.begin)
-            strides = [prod(entry.shape[axis + 1 :]) for axis in range(len(entry.shape))]
-            held = gathered(part, np.dtype(DTYPES[entry.dtype]), 0, entry.shape, strides)
-            return widened(held) if entry.dtype == "BF16" else held
+    def read_array(name: str) -> Host:
+        entry = entries[name]
+        part = data.part(entry.begin, entry.end - entry.begin)
+        strides = [prod(entry.shape[axis + 1 :]) for axis in range(len(entry.shape))]
+        held = gathered(part, np.dtype(DTYPES[entry.dtype]), 0, entry.shape, strides)
+        return widened(held) if entry.dtype == "BF16" else held
 
-        declared = {
-            name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)
-            for name, entry in entries.items()
-        }
-        if (text := notes.get(KEY)) is not None:
-            return from_described(declared, text, options, read_array, source.account)
-        # The format's own writer sorts the arrays.
-        return from_weights(declared, options, read_array, source.account, ordered=False)
+    declared = {
+        name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)
+        for name, entry in entries.items()
+    }
+    if (text := notes.get(KEY)) is not None:
+        return from_described(declared, text, options, read_array, source.account)
+    # The format's own writer sorts the arrays.
+    return from_weights(declared, options, read_array, source.account, ordered=False)
 
 
 def write(network: Network, path: Path) -> None:

@@ -15,7 +15,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Source, opened
+from rnn_backends.formats.source import Source
 from rnn_backends.formats.torch.checkpoint import state_dict, tensors_of
 from rnn_backends.formats.torch.pickled import unpickle
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
@@ -26,10 +26,9 @@ _AGAIN = "save the weights again with torch.save(model.state_dict(), path)"
 _MEMBER = re.compile(r"data/[0-9]{1,10}|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id")
 
 
-def read(path: Path, options: LoadOptions) -> Network:
+def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
-    with opened(path) as source:
-        return _read_archive(_archive(source), options)
+    return _read_archive(_archive(source), options)
 
 
 def _archive(source: Source) -> Archive:

@@ -82,7 +82,7 @@ def from_flax(
     >>> output.shape, h_n.shape
     ((2, 5, 4), (1, 2, 4))
     """
-    from rnn_backends.formats.flax.msgpack import read
+    from rnn_backends.formats import read_of
     from rnn_backends.formats.flax.tree import from_tree
     from rnn_backends.formats.options import LoadOptions
     from rnn_backends.formats.source import Account
@@ -101,7 +101,5 @@ def from_flax(
         roles=roles,
     )
     if isinstance(source, (str, PathLike)):
-        from pathlib import Path  # takes its time to import
-
-        return RNN.from_network(read(Path(source), options), select(backend))
+        return RNN.from_network(read_of("flax", source, options), select(backend))
     return RNN.from_network(from_tree(source, options, to_host, Account()), select(backend))
