@@ -29,6 +29,7 @@ _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _LOSS = re.compile(r"(?:^|[._])(?:criterion|loss)(?:[._]|$)", re.IGNORECASE)
+_FEW = 3
 _STATISTICS = {"running_mean", "running_var"}
 
 
@@ -86,15 +87,17 @@ def is_recurrent(names: Iterable[str]) -> bool:
     return any({"whh", "wxh"} <= group or {"waa", "wax"} <= group for group in groups.values())
 
 
-def unknown(module: Module, declared: Declared) -> str:
-    """Return the refusal of a module that is none of those that a network is made of."""
+def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str:
+    """Return the refusal of a module, beside others, that is none of those that a network is made of."""
     names = list(module.arrays.values())
     given = {name: _ROWS[name.lower()] for name in declared if name.lower() in _ROWS}
     if len(given) == len(_ROWS):
         return f"{listed(given)} are not torch's names; if vectors are rows there, {way('names', names=given)}."
     of = f"{listed(names)}, of shape {declared[names[0]][1]},"
     known = "torch's nn.RNN, nn.RNNCell, nn.Embedding, nn.Linear and nn.BatchNorm1d"
-    return f"{of} belongs to none of {known}; {way('ignore', roles={module.prefix or names[0]: 'ignore'})}."
+    is_alone = not any(f"{each.prefix}.".startswith(f"{module.prefix}.") for each in others if each is not module)
+    keys = [module.prefix] if is_alone and module.prefix else names[:_FEW]
+    return f"{of} belongs to none of {known}; {way('ignore', roles=dict.fromkeys(keys, 'ignore'))}."
 
 
 def _notations(declared: Declared) -> Iterator[tuple[str, tuple[str, str, str]]]:

@@ -108,9 +108,11 @@ def reading_of(
         if all(fixed.get(prefix, role) == role for prefix, role in each.roles.items())
     ]
     chosen = order.preferred(found) if ordered else _consistent(found, options)
-    if chosen is not None:
+    is_other = chosen is not None and bool(chosen.encoder) and not chosen.readout and options.readout_activation
+    if chosen is not None and not is_other:
         return chosen
-    example = found[0].roles if found else _guess(linears, before, widths, declared)
+    natural = max(found, key=lambda each: len(each.readout), default=None)
+    example = natural.roles if natural is not None and not is_other else _guess(linears, before, widths, declared)
     names = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
     around = f"the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
     problem = "may stand before or after" if len(found) > 1 else "cannot stand, one after the other, before or after"
@@ -183,14 +185,16 @@ class _Order:
     def preferred(self, found: list[Reading]) -> Reading | None:
         """Return the reading in which modules stand where they are applied, if no other is as likely.
 
-        A module that stands after the RNN is not taken for one before it, nor an embedding before it for a readout.
+        A module that stands after the RNN is not taken for one before it, nor an embedding before it for a readout; a
+        Linear before it, which can be nothing else, is.
         """
         natural = [each for each in found if set(map(id, each.readout)).isdisjoint(map(id, self.before))]
         natural = [each for each in natural if len(each.readout) == len(self.linears) - len(self.before)]
-        if not natural:
-            return found[0] if len(found) == 1 else None
-        tables = [each.embedding for each in natural]
         after = [module for module in self.linears if module not in self.before]
+        if not natural:
+            likely = [each for each in found if all(module in each.readout for module in after)]
+            return likely[0] if len(likely) == 1 else None
+        tables = [each.embedding for each in natural]
         rivals = [
             each
             for each in found

@@ -103,7 +103,7 @@ def _network_arrays(
     modules = modules_of(declared)
     for module in modules:
         if module.kind == "other":
-            raise FormatError(unknown(module, declared))
+            raise FormatError(unknown(module, modules, declared))
     stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
     linears = [module for module in modules if module.kind == "linear"]
     before = [module for module in linears if module.place < stack.modules[0].place]

@@ -229,23 +229,26 @@ def with_(**more: Any) -> dict[str, Any]:
 
 MATRIX = np.zeros((4, 4), "f4")
 WRONG_STATES: dict[str, tuple[Mapping[Any, Any], str]] = {
-    "nothing": ({}, "there must be layers 0, 1, ... without a gap"),
-    "no weight": (with_(h0=np.zeros(4, "f4")), "'h0' is no parameter of an RNN, of an nn.RNNCell or of an nn.Linear"),
-    "a buffer": (with_(norm__running_mean=np.zeros(4)), "'norm.running_mean' is no parameter"),
-    "weight norm": (with_(rnn__weight_hh_l0_g=MATRIX), "'rnn.weight_hh_l0_g' is no parameter"),
-    "a projection": (with_(weight_hr_l0=MATRIX), "'weight_hr_l0' is no parameter"),
-    "two readouts": (with_(fc1__weight=MATRIX, fc2__weight=MATRIX), "one nn.Linear, its readout; got 'fc1.weight', 'fc2"),
-    "two networks": (with_(b__weight_ih_l0=MATRIX), "one recurrent network; 'weight_ih_l0', 'b.weight_ih_l0' belong"),
-    "cells and layers": (with_(weight_ih=MATRIX), "one recurrent network; .*'weight_ih' belong to several"),
-    "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"`weight` of the readout must .*\(output_size, 4\)"),
-    "a vector for a readout": (with_(fc__weight=np.zeros(4, "f4")), "of a `Linear` must be a matrix"),
-    "a bias alone": (with_(fc__bias=np.zeros(4, "f4")), "is a readout.bias but no readout.weight"),
+    "nothing": ({}, "there is no recurrent network, with names such as .*, among none"),
+    "no weight": (with_(h0=np.zeros(4, "f4")), "'h0', of shape .4,., belongs to none .* pass roles={'h0': 'ignore'}"),
+    "a buffer": (with_(norm__running_mean=np.zeros(4)), "'norm.running_mean', of shape .* pass roles={'norm': 'ignore'}"),
+    "half a weight norm": (with_(rnn__weight_hh_l0_g=MATRIX), "'rnn.weight_hh_l0_g', of shape .* belongs to none"),
+    "a projection": (with_(weight_hr_l0=MATRIX), "'weight_hr_l0', of shape .* belongs to none"),
+    "two readouts": (
+        with_(fc1__weight=MATRIX, fc2__weight=MATRIX),
+        r"weights of the 2 Linear of a readout do not record .* pass readout_activation=\('relu', 'softmax'\)",
+    ),
+    "two networks": (with_(b__weight_ih_l0=MATRIX), "l1 must have weight_ih, weight_hh and bias, or .*; it has weight_ih"),
+    "cells and layers": (with_(weight_ih=MATRIX), "'weight_ih_l0', 'weight_ih' are both weight_ih_l0 of one module; keep one"),
+    "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"'emb' \(3 -> 9\) cannot stand, .* the RNN, which takes 3"),
+    "a vector for a readout": (with_(fc__weight=np.zeros(4, "f4")), "'fc.weight', of shape .4,., belongs to none"),
+    "a bias alone": (with_(fc__bias=np.zeros(4, "f4")), "'fc.bias', of shape .4,., belongs to none"),
     "integers": (with_(weight_hh_l0=np.zeros((4, 4), "i8")), "`weight_hh` must be one of float16, .*; got int64"),
     "a list": (with_(weight_hh_l0=[[0.0]]), "the value of 'weight_hh_l0' must be an array.*; got list"),
     "a number for a name": ({0: MATRIX}, "the value of 0 must be an array, and its name a text"),
     "an LSTM": ({"weight_ih_l0": np.zeros((16, 3)), "weight_hh_l0": np.zeros((16, 4))}, "4 rows of gates .* an LSTM has"),
     "a GRU": ({"weight_ih_l0": np.zeros((12, 3)), "weight_hh_l0": np.zeros((12, 4))}, "3 rows of gates .* a GRU has"),
-    "a long name": (with_(**{"\n" * 500: MATRIX}), r"'(\\n)+\.\.\. is no parameter"),
+    "a long name": (with_(**{"\n" * 500: MATRIX}), r"'(\\n)+\.\.\., of shape \(4, 4\), belongs to none"),
 }  # fmt: skip
 
 
@@ -284,7 +287,8 @@ def test_impossible_options_are_argument_errors(options: dict[str, Any], match: 
 
 def test_residual_is_an_option_of_flax_alone() -> None:
     with pytest.raises(
-        rb.ArgumentError, match=r"`residual` is an option of Flax's parameters; leave it out for torch's weights"
+        rb.ArgumentError,
+        match=r"`residual` is an option of Flax's parameters, not of torch's weights; leave `residual` out",
     ):
         rb.load(DATA / "layers.pt", activation="tanh", residual=False)
 
