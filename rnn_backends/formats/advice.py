@@ -7,11 +7,11 @@ WAYS: Mapping[str, str] = {
     "leave_out": "leave `{option}` out",
     "encoder_activation": "pass encoder_activation={example}, or what it was trained with",
     "readout_activation": (
-        "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of 'softmax' "
-        "if it gives values"
+        "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of {last} if it "
+        "gives values"
     ),
     "roles": "pass roles={roles}, or other ones where that is wrong",
-    "layers": "pass roles={roles} to take the first, or 'layers' for each that stands on the one before",
+    "layers": "pass roles={roles}, with 'layers' for those that stand one on the other, and 'ignore' for the others",
     "ignore": "if the network does without it, pass roles={roles}",
     "names": "pass names={names}",
     "own_names": (

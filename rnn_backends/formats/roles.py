@@ -1,7 +1,6 @@
 """Roles of the modules of a state dict: given, or inferred where their order and shapes leave one reading."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
@@ -12,7 +11,7 @@ from rnn_backends.formats.options import LoadOptions
 
 MOST = 6
 """The most modules whose roles are inferred."""
-_FEW = 50
+_LISTED = 3
 
 
 class Reading(NamedTuple):
@@ -101,23 +100,38 @@ def reading_of(
         example = _guess(linears, before, widths, declared)
         msg = f"{len(linears)} modules beside the RNN have too many readings; {way('roles', roles=example)}."
         raise FormatError(msg)
-    order = _Order(linears, before, declared, ordered=ordered)
-    found = [
-        each
-        for each in islice(order.readings(widths), _FEW)
-        if all(fixed.get(prefix, role) == role for prefix, role in each.roles.items())
-    ]
-    chosen = order.preferred(found) if ordered else _consistent(found, options)
-    is_other = chosen is not None and bool(chosen.encoder) and not chosen.readout and options.readout_activation
-    if chosen is not None and not is_other:
+    order = _Order(linears, before, declared, fixed)
+    every = order.readings(widths, ordered=False)
+    complete = [each for each in every if _is_complete(each, options)]
+    chosen = order.natural(order.readings(widths, ordered=True), every) if ordered else None
+    if not ordered or (chosen is not None and complete and complete != [chosen]):
+        # Where several have their activations given, order alone would decide.
+        only = complete if len(every) > 1 else every
+        chosen = only[0] if not ordered and len(only) == 1 else None
+    if chosen is not None:
         return chosen
+    raise FormatError(_refusal(linears, before, widths, declared, complete or every))
+
+
+def _is_complete(reading: Reading, options: LoadOptions) -> bool:
+    """Return whether the activations that are given are those of the Linear in a reading."""
+    pairs = ((reading.encoder, options.encoder_activation), (reading.readout, options.readout_activation))
+    return all(
+        len(modules) == len(given) if isinstance(given, tuple) else bool(modules) == (given is not None)
+        for modules, given in pairs
+    )
+
+
+def _refusal(
+    linears: Sequence[Module], before: Sequence[Module], widths: Widths, declared: Declared, found: Sequence[Reading]
+) -> str:
     natural = max(found, key=lambda each: len(each.readout), default=None)
-    example = natural.roles if natural is not None and not is_other else _guess(linears, before, widths, declared)
-    names = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
+    example = _guess(linears, before, widths, declared) if natural is None else natural.roles
+    which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
+    which = which if len(linears) <= _LISTED else f"the {len(linears)} Linear and tables beside it"
     around = f"the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
-    problem = "may stand before or after" if len(found) > 1 else "cannot stand, one after the other, before or after"
-    msg = f"{names} {problem} {around}; {way('roles', roles=example)}."
-    raise FormatError(msg)
+    problem = "may stand before or after" if found else "cannot stand, one after the other, before or after"
+    return f"{which} {problem} {around}; {way('roles', roles=example)}."
 
 
 def _sizes(module: Module, declared: Declared) -> str:
@@ -137,14 +151,6 @@ def _as_given(linears: Sequence[Module], fixed: Mapping[str, str]) -> Reading:
         msg = f"a network has one embedding; there are {listed(names)}; {way('ignore', roles=example)}."
         raise FormatError(msg)
     return Reading(next(iter(groups["embedding"]), None), tuple(groups["encoder"]), tuple(groups["readout"]))
-
-
-def _consistent(found: list[Reading], options: LoadOptions) -> Reading | None:
-    """Return the one reading, or the only one in which the given activations have a place, and no other is needed."""
-    if len(found) > 1:
-        given = (options.encoder_activation is not None, options.readout_activation is not None)
-        found = [each for each in found if (bool(each.encoder), bool(each.readout)) == given]
-    return found[0] if len(found) == 1 else None
 
 
 def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, declared: Declared) -> dict[str, str]:
@@ -168,32 +174,33 @@ def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, 
 
 
 class _Order:
-    """Readings of some modules, whose order may mean something."""
+    """Readings of some modules, whose order may mean something, with the roles that are given to some of them."""
 
     def __init__(
-        self, linears: Sequence[Module], before: Sequence[Module], declared: Declared, *, ordered: bool
+        self, linears: Sequence[Module], before: Sequence[Module], declared: Declared, fixed: Mapping[str, str]
     ) -> None:
-        self.linears, self.before, self.ordered = list(linears), list(before), ordered
+        self.linears, self.before, self.fixed = list(linears), list(before), fixed
         self.shapes = {module.prefix: declared[module.arrays["weight"]][1] for module in linears}
 
-    def readings(self, widths: Widths) -> Iterator[Reading]:
-        """Yield all readings in which each module takes what the one before it gives."""
-        for readout in self._readouts((), widths.output_size):
-            rest = [module for module in self.linears if module not in readout]
-            yield from self._encoders(rest, (), widths.input_size, readout)
+    def readings(self, widths: Widths, *, ordered: bool) -> list[Reading]:
+        """Return the readings in which each module takes what the one before it gives."""
+        every = (
+            reading
+            for readout in self._readouts((), widths.output_size, ordered)
+            for reading in self._encoders(readout, widths.input_size, ordered)
+        )
+        return [each for each in every if all(self.fixed.get(name, role) == role for name, role in each.roles.items())]
 
-    def preferred(self, found: list[Reading]) -> Reading | None:
+    def natural(self, found: list[Reading], every: list[Reading]) -> Reading | None:
         """Return the reading in which modules stand where they are applied, if no other is as likely.
 
         A module that stands after the RNN is not taken for one before it, nor an embedding before it for a readout; a
-        Linear before it, which can be nothing else, is.
+        Linear before it is, where it can be nothing else in whatever order.
         """
-        natural = [each for each in found if set(map(id, each.readout)).isdisjoint(map(id, self.before))]
-        natural = [each for each in natural if len(each.readout) == len(self.linears) - len(self.before)]
         after = [module for module in self.linears if module not in self.before]
+        natural = [each for each in found if [module for module in self.linears if module in each.readout] == after]
         if not natural:
-            likely = [each for each in found if all(module in each.readout for module in after)]
-            return likely[0] if len(likely) == 1 else None
+            return every[0] if len(every) == 1 and all(module in every[0].readout for module in after) else None
         tables = [each.embedding for each in natural]
         rivals = [
             each
@@ -204,24 +211,36 @@ class _Order:
         ]
         return natural[0] if len(natural) == 1 and not rivals else None
 
-    def _readouts(self, taken: tuple[Module, ...], width: int) -> Iterator[tuple[Module, ...]]:
+    def _readouts(self, taken: tuple[Module, ...], width: int, ordered: bool) -> Iterator[tuple[Module, ...]]:
         yield taken
         for place, module in enumerate(self.linears):
             rows, columns = self.shapes[module.prefix]
-            follows = not self.ordered or not taken or place > self.linears.index(taken[-1])
+            follows = not taken or place > self.linears.index(taken[-1])
+            follows = follows or not (ordered or _are_siblings(module, taken[-1]))
             if columns == width and follows and module not in taken and module.kind != "table":
-                yield from self._readouts((*taken, module), rows)
+                yield from self._readouts((*taken, module), rows, ordered)
 
-    def _encoders(
-        self, rest: list[Module], taken: tuple[Module, ...], width: int, readout: tuple[Module, ...]
-    ) -> Iterator[Reading]:
-        """Yield readings with the rest as an encoder, of which the last modules are taken."""
-        if not rest:
-            yield Reading(None, taken, readout)
-        for module in [rest[-1]] if self.ordered and rest else rest:
-            others = [each for each in rest if each is not module]
-            rows, columns = self.shapes[module.prefix]
-            if not others and columns == width and module.kind != "kernel" and "bias" not in module.arrays:
-                yield Reading(module, taken, readout)
-            if rows == width and module.kind != "table":
-                yield from self._encoders(others, (module, *taken), columns, readout)
+    def _encoders(self, readout: tuple[Module, ...], width: int, ordered: bool) -> Iterator[Reading]:
+        """Yield readings with the rest as an encoder."""
+        waiting: list[tuple[list[Module], tuple[Module, ...], int]] = [
+            ([module for module in self.linears if module not in readout], (), width)
+        ]
+        while waiting:
+            rest, taken, width = waiting.pop()
+            if not rest:
+                yield Reading(None, taken, readout)
+            for module in rest[-1:] if ordered else rest:
+                if any(_are_siblings(module, each) and rest.index(each) > rest.index(module) for each in rest):
+                    continue
+                others = [each for each in rest if each is not module]
+                rows, columns = self.shapes[module.prefix]
+                if not others and columns == width and module.kind != "kernel" and "bias" not in module.arrays:
+                    yield Reading(module, taken, readout)
+                if rows == width and module.kind != "table":
+                    waiting.append((others, (module, *taken), columns))
+
+
+def _are_siblings(one: Module, other: Module) -> bool:
+    """Return whether two modules are numbered ones of a Sequential, which are applied in their order."""
+    (parent, _, number), (same, _, another) = one.prefix.rpartition("."), other.prefix.rpartition(".")
+    return parent == same and number.isdecimal() and another.isdecimal()

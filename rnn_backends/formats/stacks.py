@@ -1,7 +1,7 @@
 """Recurrent modules of a state dict, one on top of the other."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise, permutations
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
@@ -9,6 +9,8 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, layer_indices, listed, shown
 from rnn_backends.formats.roles import Widths
+
+_MOST_ORDERS = 120
 
 
 class Stack(NamedTuple):
@@ -41,10 +43,8 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
     if left and chosen:
         msg = f"`roles` makes {listed(each.prefix for each in chosen)} the layers, but not {listed(_prefixes(left))}."
         raise FormatError(msg)
-    ordered = chosen or list(modules)
+    ordered = chosen or _chained(modules, declared)
     widths = [_widths(module, declared) for module in ordered]
-    if len(ordered) > 1 and not chosen and not _is_chain(widths):
-        raise FormatError(_several(ordered))
     names: dict[str, str] = {}
     for module in ordered:
         names |= _numbered(module, len(layer_indices(_places(names))))
@@ -80,18 +80,29 @@ def _widths(module: Module, declared: Declared) -> Widths:
     return Widths(first[1] if len(first) == 2 else 0, sum(shape[0] for shape in top if shape))
 
 
-def _is_chain(widths: Sequence[Widths]) -> bool:
-    """Return whether each module takes what the one before gives, and could not take what that one takes."""
-    return all(above.input_size == below.output_size != below.input_size for below, above in pairwise(widths))
+def _chained(modules: Sequence[Module], declared: Declared) -> list[Module]:
+    """Return modules in the one order in which each takes what the one before gives, and nothing else it could take."""
+    widths = {module.prefix: _widths(module, declared) for module in modules}
+    orders = islice(permutations(modules), _MOST_ORDERS)
+    chains = [list(order) for order in orders if _fits([widths[module.prefix] for module in order])]
+    inputs = {each.input_size for each in widths.values()}
+    if len(modules) == 1 or (len(chains) == 1 and len(inputs) == len(modules)):
+        return chains[0]
+    raise FormatError(_several(modules, [*widths.values()]))
 
 
-def _several(modules: Sequence[Module]) -> str:
+def _fits(widths: Sequence[Widths]) -> bool:
+    """Return whether each takes what the one before gives."""
+    return all(above.input_size == below.output_size for below, above in pairwise(widths))
+
+
+def _several(modules: Sequence[Module], widths: Sequence[Widths]) -> str:
     """Return the refusal of several recurrent networks: parts of a checkpoint, layers, or networks of their own."""
     prefixes = _prefixes(modules)
     ends = {prefix.partition(".")[2] for prefix in prefixes}
     problem = f"there are several recurrent networks, {listed(prefixes)}"
-    if len(ends) == 1 and all(prefixes):
+    if len(ends) == 1 and "" not in ends:
         key = prefixes[0].partition(".")[0]
         return f"{problem}; {way('key', key=shown(key))}."
-    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "ignore")
+    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "layers" if _fits(widths) else "ignore")
     return f"{problem}; {way('layers', roles=roles)}."

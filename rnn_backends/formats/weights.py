@@ -54,11 +54,15 @@ def network_of(arrays: Mapping[str, Made], reading: Reading, options: LoadOption
     tables = [Activation("identity")] if reading.embedding is not None else []
     description = description._replace(
         encoder=[*tables, *stated("encoder", [None] * len(reading.encoder), options)],
-        readout=stated("readout", [None] * len(reading.readout), options),
+        readout=stated("readout", [None] * len(reading.readout), options, output_size=_output_size(reading, arrays)),
     )
     network = assemble(declared_of(arrays), description, lambda name: arrays[name].make())
     encoder, first = folded(network.encoder, network.layers[0], account)
     return replace(network, encoder=encoder, layers=(first, *network.layers[1:]))
+
+
+def _output_size(reading: Reading, arrays: Mapping[str, Made]) -> int | None:
+    return arrays[f"readout.{len(reading.readout) - 1}.weight"].shape[0] if reading.readout else None
 
 
 def _selected(held: Mapping[str, Made], key: str | tuple[str, ...] | None) -> Mapping[str, Made]:

@@ -55,10 +55,6 @@ WRONG_HEADERS: dict[str, tuple[Change, str]] = {
     "offsets backwards": (entry(data_offsets=[60, 24]), DECLARED),
     "offsets of three": (entry(data_offsets=[24, 60, 60]), DECLARED),
     "a hole": (entry(shape=[3, 2], data_offsets=[36, 60]), "begins at byte 36 of the data, where the array before"),
-    "metadata null": (
-        put("__metadata__", value=None),
-        "'readout' .* may stand before or after|do not record the activation",
-    ),
     "metadata as list": (put("__metadata__", value=[]), "'__metadata__' in the header must be a JSON object"),
     "metadata not text": (
         put("__metadata__", value={"rnn_backends": {}}),
