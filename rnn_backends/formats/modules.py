@@ -5,7 +5,7 @@ columns, and Wxh Whh bias of MLX.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -72,7 +72,22 @@ def modules_of(declared: Declared) -> list[Module]:
     for module in found.values():
         if module.kind == "linear":
             module.kind = _kind(module, declared)
+    _require_columns(declared, known)
     return list(found.values())
+
+
+def _require_columns(declared: Declared, known: Mapping[str, tuple[str, str, str]]) -> None:
+    """Check that the vectors of a text-book's notation are columns, where shapes show it."""
+    shapes = {local: declared[name][1] for name, (_, _, local) in known.items()}
+    size = shapes.get("weight_hh_l0", ())[:1]
+    turned = (
+        len(shapes.get("weight_ih_l0", ())) == 2 and shapes["weight_ih_l0"][:1] != size == shapes["weight_ih_l0"][1:]
+    )
+    if turned or any("bias" in local and len(shape) == 2 and shape[1] > 1 for local, shape in shapes.items()):
+        names = {name: f"{'readout.' * (kind == 'linear')}{local}" for name, (_, kind, local) in known.items()}
+        given = {name: own if "bias" in own else f"{own}.T" for name, own in names.items()}
+        msg = f"{listed(given)} are of a text-book, but their vectors are no columns; {way('names', names=given)}."
+        raise FormatError(msg)
 
 
 def is_recurrent(names: Iterable[str]) -> bool:

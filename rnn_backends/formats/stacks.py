@@ -38,6 +38,8 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
             f"{listed(declared)}; if they have other names, {way('own_names')}."
         )
         raise FormatError(msg)
+    states = [each for each in modules if each.arrays.keys() == {"h_0"}]
+    modules = [each for each in modules if each not in states] or modules
     chosen = [each for prefix, role in roles.items() for each in modules if (each.prefix, "layers") == (prefix, role)]
     left = [each for each in modules if each not in chosen]
     if left and chosen:
@@ -46,7 +48,7 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
     ordered = chosen or _chained(modules, declared)
     widths = [_widths(module, declared) for module in ordered]
     names: dict[str, str] = {}
-    for module in ordered:
+    for module in (*ordered, *states):
         names |= _numbered(module, len(layer_indices(_places(names))))
     return Stack(ordered, names, Widths(widths[0].input_size, widths[-1].output_size))
 
