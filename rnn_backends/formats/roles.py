@@ -7,7 +7,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, listed, shown
-from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.options import Activations, LoadOptions
 
 MOST = 6
 """The most modules whose roles are inferred."""
@@ -108,18 +108,30 @@ def reading_of(
         # Where several have their activations given, order alone would decide.
         only = complete if len(every) > 1 else every
         chosen = only[0] if not ordered and len(only) == 1 else None
-    if chosen is not None:
+    if chosen is not None and not _is_contradicted(chosen, options):
         return chosen
     raise FormatError(_refusal(linears, before, widths, declared, complete or every))
 
 
 def _is_complete(reading: Reading, options: LoadOptions) -> bool:
     """Return whether the activations that are given are those of the Linear in a reading."""
-    pairs = ((reading.encoder, options.encoder_activation), (reading.readout, options.readout_activation))
     return all(
         len(modules) == len(given) if isinstance(given, tuple) else bool(modules) == (given is not None)
-        for modules, given in pairs
+        for modules, given in _pairs(reading, options)
     )
+
+
+def _is_contradicted(reading: Reading, options: LoadOptions) -> bool:
+    """Return whether an activation is given for Linears that are not there, and none for those that are."""
+    pairs = _pairs(reading, options)
+    return any(given is not None and not modules for modules, given in pairs) and any(
+        given is None and modules for modules, given in pairs
+    )
+
+
+def _pairs(reading: Reading, options: LoadOptions) -> tuple[tuple[tuple[Module, ...], Activations | None], ...]:
+    """Return the Linears of the encoder and of the readout, each with what is given for them."""
+    return (reading.encoder, options.encoder_activation), (reading.readout, options.readout_activation)
 
 
 def _refusal(
@@ -130,7 +142,8 @@ def _refusal(
     which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
     which = which if len(linears) <= _LISTED else f"the {len(linears)} Linear and tables beside it"
     around = f"the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
-    problem = "may stand before or after" if found else "cannot stand, one after the other, before or after"
+    problem = "may stand before or after" if len(found) > 1 else "do not stand where they fit, before or after"
+    problem = problem if found else "cannot stand, one after the other, before or after"
     return f"{which} {problem} {around}; {way('roles', roles=example)}."
 
 

@@ -12,7 +12,7 @@ from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
-from rnn_backends.formats.modules import COLUMNS, Module, modules_of, unknown
+from rnn_backends.formats.modules import COLUMNS, Module, modules_of, require_columns, unknown
 from rnn_backends.formats.names import Declared, is_own, listed, places, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.roles import Reading, given_roles, reading_of
@@ -105,10 +105,11 @@ def _network_arrays(
     """Return the arrays of the network by its names, and the roles of the modules that they are of."""
     declared = declared_of(held)
     modules = modules_of(declared)
+    require_columns(declared)
+    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
     for module in modules:
         if module.kind == "other":
             raise FormatError(unknown(module, modules, declared))
-    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
     linears = [module for module in modules if module.kind == "linear"]
     before = [module for module in linears if module.place < stack.modules[0].place]
     fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}

@@ -1,14 +1,13 @@
 """Weights as people have them: checkpoints, notations of text-books, names of one's own, BatchNorm, averages."""
 
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pt_files
 import pytest
-from plain import linear, of_torch, softmax, states
+from plain import X, fully, linear, network, norm, normal, normed, of_torch, softmax, states
 from safetensors.numpy import load_file, save_file
 
 import rnn_backends as rb
@@ -16,42 +15,6 @@ import rnn_backends as rb
 DATA = Path(__file__).parents[1] / "data"
 CASES = DATA / "cases"
 TOLD: dict[str, Any] = {"activation": "tanh", "readout_activation": "softmax"}
-X = np.random.default_rng(8).normal(size=(5, 2, 3))
-
-
-def normal(*shape: int, seed: int = 0) -> Any:
-    return np.random.default_rng((seed, *shape)).normal(size=shape) / 2
-
-
-def network(input_size: int = 3, hidden_size: int = 4, prefix: str = "rnn.", seed: int = 0) -> dict[str, Any]:
-    """Return the state dict of an nn.RNN of one layer."""
-    return {
-        f"{prefix}weight_ih_l0": normal(hidden_size, input_size, seed=seed),
-        f"{prefix}weight_hh_l0": normal(hidden_size, hidden_size, seed=seed),
-        f"{prefix}bias_ih_l0": normal(hidden_size, seed=seed),
-        f"{prefix}bias_hh_l0": normal(hidden_size, seed=seed + 1),
-    }
-
-
-def fully(prefix: str, rows: int, columns: int, seed: int = 5) -> dict[str, Any]:
-    """Return the arrays of an nn.Linear."""
-    return {f"{prefix}.weight": normal(rows, columns, seed=seed), f"{prefix}.bias": normal(rows, seed=seed)}
-
-
-def norm(prefix: str, size: int) -> dict[str, Any]:
-    """Return the arrays of an nn.BatchNorm1d."""
-    return {
-        f"{prefix}.weight": normal(size, seed=6) + 1,
-        f"{prefix}.bias": normal(size, seed=7),
-        f"{prefix}.running_mean": normal(size, seed=8),
-        f"{prefix}.running_var": normal(size, seed=9) ** 2 + 0.5,
-        f"{prefix}.num_batches_tracked": np.array(7),
-    }
-
-
-def normed(state: Mapping[str, Any], prefix: str, x: Any) -> Any:
-    held = {name.rpartition(".")[2]: array for name, array in state.items() if name.startswith(f"{prefix}.")}
-    return (x - held["running_mean"]) / np.sqrt(held["running_var"] + 1e-5) * held["weight"] + held["bias"]
 
 
 def close(found: Any, wanted: Any, atol: float = 1e-12) -> None:
@@ -169,7 +132,7 @@ def test_names_may_be_given_to_some_arrays() -> None:
     close(rnn.logits(X), linear(state, "out", h))
 
 
-def _bias(state: Mapping[str, Any], prefix: str = "rnn.") -> Any:
+def _bias(state: dict[str, Any], prefix: str = "rnn.") -> Any:
     return state[f"{prefix}bias_ih_l0"] + state[f"{prefix}bias_hh_l0"]
 
 

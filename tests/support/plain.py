@@ -1,4 +1,4 @@
-"""The text-book equations in NumPy, for weights that stand as in the text-book: (to, from)."""
+"""The text-book equations in NumPy, for weights that stand as in the text-book, (to, from); and such weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[Any]
+X = np.random.default_rng(8).normal(size=(5, 2, 3))
 
 
 def states(
@@ -43,3 +44,40 @@ def softmax(z: Float) -> Float:
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     found: Float = e / e.sum(axis=-1, keepdims=True)
     return found
+
+
+def normal(*shape: int, seed: int = 0) -> Any:
+    """Return numbers that are drawn by a seed and the shape."""
+    return np.random.default_rng((seed, *shape)).normal(size=shape) / 2
+
+
+def network(input_size: int = 3, hidden_size: int = 4, prefix: str = "rnn.", seed: int = 0) -> dict[str, Any]:
+    """Return the state dict of an nn.RNN of one layer."""
+    return {
+        f"{prefix}weight_ih_l0": normal(hidden_size, input_size, seed=seed),
+        f"{prefix}weight_hh_l0": normal(hidden_size, hidden_size, seed=seed),
+        f"{prefix}bias_ih_l0": normal(hidden_size, seed=seed),
+        f"{prefix}bias_hh_l0": normal(hidden_size, seed=seed + 1),
+    }
+
+
+def fully(prefix: str, rows: int, columns: int, seed: int = 5) -> dict[str, Any]:
+    """Return the arrays of an nn.Linear."""
+    return {f"{prefix}.weight": normal(rows, columns, seed=seed), f"{prefix}.bias": normal(rows, seed=seed)}
+
+
+def norm(prefix: str, size: int) -> dict[str, Any]:
+    """Return the arrays of an nn.BatchNorm1d."""
+    return {
+        f"{prefix}.weight": normal(size, seed=6) + 1,
+        f"{prefix}.bias": normal(size, seed=7),
+        f"{prefix}.running_mean": normal(size, seed=8),
+        f"{prefix}.running_var": normal(size, seed=9) ** 2 + 0.5,
+        f"{prefix}.num_batches_tracked": np.array(7),
+    }
+
+
+def normed(state: Mapping[str, Any], prefix: str, x: Any) -> Any:
+    """Return what a BatchNorm gives where nothing is trained."""
+    held = {name.rpartition(".")[2]: array for name, array in state.items() if name.startswith(f"{prefix}.")}
+    return (x - held["running_mean"]) / np.sqrt(held["running_var"] + 1e-5) * held["weight"] + held["bias"]
