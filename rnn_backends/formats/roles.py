@@ -1,45 +1,17 @@
 """Roles of the modules of a state dict: given, or inferred where their order and shapes leave one reading."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, listed, shown
 from rnn_backends.formats.options import Activations, LoadOptions
+from rnn_backends.formats.readings import Reading, Readings, Widths
 
 MOST = 6
 """The most modules whose roles are inferred."""
 _LISTED = 3
-
-
-class Reading(NamedTuple):
-    """Modules in the order in which they are applied.
-
-    Parameters
-    ----------
-    embedding : Module or None
-    encoder, readout : tuple of Module
-    """
-
-    embedding: Module | None = None
-    encoder: tuple[Module, ...] = ()
-    readout: tuple[Module, ...] = ()
-
-    @property
-    def roles(self) -> dict[str, str]:
-        """The roles by prefix."""
-        found = {} if self.embedding is None else {self.embedding.prefix: "embedding"}
-        found |= {module.prefix: "encoder" for module in self.encoder}
-        return found | {module.prefix: "readout" for module in self.readout}
-
-
-class Widths(NamedTuple):
-    """The features that the first layer takes and that the last one gives."""
-
-    input_size: int
-    output_size: int
 
 
 def given_roles(
@@ -100,17 +72,17 @@ def reading_of(
         example = _guess(linears, before, widths, declared)
         msg = f"{len(linears)} modules beside the RNN have too many readings; {way('roles', roles=example)}."
         raise FormatError(msg)
-    order = _Order(linears, before, declared, fixed)
-    every = order.readings(widths, ordered=False)
+    order = Readings(linears, before, declared, fixed)
+    every = order.every(widths)
     complete = [each for each in every if _is_complete(each, options)]
-    chosen = order.natural(order.readings(widths, ordered=True), every) if ordered else None
+    chosen = order.natural(order.in_order(widths), every) if ordered else None
     if not ordered or (chosen is not None and complete and complete != [chosen]):
         # Where several have their activations given, order alone would decide.
         only = complete if len(every) > 1 else every
         chosen = only[0] if not ordered and len(only) == 1 else None
     if chosen is not None and not _is_contradicted(chosen, options):
         return chosen
-    raise FormatError(_refusal(linears, before, widths, declared, complete or every))
+    raise FormatError(_refusal(linears, widths, declared, complete or every, _guess(linears, before, widths, declared)))
 
 
 def _is_complete(reading: Reading, options: LoadOptions) -> bool:
@@ -135,16 +107,15 @@ def _pairs(reading: Reading, options: LoadOptions) -> tuple[tuple[tuple[Module, 
 
 
 def _refusal(
-    linears: Sequence[Module], before: Sequence[Module], widths: Widths, declared: Declared, found: Sequence[Reading]
+    linears: Sequence[Module], widths: Widths, declared: Declared, found: Sequence[Reading], guess: Mapping[str, str]
 ) -> str:
+    """Return the refusal of modules without a reading, or with some that are found."""
     natural = max(found, key=lambda each: len(each.readout), default=None)
-    example = _guess(linears, before, widths, declared) if natural is None else natural.roles
     which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
     which = which if len(linears) <= _LISTED else f"the {len(linears)} Linear and tables beside it"
-    around = f"the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
-    problem = "may stand before or after" if len(found) > 1 else "do not stand where they fit, before or after"
-    problem = problem if found else "cannot stand, one after the other, before or after"
-    return f"{which} {problem} {around}; {way('roles', roles=example)}."
+    around = f"before or after the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
+    problem = "may stand" if found else "cannot stand, one after the other,"
+    return f"{which} {problem} {around}; {way('roles', roles=guess if natural is None else natural.roles)}."
 
 
 def _sizes(module: Module, declared: Declared) -> str:
@@ -184,76 +155,3 @@ def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, 
         if found[module.prefix] == "ignore" and module.kind != "table" and columns == width:
             found[module.prefix], width = "readout", rows
     return found
-
-
-class _Order:
-    """Readings of some modules, whose order may mean something, with the roles that are given to some of them."""
-
-    def __init__(
-        self, linears: Sequence[Module], before: Sequence[Module], declared: Declared, fixed: Mapping[str, str]
-    ) -> None:
-        self.linears, self.before, self.fixed = list(linears), list(before), fixed
-        self.shapes = {module.prefix: declared[module.arrays["weight"]][1] for module in linears}
-
-    def readings(self, widths: Widths, *, ordered: bool) -> list[Reading]:
-        """Return the readings in which each module takes what the one before it gives."""
-        every = (
-            reading
-            for readout in self._readouts((), widths.output_size, ordered)
-            for reading in self._encoders(readout, widths.input_size, ordered)
-        )
-        return [each for each in every if all(self.fixed.get(name, role) == role for name, role in each.roles.items())]
-
-    def natural(self, found: list[Reading], every: list[Reading]) -> Reading | None:
-        """Return the reading in which modules stand where they are applied, if no other is as likely.
-
-        A module that stands after the RNN is not taken for one before it, nor an embedding before it for a readout; a
-        Linear before it is, where it can be nothing else in whatever order.
-        """
-        after = [module for module in self.linears if module not in self.before]
-        natural = [each for each in found if [module for module in self.linears if module in each.readout] == after]
-        if not natural:
-            return every[0] if len(every) == 1 and all(module in every[0].readout for module in after) else None
-        tables = [each.embedding for each in natural]
-        rivals = [
-            each
-            for each in found
-            if each not in natural
-            and all(module in each.readout for module in after)
-            and any(module in each.readout and module not in tables for module in self.before)
-        ]
-        return natural[0] if len(natural) == 1 and not rivals else None
-
-    def _readouts(self, taken: tuple[Module, ...], width: int, ordered: bool) -> Iterator[tuple[Module, ...]]:
-        yield taken
-        for place, module in enumerate(self.linears):
-            rows, columns = self.shapes[module.prefix]
-            follows = not taken or place > self.linears.index(taken[-1])
-            follows = follows or not (ordered or _are_siblings(module, taken[-1]))
-            if columns == width and follows and module not in taken and module.kind != "table":
-                yield from self._readouts((*taken, module), rows, ordered)
-
-    def _encoders(self, readout: tuple[Module, ...], width: int, ordered: bool) -> Iterator[Reading]:
-        """Yield readings with the rest as an encoder."""
-        waiting: list[tuple[list[Module], tuple[Module, ...], int]] = [
-            ([module for module in self.linears if module not in readout], (), width)
-        ]
-        while waiting:
-            rest, taken, width = waiting.pop()
-            if not rest:
-                yield Reading(None, taken, readout)
-            for module in rest[-1:] if ordered else rest:
-                if any(_are_siblings(module, each) and rest.index(each) > rest.index(module) for each in rest):
-                    continue
-                others = [each for each in rest if each is not module]
-                rows, columns = self.shapes[module.prefix]
-                if not others and columns == width and module.kind != "kernel" and "bias" not in module.arrays:
-                    yield Reading(module, taken, readout)
-                if rows == width and module.kind != "table":
-                    waiting.append((others, (module, *taken), columns))
-
-
-def _are_siblings(one: Module, other: Module) -> bool:
-    """Return whether two modules are numbered ones of a Sequential, which are applied in their order."""
-    (parent, _, number), (same, _, another) = one.prefix.rpartition("."), other.prefix.rpartition(".")
-    return parent == same and number.isdecimal() and another.isdecimal()

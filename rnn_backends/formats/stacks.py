@@ -8,7 +8,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, layer_indices, listed, shown
-from rnn_backends.formats.roles import Widths
+from rnn_backends.formats.readings import Widths
 
 _MOST_ORDERS = 120
 

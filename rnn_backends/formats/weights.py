@@ -15,7 +15,8 @@ from rnn_backends.formats.made import Made, Read, declared_of, flat, made
 from rnn_backends.formats.modules import COLUMNS, Module, modules_of, require_columns, unknown
 from rnn_backends.formats.names import Declared, is_own, listed, places, shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.roles import Reading, given_roles, reading_of
+from rnn_backends.formats.readings import Reading
+from rnn_backends.formats.roles import given_roles, reading_of
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stacks import stacked
 from rnn_backends.formats.stated import stated

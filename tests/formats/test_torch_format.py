@@ -240,7 +240,7 @@ WRONG_STATES: dict[str, tuple[Mapping[Any, Any], str]] = {
     ),
     "two networks": (with_(b__weight_ih_l0=MATRIX), "l1 must have weight_ih, weight_hh and bias, or .*; it has weight_ih"),
     "cells and layers": (with_(weight_ih=MATRIX), "'weight_ih_l0', 'weight_ih' are both weight_ih_l0 of one module; keep one"),
-    "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"'emb' \(3 -> 9\) do not stand where they fit, .* the RNN"),
+    "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"'emb' \(3 -> 9\) may stand before or after the RNN"),
     "a vector for a readout": (with_(fc__weight=np.zeros(4, "f4")), "'fc.weight', of shape .4,., belongs to none"),
     "a bias alone": (with_(fc__bias=np.zeros(4, "f4")), "'fc.bias', of shape .4,., belongs to none"),
     "integers": (with_(weight_hh_l0=np.zeros((4, 4), "i8")), "`weight_hh` must be one of float16, .*; got int64"),

@@ -22,7 +22,8 @@ from rnn_backends.formats.made import Made, declared_of, made
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import layer_indices, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.roles import Widths, given_roles, reading_of
+from rnn_backends.formats.readings import Widths
+from rnn_backends.formats.roles import given_roles, reading_of
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.weights import linears_of, network_of
 
