@@ -1,6 +1,9 @@
 """Ways out of a refusal, one text an id; a test follows each of them to a network with the right numbers."""
 
+import ast
+import re
 from collections.abc import Mapping
+from typing import Any
 
 WAYS: Mapping[str, str] = {
     "activation": "pass the right one, e.g. activation='tanh'",
@@ -41,6 +44,17 @@ WAYS: Mapping[str, str] = {
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
+_OPTION = re.compile(r"\b([a-z_]+)=(\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]|'[^']*'|True|False|[0-9.]+(?:e-[0-9]+)?)")
+
+
 def way(key: str, /, **parts: object) -> str:
     """Return a way out, as the end of a sentence."""
     return WAYS[key].format(**parts)
+
+
+def proposed(message: str) -> dict[str, Any]:
+    """Return the options that a message says to pass, the first value of each."""
+    found: dict[str, Any] = {}
+    for name, value in _OPTION.findall(message):
+        found.setdefault(name, ast.literal_eval(value))
+    return found

@@ -75,11 +75,13 @@ def reading_of(
     order = Readings(linears, before, declared, fixed)
     every = order.every(widths)
     complete = [each for each in every if _is_complete(each, options)]
-    chosen = order.natural(order.in_order(widths), every) if ordered else None
-    if not ordered or (chosen is not None and complete and complete != [chosen]):
-        # Where several have their activations given, order alone would decide.
-        only = complete if len(every) > 1 else every
-        chosen = only[0] if not ordered and len(only) == 1 else None
+    if ordered:
+        natural = order.natural(order.in_order(widths), every)
+        # Where others have their activations given too, nothing but order would speak for it.
+        chosen = None if complete and complete != [natural] else natural
+    else:
+        only = every if len(every) == 1 else complete
+        chosen = only[0] if len(only) == 1 else None
     if chosen is not None and not _is_contradicted(chosen, options):
         return chosen
     raise FormatError(_refusal(linears, widths, declared, complete or every, _guess(linears, before, widths, declared)))
@@ -110,12 +112,13 @@ def _refusal(
     linears: Sequence[Module], widths: Widths, declared: Declared, found: Sequence[Reading], guess: Mapping[str, str]
 ) -> str:
     """Return the refusal of modules without a reading, or with some that are found."""
-    natural = max(found, key=lambda each: len(each.readout), default=None)
+    known = [each.roles for each in sorted(found, key=lambda each: -len(each.readout))]
+    example = guess if guess in known or not known else known[0]
     which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
     which = which if len(linears) <= _LISTED else f"the {len(linears)} Linear and tables beside it"
     around = f"before or after the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
     problem = "may stand" if found else "cannot stand, one after the other,"
-    return f"{which} {problem} {around}; {way('roles', roles=guess if natural is None else natural.roles)}."
+    return f"{which} {problem} {around}; {way('roles', roles=example)}."
 
 
 def _sizes(module: Module, declared: Declared) -> str:

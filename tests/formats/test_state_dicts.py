@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from state_dicts import Drawn, drawn
-from ways import LONGEST, given_in
+from ways import LONGEST
 
 import rnn_backends as rb
+from rnn_backends.formats.advice import proposed
 
 
 def result(rnn: rb.RNN, x: Any) -> Any:
@@ -44,7 +45,7 @@ def assert_loads(message: str, case: Drawn, read: Any) -> None:
     roles: dict[str, str] = {}
     for _ in range(6):  # roles of the layers, then of the others, then activations, which may tell more
         assert len(message) <= LONGEST
-        found = given_in(message)
+        found = proposed(message)
         roles |= found.pop("roles", {})
         options |= {**found, "roles": roles}
         try:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from plain import X, fully, linear, network, norm, normal, normed, of_torch, states
 from safetensors.numpy import load_file, save_file
-from ways import follow, given_in, refused
+from ways import follow, refused
 
 import rnn_backends as rb
-from rnn_backends.formats.advice import WAYS, way
+from rnn_backends.formats.advice import WAYS, proposed, way
 
 
 def output(rnn: rb.RNN) -> Any:
@@ -96,7 +96,7 @@ def test_roles_of_a_readout_in_safetensors(tmp_path: Path) -> None:
         return rb.load(tmp_path / "m.safetensors", activation="tanh", **given)
 
     message = refused("roles", load)
-    follow("readout_activation", lambda **more: load(**given_in(message), **more), wanted, logits)
+    follow("readout_activation", lambda **more: load(**proposed(message), **more), wanted, logits)
 
 
 def test_layers() -> None:
