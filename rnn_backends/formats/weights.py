@@ -112,7 +112,7 @@ def _network_arrays(
         if module.kind == "other":
             raise FormatError(unknown(module, modules, declared))
     linears = [module for module in modules if module.kind == "linear"]
-    before = [module for module in linears if module.place < stack.modules[0].place]
+    before = [module for module in linears if ordered and module.place < stack.modules[0].place]
     fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}
     reading = reading_of(linears, before, fixed, stack.widths, declared, options, ordered=ordered)
     held = {name: flat(array) if name.rpartition(".")[2].lower() in COLUMNS else array for name, array in held.items()}
