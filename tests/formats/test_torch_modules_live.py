@@ -421,3 +421,60 @@ def test_modules_of_torch_are_refused_by_name(kind: str) -> None:
     with pytest.raises(rb.FormatError, match=match) as caught:
         rb.from_torch(make())
     assert len(str(caught.value)) < 400
+
+
+def random_chain(seed: int) -> tuple[Any, bool]:
+    """An nn.Sequential of anything in any order, and whether it takes token ids."""
+    draw = np.random.default_rng(seed)
+    width, made = int(draw.integers(2, 6)), []
+
+    def linear() -> None:
+        nonlocal width
+        made.append(nn.Linear(width, int(draw.integers(2, 7)), bias=bool(draw.integers(2))))
+        width = made[-1].out_features
+
+    def activation() -> Any:
+        kinds = [
+            nn.ReLU(),
+            nn.Tanh(),
+            nn.Sigmoid(),
+            nn.ELU(0.5),
+            nn.LeakyReLU(0.3),
+            nn.Softmax(-1),
+            nn.Dropout(),
+            nn.Identity(),
+        ]
+        return kinds[draw.integers(len(kinds))]
+
+    takes_ids = bool(draw.integers(2))
+    if takes_ids:
+        made.append(nn.Embedding(9, width))
+    for _ in range(draw.integers(4)):
+        if draw.integers(2):
+            linear()
+        else:
+            made.append(activation())
+    size = int(draw.integers(2, 6))
+    made.append(nn.RNN(width, size, int(draw.integers(1, 3)), bidirectional=bool(draw.integers(2))))
+    width = size * (1 + made[-1].bidirectional)
+    made.append(SelectLast())
+    for _ in range(draw.integers(6)):
+        if (kind := draw.integers(4)) == 0:
+            made.append(nn.BatchNorm1d(width, affine=bool(draw.integers(2))))
+        elif kind == 1:
+            made.append(activation())
+        else:
+            linear()
+    return settled(nn.Sequential(*made)), takes_ids
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_chains_have_the_numbers_of_their_forward(block: int) -> None:
+    for seed in range(block * 40, block * 40 + 40):
+        module, takes_ids = random_chain(seed)
+        first = next(part for part in module if hasattr(part, "weight") or isinstance(part, nn.RNN))
+        x = IDS if takes_ids else drawn(T, B, getattr(first, "in_features", None) or first.input_size)
+        ends = [part for part in module if not isinstance(part, (nn.Dropout, nn.Identity, nn.BatchNorm1d))]
+        rnn = rb.from_torch(module, reads="last", **(GIVEN if isinstance(ends[-1], nn.Linear) else {}))
+        found = rnn.last(x) if rnn.readout is None else rnn.probabilities(x)
+        np.testing.assert_allclose(found, result(module, x), rtol=1e-6, atol=1e-8, err_msg=f"{seed}: {module}")
