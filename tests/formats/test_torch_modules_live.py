@@ -302,9 +302,14 @@ def compiled(module: Any) -> Any:
 def test_wrappers_are_seen_through(wrapper: Callable[[Any], Any]) -> None:
     module = settled(Net(last, **parts()))
     np.testing.assert_allclose(rb.from_torch(wrapper(module), **LAST).logits(X), result(module, X), rtol=1e-12)
-    chain = settled(nn.Sequential(nn.RNN(3, 4), SelectLast(), nn.Linear(4, 5), nn.Softmax(dim=1)))
-    found = rb.from_torch(wrapper(chain), reads="last").probabilities(X)
-    np.testing.assert_allclose(found, result(chain, X), rtol=1e-12)
+    parts_of_chain = settled(nn.ModuleList([nn.RNN(3, 4), SelectLast(), nn.Linear(4, 5), nn.Softmax(dim=1)]))
+    wanted = result(nn.Sequential(*parts_of_chain), X)
+    for chain in (
+        wrapper(nn.Sequential(*parts_of_chain)),
+        nn.Sequential(wrapper(parts_of_chain[0]), *parts_of_chain[1:]),
+    ):
+        found = rb.from_torch(chain, reads="last").probabilities(X)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_a_hook_is_removed() -> None:

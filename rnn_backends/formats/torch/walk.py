@@ -91,7 +91,7 @@ class _Walk:
                 raise FormatError(msg)
         elif not is_wrapper(module):
             self._require_nothing_else(path, module)
-        below = chain if is_wrapper(module) and chain == WHOLE else None
+        below = chain if is_wrapper(module) else None
         if root == "Sequential" and is_torch and not changed:
             below = next(self._chains) if chain is None else chain
         found = list(self._inside(module, path, below))
