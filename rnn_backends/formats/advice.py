@@ -40,6 +40,19 @@ WAYS: Mapping[str, str] = {
         "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
         "rnn_backends.from_torch"
     ),
+    "module_state": "pass roles={roles}, and h_0= at each call if that is what it is",
+    "module_activation": "pass roles={roles}, and readout_activation={example} with the one of each Linear",
+    "module_function": "pass {role}_activation={example} with a function of arrays in its place",
+    "module_norm": (
+        "pass roles={roles} if it is applied to what the module declared before it gives, before an activation"
+    ),
+    "module_reads": "pass reads='last' if it takes output[:, -1], else 'final', 'mean', 'max' or 'steps'",
+    "module_softmax_reads": "pass reads='last', or 'final', 'mean', 'max', if each sequence has one output",
+    "module_softmax": "pass {role}_activation={example} if it is over the features all the same",
+    "module_eval": "call its eval() first",
+    "module_hook": "call remove() of its handle first",
+    "module_lazy": "run it once on a batch first",
+    "module_scripted": "pass its state_dict(), with activation='tanh' or what it is",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
