@@ -68,7 +68,8 @@ def _numbered(module: Module, first: int) -> dict[str, str]:
     for local, name in module.arrays.items():
         kind, mark, place = local.rpartition("_l")
         index, reverse, _ = place.partition("_reverse")
-        found[local if local == "h_0" else f"{kind}{mark}{int(index) + first}{reverse}"] = name
+        number = 0 if local == "h_0" else int(index) + first
+        found[local if local == "h_0" else f"{kind}{mark}{number}{reverse}"] = name
     return found
 
 

@@ -236,3 +236,11 @@ def test_a_pickle_of_arrays_is_no_file_to_run(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(network()))
     with pytest.raises(rb.FormatError, match="it is a pickle, a program, and nothing in a file is executed"):
         rb.load(tmp_path / "m.pkl", activation="tanh")
+
+
+def test_a_matrix_of_a_module_that_is_named_loss_is_asked_for() -> None:
+    state = network() | fully("loss_head", 7, 9)
+    with pytest.raises(
+        rb.FormatError, match=r"'loss_head' \(9 -> 7\) cannot stand, .*; pass roles={'loss_head': 'ignore'}"
+    ):
+        rb.from_torch(state, **TOLD)
