@@ -30,7 +30,6 @@ def given_roles(
             msg = f"`roles` names {key!r}, which is no module of the state dict; those are {prefixes}."
             raise FormatError(msg)
         for prefix in own:
-            found.pop(prefix, None)
             found[prefix] = role
     return found
 

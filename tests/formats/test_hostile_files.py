@@ -73,7 +73,7 @@ RUNNING: dict[str, bytes] = {
     "items of an object": b"c__main__\nNet\n)\x81(" + text("a") + b"Nu(Ne",
     "bytes": b"C\3abcB\3\0\0\0abc\x86",
     "sets": b"\x8f(NK\1\x90(NK\1\x91\x86",
-    "keys of any kind": b"}(" + b"N" * 2 + b")N" + b"G" + bytes(8) + b"N" + integer(2**61 - 1) + b"N" + b"cos\nsystem\nNu",
+    "keys of any kind": b"}(NN)N]N" + b"G" + bytes(8) + b"N" + integer(2**61 - 1) + b"N" + b"cos\nsystem\nNu",
     "a complex tensor": tensor(storage("9", 12).replace(b"FloatStorage", b"ComplexFloatStorage"), 0, (4, 3), (3, 1)),
     "frames and memos": b"\x95" + bytes(8) + b"N\x940)\x94",
 }  # fmt: skip

@@ -177,13 +177,22 @@ def test_a_part_is_chosen_by_its_key(tmp_path: Path, key: Any, seed: int) -> Non
 
 
 def test_names_begin_with_a_key(tmp_path: Path) -> None:
-    state = network(prefix="model.rnn.") | network(prefix="ema.rnn.", seed=1)
+    state = network(prefix="model.rnn.") | network(prefix="ema.rnn.", seed=1) | network(prefix="ema2.rnn.", seed=2)
     save_file(state, tmp_path / "m.safetensors")
     for read in (rb.load, lambda path, **options: rb.from_torch(load_file(path), **options)):
         rnn = read(tmp_path / "m.safetensors", activation="tanh", key="ema")
         close(rnn(X)[0], of_torch(network(seed=1), X, "rnn."))
-    with pytest.raises(rb.FormatError, match=r"`key` must be .*; none begins with 'sma.', but with 'ema', 'model'"):
+    with pytest.raises(
+        rb.FormatError, match=r"`key` must be .*; none begins with 'sma.', but with 'ema', 'ema2', 'model'"
+    ):
         rb.load(tmp_path / "m.safetensors", activation="tanh", key="sma")
+
+
+def test_a_readout_in_safetensors(tmp_path: Path) -> None:
+    state = network() | fully("fc", 3, 4)  # which takes as many as the RNN gives, and gives as many as it takes
+    save_file(state, tmp_path / "m.safetensors")
+    rnn = rb.load(tmp_path / "m.safetensors", **TOLD)
+    close(rnn.logits(X), linear(state, "fc", of_torch(state, X, "rnn.")))
 
 
 def test_averages_of_torch_are_read() -> None:
@@ -244,3 +253,21 @@ def test_a_matrix_of_a_module_that_is_named_loss_is_asked_for() -> None:
         rb.FormatError, match=r"'loss_head' \(9 -> 7\) cannot stand, .*; pass roles={'loss_head': 'ignore'}"
     ):
         rb.from_torch(state, **TOLD)
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_haiku(double: bool) -> None:
+    tree = {
+        "net/~/vanilla_rnn/linear": {"w": normal(3, 4), "b": normal(4)},
+        "net/~/vanilla_rnn/linear_1": {"w": normal(4, 4), "b": normal(4, seed=1)},
+        "net/~/linear": {"w": normal(4, 2), "b": normal(2)},
+    }
+    first, second, out = tree.values()
+    bias = first["b"] + second["b"] if double else first["b"]
+    if not double:
+        del second["b"]
+    rnn = rb.from_flax(tree, activation="relu", readout_activation="identity", batch_first=False)
+    h = states(X, first["w"].T, second["w"].T, bias, lambda z: np.maximum(z, 0))
+    close(rnn.logits(X), h @ out["w"] + out["b"])
+    with pytest.raises(rb.ArgumentError, match="is Haiku's, which has no residual cells; leave `residual` out"):
+        rb.from_flax(tree, activation="relu", residual=True)

@@ -38,7 +38,9 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
         options = replace(options, batch_first=True)  # as flax's time_major=False
     whole, roles = flattened(params, options.key), options.roles or {}
     ignored = [key for key, role in roles.items() if role == "ignore"]
-    tree = {path: array for path, array in whole.items() if not any(f"{path}/".startswith(f"{key}/") for key in ignored)}
+    tree = {
+        path: array for path, array in whole.items() if not any(f"{path}/".startswith(f"{key}/") for key in ignored)
+    }
     declared = declare(tree)
     held = {path: made(path, declared, lambda path: to_host(tree[path])) for path in tree}
     cells = cells_of(held)
