@@ -37,6 +37,11 @@ WAYS: Mapping[str, str] = {
         "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
         "rnn_backends.from_torch"
     ),
+    # Keras
+    "go_backwards": "pass go_backwards=False, or True if it was made so",
+    "keras_backwards": "pass go_backwards=True, and turn what it gives round: rnn(x)[0][:, ::-1]",
+    "keras_file": "read the file of the whole model, .keras or .h5, as model.save writes it",
+    "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 

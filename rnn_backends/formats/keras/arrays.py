@@ -97,7 +97,7 @@ def dataset(file: File, path: str) -> Dataset:
     """Return the place of an array, which must be one that Keras writes."""
     held: dict[int, bytes] = {}
     attributes = []
-    for kind, body in file.messages(file.address(path)):
+    for kind, body in file.header(path):
         if kind in {_EXTERNAL, _FILTERS}:
             what = "is stored in another file" if kind == _EXTERNAL else "is compressed, or filtered otherwise"
             msg = f"{shown(path)} {what}, which Keras does not do; {AGAIN}."

@@ -42,6 +42,8 @@ class File:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.groups: dict[str, Mapping[str, int]] = {}
+        self.headers: dict[str, list[Message]] = {}
+        self.heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
         if source.read(0, min(8, source.size)) != SIGNATURE:
             msg = "it is no HDF5 file, or is cut short."
             raise FormatError(msg)
@@ -58,7 +60,7 @@ class File:
     def group(self, path: str) -> Mapping[str, int]:
         """Return the places of the members of a group, by name; of ``""``, of those of the file."""
         if path not in self.groups:
-            self.groups[path] = self._links(path, self.address(path))
+            self.groups[path] = self._links(path)
         return self.groups[path]
 
     def address(self, path: str) -> int:
@@ -71,6 +73,12 @@ class File:
             msg = f"it lacks {shown(path)}."
             raise FormatError(msg)
         return found
+
+    def header(self, path: str) -> list[Message]:
+        """Return the parts of the header of a member."""
+        if path not in self.headers:
+            self.headers[path] = self.messages(self.address(path))
+        return self.headers[path]
 
     def messages(self, address: int) -> list[Message]:
         """Return the parts of an object's header."""
@@ -96,12 +104,12 @@ class File:
                 else:
                     found.append(Message(kind, body))
                 at, seen = at + 8 + held, seen + 1
-                self._count()
+                self.count()
         return found
 
-    def _links(self, path: str, address: int) -> Mapping[str, int]:
+    def _links(self, path: str) -> Mapping[str, int]:
         """Return the places of the members of a group, by name."""
-        tables = [message.body for message in self.messages(address) if message.kind == _TREE]
+        tables = [message.body for message in self.header(path) if message.kind == _TREE]
         if len(tables) != 1:
             msg = f"{shown(path)} is no group that Keras writes: no group at all, or one with links to other files."
             raise FormatError(msg)
@@ -134,13 +142,13 @@ class File:
                 _, _, used = self._unpack("<BBH", at + 4)
                 for place in range(used):
                     waiting += self._unpack("<Q", at + 32 + 16 * place)
-                    self._count()
+                    self.count()
             else:
                 (used,) = self._unpack("<H", at + 6)
                 for place in range(used):
                     yield self._unpack("<QQI", at + 8 + 40 * place)
-                    self._count()
-            self._count()
+                    self.count()
+            self.count()
 
     def _name(self, names: int, size: int, at: int) -> str:
         """Return a name of a group's heap."""
@@ -153,7 +161,8 @@ class File:
     def _unpack(self, form: str, at: int) -> tuple[Any, ...]:
         return struct.unpack(form, self.source.read(at, struct.calcsize(form)))
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Account one more structure."""
         self.source.account.take("the structures in it", "nodes", 1)
 
 
