@@ -41,6 +41,10 @@ WAYS: Mapping[str, str] = {
     "go_backwards": "pass go_backwards=False, or True if it was made so",
     "keras_backwards": "pass go_backwards=True, and turn what it gives round: rnn(x)[0][:, ::-1]",
     "keras_file": "read the file of the whole model, .keras or .h5, as model.save writes it",
+    "keras_order": (
+        "pass readout_activation='softmax', or what they were made with, if its Dense come after the RNN, "
+        "encoder_activation if before, of several a tuple with one for each"
+    ),
     "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""

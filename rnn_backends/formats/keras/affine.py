@@ -24,7 +24,8 @@ class Affine(NamedTuple):
 
     def paths(self, weights: Weights) -> list[str]:
         """Return the paths of its arrays, of which there must be as many as its options say."""
-        return own(weights, self.part.path, len(names(self.part)))
+        wanted = names(self.part)
+        return own(weights, self.part.path, len(wanted)) if wanted else []
 
     def read(self, weights: Weights, width: int) -> tuple[Host, Host]:
         """Return the scale and the shift, (width,) each, in float64."""

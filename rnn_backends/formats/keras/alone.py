@@ -45,7 +45,7 @@ def of_weights(arrays: Arrays, options: LoadOptions) -> Alone:
         items, places = listed_items(arrays)
         weights = Renamed(arrays, places)
     else:
-        items = in_order(in_folders(arrays), arrays)
+        items = in_order(in_folders(arrays), arrays, options)
         # Keras 2 gives these groups no name.
         noted = text(arrays.file, f"{(items[0].cells or [items[0].path])[0]}/vars", "name")
         version = None if noted is None else 3

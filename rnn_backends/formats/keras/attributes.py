@@ -68,6 +68,8 @@ def _values(file: File, what: str, dtype: bytes, space: bytes, data: bytes) -> I
     version, rank, _ = fields("<BBB", space)
     start = {1: 8, 2: 4}.get(version)
     kind, bits, size = fields("<BBxxI", dtype)
+    if start is not None and rank == 1 and fields("<Q", space, start) == (0,):
+        return  # an empty list has the dtype of numbers
     is_text = kind & 0xF == _STRING or (kind & 0xF == _VARIABLE and bits & 0xF == _IS_TEXT and size == 16)
     if start is None or rank >= _SCALAR_OR_ROW or not is_text:
         msg = f"{what} must be a text, or texts in a row."

@@ -1,4 +1,4 @@
-"""A model as the chain of its layers: those of Sequential models in order, of functional ones as they feed each other."""
+"""A model as the chain of its layers: those of Sequential models in order, of functional ones as each feeds the next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -39,13 +39,14 @@ def _chain(held: Any, outer: Part, depth: int) -> list[Part]:
     rows = [(layer, folder, outer.masked) for layer, folder in zip(layers, places, strict=True)]
     if found.kind != "Sequential":
         rows = _ordered(found, rows)
+    nest = outer.path and f"{outer.path}/"
     return [
         each
         for layer, folder, masked in rows
         for each in _chain(
             layer,
             outer._replace(
-                path=folder, top=outer.top or _name(layer), nest=outer.path and f"{outer.path}/", masked=masked
+                path=folder, top=outer.top or _name(layer), nest=nest, masked=masked
             ),
             depth + 1,
         )
@@ -62,7 +63,7 @@ def _name(layer: Any) -> str:
 def _ordered(model: Part, rows: list[tuple[Any, str, bool | None]]) -> list[tuple[Any, str, bool | None]]:
     """Return the layers of a functional model, each of which must be fed by the one before and by nothing else."""
     by_name = {_text(row[0], "name"): row for row in rows}
-    masks = {name: layer for name, (layer, *_) in by_name.items() if _makes_masks(layer)}
+    masks = {name: layer for name, (layer, *_) in by_name.items() if _makes_masks(layer, model.dialect)}
     (first, last) = (_ends(model, option) for option in ("input_layers", "output_layers"))
     if first not in by_name or by_name[first][0].get("class_name") != "InputLayer":
         msg = f"the input of {model.name} must be an InputLayer; {shown(first)} is none."
@@ -90,9 +91,10 @@ def _ordered(model: Part, rows: list[tuple[Any, str, bool | None]]) -> list[tupl
     return ordered
 
 
-def _makes_masks(layer: Mapping[str, Any]) -> bool:
+def _makes_masks(layer: Mapping[str, Any], dialect: Dialect) -> bool:
     module = layer.get("module")
-    return layer.get("class_name") in _MASKS and isinstance(module, str) and module.startswith("keras.src.ops.")
+    is_own = dialect.bare if module is None else isinstance(module, str) and module.startswith("keras.src.ops.")
+    return layer.get("class_name") in _MASKS and is_own
 
 
 def _mask_of(name: str, layer: Mapping[str, Any], source: str) -> tuple[str, float, bool] | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
@@ -9,6 +10,7 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.items import Item
 from rnn_backends.formats.names import listed, require_no_gates, shown
+from rnn_backends.formats.options import LoadOptions
 
 _LAYER = re.compile(r"(embedding|simple_rnn|rnn|bidirectional|dense|time_distributed)(?:_([1-9][0-9]{0,3}))?")
 _CELL = re.compile(r"simple_rnn_cell(?:_([1-9][0-9]{0,3}))?")
@@ -18,7 +20,8 @@ _INERT = re.compile(
 )
 _TOP = {"layers", "vars", "optimizer", "metrics", "compile_metrics", "loss_tracker"}
 _READ = "SimpleRNN, RNN and Bidirectional, Embedding and Dense"
-_ENOUGH = 2
+_MOST = 64
+"""The most orders that are looked at."""
 
 
 def in_folders(arrays: Arrays) -> list[list[Item]]:
@@ -40,21 +43,42 @@ def in_folders(arrays: Arrays) -> list[list[Item]]:
     return [[item for _, item in sorted(held.items())] for held in found.values()]
 
 
-def in_order(classes: Sequence[Sequence[Item]], arrays: Arrays) -> list[Item]:
-    """Return the layers in the one order in which each takes what the one before gives."""
+def in_order(classes: Sequence[Sequence[Item]], arrays: Arrays, options: LoadOptions) -> list[Item]:
+    """Return the layers in the one order in which each takes what the one before gives.
+
+    Where there are several, the caller's options say which Dense come before and after the recurrent layers, as the
+    activations of both are given.
+    """
     found: list[list[Item]] = []
     if any(item.cells for items in classes for item in items):
         sized = [[Sized(item, *_widths(item, arrays)) for item in items] for items in classes]
-        for reading in _Readings(sized, arrays).all((0,) * len(sized), None, 0):
-            found.append(reading)
-            if len(found) == _ENOUGH:
-                break
-    if len(found) != 1:
+        found = list(islice(_Readings(sized, arrays).all((0,) * len(sized), None, 0), _MOST))
+    meant = found
+    if 1 < len(found) < _MOST:
+        meant = [items for items in found if _are_meant(items, options)]
+    if len(meant) != 1:
         got = listed(sorted(arrays.file.group("layers")))
         why = "do not show which feeds which" if found else f"are not of {_READ} that take what the one before gives"
-        msg = f"the names and shapes of its layers, {got}, {why}; {way('keras_file')}."
+        is_open = len({_are_before(items) for items in found}) > 1
+        msg = f"the names and shapes of its layers, {got}, {why}; {way('keras_order') if is_open else way('keras_file')}."
         raise FormatError(msg)
-    return found[0]
+    return meant[0]
+
+
+def _are_before(items: Sequence[Item]) -> tuple[int, int]:
+    """Return how many Dense come before and after the recurrent layers."""
+    kinds = ["r" if item.cells else item.kind for item in items]
+    first = kinds.index("r")
+    return kinds[:first].count("dense"), kinds[first:].count("dense")
+
+
+def _are_meant(items: Sequence[Item], options: LoadOptions) -> bool:
+    """Return whether there are as many Dense in each place as activations are given for it."""
+    given = (options.encoder_activation, options.readout_activation)
+    return all(
+        count == len(each) if isinstance(each, tuple) else (count > 0) == (each is not None)
+        for count, each in zip(_are_before(items), given, strict=True)
+    )
 
 
 class Sized(NamedTuple):

@@ -178,7 +178,7 @@ class Planned:
     def _require_mask(self, part: Part) -> None:
         """Check that a layer is given the mask of the steps, if there is one."""
         if self.plan.mask and (part.masked is False or self.is_mask_lost):
-            msg = f"{part.name}, a {part.kind}, takes masked steps too, as the mask is lost before it; no such model is read."
+            msg = f"{part.name}, a {part.kind}, takes masked steps too, as the mask is lost before it."
             raise FormatError(msg)
 
     def _add_in_time(self, part: Part) -> None:
@@ -205,7 +205,7 @@ class Planned:
             raise FormatError(msg)
         if part.kind == "Softmax" and self.plan.mask and not self.is_whole:
             msg = (
-                f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs; use activation='softmax'."
+                f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs, which none does here."
             )
             raise FormatError(msg)
         if activated != LINEAR:
