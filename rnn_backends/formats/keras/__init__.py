@@ -25,27 +25,26 @@ from rnn_backends.formats.keras.version import version_of
 from rnn_backends.formats.keras.weights import Weights
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account, Source, opened
+from rnn_backends.formats.source import Account, Source
 
 _WEIGHTS = "model.weights.h5"
 _MODEL = "model_config"
 _KEPT = "model_weights"
 
 
-def read(source: Source, options: LoadOptions, path: Path) -> Network:
+def read(source: Source, options: LoadOptions, _: Path) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
-    with opened(path) as source:
-        begin = source.read(0, min(8, source.size))
-        if begin[:4] == b"PK\3\4":
-            return _read_archive(source, options)
-        if begin != SIGNATURE:
-            msg = "it is neither a zip file, as a .keras file is, nor an HDF5 file, or it is cut short."
-            raise FormatError(msg)
-        arrays = Arrays(File(source))
-        if text(arrays.file, "", _MODEL) is not None:
-            return _read_model(arrays, options)
-        alone = of_weights(arrays, options)
-        return network(alone.plan, alone.weights, _looked_up(options, alone.version), source.account)
+    begin = source.read(0, min(8, source.size))
+    if begin[:4] == b"PK\3\4":
+        return _read_archive(source, options)
+    if begin != SIGNATURE:
+        msg = "it is neither a zip file, as a .keras file is, nor an HDF5 file, or it is cut short."
+        raise FormatError(msg)
+    arrays = Arrays(File(source))
+    if text(arrays.file, "", _MODEL) is not None:
+        return _read_model(arrays, options)
+    alone = of_weights(arrays, options)
+    return network(alone.plan, alone.weights, _looked_up(options, alone.version), source.account)
 
 
 def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:

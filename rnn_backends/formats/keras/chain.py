@@ -1,4 +1,4 @@
-"""A model as the chain of its layers: those of Sequential models in order, of functional ones as each feeds the next."""
+"""A model as the chain of its layers: those of Sequential models in order, others as they feed each other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -45,9 +45,7 @@ def _chain(held: Any, outer: Part, depth: int) -> list[Part]:
         for layer, folder, masked in rows
         for each in _chain(
             layer,
-            outer._replace(
-                path=folder, top=outer.top or _name(layer), nest=nest, masked=masked
-            ),
+            outer._replace(path=folder, top=outer.top or _name(layer), nest=nest, masked=masked),
             depth + 1,
         )
     ]
@@ -84,7 +82,7 @@ def _ordered(model: Part, rows: list[tuple[Any, str, bool | None]]) -> list[tupl
         layer, folder, outer = by_name[name]
         mask = fed[name].mask
         if mask is not None and (mask not in masks or _recipe(mask, masks) not in made):
-            msg = f"{shown(name)} is called with a mask that no Masking or Embedding of the chain makes; take it out."
+            msg = f"{shown(name)} is called with a mask that no Masking or Embedding of the chain makes."
             raise FormatError(msg)
         is_explicit = model.version == 3 and masks
         ordered.append((layer, folder, mask is not None or bool(outer) if is_explicit else outer))

@@ -204,9 +204,7 @@ class Planned:
             msg = f"{part.name}, a {part.kind}, follows another activation, or no Dense; a Dense has one."
             raise FormatError(msg)
         if part.kind == "Softmax" and self.plan.mask and not self.is_whole:
-            msg = (
-                f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs, which none does here."
-            )
+            msg = f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs, which none does here."
             raise FormatError(msg)
         if activated != LINEAR:
             self._change_last(activated=activated)
