@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # it is used with NumPy 1, too
     import rnn_backends as rb
 
 Array = NDArray[Any]
-B, T, I, V = 3, 5, 3, 9
+B, T, FEATURES, IDS = 3, 5, 3, 9
 
 
 class Made(NamedTuple):
@@ -29,11 +29,11 @@ class Made(NamedTuple):
 
 
 def features(seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(size=(B, T, I)).astype("f4")
+    return np.random.default_rng(seed).normal(size=(B, T, FEATURES)).astype("f4")
 
 
 def ids() -> Array:
-    return np.random.default_rng(1).integers(0, V, (B, T))
+    return np.random.default_rng(1).integers(0, IDS, (B, T))
 
 
 def redraw(model: Any, seed: int = 2) -> None:
@@ -65,7 +65,7 @@ def made(keras: Any, name: str) -> Made:
             x = np.where(np.random.default_rng(4).random((B, T, 1)) < 0.6, x, 0)
             x[:, 0] = 1
         call["mask"] = x != 0 if is_tokens else (x != 0).any(axis=-1)
-    first = keras.Input((T,), dtype="int32") if is_tokens else keras.Input((T, I))
+    first = keras.Input((T,), dtype="int32") if is_tokens else keras.Input((T, FEATURES))
     if name.startswith("nested"):
         parts[1].trainable = False
         parts = [keras.Sequential(parts[:-1]), parts[-1]]
@@ -117,16 +117,16 @@ MODELS: dict[str, tuple[_Parts, str, Mapping[str, Any]]] = {
         lambda kl: [kl.RNN([kl.SimpleRNNCell(4), kl.SimpleRNNCell(3, activation=kl.LeakyReLU())]), kl.Dense(2)],
         "logits", {},
     ),
-    "an embedding": (lambda kl: [kl.Embedding(V, 2), kl.SimpleRNN(4), kl.Dense(2)], "logits", {}),
+    "an embedding": (lambda kl: [kl.Embedding(IDS, 2), kl.SimpleRNN(4), kl.Dense(2)], "logits", {}),
     "an embedding that masks": (
-        lambda kl: [kl.Embedding(V, 2, mask_zero=True), _both(kl), kl.SimpleRNN(4), kl.Dense(2)], "logits", MASKING,
+        lambda kl: [kl.Embedding(IDS, 2, mask_zero=True), _both(kl), kl.SimpleRNN(4), kl.Dense(2)], "logits", MASKING,
     ),
     "functional": (
         lambda kl: [kl.Dense(5, activation="relu"), _rnn(kl), kl.GlobalAveragePooling1D(), kl.Dense(2)], "logits", {},
     ),
     "functional that masks": (lambda kl: [kl.Masking(0.0), _rnn(kl), kl.SimpleRNN(3), kl.Dense(2)], "logits", MASKING),
     "functional that masks and pools": (
-        lambda kl: [kl.Embedding(V, 6, mask_zero=True), _both(kl), kl.GlobalAveragePooling1D(), kl.Dense(2)],
+        lambda kl: [kl.Embedding(IDS, 6, mask_zero=True), _both(kl), kl.GlobalAveragePooling1D(), kl.Dense(2)],
         "logits", MASKING,
     ),
     "an encoder": (
@@ -151,7 +151,7 @@ MODELS: dict[str, tuple[_Parts, str, Mapping[str, Any]]] = {
         "logits", {},
     ),
     "a batch norm of an embedding": (
-        lambda kl: [kl.Embedding(V, 7), kl.BatchNormalization(), _rnn(kl), kl.TimeDistributed(kl.BatchNormalization()),
+        lambda kl: [kl.Embedding(IDS, 7), kl.BatchNormalization(), _rnn(kl), kl.TimeDistributed(kl.BatchNormalization()),
                     kl.Dense(2)],
         "logits", {},
     ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.arrays import ToHost
 from rnn_backends.formats.json_text import parse_json
@@ -65,7 +66,7 @@ def _network(
     if found.mask and not options.masking:
         msg = (
             f"the model itself leaves out the steps where {found.mask} is False; here a mask is an argument of each "
-            f"call. Pass masking=True, and mask={found.mask} at each call."
+            f"call; {way('keras_masking', mask=found.mask)}."
         )
         raise FormatError(msg)
     return network(found, weights(parts), _looked_up(options, dialect.version), account)

@@ -77,10 +77,9 @@ def _plan(items: list[Item], weights: Weights, activated: Activated, options: Lo
 def _require_masking(embedding: str | None, masking: bool | None) -> None:
     if embedding is not None and masking is None:
         msg = (
-            "weights alone do not record whether an Embedding has mask_zero; pass masking=False if it has not, or "
-            f"masking=True if it has, and then mask={NOT_ZERO} at each call."
+            f"weights alone do not record whether an Embedding has mask_zero; {way('keras_mask_zero', mask=NOT_ZERO)}."
         )
         raise FormatError(msg)
     if embedding is None and masking:
-        msg = "there is no Embedding, which alone could mask steps here; leave `masking` out."
+        msg = f"there is no Embedding, which alone could mask steps here; {way('leave_out', option='masking')}."
         raise FormatError(msg)

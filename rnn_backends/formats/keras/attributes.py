@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from math import prod
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.keras.hdf5 import AGAIN, File, fields
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.keras.hdf5 import File, fields
 from rnn_backends.formats.names import shown
 
 ATTRIBUTE = 0xC
@@ -55,7 +56,7 @@ def parts(body: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     """Return the name, the description of the dtype, that of the shape, and the data of an attribute."""
     version, _, *sizes = fields("<BBHHH", body)
     if version not in {1, 2, 3}:
-        msg = f"an attribute in it is of version {version}, which h5py does not write for Keras; {AGAIN}."
+        msg = f"an attribute in it is of version {version}, which h5py does not write for Keras; {way('hdf5_plain')}."
         raise FormatError(msg)
     at, found = 8 + (version == 3), []
     for size in sizes:

@@ -60,9 +60,8 @@ def in_order(classes: Sequence[Sequence[Item]], arrays: Arrays, options: LoadOpt
         got = listed(sorted(arrays.file.group("layers")))
         why = "do not show which feeds which" if found else f"are not of {_READ} that take what the one before gives"
         is_open = len({_are_before(items) for items in found}) > 1
-        msg = (
-            f"the names and shapes of its layers, {got}, {why}; {way('keras_order') if is_open else way('keras_file')}."
-        )
+        out = way("keras_order") if is_open else way("keras_file")
+        msg = f"the names and shapes of its layers, {got}, {why}; {out}."
         raise FormatError(msg)
     return meant[0]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.source import Source
 
@@ -21,7 +22,6 @@ UNDEFINED = 2**64 - 1
 _CONTINUATION, _TREE = 0x10, 0x11
 _SHARED = 0x2
 _SOFT_LINK = 2
-AGAIN = "save the weights again with Keras"
 
 
 class Message(NamedTuple):
@@ -50,7 +50,7 @@ class File:
         version, *_, offset_size, length_size = self._unpack("<7B", 8)
         base, _, end, driver = self._unpack("<4Q", 24) if version == 0 else (0, 0, 0, 0)
         if version != 0 or (offset_size, length_size) != (8, 8) or base != 0 or driver != UNDEFINED:
-            msg = f"it is an HDF5 file that Keras does not write (superblock {version}); {AGAIN}."
+            msg = f"it is an HDF5 file that Keras does not write (superblock {version}); {way('hdf5_plain')}."
             raise FormatError(msg)
         if end > source.size:
             msg = f"it is cut short: it has {source.size} of {end} bytes."
@@ -84,7 +84,7 @@ class File:
         """Return the parts of an object's header."""
         version, _, count, _, size = self._unpack("<BBHII", address)
         if version != 1:
-            msg = f"the object at byte {address} is of version {version}, which h5py does not write for Keras; {AGAIN}."
+            msg = f"the object at byte {address} is of version {version}, which h5py does not write for Keras; {way('hdf5_plain')}."
             raise FormatError(msg)
         blocks, found, seen, taken = [(address + 16, size)], [], 0, 0
         for begin, length in blocks:
@@ -99,7 +99,7 @@ class File:
                 if kind == _CONTINUATION:
                     blocks.append(fields("<QQ", body))
                 elif flags & _SHARED:
-                    msg = f"the object at byte {address} shares a part with another, which Keras's do not; {AGAIN}."
+                    msg = f"the object at byte {address} shares a part with another, which Keras's do not; {way('hdf5_plain')}."
                     raise FormatError(msg)
                 else:
                     found.append(Message(kind, body))
@@ -123,7 +123,7 @@ class File:
             name = self._name(names, names_size, name_at)
             if kind == _SOFT_LINK or name in found:
                 what = "a link to another place" if kind == _SOFT_LINK else "in it twice"
-                msg = f"{shown(f'{path}/{name}')} is {what}, which Keras does not write; {AGAIN}."
+                msg = f"{shown(f'{path}/{name}')} is {what}, which Keras does not write."
                 raise FormatError(msg)
             found[name] = member
         return found

@@ -122,7 +122,7 @@ def part(held: Any, path: str, dialect: Dialect) -> Part:
         msg = f"{where}, which has gates; this package runs vanilla RNNs, SimpleRNN."
         raise FormatError(msg)
     if is_keras and kind == "Lambda":
-        msg = f"{where}, which is code; nothing in a model is executed. Take it out."
+        msg = f"{where}, which is code; nothing in a model is executed."
         raise FormatError(msg)
     if not is_keras or kind not in {*MODELS, *INERT, *_options(dialect)}:
         msg = f"{where}, which is not understood; understood are keras's own layers that docs/coming_from.md lists."

@@ -6,6 +6,7 @@ from typing import Any
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.keras.layers import Dialect, folders
 from rnn_backends.formats.keras.version import version_of
@@ -24,7 +25,7 @@ def described(source: Any) -> tuple[Mapping[str, Any], Dialect]:
     is_within = owner.__module__.startswith("tensorflow.python.keras.")
     if root not in {"keras", "tf_keras"} and not is_within:
         what = f"{owner.__module__}.{owner.__qualname__}"
-        msg = f"{what} is not Keras's own; pass a SimpleRNN, or a Sequential or functional model."
+        msg = f"{what} is not Keras's own; {way('keras_sequential')}."
         raise FormatError(msg)
     version = 2 if is_within else version_of(getattr(sys.modules.get(root), "__version__", None))
     try:

@@ -221,10 +221,10 @@ class Planned:
             msg = f"{part.name}, a {part.kind}, must be made without data_format and keepdims."
             raise FormatError(msg)
         if plan.mask and reads == "max":
-            msg = f"{part.name}, a {part.kind}, takes masked steps too, which no network here does; take the mask out."
+            msg = f"{part.name}, a {part.kind}, takes masked steps too, which no network here does."
             raise FormatError(msg)
         if plan.mask and plan.reverse:
-            msg = f"{part.name}, a {part.kind}, is given steps in reverse, but the mask as it is; take the mask out."
+            msg = f"{part.name}, a {part.kind}, is given steps in reverse, but the mask as it is."
             raise FormatError(msg)
         self._require_mask(part)
         plan.reads = reads

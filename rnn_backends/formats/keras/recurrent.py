@@ -96,8 +96,8 @@ def _cells(found: Part) -> list[CellPart]:
         raise FormatError(msg)
     if found.flag("stateful"):
         msg = (
-            f"{found.name} is stateful: each call starts where the one before ended. Make it with stateful=False; "
-            "here rnn.stream() does that."
+            f"{found.name} is stateful: each call of it starts where the one before ended, which here only a stream "
+            "does, rnn.stream()."
         )
         raise FormatError(msg)
     if found.kind == "SimpleRNN":

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown
 
 
@@ -24,7 +25,7 @@ def own(weights: Weights, path: str, count: int) -> list[str]:
     """Return the paths of the arrays of a layer, of which there must be so many."""
     found = weights.count(path)
     if found != count:
-        hint = " Build the model first: call it once." if not found else ""
-        msg = f"{shown(path)} must have {count} arrays, by its options; it has {found}.{hint}"
+        hint = f"; {way('keras_build')}" if not found else ""
+        msg = f"{shown(path)} must have {count} arrays, by its options; it has {found}{hint}."
         raise FormatError(msg)
     return [f"{path}/vars/{number}" for number in range(count)]

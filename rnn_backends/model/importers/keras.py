@@ -25,22 +25,23 @@ def from_keras(
 
     A model is a chain of an ``Embedding`` or ``Dense`` layers, then ``SimpleRNN``, ``RNN`` of ``SimpleRNNCell`` or
     ``Bidirectional`` (concat), then ``Dense`` layers, plain or in ``TimeDistributed``, with their activations;
-    Sequential, functional or one in the other.  What reads each sequence as a whole, return_sequences=False or a pooling
-    over the steps, becomes `reads`; BatchNormalization, Normalization and Rescaling are multiplied into the weights beside
-    them.  What does nothing but in training, as ``Dropout``, is left out, and anything else is refused by name.
-    Activations are Keras's own, with the numbers of its version.
+    Sequential, functional or one in the other.  What reads each sequence as a whole, return_sequences=False or a
+    pooling over the steps, becomes `reads`; BatchNormalization, Normalization and Rescaling are multiplied into the
+    weights beside them.  What does nothing but in training, as ``Dropout``, is left out, and anything else is refused
+    by name.  Activations are Keras's own, with the numbers of its version.
 
     Parameters
     ----------
     source : layer, model or path
-        Of Keras 2 or 3, ``tf.keras`` among them, with weights; or a file: ``.keras``, ``.h5`` of a whole model, or weights
-        alone, ``.weights.h5`` and Keras 2's ``.h5``, which are taken for a plain chain of layers in the order that their
-        names and shapes show.
+        Of Keras 2 or 3, ``tf.keras`` among them, with weights; or a file: ``.keras``, ``.h5`` of a whole model, or
+        weights alone, ``.weights.h5`` and Keras 2's ``.h5``, which are taken for a plain chain of layers in the order
+        that their names and shapes show.
     activation : str, Activation or callable, optional
-        Activation of all cells, g1; a name is Keras's.  Required for weights alone; left out where the source records it.
+        Activation of all cells, g1; a name is Keras's.  Required for weights alone; left out where the source
+        records it.
     go_backwards : bool, optional
-        Whether the SimpleRNNs were made so.  Required for weights alone; else True, where a model gives its steps last one
-        first, which are here in the order of the input.
+        Whether the SimpleRNNs were made so.  Required for weights alone; else True, and only where a model gives its
+        steps last one first, which are here in the order of the input.
     masking : bool, optional
         Whether the model may mask steps, by ``Masking`` or ``Embedding(mask_zero=True)``; default: it may not.  Here a
         mask is an argument of each call, and the metadata record which one to pass, under ``"keras mask"``.  Required
@@ -48,9 +49,9 @@ def from_keras(
     batch_first : bool, optional
         Whether the batch is the first axis; default: True, as Keras has it.
     readout_activation, encoder_activation : str, Activation or callable, or a tuple of them, optional
-        Activation of the last Dense after and before the recurrent layers, or one for each; default: as the model applies
-        it.  Required for the Dense of weights alone; that of the readout may be given for a Dense after which the model
-        applies nothing.
+        Activation of the last Dense after and before the recurrent layers, or one for each; default: as the model
+        applies it.  Required for the Dense of weights alone; that of the readout may be given for a Dense after which
+        the model applies nothing.
     reads : {"steps", "last", "final", "mean", "max"}, optional
         What the readout reads, as of `RNN`; default: as the model does, ``"steps"`` of weights alone.
     takes : {"tokens", "features"}, optional
