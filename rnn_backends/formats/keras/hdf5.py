@@ -84,7 +84,8 @@ class File:
         """Return the parts of an object's header."""
         version, _, count, _, size = self._unpack("<BBHII", address)
         if version != 1:
-            msg = f"the object at byte {address} is of version {version}, which h5py does not write for Keras; {way('hdf5_plain')}."
+            what = f"the object at byte {address} is of version {version}, which h5py does not write for Keras"
+            msg = f"{what}; {way('hdf5_plain')}."
             raise FormatError(msg)
         blocks, found, seen, taken = [(address + 16, size)], [], 0, 0
         for begin, length in blocks:
@@ -99,7 +100,8 @@ class File:
                 if kind == _CONTINUATION:
                     blocks.append(fields("<QQ", body))
                 elif flags & _SHARED:
-                    msg = f"the object at byte {address} shares a part with another, which Keras's do not; {way('hdf5_plain')}."
+                    what = f"the object at byte {address} shares a part with another, which Keras's do not"
+                    msg = f"{what}; {way('hdf5_plain')}."
                     raise FormatError(msg)
                 else:
                     found.append(Message(kind, body))

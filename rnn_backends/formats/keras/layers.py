@@ -10,7 +10,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.activations import LAYERS as ACTIVATIONS
 from rnn_backends.formats.names import shown, shown_value
 
-MODELS = {"Sequential", "Functional", "Model"}  # the last is what Keras 2 called the second, first
+MODELS = {"Sequential", "Functional"}
 RECURRENT = {"SimpleRNN", "RNN", "Bidirectional"}
 # Layers that do nothing but in training.
 INERT = {
@@ -110,6 +110,8 @@ class Part(NamedTuple):
 def part(held: Any, path: str, dialect: Dialect) -> Part:
     """Return the layer that a configuration describes; a class or an option that is unknown is refused by name."""
     kind, config = (held.get("class_name"), held.get("config")) if isinstance(held, Mapping) else (None, None)
+    if kind == "Model" and dialect.version == 2:
+        kind = "Functional"  # as Keras 2 called it first
     if kind == "Sequential" and isinstance(config, list) and dialect.bare:
         config = {"layers": config}  # as the first Keras 2 wrote it
     if not isinstance(kind, str) or not isinstance(config, Mapping):

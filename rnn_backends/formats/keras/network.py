@@ -68,8 +68,9 @@ def _require_reading(found: Plan, options: LoadOptions) -> None:
     """Check that what the model gives is what the network does, or what the caller knows to be otherwise."""
     top = found.layers[-1]
     if found.is_turned and not options.go_backwards:
-        msg = f"{top.name} goes backwards and gives its steps last one first; here they are in the order of the input. "
-        raise FormatError(msg + f"{way('keras_backwards').capitalize()}.")
+        what = f"{top.name} goes backwards and gives its steps last one first, where here they are in the input's order"
+        msg = f"{what}; {way('keras_backwards')}."
+        raise FormatError(msg)
     if found.mask and top.sequences is False and top.zeros and not top.both:
         msg = f"{top.name} has zero_output_for_mask=True, and gives 0 where the last step is masked, not the state."
         raise FormatError(msg)
