@@ -84,14 +84,14 @@ def activation_of(path: Path, **given: Any) -> Any:
 
 def test_a_name_means_keras_s_own_where_the_file_shows_its_version(values: Mapping[str, Any]) -> None:
     of_3 = CASES / "keras3_hard_sigmoid.weights.h5"
-    for given, wanted in (
+    for name, wanted in (
         ("hard_sigmoid", rb.Activation("hard_sigmoid", 1 / 6, 0.5)),
         ("leaky_relu", rb.Activation("leaky_relu", 0.2)),
         (rb.Activation("hard_sigmoid"), rb.Activation("hard_sigmoid", 0.2, 0.5)),
         ("linear", rb.Activation("identity")),
         ("identity", rb.Activation("identity")),
     ):
-        assert activation_of(of_3, activation=given, go_backwards=False) == wanted
+        assert activation_of(of_3, activation=name, go_backwards=False) == wanted
     assert activation_of(DATA / "keras2" / "sigmoids_weights.h5", **km.ALONE["sigmoids"]) == OF_2
     x = values["sigmoids/x"]
     given = {key: value for key, value in km.ALONE["sigmoids"].items() if key != "activation"}
