@@ -35,6 +35,20 @@ def test_options_that_weights_do_not_record_must_be_given(tmp_path: Path) -> Non
         rb.ArgumentError, match="weights alone do not record whether a SimpleRNN goes backwards; pass go_backw"
     ):
         rb.load(path, activation="tanh")
+    one, x = tmp_path / "m.weights.h5", np.ones((2, 5, 3), "f4")
+    one.write_bytes(kf.hdf5(CELL))
+    follow(
+        "go_backwards",
+        lambda **given: rb.load(one, activation="tanh", **given),
+        kf.loop(CELL, x, (FIRST, False)),
+        lambda rnn: rnn(x)[0],
+    )
+    follow(
+        "activation",
+        lambda **given: rb.load(one, go_backwards=False, **given),
+        kf.loop(CELL, x, (FIRST, False)),
+        lambda rnn: rnn(x)[0],
+    )
     with pytest.raises(rb.FormatError, match="weights of a readout do not record its activation, g2; pass readout_act"):
         rb.load(path, **GIVEN)
     backward = rb.load(path, **{**WITH_READOUT, "go_backwards": True})
@@ -61,10 +75,15 @@ def test_weights_of_both_directions_are_read_where_a_dense_shows_how_they_are_jo
     }
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(arrays, lambda held: held.create_group("layers/dropout/vars")))
-    with pytest.raises(
-        rb.FormatError, match="do not record whether an Embedding has mask_zero; pass masking=False if it has not, or"
-    ):
-        rb.load(path, **WITH_READOUT)
+    ids = np.arange(10).reshape(2, 5) % 7
+    steps = kf.loop(PAIR, np.ones((2, 5, 3)), ("layers/bidirectional", None))
+    follow(
+        "keras_mask_zero",
+        lambda **given: rb.load(path, **WITH_READOUT, **given),
+        steps @ arrays["layers/time_distributed/layer/vars/0"] + 1,
+        lambda rnn: rnn.logits(ids),
+        then=lambda: rb.load(path, **WITH_READOUT, masking=False),
+    )
     assert rb.load(path, masking=True, **WITH_READOUT).metadata["keras mask"] == (
         "x != 0; a masked step holds the state; in Keras it gives the readout of 0 in a Bidirectional, or with "
         "zero_output_for_mask=True"
@@ -136,6 +155,19 @@ def test_weights_that_leave_open_what_feeds_what_are_refused(tmp_path: Path, kin
         rb.load(path, **WITH_READOUT)
 
 
+def test_what_weights_leave_open_is_in_the_file_of_the_model(tmp_path: Path) -> None:
+    path, x = tmp_path / "m.weights.h5", np.ones((2, 5, 3), "f4")
+    path.write_bytes(kf.hdf5(PAIR))
+    model = kf.write(tmp_path / "m.keras", [kf.bidirectional()], PAIR)
+    follow(
+        "keras_file",
+        lambda **_: rb.load(path, **GIVEN),
+        kf.loop(PAIR, x, ("layers/bidirectional", None)),
+        lambda rnn: rnn(x)[0],
+        then=lambda: rb.load(model),
+    )
+
+
 def test_a_layer_that_computes_without_weights_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(MODEL, lambda held: held.create_group("layers/masking/vars")))
@@ -176,6 +208,33 @@ def test_a_layer_gives_its_options_and_weights() -> None:
     for found, wanted in zip((cell.weight_ih.T, cell.weight_hh.T, cell.bias), CELL.values(), strict=True):
         np.testing.assert_array_equal(found, wanted)
     assert not reverse
+
+
+@pytest.mark.usefixtures("keras_3")
+def test_objects_that_are_not_keras_s_own_have_a_way_out() -> None:
+    """Which needs Keras, as these objects do: their layers are the same ones."""
+    x = np.ones((2, 5, 3), "f4")
+    wanted = kf.loop(CELL, x, (FIRST, False))
+    follow(
+        "keras_sequential",
+        lambda **_: rb.from_keras(a_layer("mine")),
+        wanted,
+        lambda rnn: rnn(x)[0],
+        then=lambda: rb.from_keras(in_a_row(a_layer())),
+    )
+    follow(
+        "keras_build",
+        lambda **_: rb.from_keras(a_layer(built=False)),
+        wanted,
+        lambda rnn: rnn(x)[0],
+        then=lambda: rb.from_keras(a_layer()),
+    )
+
+
+def in_a_row(held: Any) -> Any:
+    """Return what looks like a Sequential of a layer."""
+    config = kf.sequential(simple_rnn())["config"]
+    return like_keras("Sequential", config, [], "keras.src.models.sequential", layers=[held])
 
 
 @pytest.mark.usefixtures("keras_3")
