@@ -33,9 +33,10 @@ POOLED: dict[str, Any] = {"data_format": "channels_last", "keepdims": False}
 
 
 def arrays_of(path: str, *shapes: tuple[int, ...]) -> dict[str, Array]:
-    """Return arrays of a layer; those of more than two axes' features are positive, as variances are."""
+    """Return arrays of a layer; those of one axis are positive, as variances are."""
     draw = np.random.default_rng([7, *path.encode()])
-    return {f"{path}/vars/{k}": draw.uniform(0.5, 2, size=shape).astype("f4") for k, shape in enumerate(shapes)}
+    drawn = [draw.normal(size=shape) if len(shape) > 1 else draw.uniform(0.5, 2, size=shape) for shape in shapes]
+    return {f"{path}/vars/{k}": array.astype("f4") for k, array in enumerate(drawn)}
 
 
 def at(arrays: dict[str, Array], path: str, number: int) -> Array:
@@ -63,6 +64,7 @@ def read(tmp_path: Path, config: list[Any], arrays: dict[str, Array], **given: A
 
 
 def near(found: Any, wanted: Any) -> None:
+    assert np.ptp(wanted) > 0.1  # no constant, which anything could give
     np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6)
 
 
