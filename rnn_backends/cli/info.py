@@ -40,7 +40,7 @@ def of_model(loading: Loading) -> dict[str, Any]:
     try:
         rnn = loading.load("numpy")
     except (RNNBackendError, OSError, MemoryError) as error:
-        return {"model": str(loading.model), "reason": one_line(error)}
+        return {"model": str(loading.model), "reason": one_line(error), "line": loading.line(error)}
     return {"model": str(loading.model), "reason": None, **contents.describe(rnn)}
 
 
@@ -53,6 +53,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield from contents.lines(found["model"], found)
     else:
         yield from aligned([("model", f"{found['model']}: cannot be read: {found['reason']}")])
+        if found["line"] is not None:
+            yield f"This reads it, with the activations and options of yours in the place of these:  {found['line']}"
 
 
 def rows(found: dict[str, Any]) -> list[Row]:

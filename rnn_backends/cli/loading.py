@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnn_backends.errors import RNNBackendError
+from rnn_backends.formats.advice import proposed
 from rnn_backends.model.loading import load
 from rnn_backends.model.rnn import RNN
+
+_MOST = 8
+"""The most options that a file is tried with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,3 +24,21 @@ class Loading:
     def load(self, backend: str | None) -> RNN:
         """Load the model."""
         return load(self.model, backend=backend, **self.given)
+
+    def line(self, error: Exception) -> str | None:
+        """Return the line of Python that loads the file, with options that refusals propose; None without one."""
+        given = dict(self.given)
+        for _ in range(_MOST):
+            more = {name: value for name, value in proposed(str(error)).items() if given.get(name) != value}
+            if not more or not isinstance(error, RNNBackendError):
+                return None
+            roles = {**given.get("roles", {}), **more.get("roles", {})}
+            given |= {**more, **({"roles": roles} if roles else {})}
+            try:
+                load(self.model, backend="numpy", **given)
+            except (RNNBackendError, OSError, MemoryError, TypeError) as other:
+                error = other
+            else:
+                options = "".join(f", {name}={value!r}" for name, value in given.items())
+                return f"rnn_backends.load({str(self.model)!r}{options})"
+        return None

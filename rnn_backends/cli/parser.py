@@ -36,7 +36,8 @@ def make_parser() -> argparse.ArgumentParser:
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `rnn_backends.load` that are given on the command line."""
     names = getattr(arguments, "load_options", ())
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    found = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return found | ({"key": tuple(found["key"])} if "key" in found else {})
 
 
 def _load_options(*own: str) -> argparse.ArgumentParser:
@@ -46,12 +47,35 @@ def _load_options(*own: str) -> argparse.ArgumentParser:
     options = {name: option for name, option in ON_COMMAND_LINE.items() if name not in own}
     parser.set_defaults(load_options=tuple(options))
     for name, option in options.items():
-        flag = f"--{name.replace('_', '-')}"
-        if option.kind == "flag":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=option.help)
-        else:
-            group.add_argument(flag, metavar="NAME", help=option.help)
+        group.add_argument(
+            f"--{name.replace('_', '-')}", help=option.help, **_KINDS.get(option.kind, {"metavar": "NAME"})
+        )
     return parser
+
+
+def _names(text: str) -> str | tuple[str, ...]:
+    """Return a name, or names between commas as a tuple."""
+    names = tuple(part.strip() for part in text.split(","))
+    return names if len(names) > 1 else text
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Return texts by name, which stand as NAME=TEXT between commas."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and mark for name, mark, _ in pairs):
+        msg = f"expected NAME=TEXT, and more of them after commas; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "flag": {"action": argparse.BooleanOptionalAction},
+    "activations": {"metavar": "NAME[,NAME]", "type": _names},
+    "texts": {"metavar": "NAME=TEXT[,...]", "type": _pairs},
+    "number": {"metavar": "NUMBER", "type": float},
+    "key": {"metavar": "NAME", "action": "append"},
+}
+"""The arguments of argparse's add_argument by the kind of an option."""
 
 
 def _add_info(commands: Commands) -> None:

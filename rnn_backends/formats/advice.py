@@ -1,17 +1,20 @@
 """Ways out of a refusal, one text an id; a test follows each of them to a network with the right numbers."""
 
+import ast
+import re
 from collections.abc import Mapping
+from typing import Any
 
 WAYS: Mapping[str, str] = {
     "activation": "pass the right one, e.g. activation='tanh'",
     "leave_out": "leave `{option}` out",
     "encoder_activation": "pass encoder_activation={example}, or what it was trained with",
     "readout_activation": (
-        "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of 'softmax' "
-        "if it gives values"
+        "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of {last} if it "
+        "gives values"
     ),
     "roles": "pass roles={roles}, or other ones where that is wrong",
-    "layers": "pass roles={roles} to take the first, or 'layers' for each that stands on the one before",
+    "layers": "pass roles={roles}, with 'layers' for those that stand one on the other, and 'ignore' for the others",
     "ignore": "if the network does without it, pass roles={roles}",
     "names": "pass names={names}",
     "own_names": (
@@ -51,10 +54,35 @@ WAYS: Mapping[str, str] = {
         "encoder_activation if before, of several a tuple with one for each"
     ),
     "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
+    # torch: modules
+    "module_state": "pass roles={roles}, and h_0= at each call if that is what it is",
+    "module_activation": "pass roles={roles}, and readout_activation={example} with the one of each Linear",
+    "module_function": "pass {role}_activation={example} with a function of arrays in its place",
+    "module_norm": (
+        "pass roles={roles} if it is applied to what the module declared before it gives, before an activation"
+    ),
+    "module_reads": "pass reads='last' if it takes output[:, -1], else 'final', 'mean', 'max' or 'steps'",
+    "module_softmax_reads": "pass reads='last', or 'final', 'mean', 'max', if each sequence has one output",
+    "module_softmax": "pass {role}_activation={example} if it is over the features all the same",
+    "module_eval": "call its eval() first",
+    "module_hook": "call remove() of its handle first",
+    "module_lazy": "run it once on a batch first",
+    "module_scripted": "pass its state_dict(), with activation='tanh' or what it is",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
+
+
+_OPTION = re.compile(r"\b([a-z_]+)=(\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]|'[^']*'|True|False|[0-9.]+(?:e-[0-9]+)?)")
 
 
 def way(key: str, /, **parts: object) -> str:
     """Return a way out, as the end of a sentence."""
     return WAYS[key].format(**parts)
+
+
+def proposed(message: str) -> dict[str, Any]:
+    """Return the options that a message says to pass, the first value of each."""
+    found: dict[str, Any] = {}
+    for name, value in _OPTION.findall(message):
+        found.setdefault(name, ast.literal_eval(value))
+    return found

@@ -76,8 +76,8 @@ def _fold(found: dict[str, Made], name: str, norm: Mapping[str, Made], eps: floa
         raise FormatError(msg)
 
     def folded() -> tuple[Host, Host]:
-        affine = _affine({local: array.make() for local, array in norm.items()}, eps)
-        fold = affine.after if is_after else affine.before
+        scaling = affine({local: array.make() for local, array in norm.items()}, eps)
+        fold = scaling.after if is_after else scaling.before
         return fold(weight.make(), None if bias is None else bias.make())
 
     found[name] = Made(weight.dtype, weight.shape, lambda: folded()[0])
@@ -92,7 +92,8 @@ def _bias_of(weight: str, arrays: Mapping[str, Made]) -> str:
     return f"bias_ih_{place}" if f"bias_ih_{place}" in arrays else f"bias_{place}"
 
 
-def _affine(norm: Mapping[str, Host], eps: float) -> Affine:
+def affine(norm: Mapping[str, Host], eps: float) -> Affine:
+    """Return what a BatchNorm does where nothing is trained, of its arrays by their names in it."""
     wide = {local: array.astype(np.float64) for local, array in norm.items()}
     with np.errstate(all="ignore"):
         scale = wide.get("weight", 1.0) / np.sqrt(wide["running_var"] + eps)

@@ -17,8 +17,6 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import Declared, listed, shown
 from rnn_backends.formats.source import Account
 
-_ALIGNED = 0.9
-"""The least cosine between a vector of a power iteration and what the other one gives for it."""
 _HOOKED = re.compile(r"(.*\.)?((?:weight|bias)[^.]*)_(g|v|orig|mask|u)", re.S)
 _PARAMETRIZED = re.compile(r"(.*\.)?parametrizations\.([^.]+)\.(.+)", re.S)
 
@@ -181,7 +179,7 @@ def _rows(name: str, weight: Host, u: Host, v: Host) -> int:
             return 0
         along = [max(_cosine(rows @ right, left), _cosine(rows.T @ left, right)) for rows in (wide, wide.T)]
     axis = int(np.argmax(along))
-    if not (along[axis] > _ALIGNED and 1 - along[1 - axis] > 10 * (1 - along[axis])):
+    if not 1 - along[1 - axis] > 10 * (1 - along[axis]):  # NaN, too
         msg = (
             f"{shown(name)} has a spectral norm, of which u and v do not record whether it is of the matrix or of "
             f"its transpose; {way('effective_parametrization')}."

@@ -23,7 +23,10 @@ _NOTATIONS = (
     {"wxh": "weight_ih_l0", "whh": "weight_hh_l0", "bh": "bias_l0", "why": "weight", "by": "bias"},
     {"wxh": "weight_ih_l0", "whh": "weight_hh_l0", "bias": "bias_l0"},
 )
-_ROWS = {"wx": "weight_ih_l0.T", "wh": "weight_hh_l0.T", "b": "bias_l0"}
+_ROWS = {
+    "wx": "weight_ih_l0.T", "wh": "weight_hh_l0.T", "b": "bias_l0", "w_vocab": "readout.weight.T",
+    "b_vocab": "readout.bias", "w_embed": "encoder.0.weight.T",
+}  # fmt: skip
 """CS231n's notation, whose vectors are rows: too short to be known for sure, and so only named in a message."""
 _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
@@ -75,6 +78,25 @@ def modules_of(declared: Declared) -> list[Module]:
     return list(found.values())
 
 
+def require_columns(declared: Declared) -> None:
+    """Check that names are of no notation whose vectors are rows, where names or shapes show it."""
+    rows = {name: _ROWS[name.lower()] for name in declared if name.lower() in _ROWS}
+    if {"wx", "wh"} <= {name.lower() for name in rows}:
+        msg = f"{listed(rows)} are not torch's names; if vectors are rows there, {way('names', names=rows)}."
+        raise FormatError(msg)
+    known = dict(_notations(declared))
+    shapes = {local: declared[name][1] for name, (_, _, local) in known.items()}
+    size = shapes.get("weight_hh_l0", ())[:1]
+    turned = (
+        len(shapes.get("weight_ih_l0", ())) == 2 and shapes["weight_ih_l0"][:1] != size == shapes["weight_ih_l0"][1:]
+    )
+    if turned or any("bias" in local and len(shape) == 2 and shape[1] > 1 for local, shape in shapes.items()):
+        names = {name: f"{'readout.' * (kind == 'linear')}{local}" for name, (_, kind, local) in known.items()}
+        given = {name: own if "bias" in own else f"{own}.T" for name, own in names.items()}
+        msg = f"{listed(given)} are of a text-book, but their vectors are no columns; {way('names', names=given)}."
+        raise FormatError(msg)
+
+
 def is_recurrent(names: Iterable[str]) -> bool:
     """Return whether arrays of these names are of a recurrent network, perhaps among others."""
     leaves = {name.lower() for name in names}
@@ -90,9 +112,6 @@ def is_recurrent(names: Iterable[str]) -> bool:
 def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str:
     """Return the refusal of a module, beside others, that is none of those that a network is made of."""
     names = list(module.arrays.values())
-    given = {name: _ROWS[name.lower()] for name in declared if name.lower() in _ROWS}
-    if len(given) == len(_ROWS):
-        return f"{listed(given)} are not torch's names; if vectors are rows there, {way('names', names=given)}."
     of = f"{listed(names)}, of shape {declared[names[0]][1]},"
     known = "torch's nn.RNN, nn.RNNCell, nn.Embedding, nn.Linear and nn.BatchNorm1d"
     is_alone = not any(f"{each.prefix}.".startswith(f"{module.prefix}.") for each in others if each is not module)

@@ -115,7 +115,7 @@ class LoadOptions:
                 "key",
                 "which part of a checkpoint it is",
                 ("native", "torch", "flax"),
-                "which part of a checkpoint to read, such as ema or state.params",
+                "which part of a checkpoint to read, such as ema; again for what is nested",
             )
         },
     )

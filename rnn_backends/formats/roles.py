@@ -1,46 +1,17 @@
 """Roles of the modules of a state dict: given, or inferred where their order and shapes leave one reading."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, listed, shown
-from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.options import Activations, LoadOptions
+from rnn_backends.formats.readings import Reading, Readings, Widths
 
 MOST = 6
 """The most modules whose roles are inferred."""
-_FEW = 50
-
-
-class Reading(NamedTuple):
-    """Modules in the order in which they are applied.
-
-    Parameters
-    ----------
-    embedding : Module or None
-    encoder, readout : tuple of Module
-    """
-
-    embedding: Module | None = None
-    encoder: tuple[Module, ...] = ()
-    readout: tuple[Module, ...] = ()
-
-    @property
-    def roles(self) -> dict[str, str]:
-        """The roles by prefix."""
-        found = {} if self.embedding is None else {self.embedding.prefix: "embedding"}
-        found |= {module.prefix: "encoder" for module in self.encoder}
-        return found | {module.prefix: "readout" for module in self.readout}
-
-
-class Widths(NamedTuple):
-    """The features that the first layer takes and that the last one gives."""
-
-    input_size: int
-    output_size: int
+_LISTED = 3
 
 
 def given_roles(
@@ -101,23 +72,53 @@ def reading_of(
         example = _guess(linears, before, widths, declared)
         msg = f"{len(linears)} modules beside the RNN have too many readings; {way('roles', roles=example)}."
         raise FormatError(msg)
-    order = _Order(linears, before, declared, ordered=ordered)
-    found = [
-        each
-        for each in islice(order.readings(widths), _FEW)
-        if all(fixed.get(prefix, role) == role for prefix, role in each.roles.items())
-    ]
-    chosen = order.preferred(found) if ordered else _consistent(found, options)
-    is_other = chosen is not None and bool(chosen.encoder) and not chosen.readout and options.readout_activation
-    if chosen is not None and not is_other:
+    order = Readings(linears, before, declared, fixed)
+    every = order.every(widths)
+    complete = [each for each in every if _is_complete(each, options)]
+    if ordered:
+        natural = order.natural(order.in_order(widths), every)
+        # Where others have their activations given too, nothing but order would speak for it.
+        chosen = None if complete and complete != [natural] else natural
+    else:
+        only = every if len(every) == 1 else complete
+        chosen = only[0] if len(only) == 1 else None
+    if chosen is not None and not _is_contradicted(chosen, options):
         return chosen
-    natural = max(found, key=lambda each: len(each.readout), default=None)
-    example = natural.roles if natural is not None and not is_other else _guess(linears, before, widths, declared)
-    names = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
-    around = f"the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
-    problem = "may stand before or after" if len(found) > 1 else "cannot stand, one after the other, before or after"
-    msg = f"{names} {problem} {around}; {way('roles', roles=example)}."
-    raise FormatError(msg)
+    raise FormatError(_refusal(linears, widths, declared, complete or every, _guess(linears, before, widths, declared)))
+
+
+def _is_complete(reading: Reading, options: LoadOptions) -> bool:
+    """Return whether the activations that are given are those of the Linear in a reading."""
+    return all(
+        len(modules) == len(given) if isinstance(given, tuple) else bool(modules) == (given is not None)
+        for modules, given in _pairs(reading, options)
+    )
+
+
+def _is_contradicted(reading: Reading, options: LoadOptions) -> bool:
+    """Return whether an activation is given for Linears that are not there, and none for those that are."""
+    pairs = _pairs(reading, options)
+    return any(given is not None and not modules for modules, given in pairs) and any(
+        given is None and modules for modules, given in pairs
+    )
+
+
+def _pairs(reading: Reading, options: LoadOptions) -> tuple[tuple[tuple[Module, ...], Activations | None], ...]:
+    """Return the Linears of the encoder and of the readout, each with what is given for them."""
+    return (reading.encoder, options.encoder_activation), (reading.readout, options.readout_activation)
+
+
+def _refusal(
+    linears: Sequence[Module], widths: Widths, declared: Declared, found: Sequence[Reading], guess: Mapping[str, str]
+) -> str:
+    """Return the refusal of modules without a reading, or with some that are found."""
+    known = [each.roles for each in sorted(found, key=lambda each: -len(each.readout))]
+    example = guess if guess in known or not known else known[0]
+    which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
+    which = which if len(linears) <= _LISTED else f"the {len(linears)} Linear and tables beside it"
+    around = f"before or after the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
+    problem = "may stand" if found else "cannot stand, one after the other,"
+    return f"{which} {problem} {around}; {way('roles', roles=example)}."
 
 
 def _sizes(module: Module, declared: Declared) -> str:
@@ -139,14 +140,6 @@ def _as_given(linears: Sequence[Module], fixed: Mapping[str, str]) -> Reading:
     return Reading(next(iter(groups["embedding"]), None), tuple(groups["encoder"]), tuple(groups["readout"]))
 
 
-def _consistent(found: list[Reading], options: LoadOptions) -> Reading | None:
-    """Return the one reading, or the only one in which the given activations have a place, and no other is needed."""
-    if len(found) > 1:
-        given = (options.encoder_activation is not None, options.readout_activation is not None)
-        found = [each for each in found if (bool(each.encoder), bool(each.readout)) == given]
-    return found[0] if len(found) == 1 else None
-
-
 def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, declared: Declared) -> dict[str, str]:
     """Return roles with which there is a network, by place and shape, as an example in a message."""
     shapes = {module.prefix: declared[module.arrays["weight"]][1] for module in linears}
@@ -165,63 +158,3 @@ def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, 
         if found[module.prefix] == "ignore" and module.kind != "table" and columns == width:
             found[module.prefix], width = "readout", rows
     return found
-
-
-class _Order:
-    """Readings of some modules, whose order may mean something."""
-
-    def __init__(
-        self, linears: Sequence[Module], before: Sequence[Module], declared: Declared, *, ordered: bool
-    ) -> None:
-        self.linears, self.before, self.ordered = list(linears), list(before), ordered
-        self.shapes = {module.prefix: declared[module.arrays["weight"]][1] for module in linears}
-
-    def readings(self, widths: Widths) -> Iterator[Reading]:
-        """Yield all readings in which each module takes what the one before it gives."""
-        for readout in self._readouts((), widths.output_size):
-            rest = [module for module in self.linears if module not in readout]
-            yield from self._encoders(rest, (), widths.input_size, readout)
-
-    def preferred(self, found: list[Reading]) -> Reading | None:
-        """Return the reading in which modules stand where they are applied, if no other is as likely.
-
-        A module that stands after the RNN is not taken for one before it, nor an embedding before it for a readout; a
-        Linear before it, which can be nothing else, is.
-        """
-        natural = [each for each in found if set(map(id, each.readout)).isdisjoint(map(id, self.before))]
-        natural = [each for each in natural if len(each.readout) == len(self.linears) - len(self.before)]
-        after = [module for module in self.linears if module not in self.before]
-        if not natural:
-            likely = [each for each in found if all(module in each.readout for module in after)]
-            return likely[0] if len(likely) == 1 else None
-        tables = [each.embedding for each in natural]
-        rivals = [
-            each
-            for each in found
-            if each not in natural
-            and all(module in each.readout for module in after)
-            and any(module in each.readout and module not in tables for module in self.before)
-        ]
-        return natural[0] if len(natural) == 1 and not rivals else None
-
-    def _readouts(self, taken: tuple[Module, ...], width: int) -> Iterator[tuple[Module, ...]]:
-        yield taken
-        for place, module in enumerate(self.linears):
-            rows, columns = self.shapes[module.prefix]
-            follows = not self.ordered or not taken or place > self.linears.index(taken[-1])
-            if columns == width and follows and module not in taken and module.kind != "table":
-                yield from self._readouts((*taken, module), rows)
-
-    def _encoders(
-        self, rest: list[Module], taken: tuple[Module, ...], width: int, readout: tuple[Module, ...]
-    ) -> Iterator[Reading]:
-        """Yield readings with the rest as an encoder, of which the last modules are taken."""
-        if not rest:
-            yield Reading(None, taken, readout)
-        for module in [rest[-1]] if self.ordered and rest else rest:
-            others = [each for each in rest if each is not module]
-            rows, columns = self.shapes[module.prefix]
-            if not others and columns == width and module.kind != "kernel" and "bias" not in module.arrays:
-                yield Reading(module, taken, readout)
-            if rows == width and module.kind != "table":
-                yield from self._encoders(others, (module, *taken), columns, readout)

@@ -1,14 +1,16 @@
 """Recurrent modules of a state dict, one on top of the other."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise, permutations
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, layer_indices, listed, shown
-from rnn_backends.formats.roles import Widths
+from rnn_backends.formats.readings import Widths
+
+_MOST_ORDERS = 120
 
 
 class Stack(NamedTuple):
@@ -36,17 +38,17 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
             f"{listed(declared)}; if they have other names, {way('own_names')}."
         )
         raise FormatError(msg)
+    states = [each for each in modules if each.arrays.keys() == {"h_0"}]
+    modules = [each for each in modules if each not in states] or modules
     chosen = [each for prefix, role in roles.items() for each in modules if (each.prefix, "layers") == (prefix, role)]
     left = [each for each in modules if each not in chosen]
     if left and chosen:
         msg = f"`roles` makes {listed(each.prefix for each in chosen)} the layers, but not {listed(_prefixes(left))}."
         raise FormatError(msg)
-    ordered = chosen or list(modules)
+    ordered = chosen or _chained(modules, declared)
     widths = [_widths(module, declared) for module in ordered]
-    if len(ordered) > 1 and not chosen and not _is_chain(widths):
-        raise FormatError(_several(ordered))
     names: dict[str, str] = {}
-    for module in ordered:
+    for module in (*ordered, *states):
         names |= _numbered(module, len(layer_indices(_places(names))))
     return Stack(ordered, names, Widths(widths[0].input_size, widths[-1].output_size))
 
@@ -66,7 +68,8 @@ def _numbered(module: Module, first: int) -> dict[str, str]:
     for local, name in module.arrays.items():
         kind, mark, place = local.rpartition("_l")
         index, reverse, _ = place.partition("_reverse")
-        found[local if local == "h_0" else f"{kind}{mark}{int(index) + first}{reverse}"] = name
+        number = 0 if local == "h_0" else int(index) + first
+        found[local if local == "h_0" else f"{kind}{mark}{number}{reverse}"] = name
     return found
 
 
@@ -80,18 +83,29 @@ def _widths(module: Module, declared: Declared) -> Widths:
     return Widths(first[1] if len(first) == 2 else 0, sum(shape[0] for shape in top if shape))
 
 
-def _is_chain(widths: Sequence[Widths]) -> bool:
-    """Return whether each module takes what the one before gives, and could not take what that one takes."""
-    return all(above.input_size == below.output_size != below.input_size for below, above in pairwise(widths))
+def _chained(modules: Sequence[Module], declared: Declared) -> list[Module]:
+    """Return modules in the one order in which each takes what the one before gives, and nothing else it could take."""
+    widths = {module.prefix: _widths(module, declared) for module in modules}
+    orders = islice(permutations(modules), _MOST_ORDERS)
+    chains = [list(order) for order in orders if _fits([widths[module.prefix] for module in order])]
+    inputs = {each.input_size for each in widths.values()}
+    if len(modules) == 1 or (len(chains) == 1 and len(inputs) == len(modules)):
+        return chains[0]
+    raise FormatError(_several(modules, [*widths.values()]))
 
 
-def _several(modules: Sequence[Module]) -> str:
+def _fits(widths: Sequence[Widths]) -> bool:
+    """Return whether each takes what the one before gives."""
+    return all(above.input_size == below.output_size for below, above in pairwise(widths))
+
+
+def _several(modules: Sequence[Module], widths: Sequence[Widths]) -> str:
     """Return the refusal of several recurrent networks: parts of a checkpoint, layers, or networks of their own."""
     prefixes = _prefixes(modules)
     ends = {prefix.partition(".")[2] for prefix in prefixes}
     problem = f"there are several recurrent networks, {listed(prefixes)}"
-    if len(ends) == 1 and all(prefixes):
+    if len(ends) == 1 and "" not in ends:
         key = prefixes[0].partition(".")[0]
         return f"{problem}; {way('key', key=shown(key))}."
-    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "ignore")
+    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "layers" if _fits(widths) else "ignore")
     return f"{problem}; {way('layers', roles=roles)}."

@@ -11,7 +11,12 @@ _EXAMPLES = {"encoder": "'relu'", "readout": "'softmax'"}
 
 
 def stated(
-    role: str, recorded: Sequence[Callable[..., Any] | None], options: LoadOptions, *, overrule: bool = False
+    role: str,
+    recorded: Sequence[Callable[..., Any] | None],
+    options: LoadOptions,
+    *,
+    overrule: bool = False,
+    output_size: int | None = None,
 ) -> list[Callable[..., Any]]:
     """Return the activations of the Linears of a role, all of which must be recorded or given.
 
@@ -24,6 +29,8 @@ def stated(
         Its ``encoder_activation`` or ``readout_activation``: that of the last Linear, or one for each.
     overrule : bool, default False
         Whether what is given replaces what is recorded, instead of being refused.
+    output_size : int, optional
+        That of the last one, for the advice: one output has no softmax.
 
     Raises
     ------
@@ -44,7 +51,7 @@ def stated(
             raise FormatError(msg)
         found[place] = activation
     if None in found:
-        raise FormatError(_open(role, len(found)))
+        raise FormatError(_open(role, found, output_size))
     return found  # type: ignore[return-value]  # none of them is None
 
 
@@ -60,16 +67,32 @@ def _placed(option: str, given: Activations | None, count: int) -> dict[int, Cal
     return dict(enumerate(given))
 
 
-def _open(role: str, count: int) -> str:
+def example(role: str, inner: Sequence[Callable[..., Any] | None], output_size: int | None = None) -> str:
+    """Return a value of the option that gives the activations of a role, in Python.
+
+    Parameters
+    ----------
+    role : {"encoder", "readout"}
+    inner : sequence of callable or None
+        What is known of all Linears but the last.
+    output_size : int, optional
+        That of the last one: one output has no softmax.
+    """
+    last = "'sigmoid'" if role == "readout" and output_size == 1 else _EXAMPLES[role]
+    names = [repr(str(getattr(each, "name", "relu"))) for each in inner]
+    return f"({', '.join([*names, last])})" if inner else last
+
+
+def _open(role: str, found: Sequence[Callable[..., Any] | None], output_size: int | None) -> str:
     """Return the refusal of Linears of which an activation is not known."""
-    example, option = _EXAMPLES[role], f"{role}_activation"
-    if count > 1:
-        inner = ["'relu'"] * (count - 1)
-        example = f"({', '.join([*inner, example])})"
-    which = "of a" if count == 1 else f"of the {count} Linear of a"
-    return f"the weights {which} {_NOUNS[role]} do not record {_FACTS[role]}; {way(option, example=example)}."
+    option, count = f"{role}_activation", len(found)
+    wanted = example(role, found[:-1] if None in found[:-1] else (), output_size)
+    advice = way(option, example=wanted, last=example(role, (), output_size))
+    which = _NOUNS[role] if count == 1 else f"the {count} Linear {_PLACES[role]}"
+    return f"the weights of {which} do not record {_FACTS[role]}; {advice}."
 
 
 _NAMES = {"encoder": "an encoder", "readout": "a readout"}
-_NOUNS = {"encoder": "Linear before the RNN", "readout": "readout"}
+_NOUNS = {"encoder": "a Linear before the RNN", "readout": "a readout"}
+_PLACES = {"encoder": "before the RNN", "readout": "of a readout"}
 _FACTS = {"encoder": "its activation", "readout": "its activation, g2"}

@@ -12,10 +12,11 @@ from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
-from rnn_backends.formats.modules import COLUMNS, Module, modules_of, unknown
+from rnn_backends.formats.modules import COLUMNS, Module, modules_of, require_columns, unknown
 from rnn_backends.formats.names import Declared, is_own, listed, places, shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.roles import Reading, given_roles, reading_of
+from rnn_backends.formats.readings import Reading
+from rnn_backends.formats.roles import given_roles, reading_of
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stacks import stacked
 from rnn_backends.formats.stated import stated
@@ -54,11 +55,15 @@ def network_of(arrays: Mapping[str, Made], reading: Reading, options: LoadOption
     tables = [Activation("identity")] if reading.embedding is not None else []
     description = description._replace(
         encoder=[*tables, *stated("encoder", [None] * len(reading.encoder), options)],
-        readout=stated("readout", [None] * len(reading.readout), options),
+        readout=stated("readout", [None] * len(reading.readout), options, output_size=_output_size(reading, arrays)),
     )
     network = assemble(declared_of(arrays), description, lambda name: arrays[name].make())
     encoder, first = folded(network.encoder, network.layers[0], account)
     return replace(network, encoder=encoder, layers=(first, *network.layers[1:]))
+
+
+def _output_size(reading: Reading, arrays: Mapping[str, Made]) -> int | None:
+    return arrays[f"readout.{len(reading.readout) - 1}.weight"].shape[0] if reading.readout else None
 
 
 def _selected(held: Mapping[str, Made], key: str | tuple[str, ...] | None) -> Mapping[str, Made]:
@@ -101,12 +106,13 @@ def _network_arrays(
     """Return the arrays of the network by its names, and the roles of the modules that they are of."""
     declared = declared_of(held)
     modules = modules_of(declared)
+    require_columns(declared)
+    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
     for module in modules:
         if module.kind == "other":
             raise FormatError(unknown(module, modules, declared))
-    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
     linears = [module for module in modules if module.kind == "linear"]
-    before = [module for module in linears if module.place < stack.modules[0].place]
+    before = [module for module in linears if ordered and module.place < stack.modules[0].place]
     fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}
     reading = reading_of(linears, before, fixed, stack.widths, declared, options, ordered=ordered)
     held = {name: flat(array) if name.rpartition(".")[2].lower() in COLUMNS else array for name, array in held.items()}

@@ -579,7 +579,8 @@ def test_files_that_are_not_there(run: Run) -> None:
     assert run("run", "model.npz", "folder.npy").err.startswith(
         "rnn-backends: error: 'folder.npy' is a directory, not a regular file"
     )
-    assert "the suffix of a model file must be one of .safetensors, .npz" in run("run", "model.bin", "x.npy").err
+    Path("model.dat").write_bytes(b"hello" * 9)
+    assert "it is in none of the formats that are read: safetensors, .npz" in run("run", "model.dat", "x.npy").err
     os.mkfifo("pipe.txt")  # nobody writes to it
     assert run("run", "model.npz", "pipe.txt").err.startswith(
         "rnn-backends: error: 'pipe.txt' is a FIFO, not a regular file"

@@ -158,11 +158,12 @@ def test_columns_of_a_missing_bias_and_readout() -> None:
 def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
     Path("damaged.npz").write_bytes(b"PK\x03\x04")
     Path("folder.npz").mkdir()
+    Path("m.txt").write_text("hello")
     for name, reason in (
         ("damaged.npz", "damaged.npz is no .npz file, or is damaged: "),
         ("no.npz", "cannot use 'no.npz': No such file or directory."),
         ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
-        ("m.txt", "the suffix of a model file must be one of .safetensors, .npz"),
+        ("m.txt", "m.txt: it is in none of the formats that are read: safetensors, .npz"),
         (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not record the activation of the cells"),
     ):
         code, out, err = run("info", name)
@@ -245,7 +246,7 @@ def test_options_that_a_file_tells_or_that_are_wrong(run: Run, command: str) -> 
         (
             "bare.npz",
             ["--residual"],
-            "`residual` is an option of Flax's parameters; leave it out for this package's files.",
+            "`residual` is an option of Flax's parameters, not of this package's files; leave `residual` out.",
         ),
         ("bare.npz", [], "weights alone do not record the activation of the cells"),
     ):
@@ -316,6 +317,7 @@ def test_files_that_cannot_be_read_or_written(run: Run) -> None:
     )
     model().save("m.npz")
     Path("folder.npz").mkdir()
+    Path("m.txt").write_text("hello")
     for out, reason in (
         ("no/c.npz", "cannot be written: No such file or directory."),
         ("m.npz/c.npz", "cannot be written: Not a directory."),

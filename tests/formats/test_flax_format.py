@@ -28,8 +28,9 @@ def simple_cell(features: int = 3, seed: int = 0, nnx: bool = False, dtype: str 
     return {f"{name}i": {"kernel": next(kernels), "bias": bias}, f"{name}h": {"kernel": next(kernels)}}
 
 
-def dense(size: int = 4) -> dict[str, Any]:
-    return {"kernel": np.arange(2.0 * size, dtype="f4").reshape(size, 2), "bias": np.ones(2, "f4")}
+def dense(size: int = 4, outputs: int = 2) -> dict[str, Any]:
+    kernel = np.arange(outputs * size, dtype="f4").reshape(size, outputs)
+    return {"kernel": kernel, "bias": np.ones(outputs, "f4")}
 
 
 def table(size: int = 3) -> dict[str, Any]:
@@ -129,6 +130,27 @@ def test_an_embedding_is_the_encoder_where_folding_would_make_more_numbers() -> 
     assert isinstance(rnn.encoder, rb.Linear)
     np.testing.assert_array_equal(rnn.encoder.weight, table()["embedding"].T)
     assert rnn([[3, 6], [0, 1]])[0].shape == (2, 2, 8)
+
+
+def test_averages_beside_the_parameters_are_asked_for() -> None:
+    tree = {"step": 3, "params": {"cell": simple_cell()}, "ema": {"cell": simple_cell(seed=1)}, "opt_state": {"0": {}}}
+    with pytest.raises(rb.FormatError, match="the tree holds several networks, in 'params', 'ema'; pass key='params'"):
+        rb.from_flax(tree, **TOLD)
+    for key, seed in (("params", 0), ("ema", 1)):
+        assert_is(cells(rb.from_flax(tree, **TOLD, key=key))[0][0], simple_cell(seed=seed))
+    with pytest.raises(rb.FormatError, match="there is no 'sma' among 'step', 'params', 'ema', 'opt_state'"):
+        rb.from_flax(tree, **TOLD, key="sma")
+
+
+def test_roles_of_several_dense_are_by_their_paths() -> None:
+    tree = {"before": dense(9, 3), "cell": simple_cell(), "after": dense(4)}
+    given = {**TOLD, "encoder_activation": "relu", "readout_activation": "identity"}
+    rnn = rb.from_flax(tree, **given)
+    assert (rnn.input_size, rnn.readout.output_size) == (9, dense(4)["kernel"].shape[1])  # type: ignore[union-attr]  # a Linear
+    square = {"proj": dense(3, 3), "bi": {"forward_rnn": simple_cell(), "backward_rnn": simple_cell(seed=1)}}
+    assert rb.from_flax(square, **TOLD, encoder_activation="relu").encoder is not None
+    with pytest.raises(rb.FormatError, match="`roles` names 'none', which is no module of the state dict"):
+        rb.from_flax(tree, **given, roles={"none": "ignore"})
 
 
 def test_the_caller_keeps_the_arrays() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.cli.parser import ON_COMMAND_LINE, make_parser
-from rnn_backends.formats import FORMATS
+from rnn_backends.cli.parser import ON_COMMAND_LINE, given, make_parser
+from rnn_backends.formats.content import FORMATS
 from rnn_backends.formats.options import OPTIONS, LoadOptions
 
 IMPORTERS: dict[str, Callable[..., rb.RNN]] = {
@@ -26,6 +26,11 @@ VALUES: dict[str, Any] = {
     "paths": ["a"], "reads": "last", "takes": "tokens", "texts": {"fc": "readout"},
 }  # fmt: skip
 """A value of each kind of option."""
+WORDS: dict[str, list[str]] = {
+    "activation": ["tanh"], "activations": ["relu, tanh"], "flag": [], "key": ["state", "--key", "ema"], "number": ["1e-5"],
+    "reads": ["last"], "takes": ["tokens"], "texts": ["fc=readout"],
+}  # fmt: skip
+"""The same on a command line."""
 
 
 def parameters(function: Callable[..., Any]) -> set[str]:
@@ -41,16 +46,16 @@ def test_load_and_the_command_line_take_the_same_options() -> None:
     assert parameters(rb.load) == set(ON_COMMAND_LINE)
     words = [word for name in ON_COMMAND_LINE for word in _words(name)]
     arguments = make_parser().parse_args(["info", "m.npz", *words])
-    assert all(getattr(arguments, name) is not None for name in ON_COMMAND_LINE)
+    assert given(arguments) == {name: VALUES[OPTIONS[name].kind] for name in ON_COMMAND_LINE}
 
 
 def _words(name: str) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
-    return [flag] if OPTIONS[name].kind == "flag" else [flag, VALUES[OPTIONS[name].kind]]
+    return [flag, *WORDS[OPTIONS[name].kind]]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("form", sorted({module.partition(".")[0] for module in FORMATS.values()}))
+@pytest.mark.parametrize("form", sorted({module.partition(".")[0] for module in FORMATS}))
 def test_an_option_is_taken_or_refused(form: str, name: str) -> None:
     value = VALUES[OPTIONS[name].kind]
     if form in OPTIONS[name].formats:

@@ -33,8 +33,8 @@ WRONG_HEADERS: dict[str, tuple[Change, str]] = {
     "an unknown field": (entry(strides=[1, 3]), r"'weight_hh_l0' has unknown keys 'strides'"),
     "a dtype as object": (entry(dtype={"F32": 0}), "'weight_hh_l0' has dtype {'F32': 0}; it must be one of"),
     "dtype F8": (entry(dtype="F8_E4M3", shape=[36]), "'weight_hh_l0' has dtype 'F8_E4M3'; it must be one of F16, BF16"),
-    "dtype I64": (entry(dtype="I64", shape=[1, 4], data_offsets=[24, 56]), "'weight_hh_l0' has dtype 'I64'"),
-    "dtype I32": (entry(dtype="I32"), "'weight_hh_l0' has dtype 'I32'; it must be one of F16, BF16, F32, F64"),
+    "dtype I64": (entry(dtype="I64", shape=[1, 4], data_offsets=[24, 56]), "4 bytes follow the last of its arrays"),
+    "dtype I32": (entry(dtype="I32"), "`weight_hh` must be one of float16, .*; got int32"),
     "dtype unknown": (entry(dtype="F31"), "'weight_hh_l0' has dtype 'F31'; it must be one of"),
     "shape as text": (entry(shape="33"), "the shape of 'weight_hh_l0' must be a list of sizes"),
     "shape of fractions": (entry(shape=[3.0, 3.0]), "the shape of 'weight_hh_l0' must be a list of sizes"),
@@ -55,7 +55,6 @@ WRONG_HEADERS: dict[str, tuple[Change, str]] = {
     "offsets backwards": (entry(data_offsets=[60, 24]), DECLARED),
     "offsets of three": (entry(data_offsets=[24, 60, 60]), DECLARED),
     "a hole": (entry(shape=[3, 2], data_offsets=[36, 60]), "begins at byte 36 of the data, where the array before"),
-    "metadata null": (put("__metadata__", value=None), "'__metadata__' in the header must be a JSON object"),
     "metadata as list": (put("__metadata__", value=[]), "'__metadata__' in the header must be a JSON object"),
     "metadata not text": (
         put("__metadata__", value={"rnn_backends": {}}),

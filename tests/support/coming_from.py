@@ -4,6 +4,7 @@ A framework is one entry of `SYSTEMS`: the names that its tables' expressions ar
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,7 +92,7 @@ class Torch:
 
     def tried(self, row: Row, given: Mapping[str, Any]) -> Tried:
         torch = self.torch
-        parts = eval(f"[{row.code[0]}]", {"nn": torch.nn})
+        parts = self._made(row.code[0])
         source = parts[0]
         if isinstance(source, Mapping):
             source = {name: tensor.double() for name, tensor in source.items()}
@@ -103,11 +104,23 @@ class Torch:
         first, last = parts[0], type(parts[-1]).__name__
         x = torch.randint(0, 9, (T, B)) if type(first).__name__ == "Embedding" else torch.tensor(normal(T, B, 3))
         with torch.no_grad():
-            wanted = self._run(parts, x)
+            wanted = source(x) if "Last" in row.words else self._run(parts, x)
         call: Callable[..., Any] = lambda given: rnn(given)[0]  # noqa: E731
-        if len(parts) > 1 and last != "RNN":
+        if len(parts) > 1 and last not in {"RNN", "RNNCell"}:
             call = rnn.logits if last == "Linear" else rnn.probabilities
         return Tried(rnn, call(x.numpy()), wanted.numpy())
+
+    def _made(self, code: str) -> list[Any]:
+        """Make the modules of a line, one of which may be a class of the user's."""
+        from torch.nn.utils import parametrizations, prune
+
+        torch = self.torch
+        own = {"forward": lambda _, results: results[0][-1]}
+        names = {"nn": torch.nn, "utils": torch.nn.utils, "Last": type("Last", (torch.nn.Module,), own)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is deprecated there
+            made: list[Any] = eval(f"[{code}]", {**names, "parametrizations": parametrizations, "prune": prune})
+        return made
 
     def _run(self, parts: list[Any], value: Any) -> Any:
         for part in parts:

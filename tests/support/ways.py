@@ -1,6 +1,5 @@
 """Ways out of a refusal, followed: to a loaded network, whose numbers are right."""
 
-import ast
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +8,9 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.formats.advice import WAYS
+from rnn_backends.formats.advice import WAYS, proposed
 
 LONGEST = 400
-_OPTION = re.compile(r"\b([a-z_]+)=(\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]|'[^']*'|True|False|[0-9.e-]+)")
 
 
 def refused(key: str, call: Callable[[], object]) -> str:
@@ -24,14 +22,6 @@ def refused(key: str, call: Callable[[], object]) -> str:
     assert re.search(pattern, message), f"{message!r} does not have the way out {key!r}: {WAYS[key]!r}"
     assert len(re.sub(r"^/\S*: ", "", message)) <= LONGEST, message
     return message
-
-
-def given_in(message: str) -> dict[str, Any]:
-    """Return the options that a message says to pass, name=value, the first value of each."""
-    found: dict[str, Any] = {}
-    for name, value in _OPTION.findall(message):
-        found.setdefault(name, ast.literal_eval(value))
-    return found
 
 
 def follow(
@@ -60,6 +50,6 @@ def follow(
         Follows the way where it is no option to add: to leave one out, another file or another call.
     """
     message = refused(key, load)
-    rnn = load(**given_in(message)) if then is None else then()
+    rnn = load(**proposed(message)) if then is None else then()
     np.testing.assert_allclose(np.asarray(result(rnn)), np.asarray(wanted), rtol=rtol, atol=atol)
     return rnn

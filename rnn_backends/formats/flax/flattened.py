@@ -73,7 +73,7 @@ def _is_parameter(path: str, value: Any) -> bool:
     """Return whether a leaf is an array of floating point; numbers and integers count steps, or are keys."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return False
-    if not is_array(value) or hasattr(value, "value"):
+    if not is_array(value) or hasattr(type(value), "value"):
         msg = f"{shown(path)} must be an array, or a mapping of them; got {type(value).__name__}; {way('pure_dict')}."
         raise FormatError(msg)
     return np.dtype("float32" if (name := dtype_name(value)) == "bfloat16" else name).kind == "f"

@@ -22,7 +22,8 @@ from rnn_backends.formats.made import Made, declared_of, made
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import layer_indices, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.roles import Widths, given_roles, reading_of
+from rnn_backends.formats.readings import Widths
+from rnn_backends.formats.roles import given_roles, reading_of
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.weights import linears_of, network_of
 
@@ -35,15 +36,15 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`."""
     if options.batch_first is None:
         options = replace(options, batch_first=True)  # as flax's time_major=False
-    tree, roles = flattened(params, options.key), options.roles or {}
+    whole, roles = flattened(params, options.key), options.roles or {}
     ignored = [key for key, role in roles.items() if role == "ignore"]
-    tree = {path: array for path, array in tree.items() if not any(f"{path}/".startswith(f"{key}/") for key in ignored)}
+    tree = {path: array for path, array in whole.items() if not any(f"{path}/".startswith(f"{key}/") for key in ignored)}
     declared = declare(tree)
     held = {path: made(path, declared, lambda path: to_host(tree[path])) for path in tree}
     cells = cells_of(held)
     arrays = _recurrent(cells, places_of(cells, options.layers), held, options)
     modules = _modules(held, {path for parts in cells.values() for path in parts.values()})
-    given = given_roles(modules, roles, [*declare(tree), *ignored], "/")
+    given = given_roles(modules, roles, whole, "/")
     fixed = {module.prefix: "embedding" for module in modules if module.kind == "table"} | given
     turned = {path: array if path.rpartition("/")[2] in _TABLES else _turned(array) for path, array in held.items()}
     reading = reading_of(modules, [], fixed, _widths(arrays), declared_of(turned), options, ordered=False)

@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     header, data = _read_header(source)
-    notes = _notes(header.pop(_NOTES, None) or {})
+    notes = _notes(header.pop(_NOTES, None))
     entries = {name: _entry(name, held, data) for name, held in header.items()}
     _require_covered(entries, data.size)
 
@@ -89,7 +89,9 @@ def _read_header(source: Source) -> tuple[dict[str, Any], Source]:
 
 
 def _notes(held: Any) -> dict[str, str]:
-    """Return the notes of a header."""
+    """Return the notes of a header; MLX writes null where there are none."""
+    if held is None:
+        return {}
     _require_object(_NOTES, held)
     if not all(isinstance(note, str) for note in held.values()):
         msg = f"{_NOTES!r} in the header must hold text by name."

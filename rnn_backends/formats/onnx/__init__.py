@@ -13,15 +13,13 @@ from rnn_backends.formats.onnx.proto import read_model
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account, Source, opened
+from rnn_backends.formats.source import Account, Source
 
 
-def read(path: Path, options: LoadOptions) -> Network:
+def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network from a file, which records everything but the activation of a readout that ends its graph."""
-    with opened(path) as source:
-        external = External(path.parent, source.account) if options.external_data else None
-        tensors = Tensors(source.account, source, external)
-        return read_network(read_model(source), tensors, options)
+    external = External(path.parent, source.account) if options.external_data else None
+    return read_network(read_model(source), Tensors(source.account, source, external), options)
 
 
 def read_program(source: Source) -> Program:

@@ -13,7 +13,7 @@ def from_flax(
     source: Mapping[Any, Any] | str | PathLike[str],
     *,
     activation: Activated,
-    residual: bool,
+    residual: bool | None = None,
     layers: Sequence[str | tuple[str | None, str | None]] | None = None,
     batch_first: bool | None = None,
     readout_activation: Activated | tuple[Activated, ...] | None = None,
@@ -33,8 +33,9 @@ def from_flax(
         of either from ``flax.serialization.to_bytes``.
     activation : str, Activation or callable
         ``activation_fn`` of all cells, which the parameters do not record.  Flax's own default is ``"tanh"``.
-    residual : bool
-        Whether the cells were made with ``residual=True``, which the parameters do not record either.
+    residual : bool, optional
+        Whether the cells were made with ``residual=True``, which the parameters do not record either.  Required for
+        Flax's, and an option of no other.
     layers : sequence of str or pair of str or None, optional
         The paths of the cells, such as ``"rnn/cell"``, or of what holds one, from the input to the output;
         a pair (forward, backward) or the path of a ``Bidirectional`` for a layer of both directions,

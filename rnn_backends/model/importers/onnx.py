@@ -58,14 +58,13 @@ def from_onnx(
     >>> rnn(np.ones((5, 2, 3), "float32"))[0].shape  # doctest: +SKIP
     (5, 2, 4)
     """
-    from rnn_backends.formats.onnx import network_of, read
+    from rnn_backends.formats import read_of
+    from rnn_backends.formats.onnx import network_of
     from rnn_backends.formats.options import LoadOptions
 
     options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation, takes=takes)
     if isinstance(model, (str, PathLike)):
-        from pathlib import Path  # takes its time to import
-
-        network = read(Path(model), options)
+        network = read_of("onnx", model, options)
     elif not hasattr(model, "opset_import"):
         msg = f"`model` must be a path or an onnx.ModelProto; got {type(model).__name__}."
         raise ArgumentError(msg)

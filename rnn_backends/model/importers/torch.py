@@ -25,10 +25,11 @@ def from_torch(
 ) -> RNN:
     """Make a model of a torch module or of its state dict.
 
-    A module is one of ``nn.RNN`` and ``nn.RNNCell``, or holds one of them and nothing else that computes but
-    one ``nn.Linear`` after it, ``nn.Softmax``, ``nn.LogSoftmax`` or ``nn.Sigmoid`` (over the last axis) after
-    that, and one ``nn.Embedding`` before it; anything else is refused by name.  What its ``forward`` does
-    with them cannot be seen.  Dropout does nothing where nothing is trained, and is left out.
+    A module is, or holds, one or more ``nn.RNN`` and ``nn.RNNCell``, one on the other; before them an ``nn.Embedding``
+    or ``nn.Linear``, an encoder; after them ``nn.Linear``, a readout; with activations and ``nn.BatchNorm1d`` between.
+    In an ``nn.Sequential`` the order is that of computation; elsewhere attributes are taken in their order
+    where their sizes leave one reading, and what is called in ``forward`` alone cannot be seen.  Losses, metrics and
+    dropout are left out; anything else is refused by name.
 
     Parameters
     ----------
@@ -39,22 +40,26 @@ def from_torch(
         Activation of all cells, g1.  Required for a state dict; left out for a module, which records it.
     batch_first : bool, optional
         Whether the batch is the first axis; default: as the module records it, else False, torch's default.
-    readout_activation : str, Activation or callable, optional
-        Activation of the readout, g2; default: as the module records it.  Required for an ``nn.Linear`` that no
-        softmax or sigmoid follows, and for a state dict with a readout: ``"softmax"`` where the loss was a
-        cross-entropy.  The logits are those of the ``nn.Linear``.
+    readout_activation : str, Activation or callable, or tuple of them, optional
+        Activation of the readout, g2, or one for each Linear of a head; overrules what a module seems to say.
+        Required for an ``nn.Linear`` that no softmax or sigmoid follows, for each of several that are attributes, and
+        for a state dict with a readout: ``"softmax"`` where the loss was a cross-entropy.  The logits are those of
+        the last ``nn.Linear``.
     encoder_activation : str, Activation or callable, or tuple of them, optional
-        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
+        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one,
+        and for a Linear that is an attribute.
     reads : {"steps", "last", "final", "mean", "max"}, optional
-        What the readout reads, as of `RNN`; default: ``"steps"``.
+        What the readout reads, as of `RNN`; default: ``"steps"``.  Required where a class of one's own selects it in
+        an ``nn.Sequential``.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
     key : str or tuple of str, optional
         The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
     roles : mapping of str to str, optional
-        Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
-        ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
+        Roles of modules by their path, or by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``,
+        ``"readout"`` or ``"ignore"``; those of one role in the order in which they are given.  Required where order
+        and shapes leave more than one reading.
     names : mapping of str to str, optional
         Names that arrays have here by their names in the source: ``weight_ih_l0``, ``weight_hh_l0_reverse``,
         ``bias_l0``, ``encoder.0.weight``, ``readout.bias``, ``h_0``; ``.T`` after one transposes.
@@ -68,8 +73,9 @@ def from_torch(
     -------
     RNN
         Of copies of the weights.  The two biases are added in their dtype, so the sum is rounded once.
-        bfloat16 becomes float32.  An embedding E is folded into W_ax of the first layer, which becomes
-        W_ax E^T, computed in float64 and rounded once, and takes token ids.
+        bfloat16 becomes float32.  Weights under weight_norm, spectral_norm, a parametrization or a mask are those that
+        they give after ``eval()``; the module stays as it is.  An embedding E goes into W_ax of the first
+        layer, as W_ax E^T, computed in float64 and rounded once, where that makes no more numbers.
 
     Raises
     ------

@@ -1,0 +1,184 @@
+"""What is applied to what in a torch module: its parts in order, as they are registered or as `roles` gives them."""
+
+from collections.abc import Sequence
+
+from rnn_backends.core.activations import Activation
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.stated import example
+from rnn_backends.formats.torch.classes import OUTPUTS
+from rnn_backends.formats.torch.parts import MAIN, Applied, Part, Plan, written
+from rnn_backends.formats.torch.roles import cells_of, embedding_of, linear_roles
+
+MANY_TO_ONE = ("last", "final", "mean", "max")
+
+
+def plan(parts: Sequence[Part], options: LoadOptions) -> Plan:
+    """Return what is applied to what; a module records that where it is an nn.Sequential."""
+    cells = cells_of(parts)
+    parts = _without_selectors(parts, options)
+    embedding = embedding_of(parts, cells[0])
+    roles = linear_roles(parts, cells, embedding)
+    if embedding is not None:
+        roles[embedding.path] = "encoder"
+    places = {part: place for place, part in enumerate(parts)}
+    held: dict[str, list[Part]] = {"encoder": [], "readout": []}
+    for part in parts:
+        if part.kind == "rnn":
+            continue
+        role = roles.get(part.path) or part.role or _beside(parts, places[part], roles)
+        if role is None and part.kind == "norm":
+            role = _norm_role(part, parts, roles, cells)
+        if role is None and part.kind == "activation":
+            role = _activation_role(part, parts, roles)
+        if role is not None:
+            held[role].append(part)
+    if embedding is not None:  # `roles` may give it this place, wherever it is declared
+        held["encoder"].sort(key=lambda part: part is not embedding)
+    encoder = _applied(held["encoder"], parts, cells[0].takes)
+    readout = _applied(held["readout"], parts, cells[-1].gives)
+    _require_features("encoder", encoder, cells[0], options)
+    _require_features("readout", readout, cells[-1], options)
+    return Plan(encoder, cells, readout)
+
+
+def _without_selectors(parts: Sequence[Part], options: LoadOptions) -> list[Part]:
+    """Return the parts without classes of the user's: what comes right after an nn.RNN selects of its results."""
+    found: list[Part] = []
+    for place, part in enumerate(parts):
+        if part.kind != "code":
+            found.append(part)
+            continue
+        before = parts[place - 1] if place else part
+        after = parts[place + 1] if place + 1 < len(parts) else part
+        is_selector = part.chain is not None and before.label == "RNN" and before.chain == part.chain
+        if not is_selector or after.kind == "rnn":
+            roles = {part.path: "ignore"}
+            msg = f"{part} is a class of your own, which is not looked into; {way('ignore', roles=roles)}."
+            raise FormatError(msg)
+        if options.reads is None:
+            msg = f"{part} selects from what the RNN gives, by code that is not looked into; {way('module_reads')}."
+            raise FormatError(msg)
+    return found
+
+
+def _beside(parts: Sequence[Part], place: int, roles: dict[str, str]) -> str | None:
+    """Return the role of the nearest part in the same nn.Sequential, those before coming first."""
+    part = parts[place]
+    for other in (*reversed(parts[:place]), *parts[place + 1 :]):
+        if other.kind in MAIN and other.chain is not None and other.chain == part.chain:
+            if other.kind != "rnn":
+                return roles[other.path]
+            return "readout" if parts.index(other) < place else "encoder"
+    return None
+
+
+def _norm_role(part: Part, parts: Sequence[Part], roles: dict[str, str], cells: Sequence[Part]) -> str:
+    """Return the role of a BatchNorm whose place is not recorded: by its size, between the RNN and the readout."""
+    place, end = parts.index(part), parts.index(cells[-1])
+    first = next((other for other in parts if roles.get(other.path) == "readout"), None)
+    only = first is not None and end < place < parts.index(first) and part.gives == first.takes != first.gives
+    if only and cells[0].takes != part.gives:
+        return "readout"
+    role = "encoder" if place < parts.index(cells[0]) else "readout"
+    order = {other.path: roles.get(other.path, role) for other in parts if other is part or other.kind == "linear"}
+    msg = f"where {part} is applied is not recorded; {way('module_norm', roles=written(order))}."
+    raise FormatError(msg)
+
+
+def _activation_role(part: Part, parts: Sequence[Part], roles: dict[str, str]) -> str:
+    """Return the role of an activation whose place is not recorded: the readout, of one of outputs after it."""
+    readout = [place for place, other in enumerate(parts) if roles.get(other.path) == "readout"]
+    others = [other for other in parts if other.kind == "activation" and other.label in OUTPUTS and other.chain is None]
+    if part.label in OUTPUTS and readout and parts.index(part) > readout[-1] and len(others) == 1:
+        return "readout"
+    inner, size = [None] * (len(readout) - 1), parts[readout[-1]].gives if readout else None
+    advice = way("module_activation", roles={part.path: "ignore"}, example=example("readout", inner, size))
+    msg = f"where {part} is applied is not recorded; {advice}."
+    raise FormatError(msg)
+
+
+def _applied(held: Sequence[Part], parts: Sequence[Part], width: int) -> list[Applied]:
+    """Return the Linears of a role, each with the BatchNorms beside it and the activation that is applied to it.
+
+    Where an activation is applied to none, as to the results of an RNN of some width, there is one that is an identity.
+    """
+    found: list[Applied] = []
+    before: tuple[Part, ...] = ()
+    for place, part in enumerate(held):
+        last = found[-1] if found else None
+        if part.kind in MAIN:
+            found.append(Applied(part, before))
+            before = ()
+        elif part.kind == "norm":
+            if last is not None and last.by is None:
+                found[-1] = last._replace(after=(*last.after, part))
+            else:
+                before = (*before, part)
+        elif last is None or last.by is not None or before:
+            following = next((other.takes for other in held[place:] if other.kind in MAIN), width)
+            size = following if last is None else last.part.gives
+            found.append(Applied(Part(part.path, "identity", gives=size), before, (), part.activation, part))
+            before = ()
+        else:
+            found[-1] = last._replace(activation=part.activation, by=part)
+    if before:  # after an activation, or alone
+        found.append(Applied(Part(before[0].path, "identity", gives=before[0].gives), before))
+    return [each if each.by or not _is_closed(each, parts) else _closed(each) for each in found]
+
+
+def _is_closed(applied: Applied, parts: Sequence[Part]) -> bool:
+    """Return whether it is recorded that no activation is applied to a part: the next in its chain is known."""
+    part = applied.part
+    if part.kind in {"embedding", "identity"}:
+        return True
+    later = parts[parts.index(part) + 1 :]
+    return part.chain is not None and any(other.kind in MAIN and other.chain == part.chain for other in later)
+
+
+def _closed(applied: Applied) -> Applied:
+    return applied._replace(activation=Activation("identity"))
+
+
+def is_overruled(role: str, place: int, count: int, options: LoadOptions) -> bool:
+    """Return whether the caller gives the activation of a Linear: that of the last, or one for each."""
+    given = getattr(options, f"{role}_activation")
+    return isinstance(given, tuple) or (given is not None and place == count - 1)
+
+
+def _require_features(role: str, found: Sequence[Applied], cell: Part, options: LoadOptions) -> None:
+    """Check that each activation is one there is here, and that softmaxes and BatchNorms are over the features.
+
+    They are applied to (batch, features) where the readout reads one output of each sequence, else to three axes.
+    """
+    flat = role == "readout" and options.reads in MANY_TO_ONE
+    for place, applied in enumerate(found):
+        for norm in (*applied.before, *applied.after):
+            if norm.chain is not None and norm.chain == cell.chain and not flat:
+                msg = f"{norm} is over axis 1, not over the features of each step; {way('module_softmax_reads')}."
+                raise FormatError(msg)
+        by = applied.by
+        if by is None or is_overruled(role, place, len(found), options):
+            continue
+        if applied.activation is None:
+            advice = way("module_function", role=role, example=_in_place(role, found, place, "function"))
+            msg = f"{by} is none of the activations here; {advice}."
+            raise FormatError(msg)
+        if by.axis != -1 and by.axis not in ((1, None) if flat else (2,)):
+            own = repr(getattr(applied.activation, "name", None))
+            advice = way("module_softmax", role=role, example=_in_place(role, found, place, own))
+            if role == "readout" and options.reads is None and by.axis in {1, None}:
+                advice = f"{way('module_softmax_reads')}, or {advice}"
+            shape = "(batch, features)" if flat else "(seq_len, batch, features)"
+            msg = f"{by} is over axis {by.axis}, not over the features of {shape}; {advice}."
+            raise FormatError(msg)
+
+
+def _in_place(role: str, found: Sequence[Applied], place: int, own: str) -> str:
+    """Return a value of the option that gives the activations of a role, with one in its place."""
+    names = [repr(getattr(each.activation, "name", "relu")) for each in found]
+    if found[-1].activation is None:
+        names[-1] = example(role, (), found[-1].part.gives)
+    names[place] = own
+    return own if len(names) == 1 else f"({', '.join(names)})"

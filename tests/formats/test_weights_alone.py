@@ -1,0 +1,246 @@
+"""Weights as people have them: checkpoints, notations of text-books, names of one's own, BatchNorm, averages."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pt_files
+import pytest
+from plain import X, fully, linear, network, norm, normal, normed, of_torch, softmax, states
+from safetensors.numpy import load_file, save_file
+
+import rnn_backends as rb
+
+DATA = Path(__file__).parents[1] / "data"
+CASES = DATA / "cases"
+TOLD: dict[str, Any] = {"activation": "tanh", "readout_activation": "softmax"}
+
+
+def close(found: Any, wanted: Any, atol: float = 1e-12) -> None:
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=0, atol=atol)
+
+
+# Files that people have
+
+
+@pytest.mark.parametrize("name", ["checkpoint_npfloat", "checkpoint_namespace", "checkpoint_device"])
+def test_a_checkpoint_may_hold_anything_beside_the_weights(name: str) -> None:
+    rnn = rb.load(CASES / f"{name}.pt", **TOLD)
+    state = rnn.to_torch()
+    close(rnn.logits(X), linear(state, "readout", of_torch(state, X, "rnn.")), atol=1e-6)
+    assert rnn.num_parameters == 166
+
+
+def test_a_checkpoint_of_lightning() -> None:
+    rnn = rb.load(CASES / "lightning.ckpt", **TOLD, batch_first=True, reads="last")
+    close(rnn.logits(np.load(CASES / "lightning.x.npy")), np.load(CASES / "lightning.y.npy"), atol=1e-6)
+
+
+def test_class_weights_of_a_loss_are_left_out() -> None:
+    assert rb.load(CASES / "criterion_class_weights.pt", **TOLD).num_parameters == 88
+
+
+def test_a_word_language_model_has_its_encoder_first() -> None:
+    rnn = rb.load(CASES / "word_lm.pt", **TOLD)
+    assert (rnn.takes, rnn.input_size) == ("tokens", 9)
+    assert rnn.predict([[0, 8], [3, 1]]).shape == (2, 2)
+
+
+def test_a_linear_before_the_rnn_is_no_readout() -> None:
+    path = CASES / "linear_before_rnn.pt"
+    for options in ({}, {"readout_activation": "identity"}):
+        with pytest.raises(rb.FormatError, match=r"'proj' \(6 -> 6\) may stand before or after the RNN, .* roles="):
+            rb.load(path, activation="tanh", **options)
+    given: dict[str, Any] = {"activation": "tanh", "roles": {"proj": "encoder"}, "encoder_activation": "relu"}
+    rnn = rb.load(path, **given)
+    assert rnn.readout is None
+    assert isinstance(rnn.encoder, rb.Linear)
+    layer = rnn.layers[0].forward
+    assert isinstance(layer, rb.Cell)
+    x = normal(5, 2, 6)
+    encoded = np.maximum(x @ np.asarray(rnn.encoder.weight, "f8").T + rnn.encoder.bias, 0)
+    close(rnn(x)[0], states(encoded, layer.weight_ih, layer.weight_hh, layer.bias), atol=1e-6)
+
+
+def test_mlx() -> None:
+    rnn = rb.load(CASES / "mlx.safetensors", activation="tanh", readout_activation="identity", batch_first=True)
+    close(rnn.probabilities(np.load(CASES / "mlx.x.npy")), np.load(CASES / "mlx.y.npy"), atol=1e-6)
+
+
+def test_a_text_book_s_columns() -> None:
+    held, rnn = np.load(CASES / "minchar.npz"), rb.load(CASES / "minchar.npz", **TOLD)
+    x = normal(5, 2, 5)
+    h = states(x, held["Wxh"], held["Whh"], held["bh"][:, 0])
+    close(rnn.probabilities(x), softmax(h @ held["Why"].T + held["by"][:, 0]))
+
+
+def test_weight_norm_in_a_file() -> None:
+    rnn = rb.load(CASES / "wn_new.pt", activation="tanh")
+    cell = rnn.layers[0].forward
+    assert isinstance(cell, rb.Cell)
+    assert (cell.input_size, cell.hidden_size) == (3, 6)
+
+
+def test_a_train_state_of_flax() -> None:
+    pytest.importorskip("msgpack")
+    rnn = rb.load(CASES / "flax_trainstate.msgpack", **TOLD, residual=False)
+    assert rnn.num_parameters == 88
+    cell, readout = rnn.layers[0].forward, rnn.readout
+    assert isinstance(cell, rb.Cell)
+    assert isinstance(readout, rb.Linear)
+    h = states(X, cell.weight_ih, cell.weight_hh, cell.bias)
+    close(rnn.logits(X.swapaxes(0, 1)).swapaxes(0, 1), h @ np.asarray(readout.weight, "f8").T + readout.bias, atol=1e-6)
+
+
+def test_a_module_that_was_saved_whole_is_its_weights() -> None:
+    rnn = rb.load(DATA / "module.pt", activation="tanh")
+    state = rnn.to_torch()
+    x = normal(5, 2, rnn.input_size)
+    close(rnn(x)[0], of_torch(state, x), atol=1e-6)
+
+
+# Notations
+
+
+@pytest.mark.parametrize("names", [("Wax", "Waa", "ba", "Wya", "by"), ("wxh", "whh", "bh", "why", "by")])
+@pytest.mark.parametrize("begin", ["", "cell."])
+def test_text_books_are_known_by_their_names(names: tuple[str, ...], begin: str) -> None:
+    arrays = [normal(4, 3), normal(4, 4), normal(4, 1), normal(2, 4), normal(2, 1)]
+    state = {f"{begin}{name}": array for name, array in zip(names, arrays, strict=True)}
+    rnn = rb.from_torch(state, **TOLD)
+    h = states(X, arrays[0], arrays[1], arrays[2][:, 0])
+    close(rnn.probabilities(X), softmax(h @ arrays[3].T + arrays[4][:, 0]))
+
+
+def test_rows_of_a_text_book_are_not_taken_for_columns() -> None:
+    state = {"Wxh": normal(3, 4), "Whh": normal(4, 4), "bh": normal(1, 4)}
+    with pytest.raises(
+        rb.FormatError, match=r"are of a text-book, but their vectors are no columns; pass names=\{'Wxh':"
+    ):
+        rb.from_torch(state, activation="tanh")
+    names = {"Wxh": "weight_ih_l0.T", "Whh": "weight_hh_l0.T", "bh": "bias_l0"}
+    rnn = rb.from_torch(state, activation="tanh", names=names)
+    close(rnn(X)[0], states(X, state["Wxh"].T, state["Whh"].T, state["bh"][0]))
+
+
+def test_names_may_be_given_to_some_arrays() -> None:
+    state = network() | fully("out", 2, 4) | {"start": normal(1, 1, 4), "extra": normal(2, 2)}
+    given: dict[str, Any] = {"names": {"start": "h_0"}, "roles": {"extra": "ignore"}}
+    rnn = rb.from_torch(state, **TOLD, **given)
+    h = states(X, *(state[f"rnn.weight_{kind}_l0"] for kind in ("ih", "hh")), _bias(state), h_0=state["start"][0, 0])
+    close(rnn.logits(X), linear(state, "out", h))
+
+
+def _bias(state: dict[str, Any], prefix: str = "rnn.") -> Any:
+    return state[f"{prefix}bias_ih_l0"] + state[f"{prefix}bias_hh_l0"]
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        ({"w": "weight_ih_l0"}, r"`names` has 'w', which is no array of it; it maps 'rnn.weight_ih_l0'"),
+        ({"rnn.weight_ih_l0": "weights"}, r"`names` has the name 'weights'; it maps .* to weight_ih_l0, "),
+        ({"rnn.bias_ih_l0": "rnn.bias_hh_l0"}, "`names` has the name 'rnn.bias_hh_l0'"),
+        (
+            {"out.weight": "bias_l0", "out.bias": "bias_l0"},
+            "`names` gives 'out.bias' the name 'bias_l0', which another",
+        ),
+    ],
+)
+def test_names_must_be_of_arrays_and_known(names: dict[str, str], match: str) -> None:
+    with pytest.raises(rb.FormatError, match=match):
+        rb.from_torch(network() | fully("out", 2, 4), **TOLD, names=names)
+
+
+# Parts of a checkpoint
+
+
+def nested(tmp_path: Path) -> Path:
+    """Write a checkpoint of a network and an average of it."""
+    arrays: dict[str, Any] = {}
+    parts = {}
+    for seed, part in enumerate(("model", "ema")):
+        held = {name: array.astype("f4") for name, array in network(seed=seed).items()}
+        parts[part] = pt_files.dictionary(
+            {name: pt_files.plain(str(len(arrays) + k), array) for k, (name, array) in enumerate(held.items())}
+        )
+        arrays |= {f"{part}.{name}": array for name, array in held.items()}
+    value = pt_files.dictionary({"model": parts["model"], "averages": pt_files.dictionary({"ema": parts["ema"]})})
+    return pt_files.write(tmp_path / "m.ckpt", pt_files.members(arrays, value))
+
+
+@pytest.mark.parametrize(("key", "seed"), [("model", 0), (("averages", "ema"), 1)])
+def test_a_part_is_chosen_by_its_key(tmp_path: Path, key: Any, seed: int) -> None:
+    rnn = rb.load(nested(tmp_path), activation="tanh", key=key)
+    close(rnn(X)[0], of_torch(network(seed=seed), X, "rnn."), atol=1e-5)
+
+
+def test_names_begin_with_a_key(tmp_path: Path) -> None:
+    state = network(prefix="model.rnn.") | network(prefix="ema.rnn.", seed=1)
+    save_file(state, tmp_path / "m.safetensors")
+    for read in (rb.load, lambda path, **options: rb.from_torch(load_file(path), **options)):
+        rnn = read(tmp_path / "m.safetensors", activation="tanh", key="ema")
+        close(rnn(X)[0], of_torch(network(seed=1), X, "rnn."))
+    with pytest.raises(rb.FormatError, match=r"`key` must be .*; none begins with 'sma.', but with 'ema', 'model'"):
+        rb.load(tmp_path / "m.safetensors", activation="tanh", key="sma")
+
+
+def test_averages_of_torch_are_read() -> None:
+    state = {"n_averaged": np.array(3)} | network(prefix="module.rnn.")
+    close(rb.from_torch(state, activation="tanh")(X)[0], of_torch(network(), X, "rnn."))
+
+
+# BatchNorm
+
+
+def test_a_batch_norm_after_a_linear_is_folded_into_it() -> None:
+    state = network() | fully("fc1", 5, 4) | norm("bn", 5) | fully("fc2", 2, 5)
+    rnn = rb.from_torch(state, activation="tanh", readout_activation=("relu", "identity"), batch_norm_eps=1e-5)
+    z = normed(state, "bn", linear(state, "fc1", of_torch(state, X, "rnn.")))
+    close(rnn.logits(X), linear(state, "fc2", np.maximum(z, 0)))
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_batch_norm_of_the_input_is_folded_into_the_first_layer(biased: bool) -> None:
+    state = norm("bn", 3) | network()
+    state = state if biased else {name: array for name, array in state.items() if "rnn.bias" not in name}
+    rnn = rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
+    close(rnn(X)[0], of_torch(state, normed(state, "bn", X), "rnn."))
+
+
+def test_a_batch_norm_after_the_rnn_is_folded_into_the_readout() -> None:
+    state = network() | norm("bn", 4) | fully("fc", 2, 4)
+    rnn = rb.from_torch(state, **TOLD, batch_norm_eps=1e-5)
+    close(rnn.logits(X), linear(state, "fc", normed(state, "bn", of_torch(state, X, "rnn."))))
+
+
+def test_a_batch_norm_after_an_embedding_is_folded_into_it() -> None:
+    state = {"emb.weight": normal(9, 3)} | norm("bn", 3) | network()
+    rnn = rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
+    ids = np.arange(10).reshape(5, 2) % 9
+    close(rnn(ids)[0], of_torch(state, normed(state, "bn", state["emb.weight"][ids]), "rnn."))
+
+
+def test_a_batch_norm_without_a_place_is_refused() -> None:
+    state = network() | norm("bn", 4)
+    with pytest.raises(rb.FormatError, match="'bn' is a BatchNorm, and the weights do not record its place"):
+        rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
+    with pytest.raises(
+        rb.FormatError, match=r"a BatchNorm of .* must have 4 features beside readout.0.weight; .* \(5,\)"
+    ):
+        rb.from_torch(network() | norm("bn", 5) | fully("fc", 2, 4), **TOLD, batch_norm_eps=1e-5)
+
+
+def test_a_pickle_of_arrays_is_no_file_to_run(tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(network()))
+    with pytest.raises(rb.FormatError, match="it is a pickle, a program, and nothing in a file is executed"):
+        rb.load(tmp_path / "m.pkl", activation="tanh")
+
+
+def test_a_matrix_of_a_module_that_is_named_loss_is_asked_for() -> None:
+    state = network() | fully("loss_head", 7, 9)
+    with pytest.raises(
+        rb.FormatError, match=r"'loss_head' \(9 -> 7\) cannot stand, .*; pass roles={'loss_head': 'ignore'}"
+    ):
+        rb.from_torch(state, **TOLD)
