@@ -170,6 +170,8 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "all steps at once": ([simple_rnn(), layer("Flatten", data_format="channels_last"), dense()], "in this order"),
     "a scale of steps": ([simple_rnn(), kf.batch_normalization(axis=1), dense()], "must be over the last axis, the features; its axis is 1"),
     "a scale of all": ([kf.normalization(axis=[1, 2]), simple_rnn()], "must be over the last axis, the features; its axis is list"),
+    "a scale of other features": ([kf.layer("Rescaling", scale=[1.0, 2.0], offset=0.0), simple_rnn()], "the arrays make no network: "),
+    "a scale of no number": ([kf.layer("Rescaling", scale={"class_name": "__numpy__"}, offset=0.0), simple_rnn()], "`scale` of .* must be a number"),
     "a scale of tomorrow": ([simple_rnn(), kf.batch_normalization(renorm=True), dense()], "has the option 'renorm', which is not understood"),
     "two embeddings": ([embedding(), embedding(), simple_rnn()], "in this order"),
     "an activation of states": ([simple_rnn(), layer("Activation", activation="tanh")], "in this order"),

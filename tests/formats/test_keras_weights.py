@@ -210,6 +210,25 @@ def test_a_layer_gives_its_options_and_weights() -> None:
     assert not reverse
 
 
+@pytest.mark.parametrize(
+    ("module", "version"),
+    [
+        ("keras.src.layers", "2.15.0"),
+        ("tf_keras.src.layers", "2.18.0"),
+        ("tensorflow.python.keras.layers.recurrent", None),
+    ],
+)
+def test_layers_of_keras_2_have_its_functions(
+    monkeypatch: pytest.MonkeyPatch, module: str, version: str | None
+) -> None:
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], SimpleNamespace(__version__=version))
+    arrays = list(CELL.values())
+    config = simple_rnn(activation="hard_sigmoid")["config"]
+    held = like_keras("SimpleRNN", config, arrays, module, cell=SimpleNamespace(get_weights=lambda: arrays))
+    ((cell, _),) = cells(rb.from_keras(held))
+    assert cell.activation == rb.Activation("hard_sigmoid", 0.2, 0.5)
+
+
 @pytest.mark.usefixtures("keras_3")
 def test_objects_that_are_not_keras_s_own_have_a_way_out() -> None:
     """Which needs Keras, as these objects do: their layers are the same ones."""

@@ -141,7 +141,11 @@ def _softmax(where: str, config: Mapping[str, Any], version: int) -> Activated:
 def number(where: str, config: Mapping[str, Any], option: str) -> float:
     """Return an option that is a number; in a running Keras 2 some are arrays of NumPy without axes."""
     value = config.get(option)
-    if isinstance(value, Mapping) and value.get("class_name") == "__numpy__" and isinstance(value["config"], Mapping):
+    if (
+        isinstance(value, Mapping)
+        and value.get("class_name") == "__numpy__"
+        and isinstance(value.get("config"), Mapping)
+    ):
         value = value["config"].get("value")
     if getattr(value, "shape", None) == ():
         value = value.item()  # type: ignore[union-attr]  # it is an array, or a number of NumPy

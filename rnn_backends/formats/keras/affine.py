@@ -35,8 +35,9 @@ class Affine(NamedTuple):
             if shape not in ((width,), ()):
                 msg = f"{self.part.name}, a {self.part.kind}, must have {width} features; its {name} has shape {shape}."
                 raise FormatError(msg)
-        numbers = {name: weights.read(path).astype(np.float64) for name, path in held.items() if name != "count"}
-        scale, shift = _MADE[self.part.kind](self.part, numbers)
+        with np.errstate(all="ignore"):
+            numbers = {name: weights.read(path).astype(np.float64) for name, path in held.items() if name != "count"}
+            scale, shift = _MADE[self.part.kind](self.part, numbers)
         return np.broadcast_to(scale, (width,)), np.broadcast_to(shift, (width,))
 
 
@@ -63,16 +64,14 @@ def require_last_axis(part: Part, rank: int) -> None:
 
 
 def _batch_normalization(part: Part, held: Mapping[str, Host]) -> tuple[Any, Any]:
-    with np.errstate(all="ignore"):
-        scale = held.get("gamma", 1.0) / np.sqrt(held["moving_variance"] + number(part.name, part.config, "epsilon"))
-        return scale, held.get("beta", 0.0) - held["moving_mean"] * scale
+    scale = held.get("gamma", 1.0) / np.sqrt(held["moving_variance"] + number(part.name, part.config, "epsilon"))
+    return scale, held.get("beta", 0.0) - held["moving_mean"] * scale
 
 
 def _normalization(part: Part, held: Mapping[str, Host]) -> tuple[Any, Any]:
     mean, variance = (held[name] if name in held else _numbers(part, name) for name in ("mean", "variance"))
-    with np.errstate(all="ignore"):
-        deviation = np.maximum(np.sqrt(variance), _FUZZ)
-        return (deviation, mean) if part.flag("invert", default=False) else (1 / deviation, -mean / deviation)
+    deviation = np.maximum(np.sqrt(variance), _FUZZ)
+    return (deviation, mean) if part.flag("invert", default=False) else (1 / deviation, -mean / deviation)
 
 
 def _rescaling(part: Part, _: Mapping[str, Host]) -> tuple[Any, Any]:

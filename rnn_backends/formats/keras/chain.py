@@ -10,6 +10,7 @@ from rnn_backends.formats.names import listed, shown, shown_value
 _MAX_DEPTH = 16
 _NEUTRAL = {"training": (None, False)}
 """Values of options of a call that change nothing, beside None."""
+_LARGEST = 1e30
 _MASKS = {"NotEqual", "Any"}
 """Operations of which Keras 3 makes the mask of a Masking or an Embedding, beside the chain."""
 
@@ -101,9 +102,13 @@ def _mask_of(name: str, layer: Mapping[str, Any], source: str) -> tuple[str, flo
     config = config if isinstance(config, Mapping) else {}
     if layer.get("class_name") == "Embedding" and config.get("mask_zero") is True:
         return source, 0.0, False
-    if layer.get("class_name") == "Masking" and isinstance(config.get("mask_value"), (int, float)):
+    if layer.get("class_name") == "Masking" and _is_number(config.get("mask_value")):
         return source, float(config["mask_value"]), True
     return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < _LARGEST
 
 
 def _recipe(name: str, masks: Mapping[str, Mapping[str, Any]]) -> tuple[str, float, bool] | None:
@@ -119,7 +124,7 @@ def _recipe(name: str, masks: Mapping[str, Mapping[str, Any]]) -> tuple[str, flo
         (node,) = layer["inbound_nodes"]
         tensor, value = node["args"]
         return (tensor["config"]["keras_history"][0], float(value), over) if layer["class_name"] == "NotEqual" else None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 

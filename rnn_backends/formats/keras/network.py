@@ -175,9 +175,9 @@ class _Factor:
         if self.product is None:
             kernel, path = self.paths
             self.account.take(f"{shown(kernel)}, multiplied by what is beside it,", "bytes", 16 * prod(self.shape))
-            weight = self.weights.read(kernel).T.astype(np.float64)
-            bias = np.zeros(len(weight)) if path is None else self.weights.read(path).astype(np.float64)
             with np.errstate(all="ignore"):
+                weight = self.weights.read(kernel).T.astype(np.float64)
+                bias = np.zeros(len(weight)) if path is None else self.weights.read(path).astype(np.float64)
                 for affine in reversed(self.before):
                     scale, shift = affine.read(self.weights, weight.shape[1])
                     weight, bias = weight * scale, bias + weight @ shift
