@@ -230,6 +230,13 @@ def tensorflow(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", tags=["nightly"])
+def tf_keras(session: nox.Session) -> None:
+    """Run Keras 2 beside this package, on its models and on the files that it writes."""
+    install(session, "tf-keras==2.18.*", "tensorflow-cpu==2.18.*")
+    pytest(session, *backends("numpy"), *peers("tf_keras"), "tests/formats/test_keras2_peer.py")
+
+
+@nox.session(python="3.11", tags=["nightly"])
 def training(session: nox.Session) -> None:
     """Train a network for an epoch, and those of examples/deploy to the end, in copies of their folders; test these."""
     install(session, TORCH)

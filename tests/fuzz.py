@@ -58,6 +58,7 @@ def sound_files() -> list[tuple[str, bytes]]:
     """Return files that load, with their suffixes."""
     names = ["layers.pt", "checkpoint.pth", "views.pt", "bfloat16.pt", "cell.pth"]
     names += ["tagger.keras", "classifier.keras", "stack.weights.h5", "bfloat16.weights.h5"]
+    names += [f"keras2/{name}" for name in ("sigmoids.keras", "a_head.h5", "nested.h5")]
     found = [(Path(name).suffix, (DATA / name).read_bytes()) for name in names]
     if importlib.util.find_spec("msgpack"):
         found.append((".msgpack", flax_file()))
@@ -175,9 +176,12 @@ def load(path: Path) -> None:
     try:
         rb.load(path, **options)
     except rb.FormatError as error:
-        if "leave `readout_activation` out" not in str(error):
+        left_out = [name for name in ("activation", "readout_activation") if f"leave `{name}` out" in str(error)]
+        if not left_out:
             raise
-        del options["readout_activation"]
+        if left_out == ["activation"]:  # a whole model, in an .h5 file
+            options = {}
+        options.pop("readout_activation", None)
         rb.load(path, **options)
 
 

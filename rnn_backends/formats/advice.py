@@ -40,6 +40,21 @@ WAYS: Mapping[str, str] = {
         "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
         "rnn_backends.from_torch"
     ),
+    # Keras
+    "go_backwards": "pass go_backwards=False, or True if it was made so",
+    "keras_backwards": "pass go_backwards=True, and turn what it gives round: rnn(x)[0][:, ::-1]",
+    "keras_build": "build the model first: call it once",
+    "keras_masking": "pass masking=True, and mask={mask} at each call",
+    "keras_mask_zero": "pass masking=False if it has not, or masking=True if it has, and then mask={mask} at each call",
+    "keras_sequential": "pass its layers in a row, keras.Sequential([model.rnn, model.dense])",
+    "hdf5_plain": "write it again with h5py as docs/coming_from.md shows (HDF5 that Keras does not write)",
+    "keras_file": "read the file of the whole model, .keras or .h5, as model.save writes it",
+    "keras_order": (
+        "pass readout_activation='softmax', or what they were made with, if its Dense come after the RNN, "
+        "encoder_activation if before, of several a tuple with one for each"
+    ),
+    "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
+    # torch: modules
     "module_state": "pass roles={roles}, and h_0= at each call if that is what it is",
     "module_activation": "pass roles={roles}, and readout_activation={example} with the one of each Linear",
     "module_function": "pass {role}_activation={example} with a function of arrays in its place",

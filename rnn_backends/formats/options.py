@@ -30,6 +30,18 @@ Activations: TypeAlias = Callable[..., Any] | tuple[Callable[..., Any], ...]
 """An activation, of the last of several Linear, or one for each of them."""
 
 
+@dataclass(frozen=True)
+class Named:
+    """An activation by the name that a framework gives it, whose meaning its format looks up."""
+
+    name: str
+
+    def __call__(self, z: Any) -> Any:
+        """Refuse to be applied: what it means depends on the source."""
+        msg = f"the activation {self.name!r} of a framework was not looked up"
+        raise TypeError(msg)
+
+
 class Option(NamedTuple):
     """An option: its kind, the fact it gives, the formats that take it, and its help where the command line has it."""
 
@@ -186,7 +198,7 @@ class LoadOptions:
                 owners = ", ".join(_OWNERS[each] for each in option.formats)
                 msg = f"`{name}` is an option of {owners}, not of {_OWNERS[form]}; {way('leave_out', option=name)}."
                 raise ArgumentError(msg)
-            checked[name] = _checked(name, option.kind, value)
+            checked[name] = _checked(name, option.kind, value, form)
         return cls(**checked)
 
     def require_left_out(self, source: str, names: Iterable[str]) -> None:
@@ -213,7 +225,7 @@ class LoadOptions:
 OPTIONS: Mapping[str, Option] = {each.name: each.metadata["option"] for each in fields(LoadOptions)}
 
 
-def _checked(name: str, kind: Kind, value: Any) -> Any:
+def _checked(name: str, kind: Kind, value: Any, form: str) -> Any:
     if kind == "flag":
         require_flag(name, value)
     if kind in CHOICES:
@@ -227,11 +239,13 @@ def _checked(name: str, kind: Kind, value: Any) -> Any:
         for role in value.values():
             require_choice(name, role, ROLES)
     if kind == "activations" and isinstance(value, (list, tuple)):
-        return tuple(_activation(name, each) for each in value)
-    return _activation(name, value) if kind in {"activation", "activations"} else value
+        return tuple(_activation(name, each, form) for each in value)
+    return _activation(name, value, form) if kind in {"activation", "activations"} else value
 
 
-def _activation(name: str, value: Any) -> Callable[..., Any]:
+def _activation(name: str, value: Any, form: str) -> Callable[..., Any]:
+    if form == "keras" and isinstance(value, str):
+        return Named(value)  # Keras's own, which differs from that of this name here, and between its versions
     try:
         return as_activation(value)
     except ArgumentError as error:

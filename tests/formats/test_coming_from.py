@@ -116,7 +116,7 @@ def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that need a framework say so, and are run where it is installed."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 1 + len(SYSTEMS)
+    assert len(blocks) == 2 + len(SYSTEMS)
     ran = 0
     for block in blocks:
         names: dict[str, Any] = {"rb": rb, "np": np}

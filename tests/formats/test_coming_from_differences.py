@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from coming_from import PAGE, B, Keras, Row, T, normal, tables
 from quick import drawn_parameters, quick_row
+from ways import follow
 
 import rnn_backends as rb
 
@@ -162,13 +163,30 @@ def near(found: Any, wanted: Any) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=0, atol=2e-6)
 
 
-def test_layers_of_different_sizes_are_two_networks() -> None:
-    system = Keras()
-    layers = system.keras.layers
-    model = system.sequential(layers.SimpleRNN(6, return_sequences=True), layers.SimpleRNN(4), layers.Dense(5))
-    parts = [code for code in re.findall(r"`(rb[^`]*)`", PAGE) if "model.layers[" in code]
-    first, second = (eval(code, {"rb": rb, "keras": system.keras, "model": model}) for code in parts)
-    near(model(X), second.logits(first(X)[0])[:, -1])
+@pytest.mark.parametrize("options", [{"libver": "latest"}, {"track_order": True}, {}])
+def test_hdf5_that_keras_does_not_write_is_written_again(tmp_path: Path, options: dict[str, Any]) -> None:
+    h5py = pytest.importorskip("h5py")
+    names: dict[str, Any] = {"h5py": h5py}
+    exec(re.findall(r"```python\n(# needs h5py\n.*?)```", PAGE, re.DOTALL)[0], names)
+    cases = Path(__file__).parents[1] / "data" / "cases"
+    x, wanted = (np.load(cases / f"keras2_simple.{name}.npy") for name in "xy")
+    path, again = tmp_path / "other.h5", tmp_path / "again.h5"
+    with h5py.File(cases / "keras2_simple.h5") as source, h5py.File(path, "w", **options) as target:
+        target.attrs.update(source.attrs)
+
+        def copy(name: str, item: Any) -> None:
+            if not isinstance(item, h5py.Dataset):
+                target.require_group(name).attrs.update(item.attrs)
+            elif item.shape:
+                target.create_dataset(name, data=item[()], compression="gzip", chunks=True)
+
+        source.visititems(copy)
+
+    def then() -> rb.RNN:
+        names["rewritten"](path, again)
+        return rb.load(again)
+
+    follow("hdf5_plain", lambda **_: rb.load(path), wanted, lambda rnn: rnn.logits(x), then=then)
 
 
 MASK = np.array([[0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], bool)

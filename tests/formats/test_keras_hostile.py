@@ -116,7 +116,7 @@ def test_what_keras_does_not_write_is_refused(tmp_path: Path, kind: str) -> None
     ("options", "match"),
     [
         ({"libver": "latest"}, r"it is an HDF5 file that Keras does not write \(superblock 3\)"),
-        ({"userblock_size": 512}, "it is no HDF5 file, or is cut short"),
+        ({"userblock_size": 512}, "neither a zip file, as a .keras file is, nor an HDF5 file|it is no HDF5 file"),
         ({"track_order": True}, "is of version 79, which h5py does not write for Keras"),
     ],
 )
@@ -258,8 +258,8 @@ def test_a_tree_of_many_children_takes_little_memory(tmp_path: Path) -> None:
 ROOT = SOUND[0x50:0x60]
 NO_NAMES = struct.unpack_from("<Q", SOUND, 0x58)[0]
 DAMAGED: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "it is no HDF5 file, or is cut short"),
-    "another file": (b"PK\3\4" + bytes(500), "it is no HDF5 file, or is cut short"),
+    "nothing": (b"", "it is neither a zip file, as a .keras file is, nor an HDF5 file|it is no HDF5 file, or is cut short"),
+    "another file": (b"GIF8" + bytes(500), "it is neither a zip file, .* nor an HDF5 file|it is no HDF5 file, or is cut short"),
     "another version": (patched(8, b"\2"), r"an HDF5 file that Keras does not write \(superblock 2\)"),
     "narrow offsets": (patched(13, b"\4"), r"that Keras does not write \(superblock 0\)"),
     "a base": (patched(24, struct.pack("<Q", 512)), "that Keras does not write"),
@@ -331,8 +331,7 @@ def activated(*layers: Any) -> bytes:
 
 MODEL = kf.archive(kf.sequential(simple_rnn()), SOUND)
 ZIPPED: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "it is no zip file, as those of Keras 3 are, or is cut short"),
-    "an HDF5 file": (SOUND, "it is no zip file, as those of Keras 3 are"),
+    "nothing": (b"", "it is neither a zip file, as a .keras file is, nor an HDF5 file, or it is cut short"),
     "half of it": (MODEL[:5000], r"is no \.keras file, or is damaged: File is not a zip file"),
     "another member": (archive(**{"assets/x": b""}), "it holds 'assets/x', which Keras does not write for an RNN"),
     "weights of NumPy": (archive(**{"model.weights.npz": b""}), "it holds 'model.weights.npz'"),

@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import keras_models as km
 import numpy as np
 import pytest
 from bounds import logits_bound
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from keras_files import (
     cells,
 )
+from keras_peer import same_alone, same_everywhere
 from numpy.typing import NDArray
 from quick import quick_keras
 
@@ -21,6 +24,7 @@ from rnn_backends.formats.keras.activations import NAMES
 from rnn_backends.testing import excess, reference
 
 FEATURES, HIDDEN = 3, 4  # of one size, as JAX compiles every operation for each
+TRAINED = {"many to one": [False, True]}  # JAX without its compiler takes its time
 CONTRACTIVE = ["relu", "hard_sigmoid", "softsign", "leaky_relu", "elu", "sigmoid", "linear", "tanh"]
 
 
@@ -56,15 +60,15 @@ def same(model: Any, wanted: NDArray[Any], rnn: rb.RNN, x: NDArray[Any], dtype: 
     found = rnn(x)[0]
     assert excess(found.swapaxes(0, 1), bound) <= 1
     if rnn.readout is not None:
-        bound, found = logits_bound(rnn, bound, dtype), rnn.logits(x)
+        bound, found = logits_bound(rnn, bound, dtype), rnn.logits(x, reads="steps")
         assert excess(found.swapaxes(0, 1), bound) <= 1
-    note = rnn.metadata["keras output"]
-    if "step" in note:
-        at = 0 if "first" in note else -1
+    assert not rnn.metadata
+    if rnn.reads == "steps":
+        assert excess(wanted.swapaxes(0, 1), bound) <= 1
+    else:
+        at = 0 if rnn.layers[-1].forward is None else -1
         bound = type(bound)(bound.value[at], bound.error[at])
         assert excess(wanted, bound) <= 1
-    else:
-        assert excess(wanted.swapaxes(0, 1), bound) <= 1
     assert wanted.dtype == rnn.dtype == dtype
 
 
@@ -134,7 +138,7 @@ def test_keras_computes_the_same(
 def test_activations_by_name_are_those_of_keras_itself(keras: Any) -> None:
     double("float32")
     z = np.linspace(-9, 9, 1001, dtype="f4").reshape(77, 13)
-    for name, (function, clip) in NAMES.items():
+    for name, (function, clip) in NAMES[3].items():
         wanted = np.asarray(keras.activations.get(name)(z))
         held = z if clip is None else np.clip(z, -clip, clip)
         np.testing.assert_allclose(function(held), wanted, rtol=1e-6, atol=3e-7, err_msg=name)
@@ -158,12 +162,12 @@ def test_padding_that_keras_masks_is_what_lengths_leave_out(keras: Any, sequence
     wanted, found = np.asarray(model(ids)), rnn.logits(ids, lengths=lengths)
     for b, length in enumerate(lengths):
         valid = wanted[b, :length] if sequences else wanted[b]
-        np.testing.assert_allclose(found[b, :length] if sequences else found[b, length - 1], valid, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(found[b, :length] if sequences else found[b], valid, rtol=0, atol=2e-6)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
 @pytest.mark.parametrize("first", ["Masking", "Embedding"])
-def test_a_functional_model_that_masks_is_read_as_a_sequential_one(keras: Any, first: str) -> None:
+def test_the_masks_of_a_functional_model_are_followed(keras: Any, first: str) -> None:
     double("float32")
     kl, draw = keras.layers, np.random.default_rng(0)
     x = draw.integers(0, 3, (5, 6), "i4") if first == "Embedding" else draw.integers(0, 2, (5, 6, 2)).astype("f4")
@@ -173,11 +177,7 @@ def test_a_functional_model_that_masks_is_read_as_a_sequential_one(keras: Any, f
     steps = kl.SimpleRNN(4, return_sequences=True)(kl.SimpleRNN(4, return_sequences=True)(masked))
     model = keras.Model(given, kl.Dense(2)(kl.Dropout(0.5)(steps)))
     redraw(model, draw)
-    with pytest.raises(
-        rb.FormatError, match=r"is called with a mask, which a functional model .* keras\.Sequential\(model\.layers"
-    ):
-        rb.from_keras(model, masking=True)
-    rnn = rb.from_keras(keras.Sequential(model.layers), masking=True)
+    rnn = rb.from_keras(model, masking=True)
     np.testing.assert_allclose(rnn.logits(x, mask=mask), np.asarray(model(x)), rtol=0, atol=2e-6)
 
 
@@ -202,6 +202,20 @@ def test_masks_are_those_of_keras(keras: Any, way: str) -> None:
     np.testing.assert_allclose(found, np.asarray(model(x)), rtol=0, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore")  # of what Keras itself does, and of its older file
+@pytest.mark.parametrize("name", km.MODELS)
+def test_models_and_their_files(keras: Any, tmp_path: Path, name: str) -> None:
+    double("float32")
+    same_everywhere(keras, name, tmp_path, TRAINED.get(name, [False]))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", km.ALONE)
+def test_weights_alone(keras: Any, tmp_path: Path, name: str) -> None:
+    double("float32")
+    same_alone(keras, name, tmp_path, 3, TRAINED.get(name, [False]))
+
+
 def test_objects_of_keras_that_are_something_else_are_refused(keras: Any) -> None:
     kl = keras.layers
     base: Any = kl.SimpleRNN
@@ -212,11 +226,14 @@ def test_objects_of_keras_that_are_something_else_are_refused(keras: Any) -> Non
     for source, match in (
         (Mine(3), r"Mine is not Keras's own"),
         (keras.Sequential([kl.SimpleRNN(3), kl.LSTM(3)]), "'lstm.*' is a 'keras.layers.LSTM', which has gates"),
-        (keras.Sequential([keras.Input((2, 3)), kl.SimpleRNN(3), kl.Flatten()]), "Flatten', which is not understood"),
+        (
+            keras.Sequential([keras.Input((2, 3)), kl.SimpleRNN(3), kl.LayerNormalization()]),
+            "LayerNormalization', which is not",
+        ),
         (keras.Sequential([Mine(3)]), r"Mine', which is not understood"),
         (kl.SimpleRNN(3, activation=np.sin), "Keras has no configuration of this SimpleRNN: "),
         (kl.SimpleRNN(3, activation=redraw), "has the activation 'redraw'; read are"),
-        (kl.SimpleRNN(3), "must have 3 arrays, by its options; it has 0. Build the model first: call it once"),
+        (kl.SimpleRNN(3), "must have 3 arrays, by its options; it has 0; build the model first: call it once"),
     ):
         with pytest.raises(rb.FormatError, match=match):
             rb.from_keras(source)

@@ -1,4 +1,4 @@
-"""Keras 3: models and weights that are refused by name, and masks that become the caller's."""
+"""Keras: models and weights that are refused by name, and masks that become the caller's."""
 
 from pathlib import Path
 from typing import Any
@@ -65,21 +65,21 @@ def test_masks_of_the_model_become_the_callers(tmp_path: Path, kind: str) -> Non
     with pytest.raises(rb.FormatError) as caught:
         rb.load(path)
     assert str(caught.value) == (
-        f"{path}: the model itself leaves out the steps where {mask} is False; here a mask is an argument of each call. "
-        f"Pass masking=True, and mask={mask} at each call."
+        f"{path}: the model itself leaves out the steps where {mask} is False; here a mask is an argument of each call; "
+        f"pass masking=True, and mask={mask} at each call."
     )
     for read in (rb.load, rb.from_keras):
         assert read(path, masking=True).metadata["keras mask"] == f"{mask}; {note}"
 
 
 @pytest.mark.parametrize("options", [{}, {"readout_activation": "softmax"}])
-def test_the_output_of_a_linear_dense_is_logits(tmp_path: Path, options: dict[str, Any]) -> None:
-    for config, output in (
-        ([simple_rnn(), dense()], "logits (batch, seq_len, output_size)"),
-        ([simple_rnn(return_sequences=False), dense()], "logits of the last step (batch, output_size)"),
-    ):
+def test_a_linear_dense_has_the_activation_that_is_given(tmp_path: Path, options: dict[str, Any]) -> None:
+    for sequences in (True, False):
+        config = [simple_rnn(return_sequences=sequences), dense()]
         rnn = rb.load(kf.write(tmp_path / "m.keras", config, MODEL), **options)
-        assert rnn.metadata == {"keras output": output}
+        assert rnn.readout is not None
+        assert rnn.readout.activation == rb.Activation(options.get("readout_activation", "identity"))
+        assert rnn.reads == ("steps" if sequences else "last")
 
 
 @pytest.mark.parametrize("kind", ["Masking", "Embedding"])
@@ -151,19 +151,36 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "no model": ({}, "must be described by its class_name and config; got dict"),
     "no list of layers": (layer("Sequential", layers="abc"), "'sequential' must have a list of layers, and at most 16"),
     "models in models": (deep(18), "must have a list of layers, and at most 16 models in each other"),
-    "nothing": ([], "the layers must be Masking or Embedding, SimpleRNN .* got none"),
-    "no recurrent layer": ([dense()], r"at least one of them recurrent; got 'dense' \(Dense\)"),
-    "a Dense before": ([dense(), simple_rnn()], r"in this order, .*; got 'dense' \(Dense\), 'simplernn' \(SimpleRNN\)"),
-    "two Dense": ([simple_rnn(), dense(), dense()], "in this order"),
+    "nothing": ([], "the layers must be Masking or Embedding, Dense, .* got none"),
+    "no recurrent layer": ([dense()], r"one is recurrent; got 'dense' \(Dense\)"),
+    "a Dense between": ([simple_rnn(), dense(), simple_rnn()], r"in this order, .*; got 'simplernn' \(SimpleRNN\), 'dense' \(De"),
+    "a mask of a Dense": ([dense(), layer("Masking", mask_value=0.0), simple_rnn()], "in this order"),
+    "an embedding of a Dense": ([dense(), embedding(), simple_rnn()], "in this order"),
+    "an embedding of numbers": ([layer("Rescaling", scale=2.0, offset=0.0), embedding(), simple_rnn()], "in this order"),
+    "an activation of a scale": ([simple_rnn(), dense("relu"), layer("Rescaling", scale=2.0, offset=0.0), layer("Softmax", axis=-1)], "in this order"),
+    "an activation of an embedding": ([embedding(), layer("ReLU", max_value=None, negative_slope=0.0, threshold=0.0), simple_rnn()], "follows another activation, or no Dense"),
+    "a scale of nothing": ([simple_rnn(), layer("Rescaling", scale=2.0, offset=0.0)], "'rescaling', a Rescaling, has no Dense or SimpleRNN after it"),
+    "a scale before a mean": ([simple_rnn(), layer("Rescaling", scale=2.0, offset=0.0), layer("GlobalAveragePooling1D")], "in this order"),
+    "a mean of a Dense": ([simple_rnn(), dense(), layer("GlobalAveragePooling1D")], "in this order"),
+    "a mean of the last step": ([simple_rnn(return_sequences=False), layer("GlobalAveragePooling1D", data_format="channels_last", keepdims=False)],
+        "must be given all steps, and 'simplernn' returns the last"),
+    "a mean that is kept": ([simple_rnn(), layer("GlobalAveragePooling1D", data_format="channels_last", keepdims=True)], "without data_format and keepdims"),
+    "a mean of features": ([simple_rnn(), layer("GlobalMaxPooling1D", data_format="channels_first", keepdims=False)], "without data_format and keepdims"),
+    "a layer of a mean": ([simple_rnn(), layer("GlobalMaxPooling1D", data_format="channels_last", keepdims=False), simple_rnn()], "no pooling after it"),
+    "all steps at once": ([simple_rnn(), layer("Flatten", data_format="channels_last"), dense()], "in this order"),
+    "a scale of steps": ([simple_rnn(), kf.batch_normalization(axis=1), dense()], "must be over the last axis, the features; its axis is 1"),
+    "a scale of all": ([kf.normalization(axis=[1, 2]), simple_rnn()], "must be over the last axis, the features; its axis is list"),
+    "a scale of other features": ([kf.layer("Rescaling", scale=[1.0, 2.0], offset=0.0), simple_rnn()], "the arrays make no network: "),
+    "a scale of no number": ([kf.layer("Rescaling", scale={"class_name": "__numpy__"}, offset=0.0), simple_rnn()], "`scale` of .* must be a number"),
+    "a scale of tomorrow": ([simple_rnn(), kf.batch_normalization(renorm=True), dense()], "has the option 'renorm', which is not understood"),
     "two embeddings": ([embedding(), embedding(), simple_rnn()], "in this order"),
     "an activation of states": ([simple_rnn(), layer("Activation", activation="tanh")], "in this order"),
     "a mask of states": ([simple_rnn(), layer("Masking", mask_value=0.0), simple_rnn()], "in this order"),
     "a mask of an embedding": ([embedding(), layer("Masking", mask_value=0.0), simple_rnn()], "in this order"),
     "a cell alone": ([simple_rnn(), simple_cell()], r"in this order, .* 'simplernncell' \(SimpleRNNCell\)"),
-    "a state that is kept": ([simple_rnn(stateful=True)], r"'simplernn' is stateful: .* here rnn\.stream\(\) does that"),
+    "a state that is kept": ([simple_rnn(stateful=True)], r"'simplernn' is stateful: .* only a stream does, rnn\.stream"),
     "a state that is kept in both": ([bidirectional(stateful=True)], "is stateful"),
-    "steps in reverse": ([simple_rnn(go_backwards=True)], "goes backwards and returns all steps, the last one first, where"),
-    "the last step of two": ([bidirectional(return_sequences=False), dense()], "of different steps, and a Dense reads both"),
+    "steps in reverse": ([simple_rnn(go_backwards=True)], "goes backwards and gives its steps last one first, where here they are in the input's order; pass go_backwards=True"),
     "one step for a layer": ([simple_rnn(return_sequences=False), simple_rnn()], "'simplernn' must have return_sequences=True"),
     "a sum of directions": ([bidirectional(merge_mode="sum")], "'bidirectional' has merge_mode='sum'; a layer of both"),
     "directions apart": ([bidirectional(merge_mode=None)], "'bidirectional' has merge_mode=None"),
@@ -189,10 +206,10 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "a quantized dtype": ([simple_rnn(dtype=layer("QuantizedDTypePolicy"))], "has the dtype policy 'QuantizedDTypePolicy'"),
     "a dtype of nothing": ([simple_rnn(dtype={"class_name": "DTypePolicy", "config": 3})], "the dtype policy 'DTypePolicy'"),
     "a name that is none": ([simple_rnn(name={"a": 1}, stateful=True)], ": dict is stateful"),
-    "a layer in time": ([simple_rnn(), layer("TimeDistributed", layer=simple_rnn())], "must hold a Dense; it holds 'simplernn'"),
+    "a layer in time": ([simple_rnn(), layer("TimeDistributed", layer=simple_rnn())], "must hold a Dense, and be called with all steps; it holds 'simplernn'"),
     "two activations": ([simple_rnn(), dense("tanh"), layer("Softmax", axis=-1)], "'softmax', a Softmax, follows another act"),
     "a softmax over steps": ([simple_rnn(), dense(), layer("Softmax", axis=1)], "'softmax' must be over the last axis, axis=-1; got 1"),
-    "a readout that clips": ([simple_rnn(), dense("relu6")], "the activation of a readout cannot clip, as relu6"),
+    "a readout that clips": ([simple_rnn(), dense("relu6")], "the activation of a Dense cannot clip, as relu6"),
     "another activation": ([simple_rnn(activation="gelu")], "'simplernn' has the activation 'gelu'; read are linear, tanh, "),
     "a function": ([simple_rnn(activation={"class_name": "function", "config": "mine"})], "has the activation 'mine'; read"),
     "a lambda": ([simple_rnn(activation={"class_name": "__lambda__", "config": {"code": ""}})], "the activation '__lambda__'"),
@@ -208,7 +225,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "a huge slope": ([simple_rnn(activation=layer("LeakyReLU", negative_slope=10**400))], "`negative_slope` of .* must be a number"),
     "an alpha of true": ([simple_rnn(activation=layer("ELU", alpha=True))], "`alpha` of 'simplernn' must be a number; got True"),
     "training for ever": (called_with(training=True), "'layer 1' must be called with the first output of one layer alone; .* 'training'"),
-    "a mask that is given": (called_with(mask={"class_name": "__keras_tensor__"}), "'layer 1' is called with a mask, .* save keras.Sequential"),
+    "a mask that is given": (called_with(mask={"class_name": "__keras_tensor__"}), "'layer 1' is called with a mask that no Masking or"),
     "a state that is given": (called_with(initial_state=[1]), "it is called with the option 'initial_state'"),
     "a layer of two calls": (TWICE, "'layer 1' must be called once, with the output of one layer"),
     "another output": (fed(["layer 0", 0, 1]), "of one layer alone; it is called with another"),
@@ -258,9 +275,11 @@ WRONG_WEIGHTS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "integers": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4), "i4")}, "cell/vars/1' holds no floats; weights are"),
     "several dtypes": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4))}, "all parameters must have one dtype"),
     "other sizes": ([simple_rnn(), dense()], {**CELL, **kf.dense_arrays("layers/dense", 5)}, r"must have shape \(output_size, 4\)"),
-    "layers of two sizes": ([simple_rnn(name="a"), simple_rnn(name="b")], {**CELL, **kf.cell_arrays(f"{FIRST}_1", 4, 5)},
-        r"the same number of units; 'a' has 4, 'b' has 5\. Split the model where it changes, e\.g\. from_keras\(model\.layers\[0\]\) and"),
-    "another table": ([embedding(), simple_rnn()], {**CELL, "layers/embedding/vars/0": np.ones((7, 5), "f4")}, "does not fit weight_ih_l0"),
+    "layers that do not fit": ([simple_rnn(name="a"), simple_rnn(name="b")], {**CELL, **kf.cell_arrays(f"{FIRST}_1", 5, 5)}, "must take 4 features"),
+    "another table": ([embedding(), simple_rnn()], {**CELL, "layers/embedding/vars/0": np.ones((7, 5), "f4")}, "`encoder` must give 3 features"),
+    "another scale": ([simple_rnn(), kf.batch_normalization(), dense()],
+        {**MODEL, **{f"layers/batch_normalization/vars/{k}": np.ones(5, "f4") for k in range(4)}}, "must have 4 features; its gamma has shape"),
+    "no deviation": ([simple_rnn(), kf.batch_normalization(), dense()], MODEL, "it lacks 'layers/batch_normalization'"),
     "an axis too many": ([simple_rnn()], {**CELL, f"{FIRST}/cell/vars/1": np.ones((4, 4, 1, 1, 1), "f4")}, "has 5 axes of version 1"),
     "one softmax": ([simple_rnn(), dense("softmax")], {**CELL, **kf.dense_arrays("layers/dense", outputs=1)}, "a softmax over one"),
 }  # fmt: skip
@@ -278,10 +297,10 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"activation": "tanh"}, "the file records the activation of its cells; leave `activation` out"),
+        ({"activation": "tanh"}, "the model records the activation of its cells; leave `activation` out"),
         (
             {"readout_activation": "tanh"},
-            "the model records the activation of its readout; leave `readout_activation` out",
+            "the source records the activation of a readout; leave `readout_activation` out",
         ),
     ],
 )
@@ -293,25 +312,23 @@ def test_what_the_file_records_is_refused(options: dict[str, Any], match: str) -
 def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
     for read in (rb.load, rb.from_keras):
         with pytest.raises(
-            rb.FormatError, match="the file records which layers go backwards; leave `go_backwards` out"
+            rb.FormatError, match="the model records which layers go backwards; leave `go_backwards` out"
         ):
             read(DATA / "tagger.keras", go_backwards=False)
     with pytest.raises(
         rb.ArgumentError,
-        match=r"`residual` is an option of Flax's parameters; leave it out for Keras's models and files",
+        match="`residual` is an option of Flax's parameters, not of Keras's models and files; leave `residual` out",
     ):
         rb.load(DATA / "stack.weights.h5", residual=False, **GIVEN)
     with pytest.raises(
         rb.ArgumentError,
-        match=r"`masking` is an option of Keras's models and files; leave it out for this package's files",
+        match="`masking` is an option of Keras's models and files, not of this package's files; leave `masking` out",
     ):
-        rb.load("m.npz", masking=True)
+        rb.load(DATA / "torch.npz", masking=True)
     with pytest.raises(
         rb.FormatError, match="there is no Embedding, which alone could mask steps here; leave `masking` out"
     ):
         rb.load(DATA / "stack.weights.h5", masking=True, **WITH_READOUT)
     path = kf.write(tmp_path / "m.keras", [simple_rnn()], CELL)
-    with pytest.raises(
-        rb.FormatError, match="there is no Dense, whose activation it would be; leave `readout_activation` out"
-    ):
+    with pytest.raises(rb.FormatError, match="there are no weights of a readout; leave `readout_activation` out"):
         rb.load(path, readout_activation="softmax")

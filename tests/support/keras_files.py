@@ -52,6 +52,23 @@ def embedding(mask_zero: bool = False) -> dict[str, Any]:
     return layer("Embedding", input_dim=7, output_dim=3, mask_zero=mask_zero)
 
 
+def batch_normalization(**options: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "axis": -1,
+        "momentum": 0.99,
+        "epsilon": 1e-3,
+        "center": True,
+        "scale": True,
+        "synchronized": False,
+    }
+    return layer("BatchNormalization", **(known | options))
+
+
+def normalization(**options: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {"axis": [-1], "invert": False, "mean": None, "variance": None}
+    return layer("Normalization", **(known | options))
+
+
 def sequential(*layers: dict[str, Any]) -> dict[str, Any]:
     return layer("Sequential", "keras", layers=[layer("InputLayer"), *layers])
 

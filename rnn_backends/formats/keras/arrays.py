@@ -8,8 +8,9 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
-from rnn_backends.formats.keras.hdf5 import AGAIN, UNDEFINED, File, fields
+from rnn_backends.formats.keras.hdf5 import UNDEFINED, File, fields
 from rnn_backends.formats.names import listed, shown
 
 MAX_AXES = 4
@@ -97,10 +98,10 @@ def dataset(file: File, path: str) -> Dataset:
     """Return the place of an array, which must be one that Keras writes."""
     held: dict[int, bytes] = {}
     attributes = []
-    for kind, body in file.messages(file.address(path)):
+    for kind, body in file.header(path):
         if kind in {_EXTERNAL, _FILTERS}:
             what = "is stored in another file" if kind == _EXTERNAL else "is compressed, or filtered otherwise"
-            msg = f"{shown(path)} {what}, which Keras does not do; {AGAIN}."
+            msg = f"{shown(path)} {what}, which Keras does not do; {way('hdf5_plain')}."
             raise FormatError(msg)
         if kind == _ATTRIBUTE:
             attributes.append(body)
@@ -138,11 +139,11 @@ def _dtype(path: str, body: bytes, attributes: list[bytes]) -> str:
 def _start(file: File, path: str, body: bytes, size: int) -> int:
     """Return the place of the first byte of an array, whose bytes must be as many as its shape has."""
     if fields("<BB", body) != _CONTIGUOUS:
-        msg = f"{shown(path)} is not stored in one piece, as Keras writes it; {AGAIN}."
+        msg = f"{shown(path)} is not stored in one piece, as Keras writes it; {way('hdf5_plain')}."
         raise FormatError(msg)
     start, held = fields("<QQ", body, 2)
     if start == UNDEFINED and size:
-        msg = f"{shown(path)} was never written; {AGAIN}."
+        msg = f"{shown(path)} was never written."
         raise FormatError(msg)
     start = 0 if start == UNDEFINED else start
     if held != size or start + size > file.source.size:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.source import Source
 
@@ -21,7 +22,6 @@ UNDEFINED = 2**64 - 1
 _CONTINUATION, _TREE = 0x10, 0x11
 _SHARED = 0x2
 _SOFT_LINK = 2
-AGAIN = "save the weights again with Keras"
 
 
 class Message(NamedTuple):
@@ -42,13 +42,15 @@ class File:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.groups: dict[str, Mapping[str, int]] = {}
+        self.headers: dict[str, list[Message]] = {}
+        self.heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
         if source.read(0, min(8, source.size)) != SIGNATURE:
             msg = "it is no HDF5 file, or is cut short."
             raise FormatError(msg)
         version, *_, offset_size, length_size = self._unpack("<7B", 8)
         base, _, end, driver = self._unpack("<4Q", 24) if version == 0 else (0, 0, 0, 0)
         if version != 0 or (offset_size, length_size) != (8, 8) or base != 0 or driver != UNDEFINED:
-            msg = f"it is an HDF5 file that Keras does not write (superblock {version}); {AGAIN}."
+            msg = f"it is an HDF5 file that Keras does not write (superblock {version}); {way('hdf5_plain')}."
             raise FormatError(msg)
         if end > source.size:
             msg = f"it is cut short: it has {source.size} of {end} bytes."
@@ -58,7 +60,7 @@ class File:
     def group(self, path: str) -> Mapping[str, int]:
         """Return the places of the members of a group, by name; of ``""``, of those of the file."""
         if path not in self.groups:
-            self.groups[path] = self._links(path, self.address(path))
+            self.groups[path] = self._links(path)
         return self.groups[path]
 
     def address(self, path: str) -> int:
@@ -72,11 +74,18 @@ class File:
             raise FormatError(msg)
         return found
 
+    def header(self, path: str) -> list[Message]:
+        """Return the parts of the header of a member."""
+        if path not in self.headers:
+            self.headers[path] = self.messages(self.address(path))
+        return self.headers[path]
+
     def messages(self, address: int) -> list[Message]:
         """Return the parts of an object's header."""
         version, _, count, _, size = self._unpack("<BBHII", address)
         if version != 1:
-            msg = f"the object at byte {address} is of version {version}, which h5py does not write for Keras; {AGAIN}."
+            what = f"the object at byte {address} is of version {version}, which h5py does not write for Keras"
+            msg = f"{what}; {way('hdf5_plain')}."
             raise FormatError(msg)
         blocks, found, seen, taken = [(address + 16, size)], [], 0, 0
         for begin, length in blocks:
@@ -91,17 +100,18 @@ class File:
                 if kind == _CONTINUATION:
                     blocks.append(fields("<QQ", body))
                 elif flags & _SHARED:
-                    msg = f"the object at byte {address} shares a part with another, which Keras's do not; {AGAIN}."
+                    what = f"the object at byte {address} shares a part with another, which Keras's do not"
+                    msg = f"{what}; {way('hdf5_plain')}."
                     raise FormatError(msg)
                 else:
                     found.append(Message(kind, body))
                 at, seen = at + 8 + held, seen + 1
-                self._count()
+                self.count()
         return found
 
-    def _links(self, path: str, address: int) -> Mapping[str, int]:
+    def _links(self, path: str) -> Mapping[str, int]:
         """Return the places of the members of a group, by name."""
-        tables = [message.body for message in self.messages(address) if message.kind == _TREE]
+        tables = [message.body for message in self.header(path) if message.kind == _TREE]
         if len(tables) != 1:
             msg = f"{shown(path)} is no group that Keras writes: no group at all, or one with links to other files."
             raise FormatError(msg)
@@ -115,7 +125,7 @@ class File:
             name = self._name(names, names_size, name_at)
             if kind == _SOFT_LINK or name in found:
                 what = "a link to another place" if kind == _SOFT_LINK else "in it twice"
-                msg = f"{shown(f'{path}/{name}')} is {what}, which Keras does not write; {AGAIN}."
+                msg = f"{shown(f'{path}/{name}')} is {what}, which Keras does not write."
                 raise FormatError(msg)
             found[name] = member
         return found
@@ -134,13 +144,13 @@ class File:
                 _, _, used = self._unpack("<BBH", at + 4)
                 for place in range(used):
                     waiting += self._unpack("<Q", at + 32 + 16 * place)
-                    self._count()
+                    self.count()
             else:
                 (used,) = self._unpack("<H", at + 6)
                 for place in range(used):
                     yield self._unpack("<QQI", at + 8 + 40 * place)
-                    self._count()
-            self._count()
+                    self.count()
+            self.count()
 
     def _name(self, names: int, size: int, at: int) -> str:
         """Return a name of a group's heap."""
@@ -153,7 +163,8 @@ class File:
     def _unpack(self, form: str, at: int) -> tuple[Any, ...]:
         return struct.unpack(form, self.source.read(at, struct.calcsize(form)))
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Account one more structure."""
         self.source.account.take("the structures in it", "nodes", 1)
 
 

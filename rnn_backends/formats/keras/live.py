@@ -6,13 +6,15 @@ from typing import Any
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
-from rnn_backends.formats.keras.layers import folders
-from rnn_backends.formats.names import short, shown_value
+from rnn_backends.formats.keras.layers import Dialect, folders
+from rnn_backends.formats.keras.version import version_of
+from rnn_backends.formats.names import short
 
 
-def described(source: Any) -> Mapping[str, Any]:
-    """Return the configuration of a layer or a model, as a file would hold it."""
+def described(source: Any) -> tuple[Mapping[str, Any], Dialect]:
+    """Return the configuration of a layer or a model, as a file would hold it, and the version of its Keras."""
     owner = type(source)
     root = owner.__module__.partition(".")[0]
     config = getattr(source, "get_config", None)
@@ -20,24 +22,18 @@ def described(source: Any) -> Mapping[str, Any]:
         msg = f"expected a layer or a model of Keras, or the path of a file of one; got {owner.__name__}."
         raise FormatError(msg)
     # A subclass may compute something else, which its configuration need not record.
-    if root != "keras":
+    is_within = owner.__module__.startswith("tensorflow.python.keras.")
+    if root not in {"keras", "tf_keras"} and not is_within:
         what = f"{owner.__module__}.{owner.__qualname__}"
-        msg = f"{what} is not Keras's own; pass a SimpleRNN, or a Sequential or functional model."
+        msg = f"{what} is not Keras's own; {way('keras_sequential')}."
         raise FormatError(msg)
-    require_version(getattr(sys.modules.get(root), "__version__", None))
+    version = 2 if is_within else version_of(getattr(sys.modules.get(root), "__version__", None))
     try:
         held = config()
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # of functions that have no name
         msg = f"Keras has no configuration of this {owner.__name__}: {short(error)}."
         raise FormatError(msg) from error
-    return {"module": owner.__module__, "class_name": owner.__name__, "config": held}
-
-
-def require_version(version: object) -> None:
-    """Check that a model is of Keras 3: in Keras 2, hard_sigmoid and leaky_relu are other functions."""
-    if not isinstance(version, str) or version.partition(".")[0] != "3":
-        msg = f"it must be of Keras 3; it is of version {shown_value(version)}. Save the weights alone, and read those."
-        raise FormatError(msg)
+    return {"module": owner.__module__, "class_name": owner.__name__, "config": held}, Dialect(version, version == 2)
 
 
 class LiveWeights:

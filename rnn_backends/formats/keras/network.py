@@ -1,249 +1,188 @@
-"""A chain of layers as a network: the direction of each cell, the embedding that is folded, and the model's output."""
+"""A plan of layers as a network: the direction of each cell, and what is multiplied into its weights."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.description import Description
-from rnn_backends.formats.keras.activations import LINEAR, Activated, from_config, from_layer
-from rnn_backends.formats.keras.layers import RECURRENT, Part, is_activation
-from rnn_backends.formats.keras.recurrent import CellPart, Recurrent, recurrent
-from rnn_backends.formats.names import Declared, require_no_gates, shown, shown_value
+from rnn_backends.formats.folding import folded
+from rnn_backends.formats.keras.activations import LINEAR
+from rnn_backends.formats.keras.affine import Affine
+from rnn_backends.formats.keras.notes import notes
+from rnn_backends.formats.keras.plan import LinearPart, Plan
+from rnn_backends.formats.keras.recurrent import CellPart
+from rnn_backends.formats.keras.weights import Weights, own
+from rnn_backends.formats.names import require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.transposed import ArraySource, declared_of, made, require_foldable
-
-OUTPUT, MASK = "keras output", "keras mask"
-"""The notes in the metadata: the model's output among those of the network, and the steps that the model masks."""
-NOT_ZERO = "x != 0"
-"""The mask of an Embedding."""
-_ORDER = "Masking or Embedding, SimpleRNN or Bidirectional, Dense, and an activation"
+from rnn_backends.formats.stated import stated
 
 
-class Weights(Protocol):
-    """The arrays of the layers, by their paths in the file."""
+class Made(NamedTuple):
+    """An array of the network: its dtype and shape, and what makes it."""
 
-    def count(self, path: str) -> int:
-        """Return the number of arrays that a layer has of its own."""
-
-    def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
-        """Return the dtype and the shape of an array."""
-
-    def read(self, path: str) -> Host:
-        """Return an array."""
+    dtype: str
+    shape: tuple[int, ...]
+    make: Callable[[], Host]
 
 
-class Plan(NamedTuple):
-    """The layers of a network in their places.
+class Placed(NamedTuple):
+    """A cell in its place, and what scales its input."""
 
-    Parameters
-    ----------
-    layers : list of Recurrent
-    embedding, dense : str, optional
-        The paths of their weights.
-    biased : bool
-        Whether the Dense has a bias.
-    activation : Activated
-        The activation after the Dense.
-    mask : str
-        The mask of the steps, for a note; empty without one.
-    """
-
-    layers: list[Recurrent]
-    embedding: str | None = None
-    dense: str | None = None
-    biased: bool = False
-    activation: Activated = LINEAR
-    mask: str = ""
-
-
-def plan(parts: list[Part]) -> Plan:
-    """Return the layers of a chain in their places, which must be those of a network of this package."""
-    order = [_rank(part) for part in parts]
-    once = order.count(0) < 2 and order.count(2) < 2
-    if order != sorted(order) or not once or 1 not in order or 4 in order or (3 in order and 2 not in order):
-        got = ", ".join(f"{part.name} ({part.kind})" for part in parts[:8])
-        msg = f"the layers must be {_ORDER}, in this order, at least one of them recurrent; got {got or 'none'}."
-        raise FormatError(msg)
-    found = Plan([recurrent(part) for part in parts if part.kind in RECURRENT])
-    for part in parts:
-        if part.kind == "Masking":
-            found = found._replace(mask=f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)")
-        elif part.kind == "Embedding":
-            mask = NOT_ZERO if part.flag("mask_zero") else ""
-            found = found._replace(embedding=part.path, mask=mask)
-        elif part.kind in {"Dense", "TimeDistributed"}:
-            found = _with_dense(found, part)
-        elif is_activation(part):
-            found = _with_activation(found, part)
-    return found
+    cell: CellPart
+    before: tuple[Affine, ...]
 
 
 def network(found: Plan, weights: Weights, options: LoadOptions, account: Account) -> Network:
     """Return the network of NumPy arrays."""
-    cells, note = _places(found)
+    cells = _places(found)
     options = options if found.embedding is None else options.taking_tokens(found.embedding)
-    if found.dense is None and options.readout_activation is not None:
-        msg = "there is no Dense, whose activation it would be; leave `readout_activation` out."
-        raise FormatError(msg)
-    if found.dense is not None and found.activation.clip is not None:
-        msg = "the activation of a readout cannot clip, as relu6, hard_tanh and ReLU(max_value=...) do."
-        raise FormatError(msg)
-    sources, held = _sources(found, cells, weights)
-    require_foldable(sources, held, account)
-    notes = {name: text for name, text in ((OUTPUT, note), (MASK, _masked(found))) if text}
+    _require_reading(found, options)
+    made = _arrays(found, cells, weights, account)
     description = Description(
-        {place: {"activation": cell.activated.function, "clip": cell.activated.clip} for place, cell in cells.items()},
-        [] if found.dense is None else [options.readout_activation or found.activation.function],
-        batch_first=options.batch_first is not False, vocabulary=None, metadata=notes,
-        reads=options.reads or "steps", takes=options.takes or "features",
+        {
+            place: {"activation": placed.cell.activated.function, "clip": placed.cell.activated.clip}
+            for place, placed in cells.items()
+        },
+        _activations("readout", found.readout, options),
+        encoder=_activations("encoder", found.encoder, options),
+        batch_first=options.batch_first is not False, vocabulary=None, metadata=notes(found),
+        reads=options.reads or found.reads or "steps", takes=options.takes or "features",
     )  # fmt: skip
-    return assemble(declared_of(sources, held), description, lambda name: made(sources[name], weights.read))
+    whole = assemble(
+        {name: (each.dtype, each.shape) for name, each in made.items()}, description, lambda name: made[name].make()
+    )
+    encoder, first = folded(whole.encoder, whole.layers[0], account)
+    return replace(whole, encoder=encoder, layers=(first, *whole.layers[1:]))
 
 
-def _rank(part: Part) -> int:
-    ranks = {"Masking": 0, "Embedding": 0, **dict.fromkeys(RECURRENT, 1), "Dense": 2, "TimeDistributed": 2}
-    return 3 if is_activation(part) else ranks.get(part.kind, 4)
-
-
-def _with_dense(found: Plan, part: Part) -> Plan:
-    dense = part.inner("layer", "layer") if part.kind == "TimeDistributed" else part
-    if dense.kind != "Dense":
-        msg = f"{part.name} must hold a Dense; it holds {dense.name}, a {dense.kind}."
+def _require_reading(found: Plan, options: LoadOptions) -> None:
+    """Check that what the model gives is what the network does, or what the caller knows to be otherwise."""
+    top = found.layers[-1]
+    if found.is_turned and not options.go_backwards:
+        what = f"{top.name} goes backwards and gives its steps last one first, where here they are in the input's order"
+        msg = f"{what}; {way('keras_backwards')}."
         raise FormatError(msg)
-    activation = from_config(dense.name, dense.config.get("activation"))
-    return found._replace(dense=dense.path, biased=dense.flag("use_bias"), activation=activation)
-
-
-def _with_activation(found: Plan, part: Part) -> Plan:
-    activation = from_layer(part.name, part.kind, part.config)
-    if LINEAR not in {found.activation, activation}:
-        msg = f"{part.name}, a {part.kind}, follows another activation; a readout has one."
+    if found.mask and top.sequences is False and top.zeros and not top.both:
+        msg = f"{top.name} has zero_output_for_mask=True, and gives 0 where the last step is masked, not the state."
         raise FormatError(msg)
-    if part.kind == "Softmax" and found.mask:
-        msg = f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs; use activation='softmax'."
-        raise FormatError(msg)
-    return found if activation == LINEAR else found._replace(activation=activation)
 
 
-def _places(found: Plan) -> tuple[dict[str, CellPart], str]:
-    """Return the cells by place, l0, l0_reverse, l1, and what the model's output is.
+def _activations(role: str, linears: Sequence[LinearPart], options: LoadOptions) -> list[Any]:
+    """Return the activations of a role; that of a Dense at the end may be given where the model applies none."""
+    for linear in linears:
+        if linear.activated is not None and linear.activated.clip is not None:
+            msg = "the activation of a Dense cannot clip, as relu6, hard_tanh and ReLU(max_value=...) do."
+            raise FormatError(msg)
+    recorded = [None if linear.activated is None else linear.activated.function for linear in linears]
+    given = getattr(options, f"{role}_activation")
+    if role == "readout" and given is not None and not isinstance(given, tuple) and linears:
+        recorded[-1] = None if recorded[-1] == LINEAR.function else recorded[-1]
+    return stated(role, recorded, options)
 
-    A SimpleRNN that goes backwards gives its steps in the order that it takes them, so what comes after it
-    sees time reversed, and restores its order if it goes backwards too.  Keras does not reverse the mask with them.
-    """
-    cells: dict[str, CellPart] = {}
+
+def _places(found: Plan) -> dict[str, Placed]:
+    """Return the cells by place, l0, l0_reverse, l1, in their direction, which a layer that goes backwards turns."""
+    cells: dict[str, Placed] = {}
     index, reverse = 0, False
-    for layer in found.layers:
-        if layer.forward and layer.backward:
-            if reverse:
-                msg = f"{layer.name} takes steps in reverse, whose two directions are joined the other way round."
-                raise FormatError(msg)
-            cells[f"l{index}"], cells[f"l{index}_reverse"], index = layer.forward[0], layer.backward[0], index + 1
+    for number, layer in enumerate(found.layers):
+        if found.mask and number and not found.layers[number - 1].forward:
+            msg = (
+                f"{found.layers[number - 1].name} goes backwards and a layer takes its steps in reverse, but Keras "
+                "gives that layer the mask as it is, so that it leaves out other steps; here both are turned."
+            )
+            raise FormatError(msg)
+        scales = found.scaled.get(number, ())
+        if layer.both:
+            cells[f"l{index}"] = Placed(layer.forward[0], scales)
+            cells[f"l{index}_reverse"], index = Placed(layer.backward[0], scales), index + 1
             continue
         reverse ^= bool(layer.backward)
         for cell in layer.forward or layer.backward:
-            cells[f"l{index}{'_reverse' if reverse else ''}"], index = cell, index + 1
-    for layer in found.layers[:-1]:
-        if layer.sequences is False:
-            msg = f"{layer.name} must have return_sequences=True, as a layer takes its steps."
-            raise FormatError(msg)
-        if found.mask and not layer.forward:
-            msg = (
-                f"{layer.name} goes backwards and a layer takes its steps in reverse, but Keras gives that layer the "
-                "mask as it is, so that it leaves out other steps; here both are turned. Take the mask out."
-            )
-            raise FormatError(msg)
-    return cells, _note(found, reverse, len(cells))
+            cells[f"l{index}{'_reverse' if reverse else ''}"], index = Placed(cell, scales), index + 1
+            scales = ()
+    return cells
 
 
-def _note(found: Plan, reverse: bool, count: int) -> str:
-    """Return the name of the model's output among those of the network, and its axes; empty where none is recorded."""
-    top = found.layers[-1]
-    if top.sequences is None:
-        return ""
-    both = bool(top.forward and top.backward)
-    if top.sequences and reverse:
-        msg = (
-            f"{top.name} goes backwards and returns all steps, the last one first, where this package gives them in "
-            "the order of the input. Make it with return_sequences=False; Keras's steps are then these, turned round."
-        )
-        raise FormatError(msg)
-    if both and not top.sequences and found.dense is not None:
-        msg = (
-            f"{top.name} returns the last states of its two directions, of different steps, and a Dense reads both; a "
-            "readout here reads one step. Leave the Dense out, and apply it to h_n[-2] and h_n[-1]."
-        )
-        raise FormatError(msg)
-    what = "output" if found.dense is None else "logits" if found.activation == LINEAR else "probabilities"
-    width = ("2 * " * both + "hidden_size") if found.dense is None else "output_size"
-    if top.sequences:
-        return f"{what} (batch, seq_len, {width})"
-    if both:
-        return f"h_n[{count - 2}] and h_n[{count - 1}], joined (batch, {width})"
-    return f"{what} of the {'first' if reverse else 'last'} step (batch, {width})"
-
-
-def _masked(found: Plan) -> str:
-    """Return the mask of the steps, and the model's output there; empty if it masks none."""
-    if not found.mask:
-        return ""
-    top, of = found.layers[-1], "" if found.dense is None else "the readout of "
-    if top.sequences is None:
-        return (
-            f"{found.mask}; a masked step holds the state; in Keras it gives {of}0 in a Bidirectional, or with "
-            "zero_output_for_mask=True"
-        )
-    if not top.zeros:
-        return f"{found.mask}; a masked step holds the state"
-    theirs = f"{of}0, or {of}the state on some backends" if top.unrolled else f"{of}0"
-    return f"{found.mask}; masked steps differ: Keras gives {theirs}; here they give {of}the state, which is held"
-
-
-def _sources(found: Plan, cells: Mapping[str, CellPart], weights: Weights) -> tuple[dict[str, ArraySource], Declared]:
-    """Return the sources of the arrays of the network, by name, and the dtypes and shapes of these, by path."""
-    table = None if found.embedding is None else _own(weights, found.embedding, 1)[0]
-    sources: dict[str, ArraySource] = {}
-    for place, cell in cells.items():
-        paths = _own(weights, cell.path, 2 + cell.biased)
+def _arrays(found: Plan, cells: Mapping[str, Placed], weights: Weights, account: Account) -> dict[str, Made]:
+    """Return the arrays of the network, by name."""
+    arrays: dict[str, Made] = {}
+    for place, placed in cells.items():
+        paths = own(weights, placed.cell.path, 2 + placed.cell.biased)
         require_no_gates(paths[1], weights.declared(paths[1])[1][::-1])
-        first = place.removesuffix("_reverse") == "l0"
-        sources[f"weight_ih_{place}"] = ArraySource(paths[0], table if first else None)
-        for name, path in zip(("weight_hh", "bias"), paths[1:], strict=False):
-            sources[f"{name}_{place}"] = ArraySource(path)
-    if found.dense is not None:
-        paths = _own(weights, found.dense, 1 + found.biased)
-        sources |= {f"readout.{name}": ArraySource(path) for name, path in zip(("weight", "bias"), paths, strict=False)}
-    held = {path for source in sources.values() for path in (source.path, source.table) if path is not None}
-    declared = {path: weights.declared(path) for path in sorted(held)}
-    _require_one_size(found, declared)
-    return sources, declared
+        factor = _Factor(weights, account, paths[0], paths[2] if placed.cell.biased else None, placed.before, ())
+        arrays |= {
+            f"weight_ih_{place}": factor.weight(),
+            f"weight_hh_{place}": _Factor(weights, account, paths[1]).weight(),
+            **factor.bias(f"bias_{place}"),
+        }
+    for role, linears in (("encoder", found.encoder), ("readout", found.readout)):
+        for index, linear in enumerate(linears):
+            name = role if len(linears) == 1 else f"{role}.{index}"
+            paths = own(weights, linear.path, 1 + linear.biased)
+            factor = _Factor(weights, account, paths[0], (*paths, None)[1], linear.before, linear.after)
+            arrays |= {f"{name}.weight": factor.weight(), **factor.bias(f"{name}.bias")}
+    return arrays
 
 
-def _require_one_size(found: Plan, declared: Declared) -> None:
-    sizes = {
-        layer.name: declared[f"{cell.path}/vars/1"][1][-1:]
-        for layer in found.layers
-        for cell in layer.forward + layer.backward
-    }
-    if len({*sizes.values()}) > 1:
-        got = ", ".join(f"{name} has {size[0] if size else 'none'}" for name, size in [*sizes.items()][:8])
-        msg = (
-            f"all layers of a network have the same number of units; {got}. Split the model where it changes, e.g. "
-            "from_keras(model.layers[0]) and from_keras(keras.Sequential(model.layers[1:])), and give the output of "
-            "the first to the second."
+class _Factor:
+    """A kernel, (from, to), and its bias, together with what scales and shifts its input and what it gives.
+
+    The sums are made in float64 and rounded once.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        account: Account,
+        kernel: str,
+        bias: str | None = None,
+        before: Sequence[Affine] = (),
+        after: Sequence[Affine] = (),
+    ) -> None:
+        self.weights, self.account, self.paths = weights, account, (kernel, bias)
+        self.before, self.after = before, after
+        self.dtype, self.shape = weights.declared(kernel)
+        if bias is not None:
+            weights.declared(bias)
+        self.product: tuple[Host, Host] | None = None
+
+    def weight(self) -> Made:
+        """Return the weight, (to, from)."""
+        is_scaled = bool(self.before or self.after)
+        return Made(
+            self.dtype,
+            self.shape[::-1],
+            (lambda: self._made()[0]) if is_scaled else (lambda: self.weights.read(self.paths[0]).T),
         )
-        raise FormatError(msg)
 
+    def bias(self, name: str) -> dict[str, Made]:
+        """Return the bias by its name, if there is one."""
+        path = self.paths[1]
+        if self.before or self.after:
+            return {name: Made(self.dtype, self.shape[1:], lambda: self._made()[1])}
+        return {} if path is None else {name: Made(*self.weights.declared(path), lambda: self.weights.read(path))}
 
-def _own(weights: Weights, path: str, count: int) -> list[str]:
-    """Return the paths of the arrays of a layer, of which there must be so many."""
-    found = weights.count(path)
-    if found != count:
-        hint = " Build the model first: call it once." if not found else ""
-        msg = f"{shown(path)} must have {count} arrays, by its options; it has {found}.{hint}"
-        raise FormatError(msg)
-    return [f"{path}/vars/{number}" for number in range(count)]
+    def _made(self) -> tuple[Host, Host]:
+        if self.product is None:
+            kernel, path = self.paths
+            self.account.take(f"{shown(kernel)}, multiplied by what is beside it,", "bytes", 16 * prod(self.shape))
+            with np.errstate(all="ignore"):
+                weight = self.weights.read(kernel).T.astype(np.float64)
+                bias = np.zeros(len(weight)) if path is None else self.weights.read(path).astype(np.float64)
+                for affine in reversed(self.before):
+                    scale, shift = affine.read(self.weights, weight.shape[1])
+                    weight, bias = weight * scale, bias + weight @ shift
+                for affine in self.after:
+                    scale, shift = affine.read(self.weights, len(weight))
+                    weight, bias = weight * scale[:, None], bias * scale + shift
+                self.product = weight.astype(self.dtype), bias.astype(self.dtype)
+        return self.product

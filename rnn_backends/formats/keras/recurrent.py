@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.activations import Activated, from_config
-from rnn_backends.formats.keras.layers import Part, folders, part
+from rnn_backends.formats.keras.layers import Part, folders
 from rnn_backends.formats.names import shown_value
 
 
@@ -40,6 +40,11 @@ class Recurrent(NamedTuple):
     zeros: bool = False
     unrolled: bool = False
 
+    @property
+    def both(self) -> bool:
+        """Whether it has both directions."""
+        return bool(self.forward and self.backward)
+
 
 def recurrent(found: Part) -> Recurrent:
     """Return the cells and options of a recurrent layer; what a network cannot do is refused by name."""
@@ -52,7 +57,7 @@ def recurrent(found: Part) -> Recurrent:
         mode = shown_value(found.config.get("merge_mode"))
         msg = f"{found.name} has merge_mode={mode}; a layer of both directions joins them, merge_mode='concat'."
         raise FormatError(msg)
-    forward, backward = found.inner("layer", "forward_layer"), found.inner("backward_layer", "backward_layer")
+    forward, backward = _sides(found)
     first, second = _cells(forward), _cells(backward)
     ways = (forward.flag("go_backwards"), backward.flag("go_backwards"))
     if ways != (False, True) or len(first) + len(second) != 2:
@@ -61,16 +66,27 @@ def recurrent(found: Part) -> Recurrent:
             "their states are joined in that order."
         )
         raise FormatError(msg)
-    for option in ("return_sequences", "zero_output_for_mask"):
-        if forward.flag(option) != backward.flag(option):
-            msg = f"both directions of {found.name} must have one `{option}`."
-            raise FormatError(msg)
-    return Recurrent(found.name, first, second, *_flags(forward))
+    sequences, _, unrolled = _flags(forward)
+    if sequences != backward.flag("return_sequences"):
+        msg = f"both directions of {found.name} must have one `return_sequences`."
+        raise FormatError(msg)
+    # Of its layers Keras sets zero_output_for_mask to whether they return all steps.
+    return Recurrent(found.name, first, second, sequences, sequences, unrolled)
+
+
+def _sides(found: Part) -> tuple[Part, Part]:
+    """Return the layers of both directions; Keras 2 describes the second only where it is no copy of the first."""
+    forward = found.inner("layer", "forward_layer")
+    if found.version == 3 or found.config.get("backward_layer") is not None:
+        return forward, found.inner("backward_layer", "backward_layer")
+    turned = {**forward.config, "go_backwards": not forward.flag("go_backwards", default=False)}
+    return forward, forward._replace(path=f"{found.path}/backward_layer", config=turned)
 
 
 def _flags(found: Part) -> tuple[bool, bool, bool]:
     """Return the last fields of a Recurrent."""
-    return found.flag("return_sequences"), found.flag("zero_output_for_mask"), found.flag("unroll")
+    zeros, unrolled = (found.flag(option, default=False) for option in ("zero_output_for_mask", "unroll"))
+    return found.flag("return_sequences"), zeros, unrolled
 
 
 def _cells(found: Part) -> list[CellPart]:
@@ -80,8 +96,8 @@ def _cells(found: Part) -> list[CellPart]:
         raise FormatError(msg)
     if found.flag("stateful"):
         msg = (
-            f"{found.name} is stateful: each call starts where the one before ended. Make it with stateful=False; "
-            "here rnn.stream() does that."
+            f"{found.name} is stateful: each call of it starts where the one before ended, which here only a stream "
+            "does, rnn.stream()."
         )
         raise FormatError(msg)
     if found.kind == "SimpleRNN":
@@ -91,7 +107,8 @@ def _cells(found: Part) -> list[CellPart]:
     if inner.kind == "StackedRNNCells":
         held = inner.config.get("cells")
         held = held if isinstance(held, (list, tuple)) else []
-        cells = [part(each, folder) for each, folder in zip(held, folders(f"{inner.path}/cells", held), strict=True)]
+        places = folders(f"{inner.path}/cells", held)
+        cells = [found.held(each, place) for each, place in zip(held, places, strict=True)]
     if not cells or any(cell.kind != "SimpleRNNCell" for cell in cells):
         kinds = ", ".join(cell.kind for cell in cells) or "none"
         msg = f"the cells of {found.name} must be SimpleRNNCells; got {kinds}."
@@ -100,4 +117,5 @@ def _cells(found: Part) -> list[CellPart]:
 
 
 def _cell(found: Part) -> CellPart:
-    return CellPart(found.path, from_config(found.name, found.config.get("activation")), found.flag("use_bias"))
+    activated = from_config(found.name, found.config.get("activation"), found.version)
+    return CellPart(found.path, activated, found.flag("use_bias"))

@@ -1,4 +1,4 @@
-"""`from_keras`: a model of a layer or a model of Keras 3, or of a file of one."""
+"""`from_keras`: a model of a layer or a model of Keras 2 or 3, or of a file of one."""
 
 from os import PathLike
 from typing import Any
@@ -21,35 +21,39 @@ def from_keras(
     takes: str | None = None,
     backend: str | None = None,
 ) -> RNN:
-    """Make a model of a layer or a model of Keras 3, or of a file of one.
+    """Make a model of a layer or a model of Keras 2 or 3, or of a file of one.
 
-    A model is a chain of ``SimpleRNN``, ``RNN`` of ``SimpleRNNCell`` or ``Bidirectional`` (concat), at most one
-    ``Embedding`` before them, and at most one ``Dense``, plain or in ``TimeDistributed``, and its activation after
-    them; Sequential, functional or one in the other.  What does nothing but in training, as ``Dropout``, is left
-    out, and anything else is refused by name.  Activations are Keras's own, with its numbers.
+    A model is a chain of an ``Embedding`` or ``Dense`` layers, then ``SimpleRNN``, ``RNN`` of ``SimpleRNNCell`` or
+    ``Bidirectional`` (concat), then ``Dense`` layers, plain or in ``TimeDistributed``, with their activations;
+    Sequential, functional or one in the other.  What reads each sequence as a whole, return_sequences=False or a
+    pooling over the steps, becomes `reads`; BatchNormalization, Normalization and Rescaling are multiplied into the
+    weights beside them.  What does nothing but in training, as ``Dropout``, is left out, and anything else is refused
+    by name.  Activations are Keras's own, with the numbers of its version.
 
     Parameters
     ----------
     source : layer, model or path
-        Of Keras 3, with weights; or a ``.keras`` file; or a ``.weights.h5`` file, whose recurrent layers must be of
-        one class and are taken for a plain chain, in the order of their names: the weights record no more.
+        Of Keras 2 or 3, ``tf.keras`` among them, with weights; or a file: ``.keras``, ``.h5`` of a whole model, or
+        weights alone, ``.weights.h5`` and Keras 2's ``.h5``, which are taken for a plain chain of layers in the order
+        that their names and shapes show.
     activation : str, Activation or callable, optional
-        Activation of all cells, g1.  Required for a ``.weights.h5`` file; left out where the source records it.
+        Activation of all cells, g1; a name is Keras's.  Required for weights alone; left out where the source
+        records it.
     go_backwards : bool, optional
-        Whether the SimpleRNNs were made so.  Required for a ``.weights.h5`` file, and for nothing else.
+        Whether the SimpleRNNs were made so.  Required for weights alone; else True, and only where a model gives its
+        steps last one first, which are here in the order of the input.
     masking : bool, optional
         Whether the model may mask steps, by ``Masking`` or ``Embedding(mask_zero=True)``; default: it may not.  Here a
         mask is an argument of each call, and the metadata record which one to pass, under ``"keras mask"``.  Required
-        for a ``.weights.h5`` file with an Embedding, which does not record whether it was made with mask_zero.
+        for weights alone with an Embedding, which do not record whether it was made with mask_zero.
     batch_first : bool, optional
         Whether the batch is the first axis; default: True, as Keras has it.
-    readout_activation : str, Activation or callable, optional
-        Activation of the readout, g2; default: as the model applies it.  Required for the Dense of a ``.weights.h5``
-        file; may be given for a Dense after which the model applies nothing.
-    encoder_activation : str, Activation or callable, or tuple of them, optional
-        Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
+    readout_activation, encoder_activation : str, Activation or callable, or a tuple of them, optional
+        Activation of the last Dense after and before the recurrent layers, or one for each; default: as the model
+        applies it.  Required for the Dense of weights alone; that of the readout may be given for a Dense after which
+        the model applies nothing.
     reads : {"steps", "last", "final", "mean", "max"}, optional
-        What the readout reads, as of `RNN`; default: ``"steps"``.
+        What the readout reads, as of `RNN`; default: as the model does, ``"steps"`` of weights alone.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
@@ -59,10 +63,8 @@ def from_keras(
     Returns
     -------
     RNN
-        Its metadata record under ``"keras output"`` which of its results the model's output is, e.g.
-        ``"probabilities of the last step (batch, output_size)"`` where it was made with return_sequences=False.
-        bfloat16 becomes float32, and mixed precision is computed in the dtype of the weights.  An embedding is
-        folded into W_ax, as by `from_torch`.
+        bfloat16 becomes float32, and mixed precision is computed in the dtype of the weights.  An embedding, or a Dense
+        before the first layer without activation, is folded into W_ax where that makes no more numbers.
 
     Raises
     ------
@@ -81,7 +83,8 @@ def from_keras(
     >>> rnn(np.ones((2, 5, 3), "float32"))[0].shape  # doctest: +SKIP
     (2, 5, 4)
     """
-    from rnn_backends.formats.keras import from_object, read
+    from rnn_backends.formats import read_of
+    from rnn_backends.formats.keras import from_object
     from rnn_backends.formats.options import LoadOptions
 
     options = LoadOptions.given(
@@ -96,7 +99,5 @@ def from_keras(
         takes=takes,
     )
     if isinstance(source, (str, PathLike)):
-        from pathlib import Path  # takes its time to import
-
-        return RNN.from_network(read(Path(source), options), select(backend))
+        return RNN.from_network(read_of("keras", source, options), select(backend))
     return RNN.from_network(from_object(source, options, to_host), select(backend))

@@ -1,0 +1,114 @@
+"""Files of Keras 2's own layout: a group for each layer of the model, whose attribute lists its arrays in order.
+
+Whole models of Keras 3 in .h5 files have it too.  A layer that is a model lists the arrays of all its layers, first
+those that are trained, then the others.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.keras.affine import KINDS as AFFINE
+from rnn_backends.formats.keras.affine import names as names_of_affine
+from rnn_backends.formats.keras.arrays import Arrays
+from rnn_backends.formats.keras.attributes import names
+from rnn_backends.formats.keras.layers import INERT, RECURRENT, Part
+from rnn_backends.formats.keras.recurrent import recurrent
+from rnn_backends.formats.names import listed, shown
+
+CELL = ("kernel", "recurrent_kernel", "bias")
+_NOT_TRAINED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
+
+
+class Renamed:
+    """The arrays of a file by the paths that they would have in a .keras file.
+
+    Parameters
+    ----------
+    arrays : Arrays
+    places : mapping of str to list of str
+        The places of the arrays of a layer, by its path.
+    """
+
+    def __init__(self, arrays: Arrays, places: Mapping[str, list[str]]) -> None:
+        self.arrays, self.places = arrays, places
+
+    def count(self, path: str) -> int:
+        """Return how many arrays a layer has of its own."""
+        return len(self.places.get(path, ()))
+
+    def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype and the shape that an array is read in."""
+        return self.arrays.declared(self._place(path))
+
+    def read(self, path: str) -> Host:
+        """Return an array."""
+        return self.arrays.read(self._place(path))
+
+    def _place(self, path: str) -> str:
+        folder, _, number = path.rpartition("/vars/")
+        return self.places[folder][int(number)]
+
+
+def of_model(arrays: Arrays, root: str, parts: Sequence[Part]) -> Renamed:
+    """Return the arrays of a whole model, given all its layers, from its input to its output.
+
+    A layer must have the arrays that its options say, in their order and by their names.
+    """
+    held = dict(layers(arrays, root))
+    places: dict[str, list[str]] = {}
+    wanted: dict[str, list[tuple[str, str, bool]]] = {top: [] for top in held}
+    for part in parts:
+        if part.kind not in INERT:
+            wanted.setdefault(part.top, []).extend(_slots(part))
+    for top, slots in wanted.items():
+        ordered = sorted(slots, key=lambda slot: not slot[2])  # which keeps the order of those that are trained
+        found, own = held.get(top, []), [name for _, name, _ in ordered]
+        if [last(path) for path in found] != own:
+            msg = f"the layer {shown(top)} must have the arrays {listed(own)}; it has {listed(map(last, found))}."
+            raise FormatError(msg)
+        for (path, _, _), place in zip(ordered, found, strict=True):
+            places.setdefault(path, []).append(place)
+    return Renamed(arrays, places)
+
+
+def layers(arrays: Arrays, root: str) -> list[tuple[str, list[str]]]:
+    """Return the names of the layers in their order, each with the paths of its arrays in theirs."""
+    file = arrays.file
+    held = names(file, root, "layer_names")
+    if held is None or len(set(held)) != len(held):
+        msg = f"{shown(root)} must list its layers, each once, as Keras 2 writes it."
+        raise FormatError(msg)
+    found = []
+    for name in held:
+        group = f"{root}/{name}".removeprefix("/")
+        own = names(file, group, "weight_names")
+        if own is None:
+            msg = f"the layer {shown(name)} must list its arrays, as Keras 2 writes it."
+            raise FormatError(msg)
+        found.append((name, [f"{group}/{each}" for each in own]))
+    return found
+
+
+def last(path: str) -> str:
+    """Return what an array is to its layer, such as kernel: the end of its path, without the number of the output."""
+    return path.rpartition("/")[2].partition(":")[0]
+
+
+def _slots(part: Part) -> list[tuple[str, str, bool]]:
+    """Return the arrays of a layer in their order: the path of the layer, the name, and whether it is trained."""
+    is_trained = part.config.get("trainable") is not False
+    if part.kind == "TimeDistributed":
+        return [(path, name, trained and is_trained) for path, name, trained in _slots(part.inner("layer", "layer"))]
+    if part.kind in RECURRENT:
+        found = recurrent(part)
+        cells = [*found.forward, *found.backward]
+        return [(cell.path, name, is_trained) for cell in cells for name in CELL[: 2 + cell.biased]]
+    own: list[str] = []
+    if part.kind in AFFINE:
+        own = names_of_affine(part)
+    elif part.kind == "Dense":
+        own = ["kernel", "bias"][: 1 + part.flag("use_bias")]
+    elif part.kind == "Embedding":
+        own = ["embeddings"]
+    return [(part.path, name, is_trained and name not in _NOT_TRAINED) for name in own]
