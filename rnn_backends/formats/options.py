@@ -222,6 +222,8 @@ class LoadOptions:
         return replace(self, **known)
 
 
+_NAMING = ("keras", "flax")
+"""Formats with activations of their own, which may differ from those of the same names here."""
 OPTIONS: Mapping[str, Option] = {each.name: each.metadata["option"] for each in fields(LoadOptions)}
 
 
@@ -244,8 +246,8 @@ def _checked(name: str, kind: Kind, value: Any, form: str) -> Any:
 
 
 def _activation(name: str, value: Any, form: str) -> Callable[..., Any]:
-    if form == "keras" and isinstance(value, str):
-        return Named(value)  # Keras's own, which differs from that of this name here, and between its versions
+    if form in _NAMING and isinstance(value, str):
+        return Named(value)
     try:
         return as_activation(value)
     except ArgumentError as error:

@@ -16,6 +16,7 @@ from native_files import little_memory
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.formats.flax.activations import NAMES
 from rnn_backends.testing import excess, reference
 
 TOLD: dict[str, Any] = {"activation": "tanh", "residual": False}
@@ -132,6 +133,25 @@ def test_an_embedding_is_the_encoder_where_folding_would_make_more_numbers() -> 
     assert rnn([[3, 6], [0, 1]])[0].shape == (2, 2, 8)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_an_activation_is_flaxs(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    rnn = rb.from_flax({"cell": simple_cell(), "out": dense()}, **{**TOLD, "readout_activation": name})
+    z = np.linspace(-7, 7, 30, dtype="f4").reshape(5, 3, 2)
+    wanted = getattr(jax.nn, name, jax.numpy.tanh)(z)
+    assert isinstance(rnn.readout, rb.Linear)
+    np.testing.assert_allclose(rnn.readout.activate(z), np.asarray(wanted), rtol=1e-5, atol=1e-6)
+
+
+def test_a_name_of_an_activation_that_flax_lacks_is_refused() -> None:
+    for told in ({"activation": "affine"}, {"readout_activation": ("relu", "hard_tanh")}, {"encoder_activation": 3}):
+        (option,) = told
+        with pytest.raises(rb.ArgumentError, match=f"`{option}` (must be a callable or a name of Flax's|is none)"):
+            rb.from_flax({"cell": simple_cell()}, **{**TOLD, **told})
+    leaky = rb.Activation("leaky_relu", 0.3)
+    assert cells(rb.from_flax(simple_cell(), activation=leaky, residual=False))[0][0].activation == leaky
+
+
 def test_averages_beside_the_parameters_are_asked_for() -> None:
     tree = {"step": 3, "params": {"cell": simple_cell()}, "ema": {"cell": simple_cell(seed=1)}, "opt_state": {"0": {}}}
     with pytest.raises(rb.FormatError, match="the tree holds several networks, in 'params', 'ema'; pass key='params'"):
@@ -146,7 +166,7 @@ def test_roles_of_several_dense_are_by_their_paths() -> None:
     tree = {"before": dense(9, 3), "cell": simple_cell(), "after": dense(4)}
     given = {**TOLD, "encoder_activation": "relu", "readout_activation": "identity"}
     rnn = rb.from_flax(tree, **given)
-    assert (rnn.input_size, rnn.readout.output_size) == (9, dense(4)["kernel"].shape[1])  # type: ignore[union-attr]  # a Linear
+    assert (rnn.input_size, rnn.readout.output_size) == (9, dense(4)["kernel"].shape[1])
     square = {"proj": dense(3, 3), "bi": {"forward_rnn": simple_cell(), "backward_rnn": simple_cell(seed=1)}}
     assert rb.from_flax(square, **TOLD, encoder_activation="relu").encoder is not None
     with pytest.raises(rb.FormatError, match="`roles` names 'none', which is no module of the state dict"):

@@ -16,6 +16,7 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
+from rnn_backends.formats.flax.activations import looked_up
 from rnn_backends.formats.flax.cells import cells_of, is_haiku, places_of
 from rnn_backends.formats.flax.flattened import flattened
 from rnn_backends.formats.made import Made, declared_of, made
@@ -34,6 +35,7 @@ _CELL = {"i/kernel": "weight_ih", "h/kernel": "weight_hh", "i/bias": "bias"}
 
 def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, account: Account) -> Network:
     """Return the network of NumPy arrays that a tree of parameters holds; see `rnn_backends.from_flax`."""
+    options = looked_up(options)
     if options.batch_first is None:
         options = replace(options, batch_first=True)  # as flax's time_major=False
     whole, roles = flattened(params, options.key), options.roles or {}
