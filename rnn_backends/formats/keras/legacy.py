@@ -50,7 +50,8 @@ class Older:
 
 def _older(path: str) -> str:
     def renamed(match: re.Match[str]) -> str:
-        return f"{OLDER}/{match[1]}" + (f"_{2 * int(match[2])}" if match[2] else "")
+        number = 2 * int(match[2] or 0)
+        return f"{OLDER}/{match[1]}_{number}" if number else f"{OLDER}/{match[1]}"
 
     return _IN_LAYERS.sub(renamed, f"{path}/").removesuffix("/")
 
