@@ -1,6 +1,7 @@
 """Write the files of keras2/, and what Keras 2 computes with them: python tests/data/make_keras2_files.py.
 
-They were made with TensorFlow 2.15.1, whose Keras is 2.15.0; it needs NumPy 1, and so an environment of its own.
+They were made with TensorFlow 2.15.1, whose Keras is 2.15.0, and the few of keras2_12/ with TensorFlow 2.12.1, by the same
+command; each needs NumPy 1, and so an environment of its own.
 """
 
 import os
@@ -15,7 +16,10 @@ import numpy as np
 from keras_models import made
 from tensorflow import keras
 
-FOLDER = Path(__file__).parent / "keras2"
+IS_OLDER = keras.__version__.startswith("2.12.")
+FOLDER = Path(__file__).parent / ("keras2_12" if IS_OLDER else "keras2")
+OLDER = {"nested": (".keras",), "sigmoids": (".weights.h5",)}
+"""The same of Keras 2.12, whose .keras files have other names of groups."""
 FILES = {
     "sigmoids": (".keras", ".weights.h5", "_weights.h5"),
     "a head": (".h5",),
@@ -43,7 +47,7 @@ def half() -> Any:
 def main() -> None:
     keras.utils.set_random_seed(20)
     values: dict[str, Any] = {}
-    for name, ends in FILES.items():
+    for name, ends in (OLDER if IS_OLDER else FILES).items():
         if name == "half":
             model, x = half(), np.random.default_rng(3).normal(size=(2, 5, 3)).astype("f2")
         else:
@@ -54,7 +58,8 @@ def main() -> None:
         values |= {f"{name}/x": x, f"{name}/y": np.asarray(model(x))}
         for end in ends:
             path = FOLDER / f"{name.replace(' ', '_')}{end}"
-            (model.save_weights if end.endswith("weights.h5") else model.save)(path)
+            options = {"save_format": "keras_v3"} if IS_OLDER and end == ".keras" else {}
+            (model.save_weights if end.endswith("weights.h5") else model.save)(path, **options)
     np.savez_compressed(FOLDER / "values.npz", **values)
 
 

@@ -23,7 +23,11 @@ GIVEN: dict[str, Any] = {"activation": "tanh", "go_backwards": False}
 
 @pytest.fixture(scope="module")
 def values() -> Mapping[str, NDArray[Any]]:
-    return dict(np.load(DATA / "keras2" / "values.npz"))
+    return values_of(DATA / "keras2")
+
+
+def values_of(folder: Path) -> Mapping[str, NDArray[Any]]:
+    return dict(np.load(folder / "values.npz"))
 
 
 @pytest.mark.parametrize(
@@ -54,17 +58,17 @@ def name_of(path: Path) -> str:
     return path.name.replace("_weights.h5", "").partition(".")[0].replace("_", " ")
 
 
-FILES = sorted(path for path in (DATA / "keras2").iterdir() if path.suffix != ".npz")
+FILES = sorted(path for path in DATA.glob("keras2*/*") if path.suffix != ".npz")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_models_of_keras_2_are_what_it_computes(values: Mapping[str, Any], path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name} {path.name}")
+def test_models_of_keras_2_are_what_it_computes(path: Path) -> None:
     """Compiled and trained, so that there are metrics and optimizers beside the weights."""
-    name = name_of(path)
+    name, values = name_of(path), values_of(path.parent)
     _, method, given = km.MODELS.get(name, (None, "logits", {}))
     if "weights" in path.name:
         given = km.ALONE[name]
-        if path.name.endswith(".weights.h5"):
+        if path.name.endswith(".weights.h5") and path.parent.name == "keras2":
             given = {**given, "activation": OF_2}
     rnn = rb.from_keras(path, **given)
     x, wanted = values[f"{name}/x"], values[f"{name}/y"]

@@ -18,7 +18,7 @@ from rnn_backends.formats.keras.attributes import text
 from rnn_backends.formats.keras.chain import chain
 from rnn_backends.formats.keras.hdf5 import SIGNATURE, File
 from rnn_backends.formats.keras.layers import Dialect, Part
-from rnn_backends.formats.keras.legacy import of_model
+from rnn_backends.formats.keras.legacy import OLDER, Older, of_model
 from rnn_backends.formats.keras.live import LiveWeights, described
 from rnn_backends.formats.keras.network import network
 from rnn_backends.formats.keras.plan import plan
@@ -101,7 +101,8 @@ def _read_archive(source: Source, options: LoadOptions) -> Network:
     version = version_of(metadata.get("keras_version"))
     config = parse_json(archive.read("config.json"), "config.json", source.account)
     arrays = Arrays(File(archive.part(_WEIGHTS)))
-    return _network(config, Dialect(version, version == 2), lambda _: arrays, options, source.account)
+    weights: Weights = Older(arrays) if OLDER in arrays.file.group("") else arrays
+    return _network(config, Dialect(version, version == 2), lambda _: weights, options, source.account)
 
 
 def _read_model(arrays: Arrays, options: LoadOptions) -> Network:

@@ -13,7 +13,7 @@ from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.attributes import names, text
 from rnn_backends.formats.keras.folders import in_folders, in_order
 from rnn_backends.formats.keras.items import Item
-from rnn_backends.formats.keras.legacy import Renamed
+from rnn_backends.formats.keras.legacy import OLDER, Renamed
 from rnn_backends.formats.keras.listed import listed_items
 from rnn_backends.formats.keras.plan import NOT_ZERO, LinearPart, Plan
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
@@ -48,7 +48,7 @@ def of_weights(arrays: Arrays, options: LoadOptions) -> Alone:
         items = in_order(in_folders(arrays), arrays, options)
         # Keras 2 gives these groups no name.
         noted = text(arrays.file, f"{(items[0].cells or [items[0].path])[0]}/vars", "name")
-        version = None if noted is None else 3
+        version = 2 if OLDER in arrays.file.group("") else None if noted is None else 3
     activated = by_name("activation", options.activation, version)
     return Alone(_plan(items, weights, activated, options), weights, version)
 

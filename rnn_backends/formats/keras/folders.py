@@ -9,6 +9,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.items import Item
+from rnn_backends.formats.keras.legacy import OLDER
 from rnn_backends.formats.names import listed, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 
@@ -18,7 +19,7 @@ _INERT = re.compile(
     r"(?:input_layer|identity|dropout|spatial_dropout1_?d|alpha_dropout|gaussian_dropout|gaussian_noise|"
     r"activity_regularization)(?:_[0-9]+)?"
 )
-_TOP = {"layers", "vars", "optimizer", "metrics", "compile_metrics", "loss_tracker"}
+_TOP = {OLDER, "layers", "vars", "optimizer", "metrics", "compile_metrics", "loss_tracker"}
 _READ = "SimpleRNN, RNN and Bidirectional, Embedding and Dense"
 _MOST = 64
 """The most orders that are looked at."""
@@ -34,9 +35,10 @@ def in_folders(arrays: Arrays) -> list[list[Item]]:
         )
         raise FormatError(msg)
     found: dict[str, dict[int, Item]] = {}
-    for name in file.group("layers"):
+    root = OLDER if OLDER in file.group("") else "layers"
+    for name in file.group(root):
         if match := _LAYER.fullmatch(name):
-            found.setdefault(match[1], {})[int(match[2] or 0)] = _item(arrays, match[1], f"layers/{name}")
+            found.setdefault(match[1], {})[int(match[2] or 0)] = _item(arrays, match[1], f"{root}/{name}")
         elif not _INERT.fullmatch(name):
             msg = f"it holds {shown(name)}; weights alone are enough for {_READ}; {way('keras_file')}."
             raise FormatError(msg)
@@ -57,7 +59,7 @@ def in_order(classes: Sequence[Sequence[Item]], arrays: Arrays, options: LoadOpt
     if 1 < len(found) < _MOST:
         meant = [items for items in found if _are_meant(items, options)]
     if len(meant) != 1:
-        got = listed(sorted(arrays.file.group("layers")))
+        got = listed(sorted(item.path.partition("/")[2] for items in classes for item in items))
         why = "do not show which feeds which" if found else f"are not of {_READ} that take what the one before gives"
         is_open = len({_are_before(items) for items in found}) > 1
         out = way("keras_order") if is_open else way("keras_file")

@@ -4,6 +4,7 @@ Whole models of Keras 3 in .h5 files have it too.  A layer that is a model lists
 those that are trained, then the others.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rnn_backends.core.arrays import Host
@@ -18,6 +19,41 @@ from rnn_backends.formats.names import listed, shown
 
 CELL = ("kernel", "recurrent_kernel", "bias")
 _NOT_TRAINED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
+
+
+OLDER = "_layer_checkpoint_dependencies"
+"""The group of the layers in files of Keras 2 before 2.15, where it is not ``layers``."""
+_IN_LAYERS = re.compile(r"(?<![^/])layers/([a-z_]+?)(?:_([0-9]+))?(?=/)")
+
+
+class Older:
+    """The arrays of a .keras file of Keras 2 before 2.15, by the paths that they would have in a later one.
+
+    There a layer with weights counts twice: a second one of a class is ``dense_2``.
+    """
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+
+    def count(self, path: str) -> int:
+        """Return how many arrays a layer has of its own."""
+        return self.arrays.count(_older(path))
+
+    def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype and the shape that an array is read in."""
+        return self.arrays.declared(_older(path))
+
+    def read(self, path: str) -> Host:
+        """Return an array."""
+        return self.arrays.read(_older(path))
+
+
+def _older(path: str) -> str:
+    def renamed(match: re.Match[str]) -> str:
+        number = 2 * int(match[2] or 0)
+        return f"{OLDER}/{match[1]}_{number}" if number else f"{OLDER}/{match[1]}"
+
+    return _IN_LAYERS.sub(renamed, f"{path}/").removesuffix("/")
 
 
 class Renamed:
