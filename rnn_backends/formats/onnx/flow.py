@@ -36,8 +36,11 @@ class Size:
     group: Group
 
 
+@dataclass(frozen=True, eq=False)
 class Zeros:
-    """Zeros of any shape, for states to start from."""
+    """Zeros, for states to start from; the axes of some are known."""
+
+    axes: tuple[Group, ...] | None = None
 
 
 class Flow(NamedTuple):
@@ -49,13 +52,14 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """An input of the graph, or the part of its first axis from `start` to `stop`."""
+    """An input of the graph, or the part of the first axis of a `whole` one from `start` to `stop`."""
 
     name: str
     atoms: Group
     dtype: str
     start: int | None = None
     stop: int | None = None
+    whole: "Input | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +166,11 @@ def input_of(below: Any) -> Input:
     source = below.source if isinstance(below, Encoded) else below
     held: Input = source.ids.content if isinstance(source, Tokens) else source
     return held
+
+
+def moved(data: Flow | Zeros, axes: tuple[Group, ...]) -> Flow | Zeros:
+    """Return a flow, or zeros, with other axes."""
+    return Zeros(axes) if isinstance(data, Zeros) else Flow(data.content, axes)
 
 
 def takes_tokens(below: Any) -> bool:

@@ -10,6 +10,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
+from rnn_backends.formats.onnx.steps import Shared
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
@@ -48,6 +49,7 @@ class Interpreter:
         self.values: dict[str, Any] = {}
         self.stages: dict[Stage, None] = {}
         self.account = tensors.account
+        self.shared = Shared(tensors.account)
 
     def define(self, name: str, value: Any) -> None:
         """Give a name its value, once."""

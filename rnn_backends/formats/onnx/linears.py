@@ -8,6 +8,7 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.onnx import unrolled
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
@@ -24,25 +25,30 @@ from rnn_backends.formats.onnx.flow import (
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
 from rnn_backends.formats.onnx.node import DEFAULTS
 from rnn_backends.formats.onnx.shapes import places
+from rnn_backends.formats.onnx.steps import Moment
 
 
 def matmul(call: Call, a: Any, b: Any) -> Flow:
     """Multiply the input, or states, by a matrix."""
-    return _multiplied(call, a, b)
+    return _multiplied(call, a, b, transposed=False)
 
 
 def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Flow:
     """Multiply the input, or states, by a matrix, and add a bias."""
     if (call.get("alpha", 1.0), call.get("beta", 1.0), call.get("transA", 0)) != (1.0, 1.0, 0) or (
-        isinstance(a, Flow) and len(a.axes) != 2
+        isinstance(a, Flow) and len(a.axes) != 2 and not isinstance(a.content, unrolled.OF_STEPS)
     ):
         msg = "it must have alpha and beta 1, transA 0 and a first input of 2 axes."
         raise FormatError(msg)
-    found = _multiplied(call, a, b.T if isinstance(b, np.ndarray) and call.get("transB", 0) else b)
-    return found if c is None else _with_bias(found, c)
+    found = _multiplied(call, a, b, transposed=bool(call.get("transB", 0)))
+    return found if c is None else add(call, found, c)
 
 
-def _multiplied(call: Call, a: Any, b: Any) -> Flow:
+def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
+    if isinstance(b, np.ndarray) and b.ndim == 2 and b.dtype.kind == "f":
+        if (found := unrolled.multiplied(call, a, b, transposed)) is not None:
+            return found
+        b = b.T if transposed else b
     features = _features(a)
     if features is None or not isinstance(b, np.ndarray) or b.ndim != 2 or b.dtype.kind != "f":
         msg = "it must multiply the input, or states of the last layer, by a constant matrix."
@@ -89,7 +95,11 @@ def _with_linears(content: Any, linears: tuple[Product, ...]) -> Any:
 
 def add(call: Call, a: Any, b: Any) -> Flow:
     """Add a bias."""
+    if isinstance(a, Flow) and isinstance(b, Flow):
+        return unrolled.summed(call, a, b)
     flow, bias = (a, b) if isinstance(a, Flow) else (b, a)
+    if isinstance(flow, Flow) and unrolled.is_of_step(call, flow):
+        return unrolled.shifted(call, flow, bias)
     return _with_bias(flow, bias)
 
 
@@ -121,11 +131,12 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
     """Return the function that reads the operator of an activation."""
 
     def read(call: Call, data: Any) -> Flow:
-        product = _last(data)
-        if product is None:
+        of_step = isinstance(data, Flow) and isinstance(data.content, unrolled.OF_STEPS)
+        product = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
+        if product is None and not of_step:
             msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
             raise FormatError(msg)
-        if name in {"softmax", "log_softmax"}:
+        if name in {"softmax", "log_softmax"} and product is not None:
             _require_last(call, data, product)
         defaults = DEFAULTS.get(name, {})
         try:
@@ -133,7 +144,7 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
         except RNNBackendError as error:
             msg = f"it is wrong: {error}"
             raise FormatError(msg) from error
-        return _changed(data, replace(product, activation=g2))
+        return unrolled.activated(call, data, g2) if of_step else _changed(data, replace(product, activation=g2))
 
     return read
 

@@ -14,10 +14,10 @@ from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.onnx import constants, joins, linears, parts, pooling, recurrent, repeated, shapes
+from rnn_backends.formats.onnx import constants, joins, linears, parts, pooling, recurrent, repeated, rolled, shapes
 from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
-from rnn_backends.formats.onnx.interpreter import Interpreter
+from rnn_backends.formats.onnx.interpreter import Call, Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
 from rnn_backends.formats.onnx.tensors import Tensors
@@ -59,7 +59,7 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     interpreter.initialize(graph, known or {})
     for node in graph.node:
         interpreter.run(node)
-    outputs: dict[str, Any] = {info.name: interpreter.values.get(info.name) for info in graph.output}
+    outputs = {info.name: _output(interpreter, info.name) for info in graph.output}
     if not interpreter.stages:
         msg = "the graph holds no RNN node; from torch, export with dynamo=False, or save the state dict."
         raise FormatError(msg)
@@ -74,6 +74,15 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
         found = "; ".join(f"{name}: {note(flow, stages[0], own)}" for name, flow in outputs.items())
         network = replace(network, metadata={**notes, NOTE: found})
     return Program(network, stages, outputs)
+
+
+def _output(interpreter: Interpreter, name: str) -> Any:
+    """Return an output of the graph."""
+    try:
+        return rolled.result_of(Call(interpreter, None, {}), interpreter.values.get(name))
+    except FormatError as error:
+        msg = f"the output {shown(name)}: {error}"
+        raise FormatError(msg) from error
 
 
 def read_network(model: Any, tensors: Tensors, options: LoadOptions) -> Network:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.flow import Axis, Encoded, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
+from rnn_backends.formats.onnx.steps import Flipped, Moment
+from rnn_backends.formats.onnx.unrolled import features_of
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 
 _FAR = 2**31 - 1  # exporters write it, or more, for "to the end"
@@ -32,6 +34,8 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
         if isinstance(data, np.ndarray):
             index = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
             data = data[(slice(None),) * axis + (index,)]
+        elif step == -1 and isinstance(data, Flow):
+            data = flipped(data, axis, start, end)
         elif step == 1:
             data = part(call, data, axis, start, None if end >= _FAR else end)
         else:
@@ -50,12 +54,14 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     if start == 0 and stop in {None, size}:
         return flow
     length = None if stop is None else stop - start
+    if isinstance(content, Flipped) and length == 1 and size is not None:
+        return part(call, content.flow, axis, size - 1 - start, size - start)
     if isinstance(content, Input) and group == content.atoms[:1] and content.start is None:
         if start < 0 or length is None or length < 1:
             msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
             raise FormatError(msg)
         atoms = (Axis(f"{content.name}[0]", length), *content.atoms[1:])
-        held: Any = Input(content.name, atoms, content.dtype, start, stop)
+        held: Any = Input(content.name, atoms, content.dtype, start, stop, content)
         return _exchanged(flow, axis, held, atoms[:1])
     if isinstance(content, Fixed) and len(group) == 1 and group[0] in content.atoms and length and length > 0:
         place, own = content.atoms.index(group[0]), Axis("constant", length)
@@ -72,11 +78,41 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         atoms = (Axis("cells", length),) if length > 1 else ()
         held = replace(content, atoms=(*atoms, *content.atoms[1:]), cells=cells, several=atoms)
         return _exchanged(flow, axis, held, atoms)
+    if length == 1 and size is not None and (found := _step(call, flow, axis, start)) is not None:
+        return found
     msg = (
         f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
         "none that a model gives: those are the first and the last step, and the states of single cells."
     )
     raise FormatError(msg)
+
+
+def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
+    """Return one step of a sequence; None of another axis."""
+    group, content = flow.axes[axis], flow.content
+    linears = getattr(content, "linears", ())
+    root: Any = content.source if isinstance(content, Encoded) else content
+    if isinstance(content, Result):
+        root = content.stage if content.step is None and content.pooled is None else None
+        if root is None or group != (root.seq,):
+            return None
+    elif not isinstance(root, (Input, Tokens)) or len(group) != 1 or axis == len(flow.axes) - 1:
+        return None
+    found = Moment(root, group[0], place, call.graph.shared.links_of(root, linears))
+    if len(flow.axes) < 2 or flow.axes[-1] != (features_of(Moment(root, group[0], place)) if not linears else (linears[-1].output,)):
+        return None
+    return Flow(found, (*flow.axes[:axis], (), *flow.axes[axis + 1 : -1], features_of(found)))
+
+
+def flipped(flow: Flow, axis: int, start: int, end: int) -> Flow:
+    """Return a sequence from its last step to its first."""
+    group, size = flow.axes[axis], size_of(flow.axes[axis])
+    if size is None or len(group) != 1 or start not in {-1, size - 1} or end >= -size:
+        msg = "only a whole axis of steps, of known size, can be reversed."
+        raise FormatError(msg)
+    if isinstance(flow.content, Flipped) and flow.content.seq is group[0]:
+        return Flow(flow.content.flow.content, flow.axes)
+    return Flow(Flipped(flow, group[0]), flow.axes)
 
 
 def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> Flow:

@@ -43,12 +43,12 @@ def rnn(
         msg = "its X must depend on an input of the graph, and have 3 axes."
         raise FormatError(msg)
     axes = (x.axes[1], x.axes[0], x.axes[2]) if found.layout else x.axes
-    made = _stage(call, found, Flow(x.content, axes), (w, r, b), sequence_lens, initial_h)
+    made = placed(call, found, Flow(x.content, axes), (w, r, b), sequence_lens, initial_h)
     call.graph.stages[made] = None
     return _states(made, found), _last_states(made, found)
 
 
-def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], lengths: Any, initial_h: Any) -> Stage:
+def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], lengths: Any, initial_h: Any) -> Stage:
     """Return a layer in its place."""
     seq, batch, _ = x.axes
     if len(seq) != 1 or len(batch) > 1:
