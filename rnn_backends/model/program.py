@@ -100,7 +100,8 @@ def run_program(
     """Return the outputs of a graph for its inputs, computed in the dtype of its weights or in another."""
     bottom, source = program.stages[0], program.input
     _require_input(arrays[source.name], source)
-    axes = [(bottom.seq,), *([bottom.batch] if bottom.batch else [])]
+    # A graph of one step of a cell has no axis of steps.
+    axes = [(bottom.seq,) if bottom.seq in source.atoms else (), *([bottom.batch] if bottom.batch else [])]
     features = () if takes_tokens(bottom.below) else source.atoms[-1:]
     x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
     h_0 = _initial_states(program, arrays, x)

@@ -1,5 +1,6 @@
 """Operators of constants: given, filled and converted."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Input, Size, Tokens, Zeros
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Size, Tokens, Zeros
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
@@ -24,8 +25,14 @@ def constant_of_shape(call: Call, shape: Any) -> Any:
         raise FormatError(msg)
     known = not any(isinstance(size, Size) for size in wanted)
     if not value.any() and value.dtype.kind == "f" and not (known and 0 <= prod(wanted) <= SMALL):
-        return Zeros()
+        return zeros_of(wanted)
     return filled(call, value.reshape(()), integers(call, shape, "shape"))
+
+
+def zeros_of(wanted: Sequence[int | Size]) -> Zeros:
+    """Return zeros of a shape, some of whose sizes are those of the input."""
+    sizes = (size.group if isinstance(size, Size) else size for size in wanted)
+    return Zeros(tuple(() if size == 1 else size if isinstance(size, tuple) else (Axis("zeros", size),) for size in sizes))
 
 
 def filled(call: Call, value: Host, wanted: list[int]) -> Host:

@@ -98,8 +98,13 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     if isinstance(a, Flow) and isinstance(b, Flow):
         return unrolled.summed(call, a, b)
     flow, bias = (a, b) if isinstance(a, Flow) else (b, a)
-    if isinstance(flow, Flow) and unrolled.is_of_step(call, flow):
+    if isinstance(flow, Flow) and isinstance(flow.content, unrolled.OF_STEPS):
         return unrolled.shifted(call, flow, bias)
+    product = _last(flow)
+    if product is not None and (product.bias is not None or np.size(bias) != product.weight.shape[0]):
+        # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
+        if (step := unrolled.moment_of(call, flow)) is not None:
+            return unrolled.shifted(call, step, bias)
     return _with_bias(flow, bias)
 
 

@@ -217,4 +217,5 @@ def _own_states(stages: Sequence[Stage]) -> tuple[Host, ...] | None:
 
 def _batch_first(bottom: Stage) -> bool:
     """Return whether the first axis of the input is the batch."""
-    return bool(bottom.batch) and input_of(bottom.below).atoms.index(bottom.batch[0]) == 0
+    atoms = input_of(bottom.below).atoms
+    return bool(bottom.batch) and bottom.seq in atoms and atoms.index(bottom.batch[0]) == 0

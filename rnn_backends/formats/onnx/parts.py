@@ -20,7 +20,7 @@ _IDS = ("int32", "int64")
 
 def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
     """Take parts of axes."""
-    if isinstance(data, Zeros):
+    if isinstance(data, Zeros) and data.axes is None:
         return data
     first, last = integers(call, starts, "starts"), integers(call, ends, "ends")
     every = axes is None and "axes" not in call.attributes
@@ -29,13 +29,15 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
     if not len(first) == len(last) == len(which) == len(strides) or 0 in strides:
         msg = "it must have as many starts as ends, axes and steps, and no step of 0."
         raise FormatError(msg)
-    rank = len(data.axes) if isinstance(data, Flow) else data.ndim
+    rank = data.ndim if isinstance(data, np.ndarray) else len(data.axes)
     for axis, start, end, step in zip(places(which, rank), first, last, strides, strict=True):
         if isinstance(data, np.ndarray):
             index = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
             data = data[(slice(None),) * axis + (index,)]
         elif step == -1 and isinstance(data, Flow):
             data = flipped(data, axis, start, end)
+        elif isinstance(data, Zeros):
+            data = _fewer(data, axis, slice(start, end, step))
         elif step == 1:
             data = part(call, data, axis, start, None if end >= _FAR else end)
         else:
@@ -43,6 +45,16 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
             msg = f"it takes every {step}-th entry of {what}; only parts without gaps are known."
             raise FormatError(msg)
     return data
+
+
+def _fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
+    """Return a part of zeros."""
+    axes = data.axes or ()
+    size = size_of(axes[axis])
+    if size is None:
+        return Zeros()
+    length = len(range(*taken.indices(size)))
+    return Zeros((*axes[:axis], () if length == 1 else (Axis("zeros", length),), *axes[axis + 1 :]))
 
 
 def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
@@ -127,9 +139,12 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
     if not isinstance(indices, np.ndarray) or indices.dtype.kind != "i":
         msg = "its indices must be constant integers, or an input of token ids."
         raise FormatError(msg)
+    if isinstance(data, Zeros) and (data.axes is None or indices.size != 1):
+        return Zeros()
+    (place,) = places([axis], data.ndim if isinstance(data, np.ndarray) else len(data.axes))
     if isinstance(data, Zeros):
-        return data
-    (place,) = places([axis], len(data.axes) if isinstance(data, Flow) else data.ndim)
+        kept = ((),) * indices.ndim
+        return Zeros((*data.axes[:place], *kept, *data.axes[place + 1 :]))  # type: ignore[index]  # they are known
     if isinstance(data, np.ndarray):
         row = prod(size for other, size in enumerate(data.shape) if other != place)
         return computed(call, row * indices.size * data.itemsize + indices.nbytes, np.take, data, indices, place)

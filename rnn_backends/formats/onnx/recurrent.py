@@ -72,7 +72,8 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
     content = x.content
     if size_of(features) in {None, w.shape[2]}:
         if isinstance(content, Input) and content.start is None and features == content.atoms[-1:]:
-            if (len(content.atoms), dtype_of(content)) == (2 + bool(batch), w.dtype.name):
+            # One step of a cell alone has no axis of steps.
+            if (len(content.atoms), dtype_of(content)) == (1 + (seq in content.atoms) + bool(batch), w.dtype.name):
                 return content
         elif (isinstance(content, Tokens) and features == (content.features,)) or (
             isinstance(content, Encoded) and features == (content.linears[-1].output,)

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.constants import filled
+from rnn_backends.formats.onnx.constants import filled, zeros_of
 from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, named, size_of
 from rnn_backends.formats.onnx.interpreter import Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
@@ -67,7 +67,7 @@ def _along_input(call: Call, data: Host, wanted: Sequence[int | Size]) -> Flow |
     )
     grows = fits and any(size not in {1, own} for size, own in zip(known, held.shape, strict=True))
     if (grows or not fits) and is_filled(call, held, 0):
-        return Zeros()
+        return zeros_of(wanted) if held.ndim == len(wanted) else Zeros()
     if not fits:
         names = ", ".join("?" if isinstance(size, Size) else str(size) for size in wanted)
         msg = f"a constant of shape {data.shape} cannot be repeated to ({names}), where ? is a size of the input."

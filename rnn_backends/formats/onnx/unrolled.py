@@ -60,11 +60,6 @@ def moment_of(call: Call, value: Any) -> Flow | None:
     return Flow(found, (*value.axes[:-1], features_of(found)))
 
 
-def is_of_step(call: Call, flow: Flow) -> bool:
-    """Return whether a flow holds one step of a recurrence, to which constants may be added again."""
-    return isinstance(flow.content, OF_STEPS)
-
-
 def multiplied(call: Call, a: Any, b: Host, transposed: bool) -> Flow | None:
     """Return the product of one step, or of a state to start from; None of anything else."""
     known = isinstance(a, (np.ndarray, Zeros)) or (isinstance(a, Flow) and isinstance(a.content, (Beside, Fixed)))
