@@ -32,7 +32,9 @@ def constant_of_shape(call: Call, shape: Any) -> Any:
 def zeros_of(wanted: Sequence[int | Size]) -> Zeros:
     """Return zeros of a shape, some of whose sizes are those of the input."""
     sizes = (size.group if isinstance(size, Size) else size for size in wanted)
-    return Zeros(tuple(() if size == 1 else size if isinstance(size, tuple) else (Axis("zeros", size),) for size in sizes))
+    return Zeros(
+        tuple(() if size == 1 else size if isinstance(size, tuple) else (Axis("zeros", size),) for size in sizes)
+    )
 
 
 def filled(call: Call, value: Host, wanted: list[int]) -> Host:

@@ -78,14 +78,26 @@ class Tokens:
     features: Axis
 
 
+class Scale(NamedTuple):
+    """A factor and then a shift in float64, each of them one number, or one a feature."""
+
+    factor: Host
+    shift: Host
+
+
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A Linear of an encoder or a readout, W x + b, and its activation once it has been applied."""
+    """A Linear of an encoder or a readout, W x + b, and its activation once it has been applied.
+
+    What it takes is scaled `before`, and what it gives `after`, where a graph does so.
+    """
 
     weight: Host
     output: Axis
     bias: Host | None = None
     activation: Any = None
+    before: Scale | None = None
+    after: Scale | None = None
 
 
 @dataclass(frozen=True, eq=False)

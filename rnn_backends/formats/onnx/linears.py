@@ -9,21 +9,21 @@ import numpy as np
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.onnx import unrolled
+from rnn_backends.formats.onnx.affine import scaled
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
     Flow,
-    Group,
     Input,
     Product,
     Result,
-    Tokens,
     dtype_of,
     named,
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
 from rnn_backends.formats.onnx.node import DEFAULTS
+from rnn_backends.formats.onnx.scales import Affine, features_of
 from rnn_backends.formats.onnx.shapes import places
 from rnn_backends.formats.onnx.steps import Moment
 
@@ -49,30 +49,20 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
         if (found := unrolled.multiplied(call, a, b, transposed)) is not None:
             return found
         b = b.T if transposed else b
-    features = _features(a)
+    features = features_of(a.content) if isinstance(a, Flow) else None
     if features is None or not isinstance(b, np.ndarray) or b.ndim != 2 or b.dtype.kind != "f":
         msg = "it must multiply the input, or states of the last layer, by a constant matrix."
         raise FormatError(msg)
-    if isinstance(a.content, Input) and dtype_of(a.content) != b.dtype.name:
-        msg = f"its matrix must be of {dtype_of(a.content)}, as the input is; got {b.dtype.name}."
+    content = a.content.under if isinstance(a.content, Affine) else a.content
+    if isinstance(content, Input) and dtype_of(content) != b.dtype.name:
+        msg = f"its matrix must be of {dtype_of(content)}, as the input is; got {b.dtype.name}."
         raise FormatError(msg)
     if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
         names = " by ".join(f"({named(group)})" for group in a.axes)
         msg = f"its matrix, {b.shape}, must take the features of one step; the axes of its input are {names}."
         raise FormatError(msg)
-    return appended(call, a, Product(b.T, Axis("output_size", b.shape[1])))
-
-
-def _features(value: Any) -> Group | None:
-    """Return the axes of one row of what can be multiplied; None of anything else."""
-    content = value.content if isinstance(value, Flow) else None
-    if isinstance(content, Input) and content.start is None and "float" in content.dtype:
-        return content.atoms[-1:]
-    if isinstance(content, Tokens):
-        return (content.features,)
-    if isinstance(content, Encoded):
-        return (content.linears[-1].output,)
-    return content.features if isinstance(content, Result) else None
+    before = a.content.scale if isinstance(a.content, Affine) else None
+    return appended(call, Flow(content, a.axes), Product(b.T, Axis("output_size", b.shape[1]), before=before))
 
 
 def appended(call: Call, flow: Flow, product: Product) -> Flow:
@@ -105,6 +95,12 @@ def add(call: Call, a: Any, b: Any) -> Flow:
         # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
         if (step := unrolled.moment_of(call, flow)) is not None:
             return unrolled.shifted(call, step, bias)
+    if (
+        isinstance(flow, Flow)
+        and isinstance(bias, np.ndarray)
+        and (product is None or product.bias is not None or product.after is not None)
+    ):
+        return scaled(call, flow, 1.0, bias)
     return _with_bias(flow, bias)
 
 

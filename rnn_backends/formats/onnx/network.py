@@ -14,12 +14,24 @@ from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.onnx import constants, joins, linears, parts, pooling, recurrent, repeated, rolled, shapes
+from rnn_backends.formats.onnx import (
+    affine,
+    constants,
+    joins,
+    linears,
+    parts,
+    pooling,
+    recurrent,
+    repeated,
+    rolled,
+    shapes,
+)
 from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
 from rnn_backends.formats.onnx.interpreter import Call, Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
+from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
@@ -27,7 +39,7 @@ from rnn_backends.formats.source import Account
 OPSETS = range(7, 29)
 OPERATORS = {
     name: operator
-    for module in (constants, joins, linears, parts, pooling, recurrent, repeated, shapes)
+    for module in (affine, constants, joins, linears, parts, pooling, recurrent, repeated, shapes)
     for name, operator in module.OPERATORS.items()
 }
 """The operators that are read, by their names."""
@@ -192,7 +204,14 @@ def _network(stages: tuple[Stage, ...], results: Sequence[Result], is_own: bool,
 
 
 def _linears(products: Sequence[Product]) -> tuple[Linear, ...]:
-    return tuple(Linear(each.weight, each.bias, each.activation or "identity") for each in products)
+    return tuple(_linear(each) for each in products)
+
+
+def _linear(product: Product) -> Linear:
+    weight, bias = effective(product)
+    with np.errstate(all="ignore"):
+        rounded = None if bias is None else bias.astype(weight.dtype, copy=False)
+    return Linear(weight, rounded, product.activation or "identity")
 
 
 def _own_states(stages: Sequence[Stage]) -> tuple[Host, ...] | None:

@@ -10,9 +10,10 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
-from rnn_backends.formats.onnx.steps import Flipped, Moment
-from rnn_backends.formats.onnx.unrolled import features_of
+from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
+from rnn_backends.formats.onnx.steps import Flipped, Moment
+from rnn_backends.formats.onnx.unrolled import features_of, moment_of
 
 _FAR = 2**31 - 1  # exporters write it, or more, for "to the end"
 _IDS = ("int32", "int64")
@@ -68,6 +69,8 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     length = None if stop is None else stop - start
     if isinstance(content, Flipped) and length == 1 and size is not None:
         return part(call, content.flow, axis, size - 1 - start, size - start)
+    if isinstance(content, Affine):
+        return _of_affine(call, flow, axis, start, stop)
     if isinstance(content, Input) and group == content.atoms[:1] and content.start is None:
         if start < 0 or length is None or length < 1:
             msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
@@ -99,6 +102,19 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     raise FormatError(msg)
 
 
+def _of_affine(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
+    """Return a part of what is scaled and shifted."""
+    content: Affine = flow.content
+    found = part(call, Flow(content.under, flow.axes), axis, start, stop)
+    step = moment_of(call, found)
+    if isinstance(found.content, Result) or step is None:
+        return Flow(Affine(found.content, content.scale), found.axes)
+    if step.content.link is not None:
+        msg = "single steps of what is scaled after an activation are none that a model takes."
+        raise FormatError(msg)
+    return Flow(Moment(content, step.content.seq, step.content.place), step.axes)
+
+
 def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
     """Return one step of a sequence; None of another axis."""
     group, content = flow.axes[axis], flow.content
@@ -111,7 +127,9 @@ def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
     elif not isinstance(root, (Input, Tokens)) or len(group) != 1 or axis == len(flow.axes) - 1:
         return None
     found = Moment(root, group[0], place, call.graph.shared.links_of(root, linears))
-    if len(flow.axes) < 2 or flow.axes[-1] != (features_of(Moment(root, group[0], place)) if not linears else (linears[-1].output,)):
+    if len(flow.axes) < 2 or flow.axes[-1] != (
+        features_of(Moment(root, group[0], place)) if not linears else (linears[-1].output,)
+    ):
         return None
     return Flow(found, (*flow.axes[:axis], (), *flow.axes[axis + 1 : -1], features_of(found)))
 
@@ -119,6 +137,8 @@ def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
 def flipped(flow: Flow, axis: int, start: int, end: int) -> Flow:
     """Return a sequence from its last step to its first."""
     group, size = flow.axes[axis], size_of(flow.axes[axis])
+    if size == 1:
+        return flow
     if size is None or len(group) != 1 or start not in {-1, size - 1} or end >= -size:
         msg = "only a whole axis of steps, of known size, can be reversed."
         raise FormatError(msg)

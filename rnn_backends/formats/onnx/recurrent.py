@@ -24,6 +24,7 @@ from rnn_backends.formats.onnx.flow import (
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
 from rnn_backends.formats.onnx.node import Options, layer, options
+from rnn_backends.formats.onnx.scales import Affine, folded_in
 from rnn_backends.formats.onnx.shapes import is_filled
 
 
@@ -58,12 +59,33 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
     call.graph.account.take("the weights of the layers", "bytes", kept)
+    if isinstance(x.content, Affine):
+        x, w, b = _unscaled(call, x.content, x.axes, (w, r, b))
     held = layer(found, w, r, b)
     below = _below(x, w)
     h_0 = _initial(call, initial_h, found, r.shape[-1], batch)
     directions = (Axis("directions", 2),) if len(found.reverse) == 2 else ()
     hidden = Axis("hidden_size", int(r.shape[-1]))
     return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0]), (h_0,))
+
+
+def _unscaled(
+    call: Call, content: Affine, axes: tuple[Group, ...], weights: tuple[Any, ...]
+) -> tuple[Flow, Host, Host]:
+    """Return the input of a layer without the scale before it, which goes into its weight and its bias."""
+    w, r, b = weights
+    hidden_size = r.shape[-1]
+    fits = w.ndim == 3 and all(each.size in {1, w.shape[2]} for each in content.scale)
+    if not fits or (b is not None and b.shape != (len(w), 2 * hidden_size)):
+        msg = f"what scales its X must fit to its weights; got W {w.shape} and {content.scale.factor.size} factors."
+        raise FormatError(msg)
+    call.graph.account.take("the weights that a scale is folded into", "bytes", 16 * w.size)
+    halves = (
+        np.zeros((len(w), hidden_size)) if b is None else b[:, :hidden_size].astype(np.float64) + b[:, hidden_size:]
+    )
+    made = [folded_in(*each, content.scale) for each in zip(w, halves, strict=True)]
+    bias = np.stack([np.concatenate([each, np.zeros_like(each)]) for _, each in made])
+    return Flow(content.under, axes), np.stack([each for each, _ in made]).astype(w.dtype), bias.astype(w.dtype)
 
 
 def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:

@@ -82,7 +82,7 @@ def _along_input(call: Call, data: Host, wanted: Sequence[int | Size]) -> Flow |
 
 def mul(call: Call, a: Any, b: Any) -> Host:
     """Multiply constants."""
-    return _elementwise(call, "multiplied", _product, a, b)
+    return elementwise(call, "multiplied", _product, a, b)
 
 
 def _product(a: Host, b: Host) -> Any:
@@ -93,7 +93,7 @@ def _product(a: Host, b: Host) -> Any:
 
 def equal(call: Call, a: Any, b: Any) -> Host:
     """Compare constants; a size that is not a number yet equals itself, and no negative number."""
-    return _elementwise(call, "compared", _compared, a, b)
+    return elementwise(call, "compared", _compared, a, b)
 
 
 def _compared(a: Host, b: Host) -> Any:
@@ -114,10 +114,11 @@ def _same(one: Any, other: Any) -> bool:
 
 def where(call: Call, condition: Any, a: Any, b: Any) -> Host:
     """Choose among constants, and sizes that are not numbers yet."""
-    return _elementwise(call, "chosen from", np.where, condition, a, b)
+    return elementwise(call, "chosen from", np.where, condition, a, b)
 
 
-def _elementwise(call: Call, what: str, function: Callable[..., Any], *given: Any) -> Host:
+def elementwise(call: Call, what: str, function: Callable[..., Any], *given: Any) -> Host:
+    """Return what a function gives of constants."""
     if not all(isinstance(each, np.ndarray) for each in given):
         msg = f"only constants can be {what}, not arrays that depend on the input."
         raise FormatError(msg)
@@ -129,7 +130,6 @@ def _elementwise(call: Call, what: str, function: Callable[..., Any], *given: An
 OPERATORS = {
     "Expand": Operator(expand, {}),
     "Tile": Operator(tile, {}),
-    "Mul": Operator(mul, {}),
     "Equal": Operator(equal, {}),
     "Where": Operator(where, {}),
 }

@@ -41,7 +41,8 @@ def one_readout(results: Sequence[Result]) -> tuple[Product, ...]:
     whole = next((held for held in readouts if held[-1].activation is not None), readouts[0])
     for held in readouts:
         same = len(held) == len(whole) and all(
-            one.output is other.output and one.bias is other.bias for one, other in zip(held, whole, strict=True)
+            one.output is other.output and one.bias is other.bias and one.after is other.after
+            for one, other in zip(held, whole, strict=True)
         )
         inner = [product.activation for product in held[:-1]] == [product.activation for product in whole[:-1]]
         if not same or not inner or held[-1].activation not in {None, whole[-1].activation}:

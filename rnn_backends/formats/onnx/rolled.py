@@ -12,6 +12,7 @@ from rnn_backends.formats.onnx.flow import Encoded, Flow, Group, Input, Result, 
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.node import Options
 from rnn_backends.formats.onnx.recurrent import placed
+from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, products, total
 from rnn_backends.formats.onnx.unrolled import features_of, moment_of
 
@@ -73,6 +74,8 @@ def _whole(call: Call, content: Moment) -> Any:
     """Return all steps of what one step was taken of."""
     linears = products(call.graph.shared.path(content.link))
     root = settled(call, content.root) if isinstance(content.root, Chain) else content.root
+    if isinstance(root, Affine) and linears:
+        linears, root = (replace(linears[0], before=root.scale), *linears[1:]), root.under
     if not isinstance(root, Stage):
         return Encoded(root, linears) if linears else root
     call.graph.account.take("the weights of its products", "bytes", sum(each.weight.nbytes for each in linears))
@@ -97,7 +100,7 @@ def settled(call: Call, chain: Chain) -> Stage:
     x = Flow(below, ((chain.seq,), chain.batch, features_of(Moment(root, chain.seq, 0, link.parent))))
     hidden_size = chain.weight.shape[0]
     found = Options((chain.reverse,), (chain.activation,), None, hidden_size, 0)
-    bias = total(chain.biases)
+    bias = total(chain.biases, chain.weight.dtype)
     b = None if bias is None else np.concatenate([bias, np.zeros_like(bias)])[None]
     initial, own = _start(call, chain)
     made = placed(call, found, x, (link.weight[None], chain.weight[None], b), None, initial)
@@ -110,7 +113,7 @@ def _start(call: Call, chain: Chain) -> tuple[Flow | None, Host | None]:
     """Return the state to start from: an input of the graph, or a constant (hidden_size,); None where it is zero."""
     if chain.first is not None:
         return None, _unfolded(call, chain, chain.first)
-    assert chain.given is not None  # noqa: S101  # for mypy
+    assert chain.given is not None  # for mypy
     state = chain.given.state
     if isinstance(state, Zeros):
         return None, None

@@ -13,6 +13,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Product, Stage, Tokens, named, size_of
+from rnn_backends.formats.onnx.scales import Affine, effective
 from rnn_backends.formats.source import Account
 
 
@@ -32,7 +33,7 @@ class Link:
 class Moment:
     """One step of a sequence, or what Linears give of it; `root` is the sequence, and `place` counts from its front."""
 
-    root: "Input | Tokens | Stage | Chain"
+    root: "Input | Tokens | Affine | Stage | Chain"
     seq: Axis
     place: int
     link: Link | None = None
@@ -169,8 +170,9 @@ class Shared:
         self._account.take("the products of its steps", "items", len(products))
         found: Link | None = None
         for each in products:
-            added = () if each.bias is None else (self.constant(each.bias),)
-            weight = self.constant(each.weight)
+            own, bias = effective(each)
+            added = () if bias is None else (self.constant(bias),)
+            weight = self.constant(own)
             found = self.link(root, found, weight, (), None, each.output)
             if added or each.activation is not None:
                 found = self.changed(found, added, each.activation)
@@ -190,18 +192,20 @@ class Shared:
         return found[::-1]
 
 
-def total(constants: Sequence[Host]) -> Host | None:
+def total(constants: Sequence[Host], dtype: Any) -> Host | None:
     """Return the sum of the constants after a product, rounded once; None where there is none."""
-    if len(constants) < 2:
-        return constants[0] if constants else None
+    if not constants:
+        return None
     with np.errstate(all="ignore"):
         summed = sum(each.astype(np.float64) for each in constants)
-        return np.asarray(summed).astype(constants[0].dtype)
+        return np.asarray(summed).astype(dtype)
 
 
 def products(links: Sequence[Link]) -> tuple[Product, ...]:
     """Return the Linears of all steps that those of one stand for."""
-    return tuple(Product(each.weight, each.output, total(each.added), each.activation) for each in links)
+    return tuple(
+        Product(each.weight, each.output, total(each.added, each.weight.dtype), each.activation) for each in links
+    )
 
 
 def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) -> tuple[Host, tuple[Group, ...]]:

@@ -26,6 +26,7 @@ from rnn_backends.formats.onnx.flow import (
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import Call
+from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.steps import Beside, Chain, Given, Link, Moment, Summed, aligned, row_of
 
 OF_STEPS = (Moment, Given, Summed, Beside)
@@ -34,7 +35,7 @@ _STATE = re.compile(r"(?:.*[./])?(?:h|hx|h_?0|h_?prev|h_?t|h_?in|hidden.*|.*_?st
 
 def features_of(content: Moment) -> Group:
     """Return the axes of one row of one step."""
-    root = content.root
+    root: Any = content.root.under if isinstance(content.root, Affine) else content.root
     if content.link is not None:
         return (content.link.output,)
     if isinstance(root, Input):
