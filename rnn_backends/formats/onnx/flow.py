@@ -19,10 +19,11 @@ from rnn_backends.errors import FormatError
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """An axis of an array as it was made; equal to no other axis."""
+    """An axis of an array as it was made; equal to no other axis.  That of sorted sequences knows the one they had."""
 
     name: str
     size: int | None = None
+    sorted_from: "Axis | None" = None
 
 
 Group: TypeAlias = tuple[Axis, ...]
@@ -52,7 +53,10 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """An input of the graph, or the part of the first axis of a `whole` one from `start` to `stop`."""
+    """An input of the graph, or the part of the first axis of a `whole` one from `start` to `stop`.
+
+    It may be `computed` with in another dtype than that in which it comes.
+    """
 
     name: str
     atoms: Group
@@ -60,6 +64,7 @@ class Input:
     start: int | None = None
     stop: int | None = None
     whole: "Input | None" = None
+    computed: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +150,8 @@ class Result:
     pooled : {"mean", "max"}, optional
     linears : tuple of Product
         The readout so far.
+    dtype : str, optional
+        The dtype in which the graph gives it, where that is another than it computes with.
     """
 
     atoms: Group
@@ -154,6 +161,7 @@ class Result:
     step: int | None = None
     pooled: str | None = None
     linears: tuple[Product, ...] = ()
+    dtype: str | None = None
 
     @property
     def features(self) -> Group:
@@ -170,7 +178,7 @@ class Result:
 
 def dtype_of(source: Input) -> str:
     """Return the dtype of the weights that take an input; those in bfloat16 are read as float32."""
-    return "float32" if source.dtype == "bfloat16" else source.dtype
+    return source.computed or ("float32" if source.dtype == "bfloat16" else source.dtype)
 
 
 def input_of(below: Any) -> Input:

@@ -14,22 +14,12 @@ from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.onnx import (
-    affine,
-    constants,
-    joins,
-    linears,
-    parts,
-    pooling,
-    recurrent,
-    repeated,
-    rolled,
-    shapes,
-)
+from rnn_backends.formats.onnx import rolled
 from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
 from rnn_backends.formats.onnx.interpreter import Call, Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
+from rnn_backends.formats.onnx.operators import OPERATORS, in_order
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
 from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
@@ -37,12 +27,6 @@ from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 
 OPSETS = range(7, 29)
-OPERATORS = {
-    name: operator
-    for module in (affine, constants, joins, linears, parts, pooling, recurrent, repeated, shapes)
-    for name, operator in module.OPERATORS.items()
-}
-"""The operators that are read, by their names."""
 NOTE = "onnx outputs"
 
 
@@ -69,7 +53,7 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     graph = model.graph
     interpreter = Interpreter(_opset(model), tensors, OPERATORS)
     interpreter.initialize(graph, known or {})
-    for node in graph.node:
+    for node in in_order(graph.node, interpreter.values, interpreter.account):
         interpreter.run(node)
     outputs = {info.name: _output(interpreter, info.name) for info in graph.output}
     if not interpreter.stages:

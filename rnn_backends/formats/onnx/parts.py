@@ -10,6 +10,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
+from rnn_backends.formats.onnx.packed import Order, by_order
 from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 from rnn_backends.formats.onnx.steps import Flipped, Moment
@@ -154,6 +155,8 @@ def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> 
 def gather(call: Call, data: Any, indices: Any) -> Any:
     """Take entries: rows of a table for token ids, or one place on an axis."""
     axis = call.get("axis", 0)
+    if isinstance(indices, Flow) and isinstance(indices.content, Order):
+        return by_order(call, data, indices, *places([axis], len(getattr(data, "axes", None) or ())))
     if isinstance(indices, Flow):
         return _embedded(call, data, indices, axis)
     if not isinstance(indices, np.ndarray) or indices.dtype.kind != "i":

@@ -125,6 +125,13 @@ class Shared:
         self.chains: dict[Any, Chain] = {}
         self.one = Axis("steps", 1)
 
+    def sorted_axis(self, axis: Axis) -> Axis:
+        """Return the axis of sorted sequences, one for each of the input."""
+        if (key := ("sorted", axis)) not in self._known:
+            self._known[key] = (axis, Axis(axis.name, axis.size, axis))
+        held: Axis = self._known[key][1]
+        return held
+
     def constant(self, array: Host) -> Host:
         """Return the first constant that is equal to an array."""
         if id(array) not in self._known:
