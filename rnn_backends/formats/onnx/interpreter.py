@@ -100,8 +100,8 @@ class Interpreter:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:
             domain = f" of the domain {shown(node.domain)}" if node.domain else ""
             msg = (
-                f"this operator{domain} is none that an RNN, its encoder and its readout are made of; those are "
-                f"{', '.join(sorted(self.operators))}. From torch, export with dynamo=False, or save the state dict."
+                f"this operator{domain} is none that an RNN, its encoder and its readout are made of; docs/onnx.md "
+                "names those that are."
             )
             raise FormatError(msg)
         operator = self.operators[node.op_type]

@@ -11,6 +11,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
@@ -20,10 +21,12 @@ from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result
 from rnn_backends.formats.onnx.interpreter import Call, Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
 from rnn_backends.formats.onnx.operators import OPERATORS, in_order
+from rnn_backends.formats.onnx.producer import advised
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
 from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.stated import stated
 from rnn_backends.formats.source import Account
 
 OPSETS = range(7, 29)
@@ -53,11 +56,20 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     graph = model.graph
     interpreter = Interpreter(_opset(model), tensors, OPERATORS)
     interpreter.initialize(graph, known or {})
+    try:
+        return _program(model, interpreter)
+    except FormatError as error:
+        raise advised(error, model) from error
+
+
+def _program(model: Any, interpreter: Interpreter) -> Program:
+    """Return the network of a graph, by its nodes."""
+    graph = model.graph
     for node in in_order(graph.node, interpreter.values, interpreter.account):
         interpreter.run(node)
     outputs = {info.name: _output(interpreter, info.name) for info in graph.output}
     if not interpreter.stages:
-        msg = "the graph holds no RNN node; from torch, export with dynamo=False, or save the state dict."
+        msg = "the graph holds no RNN node, and no steps of an RNN one by one."
         raise FormatError(msg)
     stages = _stacked(list(interpreter.stages))
     own = {cell: number for number, cell in enumerate(cell for stage in stages for cell, _ in stage.layer.cells)}
@@ -83,24 +95,27 @@ def _output(interpreter: Interpreter, name: str) -> Any:
 
 def read_network(model: Any, tensors: Tensors, options: LoadOptions) -> Network:
     """Return the network of a ModelProto, with an activation for a readout that ends its graph without one."""
-    network, readout_activation = read_graph(model, tensors).network, options.readout_activation
+    network = read_graph(model, tensors).network
     if options.takes is not None:
         network = _taking(network, options.takes)
-    if readout_activation is None:
+    if options.readout_activation is None:
         return network
+    recorded: list[Any] = [linear.activation for linear in network.readout]
     noted = any(entry.key == KEY for entry in model.metadata_props)
-    if noted or not network.readout or network.readout[-1].activation != Activation("identity"):
-        what = "no readout" if not network.readout else "a readout with an activation of its own"
-        msg = f"the graph has {what}; leave `readout_activation` out."
-        raise FormatError(msg)
-    *head, last = network.readout
-    return replace(network, readout=(*head, replace(last, activation=readout_activation)))
+    if recorded and not noted and recorded[-1] == Activation("identity"):
+        recorded[-1] = None
+    found = stated("readout", recorded, options)
+    return replace(network, readout=tuple(map(_with, network.readout, found)))
+
+
+def _with(linear: Linear, activation: Any) -> Linear:
+    return replace(linear, activation=activation)
 
 
 def _taking(network: Network, takes: str) -> Network:
     """Return a network of features that is to take token ids for one-hot ones."""
     if network.takes != "features" or takes == "features":
-        msg = f"the graph takes {network.takes or 'either'}; leave `takes` out."
+        msg = f"the graph takes {network.takes or 'either'}; {way('leave_out', option='takes')}."
         raise FormatError(msg)
     return replace(network, takes=takes)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Group, Input, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.node import Options
@@ -92,7 +93,7 @@ def settled(call: Call, chain: Chain) -> Stage:
         msg = f"the graph computes {chain.count} of {chain.seq.size} steps; only a layer that takes all can be read."
         raise FormatError(msg)
     if chain.is_open:
-        msg = "which of its two inputs is the state would be a guess; name the state 'hx' when you export it."
+        msg = f"which of its two inputs is the state would be a guess; {way('onnx_hx')}."
         raise FormatError(msg)
     link = chain.link
     below = _whole(call, Moment(link.root, chain.seq, 0, link.parent))
