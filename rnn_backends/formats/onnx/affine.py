@@ -11,29 +11,38 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Scale, Tokens, named, size_of
+from rnn_backends.formats.onnx import moments
+from rnn_backends.formats.onnx.flow import Flow, Result, Scale, Tokens, named, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
+from rnn_backends.formats.onnx.moments import moment_of
 from rnn_backends.formats.onnx.repeated import elementwise, mul
-from rnn_backends.formats.onnx.scales import Affine, features_of
+from rnn_backends.formats.onnx.scales import Affine, composed, features_of
 from rnn_backends.formats.onnx.shapes import computed
 
 
 def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) -> Flow:
     """Return a flow times a constant plus a constant, each one number or one for each feature."""
     content = flow.content
-    features = features_of(content)
+    step = None if isinstance(content, Result) else moment_of(call, flow)
+    features = features_of(content) if step is None else moments.features_of(step.content)
     if features is None or isinstance(content, Tokens):
         msg = "constants can scale and shift the features of the input, what Linears give, and states alone."
         raise FormatError(msg)
     place = next((place for place, group in enumerate(flow.axes) if group == features), None)
     one, two = (_row(flow, place, np.asarray(each)) for each in (factor, shift))
     call.graph.account.take("the scales of its features", "bytes", 16 * max(one.size, two.size))
+    if step is not None:
+        if step.content.link is not None:
+            msg = "single steps of what a Linear gives are scaled, which no model does."
+            raise FormatError(msg)
+        root = call.graph.shared.affine(step.content.root, one, two)
+        return Flow(replace(step.content, root=root), flow.axes)
     linears = getattr(content, "linears", ())
     if linears and linears[-1].activation is None and not isinstance(content, Affine):
-        last = replace(linears[-1], after=_composed(linears[-1].after, one, two))
+        last = replace(linears[-1], after=composed(linears[-1].after, one, two))
         return Flow(replace(content, linears=(*linears[:-1], last)), flow.axes)
     if isinstance(content, Affine):
-        return Flow(Affine(content.under, _composed(content.scale, one, two)), flow.axes)
+        return Flow(Affine(content.under, composed(content.scale, one, two)), flow.axes)
     return Flow(Affine(content, Scale(one, two)), flow.axes)
 
 
@@ -48,11 +57,6 @@ def _row(flow: Flow, place: int | None, constant: Host) -> Host:
         msg = f"its constant, {constant.shape} of {constant.dtype}, must be one number or one a feature of {names}."
         raise FormatError(msg)
     return constant.astype(np.float64).reshape(-1 if wide else ())
-
-
-def _composed(first: Scale | None, factor: Host, shift: Host) -> Scale:
-    with np.errstate(all="ignore"):
-        return Scale(factor, shift) if first is None else Scale(first.factor * factor, first.shift * factor + shift)
 
 
 def _sided(call: Call, a: Any, b: Any, name: str, function: Callable[..., Any]) -> tuple[Flow, Host] | Host:

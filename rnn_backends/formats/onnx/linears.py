@@ -22,6 +22,7 @@ from rnn_backends.formats.onnx.flow import (
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
+from rnn_backends.formats.onnx.moments import moment_of
 from rnn_backends.formats.onnx.node import DEFAULTS
 from rnn_backends.formats.onnx.scales import Affine, features_of
 from rnn_backends.formats.onnx.shapes import places
@@ -93,7 +94,7 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     product = _last(flow)
     if product is not None and (product.bias is not None or np.size(bias) != product.weight.shape[0]):
         # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
-        if (step := unrolled.moment_of(call, flow)) is not None:
+        if (step := moment_of(call, flow)) is not None:
             return unrolled.shifted(call, step, bias)
     if (
         isinstance(flow, Flow)

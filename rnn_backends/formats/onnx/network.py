@@ -26,8 +26,8 @@ from rnn_backends.formats.onnx.results import note, one_readout, require_results
 from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.stated import stated
 from rnn_backends.formats.source import Account
+from rnn_backends.formats.stated import stated
 
 OPSETS = range(7, 29)
 NOTE = "onnx outputs"

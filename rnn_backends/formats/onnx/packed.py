@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Result, Size, Tokens, Zeros, named, size_of
+from rnn_backends.formats.onnx.flow import (
+    Axis,
+    Encoded,
+    Flow,
+    Group,
+    Input,
+    Result,
+    Size,
+    Tokens,
+    Zeros,
+    named,
+    size_of,
+)
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
@@ -124,8 +136,17 @@ def scatter(call: Call, data: Any, indices: Any, updates: Any) -> Flow:
         is_count = updates.shape == (size,) and bool((updates == np.arange(size or 0)).all())
     else:
         is_count = isinstance(numbers, Count) and isinstance(order, Order) and numbers.group == order.lengths.atoms
-    whole = isinstance(data, Zeros) or (isinstance(data, np.ndarray) and isinstance(order, Order) and data.shape == (size_of(order.lengths.atoms),))
-    if not is_count or not whole or order is None or order.is_inverse or call.get("axis", 0) != 0 or call.get("reduction", "none") != "none":
+    whole = isinstance(data, Zeros) or (
+        isinstance(data, np.ndarray) and isinstance(order, Order) and data.shape == (size_of(order.lengths.atoms),)
+    )
+    if (
+        not is_count
+        or not whole
+        or order is None
+        or order.is_inverse
+        or call.get("axis", 0) != 0
+        or call.get("reduction", "none") != "none"
+    ):
         msg = "it must number the sequences in the order of their lengths."
         raise FormatError(msg)
     return Flow(Order(order.lengths, True), indices.axes)

@@ -10,11 +10,12 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
+from rnn_backends.formats.onnx.moments import features_of, moment_of
 from rnn_backends.formats.onnx.packed import Order, by_order
 from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 from rnn_backends.formats.onnx.steps import Flipped, Moment
-from rnn_backends.formats.onnx.unrolled import features_of, moment_of
+from rnn_backends.formats.onnx.unrolled import multiplied
 
 _FAR = 2**31 - 1  # exporters write it, or more, for "to the end"
 _IDS = ("int32", "int64")
@@ -125,6 +126,8 @@ def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
         root = content.stage if content.step is None and content.pooled is None else None
         if root is None or group != (root.seq,):
             return None
+    elif isinstance(root, Input) and root.dtype in _IDS and len(group) == 1:
+        return Flow(Moment(root, group[0], place), (*flow.axes[:axis], (), *flow.axes[axis + 1 :]))
     elif not isinstance(root, (Input, Tokens)) or len(group) != 1 or axis == len(flow.axes) - 1:
         return None
     found = Moment(root, group[0], place, call.graph.shared.links_of(root, linears))
@@ -143,13 +146,42 @@ def flipped(flow: Flow, axis: int, start: int, end: int) -> Flow:
     if size is None or len(group) != 1 or start not in {-1, size - 1} or end >= -size:
         msg = "only a whole axis of steps, of known size, can be reversed."
         raise FormatError(msg)
-    if isinstance(flow.content, Flipped) and flow.content.seq is group[0]:
+    if isinstance(flow.content, Flipped):
+        if flow.content.seq is not group[0]:
+            msg = "it reverses a second axis; only that of steps can be reversed."
+            raise FormatError(msg)
         return Flow(flow.content.flow.content, flow.axes)
     return Flow(Flipped(flow, group[0]), flow.axes)
 
 
 def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> Flow:
     return Flow(content, (*flow.axes[:axis], group, *flow.axes[axis + 1 :]))
+
+
+def split(call: Call, data: Any, sizes: Any = None) -> tuple[Any, ...]:
+    """Take an axis apart into parts that follow each other."""
+    (place,) = places([call.get("axis", 0)], data.ndim if isinstance(data, np.ndarray) else len(data.axes or ()))
+    whole = data.shape[place] if isinstance(data, np.ndarray) else size_of(data.axes[place])
+    count = len(call.node.output)
+    if sizes is not None or "split" in call.attributes:
+        lengths = integers(call, sizes, "split")
+    else:
+        each = -(-(whole or 0) // count)
+        lengths = [min(each, max((whole or 0) - k * each, 0)) for k in range(count)]
+    if whole is None or sum(lengths) != whole or min(lengths) < 1 or len(lengths) != count:
+        msg = f"it must have as many outputs as parts, of an axis of known size; got {len(lengths)} parts of {whole}."
+        raise FormatError(msg)
+    call.graph.account.take("the parts that it takes", "items", count)
+    ends = np.cumsum(lengths).tolist()
+    found = []
+    for end, length in zip(ends, lengths, strict=True):
+        if isinstance(data, np.ndarray):
+            found.append(data[(slice(None),) * place + (slice(end - length, end),)])
+        elif isinstance(data, Zeros):
+            found.append(_fewer(data, place, slice(end - length, end)))
+        else:
+            found.append(part(call, data, place, end - length, None if end == whole else end))
+    return tuple(found)
 
 
 def gather(call: Call, data: Any, indices: Any) -> Any:
@@ -186,6 +218,12 @@ def _embedded(call: Call, table: Any, ids: Flow, axis: int) -> Flow:
     if not isinstance(table, np.ndarray) or table.ndim != 2 or axis not in {0, -2} or table.dtype.kind != "f":
         msg = "token ids must pick rows of a constant matrix, on its axis 0."
         raise FormatError(msg)
+    step = moment_of(call, ids)
+    if step is not None and isinstance(step.content.root, Input):
+        require_ids(Flow(step.content.root, ()))
+        tokens = call.graph.shared.tokens(step.content.root, table.shape[0])
+        hot = Flow(replace(step.content, root=tokens), (*step.axes, (tokens.features,)))
+        return multiplied(call, hot, table, transposed=False)  # type: ignore[return-value]  # it is a step
     require_ids(ids)
     tokens = Tokens(ids, Axis("features", table.shape[0]))
     hot = Flow(tokens, (*ids.axes, (tokens.features,)))
@@ -214,6 +252,7 @@ def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Flow:
 
 OPERATORS = {
     "Slice": Operator(slice_, {"starts": INTS, "ends": INTS, "axes": INTS}),
+    "Split": Operator(split, {"axis": INT, "split": INTS, "num_outputs": INT}),
     "Gather": Operator(gather, {"axis": INT}),
     "OneHot": Operator(one_hot, {"axis": INT}),
 }

@@ -11,11 +11,12 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Group, Input, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import Call
+from rnn_backends.formats.onnx.moments import features_of, moment_of, of_chain
 from rnn_backends.formats.onnx.node import Options
 from rnn_backends.formats.onnx.recurrent import placed
 from rnn_backends.formats.onnx.scales import Affine
-from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, products, total
-from rnn_backends.formats.onnx.unrolled import features_of, moment_of
+from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, Summed, total
+from rnn_backends.formats.onnx.unrolled import as_state
 
 _BOUND = 64
 """How many units in the last place may be left of what a folded state is solved for."""
@@ -23,14 +24,14 @@ _BOUND = 64
 
 def stacked(call: Call, parts: Sequence[Any], place: int) -> Flow | None:
     """Return all steps of a sequence, which are joined on an axis in order; None of other arrays."""
-    if not any(isinstance(part, Flow) and isinstance(part.content, Moment) for part in parts):
+    if not any(isinstance(part, Flow) and isinstance(part.content, (Moment, Summed)) for part in parts):
         return None
-    found = [moment_of(call, part) for part in parts]
+    found = [moment_of(call, as_state(call, part)) for part in parts]
     flows = [flow for flow in found if flow is not None]
     if len(flows) < len(parts):
         return None
     chain = next((flow.content.root for flow in flows if isinstance(flow.content.root, Chain)), None)
-    flows = [flow if chain is None else _of_chain(call, flow, chain) for flow in flows]
+    flows = [flow if chain is None else of_chain(call, flow, chain) for flow in flows]
     first: Moment = flows[0].content
     if any((flow.content.root, flow.content.link) != (first.root, first.link) for flow in flows):
         return None
@@ -54,26 +55,9 @@ def _short(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
 
 
-def _of_chain(call: Call, flow: Flow, chain: Chain) -> Flow:
-    """Return a step that was the first of a chain before that was known as one of its states."""
-    content: Moment = flow.content
-    if chain.first is None or content.root is not chain.link.root or content.place != chain.place_of(0):
-        return flow
-    shared = call.graph.shared
-    link: Link | None = None
-    path = shared.path(content.link)
-    if chain.first not in path:
-        return flow
-    for each in path[path.index(chain.first) + 1 :]:
-        link = shared.link(chain, link, each.weight)
-        link = shared.changed(link, each.added, each.activation) if each.added or each.activation is not None else link
-    found = Moment(chain, chain.seq, content.place, link)
-    return Flow(found, (*flow.axes[:-1], features_of(found)))
-
-
 def _whole(call: Call, content: Moment) -> Any:
     """Return all steps of what one step was taken of."""
-    linears = products(call.graph.shared.path(content.link))
+    linears = call.graph.shared.products(content.link)
     root = settled(call, content.root) if isinstance(content.root, Chain) else content.root
     if isinstance(root, Affine) and linears:
         linears, root = (replace(linears[0], before=root.scale), *linears[1:]), root.under
@@ -88,11 +72,10 @@ def settled(call: Call, chain: Chain) -> Stage:
     """Return the layer of a chain, all of whose steps must be there."""
     if chain.stage is not None:
         return chain.stage
-    call.graph.account.take("its layers on each other", "depth", chain.depth)
     if chain.count != chain.seq.size:
         msg = f"the graph computes {chain.count} of {chain.seq.size} steps; only a layer that takes all can be read."
         raise FormatError(msg)
-    if chain.is_open:
+    if chain.is_open and chain.seq.size == 1:
         msg = f"which of its two inputs is the state would be a guess; {way('onnx_hx')}."
         raise FormatError(msg)
     link = chain.link
@@ -164,6 +147,7 @@ def _unfolded(call: Call, chain: Chain, first: Link) -> Host | None:
 
 def result_of(call: Call, value: Any) -> Any:
     """Return a value of the graph as the model's result that it is, where it is one step of a layer."""
+    value = as_state(call, value)
     content = value.content if isinstance(value, Flow) else None
     if isinstance(content, tuple(REFUSED)):
         msg = f"{REFUSED[type(content)]} is used as something else."
@@ -176,7 +160,7 @@ def result_of(call: Call, value: Any) -> Any:
         raise FormatError(msg)
     root = content.root
     stage = settled(call, root) if isinstance(root, Chain) else root
-    linears = products(call.graph.shared.path(content.link))
+    linears = call.graph.shared.products(content.link)
     last = (linears[-1].output,) if linears else stage.features
     size = content.seq.size or 0
     if isinstance(root, Chain) and content.place == root.place_of(size - 1):

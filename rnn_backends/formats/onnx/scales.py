@@ -31,6 +31,12 @@ def features_of(content: Any) -> Group | None:
     return (linears[-1].output,) if linears else None
 
 
+def composed(first: Scale | None, factor: Host, shift: Host) -> Scale:
+    """Return one scale after another."""
+    with np.errstate(all="ignore"):
+        return Scale(factor, shift) if first is None else Scale(first.factor * factor, first.shift * factor + shift)
+
+
 def effective(product: Product) -> tuple[Host, Host | None]:
     """Return the weight of a Linear with what is before and after it folded in, and its bias in float64."""
     if product.before is None and product.after is None:

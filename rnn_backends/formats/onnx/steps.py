@@ -13,7 +13,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Product, Stage, Tokens, named, size_of
-from rnn_backends.formats.onnx.scales import Affine, effective
+from rnn_backends.formats.onnx.scales import Affine, composed, effective
 from rnn_backends.formats.source import Account
 
 
@@ -132,11 +132,28 @@ class Shared:
         held: Axis = self._known[key][1]
         return held
 
+    def tokens(self, ids: Input, count: int) -> Tokens:
+        """Return the one-hot vectors of the token ids of an input, whose steps are taken before an embedding."""
+        if (key := ("tokens", ids, count)) not in self._known:
+            flow = Flow(ids, tuple((axis,) for axis in ids.atoms))
+            self._known[key] = (ids, Tokens(flow, Axis("features", count)))
+        held: Tokens = self._known[key][1]
+        return held
+
+    def affine(self, root: Any, factor: Host, shift: Host) -> Affine:
+        """Return a sequence that is scaled and shifted, whose steps are taken before."""
+        factor, shift = self.constant(factor), self.constant(shift)
+        under, first = (root.under, root.scale) if isinstance(root, Affine) else (root, None)
+        if (key := (root, id(factor), id(shift))) not in self._known:
+            self._known[key] = (root, Affine(under, composed(first, factor, shift)))
+        held: Affine = self._known[key][1]
+        return held
+
     def constant(self, array: Host) -> Host:
         """Return the first constant that is equal to an array."""
         if id(array) not in self._known:
             self._account.take("comparing its constants", "bytes", array.nbytes + 64)
-            value = (array.dtype.str, array.shape, sha256(np.ascontiguousarray(array)).digest())
+            value = (array.dtype.str, array.shape, sha256(np.ascontiguousarray(array).data).digest())
             # The array is kept, so that no other can have its id.
             self._known[id(array)] = (array, self._by_value.setdefault(value, array))
         held: Host = self._known[id(array)][1]
@@ -186,16 +203,24 @@ class Shared:
         self._known[name] = (products, found)
         return found
 
-    def path(self, link: Link | None, below: Link | None = None) -> list[Link]:
-        """Return the Linears of a step, the first of them first, without those of another."""
+    def products(self, link: Link | None) -> tuple[Product, ...]:
+        """Return the Linears of all steps that those of one stand for, each made once."""
+        found: list[Product] = []
+        for each in self.path(link):
+            if (key := (id(each), "product")) not in self._known:
+                self._account.take("the biases of its products", "bytes", 8 * each.weight.shape[0])
+                bias = total(each.added, each.weight.dtype)
+                self._known[key] = (each, Product(each.weight, each.output, bias, each.activation))
+            found.append(self._known[key][1])
+        return tuple(found)
+
+    def path(self, link: Link | None) -> list[Link]:
+        """Return the Linears of a step, the first of them first."""
         found: list[Link] = []
-        while link is not None and link is not below:
+        while link is not None:
             found.append(link)
             link = link.parent
         self._account.take("the products of its steps", "items", len(found))
-        if link is not below:
-            msg = "its steps take different things."
-            raise FormatError(msg)
         return found[::-1]
 
 
@@ -204,15 +229,8 @@ def total(constants: Sequence[Host], dtype: Any) -> Host | None:
     if not constants:
         return None
     with np.errstate(all="ignore"):
-        summed = sum(each.astype(np.float64) for each in constants)
-        return np.asarray(summed).astype(dtype)
-
-
-def products(links: Sequence[Link]) -> tuple[Product, ...]:
-    """Return the Linears of all steps that those of one stand for."""
-    return tuple(
-        Product(each.weight, each.output, total(each.added, each.weight.dtype), each.activation) for each in links
-    )
+        summed: Host = np.sum([each.astype(np.float64) for each in constants], axis=0)
+        return summed.astype(dtype)
 
 
 def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) -> tuple[Host, tuple[Group, ...]]:
@@ -246,7 +264,7 @@ def aligned(main: Sequence[Group], other: Sequence[Group], loose: bool = False) 
     found: list[Group] = []
     for one, two in zip(first, second, strict=True):
         sizes = (size_of(one), size_of(two))
-        alike = one == two or two == () or (loose and (None in sizes or sizes[0] == sizes[1]) and one != ())
+        alike = two in {one, ()} or (loose and (None in sizes or sizes[0] == sizes[1]) and one != ())
         if not alike:
             msg = f"the axes ({named(one)}) and ({named(two)}) of one step differ."
             raise FormatError(msg)
