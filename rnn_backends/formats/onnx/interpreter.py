@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,15 @@ class Call:
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute."""
         return self.attributes.get(name, default)
+
+
+@cache
+def _counts(read: Callable[..., Any]) -> tuple[int, int | None]:
+    """Return how many inputs an operator needs, and how many it takes at most, None for any number."""
+    parameters = list(inspect.signature(read).parameters.values())[1:]
+    variadic = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
+    needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
+    return needed, None if variadic else len(parameters)
 
 
 class Interpreter:
@@ -114,12 +124,10 @@ class Interpreter:
         return outputs
 
     def _inputs(self, node: Any, operator: Operator) -> list[Any]:
-        parameters = list(inspect.signature(operator.read).parameters.values())[1:]
-        variadic = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
-        needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
+        needed, most = _counts(operator.read)
         names = list(node.input)
-        if not needed <= len(names) <= (len(names) if variadic else len(parameters)) or "" in names[:needed]:
-            known = f"it needs {needed}, and at most {len(parameters)} are known"
+        if not needed <= len(names) <= (len(names) if most is None else most) or "" in names[:needed]:
+            known = f"it needs {needed}, and at most {most} are known" if most is not None else f"it needs {needed}"
             msg = f"it has {len(names)} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
         if undefined := [name for name in names if name and name not in self.values]:

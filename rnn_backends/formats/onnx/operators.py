@@ -35,7 +35,7 @@ def in_order(nodes: Iterable[Any], known: Iterable[str], account: Account) -> It
     found, defined = list(nodes), set(known)
     if _is_ordered(found, defined):
         return found
-    account.take("the order of its nodes", "nodes", sum(len(node.input) + len(node.output) for node in found))
+    account.take("the order of its nodes", "fields", sum(len(node.input) + len(node.output) for node in found))
     waiting: dict[str, list[int]] = {}
     missing = [0] * len(found)
     for number, node in enumerate(found):
