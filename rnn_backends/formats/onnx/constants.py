@@ -87,7 +87,7 @@ def _rounded(data: Flow, name: str) -> Flow:
     content = data.content
     if isinstance(content, Result):
         return Flow(replace(content, dtype=name), data.axes)
-    if name == content.dtype or content.computed == name:
+    if name in {content.dtype, content.computed}:
         return data
     if "float" not in content.dtype or content.dtype == "bfloat16" or content.computed is not None:
         msg = f"it converts the input {content.name!r} from {content.dtype} to {name}, which no model does."

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import unrolled
 from rnn_backends.formats.onnx.affine import scaled
 from rnn_backends.formats.onnx.flow import (
@@ -92,10 +93,13 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     if isinstance(flow, Flow) and isinstance(flow.content, unrolled.OF_STEPS):
         return unrolled.shifted(call, flow, bias)
     product = _last(flow)
-    if product is not None and (product.bias is not None or np.size(bias) != product.weight.shape[0]):
-        # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
-        if (step := moment_of(call, flow)) is not None:
-            return unrolled.shifted(call, step, bias)
+    again = product is not None and (product.bias is not None or np.size(bias) != product.weight.shape[0])
+    # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
+    if again and (step := moment_of(call, flow)) is not None:
+        return unrolled.shifted(call, step, bias)
+    if again and isinstance(bias, np.ndarray) and bias.ndim > 1 and bias.shape[-1] == product.weight.shape[0]:
+        msg = f"it adds a row to each sequence, {bias.shape}, as where the only step starts from zeros; {way('onnx_two_steps')}."
+        raise FormatError(msg)
     if (
         isinstance(flow, Flow)
         and isinstance(bias, np.ndarray)

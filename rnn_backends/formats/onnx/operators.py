@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx import (
     affine,
     constants,
@@ -51,10 +50,7 @@ def in_order(nodes: Iterable[Any], known: Iterable[str], account: Account) -> It
                 missing[number] -= 1
                 if not missing[number]:
                     ready.append(number)
-    if len(order) < len(found):
-        msg = "its nodes depend on each other in a circle, or on what is not in the graph."
-        raise FormatError(msg)
-    return order
+    return [*order, *(node for node, count in zip(found, missing, strict=True) if count)]
 
 
 def _is_ordered(nodes: list[Any], defined: set[str]) -> bool:

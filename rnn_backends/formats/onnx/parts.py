@@ -167,6 +167,7 @@ def split(call: Call, data: Any, sizes: Any = None) -> tuple[Any, ...]:
         lengths = integers(call, sizes, "split")
     else:
         each = -(-(whole or 0) // count)
+        whole = whole if whole is None or "num_outputs" in call.attributes or whole % count == 0 else None
         lengths = [min(each, max((whole or 0) - k * each, 0)) for k in range(count)]
     if whole is None or sum(lengths) != whole or min(lengths) < 1 or len(lengths) != count:
         msg = f"it must have as many outputs as parts, of an axis of known size; got {len(lengths)} parts of {whole}."

@@ -106,9 +106,10 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
             if (seq, batch, features) == (below.seq, below.batch, below.features):
                 return below
     names = " by ".join(f"({named(group)})" for group in x.axes)
+    own = f", of {dtype_of(content)}," if isinstance(content, Input) else ""
     msg = (
         "its X must be the input, through an encoder if there is one, or all states of the layer below, as "
-        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X are {names}."
+        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X{own} are {names}."
     )
     raise FormatError(msg)
 

@@ -17,7 +17,7 @@ from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, size
 def expand(call: Call, data: Any, shape: Any) -> Any:
     """Repeat a constant; zeros of a shape that depends on the input stay zeros."""
     if isinstance(data, Zeros):
-        return data
+        return Zeros()
     _require_constant(data)
     wanted = _numbers(sizes(call, shape, "shape"))
     if data.dtype.kind == "f" and any(isinstance(size, Size) for size in wanted):
@@ -30,7 +30,7 @@ def expand(call: Call, data: Any, shape: Any) -> Any:
 def tile(call: Call, data: Any, repeats: Any) -> Any:
     """Repeat a constant so many times along each axis."""
     if isinstance(data, Zeros):
-        return data
+        return Zeros()
     _require_constant(data)
     wanted = _numbers(sizes(call, repeats, "repeats"))
     if len(wanted) != data.ndim:

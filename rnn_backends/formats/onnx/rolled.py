@@ -120,10 +120,13 @@ def _start(call: Call, chain: Chain) -> tuple[Flow | None, Host | None]:
 
 def _unfolded(call: Call, chain: Chain, first: Link) -> Host | None:
     """Return the state to start from, of which the graph holds the product with the recurrent weight in a constant."""
-    exact = [sum((each.astype(np.float64) for each in held), np.zeros(chain.weight.shape[0])) for held in (first.added, chain.biases)]  # fmt: skip
-    wanted = exact[0] - exact[1]
-    dtype = chain.weight.dtype
-    scale = sum((abs(each.astype(np.float64)) for each in (*first.added, *chain.biases)), np.zeros(len(wanted)))
+    dtype, zero = chain.weight.dtype, np.zeros((1, len(chain.weight)))
+    added, biases = (
+        np.concatenate([zero, *(each[None].astype(np.float64) for each in held)])
+        for held in (first.added, chain.biases)
+    )
+    wanted = added.sum(axis=0) - biases.sum(axis=0)
+    scale = abs(added).sum(axis=0) + abs(biases).sum(axis=0)
     eps = float(np.finfo(dtype).eps)
     if (abs(wanted) <= eps * scale).all():
         return None
@@ -155,8 +158,7 @@ def result_of(call: Call, value: Any) -> Any:
     if not isinstance(content, Moment):
         return value
     if not isinstance(content.root, (Chain, Stage)):
-        what = "the only step from a state of zeros, so its recurrent weights are not in the graph; export two steps" if _is_first(content) else "one step of the input used alone"  # fmt: skip
-        msg = f"it is {what}."
+        msg = "it is one step of the input alone, or of what Linears give of it."
         raise FormatError(msg)
     root = content.root
     stage = settled(call, root) if isinstance(root, Chain) else root
@@ -172,6 +174,3 @@ def result_of(call: Call, value: Any) -> Any:
     step = 0 if content.place == 0 else -1
     return Flow(Result((*stage.batch, *last), stage, step=step, linears=linears), value.axes)
 
-
-def _is_first(content: Moment) -> bool:
-    return content.seq.size == 1 and content.link is not None and content.link.activation is not None

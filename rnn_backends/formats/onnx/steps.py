@@ -277,5 +277,6 @@ REFUSED: Mapping[type, str] = {
     Given: "what the recurrent weight gives of a state",
     Beside: "an input and a state side by side",
     Flipped: "a sequence from its last step to its first",
+    Affine: "what is scaled or shifted, and neither a Linear nor a layer takes,",
 }
 """The names of what no other operator takes."""
