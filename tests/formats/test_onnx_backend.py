@@ -62,7 +62,9 @@ def test_arguments(tmp_path: Path) -> None:
     rb.RNN.init(3, 4).save(path)
     assert rb.from_onnx(str(path), backend="array_api_strict").backend.name == "array_api_strict"
     assert rb.from_onnx(onnx.load(path)).dtype == "float32"
-    with pytest.raises(rb.ArgumentError, match=r"`activation` is an option of .*, not of ONNX models; leave `activation` out"):
+    with pytest.raises(
+        rb.ArgumentError, match=r"`activation` is an option of .*, not of ONNX models; leave `activation` out"
+    ):
         rb.load(path, activation="tanh")
     with pytest.raises(rb.ArgumentError, match=r"`model` must be a path or an onnx\.ModelProto; got bytes"):
         rb.from_onnx(path.read_bytes())

@@ -153,7 +153,9 @@ def test_encoders_that_are_refused() -> None:
         after([node("Relu", ["x"], "X0")])[0], "Relu 'the_Relu': it can only be the activation of a Linear of the enc"
     )
     wide = np.ones((2, 4), np.float32)
-    refused(after([node("Add", ["x", "v"], "X0")], v=wide)[0], r"its constant, \(2, 4\) .*, must be one number or one a fe")
+    refused(
+        after([node("Add", ["x", "v"], "X0")], v=wide)[0], r"its constant, \(2, 4\) .*, must be one number or one a fe"
+    )
     wide = after([node("MatMul", ["x", "a"], "X0")], width=3, a=W4.astype(np.float64))[0]
     refused(wide, "MatMul 'the_MatMul': its matrix must be of float32, as the input is; got float64")
     refused(after([node("MatMul", ["x", "a"], "X0")], a=W4)[0], r"its X must be the input.* \(output_size=3\)")

@@ -71,7 +71,8 @@ def _added(flow: Flow) -> tuple[Host, ...]:
 
 
 def _weight_of(term: Flow) -> Host:
-    weight: Host = term.content.weight if isinstance(term.content, Given) else term.content.link.weight
+    content: Any = term.content
+    weight: Host = content.weight if isinstance(content, Given) else content.link.weight
     return weight
 
 
@@ -192,12 +193,12 @@ def _name_of(call: Call, state: Any) -> Any:
 
 def _readings(call: Call, terms: tuple[Flow, Flow]) -> list[tuple[Flow, Flow]]:
     """Return what may be a step and a state to start from, the likelier first where either of two inputs may be it."""
-    found = []
+    found: list[tuple[Flow, Flow]] = []
     for x, other in (terms, terms[::-1]):
         if not isinstance(x.content, Moment):
             continue
         before = other if isinstance(other.content, Given) else _as_given(call, other)
-        if before is not None and before.content.weight.shape == (x.content.link.weight.shape[0],) * 2:
+        if before is not None and before.content.weight.shape == (len(_weight_of(x)),) * 2:
             found.append((x, before))
     if len(found) == 2:
         names = [bool(_STATE.fullmatch(before.content.state.content.name)) for _, before in found]

@@ -92,13 +92,14 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     flow, bias = (a, b) if isinstance(a, Flow) else (b, a)
     if isinstance(flow, Flow) and isinstance(flow.content, unrolled.OF_STEPS):
         return unrolled.shifted(call, flow, bias)
-    product = _last(flow)
+    product: Any = _last(flow)
     again = product is not None and (product.bias is not None or np.size(bias) != product.weight.shape[0])
     # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
     if again and (step := moment_of(call, flow)) is not None:
         return unrolled.shifted(call, step, bias)
     if again and isinstance(bias, np.ndarray) and bias.ndim > 1 and bias.shape[-1] == product.weight.shape[0]:
-        msg = f"it adds a row to each sequence, {bias.shape}, as where the only step starts from zeros; {way('onnx_two_steps')}."
+        what = f"it adds a row to each sequence, {bias.shape}, as where the only step starts from zeros"
+        msg = f"{what}; {way('onnx_two_steps')}."
         raise FormatError(msg)
     if (
         isinstance(flow, Flow)
@@ -138,7 +139,7 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
 
     def read(call: Call, data: Any) -> Flow:
         of_step = isinstance(data, Flow) and isinstance(data.content, unrolled.OF_STEPS)
-        product = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
+        product: Any = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
         if product is None and not of_step:
             msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
             raise FormatError(msg)

@@ -49,7 +49,7 @@ class Count:
 
 def top_k(call: Call, data: Any, k: Any) -> tuple[Flow, Flow]:
     """Sort lengths."""
-    source = data.content if isinstance(data, Flow) else None
+    source: Any = data.content if isinstance(data, Flow) else None
     is_lengths = isinstance(source, Input) and source.dtype in _WHOLE and data.axes == (source.atoms,)
     whole = isinstance(k, np.ndarray) and k.size == 1 and is_lengths and k.reshape(-1)[0] in _sizes(data.axes[0])
     if not whole or not call.get("largest", 1) or not call.get("sorted", 1) or call.get("axis", -1) not in {0, -1}:

@@ -174,7 +174,7 @@ def split(call: Call, data: Any, sizes: Any = None) -> tuple[Any, ...]:
         raise FormatError(msg)
     call.graph.account.take("the parts that it takes", "items", count)
     ends = np.cumsum(lengths).tolist()
-    found = []
+    found: list[Any] = []
     for end, length in zip(ends, lengths, strict=True):
         if isinstance(data, np.ndarray):
             found.append(data[(slice(None),) * place + (slice(end - length, end),)])

@@ -74,7 +74,7 @@ def _unscaled(
 ) -> tuple[Flow, Host, Host]:
     """Return the input of a layer without the scale before it, which goes into its weight and its bias."""
     w, r, b = weights
-    hidden_size = r.shape[-1]
+    hidden_size = r.shape[-1] if r.ndim else 0
     fits = w.ndim == 3 and all(each.size in {1, w.shape[2]} for each in content.scale)
     if not fits or (b is not None and b.shape != (len(w), 2 * hidden_size)):
         msg = f"what scales its X must fit to its weights; got W {w.shape} and {content.scale.factor.size} factors."
@@ -85,7 +85,8 @@ def _unscaled(
     )
     made = [folded_in(*each, content.scale) for each in zip(w, halves, strict=True)]
     bias = np.stack([np.concatenate([each, np.zeros_like(each)]) for _, each in made])
-    return Flow(content.under, axes), np.stack([each for each, _ in made]).astype(w.dtype), bias.astype(w.dtype)
+    with np.errstate(all="ignore"):
+        return Flow(content.under, axes), np.stack([each for each, _ in made]).astype(w.dtype), bias.astype(w.dtype)
 
 
 def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
@@ -109,7 +110,8 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
     own = f", of {dtype_of(content)}," if isinstance(content, Input) else ""
     msg = (
         "its X must be the input, through an encoder if there is one, or all states of the layer below, as "
-        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X{own} are {names}."
+        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; "
+        f"the axes of its X{own} are {names}."
     )
     raise FormatError(msg)
 

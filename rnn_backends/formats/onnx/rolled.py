@@ -58,7 +58,7 @@ def _short(numbers: Sequence[int]) -> str:
 def _whole(call: Call, content: Moment) -> Any:
     """Return all steps of what one step was taken of."""
     linears = call.graph.shared.products(content.link)
-    root = settled(call, content.root) if isinstance(content.root, Chain) else content.root
+    root: Any = settled(call, content.root) if isinstance(content.root, Chain) else content.root
     if isinstance(root, Affine) and linears:
         linears, root = (replace(linears[0], before=root.scale), *linears[1:]), root.under
     if not isinstance(root, Stage):
@@ -173,4 +173,3 @@ def result_of(call: Call, value: Any) -> Any:
         raise FormatError(msg)
     step = 0 if content.place == 0 else -1
     return Flow(Result((*stage.batch, *last), stage, step=step, linears=linears), value.axes)
-

@@ -229,8 +229,8 @@ def total(constants: Sequence[Host], dtype: Any) -> Host | None:
     if not constants:
         return None
     with np.errstate(all="ignore"):
-        summed: Host = np.sum([each.astype(np.float64) for each in constants], axis=0)
-        return summed.astype(dtype)
+        summed = np.stack([each.astype(np.float64) for each in constants]).sum(axis=0)
+        return np.asarray(summed, dtype)
 
 
 def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) -> tuple[Host, tuple[Group, ...]]:

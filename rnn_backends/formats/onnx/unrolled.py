@@ -96,6 +96,7 @@ def _product(call: Call, part: Any, weight: Host) -> Flow:
 def _of_one_step(call: Call, flow: Flow) -> Flow:
     """Return what has one step alone, or no axis of steps, as that step of a sequence."""
     content, shared = flow.content, call.graph.shared
+    root: Any
     if isinstance(content, Result):
         if content.stage is None or content.step is not None or content.pooled or content.stage.seq.size != 1:
             return flow
@@ -113,7 +114,6 @@ def _of_one_step(call: Call, flow: Flow) -> Flow:
 
 def beside(call: Call, parts: tuple[Any, ...]) -> Flow | None:
     """Return one step of an input and a state, side by side; None of anything else."""
-    known = (np.ndarray, Zeros)
     parts = tuple(as_state(call, part) for part in parts)
     flows = [part for part in parts if isinstance(part, Flow)]
     if len(flows) == len(parts) and all(_is_last(part.content) for part in flows):
@@ -122,7 +122,7 @@ def beside(call: Call, parts: tuple[Any, ...]) -> Flow | None:
     inputs = all(isinstance(part.content, (Input, Encoded, Tokens)) and len(part.axes) == 2 for part in flows)
     if len(parts) != 2 or not flows or not (is_step or inputs):
         return None
-    if not all(isinstance(part, known) or isinstance(part.content, (Input, Encoded, Tokens, Fixed, Moment, Result)) for part in parts):  # fmt: skip
+    if not all(isinstance(part.content, (Input, Encoded, Tokens, Fixed, Moment, Result)) for part in flows):
         return None
     axes = flows[0].axes
     return Flow(Beside(parts), (*axes[:-1], (Axis("features"),)))
@@ -152,22 +152,22 @@ def _term(call: Call, flow: Flow) -> Flow | None:
 
 def shifted(call: Call, flow: Flow, constant: Host) -> Flow:
     """Add a constant to one step."""
-    content = flow.content
-    if isinstance(content, Moment) and (content.link is None or content.link.activation is not None):
+    content, shared = flow.content, call.graph.shared
+    if isinstance(content, Moment) and content.link is not None and content.link.activation is None:
+        held = content.link.added
+    elif isinstance(content, (Given, Summed)):
+        held = content.added
+    else:
         msg = "a constant can be added only after the product of a step, before its activation."
         raise FormatError(msg)
-    if not isinstance(content, (Moment, Given, Summed)) or not isinstance(constant, np.ndarray):
-        msg = "a constant can be added only after the product of a step."
+    if not isinstance(constant, np.ndarray):
+        msg = "only constants can be added to a step, and what comes of its input and its state to each other."
         raise FormatError(msg)
-    shared = call.graph.shared
     row, axes = row_of(shared, constant, size_of(flow.axes[-1]) or 0, flow.axes)
-    held = content.link.added if isinstance(content, Moment) and content.link is not None else content.added
     call.graph.account.take("the constants that its steps add", "items", len(held) + 1)
-    if isinstance(content, Moment):
-        content = replace(content, link=shared.changed(content.link, (*held, row)))
-    else:
-        content = replace(content, added=(*held, row))
-    return Flow(content, axes)
+    if isinstance(content, Moment) and content.link is not None:
+        return Flow(replace(content, link=shared.changed(content.link, (*held, row))), axes)
+    return Flow(replace(content, added=(*held, row)), axes)
 
 
 def activated(call: Call, flow: Flow, activation: Any) -> Flow:
