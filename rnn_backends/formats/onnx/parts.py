@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Encoded, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.flow import (
+    Axis,
+    Encoded,
+    Fixed,
+    Flow,
+    Input,
+    Product,
+    Result,
+    Tokens,
+    Zeros,
+    named,
+    size_of,
+)  # fmt: skip
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
 from rnn_backends.formats.onnx.moments import features_of, moment_of
@@ -97,6 +109,9 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         return _exchanged(flow, axis, held, atoms)
     if length == 1 and size is not None and (found := _step(call, flow, axis, start)) is not None:
         return found
+    if length == 1 and size is None and isinstance(content, (Input, Tokens, Encoded, Affine)):
+        msg = f"it takes step {start} alone of an axis whose size is not known, {named(group)}; export with that size."
+        raise FormatError(msg)
     msg = (
         f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
         "none that a model gives: those are the first and the last step, and the states of single cells."

@@ -264,7 +264,7 @@ def aligned(main: Sequence[Group], other: Sequence[Group], loose: bool = False) 
     found: list[Group] = []
     for one, two in zip(first, second, strict=True):
         sizes = (size_of(one), size_of(two))
-        alike = two in {one, ()} or (loose and (None in sizes or sizes[0] == sizes[1]) and one != ())
+        alike = two in {one, ()} or (loose and (sizes[0] == sizes[1] or (None in sizes and one != ())))
         if not alike:
             msg = f"the axes ({named(one)}) and ({named(two)}) of one step differ."
             raise FormatError(msg)
