@@ -16,7 +16,7 @@ ZERO = {"i0": np.array([0]), "back": np.array([-1]), "far": np.array([-(2**63)])
 
 
 def unrolled(
-    cell: rb.Cell, x: str, y: str, seq_len: int = 5, *, reverse: bool = False, given: str | None = None,
+    cell: Any, x: str, y: str, seq_len: int = 5, *, reverse: bool = False, given: str | None = None,
     batch: int = 2, change: Mapping[tuple[str, int], Any] | None = None, order: Sequence[int] | None = None,
 ) -> tuple[list[onnx.NodeProto], Arrays]:  # fmt: skip
     """The nodes of a layer over all steps of `x` (T, B, I), as torch.onnx.export writes them, and their constants.

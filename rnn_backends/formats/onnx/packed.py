@@ -88,7 +88,8 @@ def _exchanged(content: Any, old: Axis, new: Axis) -> Any:
     if isinstance(content, Tokens):
         axes = tuple(tuple(new if axis is old else axis for axis in group) for group in content.ids.axes)
         return replace(content, ids=Flow(_exchanged(content.ids.content, old, new), axes))
-    if not isinstance(content, (Input, Result)) or old not in content.atoms or old in content.atoms[-1:]:
+    features = () if isinstance(content, Input) and content.dtype in _WHOLE else getattr(content, "atoms", ())[-1:]
+    if not isinstance(content, (Input, Result)) or old not in content.atoms or old in features:
         msg = "only sequences of the input, and results of a layer, can be sorted by their lengths."
         raise FormatError(msg)
     return replace(content, atoms=tuple(new if axis is old else axis for axis in content.atoms))

@@ -230,7 +230,8 @@ def total(constants: Sequence[Host], dtype: Any) -> Host | None:
         return None
     with np.errstate(all="ignore"):
         summed = np.stack([each.astype(np.float64) for each in constants]).sum(axis=0)
-        return np.asarray(summed, dtype)
+        rounded: Host = summed.astype(dtype)
+    return rounded
 
 
 def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) -> tuple[Host, tuple[Group, ...]]:
