@@ -78,6 +78,7 @@ def test_a_scale_is_rounded_once() -> None:
     np.testing.assert_array_equal(cell.bias, (CELL.bias + exact @ (-four * factor)).astype(np.float32))
 
 
+SQUARE = DRAW.normal(3, 3)
 BATCH_NORM = node("BatchNormalization", ["r", "g3", "b3", "m3", "s3"], "z")
 
 
@@ -102,9 +103,6 @@ def test_what_scales_the_results_of_a_linear_is_folded_into_it(nodes: list[onnx.
     )
     agree(made, lambda x: wanted(states(x)[-1] @ W4 + B3))
     assert len(rb.from_onnx(made).placed.network.readout) == 1 + ("square" in str(nodes[-1].input))
-
-
-SQUARE = DRAW.normal(3, 3)
 
 
 def test_what_scales_states_is_folded_into_the_readout() -> None:
@@ -143,7 +141,11 @@ def test_an_encoder_takes_what_is_scaled() -> None:
     ],
 )  # fmt: skip
 def test_scales_that_are_refused(nodes: list[onnx.NodeProto], message: str) -> None:
-    held = {"steps": np.ones((3, 1, 1), np.float32), "pair": np.ones(2, np.float32), "whole": np.arange(4)}
+    held: dict[str, Any] = {
+        "steps": np.ones((3, 1, 1), np.float32),
+        "pair": np.ones(2, np.float32),
+        "whole": np.arange(4),
+    }
     refused(graph(nodes, **held), message)
 
 

@@ -131,7 +131,7 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Concat", ["H0", "H0"], "y", axis=2)], "last states must be joined on the axis of cells"),
         ([node("Transpose", ["H0"], "h", perm=[0, 2, 1]), node("Concat", ["H0", "h"], "y", axis=0)], "last states must be joined with their other axes alike"),
         ([node("MatMul", ["H0", "w"], "y")], r"its matrix, \(10, 3\), must take the features of one step"),
-        ([node("MatMul", ["X1", "w"], "l"), node("Add", ["l", "w"], "y")], r"the bias of a Linear must be a constant of shape \(3,\)"),
+        ([node("MatMul", ["X1", "w"], "l"), node("Add", ["l", "w"], "y")], r"Add 'the_Add': it adds a row to each sequence, \(10, 3\), as where the only step starts from zeros"),
         ([node("MatMul", ["X1", "w"], "l"), node("LeakyRelu", ["l"], "y", alpha=float("inf"))], "LeakyRelu .* it is wrong: .* must be a finite number"),
         ([node("Reshape", ["X1", "rows"], "x2"), node("Unsqueeze", ["x2", "i1"], "x3"), node("RNN", ["x3", "w3", "r3"], ["y"])],
          "the first two axes of its X must be steps and sequences"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -189,7 +189,7 @@ def test_what_torch_exports(
         assert excess(last, h_n) <= 1.0
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, phases=[Phase.generate])  # an export takes its time, and so would smaller ones
 @given(
     layers=st.integers(1, 2), bidirectional=st.booleans(), batch_first=st.booleans(), bias=st.booleans(), relu=st.booleans(),
     sizes=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4), st.integers(1, 3)), states=st.booleans(), seed=st.integers(0, 99),

@@ -298,10 +298,27 @@ def test_one_step_from_zeros_lacks_the_recurrent_weights() -> None:
     )  # fmt: skip
 
 
-def test_graphs_of_keras_name_the_file_that_they_were_made_of() -> None:
-    with pytest.raises(rb.FormatError) as caught:
-        rb.load(CASES / "tf2onnx_simple.onnx")
-    assert "tf2onnx wrote this graph: load the .keras or .h5 file that it was made of." in str(caught.value)
+@pytest.mark.parametrize("name", ["keras2_simple.keras", "keras2_simple.h5"])
+def test_graphs_of_keras_name_the_file_that_they_were_made_of(name: str) -> None:
+    x, y = (np.load(CASES / f"keras2_simple.{what}.npy") for what in "xy")
+    follow(
+        "onnx_keras",
+        lambda **_: rb.load(CASES / "tf2onnx_simple.onnx"),
+        y,
+        lambda rnn: rnn.probabilities(x),
+        then=lambda: rb.load(CASES / name),
+    )
+
+
+def test_external_data_are_asked_for(tmp_path: Path) -> None:
+    graph, x = plain(), DRAW.normal(7, 2, 4)
+    onnx.save(graph, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    follow(
+        "onnx_external",
+        lambda **given: rb.from_onnx(tmp_path / "m.onnx", **given),
+        rb.RNN([LAYER])(x)[0],
+        lambda rnn: rnn(x)[0],
+    )
 
 
 # What no file may do

@@ -93,7 +93,9 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     if isinstance(flow, Flow) and isinstance(flow.content, unrolled.OF_STEPS):
         return unrolled.shifted(call, flow, bias)
     product: Any = _last(flow)
-    again = product is not None and (product.bias is not None or np.size(bias) != product.weight.shape[0])
+    again = product is not None and (
+        product.bias is not None or np.size(bias) != len(product.weight) or np.ndim(bias) > len(flow.axes)
+    )
     # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
     if again and (step := moment_of(call, flow)) is not None:
         return unrolled.shifted(call, step, bias)

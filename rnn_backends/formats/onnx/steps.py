@@ -252,7 +252,8 @@ def _row(constant: Host) -> Host:
     if len(rows) > 1 and not (rows == rows[:1]).all():
         msg = "it adds a constant that differs from sequence to sequence, or starts from such a state."
         raise FormatError(msg)
-    return rows[0]
+    row: Host = rows[0]
+    return row
 
 
 def aligned(main: Sequence[Group], other: Sequence[Group], loose: bool = False) -> tuple[Group, ...]:
