@@ -166,6 +166,28 @@ def test_a_state_of_another_layer() -> None:
     close(format_.run_model(graph, [x])[0], rb.RNN([LAYER, rb.Layer(second)])(x)[0])
 
 
+def test_a_loop_of_three_cells_whose_first_states_are_folded() -> None:
+    """Each step goes through all layers, and only the second shows that the first was one."""
+    layers = [DRAW.layers("f", 1, size, 5)[0] for size in (4, 5, 5)]
+    nodes, held = [], dict(ZERO)
+    for k, layer in enumerate(layers):
+        cell: Any = cells_of(layer)[0]
+        held |= {f"W{k}": cell.weight_ih, f"R{k}": cell.weight_hh, f"b{k}": cell.bias}
+    for t in range(4):
+        held[f"k{t}"] = np.array(t)
+        nodes.append(node("Gather", ["x", f"k{t}"], f"h0_{t}", axis=0))
+        for k in range(3):
+            below, own = f"h{k}_{t}", f"h{k + 1}_{t}"
+            nodes.append(node("Gemm", [below, f"W{k}", f"b{k}"], f"p{own}", transB=1))
+            if t:
+                nodes.append(node("Gemm", [f"h{k + 1}_{t - 1}", f"R{k}", f"p{own}"], f"q{own}", transB=1))
+            nodes.append(node("Tanh", [f"q{own}" if t else f"p{own}"], own))
+        nodes.append(node("Unsqueeze", [f"h3_{t}", "i0"], f"u{t}"))
+    nodes.append(node("Concat", [f"u{t}" for t in range(4)], "y", axis=0))
+    graph = model(nodes, [value("x", shape=[4, 2, 4])], ["y"], held, 20)
+    same(rb.from_onnx(graph), rb.RNN(layers), 6)
+
+
 def test_layers_that_share_their_steps_are_one() -> None:
     """The same step computed twice is the same state."""
     nodes, held = unrolled(CELL, "x", "y")
