@@ -99,6 +99,7 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Expand", ["i1", "s0"], "y")], "its shape must be constant; got one that depends on the input's shape"),
         ([node("Expand", ["one", "minus"], "y")], r"the shape \[-1\] is impossible"),
         ([node("ConstantOfShape", ["i1"], "y", value=helper.make_tensor("v", 1, [2], [1.0, 2.0]))], "`value` must be one number; got 2"),
+        ([node("Cast", ["X0"], "y", to=7)], "Cast .* it converts to the element type 7"),
         ([node("Cast", ["X1"], "y", to=7)], "Cast .* it converts to the element type 7"),
         ([node("Cast", ["X0"], "h", to=10), node("Cast", ["h"], "y", to=11)], "Cast .* it converts the input 'X0' from float32 to float64"),
         ([node("Cast", ["ids"], "y", to=1)], "Cast .* it converts the input 'ids' from int64 to float32"),
