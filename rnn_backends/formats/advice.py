@@ -68,6 +68,12 @@ WAYS: Mapping[str, str] = {
     "module_hook": "call remove() of its handle first",
     "module_lazy": "run it once on a batch first",
     "module_scripted": "pass its state_dict(), with activation='tanh' or what it is",
+    "onnx_torch": "export with torch.onnx.export(..., dynamo=False), or load the module's state dict",
+    "onnx_state_dict": "load the module's state dict, which torch.save(module.state_dict(), path) writes",
+    "onnx_keras": "load the .keras or .h5 file that it was made of",
+    "onnx_external": "allow that with rnn_backends.from_onnx(path, external_data=True)",
+    "onnx_two_steps": "export an input of two steps or more, as one does not hold the recurrent weights",
+    "onnx_hx": "name the state 'hx' when you export it",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 

@@ -31,7 +31,7 @@ _NAMES = {
 _DAMAGE = (zlib.error, EOFError, ValueError, OverflowError)
 """Errors of zlib and NumPy for data that is damaged."""
 
-Kind = Literal["bytes", "unpacked", "text", "items", "nodes", "axes", "depth"]
+Kind = Literal["bytes", "unpacked", "text", "items", "nodes", "fields", "axes", "depth"]
 
 
 class Limit(NamedTuple):
@@ -52,6 +52,7 @@ LIMITS: dict[Kind, Limit] = {
     "text": Limit("bytes of text", 8 * 2**20, summed=False),
     "items": Limit("items", 150_000, 1 / 64),
     "nodes": Limit("nodes", 50_000, 1 / 64),
+    "fields": Limit("fields", 150_000, 1 / 64),
     "axes": Limit("axes", 32, summed=False),
     "depth": Limit("levels", 128, summed=False),
 }

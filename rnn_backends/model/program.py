@@ -100,9 +100,11 @@ def run_program(
     """Return the outputs of a graph for its inputs, computed in the dtype of its weights or in another."""
     bottom, source = program.stages[0], program.input
     _require_input(arrays[source.name], source)
-    axes = [(bottom.seq,), *([bottom.batch] if bottom.batch else [])]
+    # A graph of one step of a cell has no axis of steps.
+    axes = [(bottom.seq,) if bottom.seq in source.atoms else (), *([bottom.batch] if bottom.batch else [])]
     features = () if takes_tokens(bottom.below) else source.atoms[-1:]
     x = arranged(arrays[source.name], source.atoms, [*axes, *([features] if features else [])])
+    x = x if source.computed is None else x.astype(source.computed)
     h_0 = _initial_states(program, arrays, x)
     lengths = None if bottom.lengths is None else arrays[bottom.lengths.name]
     rnn = RNN.from_network(replace(program.network, batch_first=False), place, dtype)
@@ -116,6 +118,7 @@ def run_program(
             host = _on_host(_computed(content, rnn.placed.network, output, last))
             if content.stage is not None and content.stage.directions and not content.linears:
                 host = host.reshape((*host.shape[:-1], 2, host.shape[-1] // 2))
+            host = host if content.dtype is None else host.astype(content.dtype)
             found.append(arranged(host, content.atoms, flow.axes))
     return tuple(found)
 
@@ -161,6 +164,7 @@ def _initial_states(program: Program, arrays: dict[str, Host], x: Host) -> Any:
             array = arrays[source.name]
             _require_input(array, source)
             held = arranged(array[source.start : source.stop], source.atoms, flow.axes)
+            held = held if source.computed is None else held.astype(source.computed)
             found += list(held if batch else held[:, 0])
     return tuple(found) if is_uneven(program.network.layers) else np.stack(found)
 

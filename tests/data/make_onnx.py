@@ -1,14 +1,16 @@
-"""Write the ONNX files of this folder, as torch's exporter makes them, and what torch computes for their inputs.
+"""Write the ONNX files of this folder, as torch's exporters make them, and what torch computes for their inputs.
 
-python tests/data/make_onnx.py            # needs torch and onnx
+python tests/data/make_onnx.py            # needs torch, onnx, onnxscript and onnxruntime
 """
 
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -73,8 +75,114 @@ def cases() -> dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any]]]:
             (x, h_0), {"opset_version": 14, "dynamic_axes": DYNAMIC, "do_constant_folding": False},
         ),
         "torch_lengths": (Packed(), (x, torch.tensor([6, 4])), {"opset_version": 17, "dynamic_axes": DYNAMIC}),
+        "torch_unsorted": (Unsorted(), (x, torch.tensor([4, 6])), {"opset_version": 17, "dynamic_axes": DYNAMIC}),
+        "torch_normalized": (Normalized(), (x.transpose(0, 1),), {"opset_version": 17, "dynamic_axes": BATCH_FIRST}),
         "torch_unbatched": (Net(lambda _, output, h_n: (output, h_n)), (x[:, 0],), {"opset_version": 17}),
     }  # fmt: skip
+
+
+class Unsorted(Packed):
+    """Sequences of different lengths in any order, and scores of their last states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout = nn.Linear(10, 3)
+
+    def forward(self, x: Any, lengths: Any) -> Any:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        h_n = self.rnn(packed)[1]
+        return self.readout(torch.cat((h_n[-2], h_n[-1]), 1)), h_n
+
+
+class Cells(nn.Module):  # type: ignore[misc]
+    """Two cells in a loop of Python's, the scores of each step, and the last states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 4)
+        self.cells = nn.ModuleList([nn.RNNCell(4, 5), nn.RNNCell(5, 6, nonlinearity="relu")])
+        self.readout = nn.Linear(6, 3)
+
+    def forward(self, ids: Any) -> Any:
+        first, second = (torch.zeros(ids.shape[0], size) for size in (5, 6))
+        scores = []
+        for t in range(ids.shape[1]):
+            first = self.cells[0](self.table(ids[:, t]), first)
+            second = self.cells[1](first, second)
+            scores.append(torch.log_softmax(self.readout(second), -1))
+        return torch.stack(scores, 1), second
+
+
+class Step(nn.Module):  # type: ignore[misc]
+    """One step of a cell whose matrix takes the input and the state side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.readout = nn.Linear(9, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Any, hx: Any) -> Any:
+        hx = torch.tanh(self.both(torch.cat((x, hx), 1)))
+        return self.readout(hx), hx
+
+
+class Normalized(nn.Module):  # type: ignore[misc]
+    """A BatchNorm before the layers, one after the first Linear of a head, and one that an activation comes before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(4, 5, batch_first=True)
+        self.norms = nn.ModuleList([nn.BatchNorm1d(size) for size in (4, 3, 3)])
+        self.head = nn.ModuleList([nn.Linear(5, 3), nn.Linear(3, 2)])
+        for norm in self.norms:
+            norm.running_mean.copy_(torch.randn(norm.num_features))
+            norm.running_var.copy_(torch.rand(norm.num_features) + 0.5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.norms[0](x.transpose(1, 2)).transpose(1, 2)
+        output, _ = self.rnn((x - 0.5) / 0.25)
+        return self.head[1](self.norms[2](torch.relu(self.norms[1](self.head[0](output[:, -1])))))
+
+
+def unrolled() -> dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any]]]:
+    """As `cases`, for the exporter that computes each step by nodes of its own; `dynamic` is its option."""
+    torch.manual_seed(6)
+    x, h_0, ids = torch.randn(4, 2, 4), torch.randn(1, 2, 5), torch.randint(0, 7, (2, 4))
+    head = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3))
+    batch = ({1: torch.export.Dim("batch")}, {1: torch.export.Dim("batch")})
+    return {
+        "unrolled_layers": (nn.RNN(4, 5, 2, bidirectional=True, batch_first=True), (x.transpose(0, 1),), {}),
+        "unrolled_head": (
+            Net(lambda _, output, h_n: head(output[:, -1]), before=nn.Embedding(7, 4), batch_first=True, nonlinearity="relu"),
+            (ids,), {},
+        ),
+        "unrolled_state": (nn.RNN(4, 5, bias=False), (x, h_0), {"dynamic_shapes": batch}),
+        "unrolled_cells": (Cells(), (ids,), {}),
+        "unrolled_step": (Step(), (x[0], h_0[0]), {}),
+    }  # fmt: skip
+
+
+def export_unrolled(module: nn.Module, inputs: tuple[Any, ...], path: Path, **options: Any) -> None:
+    """Write a module by torch's default exporter, without what it notes for people."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, inputs, str(path), dynamo=True, external_data=False, verbose=False, **options)
+    write_plain(onnx.load(path), path)
+
+
+def write_plain(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model without notes and names of what a graph computes, among them paths of this machine."""
+    del model.graph.value_info[:], model.graph.metadata_props[:], model.metadata_props[:]
+    for held in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        del held.metadata_props[:]
+        held.doc_string = ""
+    onnx.save(model, path)
+
+
+def write_half(source: Path, path: Path) -> None:
+    """Write a model in float16 that takes and gives float32, as the converter of ONNX Runtime makes it."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    write_plain(convert_float_to_float16(onnx.load(source), keep_io_types=True), path)
 
 
 def export(module: nn.Module, inputs: tuple[Any, ...], path: Path, **options: Any) -> None:
@@ -85,17 +193,23 @@ def export(module: nn.Module, inputs: tuple[Any, ...], path: Path, **options: An
         torch.onnx.export(module, inputs, str(path), dynamo=False, input_names=names, **options)
 
 
-def main() -> None:
-    """Write all files."""
-    for name, (module, inputs, options) in cases().items():
-        contractive(module)
-        export(module, inputs, HERE / f"{name}.onnx", **options)
-        with torch.no_grad():
-            outputs = module(*inputs)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        held = {f"input{k}": value.numpy() for k, value in enumerate(inputs)}
-        np.savez(HERE / f"{name}.npz", **held, **{f"output{k}": value.numpy() for k, value in enumerate(outputs)})
+def main(*names: str) -> None:
+    """Write all files, or those of some names."""
+    for write, made in ((export, cases()), (export_unrolled, unrolled())):
+        for name, (module, inputs, options) in made.items():
+            if names and name not in names:
+                continue
+            contractive(module)
+            write(module, inputs, HERE / f"{name}.onnx", **options)
+            with torch.no_grad():
+                outputs = module(*inputs)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            held = {f"input{k}": value.numpy() for k, value in enumerate(inputs)}
+            np.savez(HERE / f"{name}.npz", **held, **{f"output{k}": value.numpy() for k, value in enumerate(outputs)})
+    if not names or "half" in names:
+        write_half(HERE / "torch_state.onnx", HERE / "cases" / "half_layers.onnx")
+        write_half(HERE / "unrolled_head.onnx", HERE / "cases" / "half_unrolled.onnx")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -46,12 +46,12 @@ def test_g2_of_a_graph_that_has_one_must_be_left_out(tmp_path: Path) -> None:
     assert drawn.readout is not None
     rb.RNN(drawn.layers, rb.Linear(drawn.readout.weight, drawn.readout.bias, "identity")).save(own)
     for path, what in (
-        (DATA / "torch_softmax.onnx", "a readout with an activation of its own"),
-        (DATA / "torch_state.onnx", "no readout"),
-        (own, "a readout with an activation of its own"),
+        (DATA / "torch_softmax.onnx", "the source records the activation of a readout"),
+        (DATA / "torch_state.onnx", "there are no weights of a readout"),
+        (own, "the source records the activation of a readout"),
     ):
         for read in (rb.load, rb.from_onnx):
-            with pytest.raises(rb.FormatError, match=f"the graph has {what}; leave `readout_activation` out"):
+            with pytest.raises(rb.FormatError, match=f"{what}; leave `readout_activation` out"):
                 read(path, readout_activation="softmax")
     with pytest.raises(rb.ArgumentError, match="`readout_activation` is none: "):
         rb.from_onnx(own, readout_activation="softmacks")
@@ -62,7 +62,9 @@ def test_arguments(tmp_path: Path) -> None:
     rb.RNN.init(3, 4).save(path)
     assert rb.from_onnx(str(path), backend="array_api_strict").backend.name == "array_api_strict"
     assert rb.from_onnx(onnx.load(path)).dtype == "float32"
-    with pytest.raises(rb.ArgumentError, match=r"`activation` is an option of .*; leave it out for ONNX models"):
+    with pytest.raises(
+        rb.ArgumentError, match=r"`activation` is an option of .*, not of ONNX models; leave `activation` out"
+    ):
         rb.load(path, activation="tanh")
     with pytest.raises(rb.ArgumentError, match=r"`model` must be a path or an onnx\.ModelProto; got bytes"):
         rb.from_onnx(path.read_bytes())

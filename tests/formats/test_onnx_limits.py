@@ -64,7 +64,7 @@ OPSET = b"\x42\x02\x10\x0e"  # 14
 
 def messages() -> Iterator[tuple[str, bytes, str]]:
     """Small files that protobuf would unpack to much, and how they are refused."""
-    fields, packed = "its structure would take .* nodes", "its lists of integers, .* would take"
+    fields, packed = "its structure would take .* fields", "its lists of integers, .* would take"
     yield "empty nodes", field(7, field(1, b"") * 4_000_000), fields
     yield "empty tensors", field(7, field(5, b"") * 4_000_000), fields
     yield "packed numbers", field(7, field(5, field(7, b"\0" * 8_000_000))), packed

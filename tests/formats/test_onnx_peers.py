@@ -189,6 +189,64 @@ def test_what_torch_exports(
         assert excess(last, h_n) <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("layers", "bidirectional", "batch_first", "bias", "relu", "sizes", "states"),
+    [
+        (2, True, True, True, False, (3, 4, 4, 2), False),
+        (2, False, False, False, True, (1, 1, 2, 1), False),  # all sizes that can be confused are 1
+        (1, True, False, True, False, (4, 4, 3, 3), True),
+    ],
+)
+def test_what_torch_unrolls(
+    torch: Any, layers: int, bidirectional: bool, batch_first: bool, bias: bool, relu: bool, sizes: tuple[int, int, int, int],
+    states: bool,
+) -> None:  # fmt: skip
+    """torch's default exporter, which computes each step by nodes of its own; the network takes any number of them."""
+    pytest.importorskip("onnxscript")
+    input_size, hidden_size, seq_len, batch = sizes
+    torch.manual_seed(layers)
+    module = torch.nn.RNN(
+        input_size, hidden_size, layers, "relu" if relu else "tanh", bias=bias, batch_first=batch_first, bidirectional=bidirectional,
+    )  # fmt: skip
+    runpy.run_path(str(DATA / "make_onnx.py"))["contractive"](module)
+
+    def inputs(seq_len: int) -> tuple[Any, ...]:
+        shape = (batch, seq_len) if batch_first else (seq_len, batch)
+        h_0 = torch.randn(layers * (1 + bidirectional), batch, hidden_size)
+        return (torch.randn(*shape, input_size), *([h_0] if states else []))
+
+    file = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, inputs(seq_len), file, dynamo=True, verbose=False)
+    made = onnx.load_from_string(file.getvalue())
+    rnn = rb.from_onnx(made)
+    assert (rnn.batch_first, len(rnn.layers)) == (batch_first, layers)
+    for length in (seq_len, seq_len + 3):
+        given_inputs = inputs(length)
+        with torch.no_grad():
+            wanted = [held.numpy() for held in module(*given_inputs)]
+        arrays = [held.numpy() for held in given_inputs]
+        found = [rnn(*arrays)] if length != seq_len else [rnn(*arrays), format_.run_model(made, arrays)]
+        for got in found:
+            assert agree(got, wanted)
+
+
+@pytest.mark.parametrize("name", ["Cells", "Step"])
+def test_loops_of_cells_that_torch_traces(torch: Any, name: str) -> None:
+    """The older exporter, which leaves the loops of a module's Python as they ran."""
+    script = runpy.run_path(str(DATA / "make_onnx.py"))
+    module, file = script["contractive"](script[name]()), BytesIO()
+    inputs = (torch.randint(0, 7, (2, 6)),) if name == "Cells" else (torch.randn(2, 4), torch.randn(2, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, inputs, file, dynamo=False, opset_version=17)
+    made = onnx.load_from_string(file.getvalue())
+    with torch.no_grad():
+        wanted = [held.numpy() for held in module(*inputs)]
+    assert agree(format_.run_model(made, [held.numpy() for held in inputs]), wanted)
+
+
 def test_a_module_and_its_export_agree_on_g2(torch: Any) -> None:
     """A Linear at the end: torch does not record what follows it, and the graph records that nothing does."""
     script = runpy.run_path(str(DATA / "make_onnx.py"))

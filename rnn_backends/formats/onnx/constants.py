@@ -1,5 +1,7 @@
 """Operators of constants: given, filled and converted."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -7,8 +9,10 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Input, Size, Tokens, Zeros
+from rnn_backends.formats.onnx import rolled
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Size, Tokens, Zeros
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
+from rnn_backends.formats.onnx.packed import Order
 from rnn_backends.formats.onnx.shapes import computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
 
@@ -23,9 +27,17 @@ def constant_of_shape(call: Call, shape: Any) -> Any:
         msg = f"`value` must be one number; got {value.size}."
         raise FormatError(msg)
     known = not any(isinstance(size, Size) for size in wanted)
-    if not value.any() and value.dtype.kind == "f" and not (known and 0 <= prod(wanted) <= SMALL):
-        return Zeros()
+    if not value.any() and value.dtype.kind in "fi" and not (known and 0 <= prod(wanted) <= SMALL):
+        return zeros_of(wanted)
     return filled(call, value.reshape(()), integers(call, shape, "shape"))
+
+
+def zeros_of(wanted: Sequence[int | Size]) -> Zeros:
+    """Return zeros of a shape, some of whose sizes are those of the input."""
+    sizes = (size.group if isinstance(size, Size) else size for size in wanted)
+    return Zeros(
+        tuple(() if size == 1 else size if isinstance(size, tuple) else (Axis("zeros", size),) for size in sizes)
+    )
 
 
 def filled(call: Call, value: Host, wanted: list[int]) -> Host:
@@ -54,7 +66,12 @@ def cast(call: Call, data: Any) -> Any:
     if isinstance(data, np.ndarray) and code in ELEMENTS and code != BFLOAT16 and data.dtype != object:
         dtype = np.dtype(ELEMENTS[code])
         return computed(call, data.size * dtype.itemsize, data.astype, dtype)
+    data = rolled.result_of(call, data)
     source = data.content if isinstance(data, Flow) else None
+    if isinstance(source, Order) and whole:
+        return data
+    if isinstance(source, (Input, Result)) and code in ELEMENTS and not whole and code != BFLOAT16:
+        return _rounded(data, np.dtype(ELEMENTS[code]).name)
     if isinstance(source, Tokens) and code in ELEMENTS and not whole:
         return data  # one-hot vectors, which every floating-point type holds
     if isinstance(source, Input) and code in ELEMENTS:
@@ -63,6 +80,19 @@ def cast(call: Call, data: Any) -> Any:
             return data
     msg = f"it converts to the element type {code}, where only constants, ids and lengths can change theirs."
     raise FormatError(msg)
+
+
+def _rounded(data: Flow, name: str) -> Flow:
+    """Return the input as the graph computes with it, or a result as the graph gives it."""
+    content = data.content
+    if isinstance(content, Result):
+        return Flow(replace(content, dtype=name), data.axes)
+    if name in {content.dtype, content.computed}:
+        return data
+    if "float" not in content.dtype or content.dtype == "bfloat16" or content.computed is not None:
+        msg = f"it converts the input {content.name!r} from {content.dtype} to {name}, which no model does."
+        raise FormatError(msg)
+    return Flow(replace(content, computed=name), data.axes)
 
 
 def constant(call: Call) -> Any:

@@ -19,10 +19,11 @@ from rnn_backends.errors import FormatError
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """An axis of an array as it was made; equal to no other axis."""
+    """An axis of an array as it was made; equal to no other axis.  That of sorted sequences knows the one they had."""
 
     name: str
     size: int | None = None
+    sorted_from: "Axis | None" = None
 
 
 Group: TypeAlias = tuple[Axis, ...]
@@ -36,8 +37,11 @@ class Size:
     group: Group
 
 
+@dataclass(frozen=True, eq=False)
 class Zeros:
-    """Zeros of any shape, for states to start from."""
+    """Zeros, for states to start from; the axes of some are known."""
+
+    axes: tuple[Group, ...] | None = None
 
 
 class Flow(NamedTuple):
@@ -49,13 +53,18 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """An input of the graph, or the part of its first axis from `start` to `stop`."""
+    """An input of the graph, or the part of the first axis of a `whole` one from `start` to `stop`.
+
+    It may be `computed` with in another dtype than that in which it comes.
+    """
 
     name: str
     atoms: Group
     dtype: str
     start: int | None = None
     stop: int | None = None
+    whole: "Input | None" = None
+    computed: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +83,26 @@ class Tokens:
     features: Axis
 
 
+class Scale(NamedTuple):
+    """A factor and then a shift in float64, each of them one number, or one a feature."""
+
+    factor: Host
+    shift: Host
+
+
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A Linear of an encoder or a readout, W x + b, and its activation once it has been applied."""
+    """A Linear of an encoder or a readout, W x + b, and its activation once it has been applied.
+
+    What it takes is scaled `before`, and what it gives `after`, where a graph does so.
+    """
 
     weight: Host
     output: Axis
     bias: Host | None = None
     activation: Any = None
+    before: Scale | None = None
+    after: Scale | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +150,8 @@ class Result:
     pooled : {"mean", "max"}, optional
     linears : tuple of Product
         The readout so far.
+    dtype : str, optional
+        The dtype in which the graph gives it, where that is another than it computes with.
     """
 
     atoms: Group
@@ -138,6 +161,7 @@ class Result:
     step: int | None = None
     pooled: str | None = None
     linears: tuple[Product, ...] = ()
+    dtype: str | None = None
 
     @property
     def features(self) -> Group:
@@ -154,7 +178,7 @@ class Result:
 
 def dtype_of(source: Input) -> str:
     """Return the dtype of the weights that take an input; those in bfloat16 are read as float32."""
-    return "float32" if source.dtype == "bfloat16" else source.dtype
+    return source.computed or ("float32" if source.dtype == "bfloat16" else source.dtype)
 
 
 def input_of(below: Any) -> Input:
@@ -162,6 +186,11 @@ def input_of(below: Any) -> Input:
     source = below.source if isinstance(below, Encoded) else below
     held: Input = source.ids.content if isinstance(source, Tokens) else source
     return held
+
+
+def moved(data: Flow | Zeros, axes: tuple[Group, ...]) -> Flow | Zeros:
+    """Return a flow, or zeros, with other axes."""
+    return Zeros(axes) if isinstance(data, Zeros) else Flow(data.content, axes)
 
 
 def takes_tokens(below: Any) -> bool:

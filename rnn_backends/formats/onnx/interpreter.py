@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
+from rnn_backends.formats.onnx.steps import Shared
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
@@ -40,6 +42,15 @@ class Call:
         return self.attributes.get(name, default)
 
 
+@cache
+def _counts(read: Callable[..., Any]) -> tuple[int, int | None]:
+    """Return how many inputs an operator needs, and how many it takes at most, None for any number."""
+    parameters = list(inspect.signature(read).parameters.values())[1:]
+    variadic = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
+    needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
+    return needed, None if variadic else len(parameters)
+
+
 class Interpreter:
     """The state of reading a graph."""
 
@@ -48,6 +59,7 @@ class Interpreter:
         self.values: dict[str, Any] = {}
         self.stages: dict[Stage, None] = {}
         self.account = tensors.account
+        self.shared = Shared(tensors.account)
 
     def define(self, name: str, value: Any) -> None:
         """Give a name its value, once."""
@@ -98,8 +110,8 @@ class Interpreter:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:
             domain = f" of the domain {shown(node.domain)}" if node.domain else ""
             msg = (
-                f"this operator{domain} is none that an RNN, its encoder and its readout are made of; those are "
-                f"{', '.join(sorted(self.operators))}. From torch, export with dynamo=False, or save the state dict."
+                f"this operator{domain} is none that an RNN, its encoder and its readout are made of; docs/onnx.md "
+                "names those that are."
             )
             raise FormatError(msg)
         operator = self.operators[node.op_type]
@@ -112,12 +124,10 @@ class Interpreter:
         return outputs
 
     def _inputs(self, node: Any, operator: Operator) -> list[Any]:
-        parameters = list(inspect.signature(operator.read).parameters.values())[1:]
-        variadic = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
-        needed = sum(parameter.default is parameter.empty for parameter in parameters) - variadic
+        needed, most = _counts(operator.read)
         names = list(node.input)
-        if not needed <= len(names) <= (len(names) if variadic else len(parameters)) or "" in names[:needed]:
-            known = f"it needs {needed}, and at most {len(parameters)} are known"
+        if not needed <= len(names) <= (len(names) if most is None else most) or "" in names[:needed]:
+            known = f"it needs {needed}, and at most {most} are known" if most is not None else f"it needs {needed}"
             msg = f"it has {len(names)} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
         if undefined := [name for name in names if name and name not in self.values]:

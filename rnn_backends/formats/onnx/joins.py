@@ -6,6 +6,7 @@ import numpy as np
 
 from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx import rolled, unrolled
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import INT, Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, places
@@ -18,9 +19,13 @@ def concat(call: Call, *parts: Any) -> Any:
         msg = "it must have `axis` and at least one input."
         raise FormatError(msg)
     if all(isinstance(part, Zeros) for part in parts):
-        return parts[0]
+        return Zeros()
     if all(isinstance(part, np.ndarray) for part in parts):
         return computed(call, sum(part.nbytes for part in parts), np.concatenate, parts, axis)
+    if any(isinstance(part, Flow) for part in parts):
+        if (found := _of_steps(call, parts, axis)) is not None:
+            return found
+        parts = tuple(rolled.result_of(call, part) for part in parts)
     results = [part for part in parts if isinstance(part, Flow) and isinstance(part.content, Result)]
     if len(results) == len(parts):
         (place,) = places([axis], len(parts[0].axes))
@@ -33,6 +38,16 @@ def concat(call: Call, *parts: Any) -> Any:
         "a model joins nothing else."
     )
     raise FormatError(msg)
+
+
+def _of_steps(call: Call, parts: tuple[Any, ...], axis: int) -> Flow | None:
+    """Return all steps of a sequence, or one step beside a state; None of other arrays."""
+    flows = [part for part in parts if isinstance(part, Flow)]
+    (place,) = places([axis], len(flows[0].axes))
+    found = rolled.stacked(call, parts, place)
+    if found is None and place == len(flows[0].axes) - 1:
+        return unrolled.beside(call, parts)
+    return found
 
 
 def _joined_cells(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:

@@ -8,65 +8,63 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.onnx import unrolled
+from rnn_backends.formats.onnx.affine import scaled
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
     Flow,
-    Group,
     Input,
     Product,
     Result,
-    Tokens,
     dtype_of,
     named,
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
+from rnn_backends.formats.onnx.moments import moment_of
 from rnn_backends.formats.onnx.node import DEFAULTS
+from rnn_backends.formats.onnx.scales import Affine, features_of
 from rnn_backends.formats.onnx.shapes import places
+from rnn_backends.formats.onnx.steps import Moment
 
 
 def matmul(call: Call, a: Any, b: Any) -> Flow:
     """Multiply the input, or states, by a matrix."""
-    return _multiplied(call, a, b)
+    return _multiplied(call, a, b, transposed=False)
 
 
 def gemm(call: Call, a: Any, b: Any, c: Any = None) -> Flow:
     """Multiply the input, or states, by a matrix, and add a bias."""
     if (call.get("alpha", 1.0), call.get("beta", 1.0), call.get("transA", 0)) != (1.0, 1.0, 0) or (
-        isinstance(a, Flow) and len(a.axes) != 2
+        isinstance(a, Flow) and len(a.axes) != 2 and not isinstance(a.content, unrolled.OF_STEPS)
     ):
         msg = "it must have alpha and beta 1, transA 0 and a first input of 2 axes."
         raise FormatError(msg)
-    found = _multiplied(call, a, b.T if isinstance(b, np.ndarray) and call.get("transB", 0) else b)
-    return found if c is None else _with_bias(found, c)
+    found = _multiplied(call, a, b, transposed=bool(call.get("transB", 0)))
+    return found if c is None else add(call, found, c)
 
 
-def _multiplied(call: Call, a: Any, b: Any) -> Flow:
-    features = _features(a)
+def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
+    if isinstance(b, np.ndarray) and b.ndim == 2 and b.dtype.kind == "f":
+        if (found := unrolled.multiplied(call, a, b, transposed)) is not None:
+            return found
+        b = b.T if transposed else b
+    features = features_of(a.content) if isinstance(a, Flow) else None
     if features is None or not isinstance(b, np.ndarray) or b.ndim != 2 or b.dtype.kind != "f":
         msg = "it must multiply the input, or states of the last layer, by a constant matrix."
         raise FormatError(msg)
-    if isinstance(a.content, Input) and dtype_of(a.content) != b.dtype.name:
-        msg = f"its matrix must be of {dtype_of(a.content)}, as the input is; got {b.dtype.name}."
+    content = a.content.under if isinstance(a.content, Affine) else a.content
+    if isinstance(content, Input) and dtype_of(content) != b.dtype.name:
+        msg = f"its matrix must be of {dtype_of(content)}, as the input is; got {b.dtype.name}."
         raise FormatError(msg)
     if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
         names = " by ".join(f"({named(group)})" for group in a.axes)
         msg = f"its matrix, {b.shape}, must take the features of one step; the axes of its input are {names}."
         raise FormatError(msg)
-    return appended(call, a, Product(b.T, Axis("output_size", b.shape[1])))
-
-
-def _features(value: Any) -> Group | None:
-    """Return the axes of one row of what can be multiplied; None of anything else."""
-    content = value.content if isinstance(value, Flow) else None
-    if isinstance(content, Input) and content.start is None and "float" in content.dtype:
-        return content.atoms[-1:]
-    if isinstance(content, Tokens):
-        return (content.features,)
-    if isinstance(content, Encoded):
-        return (content.linears[-1].output,)
-    return content.features if isinstance(content, Result) else None
+    before = a.content.scale if isinstance(a.content, Affine) else None
+    return appended(call, Flow(content, a.axes), Product(b.T, Axis("output_size", b.shape[1]), before=before))
 
 
 def appended(call: Call, flow: Flow, product: Product) -> Flow:
@@ -89,7 +87,28 @@ def _with_linears(content: Any, linears: tuple[Product, ...]) -> Any:
 
 def add(call: Call, a: Any, b: Any) -> Flow:
     """Add a bias."""
+    if isinstance(a, Flow) and isinstance(b, Flow):
+        return unrolled.summed(call, a, b)
     flow, bias = (a, b) if isinstance(a, Flow) else (b, a)
+    if isinstance(flow, Flow) and isinstance(flow.content, unrolled.OF_STEPS):
+        return unrolled.shifted(call, flow, bias)
+    product: Any = _last(flow)
+    again = product is not None and (
+        product.bias is not None or np.size(bias) != len(product.weight) or np.ndim(bias) > len(flow.axes)
+    )
+    # The first of the steps that a layer takes adds what is left of its recurrent product, where that is folded.
+    if again and (step := moment_of(call, flow)) is not None:
+        return unrolled.shifted(call, step, bias)
+    if again and isinstance(bias, np.ndarray) and bias.ndim > 1 and bias.shape[-1] == product.weight.shape[0]:
+        what = f"it adds a row to each sequence, {bias.shape}, as where the only step starts from zeros"
+        msg = f"{what}; {way('onnx_two_steps')}."
+        raise FormatError(msg)
+    if (
+        isinstance(flow, Flow)
+        and isinstance(bias, np.ndarray)
+        and (product is None or product.bias is not None or product.after is not None)
+    ):
+        return scaled(call, flow, 1.0, bias)
     return _with_bias(flow, bias)
 
 
@@ -121,11 +140,12 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
     """Return the function that reads the operator of an activation."""
 
     def read(call: Call, data: Any) -> Flow:
-        product = _last(data)
-        if product is None:
+        of_step = isinstance(data, Flow) and isinstance(data.content, unrolled.OF_STEPS)
+        product: Any = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
+        if product is None and not of_step:
             msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
             raise FormatError(msg)
-        if name in {"softmax", "log_softmax"}:
+        if name in {"softmax", "log_softmax"} and product is not None:
             _require_last(call, data, product)
         defaults = DEFAULTS.get(name, {})
         try:
@@ -133,7 +153,7 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
         except RNNBackendError as error:
             msg = f"it is wrong: {error}"
             raise FormatError(msg) from error
-        return _changed(data, replace(product, activation=g2))
+        return unrolled.activated(call, data, g2) if of_step else _changed(data, replace(product, activation=g2))
 
     return read
 

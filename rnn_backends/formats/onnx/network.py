@@ -11,26 +11,25 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.onnx import constants, joins, linears, parts, pooling, recurrent, repeated, shapes
+from rnn_backends.formats.onnx import rolled
 from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens
-from rnn_backends.formats.onnx.interpreter import Interpreter
+from rnn_backends.formats.onnx.interpreter import Call, Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
+from rnn_backends.formats.onnx.operators import OPERATORS, in_order
+from rnn_backends.formats.onnx.producer import advised
 from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
+from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
+from rnn_backends.formats.stated import stated
 
 OPSETS = range(7, 29)
-OPERATORS = {
-    name: operator
-    for module in (constants, joins, linears, parts, pooling, recurrent, repeated, shapes)
-    for name, operator in module.OPERATORS.items()
-}
-"""The operators that are read, by their names."""
 NOTE = "onnx outputs"
 
 
@@ -57,11 +56,20 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     graph = model.graph
     interpreter = Interpreter(_opset(model), tensors, OPERATORS)
     interpreter.initialize(graph, known or {})
-    for node in graph.node:
+    try:
+        return _program(model, interpreter)
+    except FormatError as error:
+        raise advised(error, model) from error
+
+
+def _program(model: Any, interpreter: Interpreter) -> Program:
+    """Return the network of a graph, by its nodes."""
+    graph = model.graph
+    for node in in_order(graph.node, interpreter.values, interpreter.account):
         interpreter.run(node)
-    outputs: dict[str, Any] = {info.name: interpreter.values.get(info.name) for info in graph.output}
+    outputs = {info.name: _output(interpreter, info.name) for info in graph.output}
     if not interpreter.stages:
-        msg = "the graph holds no RNN node; from torch, export with dynamo=False, or save the state dict."
+        msg = "the graph holds no RNN node, and no steps of an RNN one by one."
         raise FormatError(msg)
     stages = _stacked(list(interpreter.stages))
     own = {cell: number for number, cell in enumerate(cell for stage in stages for cell, _ in stage.layer.cells)}
@@ -76,26 +84,38 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
     return Program(network, stages, outputs)
 
 
+def _output(interpreter: Interpreter, name: str) -> Any:
+    """Return an output of the graph."""
+    try:
+        return rolled.result_of(Call(interpreter, None, {}), interpreter.values.get(name))
+    except FormatError as error:
+        msg = f"the output {shown(name)}: {error}"
+        raise FormatError(msg) from error
+
+
 def read_network(model: Any, tensors: Tensors, options: LoadOptions) -> Network:
     """Return the network of a ModelProto, with an activation for a readout that ends its graph without one."""
-    network, readout_activation = read_graph(model, tensors).network, options.readout_activation
+    network = read_graph(model, tensors).network
     if options.takes is not None:
         network = _taking(network, options.takes)
-    if readout_activation is None:
+    if options.readout_activation is None:
         return network
+    recorded: list[Any] = [linear.activation for linear in network.readout]
     noted = any(entry.key == KEY for entry in model.metadata_props)
-    if noted or not network.readout or network.readout[-1].activation != Activation("identity"):
-        what = "no readout" if not network.readout else "a readout with an activation of its own"
-        msg = f"the graph has {what}; leave `readout_activation` out."
-        raise FormatError(msg)
-    *head, last = network.readout
-    return replace(network, readout=(*head, replace(last, activation=readout_activation)))
+    if recorded and not noted and recorded[-1] == Activation("identity"):
+        recorded[-1] = None
+    found = stated("readout", recorded, options)
+    return replace(network, readout=tuple(map(_with, network.readout, found)))
+
+
+def _with(linear: Linear, activation: Any) -> Linear:
+    return replace(linear, activation=activation)
 
 
 def _taking(network: Network, takes: str) -> Network:
     """Return a network of features that is to take token ids for one-hot ones."""
     if network.takes != "features" or takes == "features":
-        msg = f"the graph takes {network.takes or 'either'}; leave `takes` out."
+        msg = f"the graph takes {network.takes or 'either'}; {way('leave_out', option='takes')}."
         raise FormatError(msg)
     return replace(network, takes=takes)
 
@@ -183,7 +203,14 @@ def _network(stages: tuple[Stage, ...], results: Sequence[Result], is_own: bool,
 
 
 def _linears(products: Sequence[Product]) -> tuple[Linear, ...]:
-    return tuple(Linear(each.weight, each.bias, each.activation or "identity") for each in products)
+    return tuple(_linear(each) for each in products)
+
+
+def _linear(product: Product) -> Linear:
+    weight, bias = effective(product)
+    with np.errstate(all="ignore"):
+        rounded = None if bias is None else bias.astype(weight.dtype, copy=False)
+    return Linear(weight, rounded, product.activation or "identity")
 
 
 def _own_states(stages: Sequence[Stage]) -> tuple[Host, ...] | None:
@@ -208,4 +235,5 @@ def _own_states(stages: Sequence[Stage]) -> tuple[Host, ...] | None:
 
 def _batch_first(bottom: Stage) -> bool:
     """Return whether the first axis of the input is the batch."""
-    return bool(bottom.batch) and input_of(bottom.below).atoms.index(bottom.batch[0]) == 0
+    atoms = input_of(bottom.below).atoms
+    return bool(bottom.batch) and bottom.seq in atoms and atoms.index(bottom.batch[0]) == 0

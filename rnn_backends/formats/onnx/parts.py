@@ -7,10 +7,27 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Input, Product, Result, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.flow import (
+    Axis,
+    Encoded,
+    Fixed,
+    Flow,
+    Input,
+    Product,
+    Result,
+    Tokens,
+    Zeros,
+    named,
+    size_of,
+)  # fmt: skip
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
+from rnn_backends.formats.onnx.moments import features_of, moment_of
+from rnn_backends.formats.onnx.packed import Order, by_order
+from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
+from rnn_backends.formats.onnx.steps import Flipped, Moment
+from rnn_backends.formats.onnx.unrolled import multiplied
 
 _FAR = 2**31 - 1  # exporters write it, or more, for "to the end"
 _IDS = ("int32", "int64")
@@ -18,7 +35,7 @@ _IDS = ("int32", "int64")
 
 def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
     """Take parts of axes."""
-    if isinstance(data, Zeros):
+    if isinstance(data, Zeros) and data.axes is None:
         return data
     first, last = integers(call, starts, "starts"), integers(call, ends, "ends")
     every = axes is None and "axes" not in call.attributes
@@ -27,11 +44,15 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
     if not len(first) == len(last) == len(which) == len(strides) or 0 in strides:
         msg = "it must have as many starts as ends, axes and steps, and no step of 0."
         raise FormatError(msg)
-    rank = len(data.axes) if isinstance(data, Flow) else data.ndim
+    rank = data.ndim if isinstance(data, np.ndarray) else len(data.axes)
     for axis, start, end, step in zip(places(which, rank), first, last, strides, strict=True):
         if isinstance(data, np.ndarray):
             index = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
             data = data[(slice(None),) * axis + (index,)]
+        elif step == -1 and isinstance(data, Flow):
+            data = flipped(data, axis, start, end)
+        elif isinstance(data, Zeros):
+            data = _fewer(data, axis, slice(start, end, step))
         elif step == 1:
             data = part(call, data, axis, start, None if end >= _FAR else end)
         else:
@@ -39,6 +60,16 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
             msg = f"it takes every {step}-th entry of {what}; only parts without gaps are known."
             raise FormatError(msg)
     return data
+
+
+def _fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
+    """Return a part of zeros."""
+    axes = data.axes or ()
+    size = size_of(axes[axis])
+    if size is None:
+        return Zeros()
+    length = len(range(*taken.indices(size)))
+    return Zeros((*axes[:axis], () if length == 1 else (Axis("zeros", length),), *axes[axis + 1 :]))
 
 
 def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
@@ -50,12 +81,16 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     if start == 0 and stop in {None, size}:
         return flow
     length = None if stop is None else stop - start
+    if isinstance(content, Flipped) and length == 1 and size is not None:
+        return part(call, content.flow, axis, size - 1 - start, size - start)
+    if isinstance(content, Affine):
+        return _of_affine(call, flow, axis, start, stop)
     if isinstance(content, Input) and group == content.atoms[:1] and content.start is None:
         if start < 0 or length is None or length < 1:
             msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
             raise FormatError(msg)
         atoms = (Axis(f"{content.name}[0]", length), *content.atoms[1:])
-        held: Any = Input(content.name, atoms, content.dtype, start, stop)
+        held: Any = Input(content.name, atoms, content.dtype, start, stop, content)
         return _exchanged(flow, axis, held, atoms[:1])
     if isinstance(content, Fixed) and len(group) == 1 and group[0] in content.atoms and length and length > 0:
         place, own = content.atoms.index(group[0]), Axis("constant", length)
@@ -72,6 +107,11 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         atoms = (Axis("cells", length),) if length > 1 else ()
         held = replace(content, atoms=(*atoms, *content.atoms[1:]), cells=cells, several=atoms)
         return _exchanged(flow, axis, held, atoms)
+    if length == 1 and size is not None and (found := _step(call, flow, axis, start)) is not None:
+        return found
+    if length == 1 and size is None and isinstance(content, (Input, Tokens, Encoded, Affine)):
+        msg = f"it takes step {start} alone of an axis whose size is not known, {named(group)}; export with that size."
+        raise FormatError(msg)
     msg = (
         f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
         "none that a model gives: those are the first and the last step, and the states of single cells."
@@ -79,21 +119,103 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     raise FormatError(msg)
 
 
+def _of_affine(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
+    """Return a part of what is scaled and shifted."""
+    content: Affine = flow.content
+    found = part(call, Flow(content.under, flow.axes), axis, start, stop)
+    step = moment_of(call, found)
+    if isinstance(found.content, Result) or step is None:
+        return Flow(Affine(found.content, content.scale), found.axes)
+    if step.content.link is not None:
+        msg = "single steps of what is scaled after an activation are none that a model takes."
+        raise FormatError(msg)
+    return Flow(Moment(content, step.content.seq, step.content.place), step.axes)
+
+
+def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
+    """Return one step of a sequence; None of another axis."""
+    group, content = flow.axes[axis], flow.content
+    linears = getattr(content, "linears", ())
+    root: Any = content.source if isinstance(content, Encoded) else content
+    if isinstance(content, Result):
+        root = content.stage if content.step is None and content.pooled is None else None
+        if root is None or group != (root.seq,):
+            return None
+    elif isinstance(root, Input) and root.dtype in _IDS and len(group) == 1:
+        return Flow(Moment(root, group[0], place), (*flow.axes[:axis], (), *flow.axes[axis + 1 :]))
+    elif not isinstance(root, (Input, Tokens)) or len(group) != 1 or axis == len(flow.axes) - 1:
+        return None
+    found = Moment(root, group[0], place, call.graph.shared.links_of(root, linears))
+    if len(flow.axes) < 2 or flow.axes[-1] != (
+        features_of(Moment(root, group[0], place)) if not linears else (linears[-1].output,)
+    ):
+        return None
+    return Flow(found, (*flow.axes[:axis], (), *flow.axes[axis + 1 : -1], features_of(found)))
+
+
+def flipped(flow: Flow, axis: int, start: int, end: int) -> Flow:
+    """Return a sequence from its last step to its first."""
+    group, size = flow.axes[axis], size_of(flow.axes[axis])
+    if size == 1:
+        return flow
+    if size is None or len(group) != 1 or start not in {-1, size - 1} or end >= -size:
+        msg = "only a whole axis of steps, of known size, can be reversed."
+        raise FormatError(msg)
+    if isinstance(flow.content, Flipped):
+        if flow.content.seq is not group[0]:
+            msg = "it reverses a second axis; only that of steps can be reversed."
+            raise FormatError(msg)
+        return Flow(flow.content.flow.content, flow.axes)
+    return Flow(Flipped(flow, group[0]), flow.axes)
+
+
 def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> Flow:
     return Flow(content, (*flow.axes[:axis], group, *flow.axes[axis + 1 :]))
+
+
+def split(call: Call, data: Any, sizes: Any = None) -> tuple[Any, ...]:
+    """Take an axis apart into parts that follow each other."""
+    (place,) = places([call.get("axis", 0)], data.ndim if isinstance(data, np.ndarray) else len(data.axes or ()))
+    whole = data.shape[place] if isinstance(data, np.ndarray) else size_of(data.axes[place])
+    count = len(call.node.output)
+    if sizes is not None or "split" in call.attributes:
+        lengths = integers(call, sizes, "split")
+    else:
+        each = -(-(whole or 0) // count)
+        whole = whole if whole is None or "num_outputs" in call.attributes or whole % count == 0 else None
+        lengths = [min(each, max((whole or 0) - k * each, 0)) for k in range(count)]
+    if whole is None or sum(lengths) != whole or min(lengths) < 1 or len(lengths) != count:
+        msg = f"it must have as many outputs as parts, of an axis of known size; got {len(lengths)} parts of {whole}."
+        raise FormatError(msg)
+    call.graph.account.take("the parts that it takes", "items", count)
+    ends = np.cumsum(lengths).tolist()
+    found: list[Any] = []
+    for end, length in zip(ends, lengths, strict=True):
+        if isinstance(data, np.ndarray):
+            found.append(data[(slice(None),) * place + (slice(end - length, end),)])
+        elif isinstance(data, Zeros):
+            found.append(_fewer(data, place, slice(end - length, end)))
+        else:
+            found.append(part(call, data, place, end - length, None if end == whole else end))
+    return tuple(found)
 
 
 def gather(call: Call, data: Any, indices: Any) -> Any:
     """Take entries: rows of a table for token ids, or one place on an axis."""
     axis = call.get("axis", 0)
+    if isinstance(indices, Flow) and isinstance(indices.content, Order):
+        return by_order(call, data, indices, *places([axis], len(getattr(data, "axes", None) or ())))
     if isinstance(indices, Flow):
         return _embedded(call, data, indices, axis)
     if not isinstance(indices, np.ndarray) or indices.dtype.kind != "i":
         msg = "its indices must be constant integers, or an input of token ids."
         raise FormatError(msg)
+    if isinstance(data, Zeros) and (data.axes is None or indices.size != 1):
+        return Zeros()
+    (place,) = places([axis], data.ndim if isinstance(data, np.ndarray) else len(data.axes))
     if isinstance(data, Zeros):
-        return data
-    (place,) = places([axis], len(data.axes) if isinstance(data, Flow) else data.ndim)
+        kept = ((),) * indices.ndim
+        return Zeros((*data.axes[:place], *kept, *data.axes[place + 1 :]))  # type: ignore[index]  # they are known
     if isinstance(data, np.ndarray):
         row = prod(size for other, size in enumerate(data.shape) if other != place)
         return computed(call, row * indices.size * data.itemsize + indices.nbytes, np.take, data, indices, place)
@@ -112,6 +234,12 @@ def _embedded(call: Call, table: Any, ids: Flow, axis: int) -> Flow:
     if not isinstance(table, np.ndarray) or table.ndim != 2 or axis not in {0, -2} or table.dtype.kind != "f":
         msg = "token ids must pick rows of a constant matrix, on its axis 0."
         raise FormatError(msg)
+    step = moment_of(call, ids)
+    if step is not None and isinstance(step.content.root, Input):
+        require_ids(Flow(step.content.root, ()))
+        tokens = call.graph.shared.tokens(step.content.root, table.shape[0])
+        hot = Flow(replace(step.content, root=tokens), (*step.axes, (tokens.features,)))
+        return multiplied(call, hot, table, transposed=False)  # type: ignore[return-value]  # it is a step
     require_ids(ids)
     tokens = Tokens(ids, Axis("features", table.shape[0]))
     hot = Flow(tokens, (*ids.axes, (tokens.features,)))
@@ -140,6 +268,7 @@ def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Flow:
 
 OPERATORS = {
     "Slice": Operator(slice_, {"starts": INTS, "ends": INTS, "axes": INTS}),
+    "Split": Operator(split, {"axis": INT, "split": INTS, "num_outputs": INT}),
     "Gather": Operator(gather, {"axis": INT}),
     "OneHot": Operator(one_hot, {"axis": INT}),
 }

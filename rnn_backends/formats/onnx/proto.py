@@ -21,6 +21,13 @@ UNPACKED = 64
 """The bytes of a number of Python's in a list, which one byte of a file may be unpacked to."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _STRING, _MESSAGE, _RAW = 9, 11, 12
+_UNUSED = {
+    "onnx.GraphProto.value_info", "onnx.GraphProto.doc_string", "onnx.GraphProto.metadata_props",
+    "onnx.NodeProto.doc_string", "onnx.NodeProto.metadata_props",
+    "onnx.TensorProto.doc_string", "onnx.TensorProto.metadata_props",
+    "onnx.ValueInfoProto.doc_string", "onnx.ValueInfoProto.metadata_props",
+}  # fmt: skip
+"""Fields that no network's numbers depend on, which are most of what exporters write for each node."""
 _FLOATS = {1, 2}  # double and float: a packed list of them unpacks to no more than it has
 
 
@@ -80,13 +87,14 @@ class _Walk:
         known, at = _known(descriptor), 0
         pieces: list[Any] = []
         while at < len(data):
-            self.account.take("its structure", "nodes", 1)
+            self.account.take("its structure", "fields", 1)
             tag, after = _varint(data, at)
             begin, end = _extent(data, after, tag & 7)
-            if tag & 7 == _BYTES:
-                inner = self._inside(data[begin:end], start + begin, known.get(tag >> 3), depth)
+            field = known.get(tag >> 3)
+            if tag & 7 == _BYTES and (field is None or field.name not in _UNUSED):
+                inner = self._inside(data[begin:end], start + begin, field, depth)
                 pieces += [data[at:after], _number(sum(map(len, inner))), *inner]
-            else:
+            elif tag & 7 != _BYTES:
                 pieces.append(data[at:end])
             at = end
         return pieces

@@ -24,6 +24,7 @@ from rnn_backends.formats.onnx.flow import (
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
 from rnn_backends.formats.onnx.node import Options, layer, options
+from rnn_backends.formats.onnx.scales import Affine, folded_in
 from rnn_backends.formats.onnx.shapes import is_filled
 
 
@@ -43,12 +44,12 @@ def rnn(
         msg = "its X must depend on an input of the graph, and have 3 axes."
         raise FormatError(msg)
     axes = (x.axes[1], x.axes[0], x.axes[2]) if found.layout else x.axes
-    made = _stage(call, found, Flow(x.content, axes), (w, r, b), sequence_lens, initial_h)
+    made = placed(call, found, Flow(x.content, axes), (w, r, b), sequence_lens, initial_h)
     call.graph.stages[made] = None
     return _states(made, found), _last_states(made, found)
 
 
-def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], lengths: Any, initial_h: Any) -> Stage:
+def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], lengths: Any, initial_h: Any) -> Stage:
     """Return a layer in its place."""
     seq, batch, _ = x.axes
     if len(seq) != 1 or len(batch) > 1:
@@ -58,6 +59,8 @@ def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
     call.graph.account.take("the weights of the layers", "bytes", kept)
+    if isinstance(x.content, Affine):
+        x, w, b = _unscaled(call, x.content, x.axes, (w, r, b))
     held = layer(found, w, r, b)
     below = _below(x, w)
     h_0 = _initial(call, initial_h, found, r.shape[-1], batch)
@@ -66,13 +69,34 @@ def _stage(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0]), (h_0,))
 
 
+def _unscaled(
+    call: Call, content: Affine, axes: tuple[Group, ...], weights: tuple[Any, ...]
+) -> tuple[Flow, Host, Host]:
+    """Return the input of a layer without the scale before it, which goes into its weight and its bias."""
+    w, r, b = weights
+    hidden_size = r.shape[-1] if r.ndim else 0
+    fits = w.ndim == 3 and all(each.size in {1, w.shape[2]} for each in content.scale)
+    if not fits or (b is not None and b.shape != (len(w), 2 * hidden_size)):
+        msg = f"what scales its X must fit to its weights; got W {w.shape} and {content.scale.factor.size} factors."
+        raise FormatError(msg)
+    call.graph.account.take("the weights that a scale is folded into", "bytes", 16 * w.size)
+    halves = (
+        np.zeros((len(w), hidden_size)) if b is None else b[:, :hidden_size].astype(np.float64) + b[:, hidden_size:]
+    )
+    made = [folded_in(*each, content.scale) for each in zip(w, halves, strict=True)]
+    bias = np.stack([np.concatenate([each, np.zeros_like(each)]) for _, each in made])
+    with np.errstate(all="ignore"):
+        return Flow(content.under, axes), np.stack([each for each, _ in made]).astype(w.dtype), bias.astype(w.dtype)
+
+
 def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
     """Return the source of a layer's input, which must have the axes that it was made with."""
     (seq,), batch, features = x.axes
     content = x.content
     if size_of(features) in {None, w.shape[2]}:
         if isinstance(content, Input) and content.start is None and features == content.atoms[-1:]:
-            if (len(content.atoms), dtype_of(content)) == (2 + bool(batch), w.dtype.name):
+            # One step of a cell alone has no axis of steps.
+            if (len(content.atoms), dtype_of(content)) == (1 + (seq in content.atoms) + bool(batch), w.dtype.name):
                 return content
         elif (isinstance(content, Tokens) and features == (content.features,)) or (
             isinstance(content, Encoded) and features == (content.linears[-1].output,)
@@ -83,9 +107,11 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
             if (seq, batch, features) == (below.seq, below.batch, below.features):
                 return below
     names = " by ".join(f"({named(group)})" for group in x.axes)
+    own = f", of {dtype_of(content)}," if isinstance(content, Input) else ""
     msg = (
         "its X must be the input, through an encoder if there is one, or all states of the layer below, as "
-        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X are {names}."
+        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; "
+        f"the axes of its X{own} are {names}."
     )
     raise FormatError(msg)
 

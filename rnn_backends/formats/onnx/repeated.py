@@ -8,7 +8,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.constants import filled
+from rnn_backends.formats.onnx.constants import filled, zeros_of
 from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, named, size_of
 from rnn_backends.formats.onnx.interpreter import Call, Operator
 from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
@@ -17,7 +17,7 @@ from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, size
 def expand(call: Call, data: Any, shape: Any) -> Any:
     """Repeat a constant; zeros of a shape that depends on the input stay zeros."""
     if isinstance(data, Zeros):
-        return data
+        return Zeros()
     _require_constant(data)
     wanted = _numbers(sizes(call, shape, "shape"))
     if data.dtype.kind == "f" and any(isinstance(size, Size) for size in wanted):
@@ -30,7 +30,7 @@ def expand(call: Call, data: Any, shape: Any) -> Any:
 def tile(call: Call, data: Any, repeats: Any) -> Any:
     """Repeat a constant so many times along each axis."""
     if isinstance(data, Zeros):
-        return data
+        return Zeros()
     _require_constant(data)
     wanted = _numbers(sizes(call, repeats, "repeats"))
     if len(wanted) != data.ndim:
@@ -67,7 +67,7 @@ def _along_input(call: Call, data: Host, wanted: Sequence[int | Size]) -> Flow |
     )
     grows = fits and any(size not in {1, own} for size, own in zip(known, held.shape, strict=True))
     if (grows or not fits) and is_filled(call, held, 0):
-        return Zeros()
+        return zeros_of(wanted) if held.ndim == len(wanted) else Zeros()
     if not fits:
         names = ", ".join("?" if isinstance(size, Size) else str(size) for size in wanted)
         msg = f"a constant of shape {data.shape} cannot be repeated to ({names}), where ? is a size of the input."
@@ -82,7 +82,7 @@ def _along_input(call: Call, data: Host, wanted: Sequence[int | Size]) -> Flow |
 
 def mul(call: Call, a: Any, b: Any) -> Host:
     """Multiply constants."""
-    return _elementwise(call, "multiplied", _product, a, b)
+    return elementwise(call, "multiplied", _product, a, b)
 
 
 def _product(a: Host, b: Host) -> Any:
@@ -93,7 +93,7 @@ def _product(a: Host, b: Host) -> Any:
 
 def equal(call: Call, a: Any, b: Any) -> Host:
     """Compare constants; a size that is not a number yet equals itself, and no negative number."""
-    return _elementwise(call, "compared", _compared, a, b)
+    return elementwise(call, "compared", _compared, a, b)
 
 
 def _compared(a: Host, b: Host) -> Any:
@@ -114,10 +114,11 @@ def _same(one: Any, other: Any) -> bool:
 
 def where(call: Call, condition: Any, a: Any, b: Any) -> Host:
     """Choose among constants, and sizes that are not numbers yet."""
-    return _elementwise(call, "chosen from", np.where, condition, a, b)
+    return elementwise(call, "chosen from", np.where, condition, a, b)
 
 
-def _elementwise(call: Call, what: str, function: Callable[..., Any], *given: Any) -> Host:
+def elementwise(call: Call, what: str, function: Callable[..., Any], *given: Any) -> Host:
+    """Return what a function gives of constants."""
     if not all(isinstance(each, np.ndarray) for each in given):
         msg = f"only constants can be {what}, not arrays that depend on the input."
         raise FormatError(msg)
@@ -129,7 +130,6 @@ def _elementwise(call: Call, what: str, function: Callable[..., Any], *given: An
 OPERATORS = {
     "Expand": Operator(expand, {}),
     "Tile": Operator(tile, {}),
-    "Mul": Operator(mul, {}),
     "Equal": Operator(equal, {}),
     "Where": Operator(where, {}),
 }

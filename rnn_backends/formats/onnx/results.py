@@ -22,6 +22,9 @@ def require_results(
         if not isinstance(content, Result):
             msg = f"the output {shown(name)} is not computed by an RNN or its readout."
             raise FormatError(msg)
+        if any(axis.sorted_from is not None for group in flow.axes for axis in group):
+            msg = f"the output {shown(name)} has the sequences in the order of their lengths, not as they came."
+            raise FormatError(msg)
         account.take("the cells of its outputs", "items", len(content.cells))
         of_top = content.stage is top or content.cells == tuple(cell for cell, _ in top.layer.cells)
         inner = content.stage is None and not content.linears and all(cell in own for cell in content.cells)
@@ -41,7 +44,8 @@ def one_readout(results: Sequence[Result]) -> tuple[Product, ...]:
     whole = next((held for held in readouts if held[-1].activation is not None), readouts[0])
     for held in readouts:
         same = len(held) == len(whole) and all(
-            one.output is other.output and one.bias is other.bias for one, other in zip(held, whole, strict=True)
+            one.output is other.output and one.bias is other.bias and one.after is other.after
+            for one, other in zip(held, whole, strict=True)
         )
         inner = [product.activation for product in held[:-1]] == [product.activation for product in whole[:-1]]
         if not same or not inner or held[-1].activation not in {None, whole[-1].activation}:
@@ -78,7 +82,8 @@ def note(flow: Flow, bottom: Stage, own: Mapping[Any, int]) -> str:
         chosen = [own[cell] for cell in content.cells]
         what += "" if chosen == list(range(len(own))) else f"[{', '.join(map(str, chosen))}]"
     what += _STEPS[content.step] + _POOLED[content.pooled]
-    names = {bottom.seq: "seq_len", **(dict.fromkeys(bottom.batch, "batch"))}
+    sequences = [*bottom.batch, *(axis.sorted_from for axis in bottom.batch if axis.sorted_from is not None)]
+    names = {bottom.seq: "seq_len", **(dict.fromkeys(sequences, "batch"))}
     return (
         f"{what} ({', '.join(' * '.join(names.get(axis, axis.name) for axis in group) or '1' for group in flow.axes)})"
     )

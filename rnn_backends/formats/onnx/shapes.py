@@ -7,7 +7,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Size, Zeros, regroup, size_of
+from rnn_backends.formats.onnx.flow import Flow, Size, Zeros, moved, regroup, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
 
@@ -61,15 +61,15 @@ def places(axes: list[int], rank: int) -> list[int]:
 
 def transpose(call: Call, data: Any) -> Any:
     """Permute axes."""
-    if isinstance(data, Zeros):
+    if isinstance(data, Zeros) and data.axes is None:
         return data
-    rank = len(data.axes) if isinstance(data, Flow) else data.ndim
+    rank = data.ndim if isinstance(data, np.ndarray) else len(data.axes)
     order = integers(call, None, "perm") if "perm" in call.attributes else [*reversed(range(rank))]
     if sorted(order) != list(range(rank)):
         msg = f"`perm` must order the {rank} axes; got {order}."
         raise FormatError(msg)
-    if isinstance(data, Flow):
-        return Flow(data.content, tuple(data.axes[place] for place in order))
+    if not isinstance(data, np.ndarray):
+        return moved(data, tuple(data.axes[place] for place in order))
     return np.transpose(data, order)
 
 
@@ -77,7 +77,7 @@ def reshape(call: Call, data: Any, shape: Any) -> Any:
     """Merge and split axes."""
     target = sizes(call, shape, "shape")
     if isinstance(data, Zeros):
-        return data
+        return Zeros()
     if isinstance(data, np.ndarray):
         whole = integers(call, shape, "shape")
         if not call.get("allowzero", 0):
@@ -95,11 +95,12 @@ def reshape(call: Call, data: Any, shape: Any) -> Any:
 
 def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
     """Remove axes of size 1."""
-    if isinstance(data, Zeros):
+    if isinstance(data, Zeros) and data.axes is None:
         return data
     given = None if axes is None and "axes" not in call.attributes else integers(call, axes, "axes")
-    held = data.axes if isinstance(data, Flow) else data.shape
-    known = [size_of(group) for group in data.axes] if isinstance(data, Flow) else list(data.shape)
+    constant = isinstance(data, np.ndarray)
+    held = data.shape if constant else data.axes
+    known = list(data.shape) if constant else [size_of(group) for group in data.axes]
     if given is None:
         if None in known:
             msg = "it names no axes, and not all sizes are known; export with axes."
@@ -110,20 +111,21 @@ def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
         msg = f"the axes {given} must have size 1; the sizes are {known}."
         raise FormatError(msg)
     left = [place for place in range(len(held)) if place not in gone]
-    if isinstance(data, Flow):
-        return Flow(data.content, tuple(data.axes[place] for place in left))
+    if not constant:
+        return moved(data, tuple(data.axes[place] for place in left))
     return np.squeeze(data, tuple(gone))
 
 
 def unsqueeze(call: Call, data: Any, axes: Any = None) -> Any:
     """Insert axes of size 1."""
-    if isinstance(data, Zeros):
+    if isinstance(data, Zeros) and data.axes is None:
         return data
     given = integers(call, axes, "axes")
-    held: list[Any] = list(data.axes if isinstance(data, Flow) else data.shape)
+    constant = isinstance(data, np.ndarray)
+    held: list[Any] = list(data.shape if constant else data.axes)
     for place in sorted(places(given, len(held) + len(given))):
-        held.insert(place, () if isinstance(data, Flow) else 1)
-    return Flow(data.content, tuple(held)) if isinstance(data, Flow) else computed(call, 0, np.reshape, data, held)
+        held.insert(place, 1 if constant else ())
+    return computed(call, 0, np.reshape, data, held) if constant else moved(data, tuple(held))
 
 
 def shape(call: Call, data: Any) -> Any:

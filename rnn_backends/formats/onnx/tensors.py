@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.external import External
@@ -91,10 +92,7 @@ class Tensors:
 
     def _external(self, tensor: Any, dtype: Any, count: int) -> Host:
         if self.external is None:
-            msg = (
-                f"the tensor {shown(tensor.name)} has its data in another file; allow that with "
-                "rnn_backends.from_onnx(path, external_data=True)."
-            )
+            msg = f"the tensor {shown(tensor.name)} has its data in another file; {way('onnx_external')}."
             raise FormatError(msg)
         return self.external.numbers(tensor, count, dtype)
 

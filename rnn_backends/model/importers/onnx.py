@@ -19,8 +19,9 @@ def from_onnx(
 ) -> RNN:
     """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, an encoder and a readout.
 
-    The graph's axes are followed from its input to its outputs; whatever it holds that the model would not
-    do is refused, by the name of its node.  Needs the package ``onnx``.
+    Layers that are computed step by step, as torch's default exporter writes them, are taken for what they are, and
+    are good for any number of steps.  The graph's axes are followed from its input to its outputs; whatever it holds
+    that the model would not do is refused, by the name of its node.  Needs the package ``onnx``.
 
     Parameters
     ----------
