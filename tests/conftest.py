@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import array_api_strict
 import pytest
 from commands import Result, Run
 from hypothesis import settings
+from ways import LONGEST
 
 import rnn_backends
 from rnn_backends.backends.registry import BUILTIN
@@ -110,6 +112,20 @@ def msgpack() -> Any:
 @pytest.fixture(autouse=True)
 def no_backend_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RNN_BACKEND", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def short_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No refusal of a file or of weights is longer than a reader reads; the path of the file is not counted."""
+    made: list[str] = []
+
+    def note(self: rnn_backends.FormatError, *arguments: object) -> None:
+        ValueError.__init__(self, *arguments)
+        made.extend(re.sub(r"^\S*/\S*: ", "", str(argument)) for argument in arguments)
+
+    monkeypatch.setattr(rnn_backends.FormatError, "__init__", note)
+    yield
+    assert [message for message in made if len(message) > LONGEST] == []
 
 
 @pytest.fixture(autouse=True)

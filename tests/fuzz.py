@@ -171,18 +171,18 @@ def options_of(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path) -> None:
-    """Load a file, whether it has a readout, whose activation must be given, or has none."""
+    """Load a file, without the options that it records, or that are of another format than its content is now."""
     options = options_of(path)
-    try:
-        rb.load(path, **options)
-    except rb.FormatError as error:
-        left_out = [name for name in ("activation", "readout_activation") if f"leave `{name}` out" in str(error)]
-        if not left_out:
-            raise
-        if left_out == ["activation"]:  # a whole model, in an .h5 file
-            options = {}
-        options.pop("readout_activation", None)
-        rb.load(path, **options)
+    while True:
+        try:
+            rb.load(path, **options)
+        except (rb.FormatError, rb.ArgumentError) as error:
+            left_out = [name for name in options if f"leave `{name}` out" in str(error)]
+            if not left_out:
+                raise
+            options.pop(left_out[0])
+        else:
+            return
 
 
 def outcome(path: Path, data: bytes) -> str:
