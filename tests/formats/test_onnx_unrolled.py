@@ -188,6 +188,23 @@ def test_a_loop_of_three_cells_whose_first_states_are_folded() -> None:
     same(rb.from_onnx(graph), rb.RNN(layers), 6)
 
 
+@pytest.mark.parametrize("how", ["num_outputs", "sizes", "equal"])
+def test_steps_that_are_split(how: str) -> None:
+    graph = made()
+    kept = [each for each in graph.graph.node if each.op_type != "Slice"]
+    inputs, given = (
+        ["yinput", *(["ones"] if how == "sizes" else [])],
+        {"num_outputs": 5} if how == "num_outputs" else {},
+    )
+    split = helper.make_node("Split", inputs, [f"yslice{t}" for t in range(5)], name="the_Split", axis=0, **given)
+    del graph.graph.node[:]
+    graph.graph.node.extend([*kept[:2], split, *kept[2:]])
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(5, np.int64), "ones"))
+    same(rb.from_onnx(graph), rb.RNN([LAYER]), 7)
+    del graph.graph.node[2].output[4]
+    refused(graph, "Split 'the_Split': it must have as many outputs as parts, of an axis of known size")
+
+
 def test_layers_that_share_their_steps_are_one() -> None:
     """The same step computed twice is the same state."""
     nodes, held = unrolled(CELL, "x", "y")

@@ -11,7 +11,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
-from rnn_backends.formats.onnx.steps import Shared
+from rnn_backends.formats.onnx.shared import Shared
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"

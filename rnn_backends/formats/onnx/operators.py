@@ -15,13 +15,14 @@ from rnn_backends.formats.onnx import (
     recurrent,
     repeated,
     shapes,
+    splits,
 )
 from rnn_backends.formats.onnx.interpreter import Operator
 from rnn_backends.formats.source import Account
 
 OPERATORS: Mapping[str, Operator] = {
     name: operator
-    for module in (affine, constants, joins, linears, packed, parts, pooling, recurrent, repeated, shapes)
+    for module in (affine, constants, joins, linears, packed, parts, pooling, recurrent, repeated, shapes, splits)
     for name, operator in module.OPERATORS.items()
 }
 

@@ -52,7 +52,7 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
         elif step == -1 and isinstance(data, Flow):
             data = flipped(data, axis, start, end)
         elif isinstance(data, Zeros):
-            data = _fewer(data, axis, slice(start, end, step))
+            data = fewer(data, axis, slice(start, end, step))
         elif step == 1:
             data = part(call, data, axis, start, None if end >= _FAR else end)
         else:
@@ -62,7 +62,7 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
     return data
 
 
-def _fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
+def fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
     """Return a part of zeros."""
     axes = data.axes or ()
     size = size_of(axes[axis])
@@ -173,33 +173,6 @@ def _exchanged(flow: Flow, axis: int, content: Any, group: tuple[Axis, ...]) -> 
     return Flow(content, (*flow.axes[:axis], group, *flow.axes[axis + 1 :]))
 
 
-def split(call: Call, data: Any, sizes: Any = None) -> tuple[Any, ...]:
-    """Take an axis apart into parts that follow each other."""
-    (place,) = places([call.get("axis", 0)], data.ndim if isinstance(data, np.ndarray) else len(data.axes or ()))
-    whole = data.shape[place] if isinstance(data, np.ndarray) else size_of(data.axes[place])
-    count = len(call.node.output)
-    if sizes is not None or "split" in call.attributes:
-        lengths = integers(call, sizes, "split")
-    else:
-        each = -(-(whole or 0) // count)
-        whole = whole if whole is None or "num_outputs" in call.attributes or whole % count == 0 else None
-        lengths = [min(each, max((whole or 0) - k * each, 0)) for k in range(count)]
-    if whole is None or sum(lengths) != whole or min(lengths) < 1 or len(lengths) != count:
-        msg = f"it must have as many outputs as parts, of an axis of known size; got {len(lengths)} parts of {whole}."
-        raise FormatError(msg)
-    call.graph.account.take("the parts that it takes", "items", count)
-    ends = np.cumsum(lengths).tolist()
-    found: list[Any] = []
-    for end, length in zip(ends, lengths, strict=True):
-        if isinstance(data, np.ndarray):
-            found.append(data[(slice(None),) * place + (slice(end - length, end),)])
-        elif isinstance(data, Zeros):
-            found.append(_fewer(data, place, slice(end - length, end)))
-        else:
-            found.append(part(call, data, place, end - length, None if end == whole else end))
-    return tuple(found)
-
-
 def gather(call: Call, data: Any, indices: Any) -> Any:
     """Take entries: rows of a table for token ids, or one place on an axis."""
     axis = call.get("axis", 0)
@@ -268,7 +241,6 @@ def one_hot(call: Call, indices: Any, depth: Any, values: Any) -> Flow:
 
 OPERATORS = {
     "Slice": Operator(slice_, {"starts": INTS, "ends": INTS, "axes": INTS}),
-    "Split": Operator(split, {"axis": INT, "split": INTS, "num_outputs": INT}),
     "Gather": Operator(gather, {"axis": INT}),
     "OneHot": Operator(one_hot, {"axis": INT}),
 }

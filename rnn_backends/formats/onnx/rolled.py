@@ -15,7 +15,8 @@ from rnn_backends.formats.onnx.moments import features_of, moment_of, of_chain
 from rnn_backends.formats.onnx.node import Options
 from rnn_backends.formats.onnx.recurrent import placed
 from rnn_backends.formats.onnx.scales import Affine
-from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, Summed, total
+from rnn_backends.formats.onnx.shared import total
+from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, Summed
 from rnn_backends.formats.onnx.unrolled import as_state
 
 _BOUND = 64

@@ -23,7 +23,8 @@ from rnn_backends.formats.onnx.flow import (
 )
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import features_of, moment_of
-from rnn_backends.formats.onnx.steps import Beside, Chain, Given, Moment, Summed, row_of
+from rnn_backends.formats.onnx.shared import row_of
+from rnn_backends.formats.onnx.steps import Beside, Chain, Given, Moment, Summed
 
 OF_STEPS = (Moment, Given, Summed, Beside)
 
