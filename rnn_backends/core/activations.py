@@ -232,6 +232,7 @@ def finite_float(name: str, value: object) -> float:
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):
-        msg = f"`{name}` must be a finite number; got {value!r}."
+        got = repr(value)
+        msg = f"`{name}` must be a finite number; got {got if len(got) <= 60 else f'{got[:57]}...'}."
         raise ArgumentError(msg)
     return number

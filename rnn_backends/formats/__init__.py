@@ -9,6 +9,7 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.content import SUFFIXES, format_of
+from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source, opened
 
@@ -45,7 +46,7 @@ def write(network: Network, path: str | PathLike[str]) -> None:
     if path.suffix not in WRITTEN:
         hint = " For torch write rnn.to_torch() with torch.save." if SUFFIXES.get(path.suffix) == "torch.pt" else ""
         wanted = ", ".join(WRITTEN)
-        msg = f"the suffix of a file to write a model to must be one of {wanted}; got {str(path)!r}.{hint}"
+        msg = f"the suffix of a file to write a model to must be one of {wanted}; got {shown(str(path))}.{hint}"
         raise FormatError(msg)
     import_module(f"rnn_backends.formats.{SUFFIXES[path.suffix]}").write(network, path)
 

@@ -78,12 +78,22 @@ WAYS: Mapping[str, str] = {
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
+_LONGEST = 240
 _OPTION = re.compile(r"\b([a-z_]+)=(\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]|'[^']*'|True|False|[0-9.]+(?:e-[0-9]+)?)")
 
 
 def way(key: str, /, **parts: object) -> str:
-    """Return a way out, as the end of a sentence."""
-    return WAYS[key].format(**parts)
+    """Return a way out, as the end of a sentence; of a mapping in it the first items, if it is long."""
+    return WAYS[key].format(**{name: _short(part) for name, part in parts.items()})
+
+
+def _short(part: object) -> object:
+    if not isinstance(part, Mapping):
+        return part
+    items = list(part.items())
+    while len(str(dict(items))) > _LONGEST:
+        items.pop()
+    return dict(items)
 
 
 def proposed(message: str) -> dict[str, Any]:

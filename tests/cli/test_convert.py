@@ -168,10 +168,20 @@ def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
     ):
         code, out, err = run("info", name)
         assert (code, err) == (0, "")
-        assert out.startswith(f"model  {name}: cannot be read: {reason}")
-        assert out.count("\n") == 1
+        first, *rest = out.splitlines()
+        assert first.startswith(f"model  {name}: cannot be read: {reason}")
         told = json.loads(run("info", name, "--json").out)
-        assert told == {"model": str(name), "reason": out.partition(": cannot be read: ")[2].rstrip("\n")}
+        assert told == {"model": str(name), "reason": first.partition(": cannot be read: ")[2], "line": told["line"]}
+        assert [line.rpartition("  ")[2] for line in rest] == ([told["line"]] if told["line"] else [])
+
+
+def test_info_prints_the_line_that_reads_a_file(run: Run) -> None:
+    for name in ("word_lm.pt", "linear_before_rnn.pt", "mlx.safetensors", "minchar.npz"):
+        line = json.loads(run("info", DATA / "cases" / name, "--json").out)["line"]
+        assert line.startswith(f"rnn_backends.load({str(DATA / 'cases' / name)!r}, ")
+        assert isinstance(eval(line, {"rnn_backends": rb}), rb.RNN)
+    line = json.loads(run("info", DATA / "cases" / "word_lm.pt", "--activation", "relu", "--json").out)["line"]
+    assert "activation='relu', readout_activation='softmax'" in line
 
 
 def test_info_survives_a_file_that_fills_the_memory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Ways out of refusals of weights alone, each followed to a network with the right numbers."""
 
 import pickle
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from plain import X, fully, linear, network, norm, normal, normed, of_torch, states
 from safetensors.numpy import load_file, save_file
-from ways import follow, refused
+from ways import LONGEST, follow, refused
 
 import rnn_backends as rb
 from rnn_backends.formats.advice import WAYS, proposed, way
@@ -223,6 +224,12 @@ def test_pure_dict() -> None:
 
 
 def test_every_way_is_a_text_that_can_be_filled() -> None:
-    parts = {"option": "a", "example": "'relu'", "last": "'softmax'", "key": "'ema'", "layers": ["a"]}
-    for key in WAYS:
-        assert "{" not in way(key, **parts, roles="R", names="N").replace("{'", "")
+    for key, text in WAYS.items():
+        names = re.findall(r"(?<!\{)\{([a-z_]+)\}", text)
+        assert not re.search(r"\{[a-z_]+\}", way(key, **dict.fromkeys(names, "x")))
+
+
+def test_a_way_out_with_long_names_has_the_first_of_them() -> None:
+    roles = {f"{'long' * 10}{k}": "ignore" for k in range(40)}
+    assert proposed(way("ignore", roles=roles)) == {"roles": dict(list(roles.items())[:4])}
+    assert len(way("ignore", roles={"long" * 1000: "ignore"})) < LONGEST

@@ -49,7 +49,8 @@ def test_a_word_language_model_has_its_encoder_first() -> None:
 
 def test_a_linear_before_the_rnn_is_no_readout() -> None:
     path = CASES / "linear_before_rnn.pt"
-    for options in ({}, {"readout_activation": "identity"}):
+    tried: list[dict[str, Any]] = [{}, {"readout_activation": "identity"}]
+    for options in tried:
         with pytest.raises(rb.FormatError, match=r"'proj' \(6 -> 6\) may stand before or after the RNN, .* roles="):
             rb.load(path, activation="tanh", **options)
     given: dict[str, Any] = {"activation": "tanh", "roles": {"proj": "encoder"}, "encoder_activation": "relu"}
@@ -96,7 +97,7 @@ def test_a_train_state_of_flax() -> None:
 def test_a_module_that_was_saved_whole_is_its_weights() -> None:
     rnn = rb.load(DATA / "module.pt", activation="tanh")
     state = rnn.to_torch()
-    x = normal(5, 2, rnn.input_size)
+    x = normal(5, 2, rnn.input_size or 0)
     close(rnn(x)[0], of_torch(state, x), atol=1e-6)
 
 
@@ -128,7 +129,8 @@ def test_names_may_be_given_to_some_arrays() -> None:
     state = network() | fully("out", 2, 4) | {"start": normal(1, 1, 4), "extra": normal(2, 2)}
     given: dict[str, Any] = {"names": {"start": "h_0"}, "roles": {"extra": "ignore"}}
     rnn = rb.from_torch(state, **TOLD, **given)
-    h = states(X, *(state[f"rnn.weight_{kind}_l0"] for kind in ("ih", "hh")), _bias(state), h_0=state["start"][0, 0])
+    w_ih, w_hh = (state[f"rnn.weight_{kind}_l0"] for kind in ("ih", "hh"))
+    h = states(X, w_ih, w_hh, _bias(state), h_0=state["start"][0, 0])
     close(rnn.logits(X), linear(state, "out", h))
 
 

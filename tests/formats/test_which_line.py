@@ -135,7 +135,8 @@ def of_lightning() -> Check:
 
 
 def of_average() -> Check:
-    parts, arrays = {}, {}
+    parts: dict[str, bytes] = {}
+    arrays: dict[str, Any] = {}
     for seed, part in enumerate(("model", "ema")):
         held = {name: array.astype("<f4") for name, array in network(seed=seed).items()}
         entries = enumerate(held.items(), len(arrays))
@@ -243,7 +244,7 @@ def of_torch_module(names: dict[str, Any], many_to_one: bool) -> tuple[Any, Any]
     x = torch.from_numpy(X.astype("f4"))
     module = names["module"] = torch.nn.RNN(3, 4)
 
-    class Classifier(torch.nn.Module):  # type: ignore[misc]  # torch is not known here
+    class Classifier(torch.nn.Module):  # type: ignore[misc,name-defined]  # torch is not known here
         def __init__(self) -> None:
             super().__init__()
             self.rnn, self.fc, self.softmax = module, torch.nn.Linear(4, 2), torch.nn.LogSoftmax(dim=1)

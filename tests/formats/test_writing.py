@@ -148,9 +148,7 @@ def test_a_file_that_is_not_there(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["m.bin", "m", "m.npz.gz", ".npz", "m.NPZ", "m" * 5000])
-def test_the_suffix_must_be_known(tmp_path: Path, name: str) -> None:
-    with pytest.raises(rb.FormatError, match=r"suffix of a model file must be one of \.safetensors, \.npz, .*; got"):
-        rb.load(tmp_path / name)
+def test_the_suffix_of_what_is_written_must_be_known(tmp_path: Path, name: str) -> None:
     match = rf"suffix of a file to write a model to must be one of {re.escape(', '.join(WRITTEN))}; got"
     with pytest.raises(rb.FormatError, match=match):
         make("layers").save(tmp_path / name)
@@ -166,5 +164,5 @@ def test_a_path_must_be_one(path: Any) -> None:
 
 
 def test_a_directory_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(rb.FormatError, match="is a directory; name a file in it"):
+    with pytest.raises(rb.FormatError, match="is a directory, not a regular file; name a file in it"):
         rb.load(tmp_path)

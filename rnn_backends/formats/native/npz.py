@@ -13,7 +13,6 @@ from rnn_backends.formats.files import replaced
 from rnn_backends.formats.npy import Npz
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
-from rnn_backends.formats.weights import from_weights
 
 DESCRIPTION = f"__{KEY}__"
 NUMBERS = (
@@ -29,6 +28,8 @@ def read(source: Source, options: LoadOptions, path: Path) -> Network:
     described = headers.pop(DESCRIPTION, None) is not None
     declared = {name: (header.dtype[1:], header.shape) for name, header in headers.items()}
     if not described:
+        from rnn_backends.formats.weights import from_weights  # most files of this format are described
+
         return from_weights(declared, options, held.read, source.account)
     return from_described(declared, held.read(DESCRIPTION).tobytes(), options, held.read, source.account)
 

@@ -20,7 +20,6 @@ from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
-from rnn_backends.formats.weights import from_weights
 
 DTYPES = {
     "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -58,6 +57,8 @@ def read(source: Source, options: LoadOptions, path: Path) -> Network:
     }
     if (text := notes.get(KEY)) is not None:
         return from_described(declared, text, options, read_array, source.account)
+    from rnn_backends.formats.weights import from_weights  # most files that programs load are described
+
     # The format's own writer sorts the arrays.
     return from_weights(declared, options, read_array, source.account, ordered=False)
 
