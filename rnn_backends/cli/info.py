@@ -54,7 +54,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     else:
         yield from aligned([("model", f"{found['model']}: cannot be read: {found['reason']}")])
         if found["line"] is not None:
-            yield f"This reads it, with the activations and options of yours in the place of these:  {found['line']}"
+            yield f"A line that reads it, with examples for what the file does not record:  {found['line']}"
 
 
 def rows(found: dict[str, Any]) -> list[Row]:

@@ -6,20 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 WAYS: Mapping[str, str] = {
-    "activation": "pass the right one, e.g. activation='tanh'",
+    "activation": "pass the right one, e.g. activation='tanh', and batch_first where the batch is the first axis",
     "leave_out": "leave `{option}` out",
     "encoder_activation": "pass encoder_activation={example}, or what it was trained with",
     "readout_activation": (
         "pass readout_activation={example} if it was trained with a cross-entropy, 'identity' in place of {last} if it "
         "gives values"
     ),
-    "roles": "pass roles={roles}, or other ones where that is wrong",
-    "layers": "pass roles={roles}, with 'layers' for those that stand one on the other, and 'ignore' for the others",
+    "roles": "pass roles={roles}, if they are applied so and in this order, or other ones",
+    "roles_each": "pass roles= with what each is, and 'ignore' for what the forward pass does without",
+    "layers": (
+        "pass roles={roles}, if they are applied so and in this order: 'layers' for those that stand one on the other, "
+        "'ignore' for the others"
+    ),
+    "initial": "pass names={names} if it is the initial state, or roles={roles} if the network does without it",
     "ignore": "if the network does without it, pass roles={roles}",
     "names": "pass names={names}",
     "own_names": (
-        "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'readout.weight' or "
-        "'readout.bias', with .T after it where vectors are rows"
+        "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0' (of two 'bias_ih_l0' and "
+        "'bias_hh_l0'), 'readout.weight' or 'readout.bias', with .T after it where vectors are rows"
     ),
     "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model, nnx.Param))",
     "cells": (
@@ -56,7 +61,10 @@ WAYS: Mapping[str, str] = {
     "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
     # torch: modules
     "module_state": "pass roles={roles}, and h_0= at each call if that is what it is",
-    "module_activation": "pass roles={roles}, and readout_activation={example} with the one of each Linear",
+    "module_activation": (
+        "pass roles={roles}, and readout_activation={example} with the one of each Linear; if it is applied to what "
+        "the RNN gives, roles={before} instead"
+    ),
     "module_function": "pass {role}_activation={example} with a function of arrays in its place",
     "module_norm": (
         "pass roles={roles} if it is applied to what the module declared before it gives, before an activation"

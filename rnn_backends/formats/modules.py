@@ -5,7 +5,7 @@ columns, and Wxh Whh bias of MLX.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -25,12 +25,13 @@ _NOTATIONS = (
 )
 _ROWS = {
     "wx": "weight_ih_l0.T", "wh": "weight_hh_l0.T", "b": "bias_l0", "w_vocab": "readout.weight.T",
-    "b_vocab": "readout.bias", "w_embed": "encoder.0.weight.T",
+    "b_vocab": "readout.bias", "w_embed": "embedding.weight",
 }  # fmt: skip
 """CS231n's notation, whose vectors are rows: too short to be known for sure, and so only named in a message."""
 _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
+_STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
 _LOSS = re.compile(r"(?:^|[._])(?:criterion|loss)(?:[._]|$)", re.IGNORECASE)
 _FEW = 3
 _STATISTICS = {"running_mean", "running_var"}
@@ -111,12 +112,42 @@ def is_recurrent(names: Iterable[str]) -> bool:
 
 def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str:
     """Return the refusal of a module, beside others, that is none of those that a network is made of."""
-    names = list(module.arrays.values())
+    names, shapes = list(module.arrays.values()), {local: declared[name][1] for local, name in module.arrays.items()}
     of = f"{listed(names)}, of shape {declared[names[0]][1]},"
-    known = "torch's nn.RNN, nn.RNNCell, nn.Embedding, nn.Linear and nn.BatchNorm1d"
+    if (kind := _computing(shapes)) is not None:
+        return f"{of} are those of a {kind}, which has no place in a network here."
+    others = list(others)
     is_alone = not any(f"{each.prefix}.".startswith(f"{module.prefix}.") for each in others if each is not module)
     keys = [module.prefix] if is_alone and module.prefix else names[:_FEW]
-    return f"{of} belongs to none of {known}; {way('ignore', roles=dict.fromkeys(keys, 'ignore'))}."
+    roles = dict.fromkeys(keys, "ignore")
+    if len(names) == 1 and _may_be_initial(names[0], declared[names[0]][1], others, declared):
+        return f"{of} may be the initial state; {way('initial', names={names[0]: 'h_0'}, roles=roles)}."
+    known = "torch's nn.RNN, nn.RNNCell, nn.Embedding, nn.Linear and nn.BatchNorm1d"
+    return f"{of} belongs to none of {known}; {way('ignore', roles=roles)}."
+
+
+def _computing(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the name of a layer that computes, whatever its place, by the shapes of its arrays."""
+    if len(shapes.get("weight", ())) > 2:
+        return "convolution"
+    is_norm = shapes.keys() == {"weight", "bias"} and shapes["weight"] == shapes["bias"] and len(shapes["bias"]) == 1
+    return "LayerNorm, or another normalisation" if is_norm else None
+
+
+def _may_be_initial(name: str, shape: tuple[int, ...], others: Iterable[Module], declared: Declared) -> bool:
+    """Return whether an array has the shape of initial states, (num_cells, hidden_size), or that of a batch of one.
+
+    One of a single axis must be named so, too.
+    """
+    sizes = [
+        declared[name][1][-1:]
+        for module in others
+        for local, name in module.arrays.items()
+        if local.startswith("weight_hh")
+    ]
+    if len(set(sizes)) != 1 or not shape or (len(shape) == 1 and not _STATE.search(name)):
+        return False
+    return shape[-1:] == sizes[0] and prod(shape[:-1]) == len(sizes)
 
 
 def _notations(declared: Declared) -> Iterator[tuple[str, tuple[str, str, str]]]:
@@ -126,13 +157,16 @@ def _notations(declared: Declared) -> Iterator[tuple[str, tuple[str, str, str]]]
         prefix, _, leaf = name.rpartition(".")
         groups.setdefault(prefix, {})[leaf.lower()] = name
     for prefix, leaves in groups.items():
-        for notation in _NOTATIONS:
-            recurrent = {leaf for leaf, local in notation.items() if local.startswith("weight_")}
-            if recurrent <= leaves.keys() <= notation.keys():
-                for leaf, name in leaves.items():
-                    local = notation[leaf]
-                    yield name, (prefix, "linear" if local in {"weight", "bias"} else "layers", local)
-                break
+        found = [
+            notation
+            for notation in _NOTATIONS
+            if {leaf for leaf, local in notation.items() if local.startswith("weight_")} <= leaves.keys()
+        ]
+        notation = max(found, key=lambda each: len(each.keys() & leaves.keys()), default={})
+        for leaf, name in leaves.items():
+            if (local := notation.get(leaf)) is None:
+                continue
+            yield name, (prefix, "linear" if local in {"weight", "bias"} else "layers", local)
 
 
 def _computes(name: str, dtype: str, shape: tuple[int, ...]) -> bool:

@@ -20,6 +20,7 @@ _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4}
 # NumPy's own reader evaluates any Python literal here, and fails on odd ones with errors of many types.
 _DTYPE, _ORDER = rb"'descr': *'([^']*)'", rb"'fortran_order': *(True|False)"
 _SHAPE = rb"'shape': *\(((?:[0-9]+, *)*[0-9]*)\)"
+_NO_NUMBERS = {b"U", b"S", b"O", b"V", b"M", b"m"}
 _HEADER = re.compile(rb"\{(?:(?:%b|%b|%b),? *){3}\}\s*" % (_DTYPE, _ORDER, _SHAPE))
 
 
@@ -93,6 +94,11 @@ class Npz:
         member = self.members[name]
         head, size = self.archive.head(member, HEAD), self.archive.members[member].size
         return parse_header(self.source, head, size, member, self.allowed(name))
+
+    def is_of_numbers(self, name: str) -> bool:
+        """Return whether an array is not of texts, objects or records, as far as the beginning of its header says."""
+        found = re.search(_DTYPE, self.archive.head(self.members[name], HEAD)[:HEAD])
+        return found is None or found[1][1:2] not in _NO_NUMBERS
 
     def read(self, name: str) -> Host:
         """Return an array, read-only so that a model makes no copy of it."""

@@ -77,13 +77,17 @@ def reading_of(
     if ordered:
         natural = order.natural(order.in_order(widths), every)
         # Where others have their activations given too, nothing but order would speak for it.
-        chosen = None if complete and complete != [natural] else natural
+        is_other = any(natural is None or each.roles != natural.roles for each in complete)
+        chosen = None if is_other else natural
     else:
         only = every if len(every) == 1 else complete
         chosen = only[0] if len(only) == 1 else None
     if chosen is not None and not _is_contradicted(chosen, options):
         return chosen
-    raise FormatError(_refusal(linears, widths, declared, complete or every, _guess(linears, before, widths, declared)))
+    found = sorted(complete or every, key=lambda each: -len(each.readout))
+    guess = _guess(linears, before, widths, declared)
+    example = guess if not found or guess in [each.roles for each in found] else found[0].roles
+    raise FormatError(_refusal(linears, widths, declared, every, example))
 
 
 def _is_complete(reading: Reading, options: LoadOptions) -> bool:
@@ -108,15 +112,15 @@ def _pairs(reading: Reading, options: LoadOptions) -> tuple[tuple[tuple[Module, 
 
 
 def _refusal(
-    linears: Sequence[Module], widths: Widths, declared: Declared, found: Sequence[Reading], guess: Mapping[str, str]
+    linears: Sequence[Module], widths: Widths, declared: Declared, every: Sequence[Reading], example: Mapping[str, str]
 ) -> str:
-    """Return the refusal of modules without a reading, or with some that are found."""
-    known = [each.roles for each in sorted(found, key=lambda each: -len(each.readout))]
-    example = guess if guess in known or not known else known[0]
+    """Return the refusal of modules without a reading, or with several."""
     which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in linears)
     which = which if len(linears) <= _LISTED else f"the {len(linears)} Linear and tables beside it"
     around = f"before or after the RNN, which takes {widths.input_size} features and gives {widths.output_size}"
-    problem = "may stand" if found else "cannot stand, one after the other,"
+    if not every:
+        return f"{which} cannot stand, one after the other, {around}; {way('roles_each')}."
+    problem = "may stand" if any(each.roles != example for each in every) else "may stand in more than one order"
     return f"{which} {problem} {around}; {way('roles', roles=example)}."
 
 
@@ -146,11 +150,10 @@ def _guess(linears: Sequence[Module], before: Sequence[Module], widths: Widths, 
     width = widths.input_size
     for module in reversed(before):
         rows, columns = shapes[module.prefix]
-        if rows == width and module.kind != "table":
-            found[module.prefix], width = "encoder", columns
-        elif columns == width and module.kind != "kernel" and "bias" not in module.arrays:
+        if columns == width and module.kind != "kernel" and "bias" not in module.arrays and module is before[0]:
             found[module.prefix] = "embedding"
-            break
+        elif rows == width and module.kind != "table":
+            found[module.prefix], width = "encoder", columns
     width = widths.output_size
     for module in linears:
         rows, columns = shapes[module.prefix]

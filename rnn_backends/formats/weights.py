@@ -21,6 +21,9 @@ from rnn_backends.formats.source import Account
 from rnn_backends.formats.stacks import stacked
 from rnn_backends.formats.stated import stated
 
+_TABLE = "embedding.weight"
+"""The name that `names` gives to a table, (num_embeddings, features)."""
+
 
 def from_weights(
     declared: Declared, options: LoadOptions, read: Read, account: Account, *, ordered: bool = True
@@ -84,7 +87,7 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
     found, roles = dict(held), {}
     for theirs, given in names.items():
         name, turned = given.removesuffix(".T"), given.endswith(".T")
-        if theirs not in held or not is_own(name):
+        if theirs not in held or not (is_own(name) or name == _TABLE):
             what = f"{theirs!r}, which is no array of it" if theirs not in held else f"the name {given!r}"
             known = "weight_ih_l0, weight_hh_l0_reverse, bias_l0, encoder.0.weight, readout.bias and h_0, or with .T"
             msg = f"`names` has {what}; it maps {listed(held)} to {known}."
@@ -95,7 +98,7 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
         array = found.pop(theirs) if found.get(theirs) is held[theirs] else held[theirs]
         array = array.turned() if turned else array
         found[name] = flat(array) if name.startswith("bias") or name.endswith("bias") else array
-        if name.partition(".")[0] in {"encoder", "readout"}:
+        if name.partition(".")[0] in {"embedding", "encoder", "readout"}:
             roles[name.rpartition(".")[0]] = name.partition(".")[0]
     return found, roles
 
@@ -146,8 +149,8 @@ def _named(reading: Reading) -> dict[str, Module]:
 
 def _shaped(name: str, array: Made) -> Made:
     """Return an initial state without the axis of a batch of one."""
-    if name == "h_0" and len(array.shape) == 3 and array.shape[1] == 1:
-        return array.reshaped((array.shape[0], array.shape[2]))
+    if name == "h_0" and (len(array.shape) == 1 or (len(array.shape) == 3 and array.shape[1] == 1)):
+        return array.reshaped((array.shape[0] if len(array.shape) == 3 else 1, array.shape[-1]))
     return array
 
 

@@ -11,6 +11,7 @@ from plain import X, fully, linear, network, norm, normal, normed, of_torch, sof
 from safetensors.numpy import load_file, save_file
 
 import rnn_backends as rb
+from rnn_backends.formats.advice import proposed
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = DATA / "cases"
@@ -95,7 +96,11 @@ def test_a_train_state_of_flax() -> None:
 
 
 def test_a_module_that_was_saved_whole_is_its_weights() -> None:
-    rnn = rb.load(DATA / "module.pt", activation="tanh")
+    rnn = rb.load(DATA / "module.pt")
+    with pytest.raises(
+        rb.FormatError, match="the module in it records the activation of its cells; leave `activation` out"
+    ):
+        rb.load(DATA / "module.pt", activation="relu")
     state = rnn.to_torch()
     x = normal(5, 2, rnn.input_size or 0)
     close(rnn(x)[0], of_torch(state, x), atol=1e-6)
@@ -112,6 +117,15 @@ def test_text_books_are_known_by_their_names(names: tuple[str, ...], begin: str)
     rnn = rb.from_torch(state, **TOLD)
     h = states(X, arrays[0], arrays[1], arrays[2][:, 0])
     close(rnn.probabilities(X), softmax(h @ arrays[3].T + arrays[4][:, 0]))
+
+
+def test_what_stands_beside_a_text_book_s_weights_is_asked_for_or_left_out(tmp_path: Path) -> None:
+    state = {"Wxh": normal(4, 3), "Whh": normal(4, 4), "bh": normal(4, 1), "hprev": normal(4, 1)}
+    np.savez(tmp_path / "m.npz", **state, chars=np.array(list("abc")), objects=np.array([None], object))
+    with pytest.raises(rb.FormatError, match=r"'hprev', of shape \(4, 1\), .* pass roles={'hprev': 'ignore'}"):
+        rb.load(tmp_path / "m.npz", activation="tanh")
+    rnn = rb.load(tmp_path / "m.npz", activation="tanh", roles={"hprev": "ignore"})
+    close(rnn(X)[0], states(X, state["Wxh"], state["Whh"], state["bh"][:, 0]))
 
 
 def test_rows_of_a_text_book_are_not_taken_for_columns() -> None:
@@ -251,9 +265,7 @@ def test_a_pickle_of_arrays_is_no_file_to_run(tmp_path: Path) -> None:
 
 def test_a_matrix_of_a_module_that_is_named_loss_is_asked_for() -> None:
     state = network() | fully("loss_head", 7, 9)
-    with pytest.raises(
-        rb.FormatError, match=r"'loss_head' \(9 -> 7\) cannot stand, .*; pass roles={'loss_head': 'ignore'}"
-    ):
+    with pytest.raises(rb.FormatError, match=r"'loss_head' \(9 -> 7\) cannot stand, .*; pass roles= with what each is"):
         rb.from_torch(state, **TOLD)
 
 
@@ -273,3 +285,61 @@ def test_haiku(double: bool) -> None:
     close(rnn.logits(X), h @ out["w"] + out["b"])
     with pytest.raises(rb.ArgumentError, match="is Haiku's, which has no residual cells; leave `residual` out"):
         rb.from_flax(tree, activation="relu", residual=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4), (1, 4), (4,)])
+def test_an_initial_state_is_asked_for(shape: tuple[int, ...]) -> None:
+    state = network() | {"h0": normal(*shape)}
+    with pytest.raises(rb.FormatError, match=r"may be the initial state; pass names={'h0': 'h_0'} if it is"):
+        rb.from_torch(state, activation="tanh")
+    rnn = rb.from_torch(state, activation="tanh", names={"h0": "h_0"})
+    wanted = states(X, state["rnn.weight_ih_l0"], state["rnn.weight_hh_l0"], _bias(state), h_0=state["h0"].reshape(4))
+    close(rnn(X)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("extra", "match"),
+    [
+        ({"ln.weight": np.ones(4), "ln.bias": np.ones(4)}, "'ln.weight', 'ln.bias', .* are those of a LayerNorm"),
+        (
+            {"conv.weight": np.ones((4, 4, 3)), "conv.bias": np.ones(4)},
+            "are those of a convolution, which has no place",
+        ),
+    ],
+)
+def test_what_computes_is_refused_without_a_way_out(extra: dict[str, Any], match: str) -> None:
+    with pytest.raises(rb.FormatError, match=match) as caught:
+        rb.from_torch(network() | extra, activation="tanh")
+    assert proposed(str(caught.value)) == {}
+
+
+def test_a_wrong_key_is_no_part(tmp_path: Path) -> None:
+    for key in ("nope", ("averages", "nope"), ("model", "nope")):
+        with pytest.raises(rb.FormatError) as caught:
+            rb.load(nested(tmp_path), activation="tanh", key=key)
+        given = proposed(str(caught.value)).get("key", "model")
+        rb.load(nested(tmp_path), activation="tanh", key=given)
+
+
+def test_a_head_keeps_the_order_of_its_linear() -> None:
+    state = network() | fully("hidden", 4, 4) | fully("classify", 4, 4, seed=6)
+    rnn = rb.from_torch(state, activation="tanh", readout_activation=("relu", "softmax"))
+    z = np.maximum(linear(state, "hidden", of_torch(state, X, "rnn.")), 0)
+    close(rnn.logits(X), linear(state, "classify", z))
+
+
+def test_an_embedding_as_wide_as_the_vocabulary_and_the_states() -> None:
+    state = {"emb.weight": normal(4, 4)} | network(4, 4) | fully("fc", 4, 4)
+    with pytest.raises(rb.FormatError, match=r"roles={'emb': 'embedding', 'fc': 'readout'}"):
+        rb.from_torch(state, **TOLD)
+    rnn = rb.from_torch(state, **TOLD, roles={"emb": "embedding"})
+    ids = np.arange(10).reshape(5, 2) % 4
+    close(rnn.logits(ids), linear(state, "fc", of_torch(state, state["emb.weight"][ids], "rnn.")))
+
+
+def test_a_table_by_a_name_of_its_own() -> None:
+    state = {"W_embed": normal(9, 3), "Wx": normal(3, 4), "Wh": normal(4, 4), "b": normal(4)}
+    names = {"W_embed": "embedding.weight", "Wx": "weight_ih_l0.T", "Wh": "weight_hh_l0.T", "b": "bias_l0"}
+    rnn = rb.from_torch(state, activation="tanh", names=names)
+    ids = np.arange(10).reshape(5, 2) % 9
+    close(rnn(ids)[0], states(state["W_embed"][ids], state["Wx"].T, state["Wh"].T, state["b"]))

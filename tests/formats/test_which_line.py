@@ -148,7 +148,7 @@ def of_average() -> Check:
 
 def of_module() -> Check:
     shutil.copy(CASES.parent / "module.pt", "module.pt")
-    return lambda rnn: (rnn(X[..., : rnn.input_size])[0], of_torch(rnn.to_torch(), X[..., : rnn.input_size]))
+    return lambda rnn: (rnn(normal(5, 2, rnn.input_size))[0], of_torch(rnn.to_torch(), normal(5, 2, rnn.input_size)))
 
 
 def of_weight_norm() -> Check:
@@ -215,7 +215,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "a checkpoint with an optimizer and anything else": of_checkpoint("checkpoint_namespace.pt"),
     "a checkpoint of Lightning": of_lightning,
     "one with an average of the weights beside them": of_average,
-    "a module saved whole": of_module,
+    "a module saved whole, which records more": of_module,
     "weights under `weight_norm`": of_weight_norm,
     "torch's weights in safetensors": of_safetensors,
     "MLX's weights in safetensors": of_mlx,

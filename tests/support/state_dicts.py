@@ -107,13 +107,18 @@ def _recurrent(random: np.random.Generator, name: str, modules: Any, h: Float, a
 
 
 def _order(random: np.random.Generator, names: list[str]) -> list[str]:
-    """Return names in the order in which they are applied, with a readout before the RNN, or in any order."""
+    """Return names in the order in which they are applied, with a readout before the RNN, or with any role before any.
+
+    Those of one role keep their order.
+    """
     kind = random.random()
     if kind < 0.6:
         return names
     if kind < 0.8:
         return sorted(names, key=lambda name: not name.startswith("after"))
-    return [names[place] for place in random.permutation(len(names))]
+    begins = dict.fromkeys(name.rstrip("0123456789") for name in names)
+    places = dict(zip(begins, random.permutation(len(begins)), strict=True))
+    return sorted(names, key=lambda name: places[name.rstrip("0123456789")])
 
 
 def _extras(random: np.random.Generator, begin: str) -> dict[str, Any]:

@@ -87,6 +87,9 @@ def _modules(held: Mapping[str, Made], taken: set[str]) -> list[Module]:
         if path in taken:
             continue
         kinds = {**dict.fromkeys(_LINEAR, "kernel"), **dict.fromkeys(_TABLES, "table")}
+        if leaf == "scale":
+            msg = f"{shown(path)} is of a normalisation, which has no place in a network here."
+            raise FormatError(msg)
         if leaf not in kinds or not prefix:
             msg = (
                 f"{shown(path)} is of none of the modules that are understood, SimpleCell, Dense, Linear and Embed; "

@@ -10,6 +10,7 @@ from rnn_backends.core.network import Network
 from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.files import replaced
+from rnn_backends.formats.names import is_own
 from rnn_backends.formats.npy import Npz
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
@@ -24,7 +25,9 @@ NUMBERS = (
 def read(source: Source, options: LoadOptions, path: Path) -> Network:
     """Read a network."""
     held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else NUMBERS)
-    headers = {name: held.header(name) for name in held.members}
+    own = DESCRIPTION in held.members
+    # Beside weights alone there may be texts, such as the characters that ids stand for, and objects, left unread.
+    headers = {name: held.header(name) for name in held.members if own or is_own(name) or held.is_of_numbers(name)}
     described = headers.pop(DESCRIPTION, None) is not None
     declared = {name: (header.dtype[1:], header.shape) for name, header in headers.items()}
     if not described:

@@ -94,7 +94,9 @@ def _activation_role(part: Part, parts: Sequence[Part], roles: dict[str, str]) -
     if part.label in OUTPUTS and readout and parts.index(part) > readout[-1] and len(others) == 1:
         return "readout"
     inner, size = [None] * (len(readout) - 1), parts[readout[-1]].gives if readout else None
-    advice = way("module_activation", roles={part.path: "ignore"}, example=example("readout", inner, size))
+    before = {part.path: "readout", **{parts[place].path: "readout" for place in readout}}
+    wanted = example("readout", inner, size)
+    advice = way("module_activation", roles={part.path: "ignore"}, example=wanted, before=before)
     msg = f"where {part} is applied is not recorded; {advice}."
     raise FormatError(msg)
 
