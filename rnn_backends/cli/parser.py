@@ -59,6 +59,12 @@ def _names(text: str) -> str | tuple[str, ...]:
     return names if len(names) > 1 else text
 
 
+def _paths(text: str) -> list[str | tuple[str | None, ...]]:
+    """Return paths between commas; those of two directions, joined by a plus, as a pair, in which one may be empty."""
+    paths = [tuple(part or None for part in path.split("+")) for path in text.split(",")]
+    return [path[0] or "" if len(path) == 1 else path for path in paths]
+
+
 def _pairs(text: str) -> dict[str, str]:
     """Return texts by name, which stand as NAME=TEXT between commas."""
     pairs = [part.partition("=") for part in text.split(",")]
@@ -73,6 +79,8 @@ _KINDS: dict[str, dict[str, Any]] = {
     "activations": {"metavar": "NAME[,NAME]", "type": _names},
     "texts": {"metavar": "NAME=TEXT[,...]", "type": _pairs},
     "number": {"metavar": "NUMBER", "type": float},
+    "paths": {"metavar": "PATH[,...]", "type": _paths},
+    "vocabulary": {"metavar": "CHARACTERS"},
     "key": {"metavar": "NAME", "action": "append"},
 }
 """The arguments of argparse's add_argument by the kind of an option."""

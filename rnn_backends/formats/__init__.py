@@ -37,7 +37,7 @@ def read_of(framework: str, path: str | PathLike[str], options: LoadOptions) -> 
 
 def _read(name: str, source: Source, options: LoadOptions, path: Path) -> Network:
     network: Network = import_module(f"rnn_backends.formats.{name}").read(source, options, path)
-    return network
+    return options.spelt(network)
 
 
 def write(network: Network, path: str | PathLike[str]) -> None:

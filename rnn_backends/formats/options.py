@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from rnn_backends.core.activations import as_activation
-from rnn_backends.core.network import READS, TAKES
+from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -21,7 +21,7 @@ _OWNERS = {
     "onnx": "ONNX models",
 }
 
-Kind = Literal["activation", "activations", "flag", "key", "number", "paths", "reads", "takes", "texts"]
+Kind = Literal["activation", "activations", "flag", "key", "number", "paths", "reads", "takes", "texts", "vocabulary"]
 CHOICES: Mapping[str, Sequence[str]] = {"reads": READS, "takes": TAKES}
 ROLES = ("embedding", "encoder", "layers", "readout", "ignore")
 """The roles that a module of a state dict can have."""
@@ -161,7 +161,15 @@ class LoadOptions:
         },
     )
     layers: Sequence[str | tuple[str | None, str | None]] | None = field(
-        default=None, metadata={"option": Option("paths", "the order of its cells", ("flax",))}
+        default=None,
+        metadata={
+            "option": Option(
+                "paths",
+                "the order of its cells",
+                ("flax",),
+                "paths of the cells of a .msgpack file from the input to the output, as a,b; of two directions f+b",
+            )
+        },
     )
     go_backwards: bool | None = field(
         default=None,
@@ -179,6 +187,17 @@ class LoadOptions:
         metadata={
             "option": Option(
                 "flag", "whether it masks steps", ("keras",), "whether the model of a Keras file masks steps"
+            )
+        },
+    )
+    vocabulary: str | Sequence[str] | None = field(
+        default=None,
+        metadata={
+            "option": Option(
+                "vocabulary",
+                "its vocabulary",
+                (*WEIGHTS, "onnx"),
+                "characters that token ids stand for, in the order of the ids",
             )
         },
     )
@@ -215,11 +234,27 @@ class LoadOptions:
             raise ArgumentError(msg)
         return replace(self, takes="tokens")
 
+    def spelt(self, network: Network) -> Network:
+        """Return a network with the vocabulary that is given, whose token ids it spells."""
+        if self.vocabulary is None:
+            return network
+        if network.vocabulary is not None:
+            self.require_left_out("the file", ("vocabulary",))
+        try:
+            return replace(network, vocabulary=_items(self.vocabulary), takes="tokens")
+        except ArgumentError as error:
+            msg = f"`vocabulary` does not fit: {error}"
+            raise ArgumentError(msg) from error
+
     def completed(self, source: str, facts: Mapping[str, Any]) -> Self:
         """Return the options together with the facts that a source records, None where it does not."""
         known = {name: fact for name, fact in facts.items() if fact is not None}
         self.require_left_out(source, known)
         return replace(self, **known)
+
+
+def _items(vocabulary: str | Sequence[str]) -> str | tuple[str, ...]:
+    return vocabulary if isinstance(vocabulary, str) else tuple(vocabulary)
 
 
 _NAMING = ("keras", "flax")

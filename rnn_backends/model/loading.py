@@ -1,6 +1,6 @@
 """`load`: a model from a file of any format."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TypeAlias
 
@@ -26,7 +26,9 @@ def load(
     roles: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     batch_norm_eps: float | None = None,
+    vocabulary: str | Sequence[str] | None = None,
     residual: bool | None = None,
+    layers: Sequence[str | tuple[str | None, str | None]] | None = None,
     go_backwards: bool | None = None,
     masking: bool | None = None,
 ) -> RNN:
@@ -68,8 +70,12 @@ def load(
     batch_norm_eps : float, optional
         Eps of the BatchNorms in weights alone, which is required there: each is folded into the Linear or the layer
         beside it, and taken to be applied right after the module before it.
+    vocabulary : str or sequence of str, optional
+        Characters, or words, that token ids stand for, as of `RNN`.
     residual : bool, optional
         For ``.msgpack`` files, where it is required: see `rnn_backends.from_flax`.
+    layers : sequence of str or pair of str or None, optional
+        For ``.msgpack`` files with several cells: their order; see `rnn_backends.from_flax`.
     go_backwards : bool, optional
         For ``.weights.h5`` files, where it is required: see `rnn_backends.from_keras`.
     masking : bool, optional
@@ -123,7 +129,9 @@ def load(
         roles=roles,
         names=names,
         batch_norm_eps=batch_norm_eps,
+        vocabulary=vocabulary,
         residual=residual,
+        layers=layers,
         go_backwards=go_backwards,
         masking=masking,
     )

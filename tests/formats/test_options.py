@@ -23,12 +23,13 @@ IMPORTERS: dict[str, Callable[..., rb.RNN]] = {
 
 VALUES: dict[str, Any] = {
     "activation": "tanh", "activations": ("relu", "tanh"), "flag": True, "key": ("state", "ema"), "number": 1e-5,
-    "paths": ["a"], "reads": "last", "takes": "tokens", "texts": {"fc": "readout"},
+    "paths": ["a"], "reads": "last", "takes": "tokens", "texts": {"fc": "readout"}, "vocabulary": "abc",
 }  # fmt: skip
 """A value of each kind of option."""
 WORDS: dict[str, list[str]] = {
     "activation": ["tanh"], "activations": ["relu, tanh"], "flag": [], "key": ["state", "--key", "ema"], "number": ["1e-5"],
-    "reads": ["last"], "takes": ["tokens"], "texts": ["fc=readout"],
+    "reads": ["last"], "takes": ["tokens"], "texts": ["fc=readout"], "paths": ["a"],
+    "vocabulary": ["abc"],
 }  # fmt: skip
 """The same on a command line."""
 

@@ -12,6 +12,7 @@ _FLAX = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL
 _HAIKU = re.compile(r"((?:.*/)?vanilla_rnn(?:_[0-9]+)?)/(linear(?:_1)?/[wb])", re.DOTALL)
 _HAIKUS = {"linear/w": "i/kernel", "linear/b": "i/bias", "linear_1/w": "h/kernel", "linear_1/b": "h/bias"}
 _GATES = re.compile(r"(?:.*/)?(?:[ih][ifgorzn]/(?:kernel|bias)|(?:dense_)?h/bias)", re.DOTALL)
+_FEW = 5
 _SIDES = ("forward_rnn", "backward_rnn")
 
 Layers: TypeAlias = Sequence[str | tuple[str | None, str | None]]
@@ -43,12 +44,14 @@ def is_haiku(parts: Mapping[str, str]) -> bool:
     return parts["i/kernel"].endswith("/w")
 
 
-def places_of(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]:
-    """Return the paths of the cells by place: l0, l0_reverse, l1."""
+def places_of(
+    cells: Mapping[str, Mapping[str, str]], layers: Layers | None, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """Return the paths of the cells by place, l0, l0_reverse, l1; shapes are those of their arrays by path."""
     if layers is None:
         pair = _pair("", cells)
         if pair is None and len(cells) != 1:
-            example = list(cells)[:5]
+            example = _example(cells, shapes)
             msg = f"the tree does not record the order of its cells, {listed(cells)}; {way('cells', layers=example)}."
             raise FormatError(msg)
         layers = [pair or (next(iter(cells)), None)]
@@ -65,6 +68,20 @@ def places_of(cells: Mapping[str, Any], layers: Layers | None) -> dict[str, str]
         msg = "`layers` names a cell twice; the arrays of each would be the same."
         raise FormatError(msg)
     return places
+
+
+def _example(cells: Mapping[str, Mapping[str, str]], shapes: Mapping[str, tuple[int, ...]]) -> list[Any]:
+    """Return an order of cells that their shapes allow: two of one input as a pair, else one on the other."""
+    sizes = {cell: tuple(shapes[parts["i/kernel"]]) for cell, parts in cells.items()}
+    first, *rest = list(cells)[:_FEW]
+    found: list[Any] = [first]
+    for cell in rest:
+        below = found[-1]
+        if isinstance(below, str) and sizes[cell][:1] == sizes[below][:1] != sizes[below][1:]:
+            found[-1] = (below, cell)
+        else:
+            found.append(cell)
+    return found
 
 
 def _require_layers(layers: Any) -> Layers:

@@ -46,7 +46,9 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     declared = declare(tree)
     held = {path: made(path, declared, lambda path: to_host(tree[path])) for path in tree}
     cells = cells_of(held)
-    arrays = _recurrent(cells, places_of(cells, options.layers), held, options)
+    arrays = _recurrent(
+        cells, places_of(cells, options.layers, {path: array.shape for path, array in held.items()}), held, options
+    )
     modules = _modules(held, {path for parts in cells.values() for path in parts.values()})
     given = given_roles(modules, roles, whole, "/")
     fixed = {module.prefix: "embedding" for module in modules if module.kind == "table"} | given

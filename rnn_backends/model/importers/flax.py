@@ -22,6 +22,7 @@ def from_flax(
     takes: str | None = None,
     key: str | tuple[str, ...] | None = None,
     roles: Mapping[str, str] | None = None,
+    vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of Flax's parameters: `SimpleCell`, at most one `Dense` or `Linear` and one `Embed`.
@@ -57,6 +58,8 @@ def from_flax(
     roles : mapping of str to str, optional
         Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
         ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
+    vocabulary : str or sequence of str, optional
+        Characters, or words, that token ids stand for, as of `RNN`.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -98,9 +101,10 @@ def from_flax(
         encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
+        vocabulary=vocabulary,
         key=key,
         roles=roles,
     )
     if isinstance(source, (str, PathLike)):
         return RNN.from_network(read_of("flax", source, options), select(backend))
-    return RNN.from_network(from_tree(source, options, to_host, Account()), select(backend))
+    return RNN.from_network(options.spelt(from_tree(source, options, to_host, Account())), select(backend))

@@ -1,5 +1,6 @@
 """`from_keras`: a model of a layer or a model of Keras 2 or 3, or of a file of one."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -19,6 +20,7 @@ def from_keras(
     encoder_activation: Activated | tuple[Activated, ...] | None = None,
     reads: str | None = None,
     takes: str | None = None,
+    vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of a layer or a model of Keras 2 or 3, or of a file of one.
@@ -57,6 +59,8 @@ def from_keras(
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
+    vocabulary : str or sequence of str, optional
+        Characters, or words, that token ids stand for, as of `RNN`.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -97,7 +101,8 @@ def from_keras(
         encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
+        vocabulary=vocabulary,
     )
     if isinstance(source, (str, PathLike)):
         return RNN.from_network(read_of("keras", source, options), select(backend))
-    return RNN.from_network(from_object(source, options, to_host), select(backend))
+    return RNN.from_network(options.spelt(from_object(source, options, to_host)), select(backend))

@@ -1,5 +1,6 @@
 """`from_onnx`: a model of an ONNX graph."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -15,6 +16,7 @@ def from_onnx(
     external_data: bool = False,
     readout_activation: Activated | tuple[Activated, ...] | None = None,
     takes: str | None = None,
+    vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of an ONNX graph: ``RNN`` nodes, what exporters put between them, an encoder and a readout.
@@ -33,6 +35,8 @@ def from_onnx(
         Activation of a readout that ends its graph without one, g2; default: ``"identity"``, as the graph has it.
     takes : {"tokens"}, optional
         That token ids stand for the one-hot features of a graph that takes features.
+    vocabulary : str or sequence of str, optional
+        Characters, or words, that token ids stand for, as of `RNN`.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -63,7 +67,13 @@ def from_onnx(
     from rnn_backends.formats.onnx import network_of
     from rnn_backends.formats.options import LoadOptions
 
-    options = LoadOptions.given("onnx", external_data=external_data, readout_activation=readout_activation, takes=takes)
+    options = LoadOptions.given(
+        "onnx",
+        external_data=external_data,
+        readout_activation=readout_activation,
+        takes=takes,
+        vocabulary=vocabulary,
+    )
     if isinstance(model, (str, PathLike)):
         network = read_of("onnx", model, options)
     elif not hasattr(model, "opset_import"):
@@ -73,5 +83,5 @@ def from_onnx(
         msg = "external data lie beside a file; pass its path, or load them with onnx.load first."
         raise FormatError(msg)
     else:
-        network = network_of(model, options)
+        network = options.spelt(network_of(model, options))
     return RNN.from_network(network, select(backend))

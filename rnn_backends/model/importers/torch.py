@@ -1,6 +1,6 @@
 """`from_torch`: a model of a torch module or of its state dict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnn_backends.backends.selection import select
@@ -21,6 +21,7 @@ def from_torch(
     roles: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     batch_norm_eps: float | None = None,
+    vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
     """Make a model of a torch module or of its state dict.
@@ -66,6 +67,8 @@ def from_torch(
     batch_norm_eps : float, optional
         Eps of the BatchNorms in weights alone, which is required there: each is folded into the Linear or the layer
         beside it, and taken to be applied right after the module before it.
+    vocabulary : str or sequence of str, optional
+        Characters, or words, that token ids stand for, as of `RNN`.
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
 
@@ -105,9 +108,10 @@ def from_torch(
         encoder_activation=encoder_activation,
         reads=reads,
         takes=takes,
+        vocabulary=vocabulary,
         key=key,
         roles=roles,
         names=names,
         batch_norm_eps=batch_norm_eps,
     )
-    return RNN.from_network(from_object(source, options, to_host), select(backend))
+    return RNN.from_network(options.spelt(from_object(source, options, to_host)), select(backend))
