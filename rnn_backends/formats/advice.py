@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 WAYS: Mapping[str, str] = {
@@ -86,8 +87,12 @@ WAYS: Mapping[str, str] = {
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
-_LONGEST = 240
-_OPTION = re.compile(r"\b([a-z_]+)=(\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]|'[^']*'|True|False|[0-9.]+(?:e-[0-9]+)?)")
+_LONGEST = 200
+_TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_INSIDE = [rf"\{begin}(?:{_TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
+_VALUE = "|".join([*_INSIDE, _TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
+# Names that a file has stand in quotation marks, in which nothing is looked for.
+_OPTION = re.compile(rf"\b([a-z_]+)=({_VALUE})|(?<!\w)(?:{_TEXT})")
 
 
 def way(key: str, /, **parts: object) -> str:
@@ -107,6 +112,8 @@ def _short(part: object) -> object:
 def proposed(message: str) -> dict[str, Any]:
     """Return the options that a message says to pass, the first value of each."""
     found: dict[str, Any] = {}
-    for name, value in _OPTION.findall(message):
-        found.setdefault(name, ast.literal_eval(value))
+    for match in _OPTION.finditer(message):
+        if match[1] is not None and match[1] not in found:
+            with suppress(ValueError, SyntaxError):
+                found[match[1]] = ast.literal_eval(match[2])
     return found

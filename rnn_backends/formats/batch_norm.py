@@ -32,37 +32,39 @@ class Affine(NamedTuple):
         return (wide * self.scale).astype(weight.dtype), moved.astype(weight.dtype)
 
 
-def with_norms(
-    arrays: Mapping[str, Made],
-    norms: Sequence[Module],
-    held: Mapping[str, Made],
-    neighbours: Mapping[str, Sequence[tuple[str, bool]]],
-    eps: float | None,
+def require_place(norm: Module, places: Sequence[tuple[str, bool]], eps: float | None, *, ordered: bool) -> None:
+    """Check that it is known where a BatchNorm is applied, and with which eps."""
+    if places and eps is None:
+        msg = f"{shown(norm.prefix)} is a BatchNorm, of which the weights do not record eps; {way('batch_norm_eps')}."
+        raise FormatError(msg)
+    if not places and ordered:
+        msg = f"{shown(norm.prefix)} is a BatchNorm, and no Linear or layer follows it that it could be folded into."
+        raise FormatError(msg)
+    if not places:
+        what = "is a BatchNorm, of which the weights do not record the place"
+        msg = f"{shown(norm.prefix)} {what}; {way('batch_norm')}."
+        raise FormatError(msg)
+
+
+def with_norm(
+    arrays: Mapping[str, Made], norm: Module, held: Mapping[str, Made], places: Sequence[tuple[str, bool]], eps: float
 ) -> dict[str, Made]:
-    """Return the arrays of a network with BatchNorms folded into them.
+    """Return the arrays of a network with a BatchNorm folded into them.
 
     Parameters
     ----------
     arrays : mapping of str to Made
         The arrays of the network by name.
-    norms : sequence of Module
+    norm : Module
     held : mapping of str to Made
         The arrays of the file by name.
-    neighbours : mapping of str to sequence of (str, bool)
-        By prefix of a BatchNorm the Linears that it is folded into, each as the name of its weight, and whether the
-        BatchNorm is applied after it; none where the place is not known.
-    eps : float or None
+    places : sequence of (str, bool)
+        The weights that it is folded into, and whether it is applied after each.
+    eps : float
     """
     found = dict(arrays)
-    for norm in norms:
-        places = neighbours[norm.prefix]
-        if eps is None or not places:
-            what = "its eps" if places else "its place in the network and its eps"
-            msg = f"{shown(norm.prefix)} is a BatchNorm, and the weights do not record {what}; "
-            advice = way("batch_norm_eps") if places else way("batch_norm")
-            raise FormatError(msg + advice + ".")
-        for name, is_after in places:
-            _fold(found, name, {local: held[own] for local, own in norm.arrays.items()}, eps, is_after=is_after)
+    for name, is_after in places:
+        _fold(found, name, {local: held[own] for local, own in norm.arrays.items()}, eps, is_after=is_after)
     return found
 
 

@@ -32,7 +32,9 @@ _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
-_LOSS = re.compile(r"(?:^|[._])(?:criterion|loss)(?:[._]|$)", re.IGNORECASE)
+_LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
+_LOCALS = {"weight", "bias", "bias_l0"}
+_DIGITS = 10
 _FEW = 3
 _STATISTICS = {"running_mean", "running_var"}
 
@@ -63,9 +65,9 @@ def modules_of(declared: Declared) -> list[Module]:
     known = dict(_notations(declared))
     found: dict[tuple[str, str], Module] = {}
     for name, (dtype, shape) in declared.items():
-        if not _computes(name, dtype, shape):
-            continue
         prefix, kind, local = known.get(name) or _named(name)
+        if np.dtype(dtype).kind in "iub" and prod(shape) == 1 and local not in _LOCALS:
+            continue
         module = found.setdefault((prefix, kind), Module(prefix, kind, len(found)))
         if local in module.arrays:
             msg = f"{listed([module.arrays[local], name])} are both {local} of one module; keep one of them."
@@ -76,7 +78,32 @@ def modules_of(declared: Declared) -> list[Module]:
     for module in found.values():
         if module.kind == "linear":
             module.kind = _kind(module, declared)
-    return list(found.values())
+    return _by_number([module for module in found.values() if not _is_loss(module, declared)])
+
+
+def _by_number(modules: list[Module]) -> list[Module]:
+    """Return modules with those of a Sequential, which are numbered, in their order; a file may have sorted them."""
+    siblings: dict[str, list[Module]] = {}
+    for module in modules:
+        parent, _, number = module.prefix.rpartition(".")
+        if number.isdecimal() and len(number) < _DIGITS:
+            siblings.setdefault(parent, []).append(module)
+    taken = {id(module): place for place, module in enumerate(modules)}
+    found = list(modules)
+    for group in siblings.values():
+        places = sorted(taken[id(module)] for module in group)
+        counts = sorted(module.place for module in group)
+        group.sort(key=lambda module: int(module.prefix.rpartition(".")[2]))
+        for place, count, module in zip(places, counts, group, strict=True):
+            found[place], module.place = module, count
+    return found
+
+
+def _is_loss(module: Module, declared: Declared) -> bool:
+    """Return whether the arrays of a module are the class weights of a loss, by its name and theirs."""
+    name = module.prefix.rpartition(".")[2]
+    vectors = all(len(declared[each][1]) <= 1 for each in module.arrays.values())
+    return bool(_LOSS.search(name)) and vectors and module.arrays.keys() <= {"weight", "pos_weight"}
 
 
 def require_columns(declared: Declared) -> None:
@@ -91,6 +118,8 @@ def require_columns(declared: Declared) -> None:
     turned = (
         len(shapes.get("weight_ih_l0", ())) == 2 and shapes["weight_ih_l0"][:1] != size == shapes["weight_ih_l0"][1:]
     )
+    readout = shapes.get("weight", ())
+    turned = turned or (len(readout) == 2 and readout[1:] != size == readout[:1])
     if turned or any("bias" in local and len(shape) == 2 and shape[1] > 1 for local, shape in shapes.items()):
         names = {name: f"{'readout.' * (kind == 'linear')}{local}" for name, (_, kind, local) in known.items()}
         given = {name: own if "bias" in own else f"{own}.T" for name, own in names.items()}
@@ -114,6 +143,8 @@ def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str
     """Return the refusal of a module, beside others, that is none of those that a network is made of."""
     names, shapes = list(module.arrays.values()), {local: declared[name][1] for local, name in module.arrays.items()}
     of = f"{listed(names)}, of shape {declared[names[0]][1]},"
+    if shapes.keys() == {"bias"}:
+        return f"{of} is a bias without its weight; with `names`, name both."
     if (kind := _computing(shapes)) is not None:
         return f"{of} are those of a {kind}, which has no place in a network here."
     others = list(others)
@@ -167,12 +198,6 @@ def _notations(declared: Declared) -> Iterator[tuple[str, tuple[str, str, str]]]
             if (local := notation.get(leaf)) is None:
                 continue
             yield name, (prefix, "linear" if local in {"weight", "bias"} else "layers", local)
-
-
-def _computes(name: str, dtype: str, shape: tuple[int, ...]) -> bool:
-    """Return whether an array may take part in a forward pass, as no counter and no class weights of a loss do."""
-    counts = np.dtype(dtype).kind in "iub" and prod(shape) == 1
-    return not counts and not (len(shape) <= 1 and _LOSS.search(name))
 
 
 def _named(name: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
 _NATIVE = re.compile(
     rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
 )
+_LISTED = 120
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
 Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -105,8 +106,11 @@ def shown_value(value: object) -> str:
 def listed(names: Iterable[object]) -> str:
     """Return what a file calls some things, the first of them, for one line of a message."""
     found = [shown(name) for name in names]
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return ", ".join(found[:5]) + more or "none"
+    count = 1
+    while count < min(len(found), 5) and sum(map(len, found[: count + 1])) <= _LISTED:
+        count += 1
+    more = f" and {len(found) - count} more" if len(found) > count else ""
+    return ", ".join(found[:count]) + more or "none"
 
 
 def short(error: Exception) -> str:

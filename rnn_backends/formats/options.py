@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from numbers import Real
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from rnn_backends.core.activations import as_activation
@@ -302,11 +302,11 @@ def _is_key(value: Any) -> bool:
 
 
 def _is_eps(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and value >= 0
+    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 <= value < 1.0  # type: ignore[operator]  # Real has these
 
 
 _CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "texts": ("a mapping of str to str", _is_text_by_text),
     "key": ("a str, or a tuple of them for what is nested", _is_key),
-    "number": ("a number that is not negative", _is_eps),
+    "number": ("a number from 0 to below 1", _is_eps),
 }

@@ -85,7 +85,7 @@ class Readings:
         for place, module in enumerate(self.linears):
             rows, columns = self.shapes[module.prefix]
             follows = not taken or place > self.linears.index(taken[-1])
-            follows = follows or not (ordered or _are_siblings(module, taken[-1]))
+            follows = follows or not (ordered or are_siblings(module, taken[-1]))
             if columns == width and follows and module not in taken and module.kind != "table":
                 yield from self._readouts((*taken, module), rows, ordered)
 
@@ -99,7 +99,7 @@ class Readings:
             if not rest:
                 yield Reading(None, taken, readout)
             for module in rest[-1:] if ordered else rest:
-                if any(_are_siblings(module, each) and rest.index(each) > rest.index(module) for each in rest):
+                if any(are_siblings(module, each) and rest.index(each) > rest.index(module) for each in rest):
                     continue
                 others = [each for each in rest if each is not module]
                 rows, columns = self.shapes[module.prefix]
@@ -109,7 +109,7 @@ class Readings:
                     waiting.append((others, (module, *taken), columns))
 
 
-def _are_siblings(one: Module, other: Module) -> bool:
+def are_siblings(one: Module, other: Module) -> bool:
     """Return whether two modules are numbered ones of a Sequential, which are applied in their order."""
     (parent, _, number), (same, _, another) = one.prefix.rpartition("."), other.prefix.rpartition(".")
     return parent == same and number.isdecimal() and another.isdecimal()

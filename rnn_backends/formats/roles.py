@@ -121,6 +121,7 @@ def _refusal(
     if not every:
         return f"{which} cannot stand, one after the other, {around}; {way('roles_each')}."
     problem = "may stand" if any(each.roles != example for each in every) else "may stand in more than one order"
+    problem = "fit by their sizes, but not where they stand," if len(every) == 1 else problem
     return f"{which} {problem} {around}; {way('roles', roles=example)}."
 
 
@@ -135,6 +136,10 @@ def _as_given(linears: Sequence[Module], fixed: Mapping[str, str]) -> Reading:
     for prefix, role in fixed.items():
         if prefix in by_prefix:
             groups[role].append(by_prefix[prefix])
+    for table in groups["embedding"]:
+        if "bias" in table.arrays:
+            msg = f"{shown(table.prefix)} has a bias, and can be no embedding; {way('roles_each')}."
+            raise FormatError(msg)
     if len(groups["embedding"]) > 1:
         names = [module.prefix for module in groups["embedding"]]
         example = dict.fromkeys(names[1:], "ignore")

@@ -1,7 +1,7 @@
 """Recurrent modules of a state dict, one on top of the other."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, pairwise, permutations
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
@@ -10,7 +10,8 @@ from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, layer_indices, listed, shown
 from rnn_backends.formats.readings import Widths
 
-_MOST_ORDERS = 120
+_MOST = 5
+"""The most modules whose order is inferred."""
 
 
 class Stack(NamedTuple):
@@ -23,15 +24,21 @@ class Stack(NamedTuple):
     names : dict of str to str
         The names of their arrays in the file by those of the network: ``weight_ih_l1_reverse``.
     widths : Widths
+    depths : dict of str to int
+        The number of layers below each module, by its prefix.
     """
 
     modules: list[Module]
     names: dict[str, str]
     widths: Widths
+    depths: dict[str, int]
 
 
-def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Declared) -> Stack:
-    """Return recurrent modules as the layers of one network, in the order that is given, or by their shapes."""
+def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Declared, *, ordered: bool = True) -> Stack:
+    """Return recurrent modules as the layers of one network, in the order that is given, or by their shapes.
+
+    Where they stand in the order in which they were made, their shapes must allow that one.
+    """
     if not modules:
         msg = (
             f"there is no recurrent network, with names such as weight_ih_l0, rnn.weight_hh_l0 or Whh, among "
@@ -45,12 +52,14 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
     if left and chosen:
         msg = f"`roles` makes {listed(each.prefix for each in chosen)} the layers, but not {listed(_prefixes(left))}."
         raise FormatError(msg)
-    ordered = chosen or _chained(modules, declared)
-    widths = [_widths(module, declared) for module in ordered]
+    found = chosen or _chained(modules, declared, ordered=ordered)
+    widths = [_widths(module, declared) for module in found]
     names: dict[str, str] = {}
-    for module in (*ordered, *states):
-        names |= _numbered(module, len(layer_indices(_places(names))))
-    return Stack(ordered, names, Widths(widths[0].input_size, widths[-1].output_size))
+    depths: dict[str, int] = {}
+    for module in (*found, *states):
+        depths[module.prefix] = len(layer_indices(_places(names)))
+        names |= _numbered(module, depths[module.prefix])
+    return Stack(found, names, Widths(widths[0].input_size, widths[-1].output_size), depths)
 
 
 def _prefixes(modules: Sequence[Module]) -> list[str]:
@@ -83,13 +92,14 @@ def _widths(module: Module, declared: Declared) -> Widths:
     return Widths(first[1] if len(first) == 2 else 0, sum(shape[0] for shape in top if shape))
 
 
-def _chained(modules: Sequence[Module], declared: Declared) -> list[Module]:
+def _chained(modules: Sequence[Module], declared: Declared, *, ordered: bool) -> list[Module]:
     """Return modules in the one order in which each takes what the one before gives, and nothing else it could take."""
     widths = {module.prefix: _widths(module, declared) for module in modules}
-    orders = islice(permutations(modules), _MOST_ORDERS)
+    orders = permutations(modules) if len(modules) <= _MOST else ()
     chains = [list(order) for order in orders if _fits([widths[module.prefix] for module in order])]
     inputs = {each.input_size for each in widths.values()}
-    if len(modules) == 1 or (len(chains) == 1 and len(inputs) == len(modules)):
+    is_one = len(chains) == 1 and len(inputs) == len(modules) and (not ordered or chains[0] == list(modules))
+    if len(modules) == 1 or is_one:
         return chains[0]
     raise FormatError(_several(modules, [*widths.values()]))
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.assembly import assemble
-from rnn_backends.formats.batch_norm import with_norms
+from rnn_backends.formats.batch_norm import require_place, with_norm
 from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
@@ -21,6 +22,15 @@ from rnn_backends.formats.source import Account
 from rnn_backends.formats.stacks import stacked
 from rnn_backends.formats.stated import stated
 
+_ROLES = {
+    "layers": ("layers", "ignore"),
+    "linear": ("embedding", "encoder", "readout", "ignore"),
+    "kernel": ("encoder", "readout", "ignore"),
+    "table": ("embedding", "ignore"),
+    "norm": ("ignore",),
+    "other": ("ignore",),
+}
+"""The roles that a module can have, by its kind."""
 _TABLE = "embedding.weight"
 """The name that `names` gives to a table, (num_embeddings, features)."""
 
@@ -100,7 +110,8 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
         found[name] = flat(array) if name.startswith("bias") or name.endswith("bias") else array
         if name.partition(".")[0] in {"embedding", "encoder", "readout"}:
             roles[name.rpartition(".")[0]] = name.partition(".")[0]
-    return found, roles
+    ordered = sorted(roles, key=lambda prefix: int(f"0{prefix.partition('.')[2]}"))
+    return found, {prefix: roles[prefix] for prefix in ordered}
 
 
 def _network_arrays(
@@ -110,20 +121,38 @@ def _network_arrays(
     declared = declared_of(held)
     modules = modules_of(declared)
     require_columns(declared)
-    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared)
+    stack = stacked([module for module in modules if module.kind == "layers"], roles, declared, ordered=ordered)
     for module in modules:
         if module.kind == "other":
             raise FormatError(unknown(module, modules, declared))
     linears = [module for module in modules if module.kind == "linear"]
     before = [module for module in linears if ordered and module.place < stack.modules[0].place]
+    _require_kinds(modules, roles)
     fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}
+    fixed |= {module.prefix: "readout" for module in linears if module.prefix in stack.depths}  # of a text-book
     reading = reading_of(linears, before, fixed, stack.widths, declared, options, ordered=ordered)
     held = {name: flat(array) if name.rpartition(".")[2].lower() in COLUMNS else array for name, array in held.items()}
     arrays = {name: held[theirs] for name, theirs in stack.names.items()} | linears_of(reading, held)
     arrays = {name: _shaped(name, array) for name, array in arrays.items()}
     norms = [module for module in modules if module.kind == "norm"]
-    neighbours = {norm.prefix: _neighbours(norm, modules, reading, arrays) if ordered else [] for norm in norms}
-    return with_norms(arrays, norms, held, neighbours, options.batch_norm_eps), reading
+    if options.batch_norm_eps is not None and not norms:
+        msg = f"there is no BatchNorm; {way('leave_out', option='batch_norm_eps')}."
+        raise FormatError(msg)
+    for norm in norms:
+        places = _neighbours(norm, modules, reading, arrays, stack.depths) if ordered else []
+        require_place(norm, places, options.batch_norm_eps, ordered=ordered)
+        arrays = with_norm(arrays, norm, held, places, options.batch_norm_eps or 0.0)
+    return arrays, reading
+
+
+def _require_kinds(modules: Sequence[Module], roles: Mapping[str, str]) -> None:
+    """Check that the given roles are those that modules of their kinds can have."""
+    for module in modules:
+        role = roles.get(module.prefix)
+        if role not in {None, *_ROLES[module.kind]}:
+            wanted = ", ".join(map(repr, _ROLES[module.kind]))
+            msg = f"`roles` makes {module.prefix!r} the {role}; of its kind, {module.kind}, it may be {wanted}."
+            raise FormatError(msg)
 
 
 def _is_ignored(name: str, roles: Mapping[str, str]) -> bool:
@@ -155,7 +184,11 @@ def _shaped(name: str, array: Made) -> Made:
 
 
 def _neighbours(
-    norm: Module, modules: Sequence[Module], reading: Reading, arrays: Mapping[str, Made]
+    norm: Module,
+    modules: Sequence[Module],
+    reading: Reading,
+    arrays: Mapping[str, Made],
+    depths: Mapping[str, int],
 ) -> list[tuple[str, bool]]:
     """Return the weights that a BatchNorm is folded into, and whether it is applied after them.
 
@@ -169,7 +202,14 @@ def _neighbours(
     if last is not None and last.prefix in names:
         return [(f"{names[last.prefix]}.weight", True)]
     if last is not None:
+        above = [depth for depth in depths.values() if depth > depths.get(last.prefix, 0)]
+        if above:
+            return [(name, False) for name in _first_weights(min(above)) if name in arrays]
         return [("readout.0.weight", False)] if reading.readout else []
     if "encoder.0.weight" in arrays:
         return [("encoder.0.weight", False)] if reading.embedding is None else []
-    return [(name, False) for name in ("weight_ih_l0", "weight_ih_l0_reverse") if name in arrays]
+    return [(name, False) for name in _first_weights(0) if name in arrays]
+
+
+def _first_weights(depth: int) -> tuple[str, str]:
+    return f"weight_ih_l{depth}", f"weight_ih_l{depth}_reverse"

@@ -230,7 +230,7 @@ def with_(**more: Any) -> dict[str, Any]:
 MATRIX = np.zeros((4, 4), "f4")
 WRONG_STATES: dict[str, tuple[Mapping[Any, Any], str]] = {
     "nothing": ({}, "there is no recurrent network, with names such as .*, among none"),
-    "no weight": (with_(h0=np.zeros(4, "f4")), "'h0', of shape .4,., belongs to none .* pass roles={'h0': 'ignore'}"),
+    "no weight": (with_(h0=np.zeros(4, "f4")), "'h0', of shape .4,., may be the initial state; pass names={'h0': 'h_0'} if it is"),
     "a buffer": (with_(norm__running_mean=np.zeros(4)), "'norm.running_mean', of shape .* pass roles={'norm': 'ignore'}"),
     "half a weight norm": (with_(rnn__weight_hh_l0_g=MATRIX), "'rnn.weight_hh_l0_g', of shape .* belongs to none"),
     "a projection": (with_(weight_hr_l0=MATRIX), "'weight_hr_l0', of shape .* belongs to none"),
@@ -240,9 +240,9 @@ WRONG_STATES: dict[str, tuple[Mapping[Any, Any], str]] = {
     ),
     "two networks": (with_(b__weight_ih_l0=MATRIX), "l1 must have weight_ih, weight_hh and bias, or .*; it has weight_ih"),
     "cells and layers": (with_(weight_ih=MATRIX), "'weight_ih_l0', 'weight_ih' are both weight_ih_l0 of one module; keep one"),
-    "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"'emb' \(3 -> 9\) may stand before or after the RNN"),
+    "an embedding": (with_(emb__weight=np.zeros((9, 3), "f4")), r"'emb' \(3 -> 9\) fit by their sizes, but not where they stand, before or after the RNN"),
     "a vector for a readout": (with_(fc__weight=np.zeros(4, "f4")), "'fc.weight', of shape .4,., belongs to none"),
-    "a bias alone": (with_(fc__bias=np.zeros(4, "f4")), "'fc.bias', of shape .4,., belongs to none"),
+    "a bias alone": (with_(fc__bias=np.zeros(4, "f4")), "'fc.bias', of shape .4,., is a bias without its weight"),
     "integers": (with_(weight_hh_l0=np.zeros((4, 4), "i8")), "`weight_hh` must be one of float16, .*; got int64"),
     "a list": (with_(weight_hh_l0=[[0.0]]), "the value of 'weight_hh_l0' must be an array.*; got list"),
     "a number for a name": ({0: MATRIX}, "the value of 0 must be an array, and its name a text"),

@@ -249,7 +249,7 @@ def test_a_batch_norm_after_an_embedding_is_folded_into_it() -> None:
 
 def test_a_batch_norm_without_a_place_is_refused() -> None:
     state = network() | norm("bn", 4)
-    with pytest.raises(rb.FormatError, match="'bn' is a BatchNorm, and the weights do not record its place"):
+    with pytest.raises(rb.FormatError, match="'bn' is a BatchNorm, and no Linear or layer follows it"):
         rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
     with pytest.raises(
         rb.FormatError, match=r"a BatchNorm of .* must have 4 features beside readout.0.weight; .* \(5,\)"
