@@ -10,16 +10,15 @@ from rnn_backends.formats.onnx.operators import in_order
 from rnn_backends.formats.source import Account
 
 _OF_KERAS = {"tf2onnx", "keras2onnx"}
-_GATES = {"LSTM", "GRU"}
 _NEVER = {
-    *_GATES, "LayerNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization", "RMSNormalization",
+    "LSTM", "GRU", "LayerNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization", "RMSNormalization",
     "InstanceNormalization", "GroupNormalization", "LpNormalization", "MeanVarianceNormalization", "LRN", "Conv",
     "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv", "CausalConvWithState", "Attention",
     "MultiHeadAttention", "LinearAttention", "RotaryEmbedding", "LpPool", "AveragePool", "MaxPool",
 }  # fmt: skip
 """What a model has not, whatever writes it."""
 _ADVICE = re.compile(r"[;,.] (?:export|save|load|leave|pass|give|name|use|convert)\b", re.IGNORECASE)
-_JOINED = "a model joins nothing else"
+_FINAL = ("a model joins nothing else", "it adds two arrays that depend on the input")
 _ASIDE = "RNN layers are not one on top of the other"
 _PRODUCTS = {"Mul", "Div", "Sub", "MatMul", "Gemm", "Pow", "Einsum"}
 _SIZES = {"Shape", "Size"}
@@ -33,12 +32,13 @@ def advised(error: FormatError, model: Any) -> FormatError:
     """Return a refusal of a graph with a way out that its producer has, unless it names one or there is none."""
     text, producer = str(error), model.producer_name
     kinds = {node.op_type for node in model.graph.node}
-    if _ADVICE.search(text) or kinds & _GATES or _JOINED in text or ("RNN" in kinds and _ASIDE in text):
+    of_nodes = "RNN" in kinds
+    if _ADVICE.search(text) or any(each in text for each in (*_FINAL, *([_ASIDE] if of_nodes else []))):
         return error
     keras, torch = producer in _OF_KERAS, producer == "pytorch"
     if not keras and not torch:
         return error
-    if (never := _never(model.graph, torch and "RNN" in kinds)) is not None:
+    if (never := _never(model.graph, torch and of_nodes)) is not None:
         held = f"{shown(never.op_type)[1:-1]} {shown(never.name)}"
         if text.startswith(f"{held}:"):
             return error
@@ -46,7 +46,7 @@ def advised(error: FormatError, model: Any) -> FormatError:
         return FormatError(f"{text.rstrip('.')}; {held} {what}, whatever exports it.")
     if keras:
         return FormatError(_joined(text, f"{producer} wrote this graph", way("onnx_keras")))
-    return FormatError(_joined(text, "torch wrote this graph", way("onnx_state_dict" if "RNN" in kinds else "onnx_torch")))
+    return FormatError(_joined(text, "torch wrote this graph", way("onnx_state_dict" if of_nodes else "onnx_torch")))
 
 
 def _joined(text: str, who: str, advice: str) -> str:
