@@ -9,12 +9,11 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.onnx.flow import Encoded, Flow, Group, Input, Result, Stage, Zeros
+from rnn_backends.formats.onnx.flow import Flow, Group, Input, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import features_of, moment_of, of_chain
 from rnn_backends.formats.onnx.node import Options
 from rnn_backends.formats.onnx.recurrent import placed
-from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shared import total
 from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, Summed
 from rnn_backends.formats.onnx.unrolled import as_state
@@ -58,12 +57,11 @@ def _short(numbers: Sequence[int]) -> str:
 
 def _whole(call: Call, content: Moment) -> Any:
     """Return all steps of what one step was taken of."""
-    linears = call.graph.shared.products(content.link)
+    shared = call.graph.shared
+    linears = shared.products(content.link)
     root: Any = settled(call, content.root) if isinstance(content.root, Chain) else content.root
-    if isinstance(root, Affine) and linears:
-        linears, root = (replace(linears[0], before=root.scale), *linears[1:]), root.under
     if not isinstance(root, Stage):
-        return Encoded(root, linears) if linears else root
+        return shared.encoded(root, linears) if linears else root
     call.graph.account.take("the weights of its products", "bytes", sum(each.weight.nbytes for each in linears))
     last: Group = (linears[-1].output,) if linears else root.features
     return Result((root.seq, *root.batch, *last), root, linears=linears)

@@ -1,6 +1,7 @@
 """Constants and Linears of a graph by value, so that comparing the steps of an unrolled one is comparing objects."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -8,10 +9,13 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Product, Tokens, named, size_of
+from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, named, size_of
 from rnn_backends.formats.onnx.scales import Affine, composed, effective
 from rnn_backends.formats.onnx.steps import Chain, Link
 from rnn_backends.formats.source import Account
+
+_BOUND = 8
+"""How many units in the last place the rows of a product may differ by, of which exporters fold those of one state."""
 
 
 class Shared:
@@ -48,6 +52,17 @@ class Shared:
             self._known[key] = (root, Affine(under, composed(first, factor, shift)))
         held: Affine = self._known[key][1]
         return held
+
+    def encoded(self, root: Any, linears: tuple[Product, ...]) -> Encoded:
+        """Return what Linears give of a sequence, one object for the two directions of a layer that take it."""
+        if (key := ("encoded", root, *map(id, linears))) not in self._known:
+            held, source = linears, root
+            if isinstance(root, Affine):
+                held, source = (replace(linears[0], before=root.scale), *linears[1:]), root.under
+            # The Linears are kept, so that no others can have their ids.
+            self._known[key] = (linears, Encoded(source, held))
+        found: Encoded = self._known[key][1]
+        return found
 
     def constant(self, array: Host) -> Host:
         """Return the first constant that is equal to an array."""
@@ -149,7 +164,10 @@ def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) 
 
 def _row(constant: Host) -> Host:
     rows = constant.reshape(-1, constant.shape[-1])
-    if len(rows) > 1 and not (rows == rows[:1]).all():
+    with np.errstate(all="ignore"):
+        spread = abs(rows.astype(np.float64) - rows[:1]).max()
+        scale = float(np.finfo(rows.dtype).eps) * float(abs(rows[0]).max())
+    if len(rows) > 1 and not spread <= _BOUND * scale:
         msg = "it adds a constant that differs from sequence to sequence, or starts from such a state."
         raise FormatError(msg)
     row: Host = rows[0]
