@@ -127,7 +127,7 @@ def _network_arrays(
             raise FormatError(unknown(module, modules, declared))
     linears = [module for module in modules if module.kind == "linear"]
     before = [module for module in linears if ordered and module.place < stack.modules[0].place]
-    _require_kinds(modules, roles)
+    require_kinds(modules, roles)
     fixed = {prefix: role for prefix, role in roles.items() if role not in {"ignore", "layers"}}
     fixed |= {module.prefix: "readout" for module in linears if module.prefix in stack.depths}  # of a text-book
     reading = reading_of(linears, before, fixed, stack.widths, declared, options, ordered=ordered)
@@ -145,7 +145,7 @@ def _network_arrays(
     return arrays, reading
 
 
-def _require_kinds(modules: Sequence[Module], roles: Mapping[str, str]) -> None:
+def require_kinds(modules: Sequence[Module], roles: Mapping[str, str]) -> None:
     """Check that the given roles are those that modules of their kinds can have."""
     for module in modules:
         role = roles.get(module.prefix)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fuzz
 import numpy as np
 import pytest
 from bounds import logits_bound
@@ -152,6 +153,32 @@ def test_a_name_of_an_activation_that_flax_lacks_is_refused() -> None:
     assert cells(rb.from_flax(simple_cell(), activation=leaky, residual=False))[0][0].activation == leaky
 
 
+@pytest.mark.usefixtures("msgpack")
+def test_what_stands_beside_the_parameters_in_a_file_is_passed_over(tmp_path: Path) -> None:
+    scalar = extension(3, array_bytes()[4:])
+    beside = [b"\xd8\3" + bytes(16), b"\xda\x08\x00" + b"a" * 2048, b"\xc4\3abc", scalar, b"\xc0", b"\xcb" + bytes(8)]
+    entries = b"".join(b"\xa1" + bytes([65 + k]) + value for k, value in enumerate(beside))
+    cell = fuzz.flax_file()[1:]  # without the number of its entries
+    path = tmp_path / "m.msgpack"
+    path.write_bytes(bytes([0x81 + len(beside)]) + entries + cell)
+    assert rb.load(path, **TOLD, readout_activation="softmax").num_parameters == 40
+
+
+@pytest.mark.parametrize(
+    ("tree", "given", "match"),
+    [
+        ({"d": {"kernel": np.ones((4, 2)), "w": np.ones((4, 2))}}, {}, "'d' has both 'd/kernel' and 'd/w'; keep one"),
+        ({"d": dense()}, {"roles": {"cell": "readout"}}, "`roles` names 'cell', which has no role of its own"),
+        ({"d": dense()}, {"roles": {"d": "layers"}}, "`roles` makes 'd' the layers; of its kind, kernel, it may be"),
+        ({"d": dense()}, {"roles": {"d": "embedding"}}, "`roles` makes 'd' the embedding; of its kind, kernel"),
+        ({"e": table()}, {"roles": {"e": "encoder"}}, "`roles` makes 'e' the encoder; of its kind, table, it may be"),
+    ],
+)
+def test_roles_are_of_the_kinds_of_modules(tree: dict[str, Any], given: dict[str, Any], match: str) -> None:
+    with pytest.raises(rb.FormatError, match=match):
+        rb.from_flax({"cell": simple_cell(), **tree}, **TOLD, readout_activation="softmax", **given)
+
+
 def test_averages_beside_the_parameters_are_asked_for() -> None:
     tree = {"step": 3, "params": {"cell": simple_cell()}, "ema": {"cell": simple_cell(seed=1)}, "opt_state": {"0": {}}}
     with pytest.raises(rb.FormatError, match="the tree holds several networks, in 'params', 'ema'; pass key='params'"):
@@ -218,7 +245,7 @@ WRONG_TREES: dict[str, tuple[Any, str]] = {
     "a name with a slash": ({"a/b": simple_cell(), "a": {"b": simple_cell()}}, "'a/b/i/kernel' stands in the tree twice"),
     "a thousand cells": ({f"cell {k}": simple_cell() for k in range(1000)}, "its cells, 'cell 0', .* and 995 more; pass"),
     "a readout that does not fit": ({"c": simple_cell(), "d": dense(5)}, r"'d' \(5 -> 2\) cannot stand, .* and gives 4;"),
-    "integers": ({"i": simple_cell()["i"], "h": {"kernel": np.zeros((4, 4), int)}}, "'' must have the kernels of i and of h"),
+    "integers": ({"i": simple_cell()["i"], "h": {"kernel": np.zeros((4, 4), int)}}, "`weight_hh` must be one of float16, .*; got int64"),
     "too deep": (nested(3000), "the tree goes deeper than any network's, at 'a/a/"),
 }  # fmt: skip
 
@@ -356,17 +383,17 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "an unknown byte": (b"\xc1", "is not of flax.serialization.to_bytes, or is damaged"),
     "no map": (array_bytes(), "parameters of Flax, a mapping of mappings of arrays, are wanted; got ndarray"),
     "a list": (one(b"\x91\1"), "'i' must be an array, or a mapping of them; got list"),
-    "bytes": (one(b"\xc4\1a"), "is not of flax.serialization.to_bytes, .*max_bin_len"),
+    "bytes": (one(b"\xc4\1a"), "the tree holds no arrays of floating point"),
     "a long text": (b"\x81\xda\xff\xff" + bytes(65535) + b"\0", "is not of flax.serialization.to_bytes"),
     "a number for a name": (b"\x81\1\2", "the key 1 stands in a map twice, or is no text"),
     "a name twice": (b"\x82\xa1i\1\xa1i\2", "the key 'i' stands in a map twice, or is no text"),
     "a large map": (b"\xdf\x00\x01\x00\x00", "its tree would take 196611 items"),
     "a deep map": (b"\x81\xa1a" * 3000 + b"\1", "its tree would take 129 levels"),
     "a number": (one(b"\1"), "the tree holds no arrays of floating point"),
-    "a complex number": (one(extension(2, b"\x92\0\0")), "a MessagePack extension of type 2"),
-    "a scalar": (one(extension(3, array_bytes()[4:])), "a MessagePack extension of type 3"),
+    "a complex number": (one(extension(2, b"\x92\0\0")), "the tree holds no arrays of floating point"),
+    "a scalar": (one(extension(3, array_bytes()[4:])), "the tree holds no arrays of floating point"),
     "a time": (one(extension(0xFF, bytes(12))), "a MessagePack extension of type 255"),
-    "a fixed extension": (one(b"\xd4\1\0"), "is not of flax.serialization.to_bytes, .*max_ext_len"),
+    "a fixed extension": (one(b"\xd4\1\0"), "is not of flax.serialization.to_bytes, or is damaged"),
     "an object array": (one(array_bytes(dtype=b"\xa6object")), "an array in it has dtype 'object'; it must be one of"),
     "integers": (one(array_bytes(dtype=b"\xa5int32")), "the tree holds no arrays of floating point"),
     "a dtype that is no text": (one(array_bytes(dtype=b"\1")), "dtype 1; it must be one of"),

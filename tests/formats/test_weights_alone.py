@@ -343,3 +343,91 @@ def test_a_table_by_a_name_of_its_own() -> None:
     rnn = rb.from_torch(state, activation="tanh", names=names)
     ids = np.arange(10).reshape(5, 2) % 9
     close(rnn(ids)[0], states(state["W_embed"][ids], state["Wx"].T, state["Wh"].T, state["b"]))
+
+
+# What a review found
+
+
+def test_numbered_modules_are_applied_in_their_order_however_they_stand(tmp_path: Path) -> None:
+    state = network() | fully("head.2", 4, 4) | fully("head.10", 4, 4, seed=6)
+    save_file(state, tmp_path / "m.safetensors")
+    z = np.maximum(linear(state, "head.2", of_torch(state, X, "rnn.")), 0)
+    for roles in (None, {"head": "readout"}):
+        given: dict[str, Any] = {"activation": "tanh", "readout_activation": ("relu", "identity"), "roles": roles}
+        close(rb.load(tmp_path / "m.safetensors", **given).logits(X), linear(state, "head.10", z))
+
+
+def test_names_with_numbers_are_in_their_order() -> None:
+    state = {"D": normal(4, 4), "C": normal(4, 4, seed=1)} | network(prefix="")
+    names = {"D": "readout.1.weight", "C": "readout.0.weight"}
+    rnn = rb.from_torch(state, activation="tanh", readout_activation=("relu", "identity"), names=names)
+    close(rnn.logits(X), np.maximum(of_torch(state, X) @ state["C"].T, 0) @ state["D"].T)
+
+
+def test_what_is_named_loss_keeps_its_biases() -> None:
+    state = network() | fully("loss_head", 2, 4)
+    close(rb.from_torch(state, **TOLD).logits(X), linear(state, "loss_head", of_torch(state, X, "rnn.")))
+    state = network(prefix="loss.rnn.")
+    close(rb.from_torch(state, activation="tanh")(X)[0], of_torch(state, X, "loss.rnn."))
+
+
+def test_a_bias_of_integers_is_refused() -> None:
+    with pytest.raises(rb.FormatError, match=r"'fc.weight', 'fc.bias', of shape \(1, 4\), belongs to none of torch's"):
+        rb.from_torch(
+            network() | {"fc.weight": normal(1, 4), "fc.bias": np.array([3])}, **{**TOLD, "readout_activation": "tanh"}
+        )
+
+
+def test_a_batch_norm_between_layers_is_folded_into_the_one_above() -> None:
+    state = network(3, 4, "a.") | norm("bn", 4) | network(4, 5, "b.", seed=1)
+    rnn = rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
+    close(rnn(X)[0], of_torch(state, normed(state, "bn", of_torch(state, X, "a.")), "b."))
+
+
+@pytest.mark.parametrize(
+    ("extra", "given", "match"),
+    [
+        (fully("e", 3, 6), {"roles": {"e": "embedding"}}, "'e' has a bias, and can be no embedding"),
+        (
+            fully("fc", 2, 4),
+            {"roles": {"fc": "layers"}},
+            "`roles` makes 'fc' the layers; of its kind, linear, it may be",
+        ),
+        ({}, {"roles": {"rnn": "readout"}}, "`roles` makes 'rnn' the readout; of its kind, layers, it may be 'layers'"),
+        (norm("bn", 4), {"roles": {"bn": "readout"}}, "`roles` makes 'bn' the readout; of its kind, norm, it may be"),
+        ({}, {"batch_norm_eps": 1e-5}, "there is no BatchNorm; leave `batch_norm_eps` out"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(extra: dict[str, Any], given: dict[str, Any], match: str) -> None:
+    with pytest.raises(rb.FormatError, match=match):
+        rb.from_torch(network() | extra, activation="tanh", **given)
+
+
+@pytest.mark.parametrize("eps", [10**400, -1e-5, 2.0, True, float("nan"), "1e-5"])
+def test_an_eps_must_be_a_small_number(eps: Any) -> None:
+    with pytest.raises(rb.ArgumentError, match="`batch_norm_eps` must be a number from 0 to below 1; got"):
+        rb.from_torch(network(), activation="tanh", batch_norm_eps=eps)
+
+
+def test_layers_declared_in_reverse_are_asked_for() -> None:
+    state = network(5, 7, "b.") | network(3, 5, "a.", seed=1)
+    with pytest.raises(rb.FormatError, match="there are several recurrent networks, 'b', 'a'; pass roles="):
+        rb.from_torch(state, activation="tanh")
+    rnn = rb.from_torch(state, activation="tanh", roles={"a": "layers", "b": "layers"})
+    close(rnn(X)[0], of_torch(state, of_torch(state, X, "a."), "b."))
+
+
+def test_six_layers_in_a_circle_are_asked_for() -> None:
+    state: dict[str, Any] = {}
+    for k in range(6):
+        state |= network(k + 2, (k + 1) % 6 + 2, f"rnn{k}.")
+    with pytest.raises(rb.FormatError, match="there are several recurrent networks"):
+        rb.from_torch(state, activation="tanh")
+
+
+def test_a_name_in_a_file_proposes_nothing(tmp_path: Path) -> None:
+    state = network() | {"x key={y} z": np.ones(3), "activation='relu'": np.ones(2)}
+    with pytest.raises(rb.FormatError) as caught:
+        rb.from_torch(state)
+    assert proposed(str(caught.value)).get("activation") in {None, "tanh"}
+    assert "key" not in proposed(str(caught.value))

@@ -12,6 +12,7 @@ from rnn_backends.formats.names import listed, shown
 
 MAX_PATH = 2000
 _WANTED = "parameters of Flax, a mapping of mappings of arrays, are wanted"
+_WEIGHTS = {"kernel", "bias", "embedding", "w", "b", "embeddings"}
 _BESIDE = {"opt_state", "step"}
 """Entries of a TrainState beside its parameters."""
 
@@ -47,6 +48,10 @@ def _parameters(tree: Any, key: str | tuple[str, ...] | None) -> Any:
 
 def _is_alike(part: Any, params: Mapping[Any, Any]) -> bool:
     """Return whether a part has the names of the parameters, as averages of them have."""
+    while isinstance(part, Mapping) and part.keys() == {"params"}:
+        part = part["params"]
+    while params.keys() == {"params"} and isinstance(params["params"], Mapping):
+        params = params["params"]
     return isinstance(part, Mapping) and bool(params) and part.keys() == params.keys()
 
 
@@ -70,10 +75,11 @@ def _leaves(tree: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _is_parameter(path: str, value: Any) -> bool:
-    """Return whether a leaf is an array of floating point; numbers and integers count steps, or are keys."""
+    """Return whether a leaf is an array that is not of integers, which count steps or are keys, but for weights."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return False
     if not is_array(value) or hasattr(type(value), "value"):
         msg = f"{shown(path)} must be an array, or a mapping of them; got {type(value).__name__}; {way('pure_dict')}."
         raise FormatError(msg)
-    return np.dtype("float32" if (name := dtype_name(value)) == "bfloat16" else name).kind == "f"
+    kind = np.dtype("float32" if (name := dtype_name(value)) == "bfloat16" else name).kind
+    return kind == "f" or path.rpartition("/")[2] in _WEIGHTS

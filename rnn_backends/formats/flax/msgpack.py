@@ -30,6 +30,11 @@ ENTRY = 3
 # The first byte of an extension, or of binary, and the number of bytes of the length after it.
 _EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+_FIXED = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+"""Extensions of a length of their own, by their first byte."""
+_TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
+_SCALARS = {2, 3}
+"""Extensions for complex numbers and scalars of NumPy, which are no parameters."""
 
 
 def read(source: Source, options: LoadOptions, path: Path) -> Network:
@@ -60,9 +65,19 @@ class _Reader:
         code = self.byte(self.at)
         if code & 0xF0 == 0x80 or code in {0xDE, 0xDF}:
             return self.map(depth)
-        if code in _EXTENSIONS:
+        if code in _EXTENSIONS or code in _FIXED:
             return self.array(code)
+        if code in _BINARY or code in _TEXTS:
+            width = _BINARY.get(code) or _TEXTS[code]
+            return self.skipped(1 + width + self.length(self.at, width))
         return self.item("unpack")
+
+    def skipped(self, size: int) -> None:
+        """Pass over bytes that hold no parameter, as a text or a scalar beside them does not."""
+        if self.at + size > self.source.size:
+            msg = f"it is cut short: {size} bytes are announced at byte {self.at} of {self.source.size}."
+            raise FormatError(msg)
+        self.at += size
 
     def map(self, depth: int) -> dict[str, Any]:
         count = self.item("read_map_header")
@@ -77,13 +92,18 @@ class _Reader:
             found[name] = self.value(depth + 1)
         return found
 
-    def array(self, code: int) -> Host:
-        """Return an array: (shape, name of the dtype, bytes)."""
-        size, kind = self.length(self.at, _EXTENSIONS[code]), self.byte(self.at + 1 + _EXTENSIONS[code])
+    def array(self, code: int) -> Host | None:
+        """Return an array: (shape, name of the dtype, bytes); None of another extension that Flax writes."""
+        width = _EXTENSIONS.get(code, 0)
+        size = self.length(self.at, width) if width else _FIXED[code]
+        kind = self.byte(self.at + 1 + width)
+        if kind in _SCALARS:
+            self.skipped(2 + width + size)
+            return None
         if kind != ARRAY:
             msg = f"it holds a MessagePack extension of type {kind}; parameters of Flax are arrays, of type {ARRAY}."
             raise FormatError(msg)
-        self.at += 2 + _EXTENSIONS[code]
+        self.at += 2 + width
         end = self.at + size
         count, shape, dtype = self.item("read_array_header"), self.item("unpack"), self.item("unpack")
         if count != 3 or type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):
@@ -92,9 +112,9 @@ class _Reader:
         if not isinstance(dtype, str) or dtype not in DTYPES:
             msg = f"an array in it has dtype {shown(dtype)}; it must be one of {', '.join(DTYPES)}."
             raise FormatError(msg)
-        width, stored = _BINARY.get(self.byte(self.at), 0), np.dtype(DTYPES[dtype])
-        begin = self.at + 1 + width
-        held = self.length(self.at, width) if width else -1
+        octets, stored = _BINARY.get(self.byte(self.at), 0), np.dtype(DTYPES[dtype])
+        begin = self.at + 1 + octets
+        held = self.length(self.at, octets) if octets else -1
         self.source.account.take("an array in it", "axes", len(shape))
         if held != prod(shape) * stored.itemsize or begin + held != end or end > self.source.size:
             msg = f"an array in it is declared {dtype} of shape {shown(shape)}, but holds {end - begin} bytes."

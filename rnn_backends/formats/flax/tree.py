@@ -26,7 +26,7 @@ from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
 from rnn_backends.formats.roles import given_roles, reading_of
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.weights import linears_of, network_of
+from rnn_backends.formats.weights import linears_of, network_of, require_kinds
 
 _LINEAR = {"kernel": "weight", "w": "weight", "bias": "bias", "b": "bias"}
 _TABLES = {"embedding": "weight", "embeddings": "weight"}
@@ -51,6 +51,10 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     )
     modules = _modules(held, {path for parts in cells.values() for path in parts.values()})
     given = given_roles(modules, roles, whole, "/")
+    require_kinds(modules, given)
+    if others := roles.keys() - given.keys() - set(ignored):
+        msg = f"`roles` names {shown(min(others))}, which has no role of its own; cells are ordered by `layers`."
+        raise FormatError(msg)
     fixed = {module.prefix: "embedding" for module in modules if module.kind == "table"} | given
     turned = {path: array if path.rpartition("/")[2] in _TABLES else _turned(array) for path, array in held.items()}
     reading = reading_of(modules, [], fixed, _widths(arrays), declared_of(turned), options, ordered=False)
@@ -99,7 +103,13 @@ def _modules(held: Mapping[str, Made], taken: set[str]) -> list[Module]:
             )
             raise FormatError(msg)
         module = found.setdefault(prefix, Module(prefix, kinds[leaf], len(found)))
-        module.arrays[{**_LINEAR, **_TABLES}[leaf]] = path
+        own = {**_LINEAR, **_TABLES}[leaf]
+        if own in module.arrays or module.kind != kinds[leaf]:
+            msg = (
+                f"{shown(prefix)} has both {shown(module.arrays.get(own, prefix))} and {shown(path)}; keep one of them."
+            )
+            raise FormatError(msg)
+        module.arrays[own] = path
     for prefix, module in found.items():
         if "weight" not in module.arrays or len(held[module.arrays["weight"]].shape) != 2:
             msg = f"{shown(prefix)} must have a kernel of two axes; {way('ignore', roles={prefix: 'ignore'})}."
