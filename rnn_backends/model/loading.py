@@ -46,7 +46,7 @@ def load(
     backend : str, optional
         ``"name"`` or ``"name:device"``; default: as for `RNN` made of NumPy arrays.
     activation : str or Activation, optional
-        Activation of all cells, g1.  Required for weights alone.
+        Activation of all cells, g1.  Required for weights alone.  In files of Keras and Flax, names mean theirs.
     batch_first : bool, optional
         Whether the batch is the first axis; default: as the framework has it, False for torch, True for Flax and Keras.
     readout_activation : str or Activation, or tuple of them, optional
@@ -61,9 +61,11 @@ def load(
         ``"tokens"`` without an embedding: ids stand for one-hot features.
     key : str or tuple of str, optional
         The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
+        Of weights alone of torch, Flax, or in ``.safetensors`` and ``.npz``; so are `roles`, and but for Flax `names`.
     roles : mapping of str to str, optional
         Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
-        ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
+        ``"ignore"``; those of one role in the order in which they are applied.  Required where order and shapes
+        leave more than one reading.
     names : mapping of str to str, optional
         Names that arrays have here by their names in the source: ``weight_ih_l0``, ``weight_hh_l0_reverse``,
         ``bias_l0``, ``encoder.0.weight``, ``readout.bias``, ``h_0``; ``.T`` after one transposes.

@@ -30,8 +30,8 @@ def from_flax(
     Parameters
     ----------
     source : mapping, or path
-        linen's variables or parameters, nnx's ``to_pure_dict(state(model, Param))``, or a ``.msgpack`` file
-        of either from ``flax.serialization.to_bytes``.
+        linen's variables or parameters, nnx's ``to_pure_dict(state(model, Param))``, Haiku's parameters, or a
+        ``.msgpack`` file of parameters or of a ``TrainState`` from ``flax.serialization.to_bytes``.
     activation : str, Activation or callable
         ``activation_fn`` of all cells, which the parameters do not record.  Flax's own default is ``"tanh"``.
     residual : bool, optional
@@ -44,8 +44,9 @@ def from_flax(
         there is one cell, or one ``Bidirectional`` whose cells are its own.
     batch_first : bool, optional
         Whether the batch is the first axis; default: True, as Flax's ``time_major=False`` has it.
-    readout_activation : str, Activation or callable, optional
-        Activation of the readout, g2.  Required where there is a readout, and given only there.
+    readout_activation : str, Activation or callable, or tuple of them, optional
+        Activation of the readout, g2, or of a head one for each Dense.  Required where there is a readout, and given
+        only there.  Names of activations mean Flax's.
     encoder_activation : str, Activation or callable, or tuple of them, optional
         Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
     reads : {"steps", "last", "final", "mean", "max"}, optional
@@ -56,8 +57,8 @@ def from_flax(
     key : str or tuple of str, optional
         The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
     roles : mapping of str to str, optional
-        Roles of modules by the prefix of their names: ``"embedding"``, ``"encoder"``, ``"layers"``, ``"readout"`` or
-        ``"ignore"``; those of one role in their order.  Required where order and shapes leave more than one reading.
+        Roles of modules by their paths: ``"embedding"``, ``"encoder"``, ``"readout"`` or ``"ignore"``; those of one role
+        in the order in which they are applied.  Required where shapes leave more than one reading.
     vocabulary : str or sequence of str, optional
         Characters, or words, that token ids stand for, as of `RNN`.
     backend : str, optional

@@ -35,8 +35,8 @@ def from_torch(
     Parameters
     ----------
     source : torch.nn.Module, or mapping of str to array
-        A state dict holds torch's names with any prefix, and at most the weights of one ``nn.RNN`` or
-        ``nn.RNNCell`` and of one ``nn.Linear``, its readout; in tensors or in arrays of any backend.
+        A state dict, alone or in a checkpoint, holds torch's names with any prefix, a text-book's notation, or those
+        that `names` maps; in tensors or in arrays of any backend.  A module takes no `key`, `names`, `batch_norm_eps`.
     activation : str, Activation or callable, optional
         Activation of all cells, g1.  Required for a state dict; left out for a module, which records it.
     batch_first : bool, optional
