@@ -25,7 +25,7 @@ def from_flax(
     vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
-    """Make a model of Flax's parameters: `SimpleCell`, at most one `Dense` or `Linear` and one `Embed`.
+    """Make a model of Flax's parameters: of `SimpleCell`, `Dense` or `Linear` before and after, and `Embed`.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def from_flax(
     key : str or tuple of str, optional
         The part of a checkpoint that is the network, or the beginning of its names; a tuple for what is nested.
     roles : mapping of str to str, optional
-        Roles of modules by their paths: ``"embedding"``, ``"encoder"``, ``"readout"`` or ``"ignore"``; those of one role
-        in the order in which they are applied.  Required where shapes leave more than one reading.
+        Roles of modules by their paths: ``"embedding"``, ``"encoder"``, ``"readout"`` or ``"ignore"``; those of one
+        role in the order in which they are applied.  Required where shapes leave more than one reading.
     vocabulary : str or sequence of str, optional
         Characters, or words, that token ids stand for, as of `RNN`.
     backend : str, optional
