@@ -34,11 +34,11 @@ def load(
 ) -> RNN:
     """Read a model from a file; nothing in a file is ever executed.
 
-    The content decides the format, whatever the suffix.  Files of this package, ``.safetensors`` and ``.npz``, and files
-    of whole models, ``.onnx``, and ``.keras`` and ``.h5`` of Keras 2 and 3, record all that a model is made of.  Weights
-    alone do not: under torch's names in ``.safetensors``, ``.npz`` or a file of `torch.save` (``.pt``, ``.pth``,
-    ``.ckpt``, ``.bin``), under Flax's in a ``.msgpack`` file or under Keras's in a ``.weights.h5`` file; the options give
-    what such a file does not record.
+    The content decides the format, whatever the suffix.  Files of this package, ``.safetensors`` and ``.npz``, and
+    files of whole models, ``.onnx``, and ``.keras`` and ``.h5`` of Keras 2 and 3, record all that a model is made of.
+    Weights alone do not: under torch's names in ``.safetensors``, ``.npz`` or a file of `torch.save` (``.pt``,
+    ``.pth``, ``.ckpt``, ``.bin``), under Flax's in a ``.msgpack`` file or under Keras's in a ``.weights.h5`` file; the
+    options give what such a file does not record.
 
     Parameters
     ----------
