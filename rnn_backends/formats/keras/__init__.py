@@ -58,7 +58,7 @@ def _network(
     held: Any, dialect: Dialect, weights: Callable[[list[Part]], Weights], options: LoadOptions, account: Account
 ) -> Network:
     """Return the network of a model that is described."""
-    options.require_left_out("the model", ("activation",))
+    options.require_left_out("the model", ("activation", "reads"))
     parts = chain(held, dialect)
     found = plan(parts)
     if not found.is_turned:

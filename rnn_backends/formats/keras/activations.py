@@ -87,7 +87,7 @@ def from_config(where: str, held: Any, version: int, depth: int = 0) -> Activate
     if isinstance(held, Mapping):
         name = held.get("class_name")
         module = held.get("module", "keras.layers" if version == 2 else None)
-        if module in {"keras.layers", "tf_keras.layers"} and isinstance(name, str) and name in LAYERS:
+        if module in ("keras.layers", "tf_keras.layers") and isinstance(name, str) and name in LAYERS:
             return from_layer(where, name, held.get("config"), version, depth + 1)
         # A function that is called by name has that name for a configuration; a layer has a class.
         name = held["config"] if isinstance(held.get("config"), str) else name

@@ -44,12 +44,21 @@ def names(file: File, path: str, name: str) -> list[str] | None:
 
 def texts(file: File, path: str, name: str) -> list[bytes] | None:
     """Return the texts of an attribute, None if there is none of this name."""
+    if path not in file.attributes:
+        file.attributes[path] = _by_name(file, path)
+    found = file.attributes[path].get(name.encode())
+    return None if found is None else list(_values(file, f"the attribute {shown(name)} of {shown(path)}", *found))
+
+
+def _by_name(file: File, path: str) -> dict[bytes, tuple[bytes, bytes, bytes]]:
+    """Return the attributes of an object, looked through once however many of them are asked for."""
+    found: dict[bytes, tuple[bytes, bytes, bytes]] = {}
     for message in file.header(path):
         if message.kind == ATTRIBUTE:
-            own, dtype, space, data = parts(message.body)
-            if own == name.encode():
-                return list(_values(file, f"the attribute {shown(name)} of {shown(path)}", dtype, space, data))
-    return None
+            file.count()
+            name, *rest = parts(message.body)
+            found.setdefault(name, (rest[0], rest[1], rest[2]))
+    return found
 
 
 def parts(body: bytes) -> tuple[bytes, bytes, bytes, bytes]:

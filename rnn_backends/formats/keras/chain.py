@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.keras.layers import MODELS, Dialect, Part, folders
+from rnn_backends.formats.keras.layers import MODELS, Dialect, Part, class_of, folders
 from rnn_backends.formats.names import listed, shown, shown_value
 
 _MAX_DEPTH = 16
@@ -16,7 +16,7 @@ _MASKS = {"NotEqual", "Any"}
 
 
 class Fed(NamedTuple):
-    """What a layer of a functional model is called with: the names of a layer, and of what makes its mask."""
+    """The inputs of a layer of a functional model: the names of the layer before it, and of what makes its mask."""
 
     source: str
     mask: str | None
@@ -93,7 +93,7 @@ def _ordered(model: Part, rows: list[tuple[Any, str, bool | None]]) -> list[tupl
 def _makes_masks(layer: Mapping[str, Any], dialect: Dialect) -> bool:
     module = layer.get("module")
     is_own = dialect.bare if module is None else isinstance(module, str) and module.startswith("keras.src.ops.")
-    return layer.get("class_name") in _MASKS and is_own
+    return is_own and class_of(layer) in _MASKS
 
 
 def _mask_of(name: str, layer: Mapping[str, Any], source: str) -> tuple[str, float, bool] | None:
@@ -123,9 +123,10 @@ def _recipe(name: str, masks: Mapping[str, Mapping[str, Any]]) -> tuple[str, flo
             layer, over = masks[tensor["config"]["keras_history"][0]], True
         (node,) = layer["inbound_nodes"]
         tensor, value = node["args"]
-        return (tensor["config"]["keras_history"][0], float(value), over) if layer["class_name"] == "NotEqual" else None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        source, value = tensor["config"]["keras_history"][0], float(value)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return None
+    return (source, value, over) if layer["class_name"] == "NotEqual" and isinstance(source, str) else None
 
 
 def _ends(model: Part, option: str) -> str:
@@ -153,7 +154,7 @@ def _fed_by(name: str, layer: Mapping[str, Any], version: int) -> Fed:
         else:
             ((source, *place, options),) = node
             options = dict(options)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         msg = f"{shown(name)} must be called once, with the output of one layer."
         raise FormatError(msg) from error
     mask = options.pop("mask", None)
@@ -170,7 +171,7 @@ def _source_of(mask: Any) -> str:
     """Return the name of the operation that makes a mask; empty if it is none."""
     try:
         name = mask["config"]["keras_history"][0]
-    except (KeyError, TypeError, IndexError):
+    except (LookupError, TypeError):
         return ""
     return name if isinstance(name, str) else ""
 

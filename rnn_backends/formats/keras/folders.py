@@ -23,6 +23,8 @@ _TOP = {OLDER, "layers", "vars", "optimizer", "metrics", "compile_metrics", "los
 _READ = "SimpleRNN, RNN and Bidirectional, Embedding and Dense"
 _MOST = 64
 """The most orders that are looked at."""
+_LAYERS = 32
+"""The most layers of which an order is looked for."""
 
 
 def in_folders(arrays: Arrays) -> list[list[Item]]:
@@ -42,6 +44,13 @@ def in_folders(arrays: Arrays) -> list[list[Item]]:
         elif not _INERT.fullmatch(name):
             msg = f"it holds {shown(name)}; weights alone are enough for {_READ}; {way('keras_file')}."
             raise FormatError(msg)
+    if (count := sum(map(len, found.values()))) > _LAYERS:
+        most = max(found, key=lambda kind: len(found[kind]))
+        msg = (
+            f"it holds {count} layers, {len(found[most])} of them {shown(most)}, and weights alone do not record which "
+            f"feeds which; that is looked for among at most {_LAYERS}; {way('keras_file')}."
+        )
+        raise FormatError(msg)
     return [[item for _, item in sorted(held.items())] for held in found.values()]
 
 
@@ -61,7 +70,8 @@ def in_order(classes: Sequence[Sequence[Item]], arrays: Arrays, options: LoadOpt
     if len(meant) != 1:
         got = listed(sorted(item.path.partition("/")[2] for items in classes for item in items))
         why = "do not show which feeds which" if found else f"are not of {_READ} that take what the one before gives"
-        is_open = len({_are_before(items) for items in found}) > 1
+        # The activations show the order where only one has so many Dense before and after.
+        is_open = 1 < len(found) < _MOST and len({_are_before(items) for items in found}) == len(found)
         out = way("keras_order") if is_open else way("keras_file")
         msg = f"the names and shapes of its layers, {got}, {why}; {out}."
         raise FormatError(msg)

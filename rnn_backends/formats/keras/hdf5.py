@@ -22,6 +22,8 @@ UNDEFINED = 2**64 - 1
 _CONTINUATION, _TREE = 0x10, 0x11
 _SHARED = 0x2
 _SOFT_LINK = 2
+_LEVELS = 64
+"""The most groups in each other; models in models, as deep as they are read, have fewer."""
 
 
 class Message(NamedTuple):
@@ -43,6 +45,7 @@ class File:
         self.source = source
         self.groups: dict[str, Mapping[str, int]] = {}
         self.headers: dict[str, list[Message]] = {}
+        self.attributes: dict[str, Mapping[bytes, tuple[bytes, bytes, bytes]]] = {}
         self.heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
         if source.read(0, min(8, source.size)) != SIGNATURE:
             msg = "it is no HDF5 file, or is cut short."
@@ -67,6 +70,9 @@ class File:
         """Return the place of the header of a member, which must exist."""
         if not path:
             return self.root
+        if path.count("/") > _LEVELS:
+            msg = f"{shown(path)} is deeper than {_LEVELS} groups in each other, which Keras does not write."
+            raise FormatError(msg)
         parent, _, name = path.rpartition("/")
         found = self.group(parent).get(name)
         if found is None:

@@ -149,13 +149,18 @@ def _options(dialect: Dialect) -> Mapping[str, set[str]]:
     return OPTIONS if dialect.version == 3 else {**OPTIONS_OF_2, **OPTIONS}
 
 
+def class_of(held: Any) -> str:
+    """Return the class that a configuration names; empty if it names none."""
+    kind = held.get("class_name") if isinstance(held, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def folders(path: str, layers: Sequence[Any]) -> list[str]:
     """Return the folders of the weights of neighbours: simple_rnn, simple_rnn_1, dense."""
     taken: dict[str, int] = {}
     found = []
     for layer in layers:
-        kind = layer.get("class_name") if isinstance(layer, Mapping) else None
-        folder = FOLDERS.get(kind, "?") if isinstance(kind, str) else "?"
+        folder = FOLDERS.get(class_of(layer), "?")
         number = taken.setdefault(folder, 0)
         taken[folder] += 1
         found.append(f"{path}/{folder}_{number}" if number else f"{path}/{folder}")
@@ -172,7 +177,7 @@ def _require_known(found: Part) -> None:
             msg = f"{found.name}, a {found.kind}, has the option {shown(option)}, which is not understood."
             raise FormatError(msg)
     policy = found.config.get("dtype")
-    if isinstance(policy, Mapping) and policy.get("class_name") in _POLICIES:
+    if isinstance(policy, Mapping) and class_of(policy) in _POLICIES:
         policy = policy["config"].get("name") if isinstance(policy.get("config"), Mapping) else policy
     if policy is not None and not (isinstance(policy, str) and policy in _DTYPES):
         named = policy.get("class_name") if isinstance(policy, Mapping) else policy

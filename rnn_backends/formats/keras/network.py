@@ -1,6 +1,6 @@
 """A plan of layers as a network: the direction of each cell, and what is multiplied into its weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
@@ -20,18 +20,11 @@ from rnn_backends.formats.keras.notes import notes
 from rnn_backends.formats.keras.plan import LinearPart, Plan
 from rnn_backends.formats.keras.recurrent import CellPart
 from rnn_backends.formats.keras.weights import Weights, own
+from rnn_backends.formats.made import Made, declared_of
 from rnn_backends.formats.names import require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
-
-
-class Made(NamedTuple):
-    """An array of the network: its dtype and shape, and what makes it."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    make: Callable[[], Host]
 
 
 class Placed(NamedTuple):
@@ -57,9 +50,7 @@ def network(found: Plan, weights: Weights, options: LoadOptions, account: Accoun
         batch_first=options.batch_first is not False, vocabulary=None, metadata=notes(found),
         reads=options.reads or found.reads or "steps", takes=options.takes or "features",
     )  # fmt: skip
-    whole = assemble(
-        {name: (each.dtype, each.shape) for name, each in made.items()}, description, lambda name: made[name].make()
-    )
+    whole = assemble(declared_of(made), description, lambda name: made[name].make())
     encoder, first = folded(whole.encoder, whole.layers[0], account)
     return replace(whole, encoder=encoder, layers=(first, *whole.layers[1:]))
 

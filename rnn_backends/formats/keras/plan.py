@@ -217,7 +217,7 @@ class Planned:
         if self.is_whole:
             msg = f"{part.name}, a {part.kind}, must be given all steps, and {plan.layers[-1].name} returns the last."
             raise FormatError(msg)
-        if part.config.get("data_format") not in {"channels_last", None} or part.flag("keepdims", default=False):
+        if part.config.get("data_format") not in ("channels_last", None) or part.flag("keepdims", default=False):
             msg = f"{part.name}, a {part.kind}, must be made without data_format and keepdims."
             raise FormatError(msg)
         if plan.mask and reads == "max":
