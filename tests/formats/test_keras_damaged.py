@@ -55,14 +55,6 @@ SCALED = kf.sequential(
     layer("TimeDistributed", layer=kf.dense()),
     kf.relu(threshold=1.0),
 )
-TWO_CELLS = kf.sequential(
-    layer("RNN", **kf.RUN, cell=layer("StackedRNNCells", cells=[kf.simple_cell(), kf.simple_cell()]))
-)
-STACKED = {
-    f"layers/rnn/cell/cells/simple_rnn_cell{suffix}/vars/{number}": array
-    for suffix, features in (("", 3), ("_1", 4))
-    for number, array in enumerate(kf.cell_arrays("cell", features).values())
-}
 
 
 def models() -> dict[str, dict[str, bytes]]:
@@ -74,7 +66,6 @@ def models() -> dict[str, dict[str, bytes]]:
     made: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "masked": (masked(), kf.MODEL),
         "scaled": (SCALED, {**kf.CELL, **kf.dense_arrays("layers/time_distributed/layer")}),
-        "cells": (TWO_CELLS, STACKED),
     }
     for name, (config, arrays) in made.items():
         found[name] = {

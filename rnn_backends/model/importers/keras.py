@@ -55,7 +55,7 @@ def from_keras(
         applies it.  Required for the Dense of weights alone; that of the readout may be given for a Dense after which
         the model applies nothing.
     reads : {"steps", "last", "final", "mean", "max"}, optional
-        What the readout reads, as of `RNN`; default: as the model does, ``"steps"`` of weights alone.
+        What the readout reads, as of `RNN`; default: ``"steps"``.  For weights alone; a model records it.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the framework takes them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.
