@@ -112,6 +112,23 @@ def test_layers_of_which_one_is_another_network() -> None:
     follow("layers", loading(state, activation="tanh"), of_torch(state, X, "encoder."), output)
 
 
+def test_initial() -> None:
+    state = network() | {"h0": normal(1, 1, 4)}
+    held = [state[f"rnn.weight_{kind}_l0"] for kind in ("ih", "hh")]
+    bias = state["rnn.bias_ih_l0"] + state["rnn.bias_hh_l0"]
+    wanted = states(X, *held, bias=bias, h_0=state["h0"][0, 0])
+    read = loading(state, activation="tanh")
+    follow("initial", lambda: read(), wanted, output, then=lambda: read(names={"h0": "h_0"}))
+
+
+def test_roles_each() -> None:
+    state = network() | fully("attention", 7, 9) | fully("fc", 2, 4)
+    wanted = linear(state, "fc", of_torch(state, X, "rnn."))
+    read = loading(state, activation="tanh", readout_activation="softmax")
+    roles = {"attention": "ignore", "fc": "readout"}
+    follow("roles_each", lambda: read(), wanted, logits, then=lambda: read(roles=roles))
+
+
 @pytest.mark.parametrize(
     "extra", [{"scale": np.ones(4)}, {"attention.v": np.ones(4)}, {"rnn.extra": np.ones((2, 2, 2))}]
 )
