@@ -57,9 +57,12 @@ def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str
     """Return the tensors of the state dict of a file, and the options without the roles of what is none."""
     parts = parts_of(state, options, lambda value: isinstance(value, Tensor))
     for name, value in parts.weights.items():
-        what = shown(value.name.replace(" ", ".", 1)) if isinstance(value, Opaque) else type(value).__name__
         role = {name.removeprefix(_begin(options)): "ignore"}
-        msg = f"{shown(name)} is made by {what}, and is no plain tensor; {way('ignore', roles=role)}"
+        if isinstance(value, Opaque):
+            what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
+        else:
+            what = f"no tensor, but of type {type(value).__name__}"
+        msg = f"{shown(name)} is {what}; {way('ignore', roles=role)}"
         if not (isinstance(value, Opaque) and value.name.startswith("torch")):
             msg += f", else {way('pickle')}"
         msg += "."

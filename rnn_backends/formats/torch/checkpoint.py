@@ -133,17 +133,13 @@ def _state_dicts(
     What modules that were saved whole record is added to `facts`.
     """
     waiting: list[tuple[tuple[str, ...], Any]] = [((), held)]
-    seen: dict[int, Any] = {}  # which keeps what it names, for what is gone leaves its id to others
+    seen: dict[int, Any] = {}
     while waiting:
         place, value = waiting.pop()
-        if id(value) in seen:
+        if not _is_new(value, seen):
             continue
-        seen[id(value)] = value
-        if isinstance(value, Opaque):
-            value = _opened(value, account, facts)
-            if id(value) in seen:
-                continue
-            seen[id(value)] = value
+        if isinstance(value, Opaque) and not _is_new(value := _opened(value, account, facts), seen):
+            continue
         if is_module(value):
             if is_recurrent(_names(value)):
                 yield place, value
@@ -160,6 +156,13 @@ def _state_dicts(
 
 
 _DEEPEST, _LONGEST = 16, 60
+
+
+def _is_new(value: Any, seen: dict[int, Any]) -> bool:
+    """Return whether a value is seen for the first time; it is kept, for what is gone leaves its id to others."""
+    found = id(value) not in seen
+    seen[id(value)] = value
+    return found
 
 
 def _is_open(value: Any) -> bool:
