@@ -301,7 +301,7 @@ BOMBS: dict[str, tuple[bytes, str]] = {
     "of laughs": (b"]q\0" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0" * 9000 + b"0" * 9000, "it holds no recurrent network"),
     "of modules in each other": (b"c__main__\nNet\n)\x81q\0" + MODULE % (b"h\0",) + b"b", "its modules would take 129 levels"),
     "of modules that are shared": (pt_files.shared(200, 20_000), "its modules would take 20000 items after"),
-    "of children that are shared": (pt_files.shared(5000, 1, depth=3), "its modules would take 5000 items after"),
+    "of children that are shared": (pt_files.shared(5000, 1, depth=3), "its modules would take [0-9]+ items after"),
     "of laughs that are looked at": (b"](" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0".join([b"Nq\0"] * 9000) + b"e", "no recurrent"),
     "of dicts in a dict": (
         b"}(" + b"".join(b"J" + struct.pack("<i", key) + b"}" for key in range(60_000)) + b"u",

@@ -57,6 +57,8 @@ def state_dict(
     held, rest = _at(held, path, account, facts)
     wanted = _Wanted(is_tensor or _is_tensor, frozenset(options.names or ()), _ignored(options))
     found = dict(_state_dicts(held, wanted, account, facts))
+    if not found:  # of what is refused by its name then, and else may be a log of the weights
+        found = dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account, facts))
     if not found and is_tensor and isinstance(held, Mapping) and (not held or any(map(is_tensor, held.values()))):
         found = {(): held}
     if rest and len(found) > 1:
@@ -117,8 +119,12 @@ class _Wanted(NamedTuple):
 
 
 def _is_tensor(value: Any) -> bool:
-    """Return whether a value is a tensor, or an array of NumPy, which is refused by its name."""
-    return isinstance(value, Tensor) or (isinstance(value, Opaque) and value.name.startswith("numpy"))
+    return isinstance(value, Tensor)
+
+
+def _is_like_one(value: Any) -> bool:
+    """Return whether a value may be numbers that were a tensor."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, Opaque) and value.name.startswith("numpy"))
 
 
 def _ignored(options: LoadOptions) -> frozenset[str]:
