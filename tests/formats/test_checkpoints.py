@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pt_files
 import pytest
-from plain import X, fully, linear, network, of_torch
+from plain import X, fully, linear, network, normal, of_torch
 from pt_files import dictionary, integer, members, plain, text
 from ways import follow, refused
 
@@ -266,6 +266,12 @@ def test_names_of_ones_own_in_memory_are_found_with_a_key() -> None:
     wanted = of_torch({f"{name}": state[key] for key, name in named.items()}, X)
     np.testing.assert_allclose(output(loading({"net": state, "epoch": 1}, names=named)()), wanted)
     np.testing.assert_allclose(output(loading({"net": state}, names=named, key="net")()), wanted)
+
+
+def test_a_log_beside_names_of_ones_own_is_no_network() -> None:
+    held = {"U": normal(4, 3), "V": normal(4, 4), "log": {"weight_hh_l0": [0.5]}}
+    with pytest.raises(rb.FormatError, match="pass names= with the name of each"):
+        loading(held)()
 
 
 def test_a_checkpoint_in_memory_without_a_network() -> None:

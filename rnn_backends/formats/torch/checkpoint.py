@@ -55,12 +55,7 @@ def state_dict(
     path = (options.key,) if isinstance(options.key, str) else options.key or ()
     facts: list[Facts] = []
     held, rest = _at(held, path, account, facts)
-    wanted = _Wanted(is_tensor or _is_tensor, frozenset(options.names or ()), _ignored(options))
-    found = dict(_state_dicts(held, wanted, account, facts))
-    if not found:  # of what is refused by its name then, and else may be a log of the weights
-        found = dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account, facts))
-    if not found and is_tensor and isinstance(held, Mapping) and (not held or any(map(is_tensor, held.values()))):
-        found = {(): held}
+    found = _found(held, options, account, facts, is_tensor)
     if rest and len(found) > 1:
         begin = f"{'.'.join(rest)}."
         found = {place: each for place, each in found.items() if _begins(each, begin)} or found
@@ -77,6 +72,18 @@ def state_dict(
         f"{f', in {shown(options.key)}' if path else ''}; if they have other names, {way('own_names')}."
     )
     raise FormatError(msg)
+
+
+def _found(
+    held: Any, options: LoadOptions, account: Account, facts: list[Facts], is_tensor: Callable[[Any], bool] | None
+) -> dict[tuple[str, ...], Any]:
+    """Return the networks in something by place."""
+    wanted = _Wanted(is_tensor or _is_tensor, frozenset(options.names or ()), _ignored(options))
+    found = dict(_state_dicts(held, wanted, account, facts))
+    if not found and is_tensor and isinstance(held, Mapping) and (not held or any(map(is_tensor, held.values()))):
+        return {(): held}
+    # What may be numbers is refused by its name where there is no tensor; beside a network it may be a log of it.
+    return found or dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account, facts))
 
 
 def _at(held: Any, path: Sequence[str], account: Account, facts: list[Facts]) -> tuple[Any, tuple[str, ...]]:
