@@ -46,6 +46,8 @@ WAYS: Mapping[str, str] = {
         "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
         "rnn_backends.from_torch"
     ),
+    "torch_again": "load it with torch, and save its state dict again with torch.save(state_dict, path)",
+    "torch_script": "save its weights with torch.save(torch.jit.load(path).state_dict(), other_path), and read that",
     # Keras
     "go_backwards": "pass go_backwards=False, or True if it was made so",
     "keras_backwards": "pass go_backwards=True, and turn what it gives round: rnn(x)[0][:, ::-1]",

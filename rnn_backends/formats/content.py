@@ -15,25 +15,25 @@ SUFFIXES = {
 }  # fmt: skip
 """The modules that read files, by the suffix that these mostly have; a name begins with that of a framework."""
 FORMATS = tuple(sorted(set(SUFFIXES.values())))
-_ZIP, _HDF5 = b"PK\3\4", b"\x89HDF\r\n\x1a\n"
-_TORCH = (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19",)  # before torch 1.6
+ZIP, _HDF5 = b"PK\3\4", b"\x89HDF\r\n\x1a\n"
+_OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
 _PICKLE = re.compile(rb"\x80[\x02-\x05]", re.DOTALL)
 _ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL)
 _MESSAGE_PACK = re.compile(rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa0-\xbf\xd9-\xdb]", re.DOTALL)
-_HEAD = 512
+HEAD = 512
 
 
 def format_of(source: Source, path: Path) -> str:
     """Return the module that reads a file."""
-    head = source.read(0, min(_HEAD, source.size), "its first bytes")
+    head = source.read(0, min(HEAD, source.size), "its first bytes")
     found = _by_content(head, source.size)
     if found is not None:
         return found
-    if path.suffix in SUFFIXES:
-        return SUFFIXES[path.suffix]
     if _PICKLE.match(head):
         msg = f"it is a pickle, a program, and nothing in a file is executed; {way('pickle')}."
         raise FormatError(msg)
+    if path.suffix in SUFFIXES:
+        return SUFFIXES[path.suffix]
     msg = (
         "it is in none of the formats that are read: safetensors, .npz, .onnx, torch's .pt, Flax's .msgpack, Keras's "
         f".keras and .h5; it begins with {shown(head[:8])}."
@@ -41,13 +41,18 @@ def format_of(source: Source, path: Path) -> str:
     raise FormatError(msg)
 
 
+def is_of_old_torch(head: bytes) -> bool:
+    """Return whether a file is of torch before 1.6."""
+    return head.startswith(_OLD_TORCH) or head[257:262] == b"ustar"
+
+
 def _by_content(head: bytes, size: int) -> str | None:
     """Return the module for the first bytes of a file; None where they show no format."""
-    if head.startswith(_ZIP):
+    if head.startswith(ZIP):
         return _of_zip(head)
     if head.startswith(_HDF5):
         return "keras"
-    if head.startswith(_TORCH) or head[257:262] == b"ustar":
+    if is_of_old_torch(head):
         return "torch.pt"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return "native.safetensors"

@@ -253,8 +253,8 @@ def state(**more: bytes) -> bytes:
 
 
 WRONG_STATES: dict[str, tuple[bytes, str]] = {
-    "two networks": (dictionary({"model": state(), "ema": state()}), "several recurrent networks, in 'model', 'ema'; pass key='model'"),
-    "two in a list": (b"](" + state() + state() + b"e", "several recurrent networks, in '0', '1'; pass key='0'"),
+    "two networks": (dictionary({"model": state(), "ema": state()}), "several recurrent networks; they are in 'model', 'ema'; pass key='model'"),
+    "two in a list": (b"](" + state() + state() + b"e", "several recurrent networks; they are in '0', '1'; pass key='0'"),
     "integers": (state(weight_hh_l0=tensor(storage("1", 8, "i8"), 0, (2, 4), (4, 1))), "`weight_hh` must be one of float16, .*; got int64"),
     "an odd name": (state(**{"\udc80\n": plain("0", np.ones((4, 3), "f4"))}), r"'\\udc80\\n', of shape \(4, 3\), belongs to none"),
     "an LSTM": (
@@ -300,6 +300,8 @@ BOMBS: dict[str, tuple[bytes, str]] = {
     "of depth in lists": (b"]" * 60_000 + b"a" * 59_999, "it holds no recurrent network"),
     "of laughs": (b"]q\0" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0" * 9000 + b"0" * 9000, "it holds no recurrent network"),
     "of modules in each other": (b"c__main__\nNet\n)\x81q\0" + MODULE % (b"h\0",) + b"b", "its modules would take 129 levels"),
+    "of modules that are shared": (pt_files.shared(200, 20_000), "its modules would take 20000 items after"),
+    "of children that are shared": (pt_files.shared(5000, 1, depth=3), "its modules would take [0-9]+ items after"),
     "of laughs that are looked at": (b"](" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0".join([b"Nq\0"] * 9000) + b"e", "no recurrent"),
     "of dicts in a dict": (
         b"}(" + b"".join(b"J" + struct.pack("<i", key) + b"}" for key in range(60_000)) + b"u",
@@ -458,7 +460,7 @@ def test_a_directory_of_megabytes_is_not_read(tmp_path: Path) -> None:
         (b"PK", "it is no zip file"),
         (b"hello" * 100, "it is no zip file"),
         (b"PK\3\4" + bytes(100), "is no .pth? file, or is damaged: File is not a zip file"),
-        ((fuzz.DATA / "legacy.pt").read_bytes(), "torch's format of before 1.6; load it with torch, and save the weights"),
+        ((fuzz.DATA / "legacy.pt").read_bytes(), "torch's format of before 1.6; load it with torch, and save its state dict again"),
         (bytes(257) + b"ustar" + bytes(250), "torch's format of before 1.6"),
     ],
 )  # fmt: skip

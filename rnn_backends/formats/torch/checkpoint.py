@@ -1,6 +1,6 @@
-"""The state dict in what a .pt file holds: it alone, or in a checkpoint or a module, with anything beside it."""
+"""The state dict in what a .pt file or a caller holds: alone, or in a checkpoint or a module, beside anything."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import listed, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
+from rnn_backends.formats.torch.module import is_module
 from rnn_backends.formats.torch.pickled import Opaque
 from rnn_backends.formats.torch.tensors import Tensor
 
@@ -36,26 +37,28 @@ def _facts_of(module: Opaque, state: Mapping[str, Any]) -> Facts | None:
     return Facts(Activation(_MODES[named]), batch_first if isinstance(batch_first, bool) else None)
 
 
-def state_dict(held: Any, options: LoadOptions, account: Account) -> tuple[Mapping[Any, Any], LoadOptions]:
-    """Return the one mapping, at whatever depth, that holds the weights of a recurrent network.
+def state_dict(
+    held: Any, options: LoadOptions, account: Account, is_tensor: Callable[[Any], bool] | None = None
+) -> tuple[Any, LoadOptions]:
+    """Return the one mapping, at whatever depth, that holds the weights of a recurrent network; or a live module.
 
     What is left of `key` in the options is the beginning of the names in it.
+
+    Parameters
+    ----------
+    held : object
+    options : LoadOptions
+    account : Account
+    is_tensor : callable, optional
+        Of an object in memory: whether a value is an array.  Its arrays may have any names then.
     """
     path = (options.key,) if isinstance(options.key, str) else options.key or ()
-    rest: tuple[str, ...] = ()
-    for place, part in enumerate(path):
-        held = _module_arrays(held, account, []) if isinstance(held, Opaque) else held
-        if not isinstance(held, dict) or part not in held:
-            rest = path[place:]
-            break
-        held = held[part]
     facts: list[Facts] = []
-    found = dict(_state_dicts(held, set(options.names or ()), account, facts))
+    held, rest = _at(held, path, account, facts)
+    found = _found(held, options, account, facts, is_tensor)
     if rest and len(found) > 1:
         begin = f"{'.'.join(rest)}."
-        found = {
-            place: each for place, each in found.items() if any(str(name).startswith(begin) for name in each)
-        } or found
+        found = {place: each for place, each in found.items() if _begins(each, begin)} or found
         if len(found) > 1:
             msg = f"`key` names {shown('.'.join(rest))}, which is no part of it; {_parts(found, ())}."
             raise FormatError(msg)
@@ -71,24 +74,40 @@ def state_dict(held: Any, options: LoadOptions, account: Account) -> tuple[Mappi
     raise FormatError(msg)
 
 
+def _found(
+    held: Any, options: LoadOptions, account: Account, facts: list[Facts], is_tensor: Callable[[Any], bool] | None
+) -> dict[tuple[str, ...], Any]:
+    """Return the networks in something by place."""
+    wanted = _Wanted(is_tensor or _is_tensor, frozenset(options.names or ()), _ignored(options))
+    found = dict(_state_dicts(held, wanted, account, facts))
+    if not found and is_tensor and isinstance(held, Mapping) and (not held or any(map(is_tensor, held.values()))):
+        return {(): held}
+    # What may be numbers is refused by its name where there is no tensor; beside a network it may be a log of it.
+    return found or dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account, facts))
+
+
+def _at(held: Any, path: Sequence[str], account: Account, facts: list[Facts]) -> tuple[Any, tuple[str, ...]]:
+    """Return what stands where a key leads, as far as there are parts of its names, and the rest of it."""
+    for place, part in enumerate(path):
+        held = _opened(held, account, facts) if isinstance(held, Opaque) else held
+        if not isinstance(held, Mapping) or part not in held:
+            return held, tuple(path[place:])
+        held = held[part]
+    return held, ()
+
+
 def _parts(found: Iterable[tuple[str, ...]], path: tuple[str, ...]) -> str:
-    """Return the places of networks, and the way to one of them."""
-    places = [place[0] if len(place) == 1 else place for place in ((*path, *each) for each in found)]
-    example = next((place for place in places if place), "model")
-    return f"they are in {listed(places)}; {way('key', key=repr(example))}"
-
-
-def tensors_of(state: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a state dict; what is neither an array nor of torch computes nothing."""
-    found = {}
-    for name, value in state.items():
-        if isinstance(value, Opaque) and value.name.startswith("torch"):
-            what = shown(value.name.replace(" ", ".", 1))
-            msg = f"{shown(name)} is made by {what}, and is no plain tensor; {way('ignore', roles={name: 'ignore'})}."
-            raise FormatError(msg)
-        if isinstance(name, str) and isinstance(value, Tensor):
-            found[name] = value
-    return found
+    """Return the places of networks, and the way to one of them, in which there is no other."""
+    there = list(found)
+    outer = {place[:depth] for place in there for depth in range(len(place))}
+    inner = next((place for place in there if place and place not in outer), ())
+    keys = [place[0] if len(place) == 1 else place for place in ((*path, *each) for each in there)]
+    example = (*path, *inner) or ("model",)
+    text = way("key", key=repr(example[0] if len(example) == 1 else example))
+    if () in there:
+        ignored = way("ignore", roles={inner[0]: "ignore"})
+        return f"beside its own weights there are those in {listed(keys[1:])}; {ignored}, else {text}"
+    return f"they are in {listed(keys)}; {text}"
 
 
 def _with_facts(options: LoadOptions, facts: Sequence[Facts]) -> LoadOptions:
@@ -98,31 +117,84 @@ def _with_facts(options: LoadOptions, facts: Sequence[Facts]) -> LoadOptions:
     return options.completed("the module in it", facts[0]._asdict())
 
 
+class _Wanted(NamedTuple):
+    """Which values are tensors, names of arrays of any notation, and names of what is ignored."""
+
+    is_tensor: Callable[[Any], bool]
+    names: frozenset[str]
+    ignored: frozenset[str]
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _is_like_one(value: Any) -> bool:
+    """Return whether a value may be numbers that were a tensor."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, Opaque) and value.name.startswith("numpy"))
+
+
+def _ignored(options: LoadOptions) -> frozenset[str]:
+    return frozenset(name for name, role in (options.roles or {}).items() if role == "ignore")
+
+
 def _state_dicts(
-    held: Any, names: set[str], account: Account, facts: list[Facts]
-) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
-    """Yield the mappings that hold a recurrent network by place; what stands in two places comes once.
+    held: Any, wanted: _Wanted, account: Account, facts: list[Facts]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the mappings and live modules that hold a recurrent network by place; what stands in two comes once.
 
     What modules that were saved whole record is added to `facts`.
     """
     waiting: list[tuple[tuple[str, ...], Any]] = [((), held)]
-    seen = set()
+    seen: dict[int, Any] = {}
     while waiting:
         place, value = waiting.pop()
-        if isinstance(value, Opaque):
-            value = _module_arrays(value, account, facts) or value.state
-        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
+        if not _is_new(value, seen):
             continue
-        seen.add(id(value))
-        items = list(value.items() if isinstance(value, dict) else enumerate(value))
-        tensors = {name for name, part in items if isinstance(name, str) and isinstance(part, Tensor)}
-        if tensors and (names & tensors or is_recurrent(tensors)):
-            yield place, value  # type: ignore[misc]  # only names of a dict are texts
-        elif len(place) < _DEEPEST:
-            waiting.extend(((*place, str(name)[:_LONGEST]), part) for name, part in reversed(items))
+        if isinstance(value, Opaque) and not _is_new(value := _opened(value, account, facts), seen):
+            continue
+        if is_module(value):
+            if is_recurrent(_names(value)):
+                yield place, value
+            continue
+        if not isinstance(value, (Mapping, list, tuple)):
+            continue
+        items = list(value.items() if isinstance(value, Mapping) else enumerate(value))
+        tensors = {name for name, part in items if isinstance(name, str) and wanted.is_tensor(part)}
+        if tensors and (wanted.names & tensors or is_recurrent(tensors)):
+            yield place, value
+            items = [(name, part) for name, part in items if name not in wanted.ignored]
+        if len(place) < _DEEPEST:
+            waiting.extend(((*place, str(name)[:_LONGEST]), part) for name, part in reversed(items) if _is_open(part))
 
 
 _DEEPEST, _LONGEST = 16, 60
+
+
+def _is_new(value: Any, seen: dict[int, Any]) -> bool:
+    """Return whether a value is seen for the first time; it is kept, for what is gone leaves its id to others."""
+    found = id(value) not in seen
+    seen[id(value)] = value
+    return found
+
+
+def _is_open(value: Any) -> bool:
+    """Return whether a value may hold a network."""
+    return isinstance(value, (Mapping, list, tuple, Opaque)) or is_module(value)
+
+
+def _names(held: Any) -> Iterator[str]:
+    """Yield the names of the arrays of a state dict or of a live module."""
+    yield from map(str, held) if isinstance(held, Mapping) else (name for name, _ in held.named_parameters())
+
+
+def _begins(held: Any, begin: str) -> bool:
+    return any(name.startswith(begin) for name in _names(held))
+
+
+def _opened(held: Opaque, account: Account, facts: list[Facts]) -> Any:
+    """Return the arrays of a module that was saved whole, or the state of another object."""
+    return _module_arrays(held, account, facts) or held.state
 
 
 def _module_arrays(held: Opaque, account: Account, facts: list[Facts]) -> dict[str, Any]:
@@ -133,12 +205,20 @@ def _module_arrays(held: Opaque, account: Account, facts: list[Facts]) -> dict[s
         prefix, module, depth = waiting.pop()
         state = module.state if isinstance(module, Opaque) else None
         account.take("its modules", "depth", depth)
-        account.take("its modules", "items", 1 + len(prefix))
+        account.take("its modules", "items", 1)
         if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in _PARTS):
             continue
         own, buffers, modules = (state[part] for part in _PARTS)
+        for part in (own, buffers, modules):  # which may be shared, and so be in a file but once
+            account.take("its modules", "items", len(part))
+            size = sum(len(name) for name in part if isinstance(name, str))
+            account.take("its modules", "bytes", 4 * (size + len(part) * (_OBJECT + len(prefix))))
         if (found_facts := _facts_of(module, state)) is not None:
             facts.append(found_facts)
         found |= {f"{prefix}{name}": part for name, part in {**own, **buffers}.items() if part is not None}
         waiting += [(f"{prefix}{name}.", part, depth + 1) for name, part in reversed(modules.items())]
     return found
+
+
+_OBJECT = 50
+"""The bytes of a text beside its letters, by four."""

@@ -80,8 +80,7 @@ class _Machine:
         elif opcode in _EMPTY:
             self.stack.append(_EMPTY[opcode]())
         elif opcode in _TUPLES:
-            items = [self.pop() for _ in range(_TUPLES[opcode])]
-            self.stack.append(tuple(reversed(items)))
+            self.stack.append(tuple([self.pop() for _ in range(_TUPLES[opcode])][::-1]))
         elif opcode == "GLOBAL":
             self.stack.append(_Global(argument))
         elif opcode in _ACTIONS:
@@ -130,10 +129,6 @@ class _Machine:
         self.pop_to_mark()
         self.stack.append(Opaque("builtins frozenset"))
 
-    def append(self) -> None:
-        item = self.pop()
-        self.extend([item])
-
     def extend(self, items: list[Any]) -> None:
         held = self.top()
         _require(type(held) in {list, Opaque}, "adds to what is no list")
@@ -176,13 +171,9 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         self.stack.append(_applied(function, arguments))
 
-    def new(self) -> None:
-        arguments, owner = self.pop(), self.pop()
-        self.stack.append(_applied(owner, arguments))
-
     def new_with_options(self) -> None:
         self.pop()
-        self.new()
+        self.reduce()
 
     def new_from_mark(self) -> None:
         owner, *arguments = self.pop_to_mark() or [None]
@@ -216,7 +207,7 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "DICT": _Machine.pair,
     "EMPTY_SET": lambda machine: machine.stack.append(Opaque("builtins set")),
     "FROZENSET": _Machine.freeze,
-    "APPEND": _Machine.append,
+    "APPEND": lambda machine: machine.extend([machine.pop()]),
     "APPENDS": lambda machine: machine.extend(machine.pop_to_mark()),
     "ADDITEMS": _Machine.add,
     "SETITEM": _Machine.set_item,
@@ -224,7 +215,7 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "BINPERSID": _Machine.persistent,
     "STACK_GLOBAL": _Machine.named,
     "REDUCE": _Machine.reduce,
-    "NEWOBJ": _Machine.new,
+    "NEWOBJ": _Machine.reduce,
     "NEWOBJ_EX": _Machine.new_with_options,
     "OBJ": _Machine.new_from_mark,
     "BUILD": _Machine.build,

@@ -12,17 +12,18 @@ from pathlib import Path
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.archive import Archive
+from rnn_backends.formats.content import HEAD, ZIP, is_of_old_torch
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
-from rnn_backends.formats.torch.checkpoint import state_dict, tensors_of
+from rnn_backends.formats.torch.beside import tensors_of
+from rnn_backends.formats.torch.checkpoint import state_dict
 from rnn_backends.formats.torch.pickled import unpickle
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
 from rnn_backends.formats.weights import from_weights
 
-_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
-_AGAIN = "save the weights again with torch.save(model.state_dict(), path)"
 _MEMBER = re.compile(r"data/[0-9]{1,10}|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id")
 
 
@@ -49,18 +50,18 @@ def _root(names: list[str]) -> str:
         msg = f"it must hold one data.pkl; it holds {len(roots)}."
         raise FormatError(msg)
     if f"{roots[0]}constants.pkl" in names:
-        msg = f"it is a TorchScript program, and nothing in a file is executed; {_AGAIN}."
+        msg = f"it is a TorchScript program, and nothing in a file is executed; {way('torch_script')}."
         raise FormatError(msg)
     return roots[0]
 
 
 def _require_zip(source: Source) -> None:
     """Check that a file begins as a zip file does."""
-    begin = source.read(0, min(512, source.size))
-    if begin.startswith(_LEGACY) or begin[257:262] == b"ustar":
-        msg = f"it is in torch's format of before 1.6; load it with torch, and {_AGAIN}."
+    begin = source.read(0, min(HEAD, source.size))
+    if is_of_old_torch(begin):
+        msg = f"it is in torch's format of before 1.6; {way('torch_again')}."
         raise FormatError(msg)
-    if not begin.startswith(b"PK\3\4"):
+    if not begin.startswith(ZIP):
         msg = "it is no zip file, as those of torch.save are, or is cut short."
         raise FormatError(msg)
 
@@ -77,7 +78,7 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     for storage in storages.values():
         _require_size(archive, storage)
     state, options = state_dict(held, options, archive.source.account)
-    tensors = tensors_of(state)
+    tensors, options = tensors_of(state, options)
     for tensor in set(tensors.values()):
         archive.source.account.take("its tensors", "axes", len(tensor.shape))
         archive.source.account.take("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)

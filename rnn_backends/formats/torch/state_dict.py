@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Host
+from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.errors import FormatError
@@ -14,6 +14,8 @@ from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.assembly import arrays_by_name, plain_cells
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
+from rnn_backends.formats.torch.beside import parts_of
+from rnn_backends.formats.torch.checkpoint import state_dict as selected
 from rnn_backends.formats.torch.module import from_module, is_module
 from rnn_backends.formats.weights import from_weights
 
@@ -28,7 +30,22 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
             "A file is read by rnn_backends.load."
         )
         raise FormatError(msg)
-    return from_weights(declare(source), options, lambda name: to_host(source[name]), Account())
+    account = Account()
+    state, options = selected(source, options, account, _is_tensor)
+    if is_module(state):
+        return from_module(state, options, to_host)
+    parts = parts_of(state, options, _is_tensor)
+    held = {
+        name: value
+        for name, value in state.items()
+        if name in parts.tensors or name in parts.weights or _is_tensor(value)
+    }
+    return from_weights(declare(held), parts.options, lambda name: to_host(held[name]), account)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Return whether a value is an array, and no number of NumPy's, such as the loss of an epoch."""
+    return is_array(value) and not isinstance(value, np.generic)
 
 
 def state_dict(network: Network) -> dict[str, Host]:

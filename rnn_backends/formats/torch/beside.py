@@ -1,0 +1,104 @@
+"""What stands beside the tensors of a state dict: left out where it computes nothing, refused where it is a weight."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.names import shown
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.torch.pickled import Opaque
+from rnn_backends.formats.torch.tensors import Tensor
+
+_WEIGHT = re.compile(
+    r"(?:weight|bias)(?:_(?:ih|hh|g|v|orig)(?:_.*)?|_l[0-9].*)?|h_0(?:_l[0-9].*)?|w(?:ax|aa|ya|xh|hh|hy)|why|b[ahy]",
+    re.IGNORECASE | re.DOTALL,
+)
+"""The last part of the name of a weight, by torch or a text-book."""
+
+
+class Parts(NamedTuple):
+    """The tensors of a state dict, its weights that are none by name, and the options without roles of other values."""
+
+    tensors: dict[str, Any]
+    weights: dict[str, Any]
+    options: LoadOptions
+
+
+def parts_of(state: Mapping[Any, Any], options: LoadOptions, is_tensor: Callable[[Any], bool]) -> Parts:
+    """Return the parts of a state dict; of others than those that begin with `key`, the tensors."""
+    begin = _begin(options)
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and is_tensor(value)}
+    others = {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and name not in tensors and name.startswith(begin)
+    }
+    local = [name.removeprefix(begin) for name in others]
+    own = [name.removeprefix(begin) for name in tensors if name.startswith(begin)]
+    ignored = [key for key, role in (options.roles or {}).items() if role == "ignore"]
+    modules = {name.rpartition(".")[0] for name in own} - {""}
+    weights = {
+        name: value
+        for name, value in others.items()
+        if not any(_covers(key, name.removeprefix(begin)) for key in ignored)
+        and _is_weight(name.removeprefix(begin), value, modules)
+    }
+    spent = {key for key in ignored if _any(key, local) and not _any(key, own)}
+    if spent:
+        roles = {key: role for key, role in (options.roles or {}).items() if key not in spent}
+        options = replace(options, roles=roles or None)
+    return Parts(tensors, weights, options)
+
+
+def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str, Tensor], LoadOptions]:
+    """Return the tensors of the state dict of a file, and the options without the roles of what is none."""
+    parts = parts_of(state, options, lambda value: isinstance(value, Tensor))
+    for name, value in parts.weights.items():
+        role = {name.removeprefix(_begin(options)): "ignore"}
+        if isinstance(value, Opaque):
+            what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
+        else:
+            what = f"no tensor, but of type {type(value).__name__}"
+        msg = f"{shown(name)} is {what}; {way('ignore', roles=role)}"
+        if not (isinstance(value, Opaque) and value.name.startswith("torch")):
+            msg += f", else {way('pickle')}"
+        msg += "."
+        raise FormatError(msg)
+    return parts.tensors, parts.options
+
+
+def _is_weight(name: str, value: Any, modules: set[str]) -> bool:
+    """Return whether a value, which is no tensor, may be one of the weights.
+
+    A whole number beside them counts, as an array of one does.
+    """
+    prefix, _, leaf = name.rpartition(".")
+    if isinstance(value, Opaque) and value.name.startswith("torch"):
+        return True
+    if value is None or isinstance(value, (str, bool)):
+        return False
+    if _WEIGHT.fullmatch(leaf):
+        return True
+    numbers = isinstance(value, float) or (isinstance(value, (list, tuple)) and any(_numbers(value)))
+    return prefix in modules and (numbers or (isinstance(value, Opaque) and value.name.startswith("numpy")))
+
+
+def _numbers(value: list[Any] | tuple[Any, ...]) -> Iterator[bool]:
+    """Yield whether each item of a list may be a number, or hold some."""
+    return (not isinstance(each, (str, bool, type(None))) for each in value)
+
+
+def _begin(options: LoadOptions) -> str:
+    """Return the beginning of names that is left of a key."""
+    return "".join(f"{part}." for part in ([options.key] if isinstance(options.key, str) else options.key or ()))
+
+
+def _covers(key: str, name: str) -> bool:
+    return name == key or name.startswith(f"{key}.")
+
+
+def _any(key: str, names: Any) -> bool:
+    return any(_covers(key, name) for name in names)
