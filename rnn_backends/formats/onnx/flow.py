@@ -19,11 +19,15 @@ from rnn_backends.errors import FormatError
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """An axis of an array as it was made; equal to no other axis.  That of sorted sequences knows the one they had."""
+    """An axis of an array as it was made; equal to no other axis.
+
+    That of sorted sequences knows the one that they had, and the name of the lengths that they are `sorted_by`.
+    """
 
     name: str
     size: int | None = None
     sorted_from: "Axis | None" = None
+    sorted_by: str | None = None
 
 
 Group: TypeAlias = tuple[Axis, ...]
@@ -202,6 +206,11 @@ def size_of(group: Group) -> int | None:
     """Return the size of merged axes; None if one of theirs is unknown."""
     sizes = [axis.size for axis in group]
     return None if None in sizes else prod(size for size in sizes if size is not None)
+
+
+def order_of(group: Group) -> tuple[str | None, ...]:
+    """Return the names of the lengths that merged axes are sorted by; None of an axis as it came."""
+    return tuple(axis.sorted_by for axis in group)
 
 
 def named(group: Group) -> str:
