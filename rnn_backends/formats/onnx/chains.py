@@ -4,7 +4,6 @@ A state is known by the step before it: the constants of both, the place of its 
 takes must be those of a recurrence, or the node is refused.
 """
 
-import re
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import of_chain
 from rnn_backends.formats.onnx.steps import Chain, Given, Link, Moment, aligned
 
-_STATE = re.compile(r"(?:.*[./])?(?:h|hx|h_?0|h_?prev|h_?t|h_?in|hidden.*|.*_?state)", re.IGNORECASE)
+_STATES = {"hx", "h_0", "h0", "state", "hidden", "initial_h"}
+"""The names of states to start from, where the numbers leave open which of two inputs is the state."""
 
 
 def next_state(call: Call, flow: Flow, activation: Any) -> Flow:
@@ -201,7 +201,7 @@ def _readings(call: Call, terms: tuple[Flow, Flow]) -> list[tuple[Flow, Flow]]:
         if before is not None and before.content.weight.shape == (len(_weight_of(x)),) * 2:
             found.append((x, before))
     if len(found) == 2:
-        names = [bool(_STATE.fullmatch(before.content.state.content.name)) for _, before in found]
+        names = [before.content.state.content.name in _STATES for _, before in found]
         if names[0] != names[1]:
             return [found[0 if names[0] else 1]]
         found.sort(key=lambda each: -(each[0].content.seq.size or 0))

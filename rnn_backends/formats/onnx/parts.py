@@ -8,6 +8,7 @@ import numpy as np
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
+from rnn_backends.formats.onnx.constants import fewer
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
@@ -26,6 +27,7 @@ from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
 from rnn_backends.formats.onnx.moments import features_of, moment_of
 from rnn_backends.formats.onnx.packed import Order, by_order
+from rnn_backends.formats.onnx.rounding import is_rounded
 from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 from rnn_backends.formats.onnx.steps import Flipped, Moment
@@ -62,16 +64,6 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
             msg = f"it takes every {step}-th entry of {what}; only parts without gaps are known."
             raise FormatError(msg)
     return data
-
-
-def fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
-    """Return a part of zeros."""
-    axes = data.axes or ()
-    size = size_of(axes[axis])
-    if size is None:
-        return Zeros()
-    length = len(range(*taken.indices(size)))
-    return Zeros((*axes[:axis], () if length == 1 else (Axis("zeros", length),), *axes[axis + 1 :]))
 
 
 def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
@@ -151,6 +143,7 @@ def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
     root: Any = content.source if isinstance(content, Encoded) else content
     if isinstance(content, Result):
         root = content.stage if content.step is None and content.pooled is None else None
+        root = None if is_rounded(content) else root
         if root is None or group != (root.seq,):
             return None
     elif isinstance(root, Input) and root.dtype in _IDS and len(group) == 1:
