@@ -113,7 +113,7 @@ def test_features_and_sequences_that_are_reversed_are_no_steps(axis: int) -> Non
     graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array([axis]), "another"))
     for each in flips:
         each.input[3] = "another"
-    refused(graph, "Slice .*: ")
+    refused(graph, "Slice .*: the part 0:1 of .* is none that a model gives")
 
 
 def test_steps_that_are_reversed_and_moved() -> None:
@@ -235,3 +235,18 @@ def test_states_of_steps_that_are_rounded_on_their_way(taken: str) -> None:
     x = DRAW.normal(5, 2, 4)
     states = rb.RNN(layers)(x)[0]
     close(rb.from_onnx(of_layers(layers, more=direct, outputs=["y"], head=weight)).logits(x), (states if taken == "x1" else states[-1]) @ weight)  # fmt: skip
+
+
+def test_what_is_rounded_is_not_computed_with() -> None:
+    """A head in float16 of states in float32."""
+    more = [node("Cast", ["x1"], "half", to=10), node("MatMul", ["half", "head"], "y")]
+    graph = of_layers(DRAW.layers("f", 1, 4, 5), more=more, outputs=["y"], head=DRAW.normal(5, 3).astype("float16"))
+    refused(graph, "MatMul .* it takes what is rounded to float16")
+
+
+def test_steps_of_what_is_rounded() -> None:
+    """A step between the first and the last, which a layer above would take."""
+    nodes = [node("RNN", ["x", *weights(LAYER)], ["Y", "H"], **options(LAYER)), node("Squeeze", ["Y", "one"], "s")]
+    nodes += [node("Cast", ["s"], "half", to=10), node("Gather", ["half", "one"], "step"), node("MatMul", ["step", "head"], "y")]  # fmt: skip
+    held = weights(LAYER) | {"one": np.array([1]), "head": DRAW.normal(4, 3).astype("float16")}
+    refused(model(nodes, [value("x", INPUTS["x"])], ["y"], held), "Gather .* the part 1:2 of .* is none that a model")
