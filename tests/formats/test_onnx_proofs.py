@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 import onnx
 from onnx import helper
 from onnx_models import cells_of, close, model, node, options, refused, run_runtime, value, weights
-from unrolled import of_layers
+from unrolled import of_layers, unrolled
 from ways import follow
 from ways import refused as refused_with
 
@@ -99,6 +99,21 @@ def test_states_are_sorted_neither_by_cells_nor_in_part() -> None:
     graph = model([*NUMBERS, *by("l1"), SORTED, gather("h", "order1", "hs", 0), one, *run], given, ["y"],
                   weights(LAYER) | HELD | {"zeros": np.array([0])}, 17)  # fmt: skip
     refused(graph, "Slice 'the_Slice': it takes a part of the input 'h' on the axis that is sorted by lengths")
+
+
+def test_a_state_that_is_sorted_before_steps_that_are_not() -> None:
+    """A graph that computes its steps one by one, and starts from states in another order."""
+    runtime = pytest.importorskip("onnxruntime")
+    nodes, held = unrolled(cells_of(LAYER)[0], "x", "y", 6, given="hs", batch=3)
+    given = [value("x", INPUTS["x"]), value("l1", INPUTS["l1"]), value("h", shape=[3, 4])]
+
+    def graph(state: onnx.NodeProto) -> onnx.ModelProto:
+        return model([*NUMBERS, *by("l1"), state, *nodes], given, ["y"], weights(LAYER) | HELD | held, 17)
+
+    refused(graph(gather("h", "order1", "hs", 0)), "its initial_h must have the sequences in the order of its X")
+    plain, h = graph(node("Identity", ["h"], "hs")), INPUTS["h"]
+    (wanted,) = run_runtime(runtime, plain, {"x": INPUTS["x"], "l1": INPUTS["l1"], "h": h[0]})
+    close(rb.from_onnx(plain)(INPUTS["x"], h)[0], wanted.reshape(6, 3, 4))
 
 
 # Reversed axes

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros
+from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros, order_of
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import of_chain
 from rnn_backends.formats.onnx.steps import Chain, Given, Link, Moment, aligned
@@ -188,7 +188,9 @@ def _name_of(call: Call, state: Any) -> Any:
     if isinstance(state, np.ndarray):
         return id(call.graph.shared.constant(state))
     content = state.content
-    return (content.name, content.start, content.stop) if isinstance(content, Input) else content
+    return (
+        (content.name, content.start, content.stop, order_of(content.atoms)) if isinstance(content, Input) else content
+    )
 
 
 def _readings(call: Call, terms: tuple[Flow, Flow]) -> list[tuple[Flow, Flow]]:

@@ -118,7 +118,6 @@ def _of_input(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
         msg = f"it takes a part of the input {shown(content.name)} on the axis that is sorted by lengths."
         raise FormatError(msg)
     atoms = (Axis(f"{content.name}[0]", stop - start), *content.atoms[1:])
-    # It stays what the whole is computed in.
     held = Input(content.name, atoms, content.dtype, start, stop, content, content.computed)
     return _exchanged(flow, axis, held, atoms[:1])
 
