@@ -84,7 +84,8 @@ WAYS: Mapping[str, str] = {
     "onnx_keras": "load the .keras or .h5 file that it was made of",
     "onnx_external": "allow that with rnn_backends.from_onnx(path, external_data=True)",
     "onnx_two_steps": "export an input of two steps or more, as one does not hold the recurrent weights",
-    "onnx_hx": "name the state 'hx' when you export it",
+    "onnx_hx": "name the state 'hx', and the other 'x', when you export it",
+    "onnx_dtype": "export it in one dtype",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 

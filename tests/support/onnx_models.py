@@ -162,11 +162,15 @@ def refused(made: onnx.ModelProto, message: str) -> None:
 
 
 def run_runtime(runtime: Any, made: onnx.ModelProto, inputs: Any) -> list[NDArray[Any]]:
-    """The outputs of a model in ONNX Runtime."""
+    """The outputs of a model in ONNX Runtime, which wants different names of nodes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(made)
+    for number, each in enumerate(copy.graph.node):
+        each.name = f"{each.op_type}{number}"
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     settings.intra_op_num_threads = 1
-    session = runtime.InferenceSession(made.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(copy.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     found: list[NDArray[Any]] = session.run(None, inputs)
     return found
 

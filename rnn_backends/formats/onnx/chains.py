@@ -4,19 +4,19 @@ A state is known by the step before it: the constants of both, the place of its 
 takes must be those of a recurrence, or the node is refused.
 """
 
-import re
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros
+from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros, order_of
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import of_chain
 from rnn_backends.formats.onnx.steps import Chain, Given, Link, Moment, aligned
 
-_STATE = re.compile(r"(?:.*[./])?(?:h|hx|h_?0|h_?prev|h_?t|h_?in|hidden.*|.*_?state)", re.IGNORECASE)
+_STATES = {"hx", "h_0", "h0", "state", "hidden", "initial_h"}
+"""The names of states to start from, where the numbers leave open which of two inputs is the state."""
 
 
 def next_state(call: Call, flow: Flow, activation: Any) -> Flow:
@@ -188,7 +188,9 @@ def _name_of(call: Call, state: Any) -> Any:
     if isinstance(state, np.ndarray):
         return id(call.graph.shared.constant(state))
     content = state.content
-    return (content.name, content.start, content.stop) if isinstance(content, Input) else content
+    return (
+        (content.name, content.start, content.stop, order_of(content.atoms)) if isinstance(content, Input) else content
+    )
 
 
 def _readings(call: Call, terms: tuple[Flow, Flow]) -> list[tuple[Flow, Flow]]:
@@ -201,7 +203,7 @@ def _readings(call: Call, terms: tuple[Flow, Flow]) -> list[tuple[Flow, Flow]]:
         if before is not None and before.content.weight.shape == (len(_weight_of(x)),) * 2:
             found.append((x, before))
     if len(found) == 2:
-        names = [bool(_STATE.fullmatch(before.content.state.content.name)) for _, before in found]
+        names = [before.content.state.content.name in _STATES for _, before in found]
         if names[0] != names[1]:
             return [found[0 if names[0] else 1]]
         found.sort(key=lambda each: -(each[0].content.seq.size or 0))

@@ -1,7 +1,6 @@
 """Operators of constants: given, filled and converted."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -10,9 +9,10 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx import rolled
-from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Size, Tokens, Zeros
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Size, Tokens, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
 from rnn_backends.formats.onnx.packed import Order
+from rnn_backends.formats.onnx.rounding import converted
 from rnn_backends.formats.onnx.shapes import computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
 
@@ -38,6 +38,16 @@ def zeros_of(wanted: Sequence[int | Size]) -> Zeros:
     return Zeros(
         tuple(() if size == 1 else size if isinstance(size, tuple) else (Axis("zeros", size),) for size in sizes)
     )
+
+
+def fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
+    """Return a part of zeros."""
+    axes = data.axes or ()
+    size = size_of(axes[axis])
+    if size is None:
+        return Zeros()
+    length = len(range(*taken.indices(size)))
+    return Zeros((*axes[:axis], () if length == 1 else (Axis("zeros", length),), *axes[axis + 1 :]))
 
 
 def filled(call: Call, value: Host, wanted: list[int]) -> Host:
@@ -71,7 +81,7 @@ def cast(call: Call, data: Any) -> Any:
     if isinstance(source, Order) and whole:
         return data
     if isinstance(source, (Input, Result)) and code in ELEMENTS and not whole and code != BFLOAT16:
-        return _rounded(data, np.dtype(ELEMENTS[code]).name)
+        return converted(data, np.dtype(ELEMENTS[code]).name)
     if isinstance(source, Tokens) and code in ELEMENTS and not whole:
         return data  # one-hot vectors, which every floating-point type holds
     if isinstance(source, Input) and code in ELEMENTS:
@@ -80,19 +90,6 @@ def cast(call: Call, data: Any) -> Any:
             return data
     msg = f"it converts to the element type {code}, where only constants, ids and lengths can change theirs."
     raise FormatError(msg)
-
-
-def _rounded(data: Flow, name: str) -> Flow:
-    """Return the input as the graph computes with it, or a result as the graph gives it."""
-    content = data.content
-    if isinstance(content, Result):
-        return Flow(replace(content, dtype=name), data.axes)
-    if name in {content.dtype, content.computed}:
-        return data
-    if "float" not in content.dtype or content.dtype == "bfloat16" or content.computed is not None:
-        msg = f"it converts the input {content.name!r} from {content.dtype} to {name}, which no model does."
-        raise FormatError(msg)
-    return Flow(replace(content, computed=name), data.axes)
 
 
 def constant(call: Call) -> Any:

@@ -19,11 +19,15 @@ from rnn_backends.errors import FormatError
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """An axis of an array as it was made; equal to no other axis.  That of sorted sequences knows the one they had."""
+    """An axis of an array as it was made; equal to no other axis.
+
+    That of sorted sequences knows the one that they had, and the name of the lengths that they are `sorted_by`.
+    """
 
     name: str
     size: int | None = None
     sorted_from: "Axis | None" = None
+    sorted_by: str | None = None
 
 
 Group: TypeAlias = tuple[Axis, ...]
@@ -204,50 +208,14 @@ def size_of(group: Group) -> int | None:
     return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
+def order_of(group: Group) -> tuple[str | None, ...]:
+    """Return the names of the lengths that merged axes are sorted by; None of an axis as it came."""
+    return tuple(axis.sorted_by for axis in group)
+
+
 def named(group: Group) -> str:
     """Name merged axes for a message."""
     return " ".join(axis.name if axis.size is None else f"{axis.name}={axis.size}" for axis in group) or "1"
-
-
-def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group, ...]:
-    """Return the axes after a reshape to sizes, of which one may be -1."""
-    atoms = [axis for group in axes for axis in group]
-    free = [place for place, size in enumerate(target) if size == -1]
-    if len(free) > 1:
-        msg = f"the shape {list(target)} leaves more than one size open."
-        raise FormatError(msg)
-    cut = free[0] if free else len(target)
-    front = [_take(atoms, size, 0) for size in target[:cut]]
-    back = [_take(atoms, size, -1) for size in reversed(target[cut + 1 :])]
-    if free:
-        return (*front, tuple(atoms), *reversed(back))
-    if any(axis.size != 1 for axis in atoms):
-        raise FormatError(_unfit(atoms, "nothing"))
-    return (*front[:-1], (*front[-1], *atoms)) if front else ()
-
-
-def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
-    """Take axes from an end of a list until they have a size."""
-    taken: list[Axis] = []
-    if isinstance(size, Size):
-        count = len(size.group)
-        place = slice(0, count) if end == 0 else slice(max(len(atoms) - count, 0), len(atoms))
-        if tuple(atoms[place]) != size.group:
-            raise FormatError(_unfit(atoms, " by ".join(axis.name for axis in size.group) or "size 1"))
-        del atoms[place]
-        return size.group
-    while prod(axis.size or 0 for axis in taken) < size or (size == 1 and not taken and atoms and atoms[end].size == 1):
-        if not atoms or not atoms[end].size:
-            raise FormatError(_unfit(atoms, f"size {size}"))
-        taken.insert(len(taken) if end == 0 else 0, atoms.pop(end))
-    if prod(axis.size or 0 for axis in taken) != size:
-        raise FormatError(_unfit(taken, f"size {size}"))
-    return tuple(taken)
-
-
-def _unfit(atoms: Sequence[Axis], wanted: str) -> str:
-    names = ", ".join(f"{axis.name} ({'?' if axis.size is None else axis.size})" for axis in atoms)
-    return f"it would tear axes apart: {names or 'no axis'} cannot be read as {wanted}."
 
 
 def arranged(array: Host, atoms: Group, axes: Sequence[Group]) -> Host:

@@ -11,6 +11,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
+from rnn_backends.formats.onnx.rounding import require_outermost
 from rnn_backends.formats.onnx.shared import Shared
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
@@ -116,7 +117,9 @@ class Interpreter:
             raise FormatError(msg)
         operator = self.operators[node.op_type]
         call = Call(self, node, self._attributes(node, operator.attributes))
-        found = operator.read(call, *self._inputs(node, operator))
+        inputs = self._inputs(node, operator)
+        require_outermost(node.op_type, inputs)
+        found = operator.read(call, *inputs)
         outputs = found if type(found) is tuple else (found,)
         if len(node.output) > len(outputs):
             msg = f"it has {len(node.output)} outputs; at most {len(outputs)} are known."

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
@@ -23,6 +24,7 @@ from rnn_backends.formats.onnx.flow import (
     Tokens,
     Zeros,
     named,
+    order_of,
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
@@ -51,11 +53,12 @@ def top_k(call: Call, data: Any, k: Any) -> tuple[Flow, Flow]:
     """Sort lengths."""
     source: Any = data.content if isinstance(data, Flow) else None
     is_lengths = isinstance(source, Input) and source.dtype in _WHOLE and data.axes == (source.atoms,)
+    is_lengths = is_lengths and source.start is None and order_of(source.atoms) == (None,)
     whole = isinstance(k, np.ndarray) and k.size == 1 and is_lengths and k.reshape(-1)[0] in _sizes(data.axes[0])
     if not whole or not call.get("largest", 1) or not call.get("sorted", 1) or call.get("axis", -1) not in {0, -1}:
         msg = "it must sort all lengths of the sequences, the longest first."
         raise FormatError(msg)
-    axis = call.graph.shared.sorted_axis(source.atoms[0])
+    axis = call.graph.shared.sorted_axis(source.atoms[0], source.name)
     return Flow(replace(source, atoms=(axis,)), ((axis,),)), Flow(Order(source), data.axes)
 
 
@@ -68,12 +71,17 @@ def by_order(call: Call, data: Any, order: Flow, place: int) -> Flow:
     held: Order = order.content
     group = data.axes[place] if isinstance(data, Flow) and place < len(data.axes) else ()
     wanted: Axis | None = None
-    if len(group) == 1 and held.is_inverse:
+    if len(group) == 1 and held.is_inverse and order_of(group) == (held.lengths.name,):
         wanted = group[0].sorted_from
-    elif len(group) == 1 and group[0].sorted_from is None:
-        wanted = call.graph.shared.sorted_axis(group[0])
-    if wanted is None:
-        msg = f"only whole sequences can be sorted by their lengths, and back; its axis is {named(group)}."
+    elif len(group) == 1 and not held.is_inverse and group[0].sorted_from is None:
+        wanted = call.graph.shared.sorted_axis(group[0], held.lengths.name)
+    sizes = {size for axes in (group, held.lengths.atoms) if (size := size_of(axes)) is not None}
+    if wanted is None or len(sizes) > 1:
+        own = f"{named(group)}, sorted by {shown(group[0].sorted_by)}" if any(order_of(group)) else named(group)
+        msg = (
+            "only whole sequences can be sorted by their lengths, and back by the same; its axis is "
+            f"{own}, and its order that of {shown(held.lengths.name)}."
+        )
         raise FormatError(msg)
     content = _exchanged(data.content, group[0], wanted)
     return Flow(content, (*data.axes[:place], (wanted,), *data.axes[place + 1 :]))
@@ -88,8 +96,11 @@ def _exchanged(content: Any, old: Axis, new: Axis) -> Any:
     if isinstance(content, Tokens):
         axes = tuple(tuple(new if axis is old else axis for axis in group) for group in content.ids.axes)
         return replace(content, ids=Flow(_exchanged(content.ids.content, old, new), axes))
-    features = () if isinstance(content, Input) and content.dtype in _WHOLE else getattr(content, "atoms", ())[-1:]
-    if not isinstance(content, (Input, Result)) or old not in content.atoms or old in features:
+    others: Group = () if isinstance(content, Input) and content.dtype in _WHOLE else getattr(content, "atoms", ())[-1:]
+    if isinstance(content, Result):
+        steps = () if content.stage is None else (content.stage.seq,)
+        others = (*others, *content.features, *content.several, *steps)
+    if not isinstance(content, (Input, Result)) or old not in content.atoms or old in others:
         msg = "only sequences of the input, and results of a layer, can be sorted by their lengths."
         raise FormatError(msg)
     return replace(content, atoms=tuple(new if axis is old else axis for axis in content.atoms))

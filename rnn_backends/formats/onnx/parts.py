@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import shown
+from rnn_backends.formats.onnx.constants import fewer
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
@@ -18,12 +20,14 @@ from rnn_backends.formats.onnx.flow import (
     Tokens,
     Zeros,
     named,
+    order_of,
     size_of,
 )  # fmt: skip
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.linears import appended
 from rnn_backends.formats.onnx.moments import features_of, moment_of
 from rnn_backends.formats.onnx.packed import Order, by_order
+from rnn_backends.formats.onnx.rounding import is_rounded
 from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import computed, integers, places
 from rnn_backends.formats.onnx.steps import Flipped, Moment
@@ -62,16 +66,6 @@ def slice_(call: Call, data: Any, starts: Any = None, ends: Any = None, axes: An
     return data
 
 
-def fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
-    """Return a part of zeros."""
-    axes = data.axes or ()
-    size = size_of(axes[axis])
-    if size is None:
-        return Zeros()
-    length = len(range(*taken.indices(size)))
-    return Zeros((*axes[:axis], () if length == 1 else (Axis("zeros", length),), *axes[axis + 1 :]))
-
-
 def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
     """Take a part of an axis: the first or the last step, the states of some cells, or some of the given states."""
     group, content = flow.axes[axis], flow.content
@@ -81,17 +75,12 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     if start == 0 and stop in {None, size}:
         return flow
     length = None if stop is None else stop - start
-    if isinstance(content, Flipped) and length == 1 and size is not None:
-        return part(call, content.flow, axis, size - 1 - start, size - start)
+    if isinstance(content, Flipped) and group == (content.seq,) and length == 1 and size is not None:
+        return part(call, Flow(content.flow.content, flow.axes), axis, size - 1 - start, size - start)
     if isinstance(content, Affine):
         return _of_affine(call, flow, axis, start, stop)
     if isinstance(content, Input) and group == content.atoms[:1] and content.start is None:
-        if start < 0 or length is None or length < 1:
-            msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
-            raise FormatError(msg)
-        atoms = (Axis(f"{content.name}[0]", length), *content.atoms[1:])
-        held: Any = Input(content.name, atoms, content.dtype, start, stop, content)
-        return _exchanged(flow, axis, held, atoms[:1])
+        return _of_input(flow, axis, start, stop)
     if isinstance(content, Fixed) and len(group) == 1 and group[0] in content.atoms and length and length > 0:
         place, own = content.atoms.index(group[0]), Axis("constant", length)
         atoms = (*content.atoms[:place], own, *content.atoms[place + 1 :])
@@ -105,7 +94,7 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         call.graph.account.take("the last states that it takes", "items", length)
         cells = content.cells[start:stop]
         atoms = (Axis("cells", length),) if length > 1 else ()
-        held = replace(content, atoms=(*atoms, *content.atoms[1:]), cells=cells, several=atoms)
+        held: Any = replace(content, atoms=(*atoms, *content.atoms[1:]), cells=cells, several=atoms)
         return _exchanged(flow, axis, held, atoms)
     if length == 1 and size is not None and (found := _step(call, flow, axis, start)) is not None:
         return found
@@ -117,6 +106,20 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         "none that a model gives: those are the first and the last step, and the states of single cells."
     )
     raise FormatError(msg)
+
+
+def _of_input(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
+    """Return a part of the first axis of an input."""
+    content: Input = flow.content
+    if start < 0 or stop is None or stop <= start:
+        msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
+        raise FormatError(msg)
+    if any(order_of(content.atoms[:1])):
+        msg = f"it takes a part of the input {shown(content.name)} on the axis that is sorted by lengths."
+        raise FormatError(msg)
+    atoms = (Axis(f"{content.name}[0]", stop - start), *content.atoms[1:])
+    held = Input(content.name, atoms, content.dtype, start, stop, content, content.computed)
+    return _exchanged(flow, axis, held, atoms[:1])
 
 
 def _of_affine(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
@@ -139,6 +142,7 @@ def _step(call: Call, flow: Flow, axis: int, place: int) -> Flow | None:
     root: Any = content.source if isinstance(content, Encoded) else content
     if isinstance(content, Result):
         root = content.stage if content.step is None and content.pooled is None else None
+        root = None if is_rounded(content) else root
         if root is None or group != (root.seq,):
             return None
     elif isinstance(root, Input) and root.dtype in _IDS and len(group) == 1:

@@ -6,6 +6,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
@@ -20,6 +21,7 @@ from rnn_backends.formats.onnx.flow import (
     arranged,
     dtype_of,
     named,
+    order_of,
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
@@ -55,6 +57,9 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     if len(seq) != 1 or len(batch) > 1:
         msg = f"the first two axes of its X must be steps and sequences; they are {named(seq)} and {named(batch)}."
         raise FormatError(msg)
+    if any(order_of(seq)):
+        msg = f"the steps of its X are sorted by {shown(seq[0].sorted_by)}; only sequences can be sorted."
+        raise FormatError(msg)
     w, r, b = weights
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
@@ -66,7 +71,7 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     h_0 = _initial(call, initial_h, found, r.shape[-1], batch)
     directions = (Axis("directions", 2),) if len(found.reverse) == 2 else ()
     hidden = Axis("hidden_size", int(r.shape[-1]))
-    return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0]), (h_0,))
+    return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0], batch), (h_0,))
 
 
 def _unscaled(
@@ -140,22 +145,43 @@ def _initial(call: Call, given: Any, found: Options, hidden_size: int, batch: Gr
         names = " by ".join(f"({named(group)})" for group in given.axes)
         msg = f"its initial_h must have the axes directions, batch and hidden; its axes are {names}."
         raise FormatError(msg)
+    if any(order_of((*cells, *hidden))) or order_of(sequences) != order_of(batch):
+        raise FormatError(_orders("initial_h", sequences, batch))
     if isinstance(given.content, Fixed):
         return arranged(given.content.value, given.content.atoms, (cells, hidden))
     return Flow(given.content, axes)
 
 
-def _lengths(call: Call, given: Any, seq: Axis) -> Input | None:
-    """Return the input of the lengths; None where all steps are valid."""
+def _lengths(call: Call, given: Any, seq: Axis, batch: Group) -> Input | None:
+    """Return the input of the lengths, in the order of the sequences; None where all steps are valid."""
+    if not isinstance(given, Flow) and any(order_of(batch)):
+        raise FormatError(_orders("sequence_lens", (), batch))
     if given is None:
         return None
     if isinstance(given, np.ndarray) and given.dtype.kind == "i" and seq.size and is_filled(call, given, seq.size):
         return None
     source = given.content if isinstance(given, Flow) else None
-    if isinstance(source, Input) and source.dtype in {"int32", "int64"} and given.axes == (source.atoms,):
+    if (
+        isinstance(source, Input)
+        and source.dtype in {"int32", "int64"}
+        and given.axes == (source.atoms,)
+        and source.start is None
+    ):
+        # Of a batch of one the axis may have been removed.
+        if order_of(source.atoms) != (order_of(batch) or (None,)):
+            raise FormatError(_orders("sequence_lens", source.atoms, batch))
         return source
     msg = "its sequence_lens must be an input (batch_size,) of integers; lengths are not read from a file."
     raise FormatError(msg)
+
+
+def _orders(name: str, given: Group, batch: Group) -> str:
+    """Return the message that an input of a layer has the sequences in another order than X has."""
+    own, wanted = (
+        f"sorted by {shown(next(filter(None, order_of(group))))}" if any(order_of(group)) else "not sorted"
+        for group in (given, batch)
+    )
+    return f"its {name} must have the sequences in the order of its X: {name} is {own}, X is {wanted}."
 
 
 def _states(stage: Stage, found: Options) -> Flow:

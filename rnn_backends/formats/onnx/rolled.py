@@ -19,7 +19,7 @@ from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Momen
 from rnn_backends.formats.onnx.unrolled import as_state
 
 _BOUND = 64
-"""How many units in the last place may be left of what a folded state is solved for."""
+"""The units in the last place that may be left of the numbers that a folded state is solved for."""
 
 
 def stacked(call: Call, parts: Sequence[Any], place: int) -> Flow | None:

@@ -1,13 +1,14 @@
 """Operators that rearrange: constants and shapes by NumPy, flows axis by axis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Size, Zeros, moved, regroup, size_of
+from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
 
@@ -91,6 +92,47 @@ def reshape(call: Call, data: Any, shape: Any) -> Any:
         msg = f"the shape {target} has a negative size."
         raise FormatError(msg)
     return Flow(data.content, regroup(data.axes, wanted))
+
+
+def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group, ...]:
+    """Return the axes after a reshape to sizes, of which one may be -1."""
+    atoms = [axis for group in axes for axis in group]
+    free = [place for place, size in enumerate(target) if size == -1]
+    if len(free) > 1:
+        msg = f"the shape {list(target)} leaves more than one size open."
+        raise FormatError(msg)
+    cut = free[0] if free else len(target)
+    front = [_take(atoms, size, 0) for size in target[:cut]]
+    back = [_take(atoms, size, -1) for size in reversed(target[cut + 1 :])]
+    if free:
+        return (*front, tuple(atoms), *reversed(back))
+    if any(axis.size != 1 for axis in atoms):
+        raise FormatError(_unfit(atoms, "nothing"))
+    return (*front[:-1], (*front[-1], *atoms)) if front else ()
+
+
+def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
+    """Take axes from an end of a list until they have a size."""
+    taken: list[Axis] = []
+    if isinstance(size, Size):
+        count = len(size.group)
+        place = slice(0, count) if end == 0 else slice(max(len(atoms) - count, 0), len(atoms))
+        if tuple(atoms[place]) != size.group:
+            raise FormatError(_unfit(atoms, " by ".join(axis.name for axis in size.group) or "size 1"))
+        del atoms[place]
+        return size.group
+    while prod(axis.size or 0 for axis in taken) < size or (size == 1 and not taken and atoms and atoms[end].size == 1):
+        if not atoms or not atoms[end].size:
+            raise FormatError(_unfit(atoms, f"size {size}"))
+        taken.insert(len(taken) if end == 0 else 0, atoms.pop(end))
+    if prod(axis.size or 0 for axis in taken) != size:
+        raise FormatError(_unfit(taken, f"size {size}"))
+    return tuple(taken)
+
+
+def _unfit(atoms: Sequence[Axis], wanted: str) -> str:
+    names = ", ".join(f"{axis.name} ({'?' if axis.size is None else axis.size})" for axis in atoms)
+    return f"it would tear axes apart: {names or 'no axis'} cannot be read as {wanted}."
 
 
 def squeeze(call: Call, data: Any, axes: Any = None) -> Any:

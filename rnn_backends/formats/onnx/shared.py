@@ -29,10 +29,10 @@ class Shared:
         self.chains: dict[Any, Chain] = {}
         self.one = Axis("steps", 1)
 
-    def sorted_axis(self, axis: Axis) -> Axis:
-        """Return the axis of sorted sequences, one for each of the input."""
-        if (key := ("sorted", axis)) not in self._known:
-            self._known[key] = (axis, Axis(axis.name, axis.size, axis))
+    def sorted_axis(self, axis: Axis, lengths: str) -> Axis:
+        """Return the axis of sorted sequences, one for each of the input and each order."""
+        if (key := ("sorted", axis, lengths)) not in self._known:
+            self._known[key] = (axis, Axis(axis.name, axis.size, axis, lengths))
         held: Axis = self._known[key][1]
         return held
 

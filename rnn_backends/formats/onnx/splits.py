@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.onnx.constants import fewer
 from rnn_backends.formats.onnx.flow import Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
-from rnn_backends.formats.onnx.parts import fewer, part
+from rnn_backends.formats.onnx.parts import part
 from rnn_backends.formats.onnx.shapes import integers, places
 
 

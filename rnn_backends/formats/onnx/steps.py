@@ -45,7 +45,7 @@ class Flipped:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What the recurrent weight gives of a state to start from: zeros, a constant, or a flow."""
+    """The product of the recurrent weight and a state to start from: zeros, a constant, or a flow."""
 
     state: Any
     weight: Host
@@ -61,7 +61,7 @@ class Beside:
 
 @dataclass(frozen=True, eq=False)
 class Summed:
-    """What comes of the input and what comes of the state before, added."""
+    """The sum of two products: that of the input and that of the state before."""
 
     terms: tuple[Flow, Flow]
     added: tuple[Host, ...] = ()
