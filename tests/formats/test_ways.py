@@ -114,11 +114,10 @@ def test_layers_of_which_one_is_another_network() -> None:
 
 def test_initial() -> None:
     state = network() | {"h0": normal(1, 1, 4)}
-    held = [state[f"rnn.weight_{kind}_l0"] for kind in ("ih", "hh")]
-    bias = state["rnn.bias_ih_l0"] + state["rnn.bias_hh_l0"]
-    wanted = states(X, *held, bias=bias, h_0=state["h0"][0, 0])
+    w_ih, w_hh = (state[f"rnn.weight_{kind}_l0"] for kind in ("ih", "hh"))
+    wanted = states(X, w_ih, w_hh, state["rnn.bias_ih_l0"] + state["rnn.bias_hh_l0"], h_0=state["h0"][0, 0])
     read = loading(state, activation="tanh")
-    follow("initial", lambda: read(), wanted, output, then=lambda: read(names={"h0": "h_0"}))
+    follow("initial", read, wanted, output, then=lambda: read(names={"h0": "h_0"}))
 
 
 def test_roles_each() -> None:
@@ -126,7 +125,7 @@ def test_roles_each() -> None:
     wanted = linear(state, "fc", of_torch(state, X, "rnn."))
     read = loading(state, activation="tanh", readout_activation="softmax")
     roles = {"attention": "ignore", "fc": "readout"}
-    follow("roles_each", lambda: read(), wanted, logits, then=lambda: read(roles=roles))
+    follow("roles_each", read, wanted, logits, then=lambda: read(roles=roles))
 
 
 @pytest.mark.parametrize(

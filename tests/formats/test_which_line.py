@@ -148,7 +148,8 @@ def of_average() -> Check:
 
 def of_module() -> Check:
     shutil.copy(CASES.parent / "module.pt", "module.pt")
-    return lambda rnn: (rnn(normal(5, 2, rnn.input_size))[0], of_torch(rnn.to_torch(), normal(5, 2, rnn.input_size)))
+    x = normal(5, 2, rb.load("module.pt").input_size or 0)
+    return lambda rnn: (rnn(x)[0], of_torch(rnn.to_torch(), x))
 
 
 def of_weight_norm() -> Check:
