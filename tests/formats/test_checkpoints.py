@@ -202,7 +202,8 @@ def test_a_pickle_of_arrays_is_known_by_its_content(tmp_path: Path, suffix: str,
 
 
 def test_a_file_of_old_torch_is_saved_again(torch: Any, tmp_path: Path) -> None:
-    values = np.load(DATA / "torch.npz")
+    with np.load(DATA / "torch.npz") as archive:
+        values = dict(archive)
 
     def again() -> rb.RNN:
         torch.save(torch.load(DATA / "legacy.pt"), tmp_path / "m.pt")
