@@ -137,7 +137,7 @@ UNDESCRIBED = {
     "weight_hh of layer 1": r"'readout' \(3 -> 2\) .* the RNN, which takes 2 features and gives 2;",
     "readout does not fit": r"'readout' \(2 -> 2\) .* the RNN, which takes 2 .* gives 3; pass roles=",
     "readout.bias does not fit": "'readout.bias'.* belongs to none of torch's",
-    "readout.bias alone": "'readout.bias', .* belongs to none of torch's",
+    "readout.bias alone": "'readout.bias', .* is a bias without its weight",
     **dict.fromkeys(
         ["an unknown array", "a number spelt twice", "another kind of digit", "a line break"],
         "'weight_.*', of shape .* belongs to none of torch's",
