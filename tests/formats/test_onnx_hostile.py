@@ -63,9 +63,8 @@ def test_damaged_files(tmp_path: Path) -> None:
 def test_a_file_of_noise(tmp_path: Path) -> None:
     for data in (b"", bytes(100), b"\x80\x02}q\x00.", b"PK\x03\x04", bytes(range(256))):
         (tmp_path / "m.onnx").write_bytes(data)
-        with pytest.raises(
-            rb.FormatError, match=r"m\.onnx is no \.onnx file, or is damaged|m\.onnx: the opset must be"
-        ):
+        match = r"m\.onnx is no \.onnx file, or is damaged|m\.onnx: (the opset must be|it is a pickle, a program)"
+        with pytest.raises(rb.FormatError, match=match):
             rb.load(tmp_path / "m.onnx")
 
 
