@@ -35,6 +35,8 @@ def refuse(path: Path, match: str) -> None:
 
 @contextmanager
 def little_memory(limit: int = MEMORY) -> Iterator[None]:
+    import rnn_backends.formats.weights  # noqa: F401  # it is imported when it is needed, and takes memory then
+
     tracemalloc.start()
     try:
         yield

@@ -240,6 +240,8 @@ def small(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def little_memory(limit: int = 2**20) -> Iterator[None]:
+    import rnn_backends.formats.weights  # noqa: F401  # it is imported when it is needed, and takes memory then
+
     tracemalloc.start()
     try:
         yield
