@@ -118,8 +118,12 @@ def require_input(network: Network, x: Array) -> int | None:
             msg = f"`x` must have shape {axes}, input_size) or (seq_len, input_size); got {shape}."
             raise ShapeError(msg)
         if input_size is not None and shape[-1] != input_size:
-            hint = " Token ids must be integers." if network.takes is None else ""
-            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shape}.{hint}"
+            ids = (
+                "Token ids must be integers."
+                if network.takes is None
+                else "For token ids, take tokens: takes='tokens'."
+            )
+            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shape}. {ids}"
             raise ShapeError(msg)
         batched = len(shape) == 3
     return (shape[0] if batch_first else shape[1]) if batched else None

@@ -1,16 +1,13 @@
 """Options the file does not record, given by the caller: one record for `load`, `from_*` and the command line."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from numbers import Real
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, NamedTuple, Self
 
-from rnn_backends.core.activations import as_activation
-from rnn_backends.core.network import READS, TAKES, Network
-from rnn_backends.core.parameters import require_choice, require_flag
+from rnn_backends.core.network import READS, Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown_value
+from rnn_backends.formats.values import ROLES, Activations, Kind, checked
 
 WEIGHTS = ("native", "torch", "flax", "keras")
 _OWNERS = {
@@ -20,26 +17,6 @@ _OWNERS = {
     "keras": "Keras's models and files",
     "onnx": "ONNX models",
 }
-
-Kind = Literal["activation", "activations", "flag", "key", "number", "paths", "reads", "takes", "texts", "vocabulary"]
-CHOICES: Mapping[str, Sequence[str]] = {"reads": READS, "takes": TAKES}
-ROLES = ("embedding", "encoder", "layers", "readout", "ignore")
-"""The roles that a module of a state dict can have."""
-
-Activations: TypeAlias = Callable[..., Any] | tuple[Callable[..., Any], ...]
-"""An activation, of the last of several Linear, or one for each of them."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """An activation by the name that a framework gives it, whose meaning its format looks up."""
-
-    name: str
-
-    def __call__(self, z: Any) -> Any:
-        """Refuse to be applied: what it means depends on the source."""
-        msg = f"the activation {self.name!r} of a framework was not looked up"
-        raise TypeError(msg)
 
 
 class Option(NamedTuple):
@@ -55,160 +32,119 @@ class Option(NamedTuple):
 class LoadOptions:
     """Options the file does not record, given by the caller; None where nothing is given."""
 
-    activation: Callable[..., Any] | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "activation", "the activation of its cells", WEIGHTS, "g1 of the model's cells, such as tanh"
-            )
-        },
-    )
-    readout_activation: Activations | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "activations",
-                "the activation of its readout",
-                (*WEIGHTS, "onnx"),
-                "g2 of its readout, such as softmax or identity; of a head one for each Linear, such as relu,softmax",
-            )
-        },
-    )
-    encoder_activation: Activations | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "activations",
-                "the activation of its encoder",
-                WEIGHTS,
-                "activation of the Linear before the RNN, such as relu; of several one each",
-            )
-        },
-    )
-    batch_first: bool | None = field(
-        default=None,
-        metadata={
-            "option": Option("flag", "which axis is the batch", WEIGHTS, "whether x is (batch, seq_len, input_size)")
-        },
-    )
-    reads: str | None = field(
-        default=None,
-        metadata={
-            "option": Option("reads", "what its readout reads", WEIGHTS, f"what its readout reads: {', '.join(READS)}")
-        },
-    )
-    takes: str | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "takes",
-                "what its input is",
-                (*WEIGHTS, "onnx"),
-                "what x is: features, which is the default of weights, or tokens, which stand for one-hot features",
-            )
-        },
-    )
-    key: str | tuple[str, ...] | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "key",
-                "which part of a checkpoint it is",
-                ("native", "torch", "flax"),
-                "which part of a checkpoint to read, such as ema; again for what is nested",
-            )
-        },
-    )
-    roles: Mapping[str, str] | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "texts",
-                "the roles of its modules",
-                ("native", "torch", "flax"),
-                f"roles of modules by their prefixes, such as emb=embedding,fc=readout: {', '.join(ROLES)}",
-            )
-        },
-    )
-    names: Mapping[str, str] | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "texts",
-                "the names of its arrays",
-                ("native", "torch"),
-                "names of arrays by those in the file, such as Wx=weight_ih_l0.T,Wh=weight_hh_l0",
-            )
-        },
-    )
-    batch_norm_eps: float | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "number",
-                "eps of its BatchNorm",
-                ("native", "torch"),
-                "eps of BatchNorms in weights alone, each of which is applied right after the Linear before it",
-            )
-        },
-    )
-    residual: bool | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "flag", "whether its cells are residual", ("flax",), "whether the cells of a .msgpack file are residual"
-            )
-        },
-    )
-    layers: Sequence[str | tuple[str | None, str | None]] | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "paths",
-                "the order of its cells",
-                ("flax",),
-                "paths of the cells of a .msgpack file from the input to the output, as a,b; of two directions f+b",
-            )
-        },
-    )
-    go_backwards: bool | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "flag",
-                "which layers go backwards",
-                ("keras",),
-                "whether the SimpleRNNs of a .weights.h5 file go backwards",
-            )
-        },
-    )
-    masking: bool | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "flag", "whether it masks steps", ("keras",), "whether the model of a Keras file masks steps"
-            )
-        },
-    )
-    vocabulary: str | Sequence[str] | None = field(
-        default=None,
-        metadata={
-            "option": Option(
-                "vocabulary",
-                "its vocabulary",
-                (*WEIGHTS, "onnx"),
-                "characters that token ids stand for, in the order of the ids",
-            )
-        },
-    )
-    external_data: bool | None = field(
-        default=None, metadata={"option": Option("flag", "where its weights are", ("onnx",))}
-    )
+    activation: Annotated[
+        Callable[..., Any] | None,
+        Option("activation", "the activation of its cells", WEIGHTS, "g1 of the model's cells, such as tanh"),
+    ] = None
+    readout_activation: Annotated[
+        Activations | None,
+        Option(
+            "activations",
+            "the activation of its readout",
+            (*WEIGHTS, "onnx"),
+            "g2 of its readout, such as softmax or identity; of a head one for each Linear, such as relu,softmax",
+        ),
+    ] = None
+    encoder_activation: Annotated[
+        Activations | None,
+        Option(
+            "activations",
+            "the activation of its encoder",
+            WEIGHTS,
+            "activation of the Linear before the RNN, such as relu; of several one each",
+        ),
+    ] = None
+    batch_first: Annotated[
+        bool | None, Option("flag", "which axis is the batch", WEIGHTS, "whether x is (batch, seq_len, input_size)")
+    ] = None
+    reads: Annotated[
+        str | None, Option("reads", "what its readout reads", WEIGHTS, f"what its readout reads: {', '.join(READS)}")
+    ] = None
+    takes: Annotated[
+        str | None,
+        Option(
+            "takes",
+            "what its input is",
+            (*WEIGHTS, "onnx"),
+            "what x is: features, which is the default of weights, or tokens, which stand for one-hot features",
+        ),
+    ] = None
+    key: Annotated[
+        str | tuple[str, ...] | None,
+        Option(
+            "key",
+            "which part of a checkpoint it is",
+            ("native", "torch", "flax"),
+            "which part of a checkpoint to read, such as ema; again for what is nested",
+        ),
+    ] = None
+    roles: Annotated[
+        Mapping[str, str] | None,
+        Option(
+            "texts",
+            "the roles of its modules",
+            ("native", "torch", "flax"),
+            f"roles of modules by their prefixes, such as emb=embedding,fc=readout: {', '.join(ROLES)}",
+        ),
+    ] = None
+    names: Annotated[
+        Mapping[str, str] | None,
+        Option(
+            "texts",
+            "the names of its arrays",
+            ("native", "torch"),
+            "names of arrays by those in the file, such as Wx=weight_ih_l0.T,Wh=weight_hh_l0",
+        ),
+    ] = None
+    batch_norm_eps: Annotated[
+        float | None,
+        Option(
+            "number",
+            "eps of its BatchNorm",
+            ("native", "torch"),
+            "eps of BatchNorms in weights alone, each of which is applied right after the Linear before it",
+        ),
+    ] = None
+    residual: Annotated[
+        bool | None,
+        Option(
+            "flag", "whether its cells are residual", ("flax",), "whether the cells of a .msgpack file are residual"
+        ),
+    ] = None
+    layers: Annotated[
+        Sequence[str | tuple[str | None, str | None]] | None,
+        Option(
+            "paths",
+            "the order of its cells",
+            ("flax",),
+            "paths of the cells of a .msgpack file from the input to the output, as a,b; of two directions f+b",
+        ),
+    ] = None
+    go_backwards: Annotated[
+        bool | None,
+        Option(
+            "flag", "which layers go backwards", ("keras",), "whether the SimpleRNNs of a .weights.h5 file go backwards"
+        ),
+    ] = None
+    masking: Annotated[
+        bool | None,
+        Option("flag", "whether it masks steps", ("keras",), "whether the model of a Keras file masks steps"),
+    ] = None
+    vocabulary: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            "vocabulary",
+            "its vocabulary",
+            (*WEIGHTS, "onnx"),
+            "characters that token ids stand for, in the order of the ids",
+        ),
+    ] = None
+    external_data: Annotated[bool | None, Option("flag", "where its weights are", ("onnx",))] = None
 
     @classmethod
     def given(cls, form: str, **values: Any) -> Self:
         """Return the options of a call, checked for a format: native, torch, flax, keras or onnx."""
-        checked = {}
+        found = {}
         for name, value in values.items():
             option = OPTIONS[name]
             if value is None:
@@ -217,8 +153,8 @@ class LoadOptions:
                 owners = ", ".join(_OWNERS[each] for each in option.formats)
                 msg = f"`{name}` is an option of {owners}, not of {_OWNERS[form]}; {way('leave_out', option=name)}."
                 raise ArgumentError(msg)
-            checked[name] = _checked(name, option.kind, value, form)
-        return cls(**checked)
+            found[name] = checked(name, option.kind, value, form)
+        return cls(**found)
 
     def require_left_out(self, source: str, names: Iterable[str]) -> None:
         """Check that the caller leaves out what a source records."""
@@ -241,7 +177,11 @@ class LoadOptions:
         if network.vocabulary is not None:
             self.require_left_out("the file", ("vocabulary",))
         try:
-            return replace(network, vocabulary=_items(self.vocabulary), takes="tokens")
+            return replace(
+                network,
+                vocabulary=self.vocabulary if isinstance(self.vocabulary, str) else tuple(self.vocabulary),
+                takes="tokens",
+            )
         except ArgumentError as error:
             msg = f"`vocabulary` does not fit: {error}"
             raise ArgumentError(msg) from error
@@ -253,60 +193,4 @@ class LoadOptions:
         return replace(self, **known)
 
 
-def _items(vocabulary: str | Sequence[str]) -> str | tuple[str, ...]:
-    return vocabulary if isinstance(vocabulary, str) else tuple(vocabulary)
-
-
-_NAMING = ("keras", "flax")
-"""Formats with activations of their own, which may differ from those of the same names here."""
-OPTIONS: Mapping[str, Option] = {each.name: each.metadata["option"] for each in fields(LoadOptions)}
-
-
-def _checked(name: str, kind: Kind, value: Any, form: str) -> Any:
-    if kind == "flag":
-        require_flag(name, value)
-    if kind in CHOICES:
-        require_choice(name, value, CHOICES[kind])
-    if kind in _CHECKS:
-        wanted, holds = _CHECKS[kind]
-        if not holds(value):
-            msg = f"`{name}` must be {wanted}; got {shown_value(value)}."
-            raise ArgumentError(msg)
-    if name == "roles":
-        for role in value.values():
-            require_choice(name, role, ROLES)
-    if kind == "activations" and isinstance(value, (list, tuple)):
-        return tuple(_activation(name, each, form) for each in value)
-    return _activation(name, value, form) if kind in {"activation", "activations"} else value
-
-
-def _activation(name: str, value: Any, form: str) -> Callable[..., Any]:
-    if form in _NAMING and isinstance(value, str):
-        return Named(value)
-    try:
-        return as_activation(value)
-    except ArgumentError as error:
-        if name == "activation":
-            raise
-        msg = f"`{name}` is none: {error}"
-        raise ArgumentError(msg) from error
-
-
-def _is_text_by_text(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(text, str) for item in value.items() for text in item)
-
-
-def _is_key(value: Any) -> bool:
-    parts = value if isinstance(value, tuple) else (value,)
-    return bool(parts) and all(isinstance(part, str) for part in parts)
-
-
-def _is_eps(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 <= value < 1.0  # type: ignore[operator]  # Real has these
-
-
-_CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "texts": ("a mapping of str to str", _is_text_by_text),
-    "key": ("a str, or a tuple of them for what is nested", _is_key),
-    "number": ("a number from 0 to below 1", _is_eps),
-}
+OPTIONS: Mapping[str, Option] = {each.name: each.type.__metadata__[0] for each in fields(LoadOptions)}  # type: ignore[union-attr]  # Annotated

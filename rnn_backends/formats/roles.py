@@ -6,8 +6,9 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, listed, shown
-from rnn_backends.formats.options import Activations, LoadOptions
+from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading, Readings, Widths
+from rnn_backends.formats.values import Activations
 
 MOST = 6
 """The most modules whose roles are inferred."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.options import Activations, LoadOptions
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.values import Activations
 
 _EXAMPLES = {"encoder": "'relu'", "readout": "'softmax'"}
 

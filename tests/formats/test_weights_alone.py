@@ -431,3 +431,15 @@ def test_a_name_in_a_file_proposes_nothing(tmp_path: Path) -> None:
         rb.from_torch(state)
     assert proposed(str(caught.value)).get("activation") in {None, "tanh"}
     assert "key" not in proposed(str(caught.value))
+
+
+def test_modules_saved_one_by_one_are_one_network() -> None:
+    rnn, fc = network(prefix=""), {"weight": normal(2, 4), "bias": normal(2)}
+    wanted = of_torch(rnn, X) @ fc["weight"].T + fc["bias"]
+    beside = {"epoch": 3, "optimizer": {"state": {0: {"exp_avg": normal(2, 4)}}}, "criterion": {"weight": np.ones(2)}}
+    held = {"rnn": rnn, "fc": fc, **beside}
+    close(rb.from_torch(held, **TOLD).logits(X), wanted)
+    close(rb.from_torch({"epoch": 3, "state": held}, **TOLD).logits(X), wanted)
+    assert rb.from_torch(held, activation="tanh", key="rnn").readout is None
+    with pytest.raises(rb.FormatError, match=r"'cnn.weight', 'cnn.bias', .* are those of a convolution"):
+        rb.from_torch(held | {"cnn": {"weight": normal(4, 3, 3), "bias": normal(4)}}, **TOLD)

@@ -146,6 +146,17 @@ def of_average() -> Check:
     return lambda rnn: (rnn(X)[0], of_torch(network(seed=1), X, "rnn."))
 
 
+def of_parts() -> Check:
+    held = {name: single(array) for name, array in (network() | fully("fc", 2, 4)).items()}
+    pickled: dict[str, dict[str, bytes]] = {"rnn": {}, "fc": {}}
+    for key, (name, array) in enumerate(held.items()):
+        module, _, local = name.partition(".")
+        pickled[module][local] = pt_files.plain(str(key), array)
+    value = pt_files.dictionary({name: pt_files.dictionary(part) for name, part in pickled.items()})
+    pt_files.write(Path("parts.pt"), pt_files.members(held, value))
+    return lambda rnn: (rnn.logits(X), linear(held, "fc", of_torch(held, X, "rnn.")))
+
+
 def of_module() -> Check:
     shutil.copy(CASES.parent / "module.pt", "module.pt")
     x = normal(5, 2, rb.load("module.pt").input_size or 0)
@@ -216,6 +227,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "a checkpoint with an optimizer and anything else": of_checkpoint("checkpoint_namespace.pt"),
     "a checkpoint of Lightning": of_lightning,
     "one with an average of the weights beside them": of_average,
+    "the state dicts of `rnn` and `fc`, each under its name": of_parts,
     "a module saved whole, which records more": of_module,
     "weights under `weight_norm`": of_weight_norm,
     "torch's weights in safetensors": of_safetensors,

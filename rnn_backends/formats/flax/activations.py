@@ -7,7 +7,8 @@ from typing import Any
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import ArgumentError
 from rnn_backends.formats.names import shown_value
-from rnn_backends.formats.options import LoadOptions, Named
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.values import Named
 
 NAMES: Mapping[str, Activation] = {
     "identity": Activation("identity"),

@@ -7,7 +7,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown_value
-from rnn_backends.formats.options import Named
+from rnn_backends.formats.values import Named
 
 _MAX_DEPTH = 2
 

@@ -63,7 +63,9 @@ def state_dict(
             msg = f"`key` names {shown('.'.join(rest))}, which is no part of it; {_parts(found, ())}."
             raise FormatError(msg)
     if len(found) == 1:
-        return next(iter(found.values())), replace(_with_facts(options, facts), key=rest or None)
+        ((place, state),) = found.items()
+        state = _joined(held, place, state, is_tensor or _is_tensor)
+        return state, replace(_with_facts(options, facts), key=rest or None)
     if found:
         msg = f"it holds several recurrent networks; {_parts(found, path)}."
         raise FormatError(msg)
@@ -84,6 +86,27 @@ def _found(
         return {(): held}
     # What may be numbers is refused by its name where there is no tensor; beside a network it may be a log of it.
     return found or dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account, facts))
+
+
+def _joined(held: Any, place: Sequence[str], state: Any, is_tensor: Callable[[Any], bool]) -> Any:
+    """Return a state dict with those of the modules beside it, where they were saved one by one, under their names."""
+    for part in place[:-1]:
+        held = held.get(part) if isinstance(held, Mapping) else None
+    if not (place and isinstance(state, Mapping) and isinstance(held, Mapping)) or held.get(place[-1]) is not state:
+        return state
+    modules = {
+        name: part
+        for name, part in held.items()
+        if isinstance(name, str) and isinstance(part, Mapping) and (part is state or _is_module_of(part, is_tensor))
+    }
+    if len(modules) == 1:
+        return state
+    return {f"{module}.{name}": value for module, part in modules.items() for name, value in part.items()}
+
+
+def _is_module_of(part: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> bool:
+    """Return whether a mapping holds weights, as no state of an optimizer does."""
+    return any(is_tensor(value) and str(name).rpartition(".")[2] in {"weight", "bias"} for name, value in part.items())
 
 
 def _at(held: Any, path: Sequence[str], account: Account, facts: list[Facts]) -> tuple[Any, tuple[str, ...]]:
