@@ -169,7 +169,7 @@ def _computed(name: str, kind: Kind, parts: list[Any]) -> Host:
 def _rows(name: str, weight: Host, u: Host, v: Host) -> int:
     """Return which axis of a matrix a spectral norm takes for its rows, which a square one does not record.
 
-    A power iteration leaves u along W v, or v along the transposed W u, which tells one from the other.
+    A power iteration leaves u along W v, or v along the transposed W u, which distinguishes one from the other.
     """
     if weight.shape[0] != weight.shape[1]:
         return 0 if u.shape[0] == weight.shape[0] else 1

@@ -16,7 +16,7 @@ _NEVER = {
     "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv", "CausalConvWithState", "Attention",
     "MultiHeadAttention", "LinearAttention", "RotaryEmbedding", "LpPool", "AveragePool", "MaxPool",
 }  # fmt: skip
-"""What a model has not, whatever writes it."""
+"""Operators that no model here has, whatever writes them."""
 _ADVICE = re.compile(r"[;,.] (?:export|save|load|leave|pass|give|name|use|convert)\b", re.IGNORECASE)
 _FINAL = ("a model joins nothing else", "it adds two arrays that depend on the input")
 _ASIDE = "RNN layers are not one on top of the other"
@@ -25,7 +25,7 @@ _SIZES = {"Shape", "Size"}
 _TESTS = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "IsNaN"}
 _CODES = {"Gather", "OneHot"}
 _KNOWN, _COUNTS, _FEATURES, _STATES = range(4)
-"""What a value depends on: constants, ids, lengths or a mask, features, or the states of an RNN."""
+"""Things that a value depends on: constants, ids, lengths or a mask, features, or the states of an RNN."""
 
 
 def advised(error: FormatError, model: Any) -> FormatError:

@@ -15,7 +15,7 @@ from rnn_backends.formats.onnx.steps import Chain, Link
 from rnn_backends.formats.source import Account
 
 _BOUND = 8
-"""How many units in the last place the rows of a product may differ by, of which exporters fold those of one state."""
+"""Units in the last place that the rows of a product may differ by, of which exporters fold those of one state."""
 
 
 class Shared:

@@ -1,4 +1,4 @@
-"""What stands beside the tensors of a state dict: left out where it computes nothing, refused where it is a weight."""
+"""Values beside the tensors of a state dict: left out where it computes nothing, refused where it is a weight."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
