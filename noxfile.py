@@ -38,7 +38,8 @@ OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 LIBRARIES = ("torch-onnx", "jax-flax-keras")
 OF_TORCH = (
-    *(f"tests/formats/test_{name}.py" for name in ("torch_format", "native_contents", "native_round_trip")),
+    *(f"tests/formats/test_torch_{name}.py" for name in ("format", "effective", "modules_live")),
+    *(f"tests/formats/test_{name}.py" for name in ("native_contents", "native_round_trip", "checkpoints", "which_line")),
     "tests/benchmarks/test_gpu_pages.py",
 )
 """The tests outside of the folders below that compare with torch."""

@@ -227,7 +227,7 @@ def test_cells() -> None:
     follow("cells", read, of_flax(above, of_flax(tree())), flax_output)
 
 
-def test_pure_dict() -> None:
+def test_pure_dict_of_flax() -> None:
     pytest.importorskip("flax")
     from flax import nnx
 
