@@ -39,7 +39,9 @@ ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1"
 LIBRARIES = ("torch-onnx", "jax-flax-keras")
 OF_TORCH = (
     *(f"tests/formats/test_torch_{name}.py" for name in ("format", "effective", "modules_live")),
-    *(f"tests/formats/test_{name}.py" for name in ("native_contents", "native_round_trip", "checkpoints", "which_line")),
+    *(f"tests/formats/test_native_{name}.py" for name in ("contents", "round_trip")),
+    "tests/formats/test_checkpoints.py",
+    "tests/formats/test_which_line.py",
     "tests/benchmarks/test_gpu_pages.py",
 )
 """The tests outside of the folders below that compare with torch."""
