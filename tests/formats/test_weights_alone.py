@@ -367,6 +367,8 @@ def test_names_with_numbers_are_in_their_order() -> None:
 def test_what_is_named_loss_keeps_its_biases() -> None:
     state = network() | fully("loss_head", 2, 4)
     close(rb.from_torch(state, **TOLD).logits(X), linear(state, "loss_head", of_torch(state, X, "rnn.")))
+    with pytest.raises(rb.FormatError, match=r"'loss_norm.bias', of shape \(4,\), are those of a LayerNorm"):
+        rb.from_torch(network() | {"loss_norm.weight": np.ones(4), "loss_norm.bias": np.ones(4)}, **TOLD)
     state = network(prefix="loss.rnn.")
     close(rb.from_torch(state, activation="tanh")(X)[0], of_torch(state, X, "loss.rnn."))
 
@@ -417,6 +419,18 @@ def test_layers_declared_in_reverse_are_asked_for() -> None:
     close(rnn(X)[0], of_torch(state, of_torch(state, X, "a."), "b."))
 
 
+def test_layers_in_safetensors_stand_in_the_order_of_their_shapes(tmp_path: Path) -> None:
+    state = network(3, 5, "b.") | network(5, 7, "a.", seed=1)
+    save_file(state, tmp_path / "m.safetensors")
+    close(rb.load(tmp_path / "m.safetensors", activation="tanh")(X)[0], of_torch(state, of_torch(state, X, "b."), "a."))
+
+
+def test_networks_that_may_take_the_same_input_are_asked_for() -> None:
+    state = network(3, 3, "a.") | network(3, 7, "b.", seed=1)
+    with pytest.raises(rb.FormatError, match="there are several recurrent networks, 'a', 'b'; pass roles="):
+        rb.from_torch(state, activation="tanh")
+
+
 def test_six_layers_in_a_circle_are_asked_for() -> None:
     state: dict[str, Any] = {}
     for k in range(6):
@@ -426,7 +440,7 @@ def test_six_layers_in_a_circle_are_asked_for() -> None:
 
 
 def test_a_name_in_a_file_proposes_nothing(tmp_path: Path) -> None:
-    state = network() | {"x key={y} z": np.ones(3), "activation='relu'": np.ones(2)}
+    state = network() | {"x key='y' z": np.ones(3), "activation='relu'": np.ones(2)}
     with pytest.raises(rb.FormatError) as caught:
         rb.from_torch(state)
     assert proposed(str(caught.value)).get("activation") in {None, "tanh"}
