@@ -1,7 +1,8 @@
-"""BatchNorm of weights alone, folded into the Linear or the layer beside it, in float64 and rounded once."""
+"""BatchNorm of weights alone: where it is applied, and its product with the Linear or the layer beside it."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -10,26 +11,9 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.made import Made
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import listed, shown
-
-
-class Affine(NamedTuple):
-    """A scale and a shift of features, in float64."""
-
-    scale: Host
-    shift: Host
-
-    def after(self, weight: Host, bias: Host | None) -> tuple[Host, Host]:
-        """Return the weight and the bias of a Linear whose result is scaled and shifted."""
-        moved = self.shift if bias is None else bias.astype(np.float64) * self.scale + self.shift
-        return (weight.astype(np.float64) * self.scale[:, None]).astype(weight.dtype), moved.astype(weight.dtype)
-
-    def before(self, weight: Host, bias: Host | None) -> tuple[Host, Host]:
-        """Return the weight and the bias of a Linear whose input is scaled and shifted."""
-        wide = weight.astype(np.float64)
-        moved = wide @ self.shift
-        moved = moved if bias is None else moved + bias
-        return (wide * self.scale).astype(weight.dtype), moved.astype(weight.dtype)
+from rnn_backends.formats.names import shown
+from rnn_backends.formats.scaling import Scaling, multiplied_in, of_batch_norm
+from rnn_backends.formats.source import Account
 
 
 def require_place(norm: Module, places: Sequence[tuple[str, bool]], eps: float | None, *, ordered: bool) -> None:
@@ -46,44 +30,62 @@ def require_place(norm: Module, places: Sequence[tuple[str, bool]], eps: float |
         raise FormatError(msg)
 
 
-def with_norm(
-    arrays: Mapping[str, Made], norm: Module, held: Mapping[str, Made], places: Sequence[tuple[str, bool]], eps: float
+def with_norms(
+    arrays: Mapping[str, Made],
+    name: str,
+    norms: Sequence[tuple[Module, bool]],
+    held: Mapping[str, Made],
+    eps: float,
+    account: Account,
 ) -> dict[str, Made]:
-    """Return the arrays of a network with a BatchNorm folded into them.
+    """Return a weight and its bias, by their names, with BatchNorms multiplied into them, rounded once.
 
     Parameters
     ----------
     arrays : mapping of str to Made
         The arrays of the network by name.
-    norm : Module
+    name : str
+        That of the weight.
+    norms : sequence of (Module, bool)
+        In the order in which they are applied, each with whether that is after the weight.
     held : mapping of str to Made
         The arrays of the file by name.
-    places : sequence of (str, bool)
-        The weights that it is folded into, and whether it is applied after each.
     eps : float
+    account : Account
+        Asked before the product is made.
     """
-    found = dict(arrays)
-    for name, is_after in places:
-        _fold(found, name, {local: held[own] for local, own in norm.arrays.items()}, eps, is_after=is_after)
-    return found
+    bias_name = _bias_of(name, arrays)
+    weight, bias = arrays[name], arrays.get(bias_name)
+    for norm, is_after in norms:
+        size, got = weight.shape[0 if is_after else 1], [held[each].shape for each in norm.arrays.values()]
+        if any(shape != (size,) for shape in got):
+            msg = f"{shown(norm.prefix)}, a BatchNorm, must have {size} features beside {name}; it has {got[0]}."
+            raise FormatError(msg)
+
+    @cache
+    def product() -> tuple[Host, Host]:
+        account.take(f"{name}, multiplied by what is beside it,", "bytes", 16 * prod(weight.shape))
+        scalings = [(_scaling(norm, held, eps), is_after) for norm, is_after in norms]
+        before, after = ([each for each, is_after in scalings if is_after is side] for side in (False, True))
+        exact = multiplied_in(weight.make(), None if bias is None else bias.make(), before, after)
+        with np.errstate(all="ignore"):
+            return exact[0].astype(weight.dtype), exact[1].astype(weight.dtype)
+
+    return {
+        name: Made(weight.dtype, weight.shape, lambda: product()[0]),
+        bias_name: Made(weight.dtype, weight.shape[:1], lambda: product()[1]),
+    }
 
 
-def _fold(found: dict[str, Made], name: str, norm: Mapping[str, Made], eps: float, *, is_after: bool) -> None:
-    bias_name = _bias_of(name, found)
-    weight, bias = found[name], found.get(bias_name)
-    size = weight.shape[0 if is_after else 1]
-    if any(array.shape != (size,) for array in norm.values()):
-        got = norm["running_mean"].shape
-        msg = f"a BatchNorm of {listed(norm)} must have {size} features beside {name}; it has {got}."
-        raise FormatError(msg)
+def _scaling(norm: Module, held: Mapping[str, Made], eps: float) -> Scaling:
+    return of_torch({local: held[name].make() for local, name in norm.arrays.items()}, eps)
 
-    def folded() -> tuple[Host, Host]:
-        scaling = affine({local: array.make() for local, array in norm.items()}, eps)
-        fold = scaling.after if is_after else scaling.before
-        return fold(weight.make(), None if bias is None else bias.make())
 
-    found[name] = Made(weight.dtype, weight.shape, lambda: folded()[0])
-    found[bias_name] = Made(weight.dtype, weight.shape[:1], lambda: folded()[1])
+def of_torch(arrays: Mapping[str, Host], eps: float) -> Scaling:
+    """Return what a BatchNorm of torch does, of its arrays by their names in it."""
+    wide = {local: array.astype(np.float64) for local, array in arrays.items()}
+    mean, variance = wide["running_mean"], wide["running_var"]
+    return of_batch_norm(wide.get("weight", 1.0), wide.get("bias", 0.0), mean, variance, eps)
 
 
 def _bias_of(weight: str, arrays: Mapping[str, Made]) -> str:
@@ -92,11 +94,3 @@ def _bias_of(weight: str, arrays: Mapping[str, Made]) -> str:
         return f"{weight.removesuffix('weight')}bias"
     place = weight.removeprefix("weight_ih_")
     return f"bias_ih_{place}" if f"bias_ih_{place}" in arrays else f"bias_{place}"
-
-
-def affine(norm: Mapping[str, Host], eps: float) -> Affine:
-    """Return what a BatchNorm does where nothing is trained, of its arrays by their names in it."""
-    wide = {local: array.astype(np.float64) for local, array in norm.items()}
-    with np.errstate(all="ignore"):
-        scale = wide.get("weight", 1.0) / np.sqrt(wide["running_var"] + eps)
-        return Affine(scale, wide.get("bias", 0.0) - wide["running_mean"] * scale)

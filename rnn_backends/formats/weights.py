@@ -8,7 +8,7 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.assembly import assemble
-from rnn_backends.formats.batch_norm import require_place, with_norm
+from rnn_backends.formats.batch_norm import require_place, with_norms
 from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
@@ -56,7 +56,7 @@ def from_weights(
     whole, read_whole = effective(declared_of(kept), lambda name: kept[name].make(), account)
     held = {name: made(name, whole, read_whole) for name in whole}
     roles = given_roles(modules_of(declared_of(held)), options.roles or {}, [*declared, *held]) | own
-    arrays, reading = _network_arrays(held, options, roles, ordered=ordered)
+    arrays, reading = _network_arrays(held, options, roles, account, ordered=ordered)
     return network_of(arrays, reading, options, account)
 
 
@@ -115,7 +115,7 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
 
 
 def _network_arrays(
-    held: Mapping[str, Made], options: LoadOptions, roles: Mapping[str, str], *, ordered: bool
+    held: Mapping[str, Made], options: LoadOptions, roles: Mapping[str, str], account: Account, *, ordered: bool
 ) -> tuple[dict[str, Made], Reading]:
     """Return the arrays of the network by its names, and the roles of the modules that they are of."""
     declared = declared_of(held)
@@ -138,10 +138,14 @@ def _network_arrays(
     if options.batch_norm_eps is not None and not norms:
         msg = f"there is no BatchNorm; {way('leave_out', option='batch_norm_eps')}."
         raise FormatError(msg)
+    placed: dict[str, list[tuple[Module, bool]]] = {}
     for norm in norms:
         places = _neighbours(norm, modules, reading, arrays, stack.depths) if ordered else []
         require_place(norm, places, options.batch_norm_eps, ordered=ordered)
-        arrays = with_norm(arrays, norm, held, places, options.batch_norm_eps or 0.0)
+        for name, is_after in places:
+            placed.setdefault(name, []).append((norm, is_after))
+    for name, beside in placed.items():
+        arrays |= with_norms(arrays, name, beside, held, options.batch_norm_eps or 0.0, account)
     return arrays, reading
 
 

@@ -11,6 +11,7 @@ from plain import X, fully, linear, network, norm, normal, normed, of_torch, sof
 from safetensors.numpy import load_file, save_file
 
 import rnn_backends as rb
+from rnn_backends.formats import batch_norm
 from rnn_backends.formats.advice import proposed
 
 DATA = Path(__file__).parents[1] / "data"
@@ -247,12 +248,49 @@ def test_a_batch_norm_after_an_embedding_is_folded_into_it() -> None:
     close(rnn(ids)[0], of_torch(state, normed(state, "bn", state["emb.weight"][ids]), "rnn."))
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_batch_norms_in_a_row_are_applied_in_their_order(place: int) -> None:
+    norms: dict[str, Any] = {}
+    for k in range(30):  # with the work doubled by each, this would not end
+        norms |= norm(f"bn{k}", (3, 4, 2)[place])
+        norms[f"bn{k}.bias"] = normal((3, 4, 2)[place], seed=k)
+    rnn, fc = network(), fully("fc", 2, 4)
+    state = [norms | rnn | fc, rnn | norms | fc, rnn | fc | norms][place]
+
+    def after(at: int, x: Any) -> Any:
+        for k in range(30) if at == place else ():
+            x = normed(norms, f"bn{k}", x)
+        return x
+
+    wanted = after(2, linear(fc, "fc", after(1, of_torch(rnn, after(0, X), "rnn."))))
+    close(rb.from_torch(state, **TOLD, batch_norm_eps=1e-5).logits(X), wanted, atol=1e-9 * float(np.abs(wanted).max()))
+
+
+def test_a_batch_norm_beyond_float16_is_infinite() -> None:
+    state = {name: array.astype("f2") for name, array in (network() | fully("fc", 2, 4)).items()}
+    state |= {
+        f"bn.{name}": np.full(2, value, "f2") for name, value in (("weight", 6e4), ("bias", 0), ("running_mean", 0))
+    }
+    state["bn.running_var"] = np.full(2, 1e-7, "f2")
+    readout = rb.from_torch(state, **TOLD, batch_norm_eps=1e-5).readout
+    assert isinstance(readout, rb.Linear)
+    assert np.isinf(np.asarray(readout.weight)).any()
+
+
+def test_a_batch_norm_is_multiplied_in_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    multiplied_in = batch_norm.multiplied_in
+    monkeypatch.setattr(batch_norm, "multiplied_in", lambda *given: (calls.append(given), multiplied_in(*given))[1])
+    rb.from_torch(network() | norm("bn", 4) | fully("fc", 2, 4), **TOLD, batch_norm_eps=1e-5)
+    assert len(calls) == 1
+
+
 def test_a_batch_norm_without_a_place_is_refused() -> None:
     state = network() | norm("bn", 4)
     with pytest.raises(rb.FormatError, match="'bn' is a BatchNorm, and no Linear or layer follows it"):
         rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
     with pytest.raises(
-        rb.FormatError, match=r"a BatchNorm of .* must have 4 features beside readout.0.weight; .* \(5,\)"
+        rb.FormatError, match=r"'bn', a BatchNorm, must have 4 features beside readout.0.weight; .* \(5,\)"
     ):
         rb.from_torch(network() | norm("bn", 5) | fully("fc", 2, 4), **TOLD, batch_norm_eps=1e-5)
 

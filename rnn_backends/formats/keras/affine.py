@@ -1,7 +1,7 @@
 """Layers that scale and shift each feature, as BatchNormalization does where nothing is trained."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from rnn_backends.formats.keras.activations import number
 from rnn_backends.formats.keras.layers import Part
 from rnn_backends.formats.keras.weights import Weights, own
 from rnn_backends.formats.names import shown_value
+from rnn_backends.formats.scaling import Scaling, of_batch_norm
 
 KINDS = {"BatchNormalization", "Normalization", "Rescaling"}
 _FUZZ = 1e-7
@@ -27,8 +28,8 @@ class Affine(NamedTuple):
         wanted = names(self.part)
         return own(weights, self.part.path, len(wanted)) if wanted else []
 
-    def read(self, weights: Weights, width: int) -> tuple[Host, Host]:
-        """Return the scale and the shift, (width,) each, in float64."""
+    def read(self, weights: Weights, width: int) -> Scaling:
+        """Return the factor and the shift of so many features."""
         held = dict(zip(names(self.part), self.paths(weights), strict=True))
         for name, path in held.items():
             shape = weights.declared(path)[1] if name != "count" else ()
@@ -37,8 +38,7 @@ class Affine(NamedTuple):
                 raise FormatError(msg)
         with np.errstate(all="ignore"):
             numbers = {name: weights.read(path).astype(np.float64) for name, path in held.items() if name != "count"}
-            scale, shift = _MADE[self.part.kind](self.part, numbers)
-        return np.broadcast_to(scale, (width,)), np.broadcast_to(shift, (width,))
+            return _MADE[self.part.kind](self.part, numbers)
 
 
 def names(part: Part) -> list[str]:
@@ -63,19 +63,22 @@ def require_last_axis(part: Part, rank: int) -> None:
         raise FormatError(msg)
 
 
-def _batch_normalization(part: Part, held: Mapping[str, Host]) -> tuple[Any, Any]:
-    scale = held.get("gamma", 1.0) / np.sqrt(held["moving_variance"] + number(part.name, part.config, "epsilon"))
-    return scale, held.get("beta", 0.0) - held["moving_mean"] * scale
+def _batch_normalization(part: Part, held: Mapping[str, Host]) -> Scaling:
+    eps = number(part.name, part.config, "epsilon")
+    mean, variance = held["moving_mean"], held["moving_variance"]
+    return of_batch_norm(held.get("gamma", 1.0), held.get("beta", 0.0), mean, variance, eps)
 
 
-def _normalization(part: Part, held: Mapping[str, Host]) -> tuple[Any, Any]:
+def _normalization(part: Part, held: Mapping[str, Host]) -> Scaling:
     mean, variance = (held[name] if name in held else _numbers(part, name) for name in ("mean", "variance"))
     deviation = np.maximum(np.sqrt(variance), _FUZZ)
-    return (deviation, mean) if part.flag("invert", default=False) else (1 / deviation, -mean / deviation)
+    if part.flag("invert", default=False):
+        return Scaling(deviation, mean)
+    return Scaling(1 / deviation, -mean / deviation)
 
 
-def _rescaling(part: Part, _: Mapping[str, Host]) -> tuple[Any, Any]:
-    return _numbers(part, "scale"), _numbers(part, "offset")
+def _rescaling(part: Part, _: Mapping[str, Host]) -> Scaling:
+    return Scaling(_numbers(part, "scale"), _numbers(part, "offset"))
 
 
 def _numbers(part: Part, option: str) -> Host:

@@ -23,6 +23,7 @@ from rnn_backends.formats.keras.weights import Weights, own
 from rnn_backends.formats.made import Made, declared_of
 from rnn_backends.formats.names import require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.scaling import multiplied_in
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 
@@ -166,14 +167,12 @@ class _Factor:
         if self.product is None:
             kernel, path = self.paths
             self.account.take(f"{shown(kernel)}, multiplied by what is beside it,", "bytes", 16 * prod(self.shape))
+            before, after = (
+                [affine.read(self.weights, width) for affine in affines]
+                for affines, width in zip((self.before, self.after), self.shape, strict=True)
+            )
+            bias = None if path is None else self.weights.read(path)
+            exact = multiplied_in(self.weights.read(kernel).T, bias, before, after)
             with np.errstate(all="ignore"):
-                weight = self.weights.read(kernel).T.astype(np.float64)
-                bias = np.zeros(len(weight)) if path is None else self.weights.read(path).astype(np.float64)
-                for affine in reversed(self.before):
-                    scale, shift = affine.read(self.weights, weight.shape[1])
-                    weight, bias = weight * scale, bias + weight @ shift
-                for affine in self.after:
-                    scale, shift = affine.read(self.weights, len(weight))
-                    weight, bias = weight * scale[:, None], bias * scale + shift
-                self.product = weight.astype(self.dtype), bias.astype(self.dtype)
+                self.product = exact[0].astype(self.dtype), exact[1].astype(self.dtype)
         return self.product

@@ -12,12 +12,13 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx import moments
-from rnn_backends.formats.onnx.flow import Flow, Result, Scale, Tokens, named, size_of
+from rnn_backends.formats.onnx.flow import Flow, Result, Tokens, named, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
 from rnn_backends.formats.onnx.moments import moment_of
 from rnn_backends.formats.onnx.repeated import elementwise, mul
 from rnn_backends.formats.onnx.scales import Affine, composed, features_of
 from rnn_backends.formats.onnx.shapes import computed
+from rnn_backends.formats.scaling import Scaling, of_batch_norm
 
 
 def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) -> Flow:
@@ -43,7 +44,7 @@ def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) ->
         return Flow(replace(content, linears=(*linears[:-1], last)), flow.axes)
     if isinstance(content, Affine):
         return Flow(Affine(content.under, composed(content.scale, one, two)), flow.axes)
-    return Flow(Affine(content, Scale(one, two)), flow.axes)
+    return Flow(Affine(content, Scaling(one, two)), flow.axes)
 
 
 def _row(flow: Flow, place: int | None, constant: Host) -> Host:
@@ -121,12 +122,10 @@ def batch_norm(call: Call, x: Any, scale: Any, shift: Any, mean: Any, variance: 
         msg = "it must be over the features, which are to be its axis 1."
         raise FormatError(msg)
     call.graph.account.take("the scales of its features", "bytes", 48 * scale.size)
-    with np.errstate(all="ignore"):
-        gamma, beta, average, spread = (each.astype(np.float64) for each in held)
-        factor = gamma / np.sqrt(spread + call.get("epsilon", float(np.float32(1e-5))))
-        offset = beta - average * factor
+    gamma, beta, average, spread = (each.astype(np.float64) for each in held)
+    factor, shift = of_batch_norm(gamma, beta, average, spread, call.get("epsilon", float(np.float32(1e-5))))
     lifted = (slice(None), *(None,) * (len(x.axes) - 2))
-    return scaled(call, x, factor[lifted], offset[lifted])
+    return scaled(call, x, factor[lifted], shift[lifted])
 
 
 OPERATORS = {

@@ -15,6 +15,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +88,6 @@ class Tokens:
     features: Axis
 
 
-class Scale(NamedTuple):
-    """A factor and then a shift in float64, each of them one number, or one a feature."""
-
-    factor: Host
-    shift: Host
-
-
 @dataclass(frozen=True, eq=False)
 class Product:
     """A Linear of an encoder or a readout, W x + b, and its activation once it has been applied.
@@ -105,8 +99,8 @@ class Product:
     output: Axis
     bias: Host | None = None
     activation: Any = None
-    before: Scale | None = None
-    after: Scale | None = None
+    before: Scaling | None = None
+    after: Scaling | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,9 @@ from rnn_backends.formats.onnx.flow import (
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
 from rnn_backends.formats.onnx.node import Options, layer, options
-from rnn_backends.formats.onnx.scales import Affine, folded_in
+from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import is_filled
+from rnn_backends.formats.scaling import multiplied_in
 
 
 def rnn(
@@ -88,7 +89,7 @@ def _unscaled(
     halves = (
         np.zeros((len(w), hidden_size)) if b is None else b[:, :hidden_size].astype(np.float64) + b[:, hidden_size:]
     )
-    made = [folded_in(*each, content.scale) for each in zip(w, halves, strict=True)]
+    made = [multiplied_in(*each, [content.scale], []) for each in zip(w, halves, strict=True)]
     bias = np.stack([np.concatenate([each, np.zeros_like(each)]) for _, each in made])
     with np.errstate(all="ignore"):
         return Flow(content.under, axes), np.stack([each for each, _ in made]).astype(w.dtype), bias.astype(w.dtype)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.formats.onnx.flow import Group, Input, Product, Result, Scale, Tokens
+from rnn_backends.formats.onnx.flow import Group, Input, Product, Result, Tokens
+from rnn_backends.formats.scaling import Scaling, multiplied_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +15,7 @@ class Affine:
     """Features that are scaled and shifted before a Linear or a layer takes them."""
 
     under: Any
-    scale: Scale
+    scale: Scaling
 
 
 def features_of(content: Any) -> Group | None:
@@ -31,29 +32,17 @@ def features_of(content: Any) -> Group | None:
     return (linears[-1].output,) if linears else None
 
 
-def composed(first: Scale | None, factor: Host, shift: Host) -> Scale:
-    """Return one scale after another."""
-    with np.errstate(all="ignore"):
-        return Scale(factor, shift) if first is None else Scale(first.factor * factor, first.shift * factor + shift)
+def composed(first: Scaling | None, factor: Host, shift: Host) -> Scaling:
+    """Return one scaling after another."""
+    second = Scaling(factor, shift)
+    return second if first is None else first.then(second)
 
 
 def effective(product: Product) -> tuple[Host, Host | None]:
-    """Return the weight of a Linear with what is before and after it folded in, and its bias in float64."""
-    if product.before is None and product.after is None:
+    """Return the weight of a Linear with what is before and after it multiplied in, and its bias in float64."""
+    before, after = ([each] if each is not None else [] for each in (product.before, product.after))
+    if not before and not after:
         return product.weight, product.bias
-    weight, bias = folded_in(product.weight, product.bias, product.before)
+    weight, bias = multiplied_in(product.weight, product.bias, before, after)
     with np.errstate(all="ignore"):
-        if product.after is not None:
-            outputs = np.broadcast_to(product.after.factor, weight.shape[:1])
-            weight, bias = weight * outputs[:, None], bias * outputs + product.after.shift
-    return weight.astype(product.weight.dtype), bias
-
-
-def folded_in(weight: Host, bias: Host | None, before: Scale | None) -> tuple[Host, Host]:
-    """Return a weight that takes features as they are before they are scaled, and its bias, both in float64."""
-    with np.errstate(all="ignore"):
-        exact = weight.astype(np.float64)
-        total = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
-        if before is None:
-            return exact, total
-        return exact * before.factor, total + exact @ np.broadcast_to(before.shift, weight.shape[1:])
+        return weight.astype(product.weight.dtype), bias

@@ -13,11 +13,12 @@ from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.assembly import assemble
-from rnn_backends.formats.batch_norm import Affine, affine
+from rnn_backends.formats.batch_norm import of_torch
 from rnn_backends.formats.description import Description
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.scaling import Scaling, multiplied_in
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 from rnn_backends.formats.torch.parts import Applied, Part
@@ -103,20 +104,17 @@ def _cells(parts: Sequence[Part], to_host: ToHost) -> tuple[dict[str, Host], dic
 def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost) -> dict[str, Host]:
     """Return the weight and the bias of a Linear, or of what is one here, such as an embedding."""
     part = applied.part
-    before, after = (tuple(_affine(norm, to_host) for norm in norms) for norms in (applied.before, applied.after))
+    before, after = ([_scaling(norm, to_host) for norm in norms] for norms in (applied.before, applied.after))
     held = _weights(part, to_host) if part.kind != "identity" else {"weight": np.eye(part.gives, dtype=dtype)}
     weight: Any = held["weight"].T if part.kind == "embedding" else held["weight"]
     bias: Any = held.get("bias")
     if before or after:
-        dtype, weight = weight.dtype, weight.astype(np.float64)
-        for norm in reversed(before):
-            weight, bias = norm.before(weight, bias)
-        for norm in after:
-            weight, bias = norm.after(weight, bias)
-        weight, bias = weight.astype(dtype), bias.astype(dtype)
+        exact = multiplied_in(weight, bias, before, after)
+        with np.errstate(all="ignore"):
+            weight, bias = (each.astype(weight.dtype) for each in exact)
     found = {f"{name}.weight": weight, f"{name}.bias": bias}
     return {each: array for each, array in found.items() if array is not None}
 
 
-def _affine(part: Part, to_host: ToHost) -> Affine:
-    return affine(_weights(part, to_host), part.module.eps)
+def _scaling(part: Part, to_host: ToHost) -> Scaling:
+    return of_torch(_weights(part, to_host), part.module.eps)

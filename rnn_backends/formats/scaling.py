@@ -1,0 +1,51 @@
+"""Features that are scaled and shifted beside a Linear, as by a BatchNorm, and multiplied into its weight and bias."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host
+
+
+class Scaling(NamedTuple):
+    """What x becomes, factor x + shift, in float64: one number for all features, or one for each."""
+
+    factor: Host
+    shift: Host
+
+    def then(self, other: "Scaling") -> "Scaling":
+        """Return this scaling and another after it as one."""
+        with np.errstate(all="ignore"):
+            return Scaling(self.factor * other.factor, self.shift * other.factor + other.shift)
+
+
+def of_batch_norm(gamma: Any, beta: Any, mean: Host, variance: Host, eps: float) -> Scaling:
+    """Return what a BatchNorm does where nothing is trained, of float64; gamma may be 1 and beta 0."""
+    with np.errstate(all="ignore"):
+        factor = gamma / np.sqrt(variance + eps)
+        return Scaling(factor, beta - mean * factor)
+
+
+def multiplied_in(
+    weight: Host, bias: Host | None, before: Iterable[Scaling], after: Iterable[Scaling]
+) -> tuple[Host, Host]:
+    """Return the weight and the bias of a Linear whose input and result are scaled, both in float64.
+
+    Parameters
+    ----------
+    weight : array of shape (output_size, input_size)
+    bias : array of shape (output_size,), optional
+    before, after : iterable of Scaling
+        In the order in which they are applied.
+    """
+    with np.errstate(all="ignore"):
+        exact = weight.astype(np.float64)
+        total = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
+        for scaling in reversed([*before]):
+            shift = np.broadcast_to(scaling.shift, exact.shape[1:])
+            exact, total = exact * scaling.factor, total + exact @ shift
+        for scaling in after:
+            factor = np.broadcast_to(scaling.factor, exact.shape[:1])
+            exact, total = exact * factor[:, None], total * factor + scaling.shift
+        return exact, total
