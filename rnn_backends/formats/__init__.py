@@ -44,9 +44,9 @@ def write(network: Network, path: str | PathLike[str]) -> None:
     """Write a network of NumPy arrays; see `RNN.save`."""
     path = _path(path)
     if path.suffix not in WRITTEN:
-        hint = " For torch write rnn.to_torch() with torch.save." if SUFFIXES.get(path.suffix) == "torch.pt" else ""
+        hint = f"; {way('torch_save')}" if SUFFIXES.get(path.suffix) == "torch.pt" else ""
         wanted = ", ".join(WRITTEN)
-        msg = f"the suffix of a file to write a model to must be one of {wanted}; got {shown(str(path))}.{hint}"
+        msg = f"the suffix of a file to write a model to must be one of {wanted}; got {shown(str(path))}{hint}."
         raise FormatError(msg)
     import_module(f"rnn_backends.formats.{SUFFIXES[path.suffix]}").write(network, path)
 

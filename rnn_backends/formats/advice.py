@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 WAYS: Mapping[str, str] = {
@@ -32,8 +33,17 @@ WAYS: Mapping[str, str] = {
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
         "both directions"
     ),
+    "every_cell": "name every cell, or, if the network does without them, pass roles={roles}",
     "residual": "pass residual=False, or True if it was made so",
     "load": "read it by rnn_backends.load",
+    "install": "install it: pip install 'rnn-backends[{extra}]'",
+    "again": "load it again",
+    "file_in": "name a file in it",
+    "copied": "copy what it gives to a file, and read that",
+    "values": "load its weights first",
+    "keep_one": "keep one of them",
+    "name_both": "with `names`, name both",
+    "weights_alone": "save the weights of the network alone",
     "pickle": "save the arrays in it, a dict by name, with numpy.savez('weights.npz', **arrays), and read that",
     "key": "pass key={key}, or that of another",
     "batch_norm_eps": (
@@ -61,6 +71,9 @@ WAYS: Mapping[str, str] = {
         "pass readout_activation='softmax', or what they were made with, if its Dense come after the RNN, "
         "encoder_activation if before, of several a tuple with one for each"
     ),
+    "keras_stateful": (
+        "save its weights, model.save_weights('m.weights.h5'), and read those; rnn.stream() of them goes on in that way"
+    ),
     "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
     # torch: modules
     "module_state": "pass roles={roles}, and h_0= at each call if that is what it is",
@@ -79,6 +92,7 @@ WAYS: Mapping[str, str] = {
     "module_hook": "call remove() of its handle first",
     "module_lazy": "run it once on a batch first",
     "module_scripted": "pass its state_dict(), with activation='tanh' or what it is",
+    # ONNX
     "onnx_torch": "export with torch.onnx.export(..., dynamo=False), or load the module's state dict",
     "onnx_state_dict": "load the module's state dict, which torch.save(module.state_dict(), path) writes",
     "onnx_keras": "load the .keras or .h5 file that it was made of",
@@ -86,11 +100,22 @@ WAYS: Mapping[str, str] = {
     "onnx_two_steps": "export an input of two steps or more, as one does not hold the recurrent weights",
     "onnx_hx": "name the state 'hx', and the other 'x', when you export it",
     "onnx_dtype": "export it in one dtype",
+    "onnx_eval": "export it after .eval()",
+    "onnx_sizes": "export with fixed sizes",
+    "onnx_version": "convert it with onnx.version_converter",
+    "onnx_without": "save it without them",
+    "onnx_as_many": "give exactly as many as take one",
+    "onnx_large": "keep its weights in an external data file",
+    # What is written
+    "save_as": "save the model as .safetensors or .npz",
+    "pickled": "pickle the model instead",
+    "torch_save": "for torch write rnn.to_torch() with torch.save",
+    "other_name": "choose another name",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
-_LONGEST = 200
+_LONGEST = 160
 _TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _INSIDE = [rf"\{begin}(?:{_TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
 _VALUE = "|".join([*_INSIDE, _TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
@@ -112,11 +137,24 @@ def _short(part: object) -> object:
     return dict(items)
 
 
+def is_advised(message: str) -> bool:
+    """Return whether a message has a way out."""
+    return any(pattern.search(message) for pattern in _patterns())
+
+
 def proposed(message: str) -> dict[str, Any]:
-    """Return the options that a message says to pass, the first value of each."""
+    """Return the options that the ways out in a message say to pass, the first value of each."""
+    ways = [match.span() for pattern in _patterns() for match in pattern.finditer(message)]
     found: dict[str, Any] = {}
     for match in _OPTION.finditer(message):
-        if match[1] is not None and match[1] not in found:
+        is_way = match[1] is not None and any(start <= match.start() < end for start, end in ways)
+        if is_way and match[1] not in found:
             with suppress(ValueError, SyntaxError):
                 found[match[1]] = ast.literal_eval(match[2])
     return found
+
+
+@cache
+def _patterns() -> list[re.Pattern[str]]:
+    """Return what finds each way out in a message."""
+    return [re.compile(".+?".join(map(re.escape, re.split(r"\{[a-z_]+\}", text)))) for text in WAYS.values()]

@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host, dtype_name, is_array
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import Declared, shown
 from rnn_backends.formats.source import BLOCK, Source
 
@@ -22,7 +23,7 @@ def declare(arrays: Mapping[Any, Any]) -> Declared:
             msg = f"the value of {shown(name)} must be an array, and its name a text; got {type(array).__name__}."
             raise FormatError(msg)
         if str(getattr(array, "device", "")) == "meta":
-            msg = f"{shown(name)} is on torch's meta device, and has no values; load the weights first."
+            msg = f"{shown(name)} is on torch's meta device, and has no values; {way('values')}."
             raise FormatError(msg)
         dtype = dtype_name(array)
         declared[name] = ("float32" if dtype == "bfloat16" else dtype, tuple(map(int, array.shape)))

@@ -18,6 +18,7 @@ from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import Description, describe, parse
 from rnn_backends.formats.names import Declared, cells_in_order, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
@@ -90,7 +91,7 @@ def plain_cells(network: Network) -> dict[str, Cell]:
             if type(cell) is not Cell:
                 msg = (
                     f"files and state dicts hold cells of the class Cell alone; layer {index} has one of "
-                    f"{type(cell).__name__}. Pickle the model instead."
+                    f"{type(cell).__name__}; {way('pickled')}."
                 )
                 raise FormatError(msg)
             cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell

@@ -64,7 +64,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     held = parse_json(text, what, account)
     version = held.get("format_version")
     if version not in {1, VERSION} or type(version) is not int:
-        hint = " Install a newer one to read it." if type(version) is int and version > VERSION else ""
+        hint = " A newer one has written it." if type(version) is int and version > VERSION else ""
         msg = f"the file has format version {version!r}; this version of the package reads 1 to {VERSION}.{hint}"
         raise FormatError(msg)
     if version == 1:

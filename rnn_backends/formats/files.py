@@ -8,6 +8,8 @@ from shutil import copymode
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from rnn_backends.formats.advice import way
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
@@ -50,7 +52,7 @@ def tried(path: Path) -> Iterator[Path]:
 def _target(path: Path) -> Path:
     """Return the file that a path means, if it is one that can be replaced: a link is followed, not replaced."""
     if path.exists() and not path.is_file():
-        msg = f"{str(path)!r} is no ordinary file, and cannot be replaced by one; choose another name."
+        msg = f"{str(path)!r} is no ordinary file, and cannot be replaced by one; {way('other_name')}."
         raise OSError(msg)
     return path.resolve()
 

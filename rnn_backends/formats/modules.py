@@ -70,7 +70,7 @@ def modules_of(declared: Declared) -> list[Module]:
             continue
         module = found.setdefault((prefix, kind), Module(prefix, kind, len(found)))
         if local in module.arrays:
-            msg = f"{listed([module.arrays[local], name])} are both {local} of one module; keep one of them."
+            msg = f"{listed([module.arrays[local], name])} are both {local} of one module; {way('keep_one')}."
             raise FormatError(msg)
         module.arrays[local] = name
         if local.startswith("weight_hh"):
@@ -144,7 +144,7 @@ def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str
     names, shapes = list(module.arrays.values()), {local: declared[name][1] for local, name in module.arrays.items()}
     of = f"{listed(names)}, of shape {declared[names[0]][1]},"
     if shapes.keys() == {"bias"}:
-        return f"{of} is a bias without its weight; with `names`, name both."
+        return f"{of} is a bias without its weight; {way('name_both')}."
     if (kind := _computing(shapes)) is not None:
         return f"{of} are those of a {kind}, which has no place in a network here."
     others = list(others)

@@ -17,10 +17,11 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import short, shown
 
 BLOCK = 2**18
-_SHORTER = "it became shorter while it was read; load it again."
+_SHORTER = f"it became shorter while it was read; {way('again')}."
 _NAMES = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
@@ -85,7 +86,7 @@ class Account:
             whole = "an object" if self.size == inf else f"a file of {self.size} bytes"
             msg = (
                 f"{what} would take {number} {limit.unit}{before}, more than the {int(most)} that {whole} may; "
-                "save the weights of the network alone."
+                f"{way('weights_alone')}."
             )
             raise FormatError(msg)
         if limit.summed:
@@ -194,7 +195,7 @@ def opened(path: str | PathLike[str], account: Account | None = None) -> Iterato
             raise FormatError(msg) from error
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        msg = f"{path} was written to while it was read; load it again."
+        msg = f"{path} was written to while it was read; {way('again')}."
         raise FormatError(msg)
 
 
@@ -224,6 +225,6 @@ def _descriptor(path: str | PathLike[str]) -> int:
 def _require_regular(path: str | PathLike[str], found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         what = _NAMES.get(stat.S_IFMT(found.st_mode), "a special file")
-        advice = "name a file in it" if stat.S_ISDIR(found.st_mode) else "copy what it gives to a file, and read that"
+        advice = way("file_in" if stat.S_ISDIR(found.st_mode) else "copied")
         msg = f"{str(path)!r} is {what}, not a regular file; {advice}."
         raise FormatError(msg)

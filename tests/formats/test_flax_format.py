@@ -167,7 +167,11 @@ def test_what_stands_beside_the_parameters_in_a_file_is_passed_over(tmp_path: Pa
 @pytest.mark.parametrize(
     ("tree", "given", "match"),
     [
-        ({"d": {"kernel": np.ones((4, 2)), "w": np.ones((4, 2))}}, {}, "'d' has both 'd/kernel' and 'd/w'; keep one"),
+        (
+            {"d": {"kernel": np.ones((4, 2)), "w": np.ones((4, 2))}},
+            {},
+            "'d' has 'd/kernel', 'd/w' for one array; keep one",
+        ),
         ({"d": dense()}, {"roles": {"cell": "readout"}}, "`roles` names 'cell', which has no role of its own"),
         ({"d": dense()}, {"roles": {"d": "layers"}}, "`roles` makes 'd' the layers; of its kind, kernel, it may be"),
         ({"d": dense()}, {"roles": {"d": "embedding"}}, "`roles` makes 'd' the embedding; of its kind, kernel"),

@@ -178,7 +178,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "a mask of states": ([simple_rnn(), layer("Masking", mask_value=0.0), simple_rnn()], "in this order"),
     "a mask of an embedding": ([embedding(), layer("Masking", mask_value=0.0), simple_rnn()], "in this order"),
     "a cell alone": ([simple_rnn(), simple_cell()], r"in this order, .* 'simplernncell' \(SimpleRNNCell\)"),
-    "a state that is kept": ([simple_rnn(stateful=True)], r"'simplernn' is stateful: .* only a stream does, rnn\.stream"),
+    "a state that is kept": ([simple_rnn(stateful=True)], r"'simplernn' is stateful: .*; save its weights, .*rnn\.stream\(\) of them"),
     "a state that is kept in both": ([bidirectional(stateful=True)], "is stateful"),
     "steps in reverse": ([simple_rnn(go_backwards=True)], "goes backwards and gives its steps last one first, where here they are in the input's order; pass go_backwards=True"),
     "one step for a layer": ([simple_rnn(return_sequences=False), simple_rnn()], "'simplernn' must have return_sequences=True"),

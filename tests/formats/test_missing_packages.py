@@ -22,7 +22,7 @@ for attempt in (lambda: rb.load({str(tmp_path / "m.onnx")!r}), lambda: rb.RNN.in
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     message = (
-        "ONNX models need the package 'onnx', which is not installed. Install it: pip install 'rnn-backends[onnx]'."
+        "ONNX models need the package 'onnx', which is not installed; install it: pip install 'rnn-backends[onnx]'."
     )
     assert first == f"{tmp_path / 'm.onnx'}: {message}"
     assert second == message

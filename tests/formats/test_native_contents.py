@@ -176,7 +176,7 @@ WRONG_DESCRIPTIONS: dict[str, tuple[Change, str]] = {
     "no version": (drop("format_version"), "format version None; this version of the package reads 1"),
     "a newer version": (
         put("format_version", value=3),
-        "format version 3; this version of the package reads 1 to 2. Install a newer one",
+        "format version 3; this version of the package reads 1 to 2. A newer one has written it",
     ),
     "version true": (put("format_version", value=True), "format version True"),
     "version 1.0": (put("format_version", value=1.0), r"format version 1\.0"),

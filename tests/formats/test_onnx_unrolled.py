@@ -133,7 +133,7 @@ EACH = np.linspace(0, 1, 10, dtype=np.float32).reshape(1, 2, 5)
         ({"outputs": ["yflip"], "reverse": True}, "the output 'yflip': a sequence from its last step to its first is used as"),
         ({"change": {("before", 2): "ystep0"}}, "it must take one step|it adds what is neither a step of a sequence"),
         ({"change": {("R", 1): "r3"}}, "Add 'the_Add': a constant of shape"),
-        ({"inputs": [value("x", shape=["t", 2, 4])]}, "Slice 'the_Slice': it takes step 0 alone of an axis whose size is not known, x.0.; export with that size"),
+        ({"inputs": [value("x", shape=["t", 2, 4])]}, "Slice 'the_Slice': it takes step 0 alone of an axis whose size is not known, x.0.; export with fixed sizes"),
         ({"given": "far_off", "held": {"far_off": EACH}}, "Concat 'the_Concat': it starts from a constant that differs"),
     ],
 )  # fmt: skip

@@ -62,7 +62,8 @@ def places_of(
             if path is not None:
                 places[f"l{index}{side}"] = _cell(path, cells)
     if unused := set(cells) - set(places.values()):
-        msg = f"`layers` leaves out {listed(sorted(unused))}; name every cell, or take those out of the tree."
+        roles = dict.fromkeys(sorted(unused), "ignore")
+        msg = f"`layers` leaves out {listed(roles)}; {way('every_cell', roles=roles)}."
         raise FormatError(msg)
     if len(set(places.values())) != len(places):
         msg = "`layers` names a cell twice; the arrays of each would be the same."

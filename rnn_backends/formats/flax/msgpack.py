@@ -13,6 +13,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.flax.tree import from_tree
 from rnn_backends.formats.names import short, shown
@@ -49,7 +50,7 @@ class _Reader:
         try:
             import msgpack
         except ImportError as error:
-            msg = "this format needs the package msgpack; install it: pip install 'rnn-backends[flax]'."
+            msg = f"this format needs the package msgpack; {way('install', extra='flax')}."
             raise FormatError(msg) from error
         self.msgpack, self.source, self.at = msgpack, source, 0
 

@@ -21,7 +21,7 @@ from rnn_backends.formats.flax.cells import cells_of, is_haiku, places_of
 from rnn_backends.formats.flax.flattened import flattened
 from rnn_backends.formats.made import Made, declared_of, made
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import layer_indices, require_no_gates, shown
+from rnn_backends.formats.names import layer_indices, listed, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
 from rnn_backends.formats.roles import given_roles, reading_of
@@ -105,9 +105,8 @@ def _modules(held: Mapping[str, Made], taken: set[str]) -> list[Module]:
         module = found.setdefault(prefix, Module(prefix, kinds[leaf], len(found)))
         own = {**_LINEAR, **_TABLES}[leaf]
         if own in module.arrays or module.kind != kinds[leaf]:
-            msg = (
-                f"{shown(prefix)} has both {shown(module.arrays.get(own, prefix))} and {shown(path)}; keep one of them."
-            )
+            both = listed([module.arrays.get(own, prefix), path])
+            msg = f"{shown(prefix)} has {both} for one array; {way('keep_one')}."
             raise FormatError(msg)
         module.arrays[own] = path
     for prefix, module in found.items():

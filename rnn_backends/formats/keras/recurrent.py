@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.activations import Activated, from_config
 from rnn_backends.formats.keras.layers import Part, folders
 from rnn_backends.formats.names import shown_value
@@ -95,10 +96,7 @@ def _cells(found: Part) -> list[CellPart]:
         msg = f"{found.name} must be a SimpleRNN, or an RNN of SimpleRNNCells; it is a {found.kind}."
         raise FormatError(msg)
     if found.flag("stateful"):
-        msg = (
-            f"{found.name} is stateful: each call of it starts where the one before ended, which here only a stream "
-            "does, rnn.stream()."
-        )
+        msg = f"{found.name} is stateful: each call of it starts where the one before ended; {way('keras_stateful')}."
         raise FormatError(msg)
     if found.kind == "SimpleRNN":
         return [_cell(found._replace(path=f"{found.path}/cell"))]

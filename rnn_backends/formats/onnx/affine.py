@@ -11,6 +11,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import moments
 from rnn_backends.formats.onnx.flow import Flow, Result, Tokens, named, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
@@ -116,7 +117,7 @@ def batch_norm(call: Call, x: Any, scale: Any, shift: Any, mean: Any, variance: 
         msg = "its scale, B, mean and variance must be constants, one number a feature."
         raise FormatError(msg)
     if call.get("training_mode", 0) or call.get("spatial", 1) != 1 or len({each.size for each in held}) != 1:
-        msg = "it must not be in training mode, and have as many means as variances; export after .eval()."
+        msg = f"it must not be in training mode, and have as many means as variances; {way('onnx_eval')}."
         raise FormatError(msg)
     if not isinstance(x, Flow) or len(x.axes) < 2 or x.axes[1] != features_of(x.content):
         msg = "it must be over the features, which are to be its axis 1."

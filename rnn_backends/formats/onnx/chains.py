@@ -10,6 +10,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros, order_of
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import of_chain
@@ -164,7 +165,7 @@ def _first(call: Call, flow: Flow, activation: Any) -> Flow:
     (x, before), *others = readings
     place, size = x.content.place, x.content.seq.size
     if size is None:
-        msg = "it takes single steps of an axis whose size is not known; export with that size."
+        msg = f"it takes single steps of an axis whose size is not known; {way('onnx_sizes')}."
         raise FormatError(msg)
     if place not in {0, size - 1}:
         msg = f"step {place} starts from a given state, which only the first of {size} steps does."

@@ -125,7 +125,7 @@ def _opset(model: Any) -> int:
     versions = {entry.domain: entry.version for entry in model.opset_import}
     version = int(versions.get("", versions.get("ai.onnx", 0)))
     if version not in OPSETS:
-        msg = f"the opset must be {OPSETS[0]} to {OPSETS[-1]}; got {version}. Convert it with onnx.version_converter."
+        msg = f"the opset must be {OPSETS[0]} to {OPSETS[-1]}; got {version}; {way('onnx_version')}."
         raise FormatError(msg)
     graph = model.graph
     for what, held in (
@@ -133,7 +133,7 @@ def _opset(model: Any) -> int:
         ("sparse initializers", graph.sparse_initializer), ("quantization annotations", graph.quantization_annotation),
     ):  # fmt: skip
         if len(held):
-            msg = f"the file has {what}, which no RNN needs; save it without them."
+            msg = f"the file has {what}, which no RNN needs; {way('onnx_without')}."
             raise FormatError(msg)
     return version
 

@@ -10,6 +10,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import listed, shown
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -92,7 +93,7 @@ def _consumed(attributes: Mapping[str, Any], which: str, names: list[str]) -> li
     if len(given) > len(takers) and by_direction != given[: len(takers)]:
         msg = (
             f"`activation_{which}` has {len(given)} values where {len(takers)} of the activations {names} take one; "
-            "which value belongs to which would be a guess. Give exactly as many as take one."
+            f"which value belongs to which would be a guess; {way('onnx_as_many')}."
         )
         raise FormatError(msg)
     return values

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.constants import fewer
 from rnn_backends.formats.onnx.flow import (
@@ -99,7 +100,7 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
     if length == 1 and size is not None and (found := _step(call, flow, axis, start)) is not None:
         return found
     if length == 1 and size is None and isinstance(content, (Input, Tokens, Encoded, Affine)):
-        msg = f"it takes step {start} alone of an axis whose size is not known, {named(group)}; export with that size."
+        msg = f"it takes step {start} alone of an axis whose size is not known, {named(group)}; {way('onnx_sizes')}."
         raise FormatError(msg)
     msg = (
         f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "

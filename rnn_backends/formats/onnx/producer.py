@@ -1,10 +1,9 @@
 """Ways out of a graph that cannot be read, by the program that wrote it, and what no way out makes readable."""
 
-import re
 from typing import Any
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.advice import way
+from rnn_backends.formats.advice import is_advised, way
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.operators import in_order
 from rnn_backends.formats.source import Account
@@ -17,7 +16,6 @@ _NEVER = {
     "MultiHeadAttention", "LinearAttention", "RotaryEmbedding", "LpPool", "AveragePool", "MaxPool",
 }  # fmt: skip
 """Operators that no model here has, whatever writes them."""
-_ADVICE = re.compile(r"[;,.] (?:export|save|load|leave|pass|give|name|use|convert)\b", re.IGNORECASE)
 _FINAL = ("a model joins nothing else", "it adds two arrays that depend on the input")
 _ASIDE = "RNN layers are not one on top of the other"
 _PRODUCTS = {"Mul", "Div", "Sub", "MatMul", "Gemm", "Pow", "Einsum"}
@@ -33,7 +31,7 @@ def advised(error: FormatError, model: Any) -> FormatError:
     text, producer = str(error), model.producer_name
     kinds = {node.op_type for node in model.graph.node}
     of_nodes = "RNN" in kinds
-    if _ADVICE.search(text) or any(each in text for each in (*_FINAL, *([_ASIDE] if of_nodes else []))):
+    if is_advised(text) or any(each in text for each in (*_FINAL, *([_ASIDE] if of_nodes else []))):
         return error
     keras, torch = producer in _OF_KERAS, producer == "pytorch"
     if not keras and not torch:

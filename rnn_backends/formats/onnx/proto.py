@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.source import Account, Source
 
 MAX_FILE = 2**31 - 1
@@ -46,9 +47,7 @@ def package() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
-        msg = (
-            "ONNX models need the package 'onnx', which is not installed. Install it: pip install 'rnn-backends[onnx]'."
-        )
+        msg = f"ONNX models need the package 'onnx', which is not installed; {way('install', extra='onnx')}."
         raise FormatError(msg) from error
 
 
@@ -58,7 +57,7 @@ def read_model(source: Source) -> Any:
     A file that is damaged raises ValueError, which `opened` names the file in.
     """
     if source.size > MAX_FILE:
-        msg = "it has more than 2 GiB, which protobuf cannot hold; keep its weights in an external data file."
+        msg = f"it has more than 2 GiB, which protobuf cannot hold; {way('onnx_large')}."
         raise FormatError(msg)
     onnx = package()
     from google.protobuf.message import DecodeError

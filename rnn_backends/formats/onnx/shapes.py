@@ -8,6 +8,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
@@ -145,7 +146,7 @@ def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
     known = list(data.shape) if constant else [size_of(group) for group in data.axes]
     if given is None:
         if None in known:
-            msg = "it names no axes, and not all sizes are known; export with axes."
+            msg = f"it names no axes, and not all sizes are known; {way('onnx_sizes')}."
             raise FormatError(msg)
         given = [place for place, size in enumerate(known) if size == 1]
     gone = places(given, len(held))

@@ -56,7 +56,7 @@ class Tensors:
             msg = f"the tensor {name} has the impossible shape {shape}."
             raise FormatError(msg)
         if tensor.HasField("segment"):
-            msg = f"the tensor {name} is a segment of another; save the model in one piece."
+            msg = f"the tensor {name} is a segment of another, which is not read."
             raise FormatError(msg)
         flat = self._flat(tensor, np.dtype(ELEMENTS[code]), prod(shape))
         if code == BFLOAT16:

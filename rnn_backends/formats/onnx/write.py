@@ -13,6 +13,7 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import KEY, describe
 from rnn_backends.formats.files import replaced
@@ -34,7 +35,7 @@ def write(network: Network, path: Path) -> None:
     cells = plain_cells(network)
     description = describe(network, cells)
     if sum(array.nbytes for _, array in named_arrays(network)) > MAX_FILE - 2**24:
-        msg = "the model has about 2 GiB or more, which an ONNX file cannot hold; save it as .safetensors."
+        msg = f"the model has about 2 GiB or more, which an ONNX file cannot hold; {way('save_as')}."
         raise FormatError(msg)
     _require_expressible(network, cells)
     model = onnx.helper.make_model(
@@ -54,14 +55,11 @@ def _require_expressible(network: Network, cells: dict[str, Cell]) -> None:
     for place, cell in cells.items():
         held: Any = cell.activation
         if cell.leak is not None:
-            msg = f"the cell {place} has a leak, which ONNX's RNN has not; save the model as .safetensors or .npz."
+            msg = f"the cell {place} has a leak, which ONNX's RNN has not; {way('save_as')}."
             raise FormatError(msg)
         if held.name not in {"identity", *NAMES}:
             known = ", ".join(NAMES)
-            msg = (
-                f"ONNX's RNN has no {held.name!r}, the activation of {place}; it has {known}. Save the model as "
-                ".safetensors or .npz."
-            )
+            msg = f"ONNX's RNN has {known}, not {held.name!r}, the activation of {place}; {way('save_as')}."
             raise FormatError(msg)
         _require_single(place, np.asarray(cell.weight_ih).dtype, cell.clip, held.alpha, held.beta)
     for place, linear in (places_of("encoder", network.encoder) | places_of("readout", network.readout)).items():
@@ -79,7 +77,6 @@ def _require_single(place: str, dtype: Any, *numbers: float | None) -> None:
             rounded = float(np.float32(number))
         if rounded != number and (dtype == np.float64 or not np.isfinite(rounded)):
             msg = (
-                f"ONNX holds clip, alpha and beta in float32, where {number} of {place} is {rounded}; give that value, "
-                "or save the model in float32, or as .safetensors or .npz."
+                f"ONNX holds clip, alpha and beta in float32, where {number} of {place} is {rounded}; {way('save_as')}."
             )
             raise FormatError(msg)

@@ -91,9 +91,3 @@ def outline(parts: Sequence[Part]) -> str:
             break
         text, count = longer, count + 1
     return f"{text} and {len(parts) - count} more" if count < len(parts) else text
-
-
-def written(roles: Mapping[str, str]) -> str:
-    """Return roles in Python for one line of a message, which shows the first of many."""
-    text = repr(dict(roles))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...}}"

@@ -8,7 +8,7 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.stated import example
 from rnn_backends.formats.torch.classes import OUTPUTS
-from rnn_backends.formats.torch.parts import MAIN, Applied, Part, Plan, written
+from rnn_backends.formats.torch.parts import MAIN, Applied, Part, Plan
 from rnn_backends.formats.torch.roles import cells_of, embedding_of, linear_roles
 
 MANY_TO_ONE = ("last", "final", "mean", "max")
@@ -83,7 +83,7 @@ def _norm_role(part: Part, parts: Sequence[Part], roles: dict[str, str], cells: 
         return "readout"
     role = "encoder" if place < parts.index(cells[0]) else "readout"
     order = {other.path: roles.get(other.path, role) for other in parts if other is part or other.kind == "linear"}
-    msg = f"where {part} is applied is not recorded; {way('module_norm', roles=written(order))}."
+    msg = f"where {part} is applied is not recorded; {way('module_norm', roles=order)}."
     raise FormatError(msg)
 
 

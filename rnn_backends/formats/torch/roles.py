@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.torch.parts import WHOLE, Part, outline, written
+from rnn_backends.formats.torch.parts import WHOLE, Part, outline
 
 _MOST = 10
 """The most Linears whose roles are looked for."""
@@ -36,7 +36,7 @@ def cells_of(parts: Sequence[Part]) -> list[Part]:
 def _several(found: list[Part], roles: Roles) -> str:
     return (
         f"there are several recurrent modules, {outline(found)}, and a module does not record what is fed to what; "
-        f"{way('roles', roles=written(roles))}."
+        f"{way('roles', roles=roles)}."
     )
 
 
@@ -51,7 +51,7 @@ def embedding_of(parts: Sequence[Part], first: Part) -> Part | None:
         chosen = given[:1] or found[:1]
         roles = {part.path: "embedding" if part is chosen[0] else "ignore" for part in found}
         what = "there are several embeddings" if len(found) > 1 else "an embedding is declared after the RNN"
-        msg = f"{what}, {outline(found)}, and what is fed to them is not known; {way('roles', roles=written(roles))}."
+        msg = f"{what}, {outline(found)}, and what is fed to them is not known; {way('roles', roles=roles)}."
         raise FormatError(msg)
     return found[0]
 
@@ -87,7 +87,7 @@ def linear_roles(parts: Sequence[Part], cells: Sequence[Part], embedding: Part |
         raise FormatError(msg)
     roles = dict(zip((part.path for part in linears), best, strict=True))
     verb = "may stand before the RNN or after it" if found else "do not fit before or after the RNN by their sizes"
-    msg = f"{outline(linears)} {verb}, {cells[0].takes} to {cells[-1].gives}; {way('roles', roles=written(roles))}."
+    msg = f"{outline(linears)} {verb}, {cells[0].takes} to {cells[-1].gives}; {way('roles', roles=roles)}."
     raise FormatError(msg)
 
 

@@ -10,6 +10,7 @@ from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.assembly import arrays_by_name, plain_cells
 from rnn_backends.formats.options import LoadOptions
@@ -26,8 +27,8 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
         return from_module(source, options, to_host)
     if not isinstance(source, Mapping):
         msg = (
-            f"expected a torch module or a state dict, a mapping of arrays by name; got {type(source).__name__}. "
-            "A file is read by rnn_backends.load."
+            f"expected a torch module or a state dict, a mapping of arrays by name; got {type(source).__name__}; "
+            f"a file: {way('load')}."
         )
         raise FormatError(msg)
     account = Account()
@@ -79,7 +80,7 @@ def _require_expressible(network: Network) -> None:
             "cells of several sizes": is_uneven(network.layers), "a head of several Linear": len(network.readout) > 1,
         }  # fmt: skip
         found = ", ".join(name for name, there in parts.items() if there)
-        msg = f"a state dict of nn.RNN and nn.Linear cannot say {found}; save the model as .safetensors or .npz."
+        msg = f"a state dict of nn.RNN and nn.Linear cannot say {found}; {way('save_as')}."
         raise FormatError(msg)
     sides = {(layer.forward is not None, layer.backward is not None) for layer in network.layers}
     if sides not in ({(True, False)}, {(True, True)}):

@@ -23,7 +23,7 @@ from rnn_backends.formats.torch.classes import (
     qualified,
     require_no_hooks,
 )
-from rnn_backends.formats.torch.parts import FITTING, WHOLE, Part, written
+from rnn_backends.formats.torch.parts import FITTING, WHOLE, Part
 
 Roles = Mapping[str, str]
 
@@ -125,7 +125,7 @@ class _Walk:
         names = [f"{path}.{name}".lstrip(".") for name, _ in own]
         self.paths.update(names)
         if wrong := [name for name in names if self._role(name) != "ignore"]:
-            advice = way("module_state", roles=written(dict.fromkeys(wrong, "ignore")))
+            advice = way("module_state", roles=dict.fromkeys(wrong, "ignore"))
             msg = f"{listed(wrong)} are arrays of the module's own, whose use is code; {advice}."
             raise FormatError(msg)
 
