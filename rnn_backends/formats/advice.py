@@ -24,6 +24,7 @@ WAYS: Mapping[str, str] = {
     "initial": "pass names={names} if it is the initial state, or roles={roles} if the network does without it",
     "ignore": "if the network does without it, pass roles={roles}",
     "names": "pass names={names}",
+    "names_of_rows": "pass names={names} if they are rows, x @ W, and the same without .T if columns, W @ x",
     "own_names": (
         "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0' (of two 'bias_ih_l0' and "
         "'bias_hh_l0'), 'readout.weight' or 'readout.bias', with .T after it where vectors are rows"

@@ -120,10 +120,19 @@ def require_columns(declared: Declared) -> None:
     )
     readout = shapes.get("weight", ())
     turned = turned or (len(readout) == 2 and readout[1:] != size == readout[:1])
-    if turned or any("bias" in local and len(shape) == 2 and shape[1] > 1 for local, shape in shapes.items()):
-        names = {name: f"{'readout.' * (kind == 'linear')}{local}" for name, (_, kind, local) in known.items()}
-        given = {name: own if "bias" in own else f"{own}.T" for name, own in names.items()}
+    names = {name: f"{'readout.' * (kind == 'linear')}{local}" for name, (_, kind, local) in known.items()}
+    given = {name: own if "bias" in own else f"{own}.T" for name, own in names.items()}
+    biases = [shape for local, shape in shapes.items() if "bias" in local]
+    if turned or any(len(shape) == 2 and shape[1] > 1 for shape in biases):
         msg = f"{listed(given)} are of a text-book, but their vectors are no columns; {way('names', names=given)}."
+        raise FormatError(msg)
+    matrices = [shape for local, shape in shapes.items() if "bias" not in local]
+    is_book = {name.rpartition(".")[2].lower() for name in known} & {*COLUMNS, "why", "wya"}
+    if is_book and all(shape[:1] == shape[1:] for shape in matrices) and not any(len(shape) == 2 for shape in biases):
+        msg = (
+            f"{listed(given)} are of a text-book and square, and do not record whether vectors are rows or columns; "
+            f"{way('names_of_rows', names=given)}."
+        )
         raise FormatError(msg)
 
 

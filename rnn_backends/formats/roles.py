@@ -81,7 +81,9 @@ def reading_of(
         is_other = any(natural is None or each.roles != natural.roles for each in complete)
         chosen = None if is_other else natural
     else:
-        only = every if len(every) == 1 else complete
+        # An activation that is not given yet speaks for nothing.
+        possible = [each for each in every if not _is_excluded(each, options)]
+        only = every if len(every) == 1 else possible
         chosen = only[0] if len(only) == 1 else None
     if chosen is not None and not _is_contradicted(chosen, options):
         return chosen
@@ -96,6 +98,15 @@ def _is_complete(reading: Reading, options: LoadOptions) -> bool:
     return all(
         len(modules) == len(given) if isinstance(given, tuple) else bool(modules) == (given is not None)
         for modules, given in _pairs(reading, options)
+    )
+
+
+def _is_excluded(reading: Reading, options: LoadOptions) -> bool:
+    """Return whether activations are given for other Linear than those of a reading."""
+    return any(
+        len(modules) != len(given) if isinstance(given, tuple) else not modules
+        for modules, given in _pairs(reading, options)
+        if given is not None
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
@@ -48,8 +50,11 @@ def from_weights(
         Returns an array by its name.
     account : Account
     ordered : bool, default True
-        Whether the arrays stand in the order in which their modules were made.
+        Whether the arrays stand in the order in which their modules were made; where they are sorted by their names,
+        as torch never writes an nn.RNN, they do not.
     """
+    floats = [name for name, (dtype, _) in declared.items() if np.dtype(dtype).kind == "f"]
+    ordered = ordered and (len(floats) == 1 or floats != sorted(floats))
     held = _selected({name: made(name, declared, read) for name in declared}, options.key)
     held, own = _renamed(held, options.names or {})
     kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}

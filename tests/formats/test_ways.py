@@ -149,6 +149,21 @@ def test_names_of_rows() -> None:
     follow("names", loading(state, **given), h @ state["Wya"] + state["by"][0], logits)
 
 
+@pytest.mark.parametrize("rows", [True, False])
+def test_names_of_rows_or_columns(rows: bool) -> None:
+    state = {"Wxh": normal(4, 4), "Whh": normal(4, 4, seed=1), "bh": normal(4), "Why": normal(4, 4), "by": normal(4)}
+    wxh, whh, why = (state[name].T if rows else state[name] for name in ("Wxh", "Whh", "Why"))
+    x = normal(5, 2, 4)
+    wanted = states(x, wxh, whh, state["bh"]) @ why.T + state["by"]
+    read = loading(state, activation="tanh", readout_activation="softmax")
+
+    def as_columns() -> rb.RNN:
+        names = proposed(refused("names_of_rows", read))["names"]
+        return read(names={name: own.removesuffix(".T") for name, own in names.items()})
+
+    follow("names_of_rows", read, wanted, lambda rnn: rnn.logits(x), then=None if rows else as_columns)
+
+
 def test_own_names() -> None:
     state = {"kernel.u": normal(4, 3), "kernel.v": normal(4, 4), "offset": normal(4)}
     names = {"kernel.u": "weight_ih_l0", "kernel.v": "weight_hh_l0", "offset": "bias_l0"}

@@ -461,6 +461,40 @@ def test_layers_declared_in_reverse_are_asked_for() -> None:
     close(rnn(X)[0], of_torch(state, of_torch(state, X, "a."), "b."))
 
 
+def test_tied_weights_of_safetensors_have_both_their_names(tmp_path: Path) -> None:
+    table = normal(9, 4)
+    state = {"emb.weight": table} | network(4, 4) | {"out.weight": table, "out.bias": normal(9)}
+    held = {name: array for name, array in state.items() if name != "out.weight"}
+    save_file(held, tmp_path / "m.safetensors", metadata={"out.weight": "emb.weight", "format": "pt"})
+    rnn = rb.load(tmp_path / "m.safetensors", **TOLD)
+    ids = [[0, 8, 3], [5, 1, 1]]
+    close(rnn.logits(ids), linear(state, "out", of_torch(state, table[np.array(ids)], "rnn.")))
+    save_file({"emb.weight": table} | network(4, 4), tmp_path / "t.safetensors", metadata={"out.weight": "emb.weight"})
+    with pytest.raises(rb.FormatError, match=r"'emb' \(4 -> 9\), 'out' \(4 -> 9\) may stand .* pass roles="):
+        rb.load(tmp_path / "t.safetensors", **TOLD)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ""])
+def test_sorted_names_say_nothing_of_order(tmp_path: Path, suffix: str) -> None:
+    state = network(8, 8) | {"fc.weight": normal(30, 8)}
+    state = {name: state[name] for name in sorted(state)}
+    if suffix == ".safetensors":
+        save_file(state, tmp_path / "m.safetensors")
+    elif suffix:
+        np.savez(tmp_path / "m.npz", **state)
+
+    def read(**given: Any) -> rb.RNN:
+        return rb.load(tmp_path / f"m{suffix}", **given) if suffix else rb.from_torch(state, **given)
+
+    with pytest.raises(rb.FormatError, match=r"'fc' \(8 -> 30\) may stand before or after the RNN, .* pass roles="):
+        read(activation="tanh")
+    x = normal(5, 2, 8)
+    close(read(**TOLD).logits(x), linear(state, "fc", of_torch(state, x, "rnn.")))
+    held = norm("bn", 8) | network(8, 8) | fully("fc", 2, 8)
+    with pytest.raises(rb.FormatError, match="'bn' is a BatchNorm, of which the weights do not record the place"):
+        rb.from_torch({name: held[name] for name in sorted(held)}, **TOLD, batch_norm_eps=1e-5)
+
+
 def test_layers_in_safetensors_stand_in_the_order_of_their_shapes(tmp_path: Path) -> None:
     state = network(3, 5, "b.") | network(5, 7, "a.", seed=1)
     save_file(state, tmp_path / "m.safetensors")

@@ -43,6 +43,8 @@ def read(source: Source, options: LoadOptions, path: Path) -> Network:
     notes = _notes(header.pop(_NOTES, None))
     entries = {name: _entry(name, held, data) for name, held in header.items()}
     _require_covered(entries, data.size)
+    # Of tied weights safetensors.torch.save_model keeps one, and notes whose name the other has.
+    entries |= {name: entries[of] for name, of in notes.items() if of in entries and name not in entries}
 
     def read_array(name: str) -> Host:
         entry = entries[name]
