@@ -116,7 +116,8 @@ WAYS: Mapping[str, str] = {
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
-_LONGEST = 160
+LONGEST = 200
+"""The most characters of a mapping in a way out."""
 _TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _INSIDE = [rf"\{begin}(?:{_TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
 _VALUE = "|".join([*_INSIDE, _TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
@@ -133,7 +134,7 @@ def _short(part: object) -> object:
     if not isinstance(part, Mapping):
         return part
     items = list(part.items())
-    while len(str(dict(items))) > _LONGEST:
+    while len(str(dict(items))) > LONGEST:
         items.pop()
     return dict(items)
 

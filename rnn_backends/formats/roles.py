@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.advice import way
+from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, listed, shown
 from rnn_backends.formats.options import LoadOptions
@@ -76,10 +76,7 @@ def reading_of(
     every = order.every(widths)
     complete = [each for each in every if _is_complete(each, options)]
     if ordered:
-        natural = order.natural(order.in_order(widths), every)
-        # Where others have their activations given too, nothing but order would speak for it.
-        is_other = any(natural is None or each.roles != natural.roles for each in complete)
-        chosen = None if is_other else natural
+        chosen = _natural(order.natural(order.in_order(widths), every), complete)
     else:
         # An activation that is not given yet speaks for nothing.
         possible = [each for each in every if not _is_excluded(each, options)]
@@ -90,7 +87,15 @@ def reading_of(
     found = sorted(complete or every, key=lambda each: -len(each.readout))
     guess = _guess(linears, before, widths, declared)
     example = guess if not found or guess in [each.roles for each in found] else found[0].roles
+    if len(str(example)) > LONGEST:  # of what does not fit in a message it proposes more at each try
+        example = {prefix: role for prefix, role in example.items() if prefix not in fixed} or example
     raise FormatError(_refusal(linears, widths, declared, every, example))
+
+
+def _natural(natural: Reading | None, complete: Sequence[Reading]) -> Reading | None:
+    """Return the reading by order, unless others have their activations given too: then nothing but order is for it."""
+    is_other = any(natural is None or each.roles != natural.roles for each in complete)
+    return None if is_other else natural
 
 
 def _is_complete(reading: Reading, options: LoadOptions) -> bool:

@@ -529,7 +529,7 @@ def test_the_caller_keeps_the_weights() -> None:
 def test_the_refusal_of_many_modules_is_short() -> None:
     names = [f"a_head_with_a_long_name_{k}" for k in range(9)]
     module = ft.net(rnn=ft.rnn(), **{name: ft.linear(4, 5) for name in names})
-    with pytest.raises(rb.FormatError, match=r"and 7 more do not fit before or after the RNN") as caught:
+    with pytest.raises(rb.FormatError, match=r"and 8 more do not fit before or after the RNN") as caught:
         rb.from_torch(module)
     assert len(str(caught.value)) <= 400
 

@@ -8,7 +8,7 @@ from rnn_backends.formats.names import shown
 Kind = Literal["rnn", "linear", "embedding", "activation", "norm", "code", "identity"]
 WHOLE = 0
 """The chain that the whole module is, where it is an nn.Sequential."""
-_LONGEST = 120
+_LONGEST = 80
 MAIN = ("rnn", "linear", "embedding")
 
 FITTING: Mapping[str, tuple[Kind, ...]] = {
