@@ -9,7 +9,6 @@ from rnn_backends.cli.reports import PROG
 from rnn_backends.core.network import READS
 from rnn_backends.formats.options import OPTIONS
 
-ON_COMMAND_LINE = {name: option for name, option in OPTIONS.items() if option.help is not None}
 """The options of `rnn_backends.load` by name."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
@@ -44,7 +43,7 @@ def _load_options(*own: str) -> argparse.ArgumentParser:
     """Return the options of `rnn_backends.load`, but those of whose names the command has options of its own."""
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("options that the model file does not record")
-    options = {name: option for name, option in ON_COMMAND_LINE.items() if name not in own}
+    options = {name: option for name, option in OPTIONS.items() if name not in own}
     parser.set_defaults(load_options=tuple(options))
     for name, option in options.items():
         group.add_argument(

@@ -26,8 +26,12 @@ WAYS: Mapping[str, str] = {
     "names": "pass names={names}",
     "names_of_rows": "pass names={names} if they are rows, x @ W, and the same without .T if columns, W @ x",
     "own_names": (
-        "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0' (of two 'bias_ih_l0' and "
-        "'bias_hh_l0'), 'readout.weight' or 'readout.bias', with .T after it where vectors are rows"
+        "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0', 'readout.weight' or "
+        "'readout.bias', with .T after it where vectors are rows"
+    ),
+    "columns": (
+        "if {name} is applied to cat((x, h)), give rnn_backends.from_torch its columns apart, weight_ih_l0 = "
+        "w[:, :{size}] and weight_hh_l0 = w[:, {size}:], and its bias as bias_l0"
     ),
     "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model, nnx.Param))",
     "cells": (
@@ -40,12 +44,17 @@ WAYS: Mapping[str, str] = {
     "install": "install it: pip install 'rnn-backends[{extra}]'",
     "again": "load it again",
     "file_in": "name a file in it",
+    "orbax": "restore it with Orbax, and give the tree to rnn_backends.from_flax",
+    "saved_model": "save the model as .keras, or its weights as .weights.h5, and read that",
     "copied": "copy what it gives to a file, and read that",
     "values": "load its weights first",
     "keep_one": "keep one of them",
     "name_both": "with `names`, name both",
     "weights_alone": "save the weights of the network alone",
-    "pickle": "save the arrays in it, a dict by name, with numpy.savez('weights.npz', **arrays), and read that",
+    "pickle": (
+        "if you trust it, load it with pickle, and give what it holds to rnn_backends.from_torch, or a tree of Flax's "
+        "to rnn_backends.from_flax"
+    ),
     "key": "pass key={key}, or that of another",
     "batch_norm_eps": (
         "pass batch_norm_eps=1e-05, or what it was made with, if it is applied right after the module before it, "
@@ -57,6 +66,7 @@ WAYS: Mapping[str, str] = {
         "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
         "rnn_backends.from_torch"
     ),
+    "torch_load": "if you trust the file, load it with torch.load, and give that to rnn_backends.from_torch",
     "torch_again": "load it with torch, and save its state dict again with torch.save(state_dict, path)",
     "torch_script": "save its weights with torch.save(torch.jit.load(path).state_dict(), other_path), and read that",
     # Keras
@@ -97,7 +107,7 @@ WAYS: Mapping[str, str] = {
     "onnx_torch": "export with torch.onnx.export(..., dynamo=False), or load the module's state dict",
     "onnx_state_dict": "load the module's state dict, which torch.save(module.state_dict(), path) writes",
     "onnx_keras": "load the .keras or .h5 file that it was made of",
-    "onnx_external": "allow that with rnn_backends.from_onnx(path, external_data=True)",
+    "onnx_external": "pass external_data=True, which lets it read those beside it",
     "onnx_two_steps": "export an input of two steps or more, as one does not hold the recurrent weights",
     "onnx_hx": "name the state 'hx', and the other 'x', when you export it",
     "onnx_dtype": "export it in one dtype",

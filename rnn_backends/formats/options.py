@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, NamedTuple, Self
 
-from rnn_backends.core.network import READS, Network
+from rnn_backends.core.network import READS, Network, as_vocabulary
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.values import ROLES, Activations, Kind, checked
@@ -20,12 +20,12 @@ _OWNERS = {
 
 
 class Option(NamedTuple):
-    """An option: its kind, the fact it gives, the formats that take it, and its help where the command line has it."""
+    """An option: its kind, the fact it gives, the formats that take it, and its help on the command line."""
 
     kind: Kind
     fact: str
     formats: tuple[str, ...]
-    help: str | None = None
+    help: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,10 @@ class LoadOptions:
             "characters that token ids stand for, in the order of the ids",
         ),
     ] = None
-    external_data: Annotated[bool | None, Option("flag", "where its weights are", ("onnx",))] = None
+    external_data: Annotated[
+        bool | None,
+        Option("flag", "where its weights are", ("onnx",), "whether weights of .onnx may be in files beside it"),
+    ] = None
 
     @classmethod
     def given(cls, form: str, **values: Any) -> Self:
@@ -177,11 +180,7 @@ class LoadOptions:
         if network.vocabulary is not None:
             self.require_left_out("the file", ("vocabulary",))
         try:
-            return replace(
-                network,
-                vocabulary=self.vocabulary if isinstance(self.vocabulary, str) else tuple(self.vocabulary),
-                takes="tokens",
-            )
+            return replace(network, vocabulary=as_vocabulary(self.vocabulary, None), takes="tokens")
         except ArgumentError as error:
             msg = f"`vocabulary` does not fit: {error}"
             raise ArgumentError(msg) from error

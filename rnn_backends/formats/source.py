@@ -21,6 +21,8 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import short, shown
 
 BLOCK = 2**18
+_WRITTEN = {"saved_model.pb": "saved_model", "_CHECKPOINT_METADATA": "orbax", "_METADATA": "orbax"}
+"""Ways out of folders that frameworks write, by a file in them."""
 _SHORTER = f"it became shorter while it was read; {way('again')}."
 _NAMES = {
     stat.S_IFDIR: "a directory",
@@ -225,6 +227,16 @@ def _descriptor(path: str | PathLike[str]) -> int:
 def _require_regular(path: str | PathLike[str], found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         what = _NAMES.get(stat.S_IFMT(found.st_mode), "a special file")
-        advice = way("file_in" if stat.S_ISDIR(found.st_mode) else "copied")
+        advice = _way_into(path) if stat.S_ISDIR(found.st_mode) else way("copied")
         msg = f"{str(path)!r} is {what}, not a regular file; {advice}."
         raise FormatError(msg)
+
+
+def _way_into(folder: str | PathLike[str]) -> str:
+    """Return what to do with a folder, by what writes such ones."""
+    with suppress(OSError):
+        held = {os.fsdecode(name) for name in os.listdir(folder)}  # noqa: PTH208  # bytes are a path, too
+        for name, key in _WRITTEN.items():
+            if name in held:
+                return way(key)
+    return way("file_in")

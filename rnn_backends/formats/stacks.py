@@ -1,5 +1,6 @@
 """Recurrent modules of a state dict, one on top of the other."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from rnn_backends.formats.readings import Widths
 
 _MOST = 5
 """The most modules whose order is inferred."""
+_DECODER = re.compile(r"(?:^|[._])dec(?:oder)?(?:$|[._])", re.IGNORECASE)
 
 
 class Stack(NamedTuple):
@@ -40,10 +42,9 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
     Where they stand in the order in which they were made, their shapes must allow that one.
     """
     if not modules:
-        msg = (
-            f"there is no recurrent network, with names such as weight_ih_l0, rnn.weight_hh_l0 or Whh, among "
-            f"{listed(declared)}; if they have other names, {way('own_names')}."
-        )
+        advice = _columns(declared) or f"if they have other names, {way('own_names')}"
+        there = listed(declared)
+        msg = f"there is no recurrent network, with names such as weight_ih_l0 or Whh, among {there}; {advice}."
         raise FormatError(msg)
     states = [each for each in modules if each.arrays.keys() == {"h_0"}]
     modules = [each for each in modules if each not in states] or modules
@@ -60,6 +61,15 @@ def stacked(modules: Sequence[Module], roles: Mapping[str, str], declared: Decla
         depths[module.prefix] = len(layer_indices(_places(names)))
         names |= _numbered(module, depths[module.prefix])
     return Stack(found, names, Widths(widths[0].input_size, widths[-1].output_size), depths)
+
+
+def _columns(declared: Declared) -> str | None:
+    """Return the way out for a Linear that may be applied to the input and the state, one after the other."""
+    for name, (_, shape) in declared.items():
+        bias = declared.get(f"{name.removesuffix('weight')}bias", ("", ()))[1]
+        if name.endswith("weight") and len(shape) == 2 and bias == shape[:1] and shape[0] < shape[1]:
+            return way("columns", name=shown(name), size=shape[1] - shape[0])
+    return None
 
 
 def _prefixes(modules: Sequence[Module]) -> list[str]:
@@ -99,9 +109,15 @@ def _chained(modules: Sequence[Module], declared: Declared, *, ordered: bool) ->
     chains = [list(order) for order in orders if _fits([widths[module.prefix] for module in order])]
     inputs = {each.input_size for each in widths.values()}
     is_one = len(chains) == 1 and len(inputs) == len(modules) and (not ordered or chains[0] == list(modules))
+    is_one = is_one and not any(is_decoder(module.prefix) for module in modules)
     if len(modules) == 1 or is_one:
         return chains[0]
     raise FormatError(_several(modules, [*widths.values()]))
+
+
+def is_decoder(name: str) -> bool:
+    """Return whether a module is that of a decoder by its name, and may take something else than an encoder gives."""
+    return _DECODER.search(name) is not None
 
 
 def _fits(widths: Sequence[Widths]) -> bool:
@@ -117,5 +133,6 @@ def _several(modules: Sequence[Module], widths: Sequence[Widths]) -> str:
     if len(ends) == 1 and "" not in ends:
         key = prefixes[0].partition(".")[0]
         return f"{problem}; {way('key', key=shown(key))}."
-    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "layers" if _fits(widths) else "ignore")
+    fitting = _fits(widths) and not any(map(is_decoder, prefixes))
+    roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "layers" if fitting else "ignore")
     return f"{problem}; {way('layers', roles=roles)}."

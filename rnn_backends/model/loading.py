@@ -31,6 +31,7 @@ def load(
     layers: Sequence[str | tuple[str | None, str | None]] | None = None,
     go_backwards: bool | None = None,
     masking: bool | None = None,
+    external_data: bool | None = None,
 ) -> RNN:
     """Read a model from a file; nothing in a file is ever executed.
 
@@ -84,6 +85,8 @@ def load(
     masking : bool, optional
         For ``.keras`` and ``.weights.h5`` files; True for a model that masks steps, required for weights with an
         Embedding: see `rnn_backends.from_keras`.
+    external_data : bool, optional
+        For ``.onnx`` files, whether weights may lie in other files, in its folder and nowhere else; default: False.
 
     Returns
     -------
@@ -137,5 +140,6 @@ def load(
         layers=layers,
         go_backwards=go_backwards,
         masking=masking,
+        external_data=external_data,
     )
     return RNN.from_network(network, select(backend))

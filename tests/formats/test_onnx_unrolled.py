@@ -354,7 +354,7 @@ def test_external_data_are_asked_for(tmp_path: Path) -> None:
     onnx.save(graph, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     follow(
         "onnx_external",
-        lambda **given: rb.from_onnx(tmp_path / "m.onnx", **given),
+        lambda **given: rb.load(tmp_path / "m.onnx", **given),
         rb.RNN([LAYER])(x)[0],
         lambda rnn: rnn(x)[0],
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.cli.parser import ON_COMMAND_LINE, given, make_parser
+from rnn_backends.cli.parser import given, make_parser
 from rnn_backends.formats.content import FORMATS
 from rnn_backends.formats.options import OPTIONS, LoadOptions
 
@@ -44,10 +44,10 @@ def test_an_importer_takes_the_options_of_its_format(form: str) -> None:
 
 
 def test_load_and_the_command_line_take_the_same_options() -> None:
-    assert parameters(rb.load) == set(ON_COMMAND_LINE)
-    words = [word for name in ON_COMMAND_LINE for word in _words(name)]
+    assert parameters(rb.load) == set(OPTIONS)
+    words = [word for name in OPTIONS for word in _words(name)]
     arguments = make_parser().parse_args(["info", "m.npz", *words])
-    assert given(arguments) == {name: VALUES[OPTIONS[name].kind] for name in ON_COMMAND_LINE}
+    assert given(arguments) == {name: VALUES[OPTIONS[name].kind] for name in OPTIONS}
 
 
 def _words(name: str) -> list[str]:

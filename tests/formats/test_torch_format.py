@@ -310,7 +310,9 @@ def test_a_file_that_records_all_takes_no_options(tmp_path: Path, suffix: str, o
         rb.load(tmp_path / f"m{suffix}", **{option: value})  # type: ignore[arg-type]  # each has its own type
 
 
-@pytest.mark.parametrize("wrong", [None, 3, "m.pt", [MATRIX]])
+@pytest.mark.parametrize(
+    "wrong", [None, 3, "m.pt", [MATRIX], type("RNN", (), {"named_modules": len, "state_dict": len})]
+)
 def test_what_is_neither_a_module_nor_a_state_dict_is_refused(wrong: Any) -> None:
     match = "expected a torch module or a state dict, a mapping of arrays by name; got"
     with pytest.raises(rb.FormatError, match=match):

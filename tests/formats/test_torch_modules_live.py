@@ -483,3 +483,16 @@ def test_random_chains_have_the_numbers_of_their_forward(block: int) -> None:
         rnn = rb.from_torch(module, reads="last", **(GIVEN if isinstance(ends[-1], nn.Linear) else {}))
         found = rnn.last(x) if rnn.readout is None else rnn.probabilities(x)
         np.testing.assert_allclose(found, result(module, x), rtol=1e-6, atol=1e-8, err_msg=f"{seed}: {module}")
+
+
+def test_values() -> None:
+    module = nn.RNN(3, 4)
+    x = torch.randn(5, 2, 3)
+    wanted = module(x)[0].detach()
+    empty = nn.RNN(3, 4, device="meta")
+
+    def loaded() -> rb.RNN:
+        empty.load_state_dict(module.state_dict(), assign=True)
+        return rb.from_torch(empty)
+
+    follow("values", lambda: rb.from_torch(empty), wanted, lambda rnn: rnn(x.numpy())[0], then=loaded)

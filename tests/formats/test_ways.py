@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pt_files
 import pytest
 from plain import X, fully, linear, network, norm, normal, normed, of_torch, states
 from safetensors.numpy import load_file, save_file
@@ -200,12 +201,32 @@ def test_pickle(tmp_path: Path) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(pickle.dumps(network()))
 
-    def saved() -> rb.RNN:
-        np.savez(tmp_path / "weights.npz", **pickle.loads(path.read_bytes()))  # it was written above
-        return rb.load(tmp_path / "weights.npz", activation="tanh")
+    def unpickled() -> rb.RNN:
+        return rb.from_torch(pickle.loads(path.read_bytes()), activation="tanh")  # it was written above
 
     read = partial(rb.load, path, activation="tanh")
-    follow("pickle", read, of_torch(network(), X, "rnn."), output, then=saved)
+    follow("pickle", read, of_torch(network(), X, "rnn."), output, then=unpickled)
+
+
+def test_torch_load(tmp_path: Path) -> None:
+    held = pickle.dumps(network(), protocol=2)  # as torch.save writes a dict of NumPy arrays
+    pt_files.write(tmp_path / "m.pt", {"data.pkl": held, "version": b"3\n"})
+    read = partial(rb.load, tmp_path / "m.pt", activation="tanh")
+    follow("torch_load", read, of_torch(network(), X, "rnn."), output,
+           then=lambda: rb.from_torch(pickle.loads(held), activation="tanh"))  # fmt: skip
+
+
+def test_columns() -> None:
+    state = {"i2h.weight": normal(4, 7), "i2h.bias": normal(4), "h2o.weight": normal(2, 4), "h2o.bias": normal(2)}
+    w = state["i2h.weight"]
+    h = states(X, w[:, :3], w[:, 3:], state["i2h.bias"])
+    given: dict[str, Any] = {"activation": "tanh", "readout_activation": "log_softmax"}
+
+    def apart() -> rb.RNN:
+        cell = {"weight_ih_l0": w[:, :3], "weight_hh_l0": w[:, 3:], "bias_l0": state["i2h.bias"]}
+        return rb.from_torch(cell | {name: state[name] for name in ("h2o.weight", "h2o.bias")}, **given)
+
+    follow("columns", loading(state, **given), linear(state, "h2o", h), logits, then=apart)
 
 
 def test_load(tmp_path: Path) -> None:

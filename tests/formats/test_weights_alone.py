@@ -415,6 +415,14 @@ def test_what_is_named_loss_keeps_its_biases() -> None:
     close(rb.from_torch(state, activation="tanh")(X)[0], of_torch(state, X, "loss.rnn."))
 
 
+@pytest.mark.parametrize("wrong", [{"c": 2, "a": 0, "b": 1}, {"a", "b", "c"}, np.array(["a", "b", "c"]), ["a", 1]])
+def test_a_vocabulary_is_a_text_or_a_list_of_words(wrong: Any) -> None:
+    with pytest.raises(
+        rb.ArgumentError, match="`vocabulary` must be a text, each of its characters a token, or a list"
+    ):
+        rb.from_torch(network(), activation="tanh", vocabulary=wrong)
+
+
 def test_a_bias_of_integers_is_refused() -> None:
     with pytest.raises(rb.FormatError, match=r"'fc.weight', 'fc.bias', of shape \(1, 4\), belongs to none of torch's"):
         rb.from_torch(
@@ -499,6 +507,18 @@ def test_layers_in_safetensors_stand_in_the_order_of_their_shapes(tmp_path: Path
     state = network(3, 5, "b.") | network(5, 7, "a.", seed=1)
     save_file(state, tmp_path / "m.safetensors")
     close(rb.load(tmp_path / "m.safetensors", activation="tanh")(X)[0], of_torch(state, of_torch(state, X, "b."), "a."))
+
+
+@pytest.mark.parametrize(
+    "names", [("encoder.rnn.", "decoder.rnn."), ("enc.", "dec."), ("rnn_encoder.", "rnn_decoder.")]
+)
+def test_a_decoder_is_not_taken_for_a_layer(names: tuple[str, str]) -> None:
+    state = network(3, 4, names[0]) | network(4, 5, names[1], seed=1)
+    with pytest.raises(rb.FormatError, match="there are several recurrent networks"):
+        rb.from_torch(state, activation="tanh")
+    roles = dict.fromkeys((name.removesuffix(".") for name in names), "layers")
+    rnn = rb.from_torch(state, activation="tanh", roles=roles)
+    close(rnn(X)[0], of_torch(state, of_torch(state, X, names[0]), names[1]))
 
 
 def test_networks_that_may_take_the_same_input_are_asked_for() -> None:

@@ -214,6 +214,14 @@ def of_onnx_file() -> Check:
     return lambda rnn: (rnn(x)[0], y)
 
 
+def of_external_data() -> Check:
+    onnx = pytest.importorskip("onnx")
+    held = onnx.load(CASES / "dynamo_plain.onnx")
+    onnx.save(held, "large.onnx", save_as_external_data=True, location="large.onnx.data", size_threshold=0)
+    x, y = np.load(CASES / "dynamo_x.npy"), np.load(CASES / "dynamo_plain.y.npy")
+    return lambda rnn: (rnn(x)[0], y)
+
+
 CHECKS: dict[str, Callable[[], Check]] = {
     "a model of this package": of_own,
     "the state dict of an `nn.RNN`, in a `.pt` file": of_rnn,
@@ -239,6 +247,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "a whole model in an `.h5` file": of_keras_file("keras2_simple.h5"),
     "Keras's weights alone": of_keras_file("keras2_simple_compiled.weights.h5"),
     "an ONNX graph, exported by torch with or without dynamo, or by others": of_onnx_file,
+    "one whose weights lie beside it, in an `.onnx.data` file": of_external_data,
 }
 """Functions that put a file in the folder and return its check, by the row."""
 

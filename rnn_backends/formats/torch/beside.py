@@ -64,7 +64,7 @@ def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str
             what = f"no tensor, but of type {type(value).__name__}"
         msg = f"{shown(name)} is {what}; {way('ignore', roles=role)}"
         if not (isinstance(value, Opaque) and value.name.startswith("torch")):
-            msg += f", else {way('pickle')}"
+            msg += f", else {way('torch_load')}"
         msg += "."
         raise FormatError(msg)
     return parts.tensors, parts.options

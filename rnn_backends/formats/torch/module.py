@@ -31,6 +31,8 @@ _OF_STATE_DICTS = ("key", "names", "batch_norm_eps")
 
 def is_module(source: Any) -> bool:
     """Return whether an object looks like a torch module."""
+    if isinstance(source, type):
+        return False
     return callable(getattr(source, "named_modules", None)) and callable(getattr(source, "state_dict", None))
 
 

@@ -27,7 +27,7 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
         return from_module(source, options, to_host)
     if not isinstance(source, Mapping):
         msg = (
-            f"expected a torch module or a state dict, a mapping of arrays by name; got {type(source).__name__}; "
+            f"expected a torch module or a state dict, a mapping of arrays by name; got {_described(source)}; "
             f"a file: {way('load')}."
         )
         raise FormatError(msg)
@@ -42,6 +42,10 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
         if name in parts.tensors or name in parts.weights or _is_tensor(value)
     }
     return from_weights(declare(held), parts.options, lambda name: to_host(held[name]), account)
+
+
+def _described(source: object) -> str:
+    return f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
 
 
 def _is_tensor(value: Any) -> bool:
