@@ -114,7 +114,7 @@ def test_a_weight_that_is_no_tensor_is_refused_by_name(tmp_path: Path, value: by
     wanted = linear({"fc.weight": fc["fc.weight"]}, "fc", of_torch(network(), X, "rnn."))
     rnn = follow("ignore", read, wanted, lambda rnn: rnn.logits(X), then=lambda: read(roles={"fc.bias": "ignore"}))
     assert isinstance(rnn.readout, rb.Linear)
-    assert "'fc.bias' is " in refused("pickle", read)
+    assert "'fc.bias' is " in refused("torch_load", read)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_computes_nothing_is_left_out(tmp_path: Path, name: str, value: byt
 
 def test_a_state_dict_of_numpy_arrays_is_refused_by_name(tmp_path: Path) -> None:
     value = dictionary(dict.fromkeys(network(), NUMPY))
-    message = refused("pickle", partial(Written().load, tmp_path, dictionary({"model": value})))
+    message = refused("torch_load", partial(Written().load, tmp_path, dictionary({"model": value})))
     assert "'rnn.weight_ih_l0' is made by 'numpy._core.multiarray._reconstruct'" in message
 
 
@@ -193,12 +193,11 @@ def test_a_pickle_of_arrays_is_known_by_its_content(tmp_path: Path, suffix: str,
     path = tmp_path / f"m{suffix}"
     path.write_bytes(pickle.dumps(network(), protocol))
 
-    def saved() -> rb.RNN:
-        np.savez(tmp_path / "weights.npz", **pickle.loads(path.read_bytes()))  # it was written above
-        return rb.load(tmp_path / "weights.npz", activation="tanh")
+    def unpickled() -> rb.RNN:
+        return rb.from_torch(pickle.loads(path.read_bytes()), activation="tanh")  # it was written above
 
     read = partial(rb.load, path, activation="tanh")
-    follow("pickle", read, of_torch(network(), X, "rnn."), output, then=saved)
+    follow("pickle", read, of_torch(network(), X, "rnn."), output, then=unpickled)
 
 
 def test_a_file_of_old_torch_is_saved_again(torch: Any, tmp_path: Path) -> None:
