@@ -80,11 +80,11 @@ def _unknown(path: str, held: Mapping[str, Made], cells: Mapping[str, Mapping[st
         return f"{shown(path)} is of {layer}, which has no place in a network here."
     sizes = {held[parts["h/kernel"]].shape[-1:] for parts in cells.values()}
     is_row = shape[-1:] in sizes and prod(shape[:-1]) in {1, len(cells)}
-    if is_row and (len(shape) > 1 or _STATE.search(path.rpartition("/")[2])):
-        return (
-            f"{shown(path)}, of shape {shape}, may be the initial state; {way('module_state', roles={path: 'ignore'})}."
-        )
-    if (other := _sibling(path, held, cells)) is not None:
+    is_named, other = _STATE.search(path.rpartition("/")[2]), _sibling(path, held, cells)
+    if is_row and (is_named or (len(shape) > 1 and other is None)):
+        advice = way("module_state", roles={path: "ignore"})
+        return f"{shown(path)}, of shape {shape}, may be the initial state; {advice}."
+    if other is not None:
         return f"{shown(path)} stands beside {shown(other)} in one module, which is no Dense, Linear or Embed with it."
     known = "the modules that are understood, SimpleCell, Dense, Linear and Embed"
     return f"{shown(path)} is of none of {known}; {way('ignore', roles={path: 'ignore'})}."

@@ -11,10 +11,8 @@ from rnn_backends.formats.names import listed, shown
 MAX_PATH = 2000
 WANTED = "parameters of Flax, a mapping of mappings of arrays, are wanted"
 STATISTICS = "batch_stats"
-_BESIDE = {"opt_state", "step"}
-"""Entries of a TrainState beside its parameters."""
-_NOTHING = {*_BESIDE, STATISTICS, "intermediates", "perturbations", "losses", "metrics"}
-"""Collections that compute nothing, and the one that is refused where it belongs to the network."""
+_NOTHING = {"opt_state", "step", "intermediates", "perturbations", "losses", "metrics", STATISTICS}
+"""Entries that compute nothing, and the one that is refused where it belongs to the network."""
 
 
 class Variables(NamedTuple):
@@ -64,13 +62,13 @@ def variables_of(tree: Any, key: str | tuple[str, ...] | None) -> Variables:
 def _require_one(tree: Mapping[Any, Any], *, is_given: bool) -> None:
     """Check that beside parameters there are none of another network, and no collection that is not known."""
     params = tree["params"]
-    others = {name: part for name, part in tree.items() if name not in _BESIDE}
+    others = {name: part for name, part in tree.items() if name not in _NOTHING}
     alike = [name for name, part in others.items() if _is_alike(part, params)]
     if len(alike) > 1:
         msg = f"the tree holds several networks, in {listed(alike)}; {way('key', key=repr(alike[0]))}."
         raise FormatError(msg)
     for name, part in others.items():
-        if not is_given and name != "params" and name not in _NOTHING and (path := _of_modules(part, params)):
+        if not is_given and name != "params" and (path := _of_modules(part, params)):
             msg = (
                 f"beside 'params' there is {shown(name)}, whose {shown(path)} may be of a module of the network; "
                 f"{way('flax_collection', key=repr('params'))}."
@@ -88,12 +86,14 @@ def _of_modules(part: Any, params: Mapping[Any, Any]) -> str | None:
 
 
 def _is_alike(part: Any, params: Mapping[Any, Any]) -> bool:
-    """Return whether a part has the names of the parameters, as averages of them have."""
+    """Return whether a part has the arrays of the parameters by name, as averages of them have."""
     while isinstance(part, Mapping) and part.keys() == {"params"}:
         part = part["params"]
     while params.keys() == {"params"} and isinstance(params["params"], Mapping):
         params = params["params"]
-    return isinstance(part, Mapping) and bool(params) and part.keys() == params.keys()
+    if not isinstance(part, Mapping) or not params or part.keys() != params.keys():
+        return False
+    return {path for path, _ in leaves(part)} == {path for path, _ in leaves(params)}
 
 
 def is_float(value: Any) -> bool:
