@@ -238,7 +238,7 @@ def test_keep_one_of_a_dense() -> None:
     tree = {"cell": CELL, "d": {**DENSE, "w": normal(4, 2, seed=1)}}
     wanted = computed() @ DENSE["kernel"] + DENSE["bias"]
 
-    def read(tree: Any = tree) -> rb.RNN:
+    def read(tree: Any = tree) -> Any:
         return READ(tree, readout_activation="identity")
 
     result = lambda rnn: rnn.logits(X.swapaxes(0, 1)).swapaxes(0, 1)  # noqa: E731
@@ -258,7 +258,7 @@ def test_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(packed(CELL))
     read: Any = partial(rb.load, path, **TOLD)
 
-    def installed() -> rb.RNN:
+    def installed() -> Any:
         monkeypatch.undo()
         return read()
 
