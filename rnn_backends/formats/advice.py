@@ -33,7 +33,8 @@ WAYS: Mapping[str, str] = {
         "if {name} is applied to cat((x, h)), give rnn_backends.from_torch its columns apart, weight_ih_l0 = "
         "w[:, :{size}] and weight_hh_l0 = w[:, {size}:], and its bias as bias_l0"
     ),
-    "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model, nnx.Param))",
+    "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model))",
+    "flax_collection": "pass key={key}, if the network does without it",
     "cells": (
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
         "both directions"

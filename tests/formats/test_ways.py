@@ -269,7 +269,7 @@ def test_pure_dict_of_flax() -> None:
     from flax import nnx
 
     cell = nnx.SimpleCell(3, 4, rngs=nnx.Rngs(0))
-    state = nnx.state(cell, nnx.Param)
+    state = nnx.state(cell)
     held = nnx.to_pure_dict(state)
     wanted = states(X, held["dense_i"]["kernel"].T, held["dense_h"]["kernel"].T, held["dense_i"]["bias"])
     read = partial(rb.from_flax, activation="tanh", residual=False)

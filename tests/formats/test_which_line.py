@@ -295,6 +295,14 @@ def of_live_flax(names: dict[str, Any]) -> tuple[Any, Any]:
     return X, np.asarray(module.apply(params, X.astype("f4")))
 
 
+def of_flax_backward(names: dict[str, Any]) -> tuple[Any, Any]:
+    cell = {"i": {"kernel": normal(3, 4), "bias": normal(4)}, "h": {"kernel": normal(4, 4)}}
+    names["backward"] = {"params": {"cell": cell}}
+    x = X.swapaxes(0, 1)[::-1]
+    h = states(x, cell["i"]["kernel"].T, cell["h"]["kernel"].T, cell["i"]["bias"])
+    return X, h[::-1].swapaxes(0, 1)
+
+
 def of_haiku(names: dict[str, Any]) -> tuple[Any, Any]:
     held = {
         "vanilla_rnn/linear": {"w": normal(3, 4), "b": normal(4)},
@@ -335,6 +343,7 @@ LIVE: dict[str, Callable[[dict[str, Any]], tuple[Any, Any]]] = {
     "a pickled dict of arrays, which you trust": of_pickle,
     "a layer or a model of Keras": of_live_keras,
     "Flax's parameters, of linen or nnx": of_live_flax,
+    "those of an `RNN` made with `reverse=True, keep_order=True`, which they do not show": of_flax_backward,
     "Haiku's parameters of a `VanillaRNN`": of_haiku,
     "an `onnx.ModelProto`": of_onnx_proto,
     "arrays, and no names": of_arrays,

@@ -217,7 +217,7 @@ class Flax:
         module = eval(expression, {"linen": linen, "nnx": nnx, "jax": jax})
         x = np.arange(B * T).reshape(B, T) % 9 if "Embed" in expression else normal(B, T, 3).astype("f4")
         if isinstance(module, nnx.Module):
-            params, wanted = nnx.to_pure_dict(nnx.state(module, nnx.Param)), module(x)
+            params, wanted = nnx.to_pure_dict(nnx.state(module)), module(x)
         else:
             params = drawn_parameters(module, x)
             wanted = module.apply(params, x)

@@ -18,18 +18,17 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.flax.activations import looked_up
 from rnn_backends.formats.flax.cells import cells_of, is_haiku, places_of
-from rnn_backends.formats.flax.flattened import flattened
+from rnn_backends.formats.flax.flattened import flattened, require_numbers
+from rnn_backends.formats.flax.modules import TABLES, modules_of, require_no_statistics
+from rnn_backends.formats.flax.variables import variables_of
 from rnn_backends.formats.made import Made, declared_of, made
-from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import layer_indices, listed, require_no_gates, shown
+from rnn_backends.formats.names import layer_indices, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
 from rnn_backends.formats.roles import given_roles, reading_of
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.weights import linears_of, network_of, require_kinds
 
-_LINEAR = {"kernel": "weight", "w": "weight", "bias": "bias", "b": "bias"}
-_TABLES = {"embedding": "weight", "embeddings": "weight"}
 _CELL = {"i/kernel": "weight_ih", "h/kernel": "weight_hh", "i/bias": "bias"}
 
 
@@ -38,25 +37,26 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     options = looked_up(options)
     if options.batch_first is None:
         options = replace(options, batch_first=True)  # as flax's time_major=False
-    whole, roles = flattened(params, options.key), options.roles or {}
+    variables, roles = variables_of(params, options.key), options.roles or {}
+    whole, statistics = flattened(variables), variables.statistics_by_path()
     ignored = [key for key, role in roles.items() if role == "ignore"]
-    tree = {
-        path: array for path, array in whole.items() if not any(f"{path}/".startswith(f"{key}/") for key in ignored)
-    }
+    tree = {path: array for path, array in whole.items() if not _is_below(path, ignored)}
+    require_no_statistics([path for path in statistics if not _is_below(path, ignored)])
+    require_numbers(tree)
     declared = declare(tree)
     held = {path: made(path, declared, lambda path: to_host(tree[path])) for path in tree}
     cells = cells_of(held)
     arrays = _recurrent(
         cells, places_of(cells, options.layers, {path: array.shape for path, array in held.items()}), held, options
     )
-    modules = _modules(held, {path for parts in cells.values() for path in parts.values()})
-    given = given_roles(modules, roles, whole, "/")
+    modules = modules_of(held, cells)
+    given = given_roles(modules, roles, [*whole, *statistics], "/")
     require_kinds(modules, given)
     if others := roles.keys() - given.keys() - set(ignored):
         msg = f"`roles` names {shown(min(others))}, which has no role of its own; cells are ordered by `layers`."
         raise FormatError(msg)
     fixed = {module.prefix: "embedding" for module in modules if module.kind == "table"} | given
-    turned = {path: array if path.rpartition("/")[2] in _TABLES else _turned(array) for path, array in held.items()}
+    turned = {path: array if path.rpartition("/")[2] in TABLES else _turned(array) for path, array in held.items()}
     reading = reading_of(modules, [], fixed, _widths(arrays), declared_of(turned), options, ordered=False)
     return network_of(arrays | linears_of(reading, turned), reading, options, account)
 
@@ -85,35 +85,8 @@ def _recurrent(
     return found
 
 
-def _modules(held: Mapping[str, Made], taken: set[str]) -> list[Module]:
-    """Return the modules beside the cells: Dense, or a table."""
-    found: dict[str, Module] = {}
-    for path in held:
-        prefix, _, leaf = path.rpartition("/")
-        if path in taken:
-            continue
-        kinds = {**dict.fromkeys(_LINEAR, "kernel"), **dict.fromkeys(_TABLES, "table")}
-        if leaf == "scale":
-            msg = f"{shown(path)} is of a normalisation, which has no place in a network here."
-            raise FormatError(msg)
-        if leaf not in kinds or not prefix:
-            msg = (
-                f"{shown(path)} is of none of the modules that are understood, SimpleCell, Dense, Linear and Embed; "
-                f"{way('ignore', roles={path: 'ignore'})}."
-            )
-            raise FormatError(msg)
-        module = found.setdefault(prefix, Module(prefix, kinds[leaf], len(found)))
-        own = {**_LINEAR, **_TABLES}[leaf]
-        if own in module.arrays or module.kind != kinds[leaf]:
-            both = listed([module.arrays.get(own, prefix), path])
-            msg = f"{shown(prefix)} has {both} for one array; {way('keep_one')}."
-            raise FormatError(msg)
-        module.arrays[own] = path
-    for prefix, module in found.items():
-        if "weight" not in module.arrays or len(held[module.arrays["weight"]].shape) != 2:
-            msg = f"{shown(prefix)} must have a kernel of two axes; {way('ignore', roles={prefix: 'ignore'})}."
-            raise FormatError(msg)
-    return list(found.values())
+def _is_below(path: str, keys: list[str]) -> bool:
+    return any(f"{path}/".startswith(f"{key}/") for key in keys)
 
 
 def _turned(array: Made) -> Made:

@@ -30,8 +30,9 @@ def from_flax(
     Parameters
     ----------
     source : mapping, or path
-        linen's variables or parameters, nnx's ``to_pure_dict(state(model, Param))``, Haiku's parameters, or a
-        ``.msgpack`` file of parameters or of a ``TrainState`` from ``flax.serialization.to_bytes``.
+        linen's variables or parameters, nnx's ``to_pure_dict(state(model))``, Haiku's parameters, or a
+        ``.msgpack`` file of parameters or of a ``TrainState`` from ``flax.serialization.to_bytes``.  Variables
+        whole, rather than the parameters alone, show a BatchNorm or a SpectralNorm, which is refused.
     activation : str, Activation or callable
         ``activation_fn`` of all cells, which the parameters do not record.  Flax's own default is ``"tanh"``.
     residual : bool, optional
@@ -40,8 +41,10 @@ def from_flax(
     layers : sequence of str or pair of str or None, optional
         The paths of the cells, such as ``"rnn/cell"``, or of what holds one, from the input to the output;
         a pair (forward, backward) or the path of a ``Bidirectional`` for a layer of both directions,
-        ``(None, path)`` for one that runs in reverse (with ``keep_order=True``).  It may be left out where
-        there is one cell, or one ``Bidirectional`` whose cells are its own.
+        ``(None, path)`` for one in reverse.  It may be left out where there is one cell that runs forward, or one
+        ``Bidirectional`` whose cells are its own.  The direction is an option of the wrapper ``RNN``, which has no
+        parameters: one made with ``reverse=True, keep_order=True`` must be given so, and ``""`` is the path of
+        a cell that stands alone.  A ``merge_fn`` other than Flax's own, which joins the outputs, is not supported.
     batch_first : bool, optional
         Whether the batch is the first axis; default: True, as Flax's ``time_major=False`` has it.
     readout_activation : str, Activation or callable, or tuple of them, optional
