@@ -35,12 +35,12 @@ def decided(call: Call, readings: list[Reading]) -> list[Reading]:
 
 
 def _is_named(reading: Reading, roles: Mapping[int, str]) -> bool:
-    """Return whether names of weights and biases say that a reading is right, and none that it is wrong."""
+    """Return whether a name of a weight or a bias says that a reading is right; of the other one it may, too."""
     x, before = reading
     link = x.content.link
     of_x = {roles.get(id(each)) for each in (link.weight, *link.added)}
     of_state = {roles.get(id(each)) for each in (before.content.weight, *before.content.added)}
-    return ("ih" in of_x or "hh" in of_state) and "hh" not in of_x and "ih" not in of_state
+    return "ih" in of_x or "hh" in of_state
 
 
 def _roles(call: Call) -> Mapping[int, str]:
