@@ -1,11 +1,11 @@
 """The model that a command is about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnn_backends.errors import RNNBackendError
+from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import proposed
 from rnn_backends.model.loading import load
 from rnn_backends.model.rnn import RNN
@@ -21,9 +21,14 @@ class Loading:
     model: Path
     given: Mapping[str, Any]
 
-    def load(self, backend: str | None) -> RNN:
-        """Load the model."""
-        return load(self.model, backend=backend, **self.given)
+    def load(self, backend: str | None, reads: str | None = None) -> RNN:
+        """Load the model; where the file leaves open what its readout reads, with what the call reads."""
+        try:
+            return load(self.model, backend=backend, **self.given)
+        except FormatError as error:
+            if reads is None or "reads" not in proposed(str(error)):
+                raise
+        return replace(self, given=dict(self.given, reads=reads)).load(backend)
 
     def line(self, error: Exception) -> str | None:
         """Return the line of Python that loads the file, with options that refusals propose; None without one."""

@@ -65,7 +65,7 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
     with _opened(request.output) as file:
         if request.backend is not None:
             parse(request.backend, "option --backend")  # for errors that name what the user typed
-        rnn = request.load(request.backend)
+        rnn = request.load(request.backend, request.reads)
         reads = rnn.placed.require_reads(request.reads)
         inputs = read_inputs(request.input, rnn.placed, request.lengths, reads)
         _require_possible(request, rnn, inputs, reads)

@@ -112,6 +112,8 @@ WAYS: Mapping[str, str] = {
     "onnx_two_steps": "export an input of two steps or more, as one does not hold the recurrent weights",
     "onnx_hx": "name the state 'hx', and the other 'x', when you export it",
     "onnx_dtype": "export it in one dtype",
+    "onnx_reads": "pass reads='steps' for the logits of all steps, of which the graph's are those of the {place}",
+    "onnx_reads_one": "pass reads={reads}, or what another reads",
     "onnx_eval": "export it after .eval()",
     "onnx_sizes": "export with fixed sizes",
     "onnx_version": "convert it with onnx.version_converter",

@@ -58,7 +58,8 @@ class LoadOptions:
         bool | None, Option("flag", "which axis is the batch", WEIGHTS, "whether x is (batch, seq_len, input_size)")
     ] = None
     reads: Annotated[
-        str | None, Option("reads", "what its readout reads", WEIGHTS, f"what its readout reads: {', '.join(READS)}")
+        str | None,
+        Option("reads", "what its readout reads", (*WEIGHTS, "onnx"), f"what its readout reads: {', '.join(READS)}"),
     ] = None
     takes: Annotated[
         str | None,

@@ -57,7 +57,7 @@ def load(
     encoder_activation : str or Activation, or tuple of them, optional
         Activation of a Linear before the RNN, or one for each of several.  Required for weights alone that have one.
     reads : {"steps", "last", "final", "mean", "max"}, optional
-        What the readout reads, as of `RNN`; default: ``"steps"``.
+        What the readout reads, as of `RNN`; default: ``"steps"``, or what the file shows.
     takes : {"tokens", "features"}, optional
         Whether x is token ids, as it is with an embedding; default: features, as the frameworks take them.
         ``"tokens"`` without an embedding: ids stand for one-hot features.

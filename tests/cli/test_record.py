@@ -147,6 +147,25 @@ def test_reads_and_takes_of_weights_alone(run: Run) -> None:
     assert run("info", "--reads", "max").code == 2
 
 
+def test_run_reads_what_it_is_given_of_a_graph_that_leaves_it_open(run: Run) -> None:
+    onnx = pytest.importorskip("onnx")
+    rb.RNN([cell(3, 4)], rb.Linear(draw(2, 4)), reads="last").save("m.onnx")
+    model = onnx.load("m.onnx")
+    (take,) = (node for node in model.graph.node if node.op_type == "Gather")
+    (place,) = (tensor for tensor in model.graph.initializer if tensor.name == take.input[1])
+    place.CopyFrom(onnx.numpy_helper.from_array(np.array(0), place.name))
+    del model.metadata_props[:]
+    onnx.save(model, "first.onnx")
+    x = draw(6, 2, 3)
+    np.save("x.npy", x)
+    assert "pass reads='steps'" in run("run", "first.onnx", "x.npy").err
+    assert "pass reads='steps'" in run("run", "first.onnx", "x.npy", "--reads", "last").err
+    assert run("run", "first.onnx", "x.npy", "--reads", "steps", "--output", "y.npy").code == 0
+    np.testing.assert_allclose(np.load("y.npy"), rb.load("m.onnx").probabilities(x, reads="steps"), rtol=1e-5)
+    assert run("run", "m.onnx", "x.npy", "--reads", "steps").code == 0
+    assert "rnn_backends.load('first.onnx', reads='steps')" in run("info", "first.onnx").out
+
+
 # convert
 
 

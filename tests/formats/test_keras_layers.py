@@ -157,6 +157,34 @@ def test_a_pooling_over_the_steps_is_what_is_read(tmp_path: Path, kind: str, rea
     near(rnn.logits(X), applied(arrays, "layers/dense", getattr(found, reads)(axis=1)))
 
 
+NORM, IN_TIME = "layers/batch_normalization", "layers/time_distributed/layer"
+BEFORE_A_MEAN: dict[str, tuple[list[Any], Callable[[dict[str, Array], Array], Array]]] = {
+    "a BatchNormalization": ([batch_normalization()], lambda held, x: normed(held, NORM, x)),
+    "a Rescaling": ([layer("Rescaling", scale=-2.0, offset=0.5)], lambda _, x: x * -2 + 0.5),
+    "two": ([batch_normalization(), layer("Rescaling", scale=3.0, offset=1.0)], lambda held, x: normed(held, NORM, x) * 3 + 1),
+    "one at each step": ([layer("TimeDistributed", layer=batch_normalization())], lambda held, x: normed(held, IN_TIME, x)),
+    "a Dense": ([dense(), batch_normalization()], lambda held, x: normed(held, NORM, applied(held, "layers/dense", x))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", BEFORE_A_MEAN)
+def test_the_mean_of_what_is_scaled_is_the_scaled_mean(tmp_path: Path, kind: str, masked: bool) -> None:
+    between, function = BEFORE_A_MEAN[kind]
+    last = "layers/dense_1" if kind == "a Dense" else "layers/dense"
+    arrays = {**CELL, **arrays_of("layers/dense", (4, 4), (4,)), **arrays_of(last, (4, 5), (5,))}
+    arrays |= {} if kind == "a Rescaling" else arrays_of(IN_TIME if "each" in kind else NORM, *[(4,)] * 4)
+    masking, given = ([layer("Masking", mask_value=0.0)], {"masking": True}) if masked else ([], {})
+    mask = MASK if masked else np.ones_like(MASK)
+    x = np.where(mask[..., None], X, 0)
+    config = [*masking, simple_rnn(), *between, layer("GlobalAveragePooling1D", **POOLED), dense()]
+    found = function(arrays, held_where_masked(x, mask))
+    mean = (found * mask[..., None]).sum(axis=1) / mask.sum(axis=1)[:, None]
+    rnn = read(tmp_path, config, arrays, **given)
+    assert rnn.reads == "mean"
+    near(rnn.logits(x, mask=mask), applied(arrays, last, mean))
+
+
 def test_batch_normalization_is_multiplied_into_what_is_beside_it(tmp_path: Path) -> None:
     names = ["layers/batch_normalization" + (f"_{k}" if k else "") for k in range(5)]
     arrays = {**kf.cell_arrays(FIRST, 3), **kf.cell_arrays(f"{FIRST}_1", 4, 4)}

@@ -22,6 +22,7 @@ CELL: Any = cells_of(LAYER)[0]
 X = value("x", shape=["t", "b", 4])
 HALF, QUARTER, FOUR = np.float32(0.5), np.float32(0.25), DRAW.normal(4) + np.float32(2)
 W4, B3, V3 = DRAW.normal(5, 3), DRAW.normal(3), DRAW.normal(3)
+FIVE = DRAW.normal(5)
 NORM = {"gamma": DRAW.normal(4), "beta": DRAW.normal(4), "mean": DRAW.normal(4), "spread": DRAW.normal(4) ** 2}
 AFTER = {"g3": DRAW.normal(3), "b3": DRAW.normal(3), "m3": DRAW.normal(3), "s3": DRAW.normal(3) ** 2}
 
@@ -103,6 +104,32 @@ def test_what_scales_the_results_of_a_linear_is_folded_into_it(nodes: list[onnx.
     )
     agree(made, lambda x: wanted(states(x)[-1] @ W4 + B3))
     assert len(rb.from_onnx(made).placed.network.readout) == 1 + ("square" in str(nodes[-1].input))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "wanted"),
+    [
+        ([node("Sub", ["y", "five"], "p"), node("Mul", ["p", "five"], "q"), node("ReduceMean", ["q"], "m", axes=[0], keepdims=0), node("MatMul", ["m", "w"], "z")],
+         lambda y: ((y - FIVE) * FIVE).mean(axis=0) @ W4),
+        ([node("MatMul", ["y", "w"], "p"), node("Add", ["p", "b"], "q"), node("ReduceMean", ["q"], "z", axes=[0], keepdims=0)],
+         lambda y: (y @ W4 + B3).mean(axis=0)),
+        ([node("MatMul", ["y", "w"], "p"), node("Mul", ["p", "v"], "q"), node("ReduceMean", ["q"], "m", axes=[0], keepdims=0), node("Tanh", ["m"], "z")],
+         lambda y: np.tanh((y @ W4 * V3).mean(axis=0))),
+    ],
+)  # fmt: skip
+def test_the_mean_of_what_is_scaled_is_the_scaled_mean(nodes: list[onnx.NodeProto], wanted: Any) -> None:
+    made = graph([node("Identity", ["x"], "x0")], nodes, ["z"], five=FIVE)
+    agree(made, lambda x: wanted(states(x)))
+    assert rb.from_onnx(made).reads == "mean"
+    for each in made.graph.node:
+        if each.op_type == "ReduceMean":
+            each.op_type = "ReduceMax"  # of which a factor below 0 makes the least
+    refused(made, "ReduceMax 'the_ReduceMean': it can only reduce the states of a layer over all steps")
+
+
+def test_the_mean_of_activated_steps_is_none_of_a_model() -> None:
+    nodes = [node("MatMul", ["y", "w"], "p"), node("Relu", ["p"], "q"), node("ReduceMean", ["q"], "z", axes=[0])]
+    refused(graph([node("Identity", ["x"], "x0")], nodes, ["z"]), "it can only reduce the states of a layer")
 
 
 def test_what_scales_states_is_folded_into_the_readout() -> None:

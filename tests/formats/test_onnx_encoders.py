@@ -206,7 +206,7 @@ def test_pooled_steps_of_sequences_with_lengths_are_refused() -> None:
     made.graph.node[-1].CopyFrom(node("Gather", ["y", "minus"], "read", axis=0))
     made.graph.node.append(node("MatMul", ["read", "a"], "m"))
     made.graph.initializer.append(onnx.numpy_helper.from_array(DRAW.normal(5, 3), "a"))
-    assert rb.from_onnx(made).reads == "steps"  # the last of the array is no valid step of a shorter sequence
+    refused(made, "its readout reads a last step that may be padding")  # as it is where a sequence is shorter
 
 
 def test_pooled_steps_without_a_batch(backend: str) -> None:

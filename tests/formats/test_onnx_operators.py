@@ -99,6 +99,11 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Expand", ["i1", "s0"], "y")], "its shape must be constant; got one that depends on the input's shape"),
         ([node("Expand", ["one", "minus"], "y")], r"the shape \[-1\] is impossible"),
         ([node("ConstantOfShape", ["i1"], "y", value=helper.make_tensor("v", 1, [2], [1.0, 2.0]))], "`value` must be one number; got 2"),
+        ([node("Concat", ["s0", "pair"], "y", axis=0)], r"Concat .* shapes are made of whole numbers of 64 bits; it gives 1\.0"),
+        ([node("Where", ["i1", "s0", "third"], "a"), node("Where", ["i0", "s0", "third"], "y")], r"Where .* of 64 bits; it gives 0\.5"),
+        ([node("Shape", ["w"], "two"), node("Div", ["two", "pair"], "y")], r"Div .* of 64 bits; it gives 10\.0"),
+        ([node("Shape", ["w"], "two"), node("Sub", ["two", "least"], "y")], r"Sub .* of 64 bits; it gives 9223372036854775818"),
+        ([node("Concat", ["minus", "s0"], "m", axis=0), node("ConstantOfShape", ["m"], "y")], r"ConstantOfShape .* the shape \[-1, '\?', '\?', '\?'\] is impossible"),
         ([node("Cast", ["X0"], "y", to=7)], "Cast .* it converts to the element type 7"),
         ([node("Cast", ["X1"], "y", to=7)], "Cast .* it converts to the element type 7"),
         ([node("Cast", ["X0"], "h", to=10), node("Cast", ["h"], "y", to=11)], "Cast .* it takes what is rounded to float16"),
@@ -154,6 +159,7 @@ def test_what_operators_refuse(more: Sequence[onnx.NodeProto], message: str) -> 
     held: dict[str, Any] = {"pair": np.ones(2, np.float32)} | {
         name: np.array(number) for name, number in (numbers | {"big": [99], "rows": [-1, 10]}).items()
     }
+    held |= {"third": np.array([0.5], np.float32), "least": np.array([-(2**63)])}
     refused(
         extended(*more, **held, w3=np.ones((1, 5, 10), np.float32), r3=np.ones((1, 5, 5), np.float32)),
         message,

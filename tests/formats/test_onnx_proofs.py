@@ -14,7 +14,6 @@ from onnx import helper
 from onnx_models import cells_of, close, model, node, options, refused, run_runtime, value, weights
 from unrolled import of_layers, unrolled
 from ways import follow
-from ways import refused as refused_with
 
 import rnn_backends as rb
 from rnn_backends import onnx_backend as format_
@@ -149,46 +148,6 @@ def test_steps_that_are_reversed_and_moved() -> None:
     (wanted,) = run_runtime(runtime, graph, {"x0": x})
     close(rb.from_onnx(graph)(x)[0], wanted)
     close(rb.RNN(layers)(x)[0], wanted)
-
-
-# Names
-
-
-def step(first: str, second: str) -> onnx.ModelProto:
-    """A step of a cell whose two inputs have one size."""
-    cell: Any = cells_of(LAYER)[0]
-    nodes = [
-        node("MatMul", [first, "W"], "p"), node("MatMul", [second, "R"], "q"), node("Add", ["p", "q"], "sum"),
-        node("Add", ["sum", "b"], "t"), node("Tanh", ["t"], "y"),
-    ]  # fmt: skip
-    held = {"W": cell.weight_ih.T, "R": cell.weight_hh.T, "b": cell.bias}
-    held = {name: np.ascontiguousarray(array) for name, array in held.items()}
-    return model(nodes, [value(name, shape=[2, 4]) for name in (first, second)], ["y"], held, 20)
-
-
-@pytest.mark.parametrize("name", ["hx", "h_0", "h0", "state", "hidden", "initial_h"])
-def test_one_name_of_a_state_says_which_it_is(name: str) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    x, h = DRAW.normal(2, 4), DRAW.normal(2, 4)
-    (wanted,) = run_runtime(runtime, step("x", name), {"x": x, name: h})
-    for graph in (step("x", name), step("h", name)):
-        close(rb.from_onnx(graph)(x[None], h[None])[0][0], wanted)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("h", "s"),
-        ("real_estate", "x"),
-        ("x", "real_estate"),
-        ("hidden", "state"),
-        ("h_0", "hx"),
-        ("x", "my.hx"),
-        ("x", "HX"),
-    ],
-)
-def test_other_names_are_no_proof(first: str, second: str) -> None:
-    refused_with("onnx_hx", lambda: rb.from_onnx(step(first, second)))
 
 
 # Roundings

@@ -1,6 +1,7 @@
 """ONNX graphs of others: last states read out, cells of several sizes, and initial states that are constants."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ pytest.importorskip("onnx")
 
 import onnx
 from onnx_models import MERGE, close, graph_of, merged, model, node, options, refused, stack, value, weights
+from ways import follow
+from ways import refused as refused_with
 
 import rnn_backends as rb
 from rnn_backends import onnx_backend as format_
@@ -94,10 +97,62 @@ def test_outputs_that_read_different_things() -> None:
 def test_what_a_readout_reads(sides: str, take: onnx.NodeProto, reads: str) -> None:
     w, x = DRAW.normal(5 * len(sides), 3), DRAW.normal(6, 2, 4)
     made = top([take, node("MatMul", ["read", "w"], "z")], sides=sides, w=w)
-    rnn = rb.from_onnx(made)
+    (z,) = format_.run_model(made, [x])
+    if reads == "steps":
+        rnn = follow("onnx_reads", lambda **given: rb.from_onnx(made, **given), z, lambda rnn: rnn.logits(x)[0])
+    else:
+        rnn = rb.from_onnx(made)
+        close(z, rnn.logits(x))
+        refused_with("leave_out", lambda: rb.from_onnx(made, reads=reads))
     assert rnn.reads == reads
-    z = rnn.logits(x) if reads != "steps" else rnn.logits(x)[0]
-    close(format_.run_model(made, [x])[0], z)
+
+
+def test_one_step_that_no_model_reads_alone(tmp_path: Path) -> None:
+    """It is refused by a model, whose logits would be those of all steps, but for `reads`; the backend gives it."""
+    layer, x = DRAW.layers("f", 1, 4, 5)[0], DRAW.normal(2, 6, 4)
+    nodes = [
+        node("Transpose", ["X"], "X0", perm=[1, 0, 2]),
+        node("RNN", ["X0", *weights(layer)], ["Y", "H"], **options(layer)),
+        node("Squeeze", ["Y", "i1"], "y"), node("Gather", ["y", "k0"], "read", axis=0), node("MatMul", ["read", "w"], "z"),
+        node("Softmax", ["z"], "p"),
+    ]  # fmt: skip
+    made = model(nodes, [value("X", shape=["b", "t", 4])], ["z", "p"], weights(layer) | INDICES | {"w": W[:5]})
+    onnx.save(made, tmp_path / "m.onnx")
+    z, p = format_.run_model(made, [x])
+    for read in (rb.from_onnx, rb.load):
+        rnn = follow(
+            "onnx_reads", lambda read=read, **given: read(tmp_path / "m.onnx", **given), z,
+            lambda rnn: rnn.logits(x)[:, 0],
+        )  # fmt: skip
+        close(rnn.probabilities(x)[:, 0], p)
+        for reads in ("last", "mean"):
+            refused_with("onnx_reads", lambda reads=reads, read=read: read(tmp_path / "m.onnx", reads=reads))  # type: ignore[misc]
+    nodes[1].input.append("lengths")
+    nodes[3] = node("Gather", ["y", "m1"], "read", axis=0)
+    inputs = [value("X", shape=["b", "t", 4]), value("lengths", shape=["b"], dtype="int32")]
+    padded = model(nodes, inputs, ["z"], weights(layer) | INDICES | {"w": W[:5]})
+    (z,) = format_.run_model(padded, [x, np.array([6, 6], np.int32)])
+    follow(
+        "onnx_reads", lambda **given: rb.from_onnx(padded, **given), z, lambda rnn: rnn.logits(x, lengths=[6, 6])[:, -1]
+    )
+
+
+def test_outputs_that_read_different_ends() -> None:
+    """Neither has the shape of the logits of all steps; a model reads one, and whatever a call gives."""
+    more = [
+        node("MatMul", ["X2", "w"], "s"), node("Gather", ["s", "m1"], "last", axis=0), node("Gather", ["s", "k0"], "first", axis=0),
+        node("ReduceMean", ["X2"], "m", axes=[0], keepdims=0), node("MatMul", ["m", "w"], "mean"),
+    ]  # fmt: skip
+    x, w = DRAW.normal(6, 2, 4), W[:5]
+    ends = top(more[:3], ["last", "first"], sides="f", w=w)
+    last, first = format_.run_model(ends, [x])
+    rnn = follow("onnx_reads_one", lambda **given: rb.from_onnx(ends, **given), last, lambda rnn: rnn.logits(x))
+    close(rnn.logits(x, reads="steps")[0], first)
+    assert rb.from_onnx(top(more[:3], ["s", "first"], sides="f", w=w)).reads == "steps"
+    refused_with("leave_out", lambda: rb.from_onnx(top(more[:3], ["s", "first"], sides="f", w=w), reads="steps"))
+    for reads in ("steps", "last"):
+        assert rb.from_onnx(ends, reads=reads).reads == reads
+    refused_with("onnx_reads_one", lambda: rb.from_onnx(ends, reads="mean"))
 
 
 @pytest.mark.parametrize("sides", ["fb", "bf"])

@@ -125,7 +125,7 @@ class Planned:
             self._add_affine(part)
         elif is_activation(part) and self._linears and not self.pending:
             self._add_activation(part)
-        elif kind in POOLING and plan.layers and not plan.readout and not self.pending:
+        elif kind in POOLING and plan.layers:
             self._add_pooling(part)
         elif kind != "Flatten" or not self.is_whole:
             raise self._misplaced()
@@ -216,6 +216,16 @@ class Planned:
         plan, reads = self.plan, POOLING[part.kind]
         if self.is_whole:
             msg = f"{part.name}, a {part.kind}, must be given all steps, and {plan.layers[-1].name} returns the last."
+            raise FormatError(msg)
+        # The mean of what is scaled and shifted, as by a Dense, is the scaled and shifted mean.
+        if any(linear.activated != LINEAR for linear in plan.readout) or (plan.readout and reads == "max"):
+            raise self._misplaced()
+        if self.pending and reads == "max":
+            scaled = self.pending[-1].part
+            msg = (
+                f"{part.name}, a {part.kind}, takes the maximum of what {scaled.name}, a {scaled.kind}, gives, which "
+                "is none of the states where a factor is negative."
+            )
             raise FormatError(msg)
         if part.config.get("data_format") not in ("channels_last", None) or part.flag("keepdims", default=False):
             msg = f"{part.name}, a {part.kind}, must be made without data_format and keepdims."

@@ -14,10 +14,8 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros, order_of
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import of_chain
+from rnn_backends.formats.onnx.states import decided
 from rnn_backends.formats.onnx.steps import Chain, Given, Link, Moment, aligned
-
-_STATES = {"hx", "h_0", "h0", "state", "hidden", "initial_h"}
-"""The names of states to start from, where the numbers leave open which of two inputs is the state."""
 
 
 def next_state(call: Call, flow: Flow, activation: Any) -> Flow:
@@ -203,12 +201,7 @@ def _readings(call: Call, terms: tuple[Flow, Flow]) -> list[tuple[Flow, Flow]]:
         before = other if isinstance(other.content, Given) else _as_given(call, other)
         if before is not None and before.content.weight.shape == (len(_weight_of(x)),) * 2:
             found.append((x, before))
-    if len(found) == 2:
-        names = [before.content.state.content.name in _STATES for _, before in found]
-        if names[0] != names[1]:
-            return [found[0 if names[0] else 1]]
-        found.sort(key=lambda each: -(each[0].content.seq.size or 0))
-    return found
+    return decided(call, found) if len(found) == 2 else found
 
 
 def _as_given(call: Call, term: Flow) -> Flow | None:

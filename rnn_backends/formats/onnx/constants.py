@@ -34,6 +34,9 @@ def constant_of_shape(call: Call, shape: Any) -> Any:
 
 def zeros_of(wanted: Sequence[int | Size]) -> Zeros:
     """Return zeros of a shape, some of whose sizes are those of the input."""
+    if any(not isinstance(size, Size) and size < 0 for size in wanted):
+        msg = f"the shape {[size if isinstance(size, int) else '?' for size in wanted]} is impossible."
+        raise FormatError(msg)
     sizes = (size.group if isinstance(size, Size) else size for size in wanted)
     return Zeros(
         tuple(() if size == 1 else size if isinstance(size, tuple) else (Axis("zeros", size),) for size in sizes)

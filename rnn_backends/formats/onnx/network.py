@@ -22,7 +22,7 @@ from rnn_backends.formats.onnx.interpreter import Call, Interpreter
 from rnn_backends.formats.onnx.joins import two_directions
 from rnn_backends.formats.onnx.operators import OPERATORS, in_order
 from rnn_backends.formats.onnx.producer import advised
-from rnn_backends.formats.onnx.results import note, one_readout, require_results, what_is_read
+from rnn_backends.formats.onnx.results import note, one_readout, require_reading, require_results, what_is_read
 from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
@@ -95,7 +95,10 @@ def _output(interpreter: Interpreter, name: str) -> Any:
 
 def read_network(model: Any, tensors: Tensors, options: LoadOptions) -> Network:
     """Return the network of a ModelProto, with an activation for a readout that ends its graph without one."""
-    network = read_graph(model, tensors).network
+    program = read_graph(model, tensors)
+    network, results = program.network, [flow.content for flow in program.outputs.values()]
+    if (reads := require_reading(results, program.stages[-1], options.reads)) is not None:
+        network = replace(network, reads=reads)
     if options.takes is not None:
         network = _taking(network, options.takes)
     if options.readout_activation is None:

@@ -7,6 +7,7 @@ from typing import Any
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Flow, Result, named
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
+from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import integers, places
 
 
@@ -15,7 +16,11 @@ def pooled(reads: str) -> Callable[..., Flow]:
 
     def read(call: Call, data: Any, axes: Any = None) -> Flow:
         content = data.content if isinstance(data, Flow) else None
-        if not isinstance(content, Result) or not content.is_whole or content.stage is None:
+        if reads == "mean" and isinstance(content, Affine):
+            # The mean of what is scaled and shifted, as by a Linear, is the scaled and shifted mean.
+            found = read(call, Flow(content.under, data.axes), axes)
+            return Flow(Affine(found.content, content.scale), found.axes)
+        if not isinstance(content, Result) or not _is_whole(content, reads) or content.stage is None:
             msg = "it can only reduce the states of a layer over all steps."
             raise FormatError(msg)
         given = places(integers(call, axes, "axes"), len(data.axes))
@@ -32,6 +37,13 @@ def pooled(reads: str) -> Callable[..., Flow]:
         return Flow(held, (*data.axes[: given[0]], *kept, *data.axes[given[0] + 1 :]))
 
     return read
+
+
+def _is_whole(content: Result, reads: str) -> bool:
+    """Return whether these are the states of a layer at all steps, or for a mean what Linears give of them."""
+    if reads == "mean" and all(each.activation is None for each in content.linears):
+        return replace(content, linears=()).is_whole
+    return content.is_whole
 
 
 ATTRIBUTES = {"axes": INTS, "keepdims": INT, "noop_with_empty_axes": INT}

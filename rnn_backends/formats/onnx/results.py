@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Flow, Product, Result, Stage
+from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 
 _STEPS = {None: "", 0: " of the first step", -1: " of the last step"}
@@ -56,19 +58,48 @@ def one_readout(results: Sequence[Result]) -> tuple[Product, ...]:
 
 def what_is_read(results: Sequence[Result], top: Stage) -> str:
     """Return what the readout of a graph reads: every step, unless all of its outputs read the same."""
-    found = {_read(result, top) for result in results if result.linears}
-    return found.pop() if len(found) == 1 else "steps"
+    found = _readings(results, top)
+    return (found.pop() or "steps") if len(found) == 1 else "steps"
 
 
-def _read(result: Result, top: Stage) -> str:
+def require_reading(results: Sequence[Result], top: Stage, given: str | None) -> str | None:
+    """Return what the caller gives that a readout reads; None where the graph shows it, so that nothing is given.
+
+    Outputs that a model gives for no `reads` of its own, as those of the first step, are the caller's to know of.
+    """
+    found = _readings(results, top)
+    known = sorted(each for each in found if each is not None)
+    if "steps" in found or len(known) == len(found) <= 1:
+        LoadOptions(reads=given).require_left_out("the graph", ("reads",))
+        return None
+    if given in {*known, "steps"}:
+        return given
+    if known:
+        ways = way("onnx_reads_one", reads=repr(known[0]))
+        msg = f"its outputs read out different things, of which a model reads one; {ways}."
+        raise FormatError(msg)
+    is_first = any(result.step == 0 for result in results if result.linears)
+    what = "the first step, which no model" if is_first else "a last step that may be padding, which no model"
+    msg = f"its readout reads {what} reads alone; {way('onnx_reads', place='first' if is_first else 'last')}."
+    raise FormatError(msg)
+
+
+def _readings(results: Sequence[Result], top: Stage) -> set[str | None]:
+    return {_read(result, top) for result in results if result.linears}
+
+
+def _read(result: Result, top: Stage) -> str | None:
+    """Return what the readout of a result reads; None for one step that is neither of the sequence's ends."""
     if result.pooled is not None:
         return result.pooled
     if result.stage is None:
         return "final" if top.layer.backward is not None else "last"
+    if result.step is None:
+        return "steps"
     # With lengths, the last step of an array is beyond the last valid one.
     if result.step == -1 and top.lengths is None:
         return "last"
-    return "final" if result.step == 0 and top.layer.forward is None and top.lengths is None else "steps"
+    return "final" if result.step == 0 and top.layer.forward is None and top.lengths is None else None
 
 
 def note(flow: Flow, bottom: Stage, own: Mapping[Any, int]) -> str:

@@ -12,16 +12,31 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
+_FAR = 2**63
+"""Numbers of 64 bits are below it, and not below its negative."""
+
 
 def computed(call: Call, nbytes: int, function: Callable[..., Any], *arguments: Any) -> Host:
     """Return a constant that NumPy computes from others, once its bytes are accounted."""
     call.graph.account.take("the constants that the graph computes", "bytes", nbytes)
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(function(*arguments))
+            found = np.asarray(function(*arguments))
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         msg = f"it cannot be computed: {error}."
         raise FormatError(msg) from error
+    if found.dtype == object:
+        _require_sizes(call, found)
+    return found
+
+
+def _require_sizes(call: Call, found: Host) -> None:
+    """Check that an array of objects holds what a shape can be made of: integers as ONNX has them, and sizes."""
+    call.graph.account.take("the sizes that the graph computes", "items", found.size)
+    for each in found.flat:
+        if not isinstance(each, Size) and not (type(each) is int and -_FAR <= each < _FAR):
+            msg = f"shapes are made of whole numbers of 64 bits; it gives {each!r:.40}."
+            raise FormatError(msg)
 
 
 def is_filled(call: Call, array: Host, value: int) -> bool:

@@ -28,6 +28,7 @@ class Shared:
         self.links: dict[Any, Link] = {}
         self.chains: dict[Any, Chain] = {}
         self.one = Axis("steps", 1)
+        self.roles: dict[int, str] | None = None
 
     def sorted_axis(self, axis: Axis, lengths: str) -> Axis:
         """Return the axis of sorted sequences, one for each of the input and each order."""

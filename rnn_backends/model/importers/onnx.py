@@ -15,6 +15,7 @@ def from_onnx(
     *,
     external_data: bool = False,
     readout_activation: Activated | tuple[Activated, ...] | None = None,
+    reads: str | None = None,
     takes: str | None = None,
     vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
@@ -33,6 +34,9 @@ def from_onnx(
         Whether weights may lie in other files, in the model's folder and nowhere else; needs a path.
     readout_activation : str, Activation or callable, optional
         Activation of a readout that ends its graph without one, g2; default: ``"identity"``, as the graph has it.
+    reads : {"steps", "last", "final", "mean", "max"}, optional
+        What the readout reads, as of `RNN`, of a graph whose outputs do not show it: ``"steps"`` of one that reads the
+        first step alone, one of theirs of outputs that read different things.
     takes : {"tokens"}, optional
         That token ids stand for the one-hot features of a graph that takes features.
     vocabulary : str or sequence of str, optional
@@ -71,6 +75,7 @@ def from_onnx(
         "onnx",
         external_data=external_data,
         readout_activation=readout_activation,
+        reads=reads,
         takes=takes,
         vocabulary=vocabulary,
     )
