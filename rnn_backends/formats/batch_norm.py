@@ -1,8 +1,6 @@
 """BatchNorm of weights alone: where it is applied, and its product with the Linear or the layer beside it."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from math import prod
 
 import numpy as np
 
@@ -12,7 +10,7 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.made import Made
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.scaling import Scaling, multiplied_in, of_batch_norm
+from rnn_backends.formats.scaling import Scaling, of_batch_norm, scaled
 from rnn_backends.formats.source import Account
 
 
@@ -62,19 +60,12 @@ def with_norms(
             msg = f"{shown(norm.prefix)}, a BatchNorm, must have {size} features beside {name}; it has {got[0]}."
             raise FormatError(msg)
 
-    @cache
-    def product() -> tuple[Host, Host]:
-        account.take(f"{name}, multiplied by what is beside it,", "bytes", 16 * prod(weight.shape))
-        scalings = [(_scaling(norm, held, eps), is_after) for norm, is_after in norms]
-        before, after = ([each for each, is_after in scalings if is_after is side] for side in (False, True))
-        exact = multiplied_in(weight.make(), None if bias is None else bias.make(), before, after)
-        with np.errstate(all="ignore"):
-            return exact[0].astype(weight.dtype), exact[1].astype(weight.dtype)
+    def scalings() -> list[list[Scaling]]:
+        sides = ([norm for norm, is_after in norms if is_after is side] for side in (False, True))
+        return [[_scaling(norm, held, eps) for norm in side] for side in sides]
 
-    return {
-        name: Made(weight.dtype, weight.shape, lambda: product()[0]),
-        bias_name: Made(weight.dtype, weight.shape[:1], lambda: product()[1]),
-    }
+    made = scaled(weight, bias, scalings, name, account)
+    return dict(zip((name, bias_name), made, strict=True))
 
 
 def _scaling(norm: Module, held: Mapping[str, Made], eps: float) -> Scaling:

@@ -1,11 +1,15 @@
 """Features that are scaled and shifted beside a Linear, as by a BatchNorm, and multiplied into its weight and bias."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.formats.made import Made
+from rnn_backends.formats.source import Account
 
 
 class Scaling(NamedTuple):
@@ -49,3 +53,33 @@ def multiplied_in(
             factor = np.broadcast_to(scaling.factor, exact.shape[:1])
             exact, total = exact * factor[:, None], total * factor + scaling.shift
         return exact, total
+
+
+def scaled(
+    weight: Made, bias: Made | None, scalings: Callable[[], Sequence[Iterable[Scaling]]], name: str, account: Account
+) -> tuple[Made, Made]:
+    """Return a weight and its bias with scalings multiplied into both: once, in float64, and rounded once.
+
+    Parameters
+    ----------
+    weight : Made
+        Of shape (output_size, input_size).
+    bias : Made, optional
+    scalings : callable
+        Returns those of the input and those of the result, each in the order in which they are applied.
+    name : str
+        What the account calls the product.
+    account : Account
+        Asked before the product is made.
+    """
+
+    @cache
+    def product() -> tuple[Host, Host]:
+        account.take(f"{name}, multiplied by what is beside it,", "bytes", 16 * prod(weight.shape))
+        before, after = scalings()
+        exact = multiplied_in(weight.make(), None if bias is None else bias.make(), before, after)
+        with np.errstate(all="ignore"):
+            return exact[0].astype(weight.dtype), exact[1].astype(weight.dtype)
+
+    made = Made(weight.dtype, weight.shape, lambda: product()[0])
+    return made, Made(weight.dtype, weight.shape[:1], lambda: product()[1])

@@ -87,6 +87,24 @@ def test_several_dense_are_a_head(tmp_path: Path) -> None:
             read(tmp_path, config, arrays, readout_activation=given)
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_an_activation_of_the_states_is_a_linear_that_is_an_identity(tmp_path: Path, both: bool) -> None:
+    width, norm = (8 if both else 4), "layers/batch_normalization"
+    arrays = {
+        **(PAIR if both else CELL),
+        **arrays_of("layers/dense", (width, 5), (5,)),
+        **arrays_of(norm, *[(width,)] * 4),
+    }
+    first = bidirectional() if both else simple_rnn()
+    states = np.asarray(read(tmp_path, [first], arrays)(X)[0])
+    rnn = read(tmp_path, [first, relu(), layer("Dropout"), dense()], arrays)
+    assert activations(rnn, "readout") == ["relu", "identity"]
+    near(rnn.logits(X), applied(arrays, "layers/dense", np.maximum(states, 0)))
+    rnn = read(tmp_path, [first, batch_normalization(axis=2), relu(), dense()], arrays)
+    near(rnn.logits(X), applied(arrays, "layers/dense", np.maximum(normed(arrays, norm, states), 0)))
+    near(read(tmp_path, [first, layer("Activation", activation="tanh")], arrays).probabilities(X), np.tanh(states))
+
+
 def test_what_is_given_for_a_head_is_that_of_its_last(tmp_path: Path) -> None:
     arrays = {**CELL, **arrays_of("layers/dense", (4, 5), (5,)), **arrays_of("layers/dense_1", (5, 3), (3,))}
     config = [simple_rnn(), dense("relu"), dense()]

@@ -11,7 +11,7 @@ from plain import X, fully, linear, network, norm, normal, normed, of_torch, sof
 from safetensors.numpy import load_file, save_file
 
 import rnn_backends as rb
-from rnn_backends.formats import batch_norm, scaling
+from rnn_backends.formats import scaling
 from rnn_backends.formats.advice import proposed
 
 DATA = Path(__file__).parents[1] / "data"
@@ -278,13 +278,13 @@ def test_a_batch_norm_beyond_float16_is_infinite() -> None:
 
 
 def test_a_batch_norm_is_multiplied_in_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls, multiplied_in = [], scaling.multiplied_in
 
     def counted(*given: Any) -> Any:
         calls.append(given)
-        return scaling.multiplied_in(*given)
+        return multiplied_in(*given)
 
-    monkeypatch.setattr(batch_norm, "multiplied_in", counted)
+    monkeypatch.setattr(scaling, "multiplied_in", counted)
     rb.from_torch(network() | norm("bn", 4) | fully("fc", 2, 4), **TOLD, batch_norm_eps=1e-5)
     assert len(calls) == 1
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -21,9 +20,9 @@ from rnn_backends.formats.keras.plan import LinearPart, Plan
 from rnn_backends.formats.keras.recurrent import CellPart
 from rnn_backends.formats.keras.weights import Weights, own
 from rnn_backends.formats.made import Made, declared_of
-from rnn_backends.formats.names import require_no_gates, shown
+from rnn_backends.formats.names import layer_indices, require_no_gates
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.scaling import multiplied_in
+from rnn_backends.formats.scaling import Scaling, scaled
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 
@@ -107,72 +106,52 @@ def _places(found: Plan) -> dict[str, Placed]:
 def _arrays(found: Plan, cells: Mapping[str, Placed], weights: Weights, account: Account) -> dict[str, Made]:
     """Return the arrays of the network, by name."""
     arrays: dict[str, Made] = {}
-    for place, placed in cells.items():
-        paths = own(weights, placed.cell.path, 2 + placed.cell.biased)
-        require_no_gates(paths[1], weights.declared(paths[1])[1][::-1])
-        factor = _Factor(weights, account, paths[0], paths[2] if placed.cell.biased else None, placed.before, ())
-        arrays |= {
-            f"weight_ih_{place}": factor.weight(),
-            f"weight_hh_{place}": _Factor(weights, account, paths[1]).weight(),
-            **factor.bias(f"bias_{place}"),
-        }
+    for place, (cell, before) in cells.items():
+        kernel, recurrent, *bias = _stored(weights, cell.path, 2 + cell.biased)
+        require_no_gates(f"{cell.path}/vars/1", recurrent.shape[::-1])
+        names = (f"weight_ih_{place}", f"bias_{place}")
+        arrays |= _multiplied(names, (kernel, *bias), (before, ()), weights, account)
+        arrays[f"weight_hh_{place}"] = recurrent.turned()
     for role, linears in (("encoder", found.encoder), ("readout", found.readout)):
         for index, linear in enumerate(linears):
             name = role if len(linears) == 1 else f"{role}.{index}"
-            paths = own(weights, linear.path, 1 + linear.biased)
-            factor = _Factor(weights, account, paths[0], (*paths, None)[1], linear.before, linear.after)
-            arrays |= {f"{name}.weight": factor.weight(), **factor.bias(f"{name}.bias")}
+            held = [_identity(arrays)] if linear.is_identity else _stored(weights, linear.path, 1 + linear.biased)
+            names = (f"{name}.weight", f"{name}.bias")
+            arrays |= _multiplied(names, held, (linear.before, linear.after), weights, account)
     return arrays
 
 
-class _Factor:
-    """A kernel, (from, to), and its bias, together with what scales and shifts its input and what it gives.
+def _stored(weights: Weights, path: str, count: int) -> list[Made]:
+    """Return the arrays of a layer, of which there must be so many."""
+    return [Made(*weights.declared(each), partial(weights.read, each)) for each in own(weights, path, count)]
 
-    The sums are made in float64 and rounded once.
+
+def _identity(arrays: Mapping[str, Made]) -> Made:
+    """Return the kernel of a Linear that gives the states of the last layer as they are."""
+    held = [name.removeprefix("weight_hh_") for name in arrays if name.startswith("weight_hh_")]
+    top = [f"weight_hh_{place}" for place in held if layer_indices([place]) == layer_indices(held)[-1:]]
+    dtype, width = arrays[top[0]].dtype, sum(arrays[name].shape[-1] for name in top)
+    return Made(dtype, (width, width), lambda: np.eye(width, dtype=dtype))
+
+
+def _multiplied(
+    names: tuple[str, str],
+    held: Sequence[Made],
+    beside: tuple[Sequence[Affine], Sequence[Affine]],
+    weights: Weights,
+    account: Account,
+) -> dict[str, Made]:
+    """Return a weight and its bias, by their names, with what scales the input and the result multiplied into them.
+
+    Of a layer there are the kernel, (from, to), and its bias, if there is one.
     """
+    kernel, *biases = held
+    made = [kernel.turned(), *biases]
+    if any(beside):
 
-    def __init__(
-        self,
-        weights: Weights,
-        account: Account,
-        kernel: str,
-        bias: str | None = None,
-        before: Sequence[Affine] = (),
-        after: Sequence[Affine] = (),
-    ) -> None:
-        self.weights, self.account, self.paths = weights, account, (kernel, bias)
-        self.before, self.after = before, after
-        self.dtype, self.shape = weights.declared(kernel)
-        if bias is not None:
-            weights.declared(bias)
-        self.product: tuple[Host, Host] | None = None
+        def scalings() -> list[list[Scaling]]:
+            sides = zip(beside, kernel.shape, strict=True)
+            return [[affine.read(weights, width) for affine in affines] for affines, width in sides]
 
-    def weight(self) -> Made:
-        """Return the weight, (to, from)."""
-        is_scaled = bool(self.before or self.after)
-        return Made(
-            self.dtype,
-            self.shape[::-1],
-            (lambda: self._made()[0]) if is_scaled else (lambda: self.weights.read(self.paths[0]).T),
-        )
-
-    def bias(self, name: str) -> dict[str, Made]:
-        """Return the bias by its name, if there is one."""
-        path = self.paths[1]
-        if self.before or self.after:
-            return {name: Made(self.dtype, self.shape[1:], lambda: self._made()[1])}
-        return {} if path is None else {name: Made(*self.weights.declared(path), lambda: self.weights.read(path))}
-
-    def _made(self) -> tuple[Host, Host]:
-        if self.product is None:
-            kernel, path = self.paths
-            self.account.take(f"{shown(kernel)}, multiplied by what is beside it,", "bytes", 16 * prod(self.shape))
-            before, after = (
-                [affine.read(self.weights, width) for affine in affines]
-                for affines, width in zip((self.before, self.after), self.shape, strict=True)
-            )
-            bias = None if path is None else self.weights.read(path)
-            exact = multiplied_in(self.weights.read(kernel).T, bias, before, after)
-            with np.errstate(all="ignore"):
-                self.product = exact[0].astype(self.dtype), exact[1].astype(self.dtype)
-        return self.product
+        made = [*scaled(made[0], next(iter(biases), None), scalings, names[0], account)]
+    return dict(zip(names, made, strict=False))

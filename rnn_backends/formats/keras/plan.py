@@ -29,6 +29,8 @@ class LinearPart:
     biased : bool
     is_table : bool
         Whether it is an Embedding, whose weights are rows.
+    is_identity : bool
+        Whether it has no weights: an activation is applied to what the recurrent layers give.
     before, after : tuple of Affine
         What scales its input, and what it gives.
     """
@@ -37,6 +39,7 @@ class LinearPart:
     activated: Activated | None = LINEAR
     biased: bool = False
     is_table: bool = False
+    is_identity: bool = False
     before: tuple[Affine, ...] = ()
     after: tuple[Affine, ...] = ()
 
@@ -123,7 +126,7 @@ class Planned:
             self.pending = ()
         elif kind in AFFINE:
             self._add_affine(part)
-        elif is_activation(part) and self._linears and not self.pending:
+        elif is_activation(part) and (not self.pending if self._linears else plan.layers):
             self._add_activation(part)
         elif kind in POOLING and plan.layers:
             self._add_pooling(part)
@@ -199,15 +202,20 @@ class Planned:
             self.pending = (*self.pending, Affine(part))
 
     def _add_activation(self, part: Part) -> None:
-        activated, last = from_layer(part.name, part.kind, part.config, part.version), self._linears[-1]
-        if LINEAR not in {last.activated, activated} or (last.is_table and activated != LINEAR):
+        activated = from_layer(part.name, part.kind, part.config, part.version)
+        if activated == LINEAR:
+            return
+        if not self._linears:
+            self._linears.append(LinearPart(part.path, is_identity=True, before=self.pending))
+            self.pending = ()
+        last = self._linears[-1]
+        if last.activated != LINEAR or last.is_table:
             msg = f"{part.name}, a {part.kind}, follows another activation, or no Dense; a Dense has one."
             raise FormatError(msg)
         if part.kind == "Softmax" and self.plan.mask and not self.is_whole:
             msg = f"{part.name}, a Softmax, takes the mask of the steps for one of its inputs, which none does here."
             raise FormatError(msg)
-        if activated != LINEAR:
-            self._change_last(activated=activated)
+        self._change_last(activated=activated)
 
     def _change_last(self, **changes: Any) -> None:
         self._linears[-1] = replace(self._linears[-1], **changes)
