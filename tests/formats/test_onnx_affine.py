@@ -141,6 +141,26 @@ def test_what_scales_states_is_folded_into_the_readout() -> None:
     )
 
 
+def test_an_activation_of_states_is_that_of_an_identity() -> None:
+    """torch's fc(relu(out)): what is applied to states is applied to a Linear that gives them as they are."""
+    relu, product = node("Relu", ["y"], "p"), node("MatMul", ["p", "w"], "z")
+    same = [node("Identity", ["x"], "x0")]
+    agree(graph(same, [relu, product], ["z"]), lambda x: np.maximum(states(x), 0) @ W4)
+    agree(graph(same, [relu], ["p"]), lambda x: np.maximum(states(x), 0))
+    twice = [
+        node("Sub", ["y", "five"], "a"),
+        node("Relu", ["a"], "p"),
+        product,
+        node("Relu", ["z"], "r"),
+        node("Tanh", ["r"], "t"),
+    ]
+    agree(graph(same, twice, ["t"], five=FIVE), lambda x: np.tanh(np.maximum(np.maximum(states(x) - FIVE, 0) @ W4, 0)))
+    mean = [node("ReduceMean", ["y"], "m", axes=[0], keepdims=0), node("Relu", ["m"], "p"), product]
+    rnn = rb.from_onnx(graph(same, mean, ["z"]))
+    x = DRAW.normal(6, 2, 4)
+    np.testing.assert_allclose(rnn.logits(x), np.maximum(states(x).mean(axis=0), 0) @ W4, rtol=0, atol=1e-5)
+
+
 def test_an_encoder_takes_what_is_scaled() -> None:
     weight, bias = DRAW.normal(4, 4), DRAW.normal(4)
     nodes = [node("Sub", ["x", "four"], "a"), node("MatMul", ["a", "e"], "p"), node("Add", ["p", "f"], "q"), node("Relu", ["q"], "x0")]  # fmt: skip

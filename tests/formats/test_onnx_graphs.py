@@ -69,7 +69,7 @@ def test_a_stack_with_a_readout() -> None:
         (lambda y, x: [node("Transpose", [y], f"{y}_moved", perm=[2, 0, 1, 3]), node("Reshape", [f"{y}_moved", "merge"], x)],
          r"the axes of its X are"),
         (lambda y, x: [node("Squeeze", [y, "one"], x)], r"the axes \[1\] must have size 1"),
-        (lambda y, x: [*merged(y, f"{y}_"), node("Relu", [f"{y}_"], x)], r"Relu 'the_Relu': it can only be the activation of a Linear"),
+        (lambda y, x: [*merged(y, f"{y}_"), node("Relu", [f"{y}_"], x)], r"RNN 'the_RNN': its X must be the input, .* or all states"),
         (lambda y, x: [*merged(y, f"{y}_"), node("Add", [f"{y}_", "noise"], x)], r"the output 'X2': what is scaled or shifted, and neither a Linear nor a layer takes, is used as something else"),
         (lambda y, x: [*merged(y, f"{y}_"), node("Dropout", [f"{y}_"], x)], r"Dropout 'the_Dropout': this operator is none that .* docs/onnx.md names those that are"),
         (lambda y, x: [*merged(y, f"{y}_"), node("Slice", [f"{y}_", "one", "two", "two"], x)], r"the part 1:2 of directions, hidden_size is none"),

@@ -220,7 +220,9 @@ def test_external_data_where_they_are_asked_for(folder: Path) -> None:
         assert isinstance(cell, rb.Cell)
         np.testing.assert_array_equal(cell.weight_ih.ravel(), W)
     for load in (rb.load, rb.from_onnx):
-        with pytest.raises(rb.FormatError, match=r"the tensor 'W' has its data in another file; allow that with"):
+        with pytest.raises(
+            rb.FormatError, match=r"the tensor 'W' has its data in another file; pass external_data=True"
+        ):
             load(path)
 
 

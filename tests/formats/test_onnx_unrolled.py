@@ -73,6 +73,17 @@ def test_last_states_of_layers() -> None:
     assert rb.from_onnx(graph).metadata["onnx outputs"].endswith("h: h_n[3] (batch, hidden_size)")
 
 
+def test_an_activation_of_a_state_is_that_of_an_identity() -> None:
+    layers = DRAW.layers("f", 1, 4, 5)
+    w = DRAW.normal(5, 3)
+    more = [node("Relu", ["f0_4"], "p"), node("MatMul", ["p", "w"], "z")]
+    graph = of_layers(layers, more=more, outputs=["z"], w=w)
+    rnn = rb.from_onnx(graph)
+    for seq_len in (5, 8):
+        x = DRAW.normal(seq_len, 2, 4)
+        close(rnn.logits(x), (np.maximum(rb.RNN(layers)(x)[0][-1], 0) @ w).astype(np.float32))
+
+
 @pytest.mark.parametrize("kind", ["input", "input of a cell", "zeros", "constant", "folded"])
 def test_states_to_start_from(kind: str) -> None:
     h_0, x = DRAW.normal(1, 1, 5), DRAW.normal(5, 2, 4)

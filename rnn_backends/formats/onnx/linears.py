@@ -142,6 +142,9 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
     def read(call: Call, data: Any) -> Flow:
         of_step = isinstance(data, Flow) and isinstance(data.content, unrolled.OF_STEPS)
         product: Any = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
+        if product is None and isinstance(data, Flow):
+            data = _as_they_are(call, data)
+            product = _last(data)
         if product is None and not of_step:
             msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
             raise FormatError(msg)
@@ -156,6 +159,21 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
         return unrolled.activated(call, data, g2) if of_step else _changed(data, replace(product, activation=g2))
 
     return read
+
+
+def _as_they_are(call: Call, states: Flow) -> Flow:
+    """Return what a Linear that is an identity gives of states, or of a readout; anything else as it is."""
+    before = states.content.scale if isinstance(states.content, Affine) else None
+    content = states.content if before is None else states.content.under
+    if not isinstance(content, Result) or states.axes[-1:] != (content.features,):
+        return states
+    size = size_of(content.features)
+    if size is None:
+        return states
+    cell: Any = content.cells[0] if content.stage is None else content.stage.layer.cells[0][0]
+    weight = content.linears[-1].weight if content.linears else cell.weight_hh
+    product = Product(np.eye(size, dtype=weight.dtype), Axis("output_size", size), before=before)
+    return appended(call, Flow(content, states.axes), product)
 
 
 def _require_last(call: Call, data: Flow, product: Product) -> None:

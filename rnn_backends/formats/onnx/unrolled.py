@@ -173,10 +173,15 @@ def shifted(call: Call, flow: Flow, constant: Host) -> Flow:
 
 def activated(call: Call, flow: Flow, activation: Any) -> Flow:
     """Apply an activation to one step: that of a Linear, or that of a recurrence, which gives its next state."""
-    content = flow.content
+    content, shared = flow.content, call.graph.shared
     if isinstance(content, Moment) and content.link is not None and content.link.activation is None:
-        link = call.graph.shared.changed(content.link, activation=activation)
+        link = shared.changed(content.link, activation=activation)
         return Flow(replace(content, link=link), flow.axes)
+    if isinstance(content, Moment) and isinstance(content.root, Chain) and content.link is None:
+        # What is applied to a state is applied to what a Linear gives of it that is an identity.
+        weight = shared.made(("identity",), content.root.weight, lambda held: np.eye(len(held), dtype=held.dtype))
+        link = shared.changed(shared.link(content.root, None, weight), activation=activation)
+        return Flow(replace(content, link=link), (*flow.axes[:-1], (link.output,)))
     if not isinstance(content, Summed):
         msg = "it can only be the activation of a Linear or of a step of a recurrence."
         raise FormatError(msg)
