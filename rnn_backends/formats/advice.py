@@ -84,7 +84,8 @@ WAYS: Mapping[str, str] = {
         "encoder_activation if before, of several a tuple with one for each"
     ),
     "keras_stateful": (
-        "save its weights, model.save_weights('m.weights.h5'), and read those; rnn.stream() of them goes on in that way"
+        "read its weights alone, model.weights.h5 in a .keras file, which is a zip, or what model.save_weights writes, "
+        "and give each call the states of the one before: rnn(x, h_n)"
     ),
     "keras_version": "pass {option}={second} for Keras 2, {third} for Keras 3",
     # torch: modules
@@ -116,8 +117,10 @@ WAYS: Mapping[str, str] = {
     "onnx_reads_one": "pass reads={reads}, or what another reads",
     "onnx_eval": "export it after .eval()",
     "onnx_sizes": "export with fixed sizes",
-    "onnx_version": "convert it with onnx.version_converter",
+    "onnx_version": "export it with one of these",
     "onnx_without": "save it without them",
+    "onnx_inline": "inline them with onnx.inliner.inline_local_functions(model)",
+    "onnx_dense": "save it with ordinary ones",
     "onnx_as_many": "give exactly as many as take one",
     "onnx_large": "keep its weights in an external data file",
     # What is written

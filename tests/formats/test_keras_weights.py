@@ -1,6 +1,7 @@
 """Keras: weights alone, and objects that look like Keras's."""
 
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,6 +58,38 @@ def test_options_that_weights_do_not_record_must_be_given(tmp_path: Path) -> Non
     assert rnn.readout is not None
     assert rnn.readout.activation == rb.Activation("sigmoid")
     assert {cell.activation for cell, _ in cells(rnn)} == {rb.Activation("elu", 0.5)}
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_state_that_is_kept_is_given_to_the_next_call(tmp_path: Path, back: bool) -> None:
+    """The weights are in the file of the model as save_weights writes them."""
+    path = kf.write(tmp_path / "m.keras", [simple_rnn(stateful=True, go_backwards=back)], CELL)
+    kernel, recurrent, bias = (CELL[f"{FIRST}/cell/vars/{k}"].astype("f8") for k in range(3))
+    x = np.random.default_rng(3).normal(size=(3, 2, 4, 3)).astype("f4")
+    h, wanted = np.zeros((2, 4)), []
+    for call in x:
+        states = []
+        for t in range(4)[:: -1 if back else 1]:
+            h = np.tanh(call[:, t] @ kernel + h @ recurrent + bias)
+            states.append(h)
+        wanted.append(np.stack(states[:: -1 if back else 1], axis=1))
+
+    def weights_alone() -> rb.RNN:
+        with zipfile.ZipFile(path) as held:
+            held.extract("model.weights.h5", tmp_path)
+        return rb.load(tmp_path / "model.weights.h5", activation="tanh", go_backwards=back)
+
+    def calls(rnn: rb.RNN) -> Any:
+        found, h_n = [], None
+        for call in x:
+            output, h_n = rnn(call, h_n)
+            found.append(output)
+        return np.stack(found)
+
+    rnn = follow("keras_stateful", lambda **_: rb.load(path), np.stack(wanted), calls, then=weights_alone)
+    if not back:
+        stream = rnn.stream(2)
+        np.testing.assert_allclose(np.stack([stream(call) for call in x]), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_weights_of_ten_layers_and_more_come_in_their_order(tmp_path: Path) -> None:

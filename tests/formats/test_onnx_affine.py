@@ -180,11 +180,11 @@ def test_an_encoder_takes_what_is_scaled() -> None:
         ([node("Div", ["one", "one"], "c"), node("Identity", ["x"], "x0")], "Div .* it cannot be computed: integers are not divided"),
         ([node("BatchNormalization", ["x", "gamma", "beta", "mean", "spread"], "x0")], "it must be over the features, which are to be its axis 1"),
         ([node("Transpose", ["x"], "a", perm=[0, 2, 1]), node("BatchNormalization", ["a", "gamma", "beta", "mean", "spread"], "x0", training_mode=1)],
-         "it must not be in training mode"),
+         "it is in training mode, .*; export it after .eval"),
         ([node("Transpose", ["x"], "a", perm=[0, 2, 1]), node("BatchNormalization", ["a", "x", "beta", "mean", "spread"], "x0")],
          "its scale, B, mean and variance must be constants"),
         ([node("Transpose", ["x"], "a", perm=[0, 2, 1]), node("BatchNormalization", ["a", "gamma", "beta", "mean", "v"], "x0")],
-         "it must not be in training mode, and have as many means as variances"),
+         "its scale, B, mean and variance must be of one size, and `spatial` 1.$"),
     ],
 )  # fmt: skip
 def test_scales_that_are_refused(nodes: list[onnx.NodeProto], message: str) -> None:

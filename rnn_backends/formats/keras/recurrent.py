@@ -59,7 +59,7 @@ def recurrent(found: Part) -> Recurrent:
         msg = f"{found.name} has merge_mode={mode}; a layer of both directions joins them, merge_mode='concat'."
         raise FormatError(msg)
     forward, backward = _sides(found)
-    first, second = _cells(forward), _cells(backward)
+    first, second = (_cells(side, in_both=True) for side in (forward, backward))
     ways = (forward.flag("go_backwards"), backward.flag("go_backwards"))
     if ways != (False, True) or len(first) + len(second) != 2:
         msg = (
@@ -90,13 +90,14 @@ def _flags(found: Part) -> tuple[bool, bool, bool]:
     return found.flag("return_sequences"), zeros, unrolled
 
 
-def _cells(found: Part) -> list[CellPart]:
+def _cells(found: Part, in_both: bool = False) -> list[CellPart]:
     """Return the cells of a layer of one direction, from its input to its output."""
     if found.kind not in {"SimpleRNN", "RNN"}:
         msg = f"{found.name} must be a SimpleRNN, or an RNN of SimpleRNNCells; it is a {found.kind}."
         raise FormatError(msg)
     if found.flag("stateful"):
-        msg = f"{found.name} is stateful: each call of it starts where the one before ended; {way('keras_stateful')}."
+        out = "" if in_both else f"; {way('keras_stateful')}"
+        msg = f"{found.name} is stateful: each call of it starts where the one before ended{out}."
         raise FormatError(msg)
     if found.kind == "SimpleRNN":
         return [_cell(found._replace(path=f"{found.path}/cell"))]

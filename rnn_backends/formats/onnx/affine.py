@@ -116,8 +116,11 @@ def batch_norm(call: Call, x: Any, scale: Any, shift: Any, mean: Any, variance: 
     if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" and each.ndim == 1 for each in held):
         msg = "its scale, B, mean and variance must be constants, one number a feature."
         raise FormatError(msg)
-    if call.get("training_mode", 0) or call.get("spatial", 1) != 1 or len({each.size for each in held}) != 1:
-        msg = f"it must not be in training mode, and have as many means as variances; {way('onnx_eval')}."
+    if call.get("training_mode", 0):
+        msg = f"it is in training mode, in which each batch is scaled by its own mean and variance; {way('onnx_eval')}."
+        raise FormatError(msg)
+    if call.get("spatial", 1) != 1 or len({each.size for each in held}) != 1:
+        msg = "its scale, B, mean and variance must be of one size, and `spatial` 1."
         raise FormatError(msg)
     if not isinstance(x, Flow) or len(x.axes) < 2 or x.axes[1] != features_of(x.content):
         msg = "it must be over the features, which are to be its axis 1."

@@ -131,12 +131,14 @@ def _opset(model: Any) -> int:
         msg = f"the opset must be {OPSETS[0]} to {OPSETS[-1]}; got {version}; {way('onnx_version')}."
         raise FormatError(msg)
     graph = model.graph
-    for what, held in (
-        ("functions", model.functions), ("training information", model.training_info),
-        ("sparse initializers", graph.sparse_initializer), ("quantization annotations", graph.quantization_annotation),
-    ):  # fmt: skip
+    for what, held, out in (
+        ("functions", model.functions, way("onnx_inline")),
+        ("training information", model.training_info, way("onnx_without")),
+        ("sparse initializers", graph.sparse_initializer, way("onnx_dense")),
+        ("quantization annotations", graph.quantization_annotation, way("onnx_without")),
+    ):
         if len(held):
-            msg = f"the file has {what}, which no RNN needs; {way('onnx_without')}."
+            msg = f"the file has {what}, which no RNN needs; {out}."
             raise FormatError(msg)
     return version
 
