@@ -28,6 +28,7 @@ WAYS: Mapping[str, str] = {
         "pass names= with the name of each, 'weight_ih_l0', 'weight_hh_l0', 'bias_l0' (of two 'bias_ih_l0' and "
         "'bias_hh_l0'), 'readout.weight' or 'readout.bias', with .T after it where vectors are rows"
     ),
+    "plain_dtype": "convert it to float32 first (of a quantized tensor, dequantize() gives that)",
     "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model, nnx.Param))",
     "cells": (
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import PLACE, Declared, listed, require_no_gates
+from rnn_backends.formats.names import PLACE, Declared, listed, require_no_gates, shown
 
 _RECURRENT = re.compile(
     rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({PLACE}))?|((?:bias|leak|h_0)_{PLACE}))", re.S
@@ -33,6 +33,7 @@ COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
 _LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
+_NUMBERS = "fiubc"
 _LOCALS = {"weight", "bias", "bias_l0"}
 _DIGITS = 10
 _FEW = 3
@@ -79,6 +80,18 @@ def modules_of(declared: Declared) -> list[Module]:
         if module.kind == "linear":
             module.kind = _kind(module, declared)
     return _by_number([module for module in found.values() if not _is_loss(module, declared)])
+
+
+def require_numbers(declared: Declared) -> None:
+    """Check that arrays are of numbers that NumPy has, as torch's quantized tensors are not."""
+    for name, (dtype, _) in declared.items():
+        try:
+            is_known = np.dtype(dtype).kind in _NUMBERS
+        except TypeError:
+            is_known = False
+        if not is_known:
+            msg = f"{shown(name)} is of dtype {shown(dtype)}, which cannot be read; {way('plain_dtype')}."
+            raise FormatError(msg)
 
 
 def _by_number(modules: list[Module]) -> list[Module]:
