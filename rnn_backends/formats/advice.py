@@ -57,6 +57,7 @@ WAYS: Mapping[str, str] = {
         "call torch.nn.utils.parametrize.remove_parametrizations before it is saved, or give the module itself to "
         "rnn_backends.from_torch"
     ),
+    "plain_tensor": "save it as a dense tensor of float32 with values: tensor.to('cpu').to_dense().float()",
     "torch_again": "load it with torch, and save its state dict again with torch.save(state_dict, path)",
     "torch_script": "save its weights with torch.save(torch.jit.load(path).state_dict(), other_path), and read that",
     # Keras

@@ -29,6 +29,7 @@ _ROWS = {
 }  # fmt: skip
 """CS231n's notation, whose vectors are rows: too short to be known for sure, and so only named in a message."""
 _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
+_OF_RECURRENT = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)(?:_|$)", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
@@ -37,6 +38,8 @@ _NUMBERS = "fiubc"
 _LOCALS = {"weight", "bias", "bias_l0"}
 _DIGITS = 10
 _FEW = 3
+_ATTENTION = {"in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v"}
+_FACTORS = {"weight_g", "weight_v", "weight_orig", "weight_mask", "weight_u"}
 _STATISTICS = {"running_mean", "running_var"}
 
 
@@ -159,7 +162,7 @@ def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str
     if shapes.keys() == {"bias"}:
         return f"{of} is a bias without its weight; {way('name_both')}."
     if (kind := _computing(shapes)) is not None:
-        return f"{of} are those of a {kind}, which has no place in a network here."
+        return f"{of} are those of {kind}, which has no place in a network here."
     others = list(others)
     is_alone = not any(f"{each.prefix}.".startswith(f"{module.prefix}.") for each in others if each is not module)
     keys = [module.prefix] if is_alone and module.prefix else names[:_FEW]
@@ -171,11 +174,26 @@ def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str
 
 
 def _computing(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Return the name of a layer that computes, whatever its place, by the shapes of its arrays."""
-    if len(shapes.get("weight", ())) > 2:
-        return "convolution"
-    is_norm = shapes.keys() == {"weight", "bias"} and shapes["weight"] == shapes["bias"] and len(shapes["bias"]) == 1
-    return "LayerNorm, or another normalisation" if is_norm else None
+    """Return the name of a layer that computes, whatever its place, by the names and the shapes of its arrays.
+
+    None of these is one that a network does without, so that no message may say how to ignore it.
+    """
+    if shapes.keys() & _ATTENTION:
+        return "an attention"
+    if shapes.keys() & _FACTORS:
+        return "a weight that is normalised or pruned, whose parts do not fit one another"
+    if any(_OF_RECURRENT.match(local) for local in shapes):
+        return "a recurrent layer that is no nn.RNN"
+    if "weight" not in shapes:
+        return None
+    axes = len(shapes["weight"])
+    if axes > 2:
+        return "a Bilinear or a convolution"
+    if axes == 2:
+        return "a Linear whose bias or dtype does not fit"
+    if "bias" in shapes:
+        return "a LayerNorm, or another normalisation"
+    return "an RMSNorm, another normalisation or a PReLU"
 
 
 def _may_be_initial(name: str, shape: tuple[int, ...], others: Iterable[Module], declared: Declared) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.torch.pickled import Opaque
@@ -17,6 +18,7 @@ _WEIGHT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """The last part of the name of a weight, by torch or a text-book."""
+_BIASES = re.compile(r"(?:^|[.])bias_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 
 
 class Parts(NamedTuple):
@@ -57,17 +59,20 @@ def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str
     """Return the tensors of the state dict of a file, and the options without the roles of what is none."""
     parts = parts_of(state, options, lambda value: isinstance(value, Tensor))
     for name, value in parts.weights.items():
-        role = {name.removeprefix(_begin(options)): "ignore"}
-        if isinstance(value, Opaque):
-            what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
-        else:
-            what = f"no tensor, but of type {type(value).__name__}"
-        msg = f"{shown(name)} is {what}; {way('ignore', roles=role)}"
-        if not (isinstance(value, Opaque) and value.name.startswith("torch")):
-            msg += f", else {way('pickle')}"
-        msg += "."
-        raise FormatError(msg)
+        raise FormatError(no_tensor(name, value, name.removeprefix(_begin(options))))
     return parts.tensors, parts.options
+
+
+def no_tensor(name: str, value: Any, key: str) -> str:
+    """Return the refusal of a weight that is no plain tensor; a network does not do without one of its cells."""
+    if isinstance(value, Opaque):
+        what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
+    else:
+        what = f"no tensor, but of type {type(value).__name__}"
+    is_torch = isinstance(value, Opaque) and value.name.startswith("torch")
+    ways = [] if is_recurrent([name]) or _BIASES.search(name) else [way("ignore", roles={key: "ignore"})]
+    ways.append(way("plain_tensor" if is_torch else "pickle"))
+    return f"{shown(name)} is {what}; {', else '.join(ways)}."
 
 
 def _is_weight(name: str, value: Any, modules: set[str]) -> bool:
