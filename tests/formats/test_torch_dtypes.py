@@ -74,5 +74,5 @@ def test_nested_tensors_are_no_arrays() -> None:
     state = network() | fully("fc", 2, 4)
     rnn = read(state | {"lengths": Nested()})
     np.testing.assert_allclose(rnn.logits(X), linear(state, "fc", of_torch(state, X, "rnn.")))
-    with pytest.raises(rb.FormatError, match="the value of 'fc.weight' must be an array"):
+    with pytest.raises(rb.FormatError, match=r"the value of 'fc.weight' must be an array"):
         read(state | {"fc.weight": Nested()})

@@ -98,9 +98,7 @@ def test_a_train_state_of_flax() -> None:
 
 def test_a_module_that_was_saved_whole_is_its_weights() -> None:
     rnn = rb.load(DATA / "module.pt")
-    with pytest.raises(
-        rb.FormatError, match="the module in it records the activation of its cells; leave `activation` out"
-    ):
+    with pytest.raises(rb.FormatError, match="the module records the activation of its cells; leave `activation` out"):
         rb.load(DATA / "module.pt", activation="relu")
     state = rnn.to_torch()
     x = normal(5, 2, rnn.input_size or 0)
