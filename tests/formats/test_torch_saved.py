@@ -40,8 +40,13 @@ def tanh_and_relu() -> Any:
     return ft.net(a=first, b=second)
 
 
+def two_names() -> Any:
+    fc = ft.linear(4, 4)
+    return ft.net(rnn=ft.rnn(), fc=fc, out=fc)
+
+
 READ: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
-    "an nn.RNN": (lambda: ft.rnn(), {}),
+    "an nn.RNN": (ft.rnn, {}),
     "RNNs of two activations": (tanh_and_relu, {}),
     "a head in an nn.Sequential": (
         lambda: ft.net(
@@ -53,7 +58,7 @@ READ: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         lambda: ft.net(rnn=ft.sized(4, 3), head=ft.sequential(ft.linear(4, 6), ft.norm(6))), IDENTITY,
     ),
     "an activation after the last Linear": (lambda: ft.net(rnn=ft.rnn(), fc=ft.linear(), last=ft.softmax("Sigmoid")), {}),
-    "one module of two names": (lambda: two_names(), IDENTITY),
+    "one module of two names": (two_names, IDENTITY),
     "what computes nothing": (
         lambda: ft.net(rnn=ft.rnn(), drop=ft.fake("Dropout"), fc=ft.linear(), same=ft.fake("Identity")), IDENTITY,
     ),
@@ -64,11 +69,6 @@ READ: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         lambda: ft.net(rnn=ft.rnn(), head=ft.sequential(ft.linear(4, 6), ft.fake("LeakyReLU", negative_slope=0.3))), {},
     ),
 }  # fmt: skip
-
-
-def two_names() -> Any:
-    fc = ft.linear(4, 4)
-    return ft.net(rnn=ft.rnn(), fc=fc, out=fc)
 
 
 @pytest.mark.parametrize("kind", READ)
@@ -158,10 +158,36 @@ def test_a_weight_norm_is_computed(tmp_path: Path) -> None:
     same(read.logits(X.swapaxes(0, 1)), wanted)
 
 
+def spectral(axis: int, u: int, v: int) -> Any:
+    """A Linear whose weight, of shape (2, 4), has a spectral norm along an axis."""
+    fc = ft.linear()
+    draw = np.random.default_rng(1)
+    state = {"weight_orig": fc._state.pop("weight"), "weight_u": draw.normal(size=u), "weight_v": draw.normal(size=v)}
+    fc._state |= state
+    facts = pt_files.dictionary({"name": pt_files.text("weight"), "dim": pt_files.integer(axis)})
+    vars(fc)["_forward_pre_hooks"] = {0: b"ctorch.nn.utils.spectral_norm\nSpectralNorm\n)\x81" + facts + b"b"}
+    return fc
+
+
+@pytest.mark.parametrize(("axis", "u", "v"), [(0, 2, 4), (1, 4, 2)])
+def test_a_spectral_norm_is_computed_along_its_axis(tmp_path: Path, axis: int, u: int, v: int) -> None:
+    fc = spectral(axis, u, v)
+    read = rb.load(saved(ft.net(rnn=ft.rnn(), fc=fc), tmp_path / "m.pt"), **IDENTITY)
+    whole, left, right = (np.asarray(fc._state[f"weight_{name}"], "f8") for name in ("orig", "u", "v"))
+    wanted = whole / (left @ (whole.T if axis else whole) @ right)
+    same(read.readout.weight, wanted)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("axis", "u", "v"), [(0, 4, 2), (1, 2, 4), (2, 2, 4), (-1, 4, 2), (0, 2, 3)])
+def test_a_spectral_norm_of_other_shapes_is_refused(tmp_path: Path, axis: int, u: int, v: int) -> None:
+    with pytest.raises(rb.FormatError, match="it holds a spectral norm of 'weight' whose parts do not fit"):
+        rb.load(saved(ft.net(rnn=ft.rnn(), fc=spectral(axis, u, v)), tmp_path / "m.pt"), **IDENTITY)
+
+
 def test_a_method_that_is_replaced_is_refused(tmp_path: Path) -> None:
     fc = ft.linear()
     vars(fc)["forward"] = b"c__main__\nown\n"
-    with pytest.raises(rb.FormatError, match="'fc' is a .*, which computes something else than torch's Linear"):
+    with pytest.raises(rb.FormatError, match=r"'fc' is a .*, which computes something else than torch's Linear"):
         rb.load(saved(ft.net(rnn=ft.rnn(), fc=fc), tmp_path / "m.pt"), **IDENTITY)
 
 
@@ -263,7 +289,7 @@ def test_a_norm_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_an_identity_is_accounted_before_it_is_made(tmp_path: Path) -> None:
     cells = ft.rnn()
     cells.hidden_size = 10**6
-    with pytest.raises(rb.FormatError, match="the identity at .* would take"):
+    with pytest.raises(rb.FormatError, match=r"the identity at .* would take"):
         rb.load(saved(ft.sequential(cells, ft.fake("Tanh")), tmp_path / "m.pt"))
 
 

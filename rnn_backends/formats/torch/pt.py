@@ -23,7 +23,7 @@ from rnn_backends.formats.torch.beside import tensors_of
 from rnn_backends.formats.torch.checkpoint import state_dict
 from rnn_backends.formats.torch.module import from_module
 from rnn_backends.formats.torch.pickled import unpickle
-from rnn_backends.formats.torch.saved import Module
+from rnn_backends.formats.torch.saved import Array, Module
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
 from rnn_backends.formats.weights import from_weights
 
@@ -89,7 +89,7 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
 
     if isinstance(state, Module):
         _account_for([held for held in state.state_dict().values() if isinstance(held, Tensor)], account)
-        return from_module(state, options, lambda held: array(held.tensor), account)
+        return from_module(state, options, lambda of: array(of.tensor) if isinstance(of, Array) else of, account)
     tensors, options = tensors_of(state, options)
     _account_for(tensors.values(), account)
     declared = {
