@@ -16,6 +16,10 @@ WAYS: Mapping[str, str] = {
         "gives values"
     ),
     "roles": "pass roles={roles}, if they are applied so and in this order, or other ones",
+    "side_by_side": (
+        "pass roles={roles} to read one of them, if they stand side by side, or a readout_activation with one for each "
+        "of them, if one after the other"
+    ),
     "roles_each": "pass roles= with what each is, and 'ignore' for what the forward pass does without",
     "layers": (
         "pass roles={roles}, if they are applied so and in this order: 'layers' for those that stand one on the other, "

@@ -33,7 +33,7 @@ _OF_RECURRENT = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)(?:_|$)", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
-_LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
+LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
 _NUMBERS = "fiubc"
 _LOCALS = {"weight", "bias", "bias_l0"}
 _DIGITS = 10
@@ -119,7 +119,7 @@ def _is_loss(module: Module, declared: Declared) -> bool:
     """Return whether the arrays of a module are the class weights of a loss, by its name and theirs."""
     name = module.prefix.rpartition(".")[2]
     vectors = all(len(declared[each][1]) <= 1 for each in module.arrays.values())
-    return bool(_LOSS.search(name)) and vectors and module.arrays.keys() <= {"weight", "pos_weight"}
+    return bool(LOSS.search(name)) and vectors and module.arrays.keys() <= {"weight", "pos_weight"}
 
 
 def require_columns(declared: Declared) -> None:

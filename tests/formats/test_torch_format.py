@@ -236,7 +236,7 @@ WRONG_STATES: dict[str, tuple[Mapping[Any, Any], str]] = {
     "a projection": (with_(weight_hr_l0=MATRIX), "'weight_hr_l0', of shape .* are those of a recurrent layer that is no"),
     "two readouts": (
         with_(fc1__weight=MATRIX, fc2__weight=MATRIX),
-        r"weights of the 2 Linear of a readout do not record .* pass readout_activation=\('relu', 'softmax'\)",
+        "'fc1' .4 -> 4., 'fc2' .4 -> 4. may stand side by side or one after the other; pass roles=",
     ),
     "two networks": (with_(b__weight_ih_l0=MATRIX), "l1 must have weight_ih, weight_hh and bias, or .*; it has weight_ih"),
     "cells and layers": (with_(weight_ih=MATRIX), "'weight_ih_l0', 'weight_ih' are both weight_ih_l0 of one module; keep one"),

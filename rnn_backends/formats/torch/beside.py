@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.torch.joined import without_twins
 from rnn_backends.formats.torch.pickled import Opaque
 from rnn_backends.formats.torch.tensors import Tensor
 
@@ -33,6 +37,10 @@ def parts_of(state: Mapping[Any, Any], options: LoadOptions, is_tensor: Callable
     """Return the parts of a state dict; of others than those that begin with `key`, the tensors."""
     begin = _begin(options)
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and is_tensor(value)}
+    said = dict(options.roles or {}) | dict.fromkeys(options.names or {}, "names")
+    twins = without_twins({name: _memory(value) for name, value in tensors.items()}, begin, said)
+    tensors = {name: value for name, value in tensors.items() if name not in twins}
+    state = {name: value for name, value in state.items() if name not in twins}
     others = {
         name: value
         for name, value in state.items()
@@ -53,6 +61,19 @@ def parts_of(state: Mapping[Any, Any], options: LoadOptions, is_tensor: Callable
         roles = {key: role for key, role in (options.roles or {}).items() if key not in spent}
         options = replace(options, roles=roles or None)
     return Parts(tensors, weights, options)
+
+
+def _memory(value: Any) -> Any:
+    """Return what is equal of arrays that are the same memory: of a file a record of it, else addresses and strides."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str
+    address, strides = (getattr(value, name, None) for name in ("data_ptr", "stride"))
+    if callable(address) and callable(strides):
+        with suppress(RuntimeError):  # of a tensor without memory, such as a sparse one
+            return address(), tuple(value.shape), tuple(strides())
+    return id(value)
 
 
 def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str, Tensor], LoadOptions]:

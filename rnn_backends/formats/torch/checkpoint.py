@@ -10,6 +10,7 @@ from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import listed, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
+from rnn_backends.formats.torch.joined import joined
 from rnn_backends.formats.torch.module import is_module
 from rnn_backends.formats.torch.pickled import Opaque
 from rnn_backends.formats.torch.saved import Module, module_of
@@ -43,7 +44,7 @@ def state_dict(
             raise FormatError(msg)
     if len(found) == 1:
         ((place, state),) = found.items()
-        state = _joined(held, place, state, is_tensor or _is_tensor)
+        state = joined(held, place, state, is_tensor or _is_tensor, path)
         return as_read(state, replace(options, key=rest or None))
     if found:
         msg = f"it holds several recurrent networks; {_parts(found, path)}."
@@ -65,27 +66,6 @@ def _found(
         return {(): held}
     # What may be numbers is refused by its name where there is no tensor; beside a network it may be a log of it.
     return found or dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account))
-
-
-def _joined(held: Any, place: Sequence[str], state: Any, is_tensor: Callable[[Any], bool]) -> Any:
-    """Return a state dict with those of the modules beside it, where they were saved one by one, under their names."""
-    for part in place[:-1]:
-        held = held.get(part) if isinstance(held, Mapping) else None
-    if not (place and isinstance(state, Mapping) and isinstance(held, Mapping)) or held.get(place[-1]) is not state:
-        return state
-    modules = {
-        name: part
-        for name, part in held.items()
-        if isinstance(name, str) and isinstance(part, Mapping) and (part is state or _is_module_of(part, is_tensor))
-    }
-    if len(modules) == 1:
-        return state
-    return {f"{module}.{name}": value for module, part in modules.items() for name, value in part.items()}
-
-
-def _is_module_of(part: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> bool:
-    """Return whether a mapping holds weights, as no state of an optimizer does."""
-    return any(is_tensor(value) and str(name).rpartition(".")[2] in {"weight", "bias"} for name, value in part.items())
 
 
 def _at(held: Any, path: Sequence[str], account: Account) -> tuple[Any, tuple[str, ...]]:

@@ -39,7 +39,7 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
     held = {
         name: value
         for name, value in state.items()
-        if name in parts.tensors or name in parts.weights or _is_tensor(value)
+        if name in parts.tensors or name in parts.weights or (_is_tensor(value) and not isinstance(name, str))
     }
     return from_weights(declare(held), parts.options, lambda name: to_host(held[name]), account)
 
