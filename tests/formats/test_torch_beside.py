@@ -63,6 +63,12 @@ def test_an_embedding_with_the_cells_is_no_readout() -> None:
     assert "key" in refused("key", loading({**held, "decoder": {"fc.weight": FC["weight"]}}, **IDENTITY))
 
 
+def test_a_readout_without_a_bias_is_no_embedding() -> None:
+    state = network() | {"fc.weight": normal(2, 4)}
+    held = {"generator": state, "discriminator": {"weight": normal(1, 2)}}
+    follow("key", loading(held, **IDENTITY), linear(state, "fc", H), logits)
+
+
 def test_a_loss_beside_a_network_is_no_other() -> None:
     state = network() | fully("fc", 2, 4)
     held = {"model": state, "criterion": {"weight": np.ones(2)}, "scaler": {"mean": np.ones(3)}}
