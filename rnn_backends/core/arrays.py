@@ -64,7 +64,10 @@ def device(array: Array) -> Any:
 
 def is_array(value: object) -> bool:
     """Return whether a value is an array, of whatever library."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    try:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    except RuntimeError:  # by a nested tensor of torch, which has no shape
+        return False
 
 
 def dtype_name(array: Array) -> str:

@@ -16,6 +16,10 @@ WAYS: Mapping[str, str] = {
         "gives values"
     ),
     "roles": "pass roles={roles}, if they are applied so and in this order, or other ones",
+    "side_by_side": (
+        "pass roles={roles} to read one of them, if they stand side by side, or a readout_activation with one for each "
+        "of them, if one after the other"
+    ),
     "roles_each": "pass roles= with what each is, and 'ignore' for what the forward pass does without",
     "layers": (
         "pass roles={roles}, if they are applied so and in this order: 'layers' for those that stand one on the other, "
@@ -35,6 +39,7 @@ WAYS: Mapping[str, str] = {
     ),
     "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model))",
     "flax_collection": "pass key={key}, if the network does without it",
+    "plain_dtype": "convert it to float32 first (of a quantized tensor, dequantize() gives that)",
     "cells": (
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
         "both directions"
@@ -68,6 +73,7 @@ WAYS: Mapping[str, str] = {
         "rnn_backends.from_torch"
     ),
     "torch_load": "if you trust the file, load it with torch.load, and give that to rnn_backends.from_torch",
+    "plain_tensor": "save it as a dense tensor of float32 with values: tensor.to('cpu').to_dense().float()",
     "torch_again": "load it with torch, and save its state dict again with torch.save(state_dict, path)",
     "torch_script": "save its weights with torch.save(torch.jit.load(path).state_dict(), other_path), and read that",
     # Keras

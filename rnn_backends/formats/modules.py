@@ -13,7 +13,7 @@ import numpy as np
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import PLACE, Declared, listed, require_no_gates
+from rnn_backends.formats.names import PLACE, Declared, listed, require_no_gates, shown
 
 _RECURRENT = re.compile(
     rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({PLACE}))?|((?:bias|leak|h_0)_{PLACE}))", re.S
@@ -29,13 +29,17 @@ _ROWS = {
 }  # fmt: skip
 """CS231n's notation, whose vectors are rows: too short to be known for sure, and so only named in a message."""
 _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
+_OF_RECURRENT = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)(?:_|$)", re.ASCII)
 COLUMNS = {"ba", "bh", "by"}
 """The biases of the text-books, which may stand as columns."""
 _STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
-_LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
+LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
+_NUMBERS = "fiubc"
 _LOCALS = {"weight", "bias", "bias_l0"}
 _DIGITS = 10
 _FEW = 3
+_ATTENTION = {"in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v"}
+_FACTORS = {"weight_g", "weight_v", "weight_orig", "weight_mask", "weight_u"}
 _STATISTICS = {"running_mean", "running_var"}
 
 
@@ -81,6 +85,18 @@ def modules_of(declared: Declared) -> list[Module]:
     return _by_number([module for module in found.values() if not _is_loss(module, declared)])
 
 
+def require_numbers(declared: Declared) -> None:
+    """Check that arrays are of numbers that NumPy has, as torch's quantized tensors are not."""
+    for name, (dtype, _) in declared.items():
+        try:
+            is_known = np.dtype(dtype).kind in _NUMBERS
+        except TypeError:
+            is_known = False
+        if not is_known:
+            msg = f"{shown(name)} is of dtype {shown(dtype)}, which cannot be read; {way('plain_dtype')}."
+            raise FormatError(msg)
+
+
 def _by_number(modules: list[Module]) -> list[Module]:
     """Return modules with those of a Sequential, which are numbered, in their order; a file may have sorted them."""
     siblings: dict[str, list[Module]] = {}
@@ -103,7 +119,7 @@ def _is_loss(module: Module, declared: Declared) -> bool:
     """Return whether the arrays of a module are the class weights of a loss, by its name and theirs."""
     name = module.prefix.rpartition(".")[2]
     vectors = all(len(declared[each][1]) <= 1 for each in module.arrays.values())
-    return bool(_LOSS.search(name)) and vectors and module.arrays.keys() <= {"weight", "pos_weight"}
+    return bool(LOSS.search(name)) and vectors and module.arrays.keys() <= {"weight", "pos_weight"}
 
 
 def require_columns(declared: Declared) -> None:
@@ -155,7 +171,7 @@ def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str
     if shapes.keys() == {"bias"}:
         return f"{of} is a bias without its weight; {way('name_both')}."
     if (kind := _computing(shapes)) is not None:
-        return f"{of} are those of a {kind}, which has no place in a network here."
+        return f"{of} are those of {kind}, which has no place in a network here."
     others = list(others)
     is_alone = not any(f"{each.prefix}.".startswith(f"{module.prefix}.") for each in others if each is not module)
     keys = [module.prefix] if is_alone and module.prefix else names[:_FEW]
@@ -167,11 +183,26 @@ def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str
 
 
 def _computing(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Return the name of a layer that computes, whatever its place, by the shapes of its arrays."""
-    if len(shapes.get("weight", ())) > 2:
-        return "convolution"
-    is_norm = shapes.keys() == {"weight", "bias"} and shapes["weight"] == shapes["bias"] and len(shapes["bias"]) == 1
-    return "LayerNorm, or another normalisation" if is_norm else None
+    """Return the name of a layer that computes, whatever its place, by the names and the shapes of its arrays.
+
+    None of these is one that a network does without, so that no message may say how to ignore it.
+    """
+    if shapes.keys() & _ATTENTION:
+        return "an attention"
+    if shapes.keys() & _FACTORS:
+        return "a weight that is normalised or pruned, whose parts do not fit one another"
+    if any(_OF_RECURRENT.match(local) for local in shapes):
+        return "a recurrent layer that is no nn.RNN"
+    if "weight" not in shapes:
+        return None
+    axes = len(shapes["weight"])
+    if axes > 2:
+        return "a Bilinear or a convolution"
+    if axes == 2:
+        return "a Linear whose bias or dtype does not fit"
+    if "bias" in shapes:
+        return "a LayerNorm, or another normalisation"
+    return "an RMSNorm, another normalisation or a PReLU"
 
 
 def _may_be_initial(name: str, shape: tuple[int, ...], others: Iterable[Module], declared: Declared) -> bool:

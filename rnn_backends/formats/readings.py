@@ -109,6 +109,16 @@ class Readings:
                     waiting.append((others, (module, *taken), columns))
 
 
+def stand_side_by_side(modules: Sequence[tuple[int, object]], width: int) -> bool:
+    """Return whether Linears may all be applied to what is as wide, instead of one after the other.
+
+    Each is given by the number of features that it takes, and by the nn.Sequential that it is in; those of one make
+    one head.
+    """
+    heads = [takes for place, (takes, owner) in enumerate(modules) if not place or owner != modules[place - 1][1]]
+    return len(heads) > 1 and all(takes == width for takes in heads)
+
+
 def are_siblings(one: Module, other: Module) -> bool:
     """Return whether two modules are numbered ones of a Sequential, which are applied in their order."""
     (parent, _, number), (same, _, another) = one.prefix.rpartition("."), other.prefix.rpartition(".")

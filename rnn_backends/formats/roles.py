@@ -7,7 +7,7 @@ from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.names import Declared, listed, shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.readings import Reading, Readings, Widths
+from rnn_backends.formats.readings import Reading, Readings, Widths, stand_side_by_side
 from rnn_backends.formats.values import Activations
 
 MOST = 6
@@ -83,6 +83,7 @@ def reading_of(
         only = every if len(every) == 1 else possible
         chosen = only[0] if len(only) == 1 else None
     if chosen is not None and not _is_contradicted(chosen, options):
+        _require_one_chain(chosen.readout, widths, declared, options)
         return chosen
     found = sorted(complete or every, key=lambda each: -len(each.readout))
     guess = _guess(linears, before, widths, declared)
@@ -96,6 +97,26 @@ def _natural(natural: Reading | None, complete: Sequence[Reading]) -> Reading | 
     """Return the reading by order, unless others have their activations given too: then nothing but order is for it."""
     is_other = any(natural is None or each.roles != natural.roles for each in complete)
     return None if is_other else natural
+
+
+def _require_one_chain(readout: Sequence[Module], widths: Widths, declared: Declared, options: LoadOptions) -> None:
+    """Check that the Linears of a readout are no heads side by side, unless each is given its activation."""
+    heads = [(declared[each.arrays["weight"]][1][1], _owner(each)) for each in readout]
+    if stand_side_by_side(heads, widths.output_size) and not isinstance(options.readout_activation, tuple):
+        which = ", ".join(f"{shown(module.prefix)} {_sizes(module, declared)}" for module in readout[:_LISTED])
+        raise FormatError(side_by_side(which, [module.prefix for module in readout]))
+
+
+def _owner(module: Module) -> str:
+    """Return the nn.Sequential that a module is in; the name of a module that is in none."""
+    parent, _, number = module.prefix.rpartition(".")
+    return parent if number.isdecimal() else module.prefix
+
+
+def side_by_side(which: str, names: Sequence[str]) -> str:
+    """Return the refusal of Linears that may be applied one after the other, or each to what the RNN gives."""
+    roles = {name: "ignore" if place else "readout" for place, name in enumerate(names)}
+    return f"{which} may stand side by side or one after the other; {way('side_by_side', roles=roles)}."
 
 
 def _is_complete(reading: Reading, options: LoadOptions) -> bool:

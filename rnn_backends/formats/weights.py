@@ -15,7 +15,7 @@ from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
-from rnn_backends.formats.modules import COLUMNS, Module, modules_of, require_columns, unknown
+from rnn_backends.formats.modules import COLUMNS, Module, modules_of, require_columns, require_numbers, unknown
 from rnn_backends.formats.names import Declared, is_own, listed, places, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
@@ -58,6 +58,7 @@ def from_weights(
     held = _selected({name: made(name, declared, read) for name in declared}, options.key)
     held, own = _renamed(held, options.names or {})
     kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
+    require_numbers(declared_of(kept))
     whole, read_whole = effective(declared_of(kept), lambda name: kept[name].make(), account)
     held = {name: made(name, whole, read_whole) for name in whole}
     roles = given_roles(modules_of(declared_of(held)), options.roles or {}, [*declared, *held]) | own

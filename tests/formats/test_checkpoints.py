@@ -124,7 +124,9 @@ def test_a_weight_that_is_no_tensor_is_refused_by_name(tmp_path: Path, value: by
 def test_what_may_be_a_weight_is_refused(tmp_path: Path, name: str, value: bytes) -> None:
     written = Written()
     held = dictionary({**written.entries(network() | fully("fc", 2, 4)), name: value})
-    assert f"{name!r} is " in refused("ignore", partial(written.load, tmp_path, held))
+    way = "pickle" if name.startswith("rnn.") else "ignore"
+    assert f"{name!r} is " in (message := refused(way, partial(written.load, tmp_path, held)))
+    assert ("roles" in message) == (way == "ignore")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +143,17 @@ def test_what_computes_nothing_is_left_out(tmp_path: Path, name: str, value: byt
     held = dictionary({**written.entries(state), name: value})
     rnn = written.load(tmp_path, held, readout_activation="softmax")
     np.testing.assert_allclose(rnn.logits(X), linear(state, "fc", of_torch(state, X, "rnn.")))
+
+
+@pytest.mark.parametrize("function", ["_rebuild_sparse_tensor", "_rebuild_qtensor", "_rebuild_meta_tensor_no_storage"])
+def test_a_weight_that_is_no_plain_tensor_is_saved_as_one(tmp_path: Path, function: str) -> None:
+    written = Written()
+    entries = written.entries(network())
+    other = entries | {"rnn.weight_ih_l0": f"ctorch._utils\n{function}\n)R".encode()}
+    read = partial(written.load, tmp_path)
+    follow("plain_tensor", lambda **_: read(dictionary(other)), of_torch(network(), X, "rnn."), output,
+           then=lambda: read(dictionary(entries)))  # fmt: skip
+    assert "roles" not in refused("plain_tensor", lambda: read(dictionary(other)))
 
 
 def test_a_state_dict_of_numpy_arrays_is_refused_by_name(tmp_path: Path) -> None:

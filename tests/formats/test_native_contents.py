@@ -136,11 +136,11 @@ WRONG_ARRAYS: dict[str, tuple[dict[str, NDArray[Any] | None], str]] = {
 UNDESCRIBED = {
     "weight_hh of layer 1": r"'readout' \(3 -> 2\) .* the RNN, which takes 2 features and gives 2;",
     "readout does not fit": r"'readout' \(2 -> 2\) .* the RNN, which takes 2 .* gives 3; pass roles=",
-    "readout.bias does not fit": "'readout.bias'.* belongs to none of torch's",
+    "readout.bias does not fit": "'readout.bias'.* are those of a Linear whose bias or dtype does not fit",
     "readout.bias alone": "'readout.bias', .* is a bias without its weight",
     **dict.fromkeys(
         ["an unknown array", "a number spelt twice", "another kind of digit", "a line break"],
-        "'weight_.*', of shape .* belongs to none of torch's",
+        "'weight_.*', of shape .* are those of a recurrent layer that is no",
     ),
 }
 """What is said of some of them where no description names the arrays."""

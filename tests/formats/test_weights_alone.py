@@ -98,9 +98,7 @@ def test_a_train_state_of_flax() -> None:
 
 def test_a_module_that_was_saved_whole_is_its_weights() -> None:
     rnn = rb.load(DATA / "module.pt")
-    with pytest.raises(
-        rb.FormatError, match="the module in it records the activation of its cells; leave `activation` out"
-    ):
+    with pytest.raises(rb.FormatError, match="the module records the activation of its cells; leave `activation` out"):
         rb.load(DATA / "module.pt", activation="relu")
     state = rnn.to_torch()
     x = normal(5, 2, rnn.input_size or 0)
@@ -345,8 +343,17 @@ def test_an_initial_state_is_asked_for(shape: tuple[int, ...]) -> None:
         ({"ln.weight": np.ones(4), "ln.bias": np.ones(4)}, "'ln.weight', 'ln.bias', .* are those of a LayerNorm"),
         (
             {"conv.weight": np.ones((4, 4, 3)), "conv.bias": np.ones(4)},
-            "are those of a convolution, which has no place",
+            "are those of a Bilinear or a convolution, which has no place",
         ),
+        ({"norm.weight": np.ones(4)}, "'norm.weight', .* are those of an RMSNorm, another normalisation or a PReLU"),
+        ({"act.weight": np.ones(1)}, "'act.weight', .* or a PReLU, which has no place"),
+        ({"bilinear.weight": np.ones((2, 4, 4))}, "are those of a Bilinear or a convolution, which has no place"),
+        ({"attn.in_proj_weight": np.ones((12, 4))}, "'attn.in_proj_weight', .* are those of an attention"),
+        ({"attn.q_proj_weight": np.ones((4, 4)), "attn.bias_k": np.ones((1, 1, 4))}, "are those of an attention"),
+        ({"fc.weight_g": np.ones((2, 1)), "fc.weight_v": np.ones((2, 4)), "fc.weight": np.ones((2, 4))}, "normalised"),
+        ({"fc.weight": np.ones((2, 4), "i1")}, "are those of a Linear whose bias or dtype does not fit"),
+        ({"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(3)}, "are those of a Linear whose bias or dtype"),
+        ({"rnn.weight_hr_l0": np.ones((2, 4))}, "are those of a recurrent layer that is no nn.RNN"),
     ],
 )
 def test_what_computes_is_refused_without_a_way_out(extra: dict[str, Any], match: str) -> None:
@@ -424,7 +431,7 @@ def test_a_vocabulary_is_a_text_or_a_list_of_words(wrong: Any) -> None:
 
 
 def test_a_bias_of_integers_is_refused() -> None:
-    with pytest.raises(rb.FormatError, match=r"'fc.weight', 'fc.bias', of shape \(1, 4\), belongs to none of torch's"):
+    with pytest.raises(rb.FormatError, match=r"'fc.weight', 'fc.bias', of shape \(1, 4\), are those of a Linear whose"):
         rb.from_torch(
             network() | {"fc.weight": normal(1, 4), "fc.bias": np.array([3])}, **{**TOLD, "readout_activation": "tanh"}
         )
@@ -551,5 +558,5 @@ def test_modules_saved_one_by_one_are_one_network() -> None:
     close(rb.from_torch(held, **TOLD).logits(X), wanted)
     close(rb.from_torch({"epoch": 3, "state": held}, **TOLD).logits(X), wanted)
     assert rb.from_torch(held, activation="tanh", key="rnn").readout is None
-    with pytest.raises(rb.FormatError, match=r"'cnn.weight', 'cnn.bias', .* are those of a convolution"):
+    with pytest.raises(rb.FormatError, match=r"'cnn.weight', 'cnn.bias', .* are those of a Bilinear or a convolution"):
         rb.from_torch(held | {"cnn": {"weight": normal(4, 3, 3), "bias": normal(4)}}, **TOLD)

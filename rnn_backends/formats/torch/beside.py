@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.torch.joined import without_twins
 from rnn_backends.formats.torch.pickled import Opaque
 from rnn_backends.formats.torch.tensors import Tensor
 
@@ -17,6 +22,7 @@ _WEIGHT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """The last part of the name of a weight, by torch or a text-book."""
+_BIASES = re.compile(r"(?:^|[.])bias_(?:ih|hh)(?:_|$|[.])", re.ASCII)
 
 
 class Parts(NamedTuple):
@@ -31,6 +37,10 @@ def parts_of(state: Mapping[Any, Any], options: LoadOptions, is_tensor: Callable
     """Return the parts of a state dict; of others than those that begin with `key`, the tensors."""
     begin = _begin(options)
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and is_tensor(value)}
+    said = dict(options.roles or {}) | dict.fromkeys(options.names or {}, "names")
+    twins = without_twins({name: _memory(value) for name, value in tensors.items()}, begin, said)
+    tensors = {name: value for name, value in tensors.items() if name not in twins}
+    state = {name: value for name, value in state.items() if name not in twins}
     others = {
         name: value
         for name, value in state.items()
@@ -53,21 +63,37 @@ def parts_of(state: Mapping[Any, Any], options: LoadOptions, is_tensor: Callable
     return Parts(tensors, weights, options)
 
 
+def _memory(value: Any) -> Any:
+    """Return what is equal of arrays that are the same memory: of a file a record of it, else addresses and strides."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str
+    address, strides = (getattr(value, name, None) for name in ("data_ptr", "stride"))
+    if callable(address) and callable(strides):
+        with suppress(RuntimeError):  # of a tensor without memory, such as a sparse one
+            return address(), tuple(value.shape), tuple(strides())
+    return id(value)
+
+
 def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str, Tensor], LoadOptions]:
     """Return the tensors of the state dict of a file, and the options without the roles of what is none."""
     parts = parts_of(state, options, lambda value: isinstance(value, Tensor))
     for name, value in parts.weights.items():
-        role = {name.removeprefix(_begin(options)): "ignore"}
-        if isinstance(value, Opaque):
-            what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
-        else:
-            what = f"no tensor, but of type {type(value).__name__}"
-        msg = f"{shown(name)} is {what}; {way('ignore', roles=role)}"
-        if not (isinstance(value, Opaque) and value.name.startswith("torch")):
-            msg += f", else {way('torch_load')}"
-        msg += "."
-        raise FormatError(msg)
+        raise FormatError(no_tensor(name, value, name.removeprefix(_begin(options))))
     return parts.tensors, parts.options
+
+
+def no_tensor(name: str, value: Any, key: str) -> str:
+    """Return the refusal of a weight that is no plain tensor; a network does not do without one of its cells."""
+    if isinstance(value, Opaque):
+        what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
+    else:
+        what = f"no tensor, but of type {type(value).__name__}"
+    is_torch = isinstance(value, Opaque) and value.name.startswith("torch")
+    ways = [] if is_recurrent([name]) or _BIASES.search(name) else [way("ignore", roles={key: "ignore"})]
+    ways.append(way("plain_tensor" if is_torch else "torch_load"))
+    return f"{shown(name)} is {what}; {', else '.join(ways)}."
 
 
 def _is_weight(name: str, value: Any, modules: set[str]) -> bool:

@@ -4,37 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import listed, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
+from rnn_backends.formats.torch.joined import joined
 from rnn_backends.formats.torch.module import is_module
 from rnn_backends.formats.torch.pickled import Opaque
+from rnn_backends.formats.torch.saved import Module, module_of
 from rnn_backends.formats.torch.tensors import Tensor
-
-_RNN, _CELL = "torch.nn.modules.rnn RNN", "torch.nn.modules.rnn RNNCell"
-_MODES = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}
-_PARTS = ("_parameters", "_buffers", "_modules")
-"""The attributes of a module that hold its arrays and its modules, by name."""
-
-
-class Facts(NamedTuple):
-    """What an nn.RNN records beside its weights."""
-
-    activation: Activation
-    batch_first: bool | None
-
-
-def _facts_of(module: Opaque, state: Mapping[str, Any]) -> Facts | None:
-    """Return what the state of an nn.RNN or an nn.RNNCell records; None of any other module."""
-    named = state.get("mode") if module.name == _RNN else f"RNN_{state.get('nonlinearity')}".upper()
-    if module.name not in {_RNN, _CELL} or not isinstance(named, str) or named not in _MODES:
-        return None
-    batch_first = state.get("batch_first")
-    return Facts(Activation(_MODES[named]), batch_first if isinstance(batch_first, bool) else None)
+from rnn_backends.formats.torch.whole import as_read
 
 
 def state_dict(
@@ -53,9 +34,8 @@ def state_dict(
         Of an object in memory: whether a value is an array.  Its arrays may have any names then.
     """
     path = (options.key,) if isinstance(options.key, str) else options.key or ()
-    facts: list[Facts] = []
-    held, rest = _at(held, path, account, facts)
-    found = _found(held, options, account, facts, is_tensor)
+    held, rest = _at(held, path, account)
+    found = _found(held, options, account, is_tensor)
     if rest and len(found) > 1:
         begin = f"{'.'.join(rest)}."
         found = {place: each for place, each in found.items() if _begins(each, begin)} or found
@@ -64,8 +44,8 @@ def state_dict(
             raise FormatError(msg)
     if len(found) == 1:
         ((place, state),) = found.items()
-        state = _joined(held, place, state, is_tensor or _is_tensor)
-        return state, replace(_with_facts(options, facts), key=rest or None)
+        state = joined(held, place, state, is_tensor or _is_tensor, path)
+        return as_read(state, replace(options, key=rest or None))
     if found:
         msg = f"it holds several recurrent networks; {_parts(found, path)}."
         raise FormatError(msg)
@@ -77,42 +57,24 @@ def state_dict(
 
 
 def _found(
-    held: Any, options: LoadOptions, account: Account, facts: list[Facts], is_tensor: Callable[[Any], bool] | None
+    held: Any, options: LoadOptions, account: Account, is_tensor: Callable[[Any], bool] | None
 ) -> dict[tuple[str, ...], Any]:
     """Return the networks in something by place."""
     wanted = _Wanted(is_tensor or _is_tensor, frozenset(options.names or ()), _ignored(options))
-    found = dict(_state_dicts(held, wanted, account, facts))
+    found = dict(_state_dicts(held, wanted, account))
     if not found and is_tensor and isinstance(held, Mapping) and (not held or any(map(is_tensor, held.values()))):
         return {(): held}
     # What may be numbers is refused by its name where there is no tensor; beside a network it may be a log of it.
-    return found or dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account, facts))
+    return found or dict(_state_dicts(held, wanted._replace(is_tensor=_is_like_one), account))
 
 
-def _joined(held: Any, place: Sequence[str], state: Any, is_tensor: Callable[[Any], bool]) -> Any:
-    """Return a state dict with those of the modules beside it, where they were saved one by one, under their names."""
-    for part in place[:-1]:
-        held = held.get(part) if isinstance(held, Mapping) else None
-    if not (place and isinstance(state, Mapping) and isinstance(held, Mapping)) or held.get(place[-1]) is not state:
-        return state
-    modules = {
-        name: part
-        for name, part in held.items()
-        if isinstance(name, str) and isinstance(part, Mapping) and (part is state or _is_module_of(part, is_tensor))
-    }
-    if len(modules) == 1:
-        return state
-    return {f"{module}.{name}": value for module, part in modules.items() for name, value in part.items()}
-
-
-def _is_module_of(part: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> bool:
-    """Return whether a mapping holds weights, as no state of an optimizer does."""
-    return any(is_tensor(value) and str(name).rpartition(".")[2] in {"weight", "bias"} for name, value in part.items())
-
-
-def _at(held: Any, path: Sequence[str], account: Account, facts: list[Facts]) -> tuple[Any, tuple[str, ...]]:
+def _at(held: Any, path: Sequence[str], account: Account) -> tuple[Any, tuple[str, ...]]:
     """Return what stands where a key leads, as far as there are parts of its names, and the rest of it."""
     for place, part in enumerate(path):
-        held = _opened(held, account, facts) if isinstance(held, Opaque) else held
+        held = _opened(held, account) if isinstance(held, Opaque) else held
+        if isinstance(held, Module) and (inner := held.within(part)) is not None:
+            held = inner
+            continue
         if not isinstance(held, Mapping) or part not in held:
             return held, tuple(path[place:])
         held = held[part]
@@ -131,13 +93,6 @@ def _parts(found: Iterable[tuple[str, ...]], path: tuple[str, ...]) -> str:
         ignored = way("ignore", roles={inner[0]: "ignore"})
         return f"beside its own weights there are those in {listed(keys[1:])}; {ignored}, else {text}"
     return f"they are in {listed(keys)}; {text}"
-
-
-def _with_facts(options: LoadOptions, facts: Sequence[Facts]) -> LoadOptions:
-    """Return the options with what a module that was saved whole records, where its nn.RNN all record the same."""
-    if len(set(facts)) != 1:
-        return options
-    return options.completed("the module in it", facts[0]._asdict())
 
 
 class _Wanted(NamedTuple):
@@ -161,23 +116,19 @@ def _ignored(options: LoadOptions) -> frozenset[str]:
     return frozenset(name for name, role in (options.roles or {}).items() if role == "ignore")
 
 
-def _state_dicts(
-    held: Any, wanted: _Wanted, account: Account, facts: list[Facts]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the mappings and live modules that hold a recurrent network by place; what stands in two comes once.
-
-    What modules that were saved whole record is added to `facts`.
-    """
+def _state_dicts(held: Any, wanted: _Wanted, account: Account) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the mappings and live modules that hold a recurrent network by place; what stands in two comes once."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), held)]
     seen: dict[int, Any] = {}
     while waiting:
         place, value = waiting.pop()
         if not _is_new(value, seen):
             continue
-        if isinstance(value, Opaque) and not _is_new(value := _opened(value, account, facts), seen):
+        if isinstance(value, Opaque) and not _is_new(value := _opened(value, account), seen):
             continue
         if is_module(value):
-            if is_recurrent(_names(value)):
+            names = list(_names(value))
+            if is_recurrent(names) or (isinstance(value, Module) and wanted.names & {*names}):
                 yield place, value
             continue
         if not isinstance(value, (Mapping, list, tuple)):
@@ -208,40 +159,15 @@ def _is_open(value: Any) -> bool:
 
 def _names(held: Any) -> Iterator[str]:
     """Yield the names of the arrays of a state dict or of a live module."""
-    yield from map(str, held) if isinstance(held, Mapping) else (name for name, _ in held.named_parameters())
+    own = held.state_dict() if isinstance(held, Module) else held
+    yield from map(str, own) if isinstance(own, Mapping) else (name for name, _ in own.named_parameters())
 
 
 def _begins(held: Any, begin: str) -> bool:
     return any(name.startswith(begin) for name in _names(held))
 
 
-def _opened(held: Opaque, account: Account, facts: list[Facts]) -> Any:
-    """Return the arrays of a module that was saved whole, or the state of another object."""
-    return _module_arrays(held, account, facts) or held.state
-
-
-def _module_arrays(held: Opaque, account: Account, facts: list[Facts]) -> dict[str, Any]:
-    """Return the arrays of a module that was saved whole, without its code, by the names that its state dict has."""
-    found: dict[str, Any] = {}
-    waiting: list[tuple[str, Any, int]] = [("", held, 0)]
-    while waiting:
-        prefix, module, depth = waiting.pop()
-        state = module.state if isinstance(module, Opaque) else None
-        account.take("its modules", "depth", depth)
-        account.take("its modules", "items", 1)
-        if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in _PARTS):
-            continue
-        own, buffers, modules = (state[part] for part in _PARTS)
-        for part in (own, buffers, modules):  # which may be shared, and so be in a file but once
-            account.take("its modules", "items", len(part))
-            size = sum(len(name) for name in part if isinstance(name, str))
-            account.take("its modules", "bytes", 4 * (size + len(part) * (_OBJECT + len(prefix))))
-        if (found_facts := _facts_of(module, state)) is not None:
-            facts.append(found_facts)
-        found |= {f"{prefix}{name}": part for name, part in {**own, **buffers}.items() if part is not None}
-        waiting += [(f"{prefix}{name}.", part, depth + 1) for name, part in reversed(modules.items())]
-    return found
-
-
-_OBJECT = 50
-"""The bytes of a text beside its letters, by four."""
+def _opened(held: Opaque, account: Account) -> Any:
+    """Return a module that was saved whole, or the state of another object."""
+    module = module_of(held, account)
+    return held.state if module is None or not module.state_dict() else module

@@ -56,6 +56,12 @@ def base(module: Any) -> type:
     return next((each for each in classes if each.__module__.startswith("torch.nn.modules.")), classes[0])
 
 
+def is_of_torch(module: Any) -> bool:
+    """Return whether a module is of a class of torch's that computes, or is made from one."""
+    root = base(module)
+    return root.__module__.startswith("torch.nn.modules.") and root.__name__ != "Module"
+
+
 def qualified(module: Any) -> str:
     """Return the name of the class of a module."""
     owner = type(module)

@@ -16,6 +16,7 @@ from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.batch_norm import of_torch
 from rnn_backends.formats.description import Description
 from rnn_backends.formats.folding import folded
+from rnn_backends.formats.modules import require_numbers
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.scaling import Scaling, multiplied_in
@@ -36,8 +37,9 @@ def is_module(source: Any) -> bool:
     return callable(getattr(source, "named_modules", None)) and callable(getattr(source, "state_dict", None))
 
 
-def from_module(module: Any, options: LoadOptions, to_host: ToHost) -> Network:
-    """Return the network of NumPy arrays that a module is."""
+def from_module(module: Any, options: LoadOptions, to_host: ToHost, account: Account | None = None) -> Network:
+    """Return the network of NumPy arrays that a module is; the account is that of a file."""
+    account = account or Account()
     for option in _OF_STATE_DICTS:
         if getattr(options, option) is not None:
             msg = f"`{option}` is an option of state dicts; of a module {way('leave_out', option=option)}."
@@ -50,7 +52,7 @@ def from_module(module: Any, options: LoadOptions, to_host: ToHost) -> Network:
     arrays, activations = _cells(found.layers, to_host)
     for role, linears in (("encoder", found.encoder), ("readout", found.readout)):
         for place, linear in enumerate(linears):
-            arrays |= _linear(f"{role}.{place}", linear, arrays["weight_hh_l0"].dtype, to_host)
+            arrays |= _linear(f"{role}.{place}", linear, arrays["weight_hh_l0"].dtype, to_host, account)
     size = found.readout[-1].part.gives if found.readout else None
     description = Description(
         {place: {"activation": activation} for place, activation in activations.items()},
@@ -63,7 +65,7 @@ def from_module(module: Any, options: LoadOptions, to_host: ToHost) -> Network:
         options.takes or "features",
     )
     network = assemble(declare(arrays), description, arrays.__getitem__)
-    encoder, first = folded(network.encoder, network.layers[0], Account())
+    encoder, first = folded(network.encoder, network.layers[0], account)
     return replace(network, layers=(first, *network.layers[1:]), encoder=encoder)
 
 
@@ -78,10 +80,18 @@ def _facts(cells: Sequence[Part]) -> dict[str, Any]:
 
 
 def _weights(part: Part, to_host: ToHost) -> dict[str, Host]:
-    """Return the weights of a part by their names in it."""
+    """Return the weights of a part by their names in it; a file that is damaged may lack them."""
     declared, read = weights_of(part.path, part.module, to_host)
+    require_numbers(declared)
     prefix = f"{part.path}." if part.path else ""
-    return {name.removeprefix(prefix): read(name) for name in declared}
+    found = {name.removeprefix(prefix): read(name) for name in declared}
+    first = f"weight_hh{'_l0' if part.label == 'RNN' else ''}"
+    wanted = {"rnn": (first,), "norm": ("running_mean", "running_var")}.get(part.kind, ("weight",))
+    for name in wanted:
+        if name not in found:
+            msg = f"{part} has no {name}; it is damaged."
+            raise FormatError(msg)
+    return found
 
 
 def _cells(parts: Sequence[Part], to_host: ToHost) -> tuple[dict[str, Host], dict[str, Activation]]:
@@ -103,11 +113,14 @@ def _cells(parts: Sequence[Part], to_host: ToHost) -> tuple[dict[str, Host], dic
     return arrays, activations
 
 
-def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost) -> dict[str, Host]:
+def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost, account: Account) -> dict[str, Host]:
     """Return the weight and the bias of a Linear, or of what is one here, such as an embedding."""
     part = applied.part
-    before, after = ([_scaling(norm, to_host) for norm in norms] for norms in (applied.before, applied.after))
+    if part.kind == "identity":
+        account.take(f"the identity at {part}", "bytes", part.gives**2 * np.dtype(dtype).itemsize)
     held = _weights(part, to_host) if part.kind != "identity" else {"weight": np.eye(part.gives, dtype=dtype)}
+    before = [_scaling(norm, held["weight"], 1, to_host) for norm in applied.before]
+    after = [_scaling(norm, held["weight"], int(part.kind == "embedding"), to_host) for norm in applied.after]
     weight: Any = held["weight"].T if part.kind == "embedding" else held["weight"]
     bias: Any = held.get("bias")
     if before or after:
@@ -118,5 +131,10 @@ def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost) -> dict[st
     return {each: array for each, array in found.items() if array is not None}
 
 
-def _scaling(part: Part, to_host: ToHost) -> Scaling:
-    return of_torch(_weights(part, to_host), part.module.eps)
+def _scaling(part: Part, weight: Host, axis: int, to_host: ToHost) -> Scaling:
+    """Return what a BatchNorm does, whose features are those along an axis of a weight."""
+    held = _weights(part, to_host)
+    if weight.ndim != 2 or any(array.shape != weight.shape[axis : axis + 1] for array in held.values() if array.ndim):
+        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {weight.shape}."
+        raise FormatError(msg)
+    return of_torch(held, part.module.eps)

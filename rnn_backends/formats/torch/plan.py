@@ -6,9 +6,11 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.readings import stand_side_by_side
+from rnn_backends.formats.roles import side_by_side
 from rnn_backends.formats.stated import example
 from rnn_backends.formats.torch.classes import OUTPUTS
-from rnn_backends.formats.torch.parts import MAIN, Applied, Part, Plan
+from rnn_backends.formats.torch.parts import MAIN, Applied, Part, Plan, outline
 from rnn_backends.formats.torch.roles import cells_of, embedding_of, linear_roles
 
 MANY_TO_ONE = ("last", "final", "mean", "max")
@@ -20,6 +22,7 @@ def plan(parts: Sequence[Part], options: LoadOptions) -> Plan:
     parts = _without_selectors(parts, options)
     embedding = embedding_of(parts, cells[0])
     roles = linear_roles(parts, cells, embedding)
+    _require_one_chain([part for part in parts if roles.get(part.path) == "readout"], cells[-1].gives, options)
     if embedding is not None:
         roles[embedding.path] = "encoder"
     places = {part: place for place, part in enumerate(parts)}
@@ -41,6 +44,14 @@ def plan(parts: Sequence[Part], options: LoadOptions) -> Plan:
     _require_features("encoder", encoder, cells[0], options)
     _require_features("readout", readout, cells[-1], options)
     return Plan(encoder, cells, readout)
+
+
+def _require_one_chain(readout: Sequence[Part], width: int, options: LoadOptions) -> None:
+    """Check that the Linears of a readout are no heads side by side, unless roles or activations of each are given."""
+    heads = [(part.takes, part.path if part.chain is None else part.chain) for part in readout]
+    is_said = isinstance(options.readout_activation, tuple) or all(part.role for part in readout)
+    if stand_side_by_side(heads, width) and not is_said:
+        raise FormatError(side_by_side(outline(readout), [part.path for part in readout]))
 
 
 def _without_selectors(parts: Sequence[Part], options: LoadOptions) -> list[Part]:

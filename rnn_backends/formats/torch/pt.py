@@ -5,6 +5,7 @@ where they lie; the pickle is read as data (see `pickled`).
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -17,10 +18,12 @@ from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.content import HEAD, ZIP, is_of_old_torch
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Source
+from rnn_backends.formats.source import Account, Source
 from rnn_backends.formats.torch.beside import tensors_of
 from rnn_backends.formats.torch.checkpoint import state_dict
+from rnn_backends.formats.torch.module import from_module
 from rnn_backends.formats.torch.pickled import unpickle
+from rnn_backends.formats.torch.saved import Array, Module
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
 from rnn_backends.formats.weights import from_weights
 
@@ -77,21 +80,30 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     held, storages = unpickle(archive.read("data.pkl"), archive.source.account)
     for storage in storages.values():
         _require_size(archive, storage)
-    state, options = state_dict(held, options, archive.source.account)
-    tensors, options = tensors_of(state, options)
-    for tensor in set(tensors.values()):
-        archive.source.account.take("its tensors", "axes", len(tensor.shape))
-        archive.source.account.take("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
-    declared = {
-        name: ("f4" if tensor.storage.dtype == "bf16" else tensor.storage.dtype, tensor.shape)
-        for name, tensor in tensors.items()
-    }
+    account = archive.source.account
+    state, options = state_dict(held, options, account)
 
     @cache
     def array(tensor: Tensor) -> Host:
         return tensor.read(archive.part(f"data/{tensor.storage.key}"), order)
 
-    return from_weights(declared, options, lambda name: array(tensors[name]), archive.source.account)
+    if isinstance(state, Module):
+        _account_for([held for held in state.state_dict().values() if isinstance(held, Tensor)], account)
+        return from_module(state, options, lambda of: array(of.tensor) if isinstance(of, Array) else of, account)
+    tensors, options = tensors_of(state, options)
+    _account_for(tensors.values(), account)
+    declared = {
+        name: ("f4" if tensor.storage.dtype == "bf16" else tensor.storage.dtype, tensor.shape)
+        for name, tensor in tensors.items()
+    }
+    return from_weights(declared, options, lambda name: array(tensors[name]), account)
+
+
+def _account_for(tensors: Iterable[Tensor], account: Account) -> None:
+    """Account for tensors, each of which is read once."""
+    for tensor in set(tensors):
+        account.take("its tensors", "axes", len(tensor.shape))
+        account.take("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
 
 
 def _require_size(archive: Archive, storage: Storage) -> None:

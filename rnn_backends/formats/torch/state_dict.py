@@ -39,7 +39,7 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
     held = {
         name: value
         for name, value in state.items()
-        if name in parts.tensors or name in parts.weights or _is_tensor(value)
+        if name in parts.tensors or name in parts.weights or (_is_tensor(value) and not isinstance(name, str))
     }
     return from_weights(declare(held), parts.options, lambda name: to_host(held[name]), account)
 
@@ -49,8 +49,10 @@ def _described(source: object) -> str:
 
 
 def _is_tensor(value: Any) -> bool:
-    """Return whether a value is an array, and no number of NumPy's, such as the loss of an epoch."""
-    return is_array(value) and not isinstance(value, np.generic)
+    """Return whether a value is an array: no number of NumPy's, such as the loss of an epoch, and no array of texts."""
+    if not is_array(value) or isinstance(value, np.generic):
+        return False
+    return not isinstance(value, np.ndarray) or value.dtype.kind in "fiubc"
 
 
 def state_dict(network: Network) -> dict[str, Host]:

@@ -18,6 +18,7 @@ from rnn_backends.formats.torch.classes import (
     base,
     computes_nothing,
     is_changed,
+    is_of_torch,
     is_scripted,
     is_wrapper,
     qualified,
@@ -41,6 +42,22 @@ def parts_of(module: Any, roles: Roles) -> list[Part]:
         # The same module twice, outside an nn.Sequential, is one that has two names.
         distinct.setdefault(part.path if part.chain is not None else id(part.module), part)
     return _in_given_order(list(distinct.values()), list(roles))
+
+
+def require_known(module: Any, roles: Roles) -> None:
+    """Check that all that computes in a module is understood, where its arrays are to be read by their names."""
+    walk = _Walk(roles, has_cells=True)
+    for path, each in module.named_modules():
+        if not walk.is_looked_into(path, each):
+            continue
+        root = base(each).__name__
+        if is_of_torch(each):
+            if root not in (*CONTAINERS, *INERT):
+                _part(path, root, each)
+        elif not vars(each)["_modules"] and not any(True for _ in each.named_parameters()):
+            part = Part(path, "code", type(each).__name__)
+            msg = f"{part} is a class of your own, which is not looked into; {way('ignore', roles={path: 'ignore'})}."
+            raise FormatError(msg)
 
 
 def _in_given_order(parts: list[Part], keys: Sequence[str]) -> list[Part]:
@@ -75,13 +92,10 @@ class _Walk:
         """Yield the parts of a module; `chain` is that of the nn.Sequential it is in, or WHOLE of the whole."""
         self.paths.add(path)
         role = self._role(path)
-        root, changed = base(module).__name__, is_changed(module)
-        is_torch = base(module).__module__.startswith("torch.nn.modules.") and root != "Module"
-        if self._is_left_out(path, role, module, is_inert=root in INERT and is_torch and not changed):
+        root, changed, is_torch = base(module).__name__, is_changed(module), is_of_torch(module)
+        if not self.is_looked_into(path, module):
             return
-        ignoring = f"; {way('ignore', roles={path: 'ignore'})}" if path and self._has_cells else ""
-        _require_known(path, module, ignoring, changed=changed, is_torch=is_torch)
-        require_no_hooks(path, module)
+        ignoring = self._ignoring(path)
         if is_torch and root not in CONTAINERS:
             yield _part(path, root, module)._replace(chain=chain if path else None, role=_fitting(path, root, role))
             return
@@ -98,6 +112,19 @@ class _Walk:
         if not found and not is_wrapper(module) and (changed or not is_torch):  # what it computes is code
             found = [Part(path, "code", type(module).__name__, chain=chain if path else None, module=module)]
         yield from found
+
+    def is_looked_into(self, path: str, module: Any) -> bool:
+        """Return whether a module takes part in what the network gives; it must be understood, and without hooks."""
+        changed, is_torch = is_changed(module), is_of_torch(module)
+        is_inert = base(module).__name__ in INERT and is_torch and not changed
+        if self._is_left_out(path, self._role(path), module, is_inert=is_inert):
+            return False
+        _require_known(path, module, self._ignoring(path), changed=changed, is_torch=is_torch)
+        require_no_hooks(path, module)
+        return True
+
+    def _ignoring(self, path: str) -> str:
+        return f"; {way('ignore', roles={path: 'ignore'})}" if path and self._has_cells else ""
 
     def _inside(self, module: Any, path: str, chain: int | None) -> Iterator[Part]:
         for name, child in vars(module)["_modules"].items():

@@ -1,0 +1,45 @@
+"""How a module that was saved whole is read: as a live one, or by the names of its arrays."""
+
+from dataclasses import replace
+from typing import Any
+
+from rnn_backends.core.activations import Activation
+from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
+from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.torch.classes import RECURRENT, base
+from rnn_backends.formats.torch.saved import Module
+from rnn_backends.formats.torch.walk import facts_of, require_known
+
+_NORMS = ("BatchNorm1d", "SyncBatchNorm")
+
+
+def as_read(state: Any, options: LoadOptions) -> tuple[Any, LoadOptions]:
+    """Return what is to be read of a network, and the options: of a module whose cells are code its arrays by name.
+
+    Those are known by their names alone, or by those that are given, as the arrays of a state dict are.
+    """
+    if not isinstance(state, Module):
+        return state, options
+    cells = [module for module in state.modules() if base(module).__name__ in RECURRENT]
+    if cells and options.names is None:
+        return state, options
+    require_known(state, options.roles or {})
+    facts = {facts_of(cell) for cell in cells}
+    eps = {vars(module)["eps"] for module in state.modules() if base(module).__name__ in _NORMS}
+    for what, found in (("nn.RNN", facts), ("BatchNorm", eps)):
+        if len(found) > 1:
+            msg = f"its modules of {what} differ by more than arrays, of which `names` says nothing; "
+            msg += f"{way('leave_out', option='names')}."
+            raise FormatError(msg)
+    known: dict[str, Any] = {"batch_norm_eps": next(iter(eps), None)}
+    for activation, batch_first in facts:
+        known |= {"activation": Activation(activation), "batch_first": batch_first}
+    arrays = state.state_dict()
+    paths = {path for path, _ in state.named_modules()}
+    roles = {
+        key: role
+        for key, role in (options.roles or {}).items()
+        if key not in paths or any(name.startswith(f"{key}.") for name in arrays)  # others are spent
+    }
+    return arrays, replace(options.completed("the module in it", known), roles=roles or None)
