@@ -124,7 +124,7 @@ def test_a_weight_that_is_no_tensor_is_refused_by_name(tmp_path: Path, value: by
 def test_what_may_be_a_weight_is_refused(tmp_path: Path, name: str, value: bytes) -> None:
     written = Written()
     held = dictionary({**written.entries(network() | fully("fc", 2, 4)), name: value})
-    way = "pickle" if name.startswith("rnn.") else "ignore"
+    way = "torch_load" if name.startswith("rnn.") else "ignore"
     assert f"{name!r} is " in (message := refused(way, partial(written.load, tmp_path, held)))
     assert ("roles" in message) == (way == "ignore")
 
