@@ -9,7 +9,7 @@ import fake_torch as ft
 import numpy as np
 import pt_files
 import pytest
-from plain import network
+from plain import network, of_torch
 from saved_modules import Saved, saved
 from ways import follow
 
@@ -175,7 +175,7 @@ def test_a_spectral_norm_is_computed_along_its_axis(tmp_path: Path, axis: int, u
     read = rb.load(saved(ft.net(rnn=ft.rnn(), fc=fc), tmp_path / "m.pt"), **IDENTITY)
     whole, left, right = (np.asarray(fc._state[f"weight_{name}"], "f8") for name in ("orig", "u", "v"))
     wanted = whole / (left @ (whole.T if axis else whole) @ right)
-    same(read.readout.weight, wanted)  # type: ignore[union-attr]
+    same(read.readout.weight, wanted)
 
 
 @pytest.mark.parametrize(("axis", "u", "v"), [(0, 4, 2), (1, 2, 4), (2, 2, 4), (-1, 4, 2), (0, 2, 3)])
@@ -204,6 +204,14 @@ def test_cells_of_the_users_are_read_by_the_names_of_their_arrays(tmp_path: Path
     read = rb.load(saved(module, tmp_path / "m.pt"), activation="tanh", **IDENTITY)
     fc, norm = module._modules["head"]._modules.values()
     same(read.logits(X), normed(norm, applied(fc, rb.from_torch(network(), activation="tanh")(X.astype("f8"))[0])))
+
+
+def test_the_activation_that_a_subclass_records_is_given(tmp_path: Path) -> None:
+    module = own_cell()
+    vars(module._modules["rnn"])["mode"] = "RNN_RELU"
+    path = saved(module, tmp_path / "m.pt")
+    wanted = of_torch(network(), X, "rnn.", lambda z: np.maximum(z, 0))
+    follow("recorded", lambda **given: rb.load(path, **{"activation": "tanh", **given}), wanted, lambda rnn: rnn(X)[0])
 
 
 @pytest.mark.parametrize(

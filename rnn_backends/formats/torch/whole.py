@@ -6,8 +6,9 @@ from typing import Any
 from rnn_backends.core.activations import Activation
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.torch.classes import RECURRENT, base
+from rnn_backends.formats.torch.classes import MODES, RECURRENT, base
 from rnn_backends.formats.torch.saved import Module
 from rnn_backends.formats.torch.walk import facts_of, require_known
 
@@ -32,6 +33,8 @@ def as_read(state: Any, options: LoadOptions) -> tuple[Any, LoadOptions]:
             msg = f"its modules of {what} differ by more than arrays, of which `names` says nothing; "
             msg += f"{way('leave_out', option='names')}."
             raise FormatError(msg)
+    if not cells:
+        _require_recorded(state, options)
     known: dict[str, Any] = {"batch_norm_eps": next(iter(eps), None)}
     for activation, batch_first in facts:
         known |= {"activation": Activation(activation), "batch_first": batch_first}
@@ -43,3 +46,13 @@ def as_read(state: Any, options: LoadOptions) -> tuple[Any, LoadOptions]:
         if key not in paths or any(name.startswith(f"{key}.") for name in arrays)  # others are spent
     }
     return arrays, replace(options.completed("the module in it", known), roles=roles or None)
+
+
+def _require_recorded(state: Module, options: LoadOptions) -> None:
+    """Check that the activation that is given is the one that a subclass of nn.RNN records."""
+    for path, module in state.named_modules():
+        mode = vars(module).get("mode")
+        recorded = MODES.get(mode) if isinstance(mode, str) else None
+        if recorded is not None and options.activation not in {None, Activation(recorded)}:
+            msg = f"{shown(path)} records the activation {recorded!r}; {way('recorded', activation=repr(recorded))}."
+            raise FormatError(msg)
