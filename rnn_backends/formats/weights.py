@@ -53,12 +53,12 @@ def from_weights(
         Whether the arrays stand in the order in which their modules were made; where they are sorted by their names,
         as torch never writes an nn.RNN, they do not.
     """
-    floats = [name for name, (dtype, _) in declared.items() if np.dtype(dtype).kind == "f"]
-    ordered = ordered and (len(floats) == 1 or floats != sorted(floats))
     held = _selected({name: made(name, declared, read) for name in declared}, options.key)
     held, own = _renamed(held, options.names or {})
     kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
     require_numbers(declared_of(kept))
+    floats = [name for name, array in kept.items() if np.dtype(array.dtype).kind == "f"]
+    ordered = ordered and (len(floats) == 1 or floats != sorted(floats))
     whole, read_whole = effective(declared_of(kept), lambda name: kept[name].make(), account)
     held = {name: made(name, whole, read_whole) for name in whole}
     roles = given_roles(modules_of(declared_of(held)), options.roles or {}, [*declared, *held]) | own
