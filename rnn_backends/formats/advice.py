@@ -113,7 +113,7 @@ WAYS: Mapping[str, str] = {
     "module_lazy": "run it once on a batch first",
     "module_scripted": "pass its state_dict(), with activation='tanh' or what it is",
     # ONNX
-    "onnx_torch": "export with torch.onnx.export(..., dynamo=False), or load the module's state dict",
+    "onnx_torch": "export with torch.onnx.export(..., dynamo=False)",
     "onnx_state_dict": "load the module's state dict, which torch.save(module.state_dict(), path) writes",
     "onnx_keras": "load the .keras or .h5 file that it was made of",
     "onnx_external": "pass external_data=True, which lets it read those beside it",

@@ -1,11 +1,13 @@
 """Ways out of a graph that cannot be read, by the program that wrote it, and what no way out makes readable."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import is_advised, way
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.onnx.operators import in_order
+from rnn_backends.formats.onnx.operators import OPERATORS, in_order
 from rnn_backends.formats.source import Account
 
 _OF_KERAS = {"tf2onnx", "keras2onnx"}
@@ -20,6 +22,14 @@ _FINAL = ("a model joins nothing else", "it adds two arrays that depend on the i
 _ASIDE = "RNN layers are not one on top of the other"
 _PRODUCTS = {"Mul", "Div", "Sub", "MatMul", "Gemm", "Pow", "Einsum"}
 _SIZES = {"Shape", "Size"}
+_NODE = re.compile(r"([A-Z]\w*) ('.*?'):")
+_MOVES = {
+    "RNN", "Cast", "CastLike", "Concat", "Constant", "ConstantOfShape", "Dropout", "Expand", "Flatten", "Gather",
+    "GatherElements", "GatherND", "Identity", "If", "Loop", "NonZero", "Range", "Reshape", "ReverseSequence", "Scan",
+    "ScatterElements", "ScatterND", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "Where",
+}  # fmt: skip
+"""Operators that compute nothing of their own."""
 _TESTS = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "IsNaN"}
 _CODES = {"Gather", "OneHot"}
 _KNOWN, _COUNTS, _FEATURES, _STATES = range(4)
@@ -36,7 +46,8 @@ def advised(error: FormatError, model: Any) -> FormatError:
     keras, torch = producer in _OF_KERAS, producer == "pytorch"
     if not keras and not torch:
         return error
-    if (never := _never(model.graph, torch and of_nodes)) is not None:
+    never, levels = _followed(model.graph, torch and of_nodes)
+    if never is not None:
         held = f"{shown(never.op_type)[1:-1]} {shown(never.name)}"
         if text.startswith(f"{held}:"):
             return error
@@ -44,34 +55,53 @@ def advised(error: FormatError, model: Any) -> FormatError:
         return FormatError(f"{text.rstrip('.')}; {held} {what}, whatever exports it.")
     if keras:
         return FormatError(_joined(text, f"{producer} wrote this graph", way("onnx_keras")))
-    return FormatError(_joined(text, "torch wrote this graph", way("onnx_state_dict" if of_nodes else "onnx_torch")))
+    is_traced = any(node.name.startswith("/") for node in model.graph.node)
+    is_moved = _is_moved(text, model.graph, levels)
+    ways = [] if of_nodes or is_traced or not (is_moved or _is_known(text)) else [way("onnx_torch")]
+    ways += [way("onnx_state_dict")] if is_moved else []
+    return FormatError(_joined(text, "torch wrote this graph", ", or ".join(ways))) if ways else error
+
+
+def _is_moved(text: str, graph: Any, levels: Mapping[str, int]) -> bool:
+    """Return whether a refusal is of a node that only moves numbers or masks them, so that weights give the same."""
+    match = _NODE.match(text)
+    if match is None or match[1] in _MOVES:
+        return True
+    named = [node for node in graph.node if (node.op_type, shown(node.name)) == (match[1], match[2])]
+    return match[1] in _PRODUCTS and any(levels.get(name) == _COUNTS for node in named for name in node.input)
+
+
+def _is_known(text: str) -> bool:
+    """Return whether a refusal is of a node whose operator a model may have, in another place."""
+    match = _NODE.match(text)
+    return match is not None and match[1] in OPERATORS
 
 
 def _joined(text: str, who: str, advice: str) -> str:
     return f"{text.rstrip('.')}; {who}: {advice}."
 
 
-def _never(graph: Any, of_nodes: bool) -> Any:
-    """Return the node that no model has, whatever exports it; None where there is none.
+def _followed(graph: Any, of_nodes: bool) -> tuple[Any, dict[str, int]]:
+    """Return the node that no model has, whatever exports it, or None; and what values depend on.
 
     Those are operators by their names, and products of two arrays that depend on features, as gates, attention and
     normalisations have them.  In a graph of RNN nodes there are no steps that add such arrays or join them either.
     """
     nodes = list(graph.node)
-    if (named := next((node for node in nodes if node.op_type in _NEVER), None)) is not None:
-        return named
     constants = {tensor.name for tensor in graph.initializer}
     known = dict.fromkeys(constants, _KNOWN)
     for info in graph.input:
         whole = info.type.tensor_type.elem_type in {6, 7}  # int32 and int64
         known.setdefault(info.name, _COUNTS if whole else _FEATURES)
+    if (named := next((node for node in nodes if node.op_type in _NEVER), None)) is not None:
+        return named, known
     # The file has paid for its nodes, which are looked at once more; to refuse it for that would hide why.
     for node in in_order(nodes, known, Account()):
         taken = [known.get(name, _KNOWN) for name in node.input]
         if _is_join(node.op_type, taken, of_nodes):
-            return node
+            return node, known
         known.update(dict.fromkeys(node.output, _depends(node.op_type, taken)))
-    return None
+    return None, known
 
 
 def _is_join(kind: str, taken: list[int], of_nodes: bool) -> bool:
