@@ -15,8 +15,9 @@ from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
-from rnn_backends.formats.modules import COLUMNS, Module, modules_of, require_columns, require_numbers, unknown
+from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
 from rnn_backends.formats.names import Declared, is_own, listed, places, shown
+from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
 from rnn_backends.formats.roles import given_roles, reading_of

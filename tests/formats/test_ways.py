@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from ways import LONGEST, follow, refused
 
 import rnn_backends as rb
-from rnn_backends.formats.advice import WAYS, proposed, way
+from rnn_backends.formats.advice import WAYS, is_advised, proposed, way
 
 
 def output(rnn: rb.RNN) -> Any:
@@ -286,3 +286,10 @@ def test_a_way_out_with_long_names_has_the_first_of_them() -> None:
     roles = {f"{'long' * 10}{k}": "ignore" for k in range(40)}
     assert proposed(way("ignore", roles=roles)) == {"roles": dict(list(roles.items())[:3])}
     assert len(way("ignore", roles={"long" * 1000: "ignore"})) < LONGEST
+
+
+def test_options_in_prose_are_not_proposed() -> None:
+    text = f"it must have one with go_backwards=True; {way('key', key=repr('a'))}."
+    assert proposed(text) == {"key": "a"}
+    assert is_advised(text)
+    assert not is_advised("it must have one with go_backwards=True.")

@@ -5,6 +5,7 @@ from itertools import pairwise, product
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.stacks import is_decoder
 from rnn_backends.formats.torch.parts import WHOLE, Part, outline
 
 _MOST = 10
@@ -26,6 +27,7 @@ def cells_of(parts: Sequence[Part]) -> list[Part]:
         return found
     ordered = len(found) == 1 or (found[0].chain is not None and len({part.chain for part in found}) == 1)
     fitting = all(after.takes == before.gives for before, after in pairwise(found))
+    fitting = fitting and not any(is_decoder(part.path) for part in found)
     # Two that take the same number may as well stand side by side.
     if not ordered and not (fitting and len({part.takes for part in found}) == len(found)):
         rest = "layers" if fitting else "ignore"
