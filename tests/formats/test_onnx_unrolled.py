@@ -341,7 +341,10 @@ def test_torch_has_two_ways_out(tmp_path: Path) -> None:
     with pytest.raises(rb.FormatError) as caught:
         rb.from_onnx(known)
     assert "torch wrote" not in str(caught.value)  # its weights would compute something else
-    known.graph.node[0].op_type, known.graph.node[-1].op_type = "GRU", "Dropout"
+    known = plain()
+    known.producer_name = "pytorch"
+    known.graph.node[0].op_type, known.graph.node[0].input[0] = "GRU", "x1"
+    known.graph.node.insert(0, node("Dropout", ["x"], "x1"))
     with pytest.raises(rb.FormatError) as caught:
         rb.from_onnx(known)
     assert "torch wrote" not in str(caught.value)  # its weights would be refused too

@@ -550,6 +550,6 @@ def test_roles_of_many_modules_are_found() -> None:
 
 def test_a_decoder_is_no_layer() -> None:
     module = ft.net(encoder=ft.sized(4, 3), decoder=ft.sized(5, 4))
-    with pytest.raises(rb.FormatError, match="there are several recurrent modules, 'encoder' .*'decoder': 'ignore'"):
+    with pytest.raises(rb.FormatError, match=r"there are several recurrent modules, .encoder. .*.decoder.: .ignore."):
         rb.from_torch(module)
     assert len(rb.from_torch(module, roles={"encoder": "layers", "decoder": "layers"}).layers) == 2
