@@ -21,6 +21,7 @@ from rnn_backends.cli import main as cli
 
 pytest_plugins = ["places"]
 
+_LONGEST = ("test_random_networks", "test_linen_computes", "test_narrower_vectors")
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize="CI" in os.environ)
@@ -82,6 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if not any(name in item.nodeid or name in text_of(item) for name in names)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+    items.sort(key=lambda item: not item.name.startswith(_LONGEST))  # or one core would wait for another at the end
 
 
 def text_of(item: pytest.Item) -> str:
