@@ -83,7 +83,7 @@ WAYS: Mapping[str, str] = {
     "keras_build": "build the model first: call it once",
     "keras_masking": "pass masking=True, and mask={mask} at each call",
     "keras_mask_zero": "pass masking=False if it has not, or masking=True if it has, and then mask={mask} at each call",
-    "keras_sequential": "pass its layers in a row, keras.Sequential([model.rnn, model.dense])",
+    "keras_sequential": "pass its layers in a row, rb.from_keras(keras.Sequential([model.rnn, model.dense]))",
     "hdf5_plain": "write it again with h5py as docs/coming_from.md shows (HDF5 that Keras does not write)",
     "keras_file": "read the file of the whole model, .keras or .h5, as model.save writes it",
     "keras_order": (

@@ -33,7 +33,7 @@ def in_folders(arrays: Arrays) -> list[list[Item]]:
     if unknown := file.group("").keys() - _TOP:
         msg = (
             f"it holds {listed(sorted(unknown))} beside layers, as models that are a class of their own do, which do "
-            f"not record what feeds what; {way('keras_file')}."
+            f"not record what feeds what; with Keras, {way('keras_sequential')}."
         )
         raise FormatError(msg)
     found: dict[str, dict[int, Item]] = {}

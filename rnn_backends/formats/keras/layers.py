@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.activations import LAYERS as ACTIVATIONS
 from rnn_backends.formats.names import shown, shown_value
 
@@ -127,7 +128,10 @@ def part(held: Any, path: str, dialect: Dialect) -> Part:
         msg = f"{where}, which is code; nothing in a model is executed."
         raise FormatError(msg)
     if not is_keras or kind not in {*MODELS, *INERT, *_options(dialect)}:
-        msg = f"{where}, which is not understood; understood are keras's own layers that docs/coming_from.md lists."
+        is_own_model = not is_keras and not path
+        known = "understood are keras's own layers that docs/coming_from.md lists"
+        advice = f"with Keras, {way('keras_sequential')}" if is_own_model else known
+        msg = f"{where}, which is not understood; {advice}."
         raise FormatError(msg)
     if kind in _options(dialect):
         _require_known(found)

@@ -13,7 +13,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import moments
-from rnn_backends.formats.onnx.flow import Flow, Result, Tokens, named, size_of
+from rnn_backends.formats.onnx.flow import Flow, Result, Tokens, outlined, size_of
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
 from rnn_backends.formats.onnx.moments import moment_of
 from rnn_backends.formats.onnx.repeated import elementwise, mul
@@ -55,7 +55,7 @@ def _row(flow: Flow, place: int | None, constant: Host) -> Host:
     size = None if place is None else size_of(flow.axes[place])
     fits = constant.ndim <= len(flow.axes) and constant.dtype.kind == "f"
     if not fits or (wide and (places != [place] or size not in {None, constant.size})):
-        names = " by ".join(f"({named(group)})" for group in flow.axes)
+        names = outlined(flow.axes)
         msg = f"its constant, {constant.shape} of {constant.dtype}, must be one number or one a feature of {names}."
         raise FormatError(msg)
     return constant.astype(np.float64).reshape(-1 if wide else ())

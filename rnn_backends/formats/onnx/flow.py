@@ -31,6 +31,8 @@ class Axis:
     sorted_by: str | None = None
 
 
+_ROOM = 120
+
 Group: TypeAlias = tuple[Axis, ...]
 """The axes that were merged into one axis of a flow, outermost first; none for a new axis of size 1."""
 
@@ -210,6 +212,12 @@ def order_of(group: Group) -> tuple[str | None, ...]:
 def named(group: Group) -> str:
     """Name merged axes for a message."""
     return " ".join(axis.name if axis.size is None else f"{axis.name}={axis.size}" for axis in group) or "1"
+
+
+def outlined(axes: Sequence[Group]) -> str:
+    """Name the axes of an array for a message, as many as it has room for."""
+    text = " by ".join(f"({named(group)})" for group in axes)
+    return text if len(text) <= _ROOM else f"{text[: _ROOM - 3]}..."
 
 
 def arranged(array: Host, atoms: Group, axes: Sequence[Group]) -> Host:

@@ -19,7 +19,7 @@ from rnn_backends.formats.onnx.flow import (
     Product,
     Result,
     dtype_of,
-    named,
+    outlined,
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, INT, Call, Operator
@@ -60,7 +60,7 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
         msg = f"its matrix must be of {dtype_of(content)}, as the input is; got {b.dtype.name}."
         raise FormatError(msg)
     if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
-        names = " by ".join(f"({named(group)})" for group in a.axes)
+        names = outlined(a.axes)
         msg = f"its matrix, {b.shape}, must take the features of one step; the axes of its input are {names}."
         raise FormatError(msg)
     before = a.content.scale if isinstance(a.content, Affine) else None

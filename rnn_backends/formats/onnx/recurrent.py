@@ -22,6 +22,7 @@ from rnn_backends.formats.onnx.flow import (
     dtype_of,
     named,
     order_of,
+    outlined,
     size_of,
 )
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, STRING, STRINGS, Call, Operator
@@ -112,12 +113,11 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
             below = content.stage
             if (seq, batch, features) == (below.seq, below.batch, below.features):
                 return below
-    names = " by ".join(f"({named(group)})" for group in x.axes)
+    names = outlined(x.axes)
     own = f", of {dtype_of(content)}," if isinstance(content, Input) else ""
     msg = (
-        "its X must be the input, through an encoder if there is one, or all states of the layer below, as "
-        f"(seq_length, batch_size, input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; "
-        f"the axes of its X{own} are {names}."
+        "its X must be the input, encoded or not, or all states of the layer below, as (seq_length, batch_size, "
+        f"input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X{own} are {names}."
     )
     raise FormatError(msg)
 
@@ -143,7 +143,7 @@ def _initial(call: Call, given: Any, found: Options, hidden_size: int, batch: Gr
     if isinstance(given.content, Fixed):
         fits = fits and sequences == batch and {*cells, *hidden} <= {*given.content.atoms}
     if not fits or len(hidden) != 1 or len(cells) > 1 or len(sequences) > 1:
-        names = " by ".join(f"({named(group)})" for group in given.axes)
+        names = outlined(given.axes)
         msg = f"its initial_h must have the axes directions, batch and hidden; its axes are {names}."
         raise FormatError(msg)
     if any(order_of((*cells, *hidden))) or order_of(sequences) != order_of(batch):

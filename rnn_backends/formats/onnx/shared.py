@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, named, size_of
+from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, outlined, size_of
 from rnn_backends.formats.onnx.scales import Affine, composed, effective
 from rnn_backends.formats.onnx.steps import Chain, Link
 from rnn_backends.formats.source import Account
@@ -157,7 +157,7 @@ def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) 
     found: tuple[Group, ...] = (*((),) * max(len(leading) - len(axes) + 1, 0), *axes)
     sizes = [size_of(group) for group in found[:-1]][len(found) - 1 - len(leading) :]
     if not fits or any(own not in {1, size} for own, size in zip(leading, sizes, strict=True)):
-        names = " by ".join(f"({named(group)})" for group in axes)
+        names = outlined(axes)
         msg = f"a constant of shape {constant.shape} does not fit to one step, {names}."
         raise FormatError(msg)
     return shared.made(("row",), constant, _row), found
