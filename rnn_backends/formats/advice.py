@@ -22,7 +22,7 @@ WAYS: Mapping[str, str] = {
         "of them, if one after the other"
     ),
     "roles_each": "pass roles= with what each is, and 'ignore' for what the forward pass does without",
-    "layers": (
+    "roles_of_layers": (
         "pass roles={roles}, if they are applied so and in this order: 'layers' for those that stand one on the other, "
         "'ignore' for the others"
     ),
@@ -41,7 +41,7 @@ WAYS: Mapping[str, str] = {
     "pure_dict": "of an nnx model pass nnx.to_pure_dict(nnx.state(model))",
     "flax_collection": "pass key={key}, if the network does without it",
     "plain_dtype": "convert it to float32 first (of a quantized tensor, dequantize() gives that)",
-    "cells": (
+    "layers": (
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
         "both directions"
     ),
@@ -106,7 +106,7 @@ WAYS: Mapping[str, str] = {
         "pass roles={roles} if it is applied to what the module declared before it gives, before an activation"
     ),
     "module_reads": "pass reads='last' if it takes output[:, -1], else 'final', 'mean', 'max' or 'steps'",
-    "module_softmax_reads": "pass reads='last', or 'final', 'mean', 'max', if each sequence has one output",
+    "module_many_to_one": "pass reads='last', or 'final', 'mean', 'max', if each sequence has one output",
     "module_softmax": "pass {role}_activation={example} if it is over the features all the same",
     "module_eval": "call its eval() first",
     "module_hook": "call remove() of its handle first",

@@ -126,11 +126,11 @@ class Archive:
         return Member(info.filename, stored, info.file_size, info.CRC, deflated)
 
 
-def inflated(packed: Source, size: int, what: str, wbits: int = -zlib.MAX_WBITS) -> Host:
+def inflated(packed: Source, size: int, what: str) -> Host:
     """Return the bytes of deflated data, which must be as many as announced, as an array."""
     packed.account.take(what, "unpacked", size)
     found, at = np.empty(size, np.uint8), 0
-    for piece in _inflated(packed, what, wbits):
+    for piece in _inflated(packed, what, -zlib.MAX_WBITS):
         if at + len(piece) > size:
             msg = f"{what} unpacks to more than the {size} bytes that are announced."
             raise FormatError(msg)

@@ -92,6 +92,11 @@ def require_no_gates(name: str, shape: tuple[int, ...]) -> None:
         raise FormatError(msg)
 
 
+def is_within(name: str, key: str, mark: str = ".") -> bool:
+    """Return whether a name is a key, or begins with it up to a mark."""
+    return name == key or name.startswith(f"{key}{mark}")
+
+
 def shown(name: object) -> str:
     """Return what a file calls something, for one line of a message: quoted, short, in ASCII."""
     text = ascii(name)

@@ -71,7 +71,7 @@ class LoadOptions:
         ),
     ] = None
     key: Annotated[
-        str | tuple[str, ...] | None,
+        tuple[str, ...] | None,
         Option(
             "key",
             "which part of a checkpoint it is",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import Declared, listed, shown
+from rnn_backends.formats.names import Declared, is_within, listed, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading, Readings, Widths, stand_side_by_side
 from rnn_backends.formats.values import Activations
@@ -25,8 +25,8 @@ def given_roles(
     names = list(names)
     found: dict[str, str] = {}
     for key, role in roles.items():
-        own = [module.prefix for module in modules if module.prefix == key or module.prefix.startswith(f"{key}{mark}")]
-        if not own and not any(name == key or name.startswith(f"{key}{mark}") for name in names):
+        own = [module.prefix for module in modules if is_within(module.prefix, key, mark)]
+        if not own and not any(is_within(name, key, mark) for name in names):
             prefixes = listed(dict.fromkeys(module.prefix for module in modules))
             msg = f"`roles` names {key!r}, which is no module of the state dict; those are {prefixes}."
             raise FormatError(msg)

@@ -165,14 +165,12 @@ class Source:
 
 
 @contextmanager
-def opened(path: str | PathLike[str], account: Account | None = None) -> Iterator[Source]:
+def opened(path: str | PathLike[str]) -> Iterator[Source]:
     """Open a regular file, which is closed at the end; errors about what it holds become a FormatError that names it.
 
     Parameters
     ----------
     path : path
-    account : Account, optional
-        That of the file that this one belongs to, which may then take as much more as this file's size allows.
 
     Raises
     ------
@@ -183,10 +181,8 @@ def opened(path: str | PathLike[str], account: Account | None = None) -> Iterato
     """
     with open(_descriptor(path), "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        account = account or Account(0)
-        account.size += before.st_size
         try:
-            yield Source(file, 0, before.st_size, account)
+            yield Source(file, 0, before.st_size, Account(before.st_size))
         except FormatError as error:
             msg = f"{path}: {error}"
             raise FormatError(msg) from error

@@ -135,4 +135,4 @@ def _several(modules: Sequence[Module], widths: Sequence[Widths]) -> str:
         return f"{problem}; {way('key', key=shown(key))}."
     fitting = _fits(widths) and not any(map(is_decoder, prefixes))
     roles = dict.fromkeys(prefixes[:1], "layers") | dict.fromkeys(prefixes[1:], "layers" if fitting else "ignore")
-    return f"{problem}; {way('layers', roles=roles)}."
+    return f"{problem}; {way('roles_of_layers', roles=roles)}."

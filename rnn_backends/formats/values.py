@@ -52,6 +52,8 @@ def checked(name: str, kind: Kind, value: Any, form: str) -> Any:
             require_choice(name, role, ROLES)
     if kind == "activations" and isinstance(value, (list, tuple)):
         return tuple(_activation(name, each, form) for each in value)
+    if kind == "key" and isinstance(value, str):
+        return (value,)
     return _activation(name, value, form) if kind in {"activation", "activations"} else value
 
 

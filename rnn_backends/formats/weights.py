@@ -1,7 +1,6 @@
 """Networks of weights alone: arrays by names of torch's, of a text-book's or of one's own, and options for the rest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
 from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
-from rnn_backends.formats.names import Declared, is_own, listed, places, shown
+from rnn_backends.formats.names import Declared, is_own, is_within, listed, places, shown
 from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
@@ -77,20 +76,18 @@ def network_of(arrays: Mapping[str, Made], reading: Reading, options: LoadOption
         encoder=[*tables, *stated("encoder", [None] * len(reading.encoder), options)],
         readout=stated("readout", [None] * len(reading.readout), options, output_size=_output_size(reading, arrays)),
     )
-    network = assemble(declared_of(arrays), description, lambda name: arrays[name].make())
-    encoder, first = folded(network.encoder, network.layers[0], account)
-    return replace(network, encoder=encoder, layers=(first, *network.layers[1:]))
+    return folded(assemble(declared_of(arrays), description, lambda name: arrays[name].make()), account)
 
 
 def _output_size(reading: Reading, arrays: Mapping[str, Made]) -> int | None:
     return arrays[f"readout.{len(reading.readout) - 1}.weight"].shape[0] if reading.readout else None
 
 
-def _selected(held: Mapping[str, Made], key: str | tuple[str, ...] | None) -> Mapping[str, Made]:
+def _selected(held: Mapping[str, Made], key: tuple[str, ...] | None) -> Mapping[str, Made]:
     """Return the arrays whose names begin with a key, without it."""
     if key is None:
         return held
-    begin = ".".join([key] if isinstance(key, str) else key) + "."
+    begin = f"{'.'.join(key)}."
     found = {name.removeprefix(begin): array for name, array in held.items() if name.startswith(begin)}
     if not found:
         there = listed(dict.fromkeys(name.partition(".")[0] for name in held))
@@ -167,7 +164,7 @@ def require_kinds(modules: Sequence[Module], roles: Mapping[str, str]) -> None:
 
 
 def _is_ignored(name: str, roles: Mapping[str, str]) -> bool:
-    return any(role == "ignore" and (name == key or name.startswith(f"{key}.")) for key, role in roles.items())
+    return any(role == "ignore" and is_within(name, key) for key, role in roles.items())
 
 
 def linears_of(reading: Reading, held: Mapping[str, Made]) -> dict[str, Made]:

@@ -174,14 +174,6 @@ def test_objects_in_memory_are_bounded_by_counts_alone() -> None:
         account.take("a tree", "depth", 129)
 
 
-def test_files_that_belong_together_share_an_account(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(bytes(1000))
-    account = Account(24)
-    with opened(tmp_path / "weights", account) as source:
-        assert source.account is account
-    assert account.size == 1024
-
-
 def test_reading_again_and_again_is_accounted() -> None:
     source = Source.of(bytes(2**20))
     times = LIMITS["bytes"].floor // 2**20 + int(LIMITS["bytes"].per_byte)

@@ -319,7 +319,7 @@ def test_a_softmax_over_axis_1_is_one_of_many_to_one(kind: str, dim: int | None)
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     wanted = p if kind == "Softmax" else np.log(p)
     load: Callable[..., rb.RNN] = lambda **given: rb.from_torch(module, **given)  # noqa: E731
-    follow("module_softmax_reads", load, wanted, lambda rnn: rnn.probabilities(X))
+    follow("module_many_to_one", load, wanted, lambda rnn: rnn.probabilities(X))
     last = follow("module_softmax", load, wanted, lambda rnn: rnn.probabilities(X))
     assert last.reads == "last"
     with pytest.raises(

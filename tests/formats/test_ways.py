@@ -105,12 +105,12 @@ def test_layers() -> None:
     state = network(4, 4, "a.") | network(4, 4, "b.", seed=1)
     x = normal(5, 2, 4)
     wanted = of_torch(state, of_torch(state, x, "a."), "b.")
-    follow("layers", loading(state, activation="tanh"), wanted, lambda rnn: rnn(x)[0])
+    follow("roles_of_layers", loading(state, activation="tanh"), wanted, lambda rnn: rnn(x)[0])
 
 
 def test_layers_of_which_one_is_another_network() -> None:
     state = network(3, 4, "encoder.") | network(2, 4, "decoder.", seed=1)
-    follow("layers", loading(state, activation="tanh"), of_torch(state, X, "encoder."), output)
+    follow("roles_of_layers", loading(state, activation="tanh"), of_torch(state, X, "encoder."), output)
 
 
 def test_initial() -> None:
@@ -261,7 +261,7 @@ def test_residual() -> None:
 def test_cells() -> None:
     above = {"i": {"kernel": normal(4, 4), "bias": normal(4)}, "h": {"kernel": normal(4, 4, seed=1)}}
     read = partial(rb.from_flax, {"a": tree(), "b": above}, activation="tanh", residual=False)
-    follow("cells", read, of_flax(above, of_flax(tree())), flax_output)
+    follow("layers", read, of_flax(above, of_flax(tree())), flax_output)
 
 
 def test_pure_dict_of_flax() -> None:

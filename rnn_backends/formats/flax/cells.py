@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import listed, shown
+from rnn_backends.formats.names import is_within, listed, shown
 
 _FLAX = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
 _HAIKU = re.compile(r"((?:.*/)?vanilla_rnn(?:_[0-9]+)?)/(linear(?:_1)?/[wb])", re.DOTALL)
@@ -52,7 +52,7 @@ def places_of(
         pair = _pair("", cells)
         if pair is None and len(cells) != 1:
             example = _example(cells, shapes)
-            msg = f"the tree does not record the order of its cells, {listed(cells)}; {way('cells', layers=example)}."
+            msg = f"the tree does not record the order of its cells, {listed(cells)}; {way('layers', layers=example)}."
             raise FormatError(msg)
         layers = [pair or (next(iter(cells)), None)]
     places = {}
@@ -117,4 +117,4 @@ def _cell(path: str, cells: Mapping[str, Any]) -> str:
 
 
 def _within(cell: str, path: str) -> bool:
-    return not path or cell == path or cell.startswith(f"{path}/")
+    return not path or is_within(cell, path, "/")

@@ -22,7 +22,7 @@ from rnn_backends.formats.flax.flattened import flattened, require_numbers
 from rnn_backends.formats.flax.modules import TABLES, modules_of, require_no_statistics
 from rnn_backends.formats.flax.variables import variables_of
 from rnn_backends.formats.made import Made, declared_of, made
-from rnn_backends.formats.names import layer_indices, require_no_gates, shown
+from rnn_backends.formats.names import is_within, layer_indices, require_no_gates, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
 from rnn_backends.formats.roles import given_roles, reading_of
@@ -86,7 +86,7 @@ def _recurrent(
 
 
 def _is_below(path: str, keys: list[str]) -> bool:
-    return any(f"{path}/".startswith(f"{key}/") for key in keys)
+    return any(is_within(path, key, "/") for key in keys)
 
 
 def _turned(array: Made) -> Made:

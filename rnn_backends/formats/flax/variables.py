@@ -41,10 +41,10 @@ class Variables(NamedTuple):
         return [path for tree in trees for path, value in leaves(tree) if is_float(value)]
 
 
-def variables_of(tree: Any, key: str | tuple[str, ...] | None) -> Variables:
+def variables_of(tree: Any, key: tuple[str, ...] | None) -> Variables:
     """Return the parameters in a tree: those of `key`, or of ``params`` where there is one."""
     found = Variables(tree)
-    for part in (key,) if isinstance(key, str) else key or ():
+    for part in key or ():
         if not isinstance(found.params, Mapping) or part not in found.params:
             there = listed(found.params) if isinstance(found.params, Mapping) else "no names"
             msg = f"`key` must be the names on the way to the parameters; there is no {shown(part)} among {there}."

@@ -77,7 +77,7 @@ def _ordered(model: Part, rows: list[tuple[Any, str, bool | None]]) -> list[tupl
             f"the layers of {model.name} must be one chain from its input to its output; beside it there are {others}."
         )
         raise FormatError(msg)
-    made = {_mask_of(name, by_name[name][0], fed[name].source) for name in names[:-1]} - {None}
+    made = {_mask_of(by_name[name][0], fed[name].source) for name in names[:-1]} - {None}
     ordered = []
     for name in names[-2::-1]:
         layer, folder, outer = by_name[name]
@@ -96,7 +96,7 @@ def _makes_masks(layer: Mapping[str, Any], dialect: Dialect) -> bool:
     return is_own and class_of(layer) in _MASKS
 
 
-def _mask_of(name: str, layer: Mapping[str, Any], source: str) -> tuple[str, float, bool] | None:
+def _mask_of(layer: Mapping[str, Any], source: str) -> tuple[str, float, bool] | None:
     """Return how the mask of a layer is made: of which layer's output, unequal to what, whether of all features."""
     config = layer.get("config")
     config = config if isinstance(config, Mapping) else {}

@@ -1,7 +1,6 @@
 """A plan of layers as a network: the direction of each cell, and what is multiplied into its weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,9 +49,7 @@ def network(found: Plan, weights: Weights, options: LoadOptions, account: Accoun
         batch_first=options.batch_first is not False, vocabulary=None, metadata=notes(found),
         reads=options.reads or found.reads or "steps", takes=options.takes or "features",
     )  # fmt: skip
-    whole = assemble(declared_of(made), description, lambda name: made[name].make())
-    encoder, first = folded(whole.encoder, whole.layers[0], account)
-    return replace(whole, encoder=encoder, layers=(first, *whole.layers[1:]))
+    return folded(assemble(declared_of(made), description, lambda name: made[name].make()), account)
 
 
 def _require_reading(found: Plan, options: LoadOptions) -> None:

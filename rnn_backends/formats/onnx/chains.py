@@ -24,7 +24,7 @@ def next_state(call: Call, flow: Flow, activation: Any) -> Flow:
     orders = ((one, two), (two, one))
     for x, before in orders:
         if _continues(x.content, before.content):
-            return _next(call, flow, x, before, activation)
+            return _next(flow, x, before, activation)
     for x, before in orders:
         if _follows_first(x.content, before.content):
             return _second(call, flow, x, before, activation)
@@ -75,7 +75,7 @@ def _weight_of(term: Flow) -> Host:
     return weight
 
 
-def _next(call: Call, flow: Flow, x: Flow, before: Flow, activation: Any) -> Flow:
+def _next(flow: Flow, x: Flow, before: Flow, activation: Any) -> Flow:
     """Return the state after one of a chain, whose constants must be those of all."""
     chain: Chain = before.content.root
     number = chain.number_of(before.content.place) + 1

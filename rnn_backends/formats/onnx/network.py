@@ -188,10 +188,8 @@ def _network(stages: tuple[Stage, ...], results: Sequence[Result], is_own: bool,
         encoder = _linears(bottom.below.linears if isinstance(bottom.below, Encoded) else ())
         h_0 = _own_states(stages)
         if not is_own:
-            encoder, first = folded(encoder, layers[0], account)
-            layers = (first, *layers[1:])
             h_0 = h_0 if h_0 is not None and any(state.any() for state in h_0) else None
-        return Network(
+        found = Network(
             layers,
             _linears(one_readout(results)),
             encoder=encoder,
@@ -200,6 +198,7 @@ def _network(stages: tuple[Stage, ...], results: Sequence[Result], is_own: bool,
             h_0=h_0,
             batch_first=_batch_first(bottom),
         )
+        return found if is_own else folded(found, account)
     except FormatError:
         raise
     except RNNBackendError as error:

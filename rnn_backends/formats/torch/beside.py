@@ -11,7 +11,7 @@ import numpy as np
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import is_recurrent
-from rnn_backends.formats.names import shown
+from rnn_backends.formats.names import is_within, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.torch.joined import without_twins
 from rnn_backends.formats.torch.pickled import Opaque
@@ -53,7 +53,7 @@ def parts_of(state: Mapping[Any, Any], options: LoadOptions, is_tensor: Callable
     weights = {
         name: value
         for name, value in others.items()
-        if not any(_covers(key, name.removeprefix(begin)) for key in ignored)
+        if not any(is_within(name.removeprefix(begin), key) for key in ignored)
         and _is_weight(name.removeprefix(begin), value, modules)
     }
     spent = {key for key in ignored if _any(key, local) and not _any(key, own)}
@@ -119,12 +119,8 @@ def _numbers(value: list[Any] | tuple[Any, ...]) -> Iterator[bool]:
 
 def _begin(options: LoadOptions) -> str:
     """Return the beginning of names that is left of a key."""
-    return "".join(f"{part}." for part in ([options.key] if isinstance(options.key, str) else options.key or ()))
-
-
-def _covers(key: str, name: str) -> bool:
-    return name == key or name.startswith(f"{key}.")
+    return "".join(f"{part}." for part in (options.key or ()))
 
 
 def _any(key: str, names: Any) -> bool:
-    return any(_covers(key, name) for name in names)
+    return any(is_within(name, key) for name in names)

@@ -33,7 +33,7 @@ def state_dict(
     is_tensor : callable, optional
         Of an object in memory: whether a value is an array.  Its arrays may have any names then.
     """
-    path = (options.key,) if isinstance(options.key, str) else options.key or ()
+    path = options.key or ()
     held, rest = _at(held, path, account)
     found = _found(held, options, account, is_tensor)
     if rest and len(found) > 1:
@@ -51,7 +51,7 @@ def state_dict(
         raise FormatError(msg)
     msg = (
         "it holds no recurrent network, no arrays with names such as weight_ih_l0, rnn.weight_hh_l0 or Whh"
-        f"{f', in {shown(options.key)}' if path else ''}; if they have other names, {way('own_names')}."
+        f"{f', in {listed(path)}' if path else ''}; if they have other names, {way('own_names')}."
     )
     raise FormatError(msg)
 

@@ -6,7 +6,7 @@ from typing import Any
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import LOSS, is_recurrent
-from rnn_backends.formats.names import listed, shown
+from rnn_backends.formats.names import is_within, listed, shown
 
 _CELLS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -105,7 +105,7 @@ def without_twins(keys: Mapping[str, Any], begin: str, said: Mapping[str, str]) 
 
 
 def _role(prefix: str, said: Mapping[str, str]) -> str | None:
-    return next((role for key, role in said.items() if prefix == key or prefix.startswith(f"{key}.")), None)
+    return next((role for key, role in said.items() if is_within(prefix, key)), None)
 
 
 def _are_numbered(one: str, other: str) -> bool:

@@ -1,7 +1,6 @@
 """Networks of live torch modules, without importing torch: modules are asked what they are."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,9 +63,7 @@ def from_module(module: Any, options: LoadOptions, to_host: ToHost, account: Acc
         options.reads or "steps",
         options.takes or "features",
     )
-    network = assemble(declare(arrays), description, arrays.__getitem__)
-    encoder, first = folded(network.encoder, network.layers[0], account)
-    return replace(network, layers=(first, *network.layers[1:]), encoder=encoder)
+    return folded(assemble(declare(arrays), description, arrays.__getitem__), account)
 
 
 def _facts(cells: Sequence[Part]) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _require_features(role: str, found: Sequence[Applied], cell: Part, options: 
     for place, applied in enumerate(found):
         for norm in (*applied.before, *applied.after):
             if norm.chain is not None and norm.chain == cell.chain and not flat:
-                msg = f"{norm} is over axis 1, not over the features of each step; {way('module_softmax_reads')}."
+                msg = f"{norm} is over axis 1, not over the features of each step; {way('module_many_to_one')}."
                 raise FormatError(msg)
         by = applied.by
         if by is None or is_overruled(role, place, len(found), options):
@@ -182,7 +182,7 @@ def _require_features(role: str, found: Sequence[Applied], cell: Part, options: 
             own = repr(getattr(applied.activation, "name", None))
             advice = way("module_softmax", role=role, example=_in_place(role, found, place, own))
             if role == "readout" and options.reads is None and by.axis in {1, None}:
-                advice = f"{way('module_softmax_reads')}, or {advice}"
+                advice = f"{way('module_many_to_one')}, or {advice}"
             shape = "(batch, features)" if flat else "(seq_len, batch, features)"
             msg = f"{by} is over axis {by.axis}, not over the features of {shape}; {advice}."
             raise FormatError(msg)
