@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,27 @@ def test_a_whole_module_is_found_after_others(tmp_path: Path) -> None:
     written = Written()
     value = dictionary({"critic": critic(written), "other": critic(written), "model": actor(written)})
     np.testing.assert_allclose(output(written.load(tmp_path, value)), of_torch(network(), X, "rnn."))
+
+
+class Fresh(Mapping[str, Any]):
+    """A mapping whose values are made as they are asked for."""
+
+    def __init__(self, **parts: Callable[[], Any]) -> None:
+        self.parts = parts
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parts[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+
+def test_what_is_gone_is_not_taken_for_what_was_seen() -> None:
+    held = Fresh(log=dict, model=lambda: Fresh(state=lambda: {**network()}))
+    np.testing.assert_allclose(output(rb.from_torch(held, activation="tanh")), of_torch(network(), X, "rnn."))
 
 
 def test_an_average_beside_whole_modules_is_asked_for(tmp_path: Path) -> None:

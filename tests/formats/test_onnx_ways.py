@@ -75,13 +75,13 @@ def test_what_no_way_out_makes_readable_has_none(name: str, steps: bool) -> None
 def test_arrays_that_a_graph_joins() -> None:
     """A residual sum, features of two kinds, a branch: the weights alone would be another network, or none."""
     residual = [node("MatMul", ["y", "w55"], "a"), node("Add", ["a", "y"], "z")]
-    joined = [node("Sin", ["x"], "a"), node("Concat", ["a", "x"], "x0", axis=2)]
+    joined = [node("Dropout", ["x"], "a"), node("Concat", ["a", "x"], "x0", axis=2)]
     pooled = [
         node("ReduceMean", ["y"], "a", axes=[0]),
         node("ReduceMax", ["y"], "b", axes=[0]),
         node("Concat", ["a", "b"], "z", axis=2),
     ]
-    behind = [node("Sin", ["y"], "c"), *residual]
+    behind = [node("Dropout", ["y"], "c"), *residual]
     beside = [node("RNN", ["x0", *weights(LAYER)], ["Y2", "h2"], **options(LAYER)), node("Squeeze", ["Y2", "i1"], "z")]
     for graph in (
         by_torch(residual, True), by_torch(residual, False), by_torch(pooled, True), by_torch(pooled, False),

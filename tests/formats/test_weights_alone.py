@@ -543,7 +543,7 @@ def test_six_layers_in_a_circle_are_asked_for() -> None:
 
 
 def test_a_name_in_a_file_proposes_nothing(tmp_path: Path) -> None:
-    state = network() | {"x key='y' z": np.ones(3), "activation='relu'": np.ones(2)}
+    state = network() | {"x pass key='y', or that of another z": np.ones(3), "activation='relu'": np.ones(2)}
     with pytest.raises(rb.FormatError) as caught:
         rb.from_torch(state)
     assert proposed(str(caught.value)).get("activation") in {None, "tanh"}

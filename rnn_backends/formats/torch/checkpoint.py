@@ -124,8 +124,10 @@ def _state_dicts(held: Any, wanted: _Wanted, account: Account) -> Iterator[tuple
         place, value = waiting.pop()
         if not _is_new(value, seen):
             continue
-        if isinstance(value, Opaque) and not _is_new(value := _opened(value, account), seen):
-            continue
+        if isinstance(value, Opaque):
+            value = _opened(value, account)
+            if not isinstance(value, Module) and not _is_new(value, seen):
+                continue
         if is_module(value):
             names = list(_names(value))
             if is_recurrent(names) or (isinstance(value, Module) and wanted.names & {*names}):
