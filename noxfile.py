@@ -3,7 +3,8 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, other libraries, a sample of the GPU kernels, parity,
                   and planted faults of what changed
-nox -t nightly    all kernels and planted faults, fuzzing, other processors, TensorFlow, the training script
+nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, TensorFlow, the
+                  training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -50,7 +51,7 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
-"""What the session of parity measures too; JAX, which compiles for minutes, is excused from it."""
+"""What the session of parity measures too; JAX and Numba, which compile, are excused from it."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -137,7 +138,8 @@ def pythons(session: nox.Session) -> None:
     for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
-    once = [f"--ignore=tests/{name}" for name in ("faults", "benchmarks", "model/test_networks.py")]
+    names = ("faults", "benchmarks", "model/test_networks.py", "formats/test_keras_damaged.py")
+    once = [f"--ignore=tests/{name}" for name in names]
     pytest(session, *backends("numpy"), *once)
 
 
@@ -173,7 +175,8 @@ def run_kernels(session: nox.Session, *words: str) -> None:
     chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba"), *words]
     pages = "tests/benchmarks/test_gpu_pages.py"
     compiled = [f"tests/backends/test_{name}.py" for name in ("conformance", "cupy_without_gpu", "layouts", "numba")]
-    pytest(session, *chosen, *compiled, "tests/core", "tests/kernels", pages, CUDA_VISIBLE_DEVICES="")
+    paths = (*compiled, "tests/core", "tests/kernels", pages)
+    pytest(session, *chosen, *paths, f"--deselect={PARITY}", CUDA_VISIBLE_DEVICES="")
 
 
 @nox.session(python="3.12", tags=["ci"])
@@ -186,6 +189,13 @@ def kernels(session: nox.Session) -> None:
 def all_kernels(session: nox.Session) -> None:
     """Run the GPU kernels in every order, with every feature, and compile them for every class of shapes."""
     run_kernels(session, "--thorough")
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def all_jax(session: nox.Session) -> None:
+    """Run all that JAX computes; it compiles each shape anew."""
+    install(session, "jax")
+    pytest(session, *backends("jax"), "--only", "jax", "--thorough", *COMPUTING, f"--deselect={PARITY}", **JAX)
 
 
 @nox.session(python="3.11", tags=["ci"])

@@ -21,7 +21,10 @@ from rnn_backends.cli import main as cli
 
 pytest_plugins = ["places"]
 
-_LONGEST = ("test_random_networks", "test_linen_computes", "test_narrower_vectors")
+_LONGEST = (
+    "test_random_networks", "test_linen_computes", "test_narrower_vectors", "test_results_stay", "test_pieces_give",
+    "test_splitting_changes", "test_two_calls", "test_parity",
+)  # fmt: skip
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize="CI" in os.environ)
