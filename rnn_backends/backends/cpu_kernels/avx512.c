@@ -1,0 +1,68 @@
+/* The walk for x86-64 processors with AVX-512. */
+#include "kernel.h"
+#include "target.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+static int runs(void) {
+    return PROCESSOR_HAS_AVX512;
+}
+
+BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
+
+#define KERNEL kernel_avx512
+#define REGISTERS 32
+#define LOAD(p) OP(loadu)(p)
+#define LOAD_ALIGNED(p) OP(load)(p)
+#define STORE(p, v) OP(storeu)(p, v)
+#define EDGE(count) (MASK)((1u << ((count) < 0 ? 0 : (count))) - 1)
+#define LOAD_PART(p, count) OP(maskz_loadu)(EDGE(count), p)
+#define STORE_PART(p, v, count) OP(mask_storeu)(p, EDGE(count), v)
+#define SET1(c) OP(set1)(c)
+#define ADD(a, b) OP(add)(a, b)
+#define SUB(a, b) OP(sub)(a, b)
+#define MUL(a, b) OP(mul)(a, b)
+#define DIV(a, b) OP(div)(a, b)
+#define FMA(a, b, c) OP(fmadd)(a, b, c)
+#define FNMA(a, b, c) OP(fnmadd)(a, b, c)
+#define MINX(limit, x) OP(min)(limit, x)
+#define MAXX(limit, x) OP(max)(limit, x)
+#define ABS(x) OP(andnot)(SET1(-0.0f), x)
+#define COPYSIGN(a, x) OP(or)(a, OP(and)(SET1(-0.0f), x))
+#define SELECT(m, a, b) OP(mask_blend)(m, b, a)
+
+#define T float
+#define V __m512
+#define W 16
+#define MASK __mmask16
+#define OP(name) _mm512_##name##_ps
+#define LT(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define LE(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define LARGEST FLT_MAX
+#define EXP2I(shifted) \
+    _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23))
+#include "walk.h"
+
+#include "undefine.h"
+#undef MASK
+#undef LT
+#undef LE
+#define T double
+#define V __m512d
+#define W 8
+#define MASK __mmask8
+#define OP(name) _mm512_##name##_pd
+#define LT(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ)
+#define LE(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ)
+#define LARGEST DBL_MAX
+#define EXP2I(shifted) \
+    _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_castpd_si512(shifted), _mm512_set1_epi64(1023)), 52))
+#include "walk.h"
+
+END_TARGET
+#include "table.h"
+#endif

@@ -1,0 +1,55 @@
+"""The choice of a kernel: the best that this processor runs, or the one that RNN_CPU_KERNEL names."""
+
+import os
+from types import ModuleType
+
+from rnn_backends.errors import BackendUnavailableError
+
+try:
+    from rnn_backends.backends.cpu_kernels import compiled as _compiled
+except ImportError:  # installed without a compiler
+    _module = None
+else:
+    _module = _compiled
+
+VARIABLE = "RNN_CPU_KERNEL"
+OFF = "off"
+
+
+def compiled() -> ModuleType | None:
+    """Return the compiled module, None where it was not built."""
+    return _module
+
+
+def kernels() -> tuple[str, ...]:
+    """Return the kernels that this processor runs, the best first."""
+    return () if _module is None else _module.RUNS
+
+
+def chosen() -> str | None:
+    """Return the kernel to walk with, None for NumPy.
+
+    Raises
+    ------
+    BackendUnavailableError
+        RNN_CPU_KERNEL names a kernel that is not here.
+    """
+    here, name = kernels(), os.environ.get(VARIABLE, "")
+    if not name:
+        return here[0] if here else None
+    if name == OFF:
+        return None
+    if name not in here:
+        there = f"has {', '.join(here)}" if here else f"has none: {state()}"
+        msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation {there}; unset it, or set it to 'off'."
+        raise BackendUnavailableError(msg)
+    return name
+
+
+def state() -> str:
+    """Return the kernel that is used, or why there is none, in a few words."""
+    if _module is None:
+        return "not built"
+    if os.environ.get(VARIABLE) == OFF:
+        return f"off, by {VARIABLE}"
+    return chosen() or "no kernel for this processor"

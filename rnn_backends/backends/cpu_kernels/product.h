@@ -1,0 +1,159 @@
+/* Products of rows with a weight matrix, in panels of columns, for the type T and the vectors V of W numbers.
+ *
+ * Panels: the weights (size, columns) are kept as ceil(size / 2W) panels, each (columns, 2W), the last one (columns, W)
+ * where no more are needed: what a row of x is multiplied with lies in order, and two vectors of a panel serve
+ * several rows.  Tiles: as many rows (1 to 6, split evenly), panels (1 or 2) and chains of sums as there are registers
+ * for, so that no sum waits for the one before, whatever the number of rows.
+ *
+ * Chains are short: a sum of n terms in one chain has an error that grows with n.
+ */
+
+#define MOST_ROWS 6
+#define ACCUMULATORS (REGISTERS / 4 * 3)
+#define PAIRED_ROWS (ACCUMULATORS / 4) /* so few rows are multiplied with two panels at once */
+#define TERMS 16    /* of a chain, where few rows leave registers for totals */
+#define MORE_TERMS 128 /* where they do not */
+#define STRETCH 512 /* columns at a time: so much of a panel stays in the first cache */
+#define PACKED_ROWS 24  /* from so many on, rows are copied side by side: at their places they may share lines of a cache; */
+#define PACKED_PANELS 8 /* where they are multiplied often enough */
+#define PANEL (2 * W)
+#define CHAINS(R, N) (ACCUMULATORS / ((R) * (N)) > 4 ? 4 : ACCUMULATORS / ((R) * (N)) > 1 ? ACCUMULATORS / ((R) * (N)) : 1)
+
+/* z[r][0 .. columns) = begin[r] + x[r][from .. to) . weights, of N vectors; panels other than the first lie `next` on. */
+INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x, const T *packed, idx from, idx to, const T *w, idx next,
+                       const T *bias, T *const *z, idx column, idx columns) {
+    V total[MOST_ROWS][4];
+    const int width = N < 2 ? 1 : 2;
+    UNROLLED for (int r = 0; r < R; r++) {
+        const T *begin = bias ? bias : z[r] + column;
+        UNROLLED for (int v = 0; v < N; v++)
+            total[r][v] = columns == N * W ? LOAD(begin + v * W) : NAME(load_part)(begin + v * W, columns - v * W);
+    }
+    const idx terms = (R <= 3 ? TERMS : MORE_TERMS) * C;
+    for (idx k = from; k < to;) {
+        const idx end = to - k < terms ? to : k + terms;
+        V sum[4][MOST_ROWS][4];
+        UNROLLED for (int c = 0; c < C; c++)
+            UNROLLED for (int r = 0; r < R; r++)
+                UNROLLED for (int v = 0; v < N; v++)
+                    sum[c][r][v] = SET1(0);
+        for (; k + C <= end; k += C) {
+            UNROLLED for (int c = 0; c < C; c++) {
+                V weight[4];
+                UNROLLED for (int v = 0; v < N; v++)
+                    weight[v] = LOAD_ALIGNED(w + (k + c) * width * W + (v & 1) * W + (v >> 1) * next);
+                UNROLLED for (int r = 0; r < R; r++) {
+                    const V number = SET1(packed ? packed[(k + c - from) * R + r] : x[r][k + c]);
+                    UNROLLED for (int v = 0; v < N; v++)
+                        sum[c][r][v] = FMA(number, weight[v], sum[c][r][v]);
+                }
+            }
+        }
+        if (C > 1)
+            for (; k < end; k++) {
+                UNROLLED for (int r = 0; r < R; r++)
+                    UNROLLED for (int v = 0; v < N; v++)
+                        sum[0][r][v] = FMA(SET1(packed ? packed[(k - from) * R + r] : x[r][k]), LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next), sum[0][r][v]);
+            }
+        UNROLLED for (int half = C > 2 ? 2 : 1; half > 0; half--)
+            UNROLLED for (int c = half; c < C && c < 2 * half; c++)
+                UNROLLED for (int r = 0; r < R; r++)
+                    UNROLLED for (int v = 0; v < N; v++)
+                        sum[c - half][r][v] = ADD(sum[c - half][r][v], sum[c][r][v]);
+        UNROLLED for (int r = 0; r < R; r++)
+            UNROLLED for (int v = 0; v < N; v++)
+                total[r][v] = ADD(total[r][v], sum[0][r][v]);
+    }
+    UNROLLED for (int r = 0; r < R; r++)
+        UNROLLED for (int v = 0; v < N; v++) {
+            if (columns == N * W)
+                STORE(z[r] + column + v * W, total[r][v]);
+            else
+                NAME(store_part)(z[r] + column + v * W, total[r][v], columns - v * W);
+        }
+}
+
+#define TILE(R, N)                                                                                         \
+    case (R) * 8 + (N):                                                                                    \
+        NAME(tile)(R, N, CHAINS(R, N), x, NULL, from, to, w, next, bias, z, column, columns);                    \
+        break;
+
+#define PACKED_TILE(R, N)                                                                                  \
+    case (R) * 8 + (N):                                                                                    \
+        NAME(tile)(R, N, CHAINS(R, N), NULL, packed, from, to, w, next, bias, z, column, columns);         \
+        break;
+
+static void NAME(any_tile)(idx rows, idx vectors, const T *const *x, idx from, idx to, const T *w, idx next,
+                           const T *bias, T *const *z, idx column, idx columns) {
+    switch (rows * 8 + vectors) {
+        TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
+        TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2)
+        TILE(1, 4) TILE(2, 4) TILE(3, 4)
+#if PAIRED_ROWS > 3
+        TILE(4, 4) TILE(5, 4) TILE(6, 4)
+#endif
+    }
+}
+
+static void NAME(packed_tile)(idx rows, idx vectors, const T *packed, idx from, idx to, const T *w, const T *bias,
+                              T *const *z, idx column, idx columns) {
+    const idx next = 0;
+    switch (rows * 8 + vectors) {
+        PACKED_TILE(5, 1) PACKED_TILE(6, 1) PACKED_TILE(5, 2) PACKED_TILE(6, 2)
+    }
+}
+
+/* Copy columns from .. to of each group of rows: of the first column all rows, then of the second. */
+static void NAME(pack_rows)(const T *const *x, idx rows, idx groups, idx from, idx to, T *packed) {
+    for (idx g = 0, row = 0; g < groups; g++) {
+        const idx next = rows * (g + 1) / groups, R = next - row;
+        for (idx r = 0; r < R; r++)
+            for (idx k = from; k < to; k++)
+                packed[(k - from) * R + r] = x[row + r][k];
+        packed += R * (to - from);
+        row = next;
+    }
+}
+
+static idx NAME(panels)(idx size) {
+    return (size + PANEL - 1) / PANEL;
+}
+
+/* z[n] = (bias or z[n]) + x[n] . weights, in the columns of the panels first .. end; `finish` ends each tile. */
+static void NAME(product)(const T *const *x, T *const *z, idx rows, const T *weights, idx size, idx columns, idx first,
+                          idx end, const T *bias, int backward, const NAME(ending) *finish, const T *const *h,
+                          T *scratch) {
+    const idx at_once = rows <= PAIRED_ROWS ? 2 : 1, units = (end - first + at_once - 1) / at_once;
+    const idx stretch = at_once > 1 || columns <= STRETCH ? columns : STRETCH;
+    const idx groups = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    T *packed = rows >= PACKED_ROWS && units >= PACKED_PANELS ? scratch : NULL;
+    idx from = 0;
+    do {
+        const idx to = columns - from < stretch ? columns : from + stretch;
+        if (packed)
+            NAME(pack_rows)(x, rows, groups, from, to, packed);
+        for (idx unit = 0; unit < units; unit++) {
+            const idx p = first + (backward ? units - 1 - unit : unit) * at_once, column = p * PANEL;
+            idx width = (p + at_once < end ? at_once : end - p) * PANEL;
+            width = size - column < width ? size - column : width;
+            const idx vectors = (width + W - 1) / W, wide = vectors == 3 ? 2 : vectors;
+            const T *begin = from || !bias ? NULL : bias + column, *panel = weights + column * columns;
+            for (idx g = 0, row = 0; g < groups; g++) {
+                const idx next = rows * (g + 1) / groups;
+                if (packed)
+                    NAME(packed_tile)(next - row, vectors, packed + row * (to - from), from, to, panel, begin, z + row,
+                                      column, width);
+                else
+                    NAME(any_tile)(next - row, wide, x + row, from, to, panel, PANEL * columns, begin, z + row, column,
+                                   vectors == 3 ? PANEL : width);
+                if (vectors == 3)
+                    NAME(any_tile)(next - row, 1, x + row, from, to, panel + PANEL * columns, 0,
+                                   begin ? begin + PANEL : NULL, z + row, column + PANEL, width - PANEL);
+                if (finish && to == columns)
+                    finish->apply(finish, z + row, h + row, next - row, column, width);
+                row = next;
+            }
+        }
+        from = to;
+    } while (from < columns);
+}

@@ -1,0 +1,124 @@
+/* The caller computes the left half of the columns of each step, and a helper the right one, if it is there in time.
+ *
+ * Each works in memory of its own; the caller alone writes the output.  So it may compute the right half too, with the
+ * same bits: where the helper has not begun a step when the left half is done, or takes far longer, the caller goes on
+ * alone, and a helper that lost its processor costs nothing. */
+#include "split.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool.h"
+
+#define MOST_ROWS 7              /* more are shared out by rows */
+#define LEAST_WEIGHTS (1 << 17)  /* multiplying with so many takes far longer than a hand-over, some 0.5 us */
+#define SLACK 2000               /* ns beyond twice the time of one's own half */
+
+typedef struct {
+    idx first, end; /* panels */
+    idx block;      /* the block of steps whose W_ax x<t> + b_a is in z */
+    char *z;
+    void *scratch;
+} half;
+
+typedef struct {
+    const kernel *kernel;
+    int is_double;
+    const walk *walk;
+    idx steps; /* of a block */
+    half left, right, helped;
+    _Alignas(128) atomic_long published; /* the step whose state before is known; seq_len at the end */
+    _Alignas(128) atomic_long begun, done; /* by the helper: the step that it is in, the steps up to which it is done */
+} job;
+
+int can_split(const walk *w) {
+    const idx size = w->cell->hidden_size;
+    return w->batch <= MOST_ROWS && !w->lengths && size * size >= LEAST_WEIGHTS;
+}
+
+/* Compute a half of a step; return it as rows of hidden_size numbers. */
+static char *computed(const job *j, half *h, idx step) {
+    const walk *w = j->walk;
+    const idx block = step / j->steps, from = block * j->steps, left = w->seq_len - from;
+    const idx row = w->batch * w->cell->hidden_size * (j->is_double ? 8 : 4);
+    if (h->block != block) {
+        j->kernel->project_panels[j->is_double](w, h->first, h->end, from, from + (left < j->steps ? left : j->steps), h->z,
+                                                h->scratch);
+        h->block = block;
+    }
+    char *z = h->z + (step - from) * row;
+    j->kernel->step_panels[j->is_double](w, h->first, h->end, step, z, h->scratch);
+    return z;
+}
+
+/* Return where the helper's half of a step is, or NULL if it is not to be waited for. */
+static const char *helped(job *j, idx step, long long patience) {
+    const idx row = j->walk->batch * j->walk->cell->hidden_size * (j->is_double ? 8 : 4);
+    const long long until = pool_now() + patience;
+    for (long turn = 0; atomic_load_explicit(&j->done, memory_order_acquire) <= step; turn++) {
+        if (atomic_load_explicit(&j->begun, memory_order_relaxed) < step || (turn % 16 == 15 && pool_now() > until))
+            return NULL;
+        pool_pause(turn);
+    }
+    return j->helped.z + step % j->steps * row;
+}
+
+static void lead(job *j) {
+    const walk *w = j->walk;
+    for (idx step = 0; step < w->seq_len; step++) {
+        atomic_store_explicit(&j->published, step, memory_order_release);
+        const long long start = pool_now();
+        const char *left = computed(j, &j->left, step);
+        const long long taken = pool_now() - start;
+        const char *right = helped(j, step, taken + SLACK);
+        if (right == NULL)
+            right = computed(j, &j->right, step);
+        j->kernel->join_panels[j->is_double](w, step, j->left.end, left, right);
+    }
+    atomic_store_explicit(&j->published, w->seq_len, memory_order_release);
+}
+
+static void follow(job *j) {
+    for (idx next = 0;;) {
+        idx step;
+        for (long turn = 0; (step = atomic_load_explicit(&j->published, memory_order_acquire)) < next; turn++)
+            pool_pause(turn);
+        if (step >= j->walk->seq_len)
+            return;
+        atomic_store_explicit(&j->begun, step, memory_order_relaxed);
+        computed(j, &j->helped, step);
+        next = step + 1;
+        atomic_store_explicit(&j->done, next, memory_order_release);
+    }
+}
+
+static void work(void *object, int who) {
+    if (who == 0)
+        lead(object);
+    else
+        follow(object);
+}
+
+int run_split(const kernel *k, int is_double, const walk *w) {
+    const idx steps = k->steps_at_once(w->batch), panels = k->panels[is_double](w->cell->hidden_size);
+    const size_t rows = (size_t)(steps * w->batch * w->cell->hidden_size * (is_double ? 8 : 4));
+    const size_t scratch = k->scratch(w, is_double), each = (rows + scratch + 127) / 128 * 128;
+    char *memory = malloc(3 * each + 128);
+    if (memory == NULL)
+        return -1;
+    char *aligned = (char *)(((uintptr_t)memory + 127) & ~(uintptr_t)127);
+    job j = {.kernel = k, .is_double = is_double, .walk = w, .steps = steps};
+    half *halves[] = {&j.left, &j.right, &j.helped};
+    const idx middle = (panels + 1) / 2;
+    for (int n = 0; n < 3; n++) {
+        char *part = aligned + (size_t)n * each;
+        *halves[n] = (half){n ? middle : 0, n ? panels : middle, -1, part + scratch, part};
+    }
+    atomic_init(&j.published, -1);
+    atomic_init(&j.begun, -1);
+    atomic_init(&j.done, 0);
+    pool_run(1, work, &j);
+    free(memory);
+    return 0;
+}

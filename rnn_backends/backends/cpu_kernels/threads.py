@@ -1,0 +1,46 @@
+"""The number of threads that a call may use."""
+
+import os
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+from rnn_backends.errors import ArgumentError
+
+VARIABLE = "RNN_NUM_THREADS"
+
+
+@cache
+def thread_count() -> int:
+    """Return RNN_NUM_THREADS, or the processors that this process may use by its affinity and its container's quota.
+
+    Raises
+    ------
+    ArgumentError
+        The variable is not a positive integer.
+    """
+    value = os.environ.get(VARIABLE, "")
+    if not value:
+        return max(1, int(min(_processors(), ceil(min(_quota(), 1 << 20)))))
+    if not value.isdecimal() or int(value) < 1:
+        msg = f"{VARIABLE} must be a positive integer; got {value!r}."
+        raise ArgumentError(msg)
+    return int(value)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the processors that a control group of Linux grants, infinity where it sets no limit."""
+    for quota, period in (("cpu.max", ""), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = " ".join((root / name).read_text(encoding="ascii") for name in (quota, period) if name).split()
+        except OSError:
+            continue
+        if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]) > 0:
+            return int(words[0]) / int(words[1])
+    return float("inf")

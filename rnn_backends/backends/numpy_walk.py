@@ -1,0 +1,124 @@
+"""The walk of a `Cell` by NumPy, where no kernel was built: in place, without a copy."""
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+import numpy as np
+
+from rnn_backends.backends.packed import Packed
+from rnn_backends.core.activations import Activation
+from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
+from rnn_backends.core.layers import RecurrentCell
+
+BLOCK = 1 << 19
+"""The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""
+
+BY_ROWS = 3
+"""The sequences up to which BLAS multiplies one after the other faster than together."""
+
+PART = 400_000
+"""The weights that BLAS multiplies a vector with at once: from 460,800 on, OpenBLAS wakes its threads for each step."""
+
+IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
+    "tanh": np.tanh,
+    "relu": lambda z, out: np.maximum(z, 0.0, out=out),
+}
+"""The activations that NumPy has as functions of its own; every other allocates its result."""
+
+
+def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
+    """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
+    if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
+        return None
+    if lengths is not None:
+        return walk_packed(cell, x, h_0, lengths, reverse)
+    states, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
+    multiply = multiplication(cell.weight_hh)
+    for steps in blocks(len(states), states.nbytes, reverse):
+        project(cell, x[steps], states[steps])
+        h = walk(cell, multiply, states[steps][:: -1 if reverse else 1], h)
+    return states, h
+
+
+def walk_packed(cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool) -> tuple[Host, Host]:
+    """Walk sequences of different lengths, of each as far as it goes."""
+    packed = Packed.of(lengths)
+    inputs, first, starts = packed.rows(x), h_0[packed.order], packed.starts
+    rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first
+    multiply = multiplication(cell.weight_hh)
+    for steps in blocks(len(starts) - 1, rows.nbytes, reverse):
+        project(cell, inputs[starts[steps.start] : starts[steps.stop]], rows[starts[steps.start] : starts[steps.stop]])
+        block = [rows[start:end] for start, end in pairwise(starts[steps.start : steps.stop + 1])]
+        h = walk(cell, multiply, block[::-1] if reverse else block, h, first)
+    return packed.padded(rows, len(x)), packed.last(rows, h_0, reverse)
+
+
+def blocks(count: int, nbytes: int, reverse: bool) -> list[slice]:
+    """Return steps, whose states are so large, in blocks, in the order in which they are walked."""
+    if nbytes <= BLOCK:
+        return [slice(0, count)]
+    size = max(1, BLOCK * count // nbytes)
+    found = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    return found[::-1] if reverse else found
+
+
+def project(cell: Cell, x: Host, states: Host) -> None:
+    """Write W_ax x<t> + b_a to where the states of the steps will be."""
+    rows, weight = states.reshape(-1, states.shape[-1]), cell.weight_ih.T
+    if x.dtype.kind in "iu":
+        np.take(weight, x.reshape(-1), axis=0, out=rows, mode="clip")  # "raise" would copy
+    else:
+        x.reshape(-1, x.shape[-1]).dot(weight, rows)
+    if cell.bias is not None:
+        np.add(rows, cell.bias, rows)
+
+
+def walk(
+    cell: Cell, multiply: Callable[[Host, Host], object], steps: Iterable[Host], h: Host, first: Host | None = None
+) -> Host:
+    """Turn W_ax x<t> + b_a into a<t>, step by step, in place; return the last state.
+
+    A step may have fewer sequences than the one before, whose last ones have ended, or more, which begin with
+    their rows of `first`.
+    """
+    clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
+    kept = None if leak is None else 1.0 - leak
+    product = np.empty(h.shape, h.dtype)  # as `dot` wants it, whatever the order of `h`
+    for z in steps:
+        if len(z) != len(h):
+            h = h[: len(z)] if first is None or len(z) < len(h) else np.concatenate([h, first[len(h) : len(z)]])
+            product = np.empty(h.shape, h.dtype)
+        multiply(h, product)
+        add(z, product, z)
+        if clip is not None:
+            np.clip(z, -clip, clip, out=z)
+        activate(z, z)
+        if leak is not None:
+            add(leak * z, kept * h, z)
+        h = z
+    return h
+
+
+def multiplication(weight: Host) -> Callable[[Host, Host], object]:
+    """Return a function that writes W_aa a<t-1> for its first argument, (batch, hidden_size), to the second."""
+    transposed, weight = np.ascontiguousarray(weight.T), np.ascontiguousarray(weight)
+    rows = max(1, PART // max(1, weight.shape[1]))
+    parts = [(weight[row : row + rows], slice(row, row + rows)) for row in range(0, len(weight), rows)]
+
+    def multiply(h: Host, product: Host) -> None:
+        if len(h) > BY_ROWS:
+            h.dot(transposed, product)
+            return
+        for vector, result in zip(h, product, strict=True):
+            for part, place in parts:
+                part.dot(vector, result[place])
+
+    return multiply
+
+
+def in_place(cell: Cell) -> Callable[[Host, Host], object]:
+    """Return g1 as a function of its argument and of where the result is to be."""
+    if isinstance(cell.activation, Activation) and cell.activation.name in IN_PLACE:
+        return IN_PLACE[cell.activation.name]
+    return lambda z, out: np.copyto(out, cell.activate(z))
