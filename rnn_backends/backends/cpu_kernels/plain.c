@@ -1,0 +1,5 @@
+#include "names.h"
+
+const char *plain_name(void) {
+    return KERNEL;
+}
