@@ -1,8 +1,8 @@
 """Sessions that check the library, in tiers.
 
 nox               lint, types, documentation and the tests on one Python; minutes
-nox -t ci         after it: other Pythons, the oldest NumPy, other libraries, a sample of the GPU kernels, parity,
-                  and planted faults of what changed
+nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, the sdist and the wheel, other libraries,
+                  a sample of the GPU kernels, parity, and planted faults of what changed
 nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, TensorFlow, the
                   training script
 nox -s gpu        on a machine with an NVIDIA GPU
@@ -12,9 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+from fnmatch import fnmatch
 from functools import cache
 from itertools import filterfalse
 from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+from zipfile import ZipFile
 
 import nox
 
@@ -52,6 +57,10 @@ OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
 """What the session of parity measures too; JAX and Numba, which compile, are excused from it."""
+KERNEL = "rnn_backends/backends/cpu_kernels/compiled*.so"
+"""The extension in the wheel."""
+MOST_BYTES, MOST_SECONDS = 2_000_000, 90
+"""Limits of the extension, and of building the wheel."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 
@@ -67,15 +76,42 @@ OTHERS = [python for python in REQUIRED if python != OWN] + list(filter(is_found
 """The first of them, 3.11 or 3.12, has the oldest NumPy."""
 
 
+class Wheel(NamedTuple):
+    """A wheel, the bytes of the compiled kernel in it (0 where there is none), and the seconds that it was built in."""
+
+    path: str
+    kernel: int
+    seconds: float
+
+
 @cache
-def wheel() -> str:
-    """Build the wheel that all sessions of this run test."""
-    folder = Path(".nox", "wheel").resolve()
+def built(python: str = sys.executable, *, is_stable: bool = True, compiler: str | None = None) -> Wheel:
+    """Build a wheel by a Python, of the stable ABI for all that have a GIL, or else for this one.
+
+    In a copy of the sources: setuptools packs what an earlier build left in theirs.
+    """
+    folder = Path(".nox", "wheels", f"{'stable' if is_stable else 'own'}-{compiler or 'compiler'}").resolve()
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."]
-    subprocess.run(command, check=True)
-    (built,) = folder.glob("*.whl")
-    return str(built)
+    unneeded = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "*.so", "tests", "docs", "examples")
+    shutil.copytree(".", folder / "sources", ignore=unneeded)
+    options = ["--config-settings=--build-option=--py-limited-api=cp311"] if is_stable else []
+    command = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", *options, "--wheel-dir", "..", "."]
+    environment = {**os.environ, **({} if compiler is None else {"CC": compiler})}
+    begun = monotonic()
+    subprocess.run(command, cwd=folder / "sources", env=environment, check=True)
+    (path,) = folder.glob("*.whl")
+    kernel = sum(each.file_size for each in ZipFile(path).infolist() if fnmatch(each.filename, KERNEL))
+    return Wheel(str(path), kernel, monotonic() - begun)
+
+
+def wheel(session: nox.Session) -> str:
+    """Return the wheel for a session's Python; where it lacks the kernel, whose build may fail, fail in CI."""
+    is_free_threaded = str(session.python).endswith("t")
+    found = built(str(Path(session.bin, "python")), is_stable=False) if is_free_threaded else built()
+    if not found.kernel:
+        report = session.error if "CI" in os.environ else session.warn
+        report("the wheel has no compiled kernel; `pip wheel --verbose .` shows what its build needs")
+    return found.path
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -92,7 +128,7 @@ def peers(*names: str) -> list[str]:
 
 def install(session: nox.Session, *packages: str) -> None:
     """Install packages, those of the tests and the wheel."""
-    session.install(*packages, *group("test"), wheel())
+    session.install(*packages, *group("test"), wheel(session))
 
 
 def pytest(session: nox.Session, *words: str, **environment: str) -> None:
@@ -141,6 +177,34 @@ def pythons(session: nox.Session) -> None:
     names = ("faults", "benchmarks", "model/test_networks.py", "formats/test_keras_damaged.py")
     once = [f"--ignore=tests/{name}" for name in names]
     pytest(session, *backends("numpy"), *once)
+
+
+@nox.session(python="3.11", tags=["ci"])
+def no_compiler(session: nox.Session) -> None:
+    """Build the wheel without a C compiler, on purpose, and run what must go on to work without the kernel."""
+    found = built(compiler="false")
+    if found.kernel:
+        session.error("the wheel has a kernel that no compiler can have made")
+    session.install(*group("test"), found.path)
+    session.run("rnn-backends", "info")
+    computing = [f"tests/backends/test_{name}.py" for name in ("numpy_backend", "conformance")]
+    pytest(session, *backends("numpy"), *computing, "tests/cli/test_cli.py", f"--deselect={PARITY}")
+
+
+@nox.session(python="3.11", tags=["ci"])
+def distributions(session: nox.Session) -> None:
+    """Build the sdist, which must hold all that git tracks, and audit the wheel that all sessions test."""
+    session.install("abi3audit", "build", "setuptools>=77", "setuptools-scm")  # the last finds what git tracks
+    folder = Path(session.create_tmp())
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), silent=True)
+    with tarfile.open(max(folder.glob("*.tar.gz"))) as sdist:
+        held = {name.partition("/")[2] for name in sdist.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    if left_out := {*tracked} - held:
+        session.error(f"the sdist lacks {', '.join(sorted(left_out))}")
+    session.run("abi3audit", "--strict", "--summary", wheel(session))
+    if built().kernel > MOST_BYTES or built().seconds > MOST_SECONDS:
+        session.error(f"{built()} has or took more than {MOST_BYTES} bytes or {MOST_SECONDS} seconds")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -201,7 +265,7 @@ def all_jax(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["ci"])
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference and write docs/parity.md."""
-    session.install(TORCH, "jax", "numba", "array-api-strict", wheel())
+    session.install(TORCH, "jax", "numba", "array-api-strict", wheel(session))
     session.run("python", "tests/parity.py", *ALL_BACKENDS, env={**JAX, "PYTHONSAFEPATH": "1"})
 
 
@@ -266,7 +330,7 @@ def training(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Measure against other libraries on a quiet CPU and write docs/benchmarks; `-- --quick` only tries it."""
-    session.install(TORCH, *group("bench"), wheel())
+    session.install(TORCH, *group("bench"), wheel(session))
     session.run("python", "tests/benchmarks/cpu.py", *session.posargs)
 
 

@@ -63,13 +63,11 @@ def walk_layer(
 
 def in_order(array: Host, *, rows: bool = False) -> Host:
     """Return an array as a kernel reads it: native, aligned, in order; with `rows`, its rows may lie anywhere."""
-    flags, itemsize = array.flags, array.itemsize
+    flags, itemsize, strides = array.flags, array.itemsize, array.strides
     if flags.aligned and array.dtype.isnative:
-        if flags.c_contiguous:
+        has_rows = rows and (array.ndim == 2 or array.shape[-1] == 1 or strides[-1] == itemsize)
+        if flags.c_contiguous or (has_rows and not any(stride % itemsize for stride in strides)):
             return array
-        if rows and (array.shape[-1] == 1 or array.strides[-1] == itemsize or array.ndim == 2):
-            if not any(stride % itemsize for stride in array.strides):
-                return array
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 

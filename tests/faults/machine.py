@@ -125,6 +125,8 @@ def plant(places: list[Place], planned: Planned, setting: Setting, minutes: floa
     until = monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         workers = Workers(setting.home, Path(name), HEAVY if setting.heavy is None else setting.heavy)
+        if any(map(workers.is_compiled, places)):
+            workers.build()
         without = workers.run(guard_jobs(places, planned.guards), report_guard)
         if any(outcome.verdict != "passed" for outcome in without):
             return None

@@ -20,6 +20,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from faults.extension import Extension
 from faults.jobs import Home, Job, Outcome
 from faults.placing import Place
 
@@ -41,7 +42,7 @@ ENDS = {signal.SIGXCPU: "stopped at the limit of CPU time", signal.SIGALRM: "sto
 NO_PROGRAM = ("CompileError", "NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 """Errors of a fault that is out of date: any test finds them."""
 
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.nbi", "*.nbc")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.nbi", "*.nbc", "build", "*.egg-info")
 
 
 class Watch:
@@ -76,6 +77,7 @@ class Workers:
         self._template = folder / "template"
         self._started = 0
         self._running: dict[int, tuple[Job, Path]] = {}
+        self._extension = Extension.of(home.checkout)
         self._copy()
         for name in heavy:
             if importlib.util.find_spec(name.partition(".")[0]) is not None:
@@ -89,6 +91,23 @@ class Workers:
             self._home.checkout, checkout, ignore=lambda at, names: {*_LEFT_OUT(at, names), *self._not_tests(at)}
         )
         compile_dir(self._template, quiet=2)
+        if self._extension is not None:
+            held = self._extension.module.parent
+            shutil.copytree(self._home.checkout / held, self._template / "sources" / held, ignore=_LEFT_OUT)
+
+    def build(self) -> None:
+        """Build the extension without a fault as it is built with one, for all copies from now on."""
+        self._build_in(self._template)
+
+    def _build_in(self, folder: Path) -> None:
+        assert self._extension is not None
+        kept = self._folder / "objects"
+        kept.mkdir(exist_ok=True)
+        self._extension.build(folder / "sources", folder / "installed", kept)
+
+    def is_compiled(self, found: Place) -> bool:
+        """Return whether a fault stands in the sources of the extension."""
+        return self._extension is not None and self._extension.holds(found.source.path, self._home.checkout)
 
     def _not_tests(self, at: str) -> set[str]:
         return {self._home.package.name} if Path(at) == self._home.checkout else set()
@@ -134,11 +153,14 @@ class Workers:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            _be_child(job, folder)
+            is_compiled = job.place is not None and self.is_compiled(job.place)
+            _be_child(job, folder, self._build_in if is_compiled else None)
         self._running[pid] = job, folder
 
     def _within(self, found: Place) -> Path:
         path = found.source.path
+        if self.is_compiled(found):
+            return Path("sources", path.relative_to(self._home.checkout))
         if path.is_relative_to(self._home.package):
             return Path("installed", path.relative_to(self._home.package.parent))
         return Path("checkout", path.relative_to(self._home.checkout))
@@ -160,14 +182,16 @@ def _end_group(pid: int) -> None:
         return
 
 
-def _be_child(job: Job, folder: Path) -> None:
-    """Run pytest in a copy and exit with its code; what it printed and saw stands in the copy."""
+def _be_child(job: Job, folder: Path, build: Callable[[Path], None] | None) -> None:
+    """Run pytest in a copy, built first if it must be, and exit with its code; the copy holds what it printed and saw."""
     code = 70
     try:
         os.setsid()
         output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        if build is not None:
+            build(folder)
         if job.place is not None:
             resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
         signal.alarm(WALL_SECONDS)

@@ -1,4 +1,5 @@
 /* Helper threads of POSIX or Windows; see pool.h. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdatomic.h>
 
 #include "pool.h"
