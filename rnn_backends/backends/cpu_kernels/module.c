@@ -40,13 +40,23 @@ typedef struct {
 
 static const char *const NUMBERS[] = {"f", "d"};
 
+/* Return the letter of a native type of numbers, '?' for any other. */
+static char native_format(const char *format) {
+    const uint16_t one = 1;
+    const char own = *(const char *)&one ? '<' : '>';
+    if (format == NULL)
+        return '?';
+    if (*format == '@' || *format == '=' || *format == own)
+        format++;
+    return *format && !format[1] ? *format : '?';
+}
+
 /* Take the buffer of an array of some shape, -1 standing for any size; return 0, or -1 with an exception. */
 static int take(PyObject *array, Py_buffer *view, const char *name, const char *formats, int ndim, const idx *shape,
                 int flags) {
     if (PyObject_GetBuffer(array, view, flags | PyBUF_FORMAT | PyBUF_STRIDES) < 0)
         return -1;
-    const char *format = view->format && *view->format && !view->format[1] ? view->format : "?";
-    int fits = view->ndim == ndim && strchr(formats, *format) != NULL;
+    int fits = view->ndim == ndim && strchr(formats, native_format(view->format)) != NULL;
     for (int axis = 0; fits && axis < ndim; axis++)
         fits = (shape[axis] < 0 || view->shape[axis] == shape[axis]) && view->strides[axis] % view->itemsize == 0;
     if (fits && ((uintptr_t)view->buf % (uintptr_t)view->itemsize == 0))
