@@ -59,7 +59,7 @@ ACTIVATION(leaky_relu, SELECT(LT(z, SET1(0)), MUL(alpha, z), z))
 ACTIVATION(thresholded_relu, SELECT(LE(z, alpha), SET1(0), z))
 ACTIVATION(scaled_tanh, MUL(alpha, NAME(f_tanh)(MUL(beta, z))))
 ACTIVATION(hard_sigmoid, MINX(SET1(1), MAXX(SET1(0), FMA(alpha, z, beta))))
-ACTIVATION(elu, SELECT(LT(SET1(0), z), z, MUL(alpha, NAME(f_expm1)(MINX(SET1(0), z)))))
+ACTIVATION(elu, SELECT(LT(z, SET1(0)), MUL(alpha, NAME(f_expm1)(z)), z))
 ACTIVATION(softsign, DIV(MAXX(SET1(-LARGEST), MINX(SET1(LARGEST), z)), ADD(SET1(1), MINX(SET1(LARGEST), ABS(z)))))
 ACTIVATION(softplus, ADD(MAXX(SET1(0), z), NAME(f_log1p)(NAME(f_exp)(SUB(SET1(0), ABS(z))))))
 

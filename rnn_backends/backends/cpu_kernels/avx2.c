@@ -17,6 +17,7 @@ BEGIN_TARGET("avx2,fma")
 static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 #define KERNEL kernel_avx2
+#define FUSED 1
 #define REGISTERS 16
 #define LOAD(p) OP(loadu)(p)
 #define LOAD_ALIGNED(p) OP(load)(p)
@@ -44,8 +45,7 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define W 8
 #define OP(name) _mm256_##name##_ps
 #define LARGEST FLT_MAX
-#define EXP2I(shifted) \
-    _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23))
+#define EXP2I(shifted) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23))
 #include "walk.h"
 
 #include "undefine.h"
@@ -54,8 +54,7 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define W 4
 #define OP(name) _mm256_##name##_pd
 #define LARGEST DBL_MAX
-#define EXP2I(shifted) \
-    _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(_mm256_castpd_si256(shifted), _mm256_set1_epi64x(1023)), 52))
+#define EXP2I(shifted) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(shifted), 52))
 #include "walk.h"
 
 END_TARGET

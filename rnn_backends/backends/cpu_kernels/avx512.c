@@ -15,6 +15,7 @@ static int runs(void) {
 BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 
 #define KERNEL kernel_avx512
+#define FUSED 1
 #define REGISTERS 32
 #define LOAD(p) OP(loadu)(p)
 #define LOAD_ALIGNED(p) OP(load)(p)
@@ -43,8 +44,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 #define LT(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
 #define LE(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
 #define LARGEST FLT_MAX
-#define EXP2I(shifted) \
-    _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23))
+#define EXP2I(shifted) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23))
 #include "walk.h"
 
 #include "undefine.h"
@@ -59,8 +59,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 #define LT(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ)
 #define LE(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ)
 #define LARGEST DBL_MAX
-#define EXP2I(shifted) \
-    _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_castpd_si512(shifted), _mm512_set1_epi64(1023)), 52))
+#define EXP2I(shifted) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(shifted), 52))
 #include "walk.h"
 
 END_TARGET

@@ -13,6 +13,7 @@ static int runs(void) {
 }
 
 #define KERNEL kernel_neon
+#define FUSED 1
 #define REGISTERS 32
 #define LOAD(p) OP(ld1q)(p)
 #define LOAD_ALIGNED(p) OP(ld1q)(p)
@@ -37,8 +38,7 @@ static int runs(void) {
 #define OP(name) v##name##_f32
 #define LARGEST FLT_MAX
 #define COPYSIGN(a, x) vbslq_f32(vdupq_n_u32(0x80000000u), x, a)
-#define EXP2I(shifted) \
-    vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(shifted), vdupq_n_s32(127)), 23))
+#define EXP2I(shifted) vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23))
 #include "walk.h"
 
 #include "undefine.h"
@@ -49,8 +49,7 @@ static int runs(void) {
 #define OP(name) v##name##_f64
 #define LARGEST DBL_MAX
 #define COPYSIGN(a, x) vbslq_f64(vdupq_n_u64(0x8000000000000000u), x, a)
-#define EXP2I(shifted) \
-    vreinterpretq_f64_s64(vshlq_n_s64(vaddq_s64(vreinterpretq_s64_f64(shifted), vdupq_n_s64(1023)), 52))
+#define EXP2I(shifted) vreinterpretq_f64_s64(vshlq_n_s64(vreinterpretq_s64_f64(shifted), 52))
 #include "walk.h"
 
 #include "table.h"

@@ -12,7 +12,7 @@
 #define ACCUMULATORS (REGISTERS / 4 * 3)
 #define PAIRED_ROWS (ACCUMULATORS / 4) /* so few rows are multiplied with two panels at once */
 #define TERMS 16    /* of a chain, where few rows leave registers for totals */
-#define MORE_TERMS 32 /* where they do not */
+#define MORE_TERMS 64 /* where they do not */
 #define STRETCH 512 /* columns at a time: so much of a panel stays in the first cache */
 #define PACKED_ROWS 24  /* from so many on, rows are copied side by side: at their places they may share lines of a cache; */
 #define PACKED_PANELS 8 /* where they are multiplied often enough */
