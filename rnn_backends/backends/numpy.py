@@ -1,6 +1,7 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -45,29 +46,31 @@ def walk_layer(
     cells = [prepared(cell, dtype) for cell, _ in layer.cells]
     if None in cells:
         return by_numpy(layer, x, h_0, lengths)
-    (seq_len, batch), sizes = x.shape[:2], [state.shape[1] for state in h_0]
-    output = np.empty((seq_len, batch, sum(sizes)), dtype)
+    batch, sizes = x.shape[1], [state.shape[1] for state in h_0]
     last = [np.empty((batch, size), dtype) for size in sizes]
+    states = [
+        (cell, in_order(h), end, reverse)
+        for cell, h, end, (_, reverse) in zip(cells, h_0, last, layer.cells, strict=True)
+    ]
+    return walk(x, np.empty((len(x), batch, sum(sizes)), dtype), lengths, states), last
+
+
+def walk(x: Host, output: Host, lengths: Host | None, states: Iterable[tuple[Any, ...]]) -> Host:
+    """Write the states of all steps to an output, and return it."""
     order = None
     if lengths is not None:
         order = np.argsort(-lengths, kind="stable").astype(np.int64)
         lengths = lengths[order].astype(np.int64)
-    each = [
-        part
-        for prepared_, state, end, (_, reverse) in zip(cells, h_0, last, layer.cells, strict=True)
-        for part in (prepared_, in_order(state), end, reverse)
-    ]
-    compiled().walk(in_order(x, rows=True), output, order, lengths, thread_count(), *each)
-    return output, last
+    arguments = (output, order, lengths, thread_count(), *chain.from_iterable(states))
+    try:
+        compiled().walk(x, *arguments)
+    except BufferError:  # laid out as no kernel reads it
+        compiled().walk(in_order(x), *arguments)
+    return output
 
 
-def in_order(array: Host, *, rows: bool = False) -> Host:
-    """Return an array as a kernel reads it: native, aligned, in order; with `rows`, its rows may lie anywhere."""
-    flags, itemsize, strides = array.flags, array.itemsize, array.strides
-    if flags.aligned and array.dtype.isnative:
-        has_rows = rows and (array.ndim == 2 or array.shape[-1] == 1 or strides[-1] == itemsize)
-        if flags.c_contiguous or (has_rows and not any(stride % itemsize for stride in strides)):
-            return array
+def in_order(array: Host) -> Host:
+    """Return an array as a kernel reads it: native, aligned, in order."""
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 

@@ -61,7 +61,19 @@ static int take(PyObject *array, Py_buffer *view, const char *name, const char *
         fits = (shape[axis] < 0 || view->shape[axis] == shape[axis]) && view->strides[axis] % view->itemsize == 0;
     if (fits && ((uintptr_t)view->buf % (uintptr_t)view->itemsize == 0))
         return 0;
-    PyErr_Format(PyExc_ValueError, "`%s` has another shape, type or alignment than the walk takes", name);
+    PyErr_Format(PyExc_BufferError, "`%s` has another shape, type or alignment than the walk takes", name);
+    PyBuffer_Release(view);
+    return -1;
+}
+
+/* Take the buffer of the states of a batch: so many numbers in order, whatever their shape. */
+static int take_states(PyObject *array, Py_buffer *view, const char *name, const char *format, idx size, int flags) {
+    if (PyObject_GetBuffer(array, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0)
+        return -1;
+    if (native_format(view->format) == *format && view->len == size * view->itemsize &&
+        (uintptr_t)view->buf % (uintptr_t)view->itemsize == 0)
+        return 0;
+    PyErr_Format(PyExc_BufferError, "`%s` has another size, type or alignment than the walk takes", name);
     PyBuffer_Release(view);
     return -1;
 }
@@ -201,7 +213,7 @@ static int fill_shared(walk *w, buffers *kept, PyObject *const *args, const char
     if (x == NULL)
         return -1;
     if (ndim == 3 && x->shape[2] > 1 && x->strides[2] != x->itemsize) {
-        PyErr_SetString(PyExc_ValueError, "the features of a step of `x` must lie side by side");
+        PyErr_SetString(PyExc_BufferError, "the features of a step of `x` must lie side by side");
         return -1;
     }
     w->x = x->buf;
@@ -222,19 +234,17 @@ static int fill_shared(walk *w, buffers *kept, PyObject *const *args, const char
 /* Fill in a direction: its cell, states and place in the output; return 0, or -1 with an exception. */
 static int fill_direction(walk *w, buffers *kept, PyObject *const *args, const char *format) {
     const cell *c = &((PreparedObject *)args[0])->cell;
-    const idx states[] = {w->batch, c->hidden_size};
-    const Py_buffer *last = keep(kept, args[2], "last", format, 2, states, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS);
-    if (last == NULL)
+    const idx size = w->batch * c->hidden_size;
+    if (take_states(args[2], &kept->views[kept->count], "last", format, size, PyBUF_WRITABLE) < 0)
         return -1;
     w->cell = c;
-    w->last = last->buf;
+    w->last = kept->views[kept->count++].buf;
     w->h_0 = c->zeros;
     w->h_0_row = 0;
     if (args[1] != Py_None) {
-        const Py_buffer *h_0 = keep(kept, args[1], "h_0", format, 2, states, PyBUF_C_CONTIGUOUS);
-        if (h_0 == NULL)
+        if (take_states(args[1], &kept->views[kept->count], "h_0", format, size, 0) < 0)
             return -1;
-        w->h_0 = h_0->buf;
+        w->h_0 = kept->views[kept->count++].buf;
         w->h_0_row = c->hidden_size;
     }
     w->reverse = args[3] == Py_True;

@@ -55,11 +55,10 @@ INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x,
                     UNROLLED for (int v = 0; v < N; v++)
                         sum[0][r][v] = FMA(SET1(packed ? packed[(k - from) * R + r] : x[r][k]), LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next), sum[0][r][v]);
             }
-        UNROLLED for (int half = C > 2 ? 2 : 1; half > 0; half--)
-            UNROLLED for (int c = half; c < C && c < 2 * half; c++)
-                UNROLLED for (int r = 0; r < R; r++)
-                    UNROLLED for (int v = 0; v < N; v++)
-                        sum[c - half][r][v] = ADD(sum[c - half][r][v], sum[c][r][v]);
+        UNROLLED for (int c = C - 1; c > 0; c--)
+            UNROLLED for (int r = 0; r < R; r++)
+                UNROLLED for (int v = 0; v < N; v++)
+                    sum[c > 1 ? c - 2 : 0][r][v] = ADD(sum[c > 1 ? c - 2 : 0][r][v], sum[c][r][v]);
         UNROLLED for (int r = 0; r < R; r++)
             UNROLLED for (int v = 0; v < N; v++)
                 total[r][v] = ADD(total[r][v], sum[0][r][v]);
@@ -104,14 +103,14 @@ static void NAME(packed_tile)(idx rows, idx vectors, const T *packed, idx from, 
 }
 
 /* Copy columns from .. to of each group of rows: of the first column all rows, then of the second. */
-static void NAME(pack_rows)(const T *const *x, idx rows, idx groups, idx from, idx to, T *packed) {
+static void NAME(pack_rows)(const T *const *x, idx groups, idx least, idx larger, idx from, idx to, T *packed) {
     for (idx g = 0, row = 0; g < groups; g++) {
-        const idx next = rows * (g + 1) / groups, R = next - row;
+        const idx R = least + (g < larger);
         for (idx r = 0; r < R; r++)
             for (idx k = from; k < to; k++)
                 packed[(k - from) * R + r] = x[row + r][k];
         packed += R * (to - from);
-        row = next;
+        row += R;
     }
 }
 
@@ -125,13 +124,13 @@ static void NAME(product)(const T *const *x, T *const *z, idx rows, const T *wei
                           T *scratch) {
     const idx at_once = rows <= PAIRED_ROWS ? 2 : 1, units = (end - first + at_once - 1) / at_once;
     const idx stretch = at_once > 1 || columns <= STRETCH ? columns : STRETCH;
-    const idx groups = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    const idx groups = (rows + MOST_ROWS - 1) / MOST_ROWS, least = rows / groups, larger = rows % groups;
     T *packed = rows >= PACKED_ROWS && units >= PACKED_PANELS ? scratch : NULL;
     idx from = 0;
     do {
         const idx to = columns - from < stretch ? columns : from + stretch;
         if (packed)
-            NAME(pack_rows)(x, rows, groups, from, to, packed);
+            NAME(pack_rows)(x, groups, least, larger, from, to, packed);
         for (idx unit = 0; unit < units; unit++) {
             const idx p = first + (backward ? units - 1 - unit : unit) * at_once, column = p * PANEL;
             idx width = (p + at_once < end ? at_once : end - p) * PANEL;
@@ -139,7 +138,7 @@ static void NAME(product)(const T *const *x, T *const *z, idx rows, const T *wei
             const idx vectors = (width + W - 1) / W, wide = vectors == 3 ? 2 : vectors;
             const T *begin = from || !bias ? NULL : bias + column, *panel = weights + column * columns;
             for (idx g = 0, row = 0; g < groups; g++) {
-                const idx next = rows * (g + 1) / groups;
+                const idx next = row + least + (g < larger);
                 if (packed)
                     NAME(packed_tile)(next - row, vectors, packed + row * (to - from), from, to, panel, begin, z + row,
                                       column, width);
@@ -156,4 +155,22 @@ static void NAME(product)(const T *const *x, T *const *z, idx rows, const T *wei
         }
         from = to;
     } while (from < columns);
+}
+
+/* The product of a single row with W_aa; `finish` ends a tile as soon as it is there, while the next is multiplied. */
+static void NAME(row_product)(const T *x, T *z, const T *weights, idx size, int backward, const NAME(ending) *finish) {
+    const idx wide = 2 * PANEL, units = (size + wide - 1) / wide;
+    for (idx unit = 0; unit < units; unit++) {
+        const idx column = (backward ? units - 1 - unit : unit) * wide, left = size - column;
+        const idx width = left < wide ? left : wide, vectors = (width + W - 1) / W;
+        const T *panel = weights + column * size;
+        if (width == wide)
+            NAME(tile)(1, 4, CHAINS(1, 4), &x, NULL, 0, size, panel, PANEL * size, NULL, &z, column, wide);
+        else
+            NAME(any_tile)(1, vectors == 3 ? 2 : vectors, &x, 0, size, panel, PANEL * size, NULL, &z, column,
+                           vectors == 3 ? PANEL : width);
+        if (vectors == 3)
+            NAME(any_tile)(1, 1, &x, 0, size, panel + PANEL * size, 0, NULL, &z, column + PANEL, width - PANEL);
+        finish->apply(finish, &z, &x, 1, column, width);
+    }
 }

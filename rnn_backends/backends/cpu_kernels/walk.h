@@ -122,16 +122,29 @@ static void NAME(recur)(const walk *w, idx first, idx end, idx step, const NAME(
     const cell *c = w->cell;
     const T *h[ROWS];
     T *z[ROWS];
-    const idx t = time_of(w, step), live = end_at(w, first, end, t), parts = (live - first + ROWS - 1) / ROWS;
+    const idx t = time_of(w, step), live = end_at(w, first, end, t), all = live - first, parts = (all + ROWS - 1) / ROWS;
     for (idx part = 0, place = first; part < parts; part++) {
-        const idx stop = first + (live - first) * (part + 1) / parts;
+        const idx stop = parts == 1 ? live : first + all * (part + 1) / parts;
         idx count = 0;
         for (; place < stop; place++) {
             h[count] = NAME(before)(w, t, place);
             z[count++] = NAME(output)(w, t, place);
         }
-        NAME(product)(h, z, count, c->weight_hh, c->hidden_size, c->hidden_size, 0, NAME(panels)(c->hidden_size), NULL,
-                      step & 1, finish, h, scratch);
+        if (count)
+            NAME(product)(h, z, count, c->weight_hh, c->hidden_size, c->hidden_size, 0, NAME(panels)(c->hidden_size),
+                          NULL, step & 1, finish, h, scratch);
+    }
+}
+
+/* The steps of a single sequence. */
+static void NAME(recur_alone)(const walk *w, idx place, idx from, idx to, const NAME(ending) *finish) {
+    const cell *c = w->cell;
+    const T *h = NAME(before)(w, time_of(w, from), place);
+    T *z = NAME(output)(w, time_of(w, from), place);
+    for (idx step = from; step < to; step++) {
+        NAME(row_product)(h, z, c->weight_hh, c->hidden_size, step & 1, finish);
+        h = z;
+        z += w->reverse ? -w->output_step : w->output_step;
     }
 }
 
@@ -156,8 +169,11 @@ static NAME(ending) NAME(ending_of)(const cell *c) {
 static void NAME(walk_steps)(const walk *w, idx first, idx end, idx from, idx to, void *scratch) {
     const NAME(ending) finish = NAME(ending_of)(w->cell);
     NAME(project)(w, first, end, from, to, scratch);
-    for (idx step = from; step < to; step++)
-        NAME(recur)(w, first, end, step, &finish, scratch);
+    if (end - first == 1 && !w->lengths && from < to)
+        NAME(recur_alone)(w, first, from, to, &finish);
+    else
+        for (idx step = from; step < to; step++)
+            NAME(recur)(w, first, end, step, &finish, scratch);
     if (to == w->seq_len)
         NAME(keep_last)(w, first, end);
 }
