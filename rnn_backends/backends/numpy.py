@@ -1,9 +1,9 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,10 +13,13 @@ from rnn_backends.backends.cpu_kernels.choice import chosen, compiled
 from rnn_backends.backends.cpu_kernels.threads import thread_count
 from rnn_backends.backends.numpy_walk import walk_cell
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Host, is_array
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, named_arrays
+from rnn_backends.core.network import hidden_sizes
 from rnn_backends.core.recurrence import each_direction
+
+Run: TypeAlias = Callable[[Host, Any], tuple[Host, Any]]
 
 _prepared: WeakKeyDictionary[Cell, Any] = WeakKeyDictionary()
 
@@ -34,25 +37,81 @@ def make() -> Backend:
         asarray=lambda host, dtype, _: np.asarray(host, dtype=dtype),
         devices=lambda: {"cpu": "cpu"},
         dtypes=lambda: ("float16", "float32", "float64"),
-        recurrence=walk_layer,
+        recurrence=Walk(),
     )
 
 
-def walk_layer(
-    layer: Layer, x: Host, h_0: Sequence[Host], lengths: Host | None
-) -> tuple[Host, Host | Sequence[Host]] | None:
-    """Walk the cells of a layer by a kernel, or by NumPy; see `rnn_backends.core.recurrence.Recurrence`."""
-    dtype = h_0[0].dtype
-    cells = [prepared(cell, dtype) for cell, _ in layer.cells]
-    if None in cells:
-        return by_numpy(layer, x, h_0, lengths)
-    batch, sizes = x.shape[1], [state.shape[1] for state in h_0]
-    last = [np.empty((batch, size), dtype) for size in sizes]
-    states = [
-        (cell, in_order(h), end, reverse)
-        for cell, h, end, (_, reverse) in zip(cells, h_0, last, layer.cells, strict=True)
-    ]
-    return walk(x, np.empty((len(x), batch, sum(sizes)), dtype), lengths, states), last
+class Walk:
+    """The recurrence: a layer by a kernel, or by NumPy; see `rnn_backends.core.recurrence.Recurrence`."""
+
+    def __call__(
+        self, layer: Layer, x: Host, h_0: Sequence[Host], lengths: Host | None
+    ) -> tuple[Host, Sequence[Host]] | None:
+        """Walk the cells of a layer through time."""
+        dtype = h_0[0].dtype
+        cells = [prepared(cell, dtype) for cell, _ in layer.cells]
+        if None in cells:
+            return by_numpy(layer, x, h_0, lengths)
+        batch, sizes = x.shape[1], [state.shape[1] for state in h_0]
+        last = [np.empty((batch, size), dtype) for size in sizes]
+        reverses = [reverse for _, reverse in layer.cells]
+        states = zip(cells, map(in_order, h_0), last, reverses, strict=True)
+        return walk(x, np.empty((len(x), batch, sum(sizes)), dtype), lengths, states), last
+
+    def prepared(self, layers: tuple[Layer, ...], shape: tuple[int, ...], dtype: Any) -> Run | None:
+        """Return a function that walks layers over inputs of a shape and dtype; see `rnn_backends.model.prepared`."""
+        first: Any = layers[0].cells[0][0]
+        if type(first) is not Cell:
+            return None
+        own, threads = first.weight_hh.dtype, thread_count()
+        walked = [[(prepared(cell, own), reverse) for cell, reverse in layer.cells] for layer in layers]
+        if any(cell is None for layer in walked for cell, _ in layer):
+            return None
+        if len(walked) == 1 and len(walked[0]) == 1:
+            return one_cell(*walked[0][0], (shape[0], shape[1], first.hidden_size), own, threads)
+        sizes = [[size for size in hidden_sizes((layer,)) if size is not None] for layer in layers]
+        return stacked(walked, shape[:2], sizes, own)
+
+
+def one_cell(cell: Any, reverse: bool, shape: tuple[int, int, int], dtype: Any, threads: int) -> Run:
+    """Return a run of a single cell, of which nothing but the walk is left."""
+    states, empty, walk_cells = (1, *shape[1:]), np.empty, compiled().walk
+
+    def run(x: Host, h_0: Host | None) -> tuple[Host, Host]:
+        output, last = empty(shape, dtype), empty(states, dtype)
+        try:
+            walk_cells(x, output, None, None, threads, cell, h_0, last, reverse)
+        except BufferError:
+            h_0 = None if h_0 is None else in_order(h_0)
+            walk_cells(in_order(x), output, None, None, threads, cell, h_0, last, reverse)
+        return output, last
+
+    return run
+
+
+def stacked(cells: Any, shape: tuple[int, ...], sizes: list[list[int]], dtype: Any) -> Run:
+    """Return a run of layers of cells."""
+    (seq_len, batch), flat = shape, [size for layer in sizes for size in layer]
+    is_even = len(set(flat)) == 1
+
+    def run(x: Host, h_0: Any) -> tuple[Host, Any]:
+        last: Any = (
+            np.empty((len(flat), batch, flat[0]), dtype)
+            if is_even
+            else [np.empty((batch, size), dtype) for size in flat]
+        )
+        done = 0
+        for layer, widths in zip(cells, sizes, strict=True):
+            places = range(done, done + len(layer))
+            states = [
+                (cell, None if h_0 is None else in_order(h_0[place]), last[place], reverse)
+                for (cell, reverse), place in zip(layer, places, strict=True)
+            ]
+            x = walk(x, np.empty((seq_len, batch, sum(widths)), dtype), None, states)
+            done += len(layer)
+        return x, last if is_even else tuple(last)
+
+    return run
 
 
 def walk(x: Host, output: Host, lengths: Host | None, states: Iterable[tuple[Any, ...]]) -> Host:
@@ -92,7 +151,7 @@ def prepared(cell: RecurrentCell, dtype: Any) -> Any:
 
 def prepare(cell: Cell) -> Any:
     """Return the cell as a kernel takes it, None if none does."""
-    kernel, activation = chosen(), cell.activation
+    kernel, activation, leak = chosen(), cell.activation, cell.leak
     if kernel is None or not isinstance(activation, Activation) or activation.name not in compiled().ACTIVATIONS:
         return None
     if cell.weight_hh.dtype.name not in {"float32", "float64"}:
@@ -106,6 +165,5 @@ def prepare(cell: Cell) -> Any:
         activation.alpha or 0.0,
         activation.beta or 0.0,
         inf if cell.clip is None else cell.clip,
-        1.0 if cell.leak is None or is_array(cell.leak) else cell.leak,
-        in_order(cell.leak) if is_array(cell.leak) else None,
+        *((1.0, in_order(leak)) if isinstance(leak, np.ndarray) else (leak or 1.0, None)),
     )

@@ -1,14 +1,14 @@
 """The choice of a kernel: the best that this processor runs, or the one that RNN_CPU_KERNEL names."""
 
 import os
-from types import ModuleType
+from typing import Any
 
 from rnn_backends.errors import BackendUnavailableError
 
 try:
     from rnn_backends.backends.cpu_kernels import compiled as _compiled
 except ImportError:  # installed without a compiler
-    _module = None
+    _module: Any = None
 else:
     _module = _compiled
 
@@ -16,7 +16,7 @@ VARIABLE = "RNN_CPU_KERNEL"
 OFF = "off"
 
 
-def compiled() -> ModuleType | None:
+def compiled() -> Any:
     """Return the compiled module, None where it was not built."""
     return _module
 
