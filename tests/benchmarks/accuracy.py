@@ -1,0 +1,107 @@
+"""Measure how far results are from float64, in units of torch's error.
+
+python tests/benchmarks/cpu.py accuracy
+"""
+
+from typing import Any
+
+import numpy as np
+from harness.competitors import distribution_version
+from harness.processes import answer
+from numpy.typing import NDArray
+
+import rnn_backends as rb
+
+KERNELS = ("", "avx2", "plain", "off")
+"""Values of RNN_CPU_KERNEL; without one the library chooses."""
+ACTIVATIONS = ("tanh", "relu")
+NETWORKS = 40
+MOST_STEPS, MOST_STATES, MOST_FEATURES, MOST_SEQUENCES = 300, 300, 100, 8
+
+Float64 = NDArray[np.float64]
+
+
+def measure(networks: int = NETWORKS) -> dict[str, Any]:
+    """Return the ratios of the rms and of the largest error by kernel and activation, and the absent kernels."""
+    ratios: dict[str, Any] = {}
+    absent: dict[str, str] = {}
+    for kernel in KERNELS:
+        variables = {"RNN_CPU_KERNEL": kernel} if kernel else {}
+        found = answer("accuracy", f"ratios_to_torch({networks})", variables)
+        if "absent" in found:
+            absent[kernel] = found["absent"]
+        else:
+            ratios[kernel] = found
+    return {"ratios": ratios, "absent": absent}
+
+
+def ratios_to_torch(networks: int) -> dict[str, Any]:
+    """Return, for each activation, our error over torch's for each network; or the reason for which there is none."""
+    if distribution_version("torch") is None:
+        return {"absent": "not installed: pip install torch"}
+    found: dict[str, Any] = {}
+    try:
+        for activation in ACTIVATIONS:
+            pairs = [errors(seed, activation) for seed in range(networks)]
+            found[activation] = {
+                name: [measure(own) / measure(theirs) for own, theirs in pairs] for name, measure in MEASURES.items()
+            }
+    except rb.ArgumentError as error:  # a kernel of that name is not there
+        return {"absent": str(error)}
+    return found
+
+
+def rms(error: Float64) -> float:
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def largest(error: Float64) -> float:
+    return float(np.abs(error).max())
+
+
+MEASURES = {"rms": rms, "largest": largest}
+
+
+def errors(seed: int, activation: str) -> tuple[Float64, Float64]:
+    """Return the errors of this library and of torch, of a random network on a random input in float32."""
+    random = np.random.default_rng(seed)
+    seq_len, hidden_size = random.integers(10, [MOST_STEPS, MOST_STATES], endpoint=True)
+    batch, input_size = random.integers(1, [MOST_SEQUENCES, MOST_FEATURES], endpoint=True)
+    rnn = rb.RNN.init(int(input_size), int(hidden_size), activation=activation, seed=seed, backend="numpy")
+    x = random.standard_normal((seq_len, batch, input_size), np.float32)
+    truth = in_float64(rnn, x)
+    return np.asarray(rnn(x)[0], np.float64) - truth, by_torch(rnn, x) - truth
+
+
+def in_float64(rnn: rb.RNN, x: NDArray[np.float32]) -> Float64:
+    """Return the states by the equation, in float64."""
+    w_ih, w_hh, bias = (array.astype(np.float64) for array in weights(rnn))
+    act = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0)}[rnn.layers[0].forward.activation.name]
+    h, states = np.zeros((x.shape[1], len(w_hh))), []
+    for x_t in x.astype(np.float64):
+        h = act(x_t @ w_ih.T + h @ w_hh.T + bias)
+        states.append(h)
+    return np.stack(states)
+
+
+def by_torch(rnn: rb.RNN, x: NDArray[np.float32]) -> Float64:
+    """Return the states by `torch.nn.RNN`."""
+    import torch
+
+    w_ih, w_hh, bias = weights(rnn)
+    name = rnn.layers[0].forward.activation.name
+    other = torch.nn.RNN(rnn.input_size, len(w_hh), nonlinearity=name)
+    with torch.inference_mode():
+        for parameter, value in zip(other.parameters(), (w_ih, w_hh, bias, 0 * bias), strict=True):
+            parameter.copy_(torch.from_numpy(np.array(value)))
+        return np.asarray(other(torch.from_numpy(x))[0].numpy(), np.float64)
+
+
+def weights(rnn: rb.RNN) -> Any:
+    cell = rnn.layers[0].forward
+    return cell.weight_ih, cell.weight_hh, cell.bias
+
+
+def titled(kernel: str) -> str:
+    """Return the words for a value of RNN_CPU_KERNEL."""
+    return {"": "as installed", "off": "NumPy walk"}.get(kernel, kernel)

@@ -1,0 +1,58 @@
+"""The process of a contestant, `python -m harness.child MAKER THREADS`: a line of JSON in, a line of JSON out.
+
+A question, a problem or a text, is answered with the error of the result, or the reason for which there is none; null is
+answered with the seconds of a call.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from typing import Any
+
+from harness.competitors import LIBRARIES, distribution_version, prepare, text
+from harness.contestant import AbsentError, check, ours
+from harness.machine import stay_on
+from harness.problem import Drawn, Problem
+from harness.timing import host_clock
+from rnn_backends.cli.reports import one_line
+from rnn_backends.errors import RNNBackendError, WrongResultError
+
+
+def main() -> None:
+    """Answer each line of stdin."""
+    maker, threads, out = sys.argv[1], int(sys.argv[2]), sys.stdout
+    stay_on(threads)
+    sample: Callable[[], float] | None = None
+    with redirect_stdout(sys.stderr), suppress(KeyboardInterrupt):  # libraries print, too
+        for line in sys.stdin:
+            question = json.loads(line)
+            if question is None:
+                assert sample is not None
+                reply: dict[str, Any] = {"seconds": sample()}
+            else:
+                sample = None  # and the arrays of the question before
+                reply, sample = answered(maker, question, threads)
+            print(json.dumps(reply), file=out, flush=True)
+
+
+def answered(maker: str, question: dict[str, Any], threads: int) -> tuple[dict[str, Any], Callable[[], float] | None]:
+    """Return the answer to a question, and a function that takes a sample if the contestant runs it."""
+    try:
+        if "text" in question:
+            contestant, excess = text.make(maker, question["text"])
+            inputs = [None]
+        else:
+            drawn = Drawn.of(Problem(**question["problem"]))
+            contestant = ours(drawn) if maker == "ours" else prepare(maker, drawn, threads)
+            excess, inputs = check([contestant], drawn).get(contestant.name, 0.0), drawn.inputs
+    except WrongResultError as error:
+        return {"raised": type(error).__name__, "message": one_line(error)}, None
+    except (AbsentError, RNNBackendError) as error:  # not installed, no kernel of that name, no such RNN
+        return {"absent": one_line(error)}, None
+    versions = {name: distribution_version(name) for name in ("numpy", *LIBRARIES.get(maker, ()))}
+    return {"excess": excess, "versions": versions}, host_clock(contestant, inputs)
+
+
+if __name__ == "__main__":
+    main()
