@@ -11,6 +11,7 @@ from harness.processes import answer
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.core.arrays import Host
 
 KERNELS = ("", "avx2", "plain", "off")
 """Values of RNN_CPU_KERNEL; without one the library chooses."""
@@ -69,37 +70,33 @@ def errors(seed: int, activation: str) -> tuple[Float64, Float64]:
     batch, input_size = random.integers(1, [MOST_SEQUENCES, MOST_FEATURES], endpoint=True)
     rnn = rb.RNN.init(int(input_size), int(hidden_size), activation=activation, seed=seed, backend="numpy")
     x = random.standard_normal((seq_len, batch, input_size), np.float32)
-    truth = in_float64(rnn, x)
-    return np.asarray(rnn(x)[0], np.float64) - truth, by_torch(rnn, x) - truth
+    cell = rnn.layers[0].forward
+    assert isinstance(cell, rb.Cell)
+    truth = in_float64(cell, x)
+    return np.asarray(rnn(x)[0], np.float64) - truth, by_torch(cell, x) - truth
 
 
-def in_float64(rnn: rb.RNN, x: NDArray[np.float32]) -> Float64:
+def in_float64(cell: rb.Cell, x: Host) -> Float64:
     """Return the states by the equation, in float64."""
-    w_ih, w_hh, bias = (array.astype(np.float64) for array in weights(rnn))
-    act = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0)}[rnn.layers[0].forward.activation.name]
+    w_ih, w_hh, bias = (np.asarray(array, np.float64) for array in (cell.weight_ih, cell.weight_hh, cell.bias))
     h, states = np.zeros((x.shape[1], len(w_hh))), []
     for x_t in x.astype(np.float64):
-        h = act(x_t @ w_ih.T + h @ w_hh.T + bias)
+        h = x_t @ w_ih.T + h @ w_hh.T + bias
+        h = np.tanh(h) if str(cell.activation) == "tanh" else np.maximum(h, 0.0)
         states.append(h)
     return np.stack(states)
 
 
-def by_torch(rnn: rb.RNN, x: NDArray[np.float32]) -> Float64:
+def by_torch(cell: rb.Cell, x: Host) -> Float64:
     """Return the states by `torch.nn.RNN`."""
     import torch
 
-    w_ih, w_hh, bias = weights(rnn)
-    name = rnn.layers[0].forward.activation.name
-    other = torch.nn.RNN(rnn.input_size, len(w_hh), nonlinearity=name)
+    other = torch.nn.RNN(cell.input_size, cell.hidden_size, nonlinearity=str(cell.activation))
+    arrays = [np.array(array) for array in (cell.weight_ih, cell.weight_hh, cell.bias)]
     with torch.inference_mode():
-        for parameter, value in zip(other.parameters(), (w_ih, w_hh, bias, 0 * bias), strict=True):
-            parameter.copy_(torch.from_numpy(np.array(value)))
+        for parameter, value in zip(other.parameters(), (*arrays, 0 * arrays[2]), strict=True):
+            parameter.copy_(torch.from_numpy(value))
         return np.asarray(other(torch.from_numpy(x))[0].numpy(), np.float64)
-
-
-def weights(rnn: rb.RNN) -> Any:
-    cell = rnn.layers[0].forward
-    return cell.weight_ih, cell.weight_hh, cell.bias
 
 
 def titled(kernel: str) -> str:

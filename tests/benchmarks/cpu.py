@@ -98,9 +98,8 @@ def found(name: str, given: argparse.Namespace, note: Callable[[str], None]) -> 
     cells = []
     with busy_processors() if part.is_busy else nullcontext():
         for threads in part.threads:
-            entrants = part.entrants(threads)
-            budget = {"seconds": part.seconds, "rounds": part.rounds, "note": note}
-            cells += [{"threads": threads, **cell} for cell in measured(entrants, part.questions, **budget)]
+            entrants, budget = part.entrants(threads), (part.seconds, part.rounds)
+            cells += [{"threads": threads, **cell} for cell in measured(entrants, part.questions, *budget, note)]
     return {**before, "command": " ".join(["python tests/benchmarks/cpu.py", *words_of(name, given)]), "cells": cells}
 
 

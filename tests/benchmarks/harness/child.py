@@ -6,42 +6,49 @@ answered with the seconds of a call.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from typing import Any
 
+import numpy as np
+
 from harness.competitors import LIBRARIES, distribution_version, prepare, text
-from harness.contestant import AbsentError, check, ours
+from harness.contestant import AbsentError, Contestant, check, ours
 from harness.machine import stay_on
 from harness.problem import Drawn, Problem
 from harness.timing import host_clock
 from rnn_backends.cli.reports import one_line
+from rnn_backends.core.arrays import Host
 from rnn_backends.errors import RNNBackendError, WrongResultError
+
+Ready = tuple[Contestant, Sequence[Host]]
 
 
 def main() -> None:
     """Answer each line of stdin."""
     maker, threads, out = sys.argv[1], int(sys.argv[2]), sys.stdout
     stay_on(threads)
+    ready: Ready | None = None
     sample: Callable[[], float] | None = None
     with redirect_stdout(sys.stderr), suppress(KeyboardInterrupt):  # libraries print, too
         for line in sys.stdin:
             question = json.loads(line)
-            if question is None:
-                assert sample is not None
-                reply: dict[str, Any] = {"seconds": sample()}
+            if question is not None:
+                ready = sample = None  # no two questions are held at once
+                reply, ready = answered(maker, question, threads)
             else:
-                sample = None  # and the arrays of the question before
-                reply, sample = answered(maker, question, threads)
+                assert ready is not None
+                sample = sample or host_clock(*ready)
+                reply = {"seconds": sample()}
             print(json.dumps(reply), file=out, flush=True)
 
 
-def answered(maker: str, question: dict[str, Any], threads: int) -> tuple[dict[str, Any], Callable[[], float] | None]:
-    """Return the answer to a question, and a function that takes a sample if the contestant runs it."""
+def answered(maker: str, question: dict[str, Any], threads: int) -> tuple[dict[str, Any], Ready | None]:
+    """Return the answer to a question, and the contestant with its inputs if it runs it."""
     try:
         if "text" in question:
             contestant, excess = text.make(maker, question["text"])
-            inputs = [None]
+            inputs = [np.empty(0)]
         else:
             drawn = Drawn.of(Problem(**question["problem"]))
             contestant = ours(drawn) if maker == "ours" else prepare(maker, drawn, threads)
@@ -51,7 +58,7 @@ def answered(maker: str, question: dict[str, Any], threads: int) -> tuple[dict[s
     except (AbsentError, RNNBackendError) as error:  # not installed, no kernel of that name, no such RNN
         return {"absent": one_line(error)}, None
     versions = {name: distribution_version(name) for name in ("numpy", *LIBRARIES.get(maker, ()))}
-    return {"excess": excess, "versions": versions}, host_clock(contestant, inputs)
+    return {"excess": excess, "versions": versions}, (contestant, inputs)
 
 
 if __name__ == "__main__":

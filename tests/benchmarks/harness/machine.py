@@ -35,7 +35,7 @@ def allowed() -> list[int]:
 
 def instructions() -> list[str]:
     """Return NumPy's names of the instruction sets that it was built for, that this processor has and may lack."""
-    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]  # type: ignore[index,call-overload]
+    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return found
 
 

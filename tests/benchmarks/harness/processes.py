@@ -92,7 +92,6 @@ def conditions(threads: int, variables: Mapping[str, str]) -> dict[str, str]:
 def measured(
     entrants: Sequence[Entrant],
     questions: Sequence[dict[str, Any]],
-    *,
     seconds: float,
     rounds: int,
     note: Callable[[str], None],
