@@ -82,7 +82,7 @@ def in_float64(cell: rb.Cell, x: Host) -> Float64:
     h, states = np.zeros((x.shape[1], len(w_hh))), []
     for x_t in x.astype(np.float64):
         h = x_t @ w_ih.T + h @ w_hh.T + bias
-        h = np.tanh(h) if str(cell.activation) == "tanh" else np.maximum(h, 0.0)
+        h = np.tanh(h) if cell.activation.name == "tanh" else np.maximum(h, 0.0)
         states.append(h)
     return np.stack(states)
 
@@ -91,7 +91,7 @@ def by_torch(cell: rb.Cell, x: Host) -> Float64:
     """Return the states by `torch.nn.RNN`."""
     import torch
 
-    other = torch.nn.RNN(cell.input_size, cell.hidden_size, nonlinearity=str(cell.activation))
+    other = torch.nn.RNN(cell.input_size, cell.hidden_size, nonlinearity=cell.activation.name)
     arrays = [np.array(array) for array in (cell.weight_ih, cell.weight_hh, cell.bias)]
     with torch.inference_mode():
         for parameter, value in zip(other.parameters(), (*arrays, 0 * arrays[2]), strict=True):

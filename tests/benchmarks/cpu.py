@@ -71,7 +71,7 @@ def wrong(given: argparse.Namespace) -> str | None:
         return "--shape must be of positive integers T B I H"
     if any(not 1 <= count <= processors() for count in given.threads or ()):
         return f"--threads must be from 1 to {processors()}, the processors that this process may use"
-    if (given.rounds or 1) < 1 or (given.seconds or 1.0) <= 0:
+    if any(value is not None and value <= 0 for value in (given.rounds, given.seconds)):
         return "--rounds and --seconds must be positive"
     if given.kept and (given.parts or given.work is None):
         return "--kept is for what --work DIR holds; leave out the parts"

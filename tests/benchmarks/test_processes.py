@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from harness import child
 from harness.competitors import text
+from harness.contestant import AbsentError, Contestant, ours
 from harness.machine import allowed
-from harness.problem import Problem
+from harness.problem import Drawn, Problem
 from harness.processes import UNSET, Entrant, Process, answer, busy_processors, conditions, measured
 
 import rnn_backends as rb
@@ -51,23 +52,21 @@ def test_what_a_process_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_ours_nothing_is_measured() -> None:
     entrants = [Entrant("ours", "reservoirpy", 1)]
-    with pytest.raises(rb.ArgumentError, match="^without ours there is nothing to compare with: "):
+    with pytest.raises(rb.ArgumentError, match=r"^without ours there is nothing to compare with: "):
         list(measured(entrants, [SMALL], 0.0, 1, print))
 
 
 def test_a_process_that_ends_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with Process(Entrant("nobody", "no such contestant", 1)) as process:
-        with pytest.raises(RuntimeError, match="the process of nobody ended with code 1; its output is above"):
-            process.ask(SMALL)
+    message = "the process of nobody ended with code 1; its output is above"
+    with Process(Entrant("nobody", "no such contestant", 1)) as process, pytest.raises(RuntimeError, match=message):
+        process.ask(SMALL)
     assert "KeyError" in capfd.readouterr().err
 
 
 def test_a_wrong_result_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = child.ours
-
-    def wrong(drawn: child.Drawn) -> child.Contestant:
-        made = right(drawn)
-        return child.Contestant("ours", lambda x: made.call(x) + 1)
+    def wrong(drawn: Drawn) -> Contestant:
+        made = ours(drawn)
+        return Contestant("ours", lambda x: made.call(x) + 1)
 
     assert child.answered("ours", SMALL, 1)[1] is not None
     monkeypatch.setattr(child, "ours", wrong)
@@ -90,18 +89,18 @@ def test_the_bare_arithmetic_writes_the_same_text() -> None:
     first = rnn.vocabulary.index(text.PROMPT)  # type: ignore[union-attr]
     assert text.Bare(rnn).generate(first, 30, seed=0) == rnn.generate([first], 30, seed=0).tolist()
     assert [text.make(maker, 3)[0].name for maker in ("ours", "bare")] == ["ours", "bare"]
-    with pytest.raises(child.AbsentError, match="torch writes no text"):
+    with pytest.raises(AbsentError, match="torch writes no text"):
         text.make("torch", 3)
 
 
 def test_a_bare_arithmetic_that_is_wrong_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "DIFFERENCE", 1e-12)
-    with pytest.raises(rb.WrongResultError, match="the bare arithmetic of shakespeare.safetensors is wrong by"):
+    with pytest.raises(rb.WrongResultError, match=r"the bare arithmetic of shakespeare\.safetensors is wrong by"):
         text.make("bare", 3)
 
 
 def test_memory_is_what_a_call_holds_beside_its_result() -> None:
-    held = answer("memory", "held(lambda x: np.ones(2**23)[: len(x)].copy(), np.ones(2**21))")
+    held = answer("memory", "held(lambda x: module.np.ones(2**23)[: len(x)].copy(), module.np.ones(2**21))")
     assert 64 - 16 - 1 < held < 64 + 8  # of 64 MiB, 16 are for the result, which is not there yet
     assert all(0.0 < mib < 200.0 for mib in memory.measure(500, threads=1)["mib"].values())
 
