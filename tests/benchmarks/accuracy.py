@@ -72,26 +72,26 @@ def errors(seed: int, activation: str) -> tuple[Float64, Float64]:
     x = random.standard_normal((seq_len, batch, input_size), np.float32)
     cell = rnn.layers[0].forward
     assert isinstance(cell, rb.Cell)
-    truth = in_float64(cell, x)
-    return np.asarray(rnn(x)[0], np.float64) - truth, by_torch(cell, x) - truth
+    truth = in_float64(cell, activation, x)
+    return np.asarray(rnn(x)[0], np.float64) - truth, by_torch(cell, activation, x) - truth
 
 
-def in_float64(cell: rb.Cell, x: Host) -> Float64:
+def in_float64(cell: rb.Cell, activation: str, x: Host) -> Float64:
     """Return the states by the equation, in float64."""
     w_ih, w_hh, bias = (np.asarray(array, np.float64) for array in (cell.weight_ih, cell.weight_hh, cell.bias))
     h, states = np.zeros((x.shape[1], len(w_hh))), []
     for x_t in x.astype(np.float64):
         h = x_t @ w_ih.T + h @ w_hh.T + bias
-        h = np.tanh(h) if cell.activation.name == "tanh" else np.maximum(h, 0.0)
+        h = np.tanh(h) if activation == "tanh" else np.maximum(h, 0.0)
         states.append(h)
     return np.stack(states)
 
 
-def by_torch(cell: rb.Cell, x: Host) -> Float64:
+def by_torch(cell: rb.Cell, activation: str, x: Host) -> Float64:
     """Return the states by `torch.nn.RNN`."""
     import torch
 
-    other = torch.nn.RNN(cell.input_size, cell.hidden_size, nonlinearity=cell.activation.name)
+    other = torch.nn.RNN(cell.input_size, cell.hidden_size, nonlinearity=activation)
     arrays = [np.array(array) for array in (cell.weight_ih, cell.weight_hh, cell.bias)]
     with torch.inference_mode():
         for parameter, value in zip(other.parameters(), (*arrays, 0 * arrays[2]), strict=True):

@@ -19,6 +19,7 @@ STEPS = 1_000_000
 VOCABULARY, TEXT_STATES = 8000, 100
 FEATURES, STATES = 8, 64
 MIB = 2**20
+STATUS = Path("/proc/self/status")
 
 
 def measure(steps: int = STEPS, threads: int = 2) -> dict[str, Any]:
@@ -44,17 +45,17 @@ def forward(steps: int) -> float:
 def held(call: Callable[[Host], Host], x: Host) -> float:
     """Return the MiB that a call needs at most beside its result, of those that the system counts for this process."""
     call(x[:2])
-    before = resident()
+    before = resident("VmRSS")
     output = call(x)
-    return most_resident() - before - output.nbytes / MIB
+    return resident("VmHWM") - before - output.nbytes / MIB
 
 
-def resident() -> float:
-    """Return the MiB that this process has now, where the system gives them; else the most that it has had."""
-    counts = Path("/proc/self/statm")
-    return int(counts.read_text().split()[1]) * resource.getpagesize() / MIB if counts.exists() else most_resident()
+def resident(name: str) -> float:
+    """Return the MiB that this process has now (VmRSS), or had at most (VmHWM).
 
-
-def most_resident() -> float:
-    """Return the most MiB that this process has had."""
+    Where the system counts only the most, that is both; it may be the most of the process that started this one.
+    """
+    if STATUS.exists():
+        counts = dict(line.split(":", 1) for line in STATUS.read_text(encoding="utf-8").splitlines())
+        return int(counts[name].split()[0]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MIB if sys.platform == "darwin" else 1024)

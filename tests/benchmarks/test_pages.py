@@ -116,7 +116,7 @@ def test_the_plot_is_small(parts: dict[str, Any], tmp_path: Path) -> None:
     cpu_page.write(parts | {"sequences": parts["sequences"] | {"cells": cells}}, tmp_path)
     drawn = (tmp_path / "cpu.svg").read_text(encoding="utf-8")
     assert len(drawn) < 100_000
-    assert all(name in drawn for name in (*times, "product", "256, 1024") if name != "ours")
+    assert all(name in drawn for name in (*times, "product", "512, 1024") if name != "ours")
     assert "![" in (tmp_path / "cpu.md").read_text(encoding="utf-8")
 
 

@@ -108,7 +108,7 @@ def test_memory_is_what_a_call_holds_beside_its_result() -> None:
 @pytest.mark.parametrize("activation", accuracy.ACTIVATIONS)
 def test_errors_are_over_those_of_torch(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "MOST_STEPS", 12)
-    monkeypatch.setattr(accuracy, "by_torch", lambda cell, x: accuracy.in_float64(cell, x) + 1e-3)
+    monkeypatch.setattr(accuracy, "by_torch", lambda *given: accuracy.in_float64(*given) + 1e-3)
     own, theirs = accuracy.errors(1, activation)
     assert 0.0 < accuracy.rms(own) < accuracy.largest(own) < 1e-5
     assert accuracy.rms(theirs) == pytest.approx(1e-3)
