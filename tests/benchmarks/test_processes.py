@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import accuracy
 import memory
@@ -14,12 +15,17 @@ from harness.competitors import text
 from harness.contestant import AbsentError, Contestant, ours
 from harness.machine import allowed
 from harness.problem import Drawn, Problem
-from harness.processes import UNSET, Entrant, Process, answer, busy_processors, conditions, measured
+from harness.processes import UNSET, Entrant, Process, answer, busy_processors, conditions, measured, with_outputs
 
 import rnn_backends as rb
 
-SMALL = {"problem": asdict(Problem(seq_len=5, batch=3, input_size=4, hidden_size=6))}
+PROBLEM = {"problem": asdict(Problem(seq_len=5, batch=3, input_size=4, hidden_size=6))}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> dict[str, Any]:
+    return with_outputs(PROBLEM, tmp_path / "outputs.npz")
 
 
 def state_of(process: int) -> str:
@@ -28,10 +34,10 @@ def state_of(process: int) -> str:
 
 
 @linux
-def test_who_is_not_asked_is_stopped() -> None:
+def test_who_is_not_asked_is_stopped(small: dict[str, Any]) -> None:
     with Process(Entrant("a", "ours", 1)) as one, Process(Entrant("b", "product", 1)) as other:
-        assert 0.0 < one.ask(SMALL)["excess"] <= 1.0
-        assert other.ask(SMALL)["excess"] == 0.0
+        assert 0.0 < one.ask(small)["excess"] <= 1.0
+        assert other.ask(small)["excess"] == 0.0
         for process in (one, other, one):
             assert 0.0 < process.seconds() < 1.0
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -50,27 +56,33 @@ def test_what_a_process_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["HOME"] == "/nowhere"
 
 
+def test_outputs_that_are_known_are_those_that_are_checked(small: dict[str, Any]) -> None:
+    with np.load(small["outputs"]) as outputs:
+        np.savez(small["outputs"], value=outputs["value"] + 1, error=outputs["error"])
+    assert child.answered("ours", small, 1)[0]["raised"] == "WrongResultError"
+
+
 def test_without_ours_nothing_is_measured() -> None:
     entrants = [Entrant("ours", "reservoirpy", 1)]
     with pytest.raises(rb.ArgumentError, match=r"^without ours there is nothing to compare with: "):
-        list(measured(entrants, [SMALL], 0.0, 1, print))
+        list(measured(entrants, [PROBLEM], 0.0, 1, print))
 
 
-def test_a_process_that_ends_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_ends_is_an_error(small: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
     message = "the process of nobody ended with code 1; its output is above"
     with Process(Entrant("nobody", "no such contestant", 1)) as process, pytest.raises(RuntimeError, match=message):
-        process.ask(SMALL)
+        process.ask(small)
     assert "KeyError" in capfd.readouterr().err
 
 
-def test_a_wrong_result_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_result_ends_the_run(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(drawn: Drawn) -> Contestant:
         made = ours(drawn)
         return Contestant("ours", lambda x: made.call(x) + 1)
 
-    assert child.answered("ours", SMALL, 1)[1] is not None
+    assert child.answered("ours", small, 1)[1] is not None
     monkeypatch.setattr(child, "ours", wrong)
-    reply, ready = child.answered("ours", SMALL, 1)
+    reply, ready = child.answered("ours", small, 1)
     assert (reply["raised"], ready) == ("WrongResultError", None)
 
 

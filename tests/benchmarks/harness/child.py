@@ -1,7 +1,7 @@
 """The process of a contestant, `python -m harness.child MAKER THREADS`: a line of JSON in, a line of JSON out.
 
-A question, a problem or a text, is answered with the error of the result, or the reason for which there is none; null is
-answered with the seconds of a call.
+A question, a problem with a file of its right outputs or a text, is answered with the error of the result, or the reason
+for which there is none; null is answered with the seconds of a call.
 """
 
 import json
@@ -20,6 +20,7 @@ from harness.timing import host_clock
 from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import RNNBackendError, WrongResultError
+from rnn_backends.testing.reference import Bounded
 
 Ready = tuple[Contestant, Sequence[Host]]
 
@@ -50,7 +51,8 @@ def answered(maker: str, question: dict[str, Any], threads: int) -> tuple[dict[s
             contestant, excess = text.make(maker, question["text"])
             inputs = [np.empty(0)]
         else:
-            drawn = Drawn.of(Problem(**question["problem"]))
+            with np.load(question["outputs"]) as outputs:
+                drawn = Drawn.of(Problem(**question["problem"]), Bounded(outputs["value"], outputs["error"]))
             contestant = ours(drawn) if maker == "ours" else prepare(maker, drawn, threads)
             excess, inputs = check([contestant], drawn).get(contestant.name, 0.0), drawn.inputs
     except WrongResultError as error:

@@ -10,15 +10,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from subprocess import PIPE, Popen, run
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from harness.machine import allowed
-from harness.problem import Problem
+from harness.problem import Drawn, Problem
 from harness.timing import interleave
 from rnn_backends import errors
 from rnn_backends.cli.bench import environment
+from rnn_backends.testing.reference import Bounded
 
 FOLDER = Path(__file__).parents[1]
 UNSET = (
@@ -104,10 +109,11 @@ def measured(
         The question; ``seconds`` of a call by contestant and round; ``excess``, the errors in units of what is allowed;
         ``absent``, the reasons of those that did not take part; and ``versions``.
     """
-    with ExitStack() as stack:
+    with TemporaryDirectory() as folder, ExitStack() as stack:
         processes = [stack.enter_context(Process(entrant)) for entrant in entrants]
         for question in questions:
-            answers = {process.name: process.ask(question) for process in processes}
+            whole = with_outputs(question, Path(folder) / "outputs.npz")
+            answers = {process.name: process.ask(whole) for process in processes}
             absent = {name: answer["absent"] for name, answer in answers.items() if "absent" in answer}
             if OURS in absent:
                 msg = f"without {OURS} there is nothing to compare with: {absent[OURS]}"
@@ -122,6 +128,20 @@ def measured(
                 "absent": absent,
                 "versions": {key: value for name in taken for key, value in answers[name]["versions"].items()},
             }
+
+
+def with_outputs(question: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a question with the name of the file to which the right outputs of a problem are written."""
+    if "problem" not in question:
+        return question
+    np.savez(path, **right_outputs(Problem(**question["problem"]))._asdict())
+    return {**question, "outputs": str(path)}
+
+
+@cache
+def right_outputs(problem: Problem) -> Bounded:
+    """Return the outputs of the different sequences of a problem, which the reference takes its time to compute."""
+    return Drawn.of(problem).source_outputs
 
 
 @contextmanager
