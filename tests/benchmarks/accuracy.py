@@ -47,7 +47,7 @@ def ratios_to_torch(networks: int) -> dict[str, Any]:
             found[activation] = {
                 name: [measure(own) / measure(theirs) for own, theirs in pairs] for name, measure in MEASURES.items()
             }
-    except rb.ArgumentError as error:  # a kernel of that name is not there
+    except rb.BackendUnavailableError as error:  # there is no kernel of that name
         return {"absent": str(error)}
     return found
 

@@ -82,6 +82,8 @@ def _conditions(parts: dict[str, Any]) -> Iterator[str]:
     cells = [cell for found in parts.values() for cell in found.get("cells", ())]
     if versions := {name: version for cell in cells for name, version in cell["versions"].items()}:
         yield f"* {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}"
+    if kernels := dict.fromkeys(cell["kernel"] for cell in cells):
+        yield f"* the kernel of ours, in the order of the tables: {', '.join(kernels)}"
     missing = [*cells, *(found for found in parts.values() if "absent" in found)]
     absent = {reason: name for each in missing for name, reason in each["absent"].items() if "not installed" in reason}
     yield from (f"* without {name}: {reason}" for reason, name in absent.items())

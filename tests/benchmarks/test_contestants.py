@@ -13,6 +13,7 @@ from harness.processes import Entrant, measured
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.backends.cpu_kernels import choice
 from rnn_backends.testing import reference
 
 SMALL = Problem(seq_len=5, batch=11, input_size=4, hidden_size=6)
@@ -126,4 +127,5 @@ def test_those_that_are_installed_compute_the_same() -> None:
         assert all(f"without {name}: {reason}" in remark for name, reason in cell["absent"].items())
         assert max(cell["excess"].values()) <= 1.0
         assert cell["versions"]["numpy"] == np.__version__
+        assert cell["kernel"] == choice.state()
     assert "textbook" in cells[list(VARIANTS).index("tokens")]["seconds"]

@@ -28,6 +28,7 @@ def cell(shape: tuple[int, int, int, int], seconds: dict[str, float], **options:
         "seconds": {name: [value] * 3 for name, value in seconds.items()},
         "absent": {"jax": "not installed: pip install jax"},
         "versions": {"numpy": "2.0"},
+        "kernel": "avx2",
     }
 
 
@@ -101,6 +102,7 @@ def test_the_page_holds_the_measurements(parts: dict[str, Any]) -> None:
     assert "| onnxruntime | 1.3 [1.3 1.3] |" in page
     assert "| `rnn(x)`, I=8, H=64 | 65 |" in page
     assert "| as installed | tanh | 3 | 0.75 | 1.5 | 1 | 2 |" in page
+    assert "* the kernel of ours, in the order of the tables: avx2" in page
     assert "Without avx2: this processor has none" in page
     assert cpu_name() in page
     parts["sequences"]["load"] = 0.125

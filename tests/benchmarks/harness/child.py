@@ -17,6 +17,7 @@ from harness.contestant import AbsentError, Contestant, check, ours
 from harness.machine import stay_on
 from harness.problem import Drawn, Problem
 from harness.timing import host_clock
+from rnn_backends.backends.cpu_kernels import choice
 from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import RNNBackendError, WrongResultError
@@ -60,7 +61,8 @@ def answered(maker: str, question: dict[str, Any], threads: int) -> tuple[dict[s
     except (AbsentError, RNNBackendError) as error:  # not installed, no kernel of that name, no such RNN
         return {"absent": one_line(error)}, None
     versions = {name: distribution_version(name) for name in ("numpy", *LIBRARIES.get(maker, ()))}
-    return {"excess": excess, "versions": versions}, (contestant, inputs)
+    kernel = choice.state() if maker == "ours" else None
+    return {"excess": excess, "versions": versions, "kernel": kernel}, (contestant, inputs)
 
 
 if __name__ == "__main__":

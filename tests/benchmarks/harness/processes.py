@@ -107,7 +107,7 @@ def measured(
     ------
     dict
         The question; ``seconds`` of a call by contestant and round; ``excess``, the errors in units of what is allowed;
-        ``absent``, the reasons of those that did not take part; and ``versions``.
+        ``absent``, the reasons of those that did not take part; ``kernel``, that of ours; and ``versions``.
     """
     with TemporaryDirectory() as folder, ExitStack() as stack:
         processes = [stack.enter_context(Process(entrant)) for entrant in entrants]
@@ -126,6 +126,7 @@ def measured(
                 "seconds": taken,
                 "excess": {name: answers[name]["excess"] for name in taken},
                 "absent": absent,
+                "kernel": answers[OURS]["kernel"],
                 "versions": {key: value for name in taken for key, value in answers[name]["versions"].items()},
             }
 
