@@ -32,7 +32,7 @@ def test_the_numbers_are_those_of_the_backend(dtype: str, activation: str) -> No
     x[3] = np.nan
     found = ulp.walked(activation, x)
     x[3] = 0.0
-    np.testing.assert_allclose(found, ulp.TRUTHS[activation](x.astype(np.float64)), rtol=8 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(found, ulp.TRUTHS[activation](x.astype(np.float64)), rtol=8 * float(np.finfo(dtype).eps))
 
 
 def test_every_pattern_of_bits_has_its_turn() -> None:
