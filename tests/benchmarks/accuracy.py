@@ -11,10 +11,9 @@ from harness.processes import answer
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.backends.cpu_kernels import choice
 from rnn_backends.core.arrays import Host
 
-KERNELS = ("", "avx2", "plain", "off")
-"""Values of RNN_CPU_KERNEL; without one the library chooses."""
 ACTIVATIONS = ("tanh", "relu")
 NETWORKS = 40
 MOST_STEPS, MOST_STATES, MOST_FEATURES, MOST_SEQUENCES = 300, 300, 100, 8
@@ -23,32 +22,20 @@ Float64 = NDArray[np.float64]
 
 
 def measure(networks: int = NETWORKS) -> dict[str, Any]:
-    """Return the ratios of the rms and of the largest error by kernel and activation, and the absent kernels."""
-    ratios: dict[str, Any] = {}
-    absent: dict[str, str] = {}
-    for kernel in KERNELS:
-        variables = {"RNN_CPU_KERNEL": kernel} if kernel else {}
-        found = answer("accuracy", f"ratios_to_torch({networks})", variables)
-        if "absent" in found:
-            absent[kernel] = found["absent"]
-        else:
-            ratios[kernel] = found
-    return {"ratios": ratios, "absent": absent}
+    """Return the ratios of the rms and of the largest error by kernel and activation, and why there are none."""
+    if distribution_version("torch") is None:
+        return {"ratios": {}, "absent": {"torch": "not installed: pip install torch"}}
+    kernels = (*choice.kernels(), choice.OFF)
+    call = f"ratios_to_torch({networks})"
+    return {"ratios": {kernel: answer("accuracy", call, {choice.VARIABLE: kernel}) for kernel in kernels}, "absent": {}}
 
 
 def ratios_to_torch(networks: int) -> dict[str, Any]:
-    """Return, for each activation, our error over torch's for each network; or the reason for which there is none."""
-    if distribution_version("torch") is None:
-        return {"absent": "not installed: pip install torch"}
+    """Return, for each activation, our error over torch's for each network."""
     found: dict[str, Any] = {}
-    try:
-        for activation in ACTIVATIONS:
-            pairs = [errors(seed, activation) for seed in range(networks)]
-            found[activation] = {
-                name: [measure(own) / measure(theirs) for own, theirs in pairs] for name, measure in MEASURES.items()
-            }
-    except rb.BackendUnavailableError as error:  # there is no kernel of that name
-        return {"absent": str(error)}
+    for activation in ACTIVATIONS:
+        pairs = [errors(seed, activation) for seed in range(networks)]
+        found[activation] = {name: [of(own) / of(theirs) for own, theirs in pairs] for name, of in MEASURES.items()}
     return found
 
 
@@ -97,8 +84,3 @@ def by_torch(cell: rb.Cell, activation: str, x: Host) -> Float64:
         for parameter, value in zip(other.parameters(), (*arrays, 0 * arrays[2]), strict=True):
             parameter.copy_(torch.from_numpy(value))
         return np.asarray(other(torch.from_numpy(x))[0].numpy(), np.float64)
-
-
-def titled(kernel: str) -> str:
-    """Return the words for a value of RNN_CPU_KERNEL."""
-    return {"": "as installed", "off": "NumPy walk"}.get(kernel, kernel)

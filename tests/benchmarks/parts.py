@@ -120,7 +120,7 @@ PARTS: dict[str, Part] = {
         questions=problems(GRID),
         entrants=lambda threads: entrants(threads, WALK, kernel="plain", variables=without_avx2()),
         seconds=2.0,
-        rounds=11,
+        rounds=7,
     ),
     "threads": Part(
         title="Two threads against one",

@@ -126,10 +126,23 @@ def test_errors_are_over_those_of_torch(activation: str, monkeypatch: pytest.Mon
     own, theirs = accuracy.errors(1, activation)
     assert 0.0 < accuracy.rms(own) < accuracy.largest(own) < 1e-5
     assert accuracy.rms(theirs) == pytest.approx(1e-3)
-    monkeypatch.setattr(accuracy, "distribution_version", lambda _: "0")
     ratios = accuracy.ratios_to_torch(3)[activation]
     assert [len(found) for found in ratios.values()] == [3, 3]
     assert max(ratios["largest"]) < 1e-2
+
+
+def test_every_kernel_has_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(module: str, call: str, variables: dict[str, str]) -> list[Any]:
+        return [module, call, variables]
+
+    monkeypatch.setattr(accuracy, "answer", asked)
+    monkeypatch.setattr(accuracy.choice, "kernels", lambda: ("avx2", "plain"))
+    monkeypatch.setattr(accuracy, "distribution_version", lambda _: "0")
+    assert accuracy.measure(7)["ratios"] == {
+        name: ["accuracy", "ratios_to_torch(7)", {"RNN_CPU_KERNEL": name}] for name in ("avx2", "plain", "off")
+    }
+    monkeypatch.setattr(accuracy, "distribution_version", lambda _: None)
+    assert accuracy.measure(7) == {"ratios": {}, "absent": {"torch": "not installed: pip install torch"}}
 
 
 def test_torch_computes_the_networks_that_are_compared() -> None:

@@ -22,8 +22,9 @@ def test_the_worst_argument_is_found() -> None:
         off = np.where(x == np.float32(0.5), x + 3 * np.spacing(x), x)
         return np.where(np.isfinite(x), off, np.float32(0))
 
-    xs = [np.linspace(0, 1, 33, dtype=np.float32) + shift for shift in (np.float32(1), np.float32(0))]
-    assert ulp.worst(twice_wrong, lambda z: z, [*xs, np.float32([np.nan, np.inf])]) == (3.0, 0.5)
+    xs = [np.linspace(start, start + 1, 33).astype(np.float32) for start in (1, 0)]
+    others = np.array([np.nan, np.inf], np.float32)
+    assert ulp.worst(twice_wrong, lambda z: z, [*xs, others]) == (3.0, 0.5)
 
 
 @pytest.mark.parametrize("dtype", ulp.WIDER)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import accuracy
 import cold_start
 from harness.problem import Problem
 from harness.processes import OURS, titled
 from harness.timing import Quartiles, ratios
 from parts import CALL, LIBRARIES, WALK, Sizes
+
+from rnn_backends.backends.cpu_kernels import choice
 
 Parts = dict[str, Any]
 """What was measured, by the name of the part."""
@@ -164,7 +165,7 @@ def of_memory(call: str, parts: Parts) -> Found:
 def of_errors(measure: str, figure: str, parts: Parts) -> Found:
     """Yield the median of the ratios of errors, or the worst, by kernel and activation; the NumPy walk has no limit."""
     for kernel, found in parts.get("accuracy", {}).get("ratios", {}).items():
-        for activation, by_measure in found.items() if kernel != "off" else ():
+        for activation, by_measure in found.items() if kernel != choice.OFF else ():
             ratio = by_measure[measure]
             value = Quartiles.of(ratio).median if figure == "median" else max(ratio)
-            yield f"{activation}, {accuracy.titled(kernel)}", value
+            yield f"{activation}, {kernel}", value

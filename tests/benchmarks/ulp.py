@@ -39,7 +39,8 @@ class Worst(NamedTuple):
 def sigmoid(z: Host) -> Host:
     """Return the sigmoid function of z, in its own type."""
     p: Host = np.exp(-np.abs(z))
-    return np.where(z < 0, p, 1) / (1 + p)
+    found: Host = np.where(z < 0, p, 1) / (1 + p)
+    return found
 
 
 TRUTHS: dict[str, Function] = {"tanh": np.tanh, "sigmoid": sigmoid}
