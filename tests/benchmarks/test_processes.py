@@ -19,6 +19,7 @@ from harness.problem import Drawn, Problem
 from harness.processes import UNSET, Entrant, Process, answer, busy_processors, conditions, measured, with_outputs
 
 import rnn_backends as rb
+from rnn_backends.backends.cpu_kernels import choice
 
 PROBLEM = {"problem": asdict(Problem(seq_len=5, batch=3, input_size=4, hidden_size=6))}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -136,7 +137,7 @@ def test_every_kernel_has_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         return [module, call, variables]
 
     monkeypatch.setattr(accuracy, "answer", asked)
-    monkeypatch.setattr(accuracy.choice, "kernels", lambda: ("avx2", "plain"))
+    monkeypatch.setattr(choice, "kernels", lambda: ("avx2", "plain"))
     monkeypatch.setattr(accuracy, "distribution_version", lambda _: "0")
     assert accuracy.measure(7)["ratios"] == {
         name: ["accuracy", "ratios_to_torch(7)", {"RNN_CPU_KERNEL": name}] for name in ("avx2", "plain", "off")
