@@ -42,7 +42,7 @@ class Limit:
     @property
     def wanted(self) -> str:
         """The limit in words."""
-        return f"{'<=' if self.is_most else '>='} {self.bound:g}{self.unit}"
+        return f"{'<=' if self.is_most else '>='} {self.bound:.3g}{self.unit}"
 
     def is_met(self, figure: float) -> bool:
         """Return whether a figure, if it is a number, reaches the limit."""
