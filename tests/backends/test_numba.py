@@ -31,7 +31,7 @@ from rnn_backends.testing.conformance import flat
 pytest.importorskip("numba")
 
 from numba import config
-from ulp import WIDER, all_float32, compiled_tanh, errors, some_float64, worst
+from ulp import WIDER, all_float32, errors, some_float64, worst
 
 from rnn_backends.backends import numba, numpy
 from rnn_backends.backends.compiled.activate import NUMBERS, activate
@@ -215,22 +215,19 @@ def test_what_is_compiled_is_in_the_table() -> None:
     assert {"tanh", "relu", "sigmoid"} < set(NUMBERS) < set(ACTIVATIONS)
 
 
+def compiled_tanh(x: Host) -> Host:
+    z = x.copy()
+    activate(NUMBERS["tanh"], x.dtype.type(0), x.dtype.type(0), z, np.uint64(0), np.uint64(z.size))
+    return z
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_tanh_is_within_two_units_in_the_last_place(dtype: str) -> None:
     xs = all_float32(stride=8191, first=5) if dtype == "float32" else some_float64(50_000)
-    assert worst(xs).error <= 2.0
+    assert worst(compiled_tanh, np.tanh, xs).error <= 2.0
     ends = compiled_tanh(np.array([-np.inf, -1000, -20, -0.0, 0.0, 20, 1000, np.inf], dtype))
     np.testing.assert_array_equal(ends, [-1, -1, -1, 0, 0, 1, 1, 1])
     assert np.signbit(ends).tolist() == [True] * 4 + [False] * 4
-
-
-def test_errors_in_units_in_the_last_place() -> None:
-    eps = float(np.finfo(np.float32).eps)
-    actual = np.array([1.0, 1.0, 2.0, 0.0, np.inf, np.inf, np.nan, np.nan, 1.0], np.float32)
-    truth = np.array([1.0, 1.0 + eps, 2.0 + eps, 1e-45, 1e60, 1.0, np.nan, 1.0, np.nan])
-    off = errors(actual, truth)
-    np.testing.assert_allclose(off[:4], [0, 1, 0.5, 1e-45 / 2.0**-149], rtol=1e-6)
-    assert off[4:].tolist() == [0, np.inf, 0, np.inf, np.inf]
 
 
 # Memory.

@@ -1,10 +1,9 @@
 """Measure a new process until a network answers, against one that imports NumPy and one of ONNX Runtime.
 
-python tests/benchmarks/cold_start.py
+python tests/benchmarks/cpu.py "cold start"
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,20 +14,16 @@ from typing import Any
 
 import numpy as np
 from harness.competitors import distribution_version
-from harness.machine import about
-from harness.timing import ratios
+from harness.competitors.text import DIFFERENCE, MODEL, PROMPT, difference
+from harness.processes import undisturbed
 
 import rnn_backends as rb
 
-MODEL = Path(__file__).parents[2] / "examples" / "shakespeare" / "shakespeare.safetensors"
 NUMPY, IMPORT, OURS, ONNXRUNTIME = "import numpy", "import numpy, rnn_backends", "first output", "onnxruntime"
-CHARACTER = "O"
-ANSWER_DIFFERENCE = 64 * 2.0**-24  # as the conformance class allows probabilities in float32
 
 
 def measure(rounds: int) -> dict[str, Any]:
     """Return the seconds of each process by round, the absent ones, and the cost of the import."""
-    before = about()
     with tempfile.TemporaryDirectory() as folder:
         scripts, absent = {NUMPY: NUMPY, IMPORT: IMPORT, OURS: _ours()}, {}
         missing = [name for name in ("onnx", "onnxruntime") if distribution_version(name) is None]
@@ -47,57 +42,23 @@ def measure(rounds: int) -> dict[str, Any]:
                 if done:  # the first round writes byte code and fills the cache of files
                     seconds[name].append(taken)
     own = [ours - other for ours, other in zip(seconds[IMPORT], seconds[NUMPY], strict=True)]
-    return {**before, "seconds": seconds, "absent": absent, "import_seconds": float(np.median(own))}
+    return {"seconds": seconds, "absent": absent, "import_seconds": float(np.median(own))}
 
 
 def _ours() -> str:
-    return f"import rnn_backends as rb; p = rb.load({str(MODEL)!r}, backend='numpy').probabilities({CHARACTER!r})"
+    return f"import rnn_backends as rb; p = rb.load({str(MODEL)!r}, backend='numpy').probabilities({PROMPT!r})"
 
 
 def _onnxruntime(path: Path) -> str:
     """Write the network as an ONNX model, and return a script that runs it."""
     rnn = rb.load(MODEL, backend="numpy")
-    write_onnx(rnn, path)
-    token = (rnn.vocabulary or "").index(CHARACTER)
+    rnn.save(path)
+    token = (rnn.vocabulary or "").index(PROMPT)
     return (
         "import numpy, onnxruntime; "
         f"s = onnxruntime.InferenceSession({str(path)!r}, providers=['CPUExecutionProvider']); "
-        f"p = s.run(['p'], {{'ids': numpy.array([[{token}]])}})[0][:, 0]"
+        f"p = s.run(['probabilities'], {{'x': numpy.array([[{token}]])}})[0][:, 0]"
     )
-
-
-def write_onnx(rnn: rb.RNN, path: Path) -> None:
-    """Write a network over tokens, of forward layers, to an ONNX file: ids (T, B) -> p (T, B, O)."""
-    from harness.competitors.onnxruntime import as_model
-    from onnx import TensorProto, helper
-
-    cells = [layer.forward for layer in rnn.layers]
-    stored = {
-        "depth": np.array([len(rnn.vocabulary or "")]),
-        "off_on": np.array([0, 1], np.float32),
-        "one": np.array([1]),
-    }
-    nodes = [helper.make_node("OneHot", ["ids", "depth", "off_on"], ["x0"], axis=-1)]
-    for index, cell in enumerate(cells):
-        assert isinstance(cell, rb.Cell)
-        bias = np.concatenate([cell.bias, np.zeros_like(cell.bias)])
-        stored |= {f"W{index}": cell.weight_ih[None], f"R{index}": cell.weight_hh[None], f"B{index}": bias[None]}
-        names = [f"x{index}", *(f"{letter}{index}" for letter in "WRB")]
-        nodes += [
-            helper.make_node("RNN", names, [f"Y{index}"], hidden_size=cell.hidden_size),
-            helper.make_node("Squeeze", [f"Y{index}", "one"], [f"x{index + 1}"]),
-        ]
-    readout = rnn.readout
-    assert readout is not None
-    stored |= {"V": np.ascontiguousarray(readout.weight.T), "c": np.asarray(readout.bias)}
-    nodes += [
-        helper.make_node("MatMul", [f"x{len(cells)}", "V"], ["product"]),
-        helper.make_node("Add", ["product", "c"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["p"], axis=-1),
-    ]
-    given: Any = {"ids": (TensorProto.INT64, ["T", "B"])}
-    made: Any = {"p": (TensorProto.FLOAT, ["T", "B", readout.output_size])}
-    path.write_bytes(as_model(nodes, given, made, stored).SerializeToString())
 
 
 def _seconds(script: str) -> float:
@@ -111,26 +72,13 @@ def _answer(script: str) -> Any:
 
 
 def _run(script: str) -> str:
-    # Without byte code this package is compiled each time; the others were compiled when they were installed.
-    left_out = {"RNN_BACKEND", "PYTHONDONTWRITEBYTECODE"}
-    outside = {name: value for name, value in os.environ.items() if name not in left_out}
+    # With byte code written, without which this package would be compiled each time, unlike installed ones.
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=outside).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=undisturbed()).stdout
 
 
 def _require_equal(ours: Any, theirs: Any) -> None:
-    difference = float(abs(ours - theirs).max()) if ours.shape == theirs.shape else float("inf")
-    if not difference <= ANSWER_DIFFERENCE:
-        msg = f"ONNX Runtime answers something else: probabilities differ by {difference:.3g}; nothing is timed."
+    found = difference(ours, theirs)
+    if not found <= DIFFERENCE:
+        msg = f"ONNX Runtime answers something else: probabilities differ by {found:.3g}; nothing is timed."
         raise rb.WrongResultError(msg)
-
-
-def main() -> None:
-    found = measure(rounds=25)
-    for name, quartiles in ratios(found["seconds"], OURS).items():
-        print(f"{name} / {OURS}: {quartiles.median:.3f} [{quartiles.lower:.3f} {quartiles.upper:.3f}]")
-    print(f"import of the package, beyond NumPy's: {found['import_seconds'] * 1e3:.1f} ms")
-
-
-if __name__ == "__main__":
-    main()

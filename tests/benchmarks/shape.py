@@ -1,7 +1,7 @@
-"""Measure single shapes against any competitor and limit, and print the ratios.
+"""Measure single shapes on a GPU against torch (cuDNN), other kernels and limits, and print the ratios.
 
-python tests/benchmarks/shape.py --shape 1000 1 64 100 --against torch jax      # steps, sequences, features, states
-python tests/benchmarks/shape.py --backend cupy --dtype float32 float16         # on a GPU: torch (cuDNN), kernels, limits
+python tests/benchmarks/shape.py --shape 512 32 128 256 --against torch block   # steps, sequences, features, states
+python tests/benchmarks/shape.py --backend torch:cuda --dtype float32 float16
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.competitors import LIBRARIES, ON_GPU
+from harness.competitors import BY_DEFAULT_ON_GPU, ON_GPU
 from harness.machine import about, processors
 from harness.problem import Problem
 from harness.table import lines
@@ -50,12 +50,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--shape", nargs=4, type=int, action="append", dest="shapes", metavar=("T", "B", "I", "H"), help="steps, "
         "sequences, features and states; again for more; default: a grid of shapes")  # fmt: skip
     add("--dtype", nargs="+", choices=("float32", "float64", "float16", "bfloat16"), default=["float32"],
-        dest="dtypes", help="default: float32; the last two on a GPU")  # fmt: skip
+        dest="dtypes", help="default: float32")  # fmt: skip
     add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="backend to measure, again for "
-        "more; default: numpy, and numba where it works")  # fmt: skip
-    add("--against", nargs="+", choices=tuple(dict.fromkeys((*LIBRARIES, *ON_GPU))), help="competitors; default: on "
-        "the CPU all that run there; on a GPU torch (cuDNN, without TF32), off (the equation as written) and the "
-        "limits, product and copy; there only: torch-tf32, and kernels by their names")  # fmt: skip
+        "more; default: cupy")  # fmt: skip
+    add("--against", nargs="+", choices=tuple(ON_GPU), default=list(BY_DEFAULT_ON_GPU), help="competitors; default: "
+        "torch (cuDNN, without TF32), off (the equation as written) and the limits, product and copy")  # fmt: skip
     add("--threads", nargs="+", type=int, default=[1], metavar="N", help="threads of each contestant; default: 1")
     add("--tokens", action="store_true", help="token ids as input, I being the size of the vocabulary")
     add("--bidirectional", action="store_true", help="cells of both directions")
@@ -102,8 +101,8 @@ def task(given: argparse.Namespace, threads: int) -> Task:
     """Return the task of the process for a number of threads."""
     return Task(
         problems=problems(given),
-        backends=given.backends,
-        against=None if given.against is None else list(dict.fromkeys(given.against)),
+        backends=given.backends or ["cupy"],
+        against=list(dict.fromkeys(given.against)),
         threads=threads,
         seconds=given.seconds,
         rounds=given.rounds,

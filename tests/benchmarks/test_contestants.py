@@ -1,18 +1,19 @@
 """The problems of the harness and its competitors, checked against the float64 reference."""
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
-import shape
-from harness import competitors, worker
+from harness import competitors
 from harness.contestant import AbsentError, Contestant, check, ours
 from harness.problem import Drawn, Problem
+from harness.processes import Entrant, measured
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.cli.bench import environment
+from rnn_backends.backends.cpu_kernels import choice
 from rnn_backends.testing import reference
 
 SMALL = Problem(seq_len=5, batch=11, input_size=4, hidden_size=6)
@@ -45,25 +46,20 @@ def test_what_is_wanted_covers_the_batch(problem: Problem) -> None:
     assert drawn.lengths is None or (max(drawn.lengths), min(drawn.lengths)) == (5, 1)
 
 
-@pytest.mark.parametrize("backend_name", ["numpy", "array_api_strict"])
 @pytest.mark.parametrize("problem", VARIANTS.values(), ids=VARIANTS)
-def test_ours_is_right_on_host_and_device(problem: Problem, backend_name: str) -> None:
+def test_ours_and_the_text_book_are_right(problem: Problem) -> None:
     drawn = Drawn.of(problem)
-    assert check([ours(backend_name, drawn)], drawn)[backend_name] <= 1.0
-
-
-def test_a_device_is_done_when_a_value_is_on_the_host() -> None:
-    drawn = Drawn.of(SMALL)
-    strict, plain = ours("array_api_strict", drawn), ours("numpy", drawn)
-    placed = strict.place(drawn.x)
-    assert rb.get_backend("array_api_strict").owns(strict.call(placed))
-    assert plain.place(drawn.x) is drawn.x
+    contestants = [ours(drawn)]
+    with suppress(AbsentError):
+        contestants.append(competitors.prepare("textbook", drawn, 1))
+    is_plain = not (problem.bidirectional or problem.ragged or problem.step or problem.leak)
+    assert list(check(contestants, drawn)) == ["ours", *["textbook"] * is_plain]
 
 
 @pytest.mark.parametrize("change", [1e-5, np.nan])
 def test_a_competitor_that_differs_stops_the_run(change: float) -> None:
     drawn = Drawn.of(SMALL)
-    right = ours("numpy", drawn)
+    right = ours(drawn)
 
     def call(x: Any) -> NDArray[Any]:
         output = np.array(right.call(x))
@@ -76,17 +72,32 @@ def test_a_competitor_that_differs_stops_the_run(change: float) -> None:
         check([Contestant("misshapen", lambda x: right.call(x)[:-1])], drawn)
 
 
-def test_a_limit_has_no_result_to_check() -> None:
-    drawn = Drawn.of(VARIANTS["one sequence"])
-    assert check([competitors.prepare(name, drawn, 1) for name in ("product", "recurrent")], drawn) == {}
+@pytest.mark.parametrize(
+    ("options", "done"),
+    [
+        ({}, [55 * 10 * 6]),
+        ({"tokens": True}, [55 * 6 * 6]),
+        ({"step": True}, [11 * 10 * 6]),
+        ({"bidirectional": True}, [55 * 10 * 6] * 2),
+        ({"batch": 1}, [5 * 4 * 6, 5 * 6 * 6]),
+        ({"batch": 1, "step": True}, [4 * 6, 6 * 6]),
+    ],
+)
+def test_the_limit_multiplies_as_often_as_the_problem(
+    options: dict[str, Any], done: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, counts = Drawn.of(replace(SMALL, **options)), list[int]()
+    limit = competitors.prepare("product", drawn, 1)
+    assert check([limit], drawn) == {}  # it has no result
+    monkeypatch.setattr(np, "matmul", lambda a, b, out: counts.append(a.shape[-1] * out.size))
+    limit.call(drawn.x)
+    assert counts == done
 
 
 @pytest.mark.parametrize(
     ("name", "problem", "reason"),
     [
-        ("textbook", SMALL, "whole sequences of token ids"),
-        ("textbook", VARIANTS["step, tokens"], "whole sequences of token ids"),
-        ("recurrent", SMALL, "it is measured for one sequence"),
+        ("textbook", VARIANTS["step, tokens"], "whole sequences of equal lengths"),
         ("product", VARIANTS["ragged"], "how much of a ragged batch"),
     ],
 )
@@ -102,24 +113,19 @@ def test_who_is_not_installed_is_absent(name: str, monkeypatch: pytest.MonkeyPat
         competitors.prepare(name, Drawn.of(SMALL), 1)
 
 
-def test_those_that_are_installed_compute_the_same(capfd: pytest.CaptureFixture[str]) -> None:
-    """All in one process of their own: they have settings that would stay."""
-    task = worker.Task(
-        problems=list(VARIANTS.values()),
-        backends=["numpy"],
-        against=list(competitors.LIBRARIES),
-        threads=1,
-        seconds=0.0,
-        rounds=1,
-    )
-    cells = shape.measured(task)
-    assert [Problem(**cell["problem"]) for cell in cells] == task.problems
-    reported = capfd.readouterr().err
-    for cell in cells:
-        assert set(cell["seconds"]) | set(cell["absent"]) == {"numpy", *competitors.LIBRARIES}
+def test_those_that_are_installed_compute_the_same() -> None:
+    """Each in a process of its own: it has settings that would stay."""
+    remarks: list[str] = []
+    entrants = [Entrant("ours", "ours", 1), *(Entrant(name, name, 1) for name in competitors.LIBRARIES)]
+    questions = [{"problem": asdict(problem)} for problem in VARIANTS.values()]
+    cells = list(measured(entrants, questions, 0.0, 0, remarks.append))
+    assert [cell["problem"] for cell in cells] == [question["problem"] for question in questions]
+    for cell, remark in zip(cells, remarks, strict=True):
+        assert set(cell["seconds"]) | set(cell["absent"]) == {"ours", *competitors.LIBRARIES}
         assert not set(cell["seconds"]) & set(cell["absent"])
-        assert all(f"without {name}: {reason}" in reported for name, reason in cell["absent"].items())
+        assert remark.startswith(str(Problem(**cell["problem"])))
+        assert all(f"without {name}: {reason}" in remark for name, reason in cell["absent"].items())
         assert max(cell["excess"].values()) <= 1.0
-        assert set(cell["excess"]) == set(cell["seconds"]) - set(competitors.LIMITS)
-        assert cell["environment"] == environment(1, {})
-    assert "textbook" in cells[list(VARIANTS).index("tokens")]["excess"]
+        assert cell["versions"]["numpy"] == np.__version__
+        assert cell["kernel"] == choice.state()
+    assert "textbook" in cells[list(VARIANTS).index("tokens")]["seconds"]

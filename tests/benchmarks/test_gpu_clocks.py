@@ -43,7 +43,7 @@ def launches(number: int, handed: list[Any] | None = None, host_seconds: float =
 
 def test_a_device_is_timed_while_it_waits_for_nothing(gpu: Any) -> None:
     """Launching takes five times as long as the work that is launched; that is not seen."""
-    taken = interleave([launches(7)], INPUTS, seconds=1e9, rounds=5, clock=gpu.device_clock)
+    taken = interleave({"a": gpu.device_clock(launches(7), INPUTS)}, seconds=1e9, rounds=5)
     assert taken["a"] == pytest.approx([7 * DEVICE_SECONDS] * 5)
     assert HOST_SECONDS > 4 * DEVICE_SECONDS
     assert not gpu.launch_bound
@@ -108,7 +108,7 @@ def test_each_call_has_another_input_and_nothing_is_collected(gpu: Any, clock: s
         collecting.append(gc.isenabled())
         return one.call(x)
 
-    interleave([replace(one, call=call)], INPUTS, seconds=1e9, rounds=4, clock=gpu.clocks()[clock])
+    interleave({"a": gpu.clocks()[clock](replace(one, call=call), INPUTS)}, seconds=1e9, rounds=4)
     assert len(handed) >= 7
     assert {float(x[0]) for x in handed} == {0.0, 1.0, 2.0}
     assert all(first is not second for first, second in zip(handed[1:], handed[:-1], strict=True))

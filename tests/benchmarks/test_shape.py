@@ -1,4 +1,4 @@
-"""tests/benchmarks/shape.py: its options, its table and the process that measures."""
+"""tests/benchmarks/shape.py: its options and the process that measures."""
 
 import argparse
 import json
@@ -8,16 +8,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import shape
 from harness import table, worker
 from harness.machine import processors
-from harness.timing import Quartiles, ratios
+from harness.timing import Quartiles
 
 import rnn_backends as rb
 
-WORDS = ["--shape", "6", "3", "4", "5", "--backend", "numpy", "--against", "product", "--rounds", "2"]
+WORDS = ["--shape", "6", "3", "4", "5", "--against", "product", "--rounds", "2"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -27,39 +26,6 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     except SystemExit as end:  # argparse has printed the usage
         code = int(end.code or 0)
     return (code, *capsys.readouterr())
-
-
-def test_the_table_and_the_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    path = tmp_path / "found.json"
-    code, out, err = run(capsys, *WORDS, "--dtype", "float32", "float64", "--json", str(path))
-    assert (code, err) == (0, "")
-    head, *rows = out.split("\n\n")[0].splitlines()
-    assert head.split() == ["problem", "threads", "ours", "ms", "product"]
-    assert [row[: head.index("threads")].strip() for row in rows] == [
-        f"T=6 B=3 I=4 H=5 {d}" for d in ("float32", "float64")
-    ]
-    found = json.loads(path.read_text())
-    assert found["cpu"]
-    assert (found["rnn_backends"], found["processors"]) == (rb.__version__, processors())
-    for cell, row in zip(found["cells"], rows, strict=True):
-        seconds = cell["seconds"]
-        assert [len(times) for times in seconds.values()] == [2, 2]
-        quartiles = ratios(seconds, "numpy")["product"]
-        assert cell["ratios"] == {"numpy": {"product": quartiles._asdict()}}
-        assert row.endswith(table.worded(quartiles))
-        assert cell["versions"] == {"numpy": np.__version__}
-
-
-def test_several_backends_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, *WORDS, "--backend", "array_api_strict", "--ragged")
-    head, first, second = out.split("\n\n")[0].splitlines()
-    assert code == 0
-    assert head.split() == ["problem", "threads", "ours", "ms", "numpy", "array_api_strict"]
-    ours_at, theirs_at = head.index("ours"), head.index("numpy")
-    assert first[ours_at:].startswith("numpy ")
-    assert first[theirs_at] == "-"
-    assert second[ours_at:].startswith("array_api_strict ")
-    assert float(second[theirs_at:].split()[0]) > 0
 
 
 def test_numbers_are_worded_with_three_digits() -> None:
@@ -72,7 +38,7 @@ def test_numbers_are_worded_with_three_digits() -> None:
         (["--shape", "6", "3", "4"], "argument --shape: expected 4 arguments"),
         (["--shape", "6", "0", "4", "5"], "--shape must be of positive integers T B I H"),
         (["--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
-        (["--against", "numpy"], "argument --against: invalid choice: 'numpy'"),
+        (["--against", "onnxruntime"], "argument --against: invalid choice: 'onnxruntime'"),
         (["--threads", "0"], "--threads must be from 1 to"),
         (["--threads", "100000"], "the processors that this process may use"),
         (["--step", "--ragged"], "leave out --bidirectional and --ragged"),
@@ -125,7 +91,7 @@ def test_defaults() -> None:
     for name, grid in (("--tokens", shape.TOKEN_GRID), ("--step", shape.STEP_GRID)):
         assert len(shape.problems(given(name))) == len(grid)
     assert all(problem.batch > 1 for problem in shape.problems(given("--ragged")))
-    assert shape.task(given(), 1).against is None
+    assert (task.backends, shape.task(given(), 1).against) == (["cupy"], ["torch", "off", "product", "copy"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processors are chosen on Linux only")
@@ -144,15 +110,6 @@ stop.set()
     outside = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.check_output([sys.executable, "-c", script], text=True, env=outside).strip() == "[1, 1]"
     assert len(os.sched_getaffinity(0)) == processors()
-
-
-def test_backends_of_the_default_may_be_missing(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "DEFAULT_BACKENDS", ("numpy", "nunba"))
-    assert worker._working(None) == ["numpy"]
-    assert "without the backend nunba: unknown backend 'nunba'" in capsys.readouterr().err
-    assert worker._working(["nunba"]) == ["nunba"]
 
 
 def test_a_backend_with_the_name_of_a_competitor_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 from harness import timing
 from harness.contestant import Contestant
 from harness.problem import COPIES, Drawn, Problem
-from harness.timing import Quartiles, interleave, ratios
+from harness.timing import Quartiles, host_clock, interleave, ratios
 
 INPUTS = [np.zeros(1)]
 
@@ -30,6 +30,11 @@ class Clock:
         return Contestant(name, call)
 
 
+def taken(*contestants: Contestant, seconds: float = 1e9, rounds: int = 1) -> dict[str, list[float]]:
+    """Time contestants on the host."""
+    return interleave({one.name: host_clock(one, INPUTS) for one in contestants}, seconds=seconds, rounds=rounds)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
@@ -43,20 +48,19 @@ def test_ratios_are_of_the_times_of_a_round() -> None:
 
 
 def test_times_are_those_of_one_call(clock: Clock) -> None:
-    contestants = [clock.takes("quick", 1e-6), clock.takes("slow", 3.0)]
-    taken = interleave(contestants, INPUTS, seconds=1e9, rounds=7)
-    assert taken == {"quick": pytest.approx([1e-6] * 7), "slow": pytest.approx([3.0] * 7)}
+    found = taken(clock.takes("quick", 1e-6), clock.takes("slow", 3.0), rounds=7)
+    assert found == {"quick": pytest.approx([1e-6] * 7), "slow": pytest.approx([3.0] * 7)}
 
 
 def test_samples_last_some_milliseconds_or_are_one_call(clock: Clock) -> None:
     calls: list[str] = []
     quick, slow = clock.takes("quick", 1e-4, calls), clock.takes("slow", 1.0, calls)
-    interleave([quick], INPUTS, seconds=1e9, rounds=1)
+    taken(quick)
     once = calls.count("quick")
-    interleave([quick], INPUTS, seconds=1e9, rounds=2)
+    taken(quick, rounds=2)
     a_round = calls.count("quick") - 2 * once  # both began with the same calls
-    assert 50 + 13 <= a_round <= 60 + 16  # with the calls before a sample
-    interleave([slow], INPUTS, seconds=1e9, rounds=2)
+    assert 200 + 51 <= a_round <= 240 + 61  # with the calls before a sample
+    taken(slow, rounds=2)
     assert calls.count("slow") == 2 + 2 * 2
 
 
@@ -69,14 +73,13 @@ def test_the_first_calls_are_not_counted(clock: Clock) -> None:
         calls += 1
         clock.now += 100.0 if calls == 1 else 1e-3
 
-    taken = interleave([Contestant("compiled", call)], INPUTS, seconds=1e9, rounds=5)
-    assert taken["compiled"] == pytest.approx([1e-3] * 5)
-    assert calls > 5 * 5
+    assert taken(Contestant("compiled", call), rounds=5)["compiled"] == pytest.approx([1e-3] * 5)
+    assert calls > 5 * 20
 
 
 def test_everybody_is_timed_in_every_round_in_changing_order(clock: Clock) -> None:
     calls: list[str] = []
-    interleave([clock.takes(name, 1.0, calls) for name in "abc"], INPUTS, seconds=1e9, rounds=20)
+    taken(*(clock.takes(name, 1.0, calls) for name in "abc"), rounds=20)
     samples = calls[6::2]  # two calls each come first, and then one before each sample
     rounds = ["".join(samples[i : i + 3]) for i in range(0, len(samples), 3)]
     assert len(rounds) == 20
@@ -86,9 +89,8 @@ def test_everybody_is_timed_in_every_round_in_changing_order(clock: Clock) -> No
 
 @pytest.mark.parametrize(("rounds", "done"), [(100, 8), (3, 3)])
 def test_rounds_end_with_the_time(clock: Clock, rounds: int, done: int) -> None:
-    taken = interleave([clock.takes("a", 0.5)], INPUTS, seconds=7.5, rounds=rounds)
-    assert len(taken["a"]) == done
-    assert len(interleave([clock.takes("a", 50.0)], INPUTS, seconds=1.0, rounds=rounds)["a"]) == min(5, rounds)
+    assert len(taken(clock.takes("a", 0.5), seconds=7.5, rounds=rounds)["a"]) == done
+    assert len(taken(clock.takes("a", 50.0), seconds=1.0, rounds=rounds)["a"]) == min(5, rounds)
 
 
 def test_inputs_are_handed_over_in_turn_and_nothing_is_collected() -> None:
@@ -107,7 +109,7 @@ def test_inputs_are_handed_over_in_turn_and_nothing_is_collected() -> None:
         assert entered[-1]
 
     drawn = Drawn.of(Problem(seq_len=5, batch=11, input_size=4, hidden_size=6))
-    interleave([Contestant("a", call, context=Context)], drawn.inputs, seconds=1e9, rounds=1)
+    host_clock(Contestant("a", call, context=Context), drawn.inputs)()
     assert len(set(handed)) == COPIES == len({x.ctypes.data for x in drawn.inputs})
     assert not any(first == second for first, second in zip(handed[-9:], handed[-8:], strict=False))
     assert not any(collecting)

@@ -1,129 +1,171 @@
-"""Thresholds of the figures, and whether they are reached."""
+"""The limits of the figures, and whether they are reached."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import cold_start
 from harness.problem import Problem
-from harness.timing import ratios
+from harness.processes import OURS, titled
+from harness.timing import Quartiles, ratios
+from parts import CALL, LIBRARIES, WALK, Sizes
 
-Sizes = tuple[int, int, int, int]
-LARGE = ((64, 128, 256, 512), (64, 64, 512, 1024))
-NUMBA_FACTORS = {(1000, 1, 64, 32): 8.0, (1000, 1, 64, 100): 4.0, (1000, 1, 128, 256): 2.0, (50, 8, 16, 32): 3.0}
-COMPARED = ("sequences", "tokens", "bidirectional", "ragged", "step")
+from rnn_backends.backends.cpu_kernels import choice
 
+Parts = dict[str, Any]
+"""What was measured, by the name of the part."""
+Found = Iterator[tuple[str, float]]
+"""Where a figure was measured, and the figure."""
 
-class Measured(NamedTuple):
-    """A ratio that was measured: a competitor's time over that of this library on a backend."""
-
-    part: str
-    problem: Problem
-    threads: int
-    backend: str
-    competitor: str
-    ratio: float
-
-    @property
-    def sizes(self) -> Sizes:
-        return (self.problem.seq_len, self.problem.batch, self.problem.input_size, self.problem.hidden_size)
-
-    @property
-    def where(self) -> str:
-        return f"{self.problem}, {self.threads} thread{'s' * (self.threads > 1)}"
+OF_ONNXRUNTIME: dict[Sizes, float] = {
+    (1000, 1, 64, 32): 6.0,
+    (1000, 1, 64, 100): 3.5,
+    (1000, 1, 128, 256): 2.0,
+    (50, 8, 16, 32): 4.0,
+}
+LARGE: tuple[Sizes, ...] = ((128, 32, 128, 256), (64, 128, 256, 512), (64, 64, 512, 1024))
+SPLIT: tuple[Sizes, ...] = (*LARGE, (256, 1, 512, 1024))
+"""The shapes that two threads must share."""
 
 
-class Verdict(NamedTuple):
-    """A threshold and the worst figure that it holds for."""
+@dataclass(frozen=True)
+class Limit:
+    """A limit of some figures: the least that each may be, or the most."""
 
     what: str
-    wanted: str
-    found: str
-    where: str
-    is_met: bool | None
+    bound: float
+    figures: Callable[[Parts], Found]
+    is_most: bool = False
+    unit: str = ""
 
     @property
-    def word(self) -> str:
-        return {True: "yes", False: "**no**", None: "not measured"}[self.is_met]
+    def wanted(self) -> str:
+        """The limit in words."""
+        return f"{'<=' if self.is_most else '>='} {self.bound:.3g}{self.unit}"
+
+    def is_met(self, figure: float) -> bool:
+        """Return whether a figure, if it is a number, reaches the limit."""
+        return figure <= self.bound if self.is_most else figure >= self.bound
 
 
-Selects = Callable[[Measured], bool]
+@dataclass(frozen=True)
+class Verdict:
+    """A limit and its figures."""
+
+    limit: Limit
+    found: list[tuple[str, float]]
+
+    @property
+    def missed(self) -> list[tuple[str, float]]:
+        """The figures that do not reach the limit."""
+        return [(where, figure) for where, figure in self.found if not self.limit.is_met(figure)]
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The figure next to the limit, or furthest behind it."""
+        return (max if self.limit.is_most else min)(self.found, key=lambda one: one[1])
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each figure that does not reach the limit."""
+        for where, figure in self.missed:
+            yield f"{self.limit.what}: {figure:.3g}{self.limit.unit} instead of {self.limit.wanted}; {where}"
 
 
-def measured_ratios(parts: dict[str, Any]) -> Iterator[Measured]:
-    """Yield every ratio of every part."""
-    for part, found in parts.items():
-        for cell in found.get("cells", ()):
-            problem = Problem(**cell["problem"])
-            for backend in cell["ours"]:
-                for name, quartiles in ratios(cell["seconds"], backend).items():
-                    yield Measured(part, problem, cell["threads"], backend, name, quartiles.median)
+def verdicts(parts: Parts) -> list[Verdict]:
+    """Return a verdict for each limit, without figures where none was measured."""
+    return [Verdict(limit, list(limit.figures(parts))) for limit in limits()]
 
 
-def verdicts(parts: dict[str, Any]) -> Iterator[Verdict]:
-    """Yield a verdict for each threshold."""
-    found = list(measured_ratios(parts))
-    for backend, competitor, what, least, selects in _thresholds():
-        chosen = [one for one in found if (one.backend, one.competitor) == (backend, competitor) and selects(one)]
-        worst = min(chosen, key=lambda one: one.ratio, default=None)
-        wanted = f">= {least:g}"
-        if worst is None:
-            yield Verdict(what, wanted, "", "", None)
-            continue
-        below = sum(not one.ratio >= least for one in chosen)
-        where = f"{worst.where} ({below} of {len(chosen)} below)" if below else worst.where
-        yield Verdict(what, wanted, f"{worst.ratio:.2f}", where, not below)
-    yield from _cold_start(parts.get("cold start"))
+def limits() -> Iterator[Limit]:
+    """Yield all limits."""
+    for part, title in (("sequences", ""), ("avx2", "without AVX-512, ")):
+        of = partial(of_part, part)
+        for name in LIBRARIES:
+            yield Limit(f"{title}against {name}, float32", 1.0, of(name, dtype="float32"))
+        for sizes, least in OF_ONNXRUNTIME.items():
+            yield Limit(f"{title}against onnxruntime, {sizes}", least, of("onnxruntime", [sizes]))
+        yield Limit(f"{title}part of the product's speed, float32", 0.9, of("product", LARGE, "float32"))
+        for name in LIBRARIES[1:]:
+            yield Limit(f"{title}against {name}, float64", 1.0, of(name, dtype="float64"))
+    yield Limit("plain C against the NumPy walk", 1.0, of_part("plain", WALK))
+    yield Limit("two threads against one, large", 1.3, of_part("threads", "1 thread", SPLIT))
+    for part, title in (("threads", ""), ("busy", ", all processors busy")):
+        yield Limit(f"two threads against one{title}", 1 / 1.05, of_part(part, "1 thread"))
+    calls = partial(of_part, "calls", "onnxruntime")
+    yield Limit("a call at T=1, H=32, against onnxruntime", 2.0, calls([CALL]))
+    yield Limit("a stream's step at H=128, against onnxruntime", 1.0, calls([(100, 1, 128, 128)]))
+    yield Limit("generate, against the bare arithmetic", 1 / 1.5, of_part("generate", "bare"))
+    yield from _limits_of_memory_and_start()
+    yield from _limits_of_errors()
 
 
-def _thresholds() -> Iterator[tuple[str, str, str, float, Selects]]:
-    """Yield backend, competitor, a description, the least ratio, and a function that selects the cells it holds for."""
-    yield "numpy", "onnxruntime", "numpy, against ONNX Runtime, everywhere", 1.0, _is_compared
-    yield "numpy", "torch", "numpy, against torch, everywhere", 1.3, _is_compared
-    for sizes in LARGE:
-        yield "numpy", "product", f"numpy, part of the matrix product's speed, {sizes}", 0.85, _of_sizes(sizes)
-    for sizes, factor in NUMBA_FACTORS.items():
-        yield "numba", "onnxruntime", f"numba, against ONNX Runtime, {sizes}", factor, _of_sizes(sizes)
-    yield "numba", "onnxruntime", "numba, against ONNX Runtime, elsewhere", 1.0, _is_elsewhere
-    yield "numba", "numpy", "numba, against numpy, everywhere", 1.0, lambda _: True
-    for backend in ("numpy", "numba"):
-        yield backend, "onnxruntime", f"{backend}, a step of B=1, H=128, against ONNX Runtime", 1.0, _is_one_step
-        yield backend, "textbook", f"{backend}, 8,000 tokens, H=100, against the text-book loop", 100.0, _is_text
+def _limits_of_memory_and_start() -> Iterator[Limit]:
+    start = partial(partial, of_cold_start)
+    yield Limit("cold start, times `import numpy`", 1.35, start(cold_start.NUMPY), is_most=True)
+    yield Limit("cold start, times onnxruntime", 1.0, start(cold_start.ONNXRUNTIME), is_most=True)
+    yield Limit("import beyond NumPy's", 30.0, of_import, is_most=True, unit=" ms")
+    yield Limit("memory of predict", 200.0, partial(of_memory, "predict"), is_most=True, unit=" MiB")
+    yield Limit("memory of a call", 64.0, partial(of_memory, "forward"), is_most=True, unit=" MiB")
 
 
-def _is_compared(one: Measured) -> bool:
-    return one.part in COMPARED
+def _limits_of_errors() -> Iterator[Limit]:
+    for measure, figure, bound in (("rms", "median", 1.0), ("rms", "worst", 1.25), ("largest", "median", 1.0)):
+        what = f"error over torch's, {measure}, {figure} of the networks"
+        yield Limit(what, bound, partial(of_errors, measure, figure), is_most=True)
 
 
-def _is_elsewhere(one: Measured) -> bool:
-    return one.part in COMPARED and not (one.part == "sequences" and one.sizes in NUMBA_FACTORS)
+def of_part(part: str, other: str, shapes: Iterable[Sizes] | None = None, dtype: str = "") -> Callable[[Parts], Found]:
+    """Return a function that yields a contestant's ratios to ours in a part, of some shapes and one dtype, or of all."""
+    chosen = None if shapes is None else set(shapes)
+
+    def figures(parts: Parts) -> Found:
+        for cell in parts.get(part, {}).get("cells", ()):
+            if "problem" in cell and (
+                (chosen is not None and sizes_of(cell) not in chosen) or dtype not in {"", cell["problem"]["dtype"]}
+            ):
+                continue
+            found = ratios(cell["seconds"], OURS)
+            if other in found:
+                yield where(cell), found[other].median
+
+    return figures
 
 
-def _is_one_step(one: Measured) -> bool:
-    return one.part == "step" and one.problem.batch == 1 and one.problem.hidden_size == 128
+def sizes_of(cell: dict[str, Any]) -> Sizes:
+    """Return the sizes of a problem."""
+    problem = Problem(**cell["problem"])
+    return problem.seq_len, problem.batch, problem.input_size, problem.hidden_size
 
 
-def _is_text(one: Measured) -> bool:
-    return one.part == "tokens" and one.sizes[2:] == (8000, 100)
+def where(cell: dict[str, Any]) -> str:
+    """Return the problem of a cell, or its text, and the threads in words."""
+    return f"{titled(cell)}, {cell['threads']} thread{'s' * (cell['threads'] > 1)}"
 
 
-def _of_sizes(sizes: Sizes) -> Selects:
-    return lambda one: one.part == "sequences" and one.sizes == sizes
+def of_cold_start(other: str, parts: Parts) -> Found:
+    """Yield our time in units of another process's."""
+    seconds = parts.get("cold start", {}).get("seconds", {})
+    if other in seconds:
+        yield "", ratios(seconds, other)[cold_start.OURS].median
 
 
-def _cold_start(found: dict[str, Any] | None) -> Iterator[Verdict]:
-    """Yield the verdicts on new processes: our time over others'."""
-    theirs = {} if found is None else ratios(found["seconds"], cold_start.OURS)
-    for name, what, most in (
-        (cold_start.ONNXRUNTIME, "cold start, times ONNX Runtime's", 1.0),
-        (cold_start.NUMPY, "cold start, times that of `import numpy`", 1.35),
-    ):
-        if name not in theirs:
-            yield Verdict(what, f"<= {most:g}", "", "", None)
-            continue
-        ratio = 1.0 / theirs[name].median
-        yield Verdict(what, f"<= {most:g}", f"{ratio:.2f}", "", ratio <= most)
-    if found is None:
-        yield Verdict("import, beyond NumPy's", "<= 30 ms", "", "", None)
-        return
-    cost = found["import_seconds"] * 1e3
-    yield Verdict("import, beyond NumPy's", "<= 30 ms", f"{cost:.1f} ms", "", cost <= 30.0)
+def of_import(parts: Parts) -> Found:
+    """Yield the milliseconds of the import."""
+    if "cold start" in parts:
+        yield "", parts["cold start"]["import_seconds"] * 1e3
+
+
+def of_memory(call: str, parts: Parts) -> Found:
+    """Yield the MiB of a call."""
+    if "memory" in parts:
+        yield f"{parts['memory']['steps']} steps", parts["memory"]["mib"][call]
+
+
+def of_errors(measure: str, figure: str, parts: Parts) -> Found:
+    """Yield the median of the ratios of errors, or the worst, by kernel and activation; the NumPy walk has no limit."""
+    for kernel, found in parts.get("accuracy", {}).get("ratios", {}).items():
+        for activation, by_measure in found.items() if kernel != choice.OFF else ():
+            ratio = by_measure[measure]
+            value = Quartiles.of(ratio).median if figure == "median" else max(ratio)
+            yield f"{activation}, {kernel}", value

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import rnn_backends
 
 
@@ -23,7 +25,18 @@ def about() -> dict[str, Any]:
 
 def processors() -> int:
     """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return len(allowed())
+
+
+def allowed() -> list[int]:
+    """Return the numbers of these processors."""
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+
+
+def instructions() -> list[str]:
+    """Return NumPy's names of the instruction sets that it was built for, that this processor has and may lack."""
+    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return found
 
 
 def cpu_name() -> str:
@@ -39,6 +52,6 @@ def cpu_name() -> str:
 def stay_on(count: int) -> None:
     """Keep all threads of this process to some processors, as many as it may have threads."""
     if sys.platform == "linux":
-        allowed = sorted(os.sched_getaffinity(0))[:count]
+        kept = allowed()[:count]
         for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), allowed)
+            os.sched_setaffinity(int(thread.name), kept)

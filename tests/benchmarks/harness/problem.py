@@ -56,10 +56,11 @@ class Drawn:
     layer: Layer
     sources: Host
     source_lengths: list[int] | None
+    known: Bounded | None = None
 
     @classmethod
-    def of(cls, problem: Problem) -> "Drawn":
-        """Draw the arrays of a problem, the same each time."""
+    def of(cls, problem: Problem, known: Bounded | None = None) -> "Drawn":
+        """Draw the arrays of a problem, the same each time; its right result may be known from another time."""
         count = min(max(problem.batch, COPIES), SOURCES)
         case = Draw(problem.dtype, 0).case(
             shape=(problem.seq_len, count, problem.input_size, problem.hidden_size),
@@ -69,7 +70,7 @@ class Drawn:
         )
         shortest = max(1, problem.seq_len // 4)
         lengths = [int(length) for length in np.linspace(problem.seq_len, shortest, count)]
-        return cls(problem, case.layers[0], case.x, lengths if problem.ragged else None)
+        return cls(problem, case.layers[0], case.x, lengths if problem.ragged else None, known)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -96,19 +97,20 @@ class Drawn:
     @property
     def wanted(self) -> Bounded:
         """The outputs for `x`, (T, B, D * H), and how far from them a right result may be."""
-        return Bounded(*(values[:, self._order(0)] for values in self._source_outputs))
+        return Bounded(*(values[:, self._order(0)] for values in self.source_outputs))
 
     def excess(self, output: Host, turn: int) -> float:
         """Return the largest error of the outputs for the input of a turn, in units of the bound."""
-        order, (value, error) = self._order(turn), self._source_outputs
+        order, (value, error) = self._order(turn), self.source_outputs
         if output.shape[1:2] != order.shape:
             return float("inf")
         return max(excess(output[:, b], Bounded(value[:, k], error[:, k])) for b, k in enumerate(order))
 
     @cached_property
-    def _source_outputs(self) -> Bounded:
+    def source_outputs(self) -> Bounded:
+        """The outputs of the different sequences, by the slow reference unless they are known."""
         lengths, dtype = self.source_lengths, self.problem.dtype
-        return reference([self.layer], self.sources, lengths=lengths, dtype=dtype)[0]
+        return self.known or reference([self.layer], self.sources, lengths=lengths, dtype=dtype)[0]
 
     def weights(self) -> Iterator[tuple[Host, Host, Host]]:
         """Yield W_ih, W_hh and the bias of each cell."""

@@ -12,9 +12,7 @@ OF_CUPY = ("RNN_CUPY_KERNEL", "CUPY_TF32")
 
 LEGEND = (
     "Columns of other names: their time / ours, the median of the rounds [quartiles]; above 1, ours is faster.",
-    "product, recurrent, copy: limits; the same ratio is the part of the limit's speed that ours reaches.",
-)
-LEGEND_OF_GPU = (
+    "product, copy: limits; the same ratio is the part of the limit's speed that ours reaches.",
     "device: the time between CUDA events, the device being kept busy until all is launched; call: on the host, until",
     "the result is there.  error: of ours, in units of the bound.  *: the device waited for launches all the same.",
 )
@@ -22,7 +20,7 @@ LEGEND_OF_GPU = (
 
 def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a line for each measured problem and backend, and the meaning of the columns."""
-    yield from (heads := list(dict.fromkeys(where(cell) for cell in cells if "device" in cell)))
+    yield from dict.fromkeys(where(cell) for cell in cells)
     names = list(dict.fromkeys(name for cell in cells for name in cell["seconds"]))
     head = ["problem", "threads", "clock", "ours", "ms", "error", *names]
     rows = [[*_row(cell, backend, names)] for cell in cells for backend in cell["ours"]]
@@ -30,7 +28,6 @@ def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from columns([[row[column] for column in shown] for row in [head, *rows]])
     yield ""
     yield from LEGEND
-    yield from LEGEND_OF_GPU if heads else ()
 
 
 def where(cell: dict[str, Any]) -> str:
@@ -43,23 +40,23 @@ def where(cell: dict[str, Any]) -> str:
 
 def worded(quartiles: Quartiles) -> str:
     """Return a ratio in words, as its median and quartiles."""
-    return f"{_digits(quartiles.median)} [{_digits(quartiles.lower)} {_digits(quartiles.upper)}]"
+    return f"{digits(quartiles.median)} [{digits(quartiles.lower)} {digits(quartiles.upper)}]"
 
 
 def _row(cell: dict[str, Any], backend: str, names: Iterable[str]) -> Iterator[str]:
     yield str(Problem(**cell["problem"]))
     yield str(cell["threads"])
-    clock, waited = cell.get("clock", "-"), cell.get("launch_bound", ())
+    clock, waited = cell["clock"], cell["launch_bound"]
     yield clock
     yield backend
-    yield _digits(Quartiles.of(cell["seconds"][backend]).median * 1e3) + "*" * (clock == "device" and backend in waited)
-    yield "-" if clock == "-" else _digits(cell["excess"][backend])
+    yield digits(Quartiles.of(cell["seconds"][backend]).median * 1e3) + "*" * (clock == "device" and backend in waited)
+    yield digits(cell["excess"][backend])
     found = ratios(cell["seconds"], backend)
     for name in names:
         mark = "*" * (clock == "device" and name in waited)
         yield worded(found[name]) + mark if name in found else "-"
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Write a number with three digits, or all of those before its point."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

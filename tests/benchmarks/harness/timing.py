@@ -12,7 +12,7 @@ from harness.contestant import Contestant
 from rnn_backends.cli.bench import wait_for_idle_threads
 from rnn_backends.core.arrays import Host
 
-SAMPLE_SECONDS = 5e-3
+SAMPLE_SECONDS = 20e-3
 LEAST_ROUNDS = 5
 
 Clock: TypeAlias = Callable[[Contestant, Sequence[Host]], Callable[[], float]]
@@ -62,16 +62,13 @@ def host_clock(contestant: Contestant, inputs: Sequence[Host]) -> Callable[[], f
     return sample
 
 
-def interleave(
-    contestants: Sequence[Contestant], inputs: Sequence[Host], *, seconds: float, rounds: int, clock: Clock = host_clock
-) -> dict[str, list[float]]:
-    """Return the seconds of a call of each contestant, one number for each round.
+def interleave(samples: Mapping[str, Callable[[], float]], *, seconds: float, rounds: int) -> dict[str, list[float]]:
+    """Return the samples of each contestant, one number for each round.
 
     In every round each contestant is timed once, in an order drawn anew; rounds end when `seconds` are over
     or `rounds` are done, but not before there are five (or `rounds`, if that is less).
     """
-    random, taken = Random(0), {contestant.name: list[float]() for contestant in contestants}
-    samples = {contestant.name: clock(contestant, inputs) for contestant in contestants}
+    random, taken = Random(0), {name: list[float]() for name in samples}
     order, deadline = list(samples), perf_counter() + seconds
     for done in range(rounds):
         if done >= LEAST_ROUNDS and perf_counter() > deadline:

@@ -1,4 +1,4 @@
-"""The process that measures, one for each number of threads: libraries read it when they are loaded.
+"""The process that measures on a GPU, one for each number of threads: libraries read it when they are loaded.
 
 It reads a `Task` as JSON from stdin, and writes one JSON object to stdout for each problem: the
 measurements, or the error that ends them.  Remarks go to stderr as they come.
@@ -8,28 +8,26 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.competitors import LIBRARIES, ON_GPU, chosen, distribution_version, prepare
-from harness.contestant import AbsentError, Contestant, check, ours, ours_on_gpu
+from harness.competitors import ON_GPU, distribution_version, prepare
+from harness.contestant import AbsentError, Contestant, check, ours_on_gpu
 from harness.machine import stay_on
 from harness.problem import Drawn, Problem
 from harness.table import OF_CUPY
-from harness.timing import host_clock, interleave
+from harness.timing import interleave
 from rnn_backends.backends.selection import get_backend, parse
 from rnn_backends.cli.bench import environment
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import one_line
-from rnn_backends.core.arrays import HALF
 from rnn_backends.errors import ArgumentError, RNNBackendError
 
 if TYPE_CHECKING:
     from harness.gpu import Gpu
 
 INTERRUPTED = 130
-DEFAULT_BACKENDS = ("numpy", "numba")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +35,8 @@ class Task:
     """The measurements of one process, as JSON can hold them."""
 
     problems: list[Problem]
-    backends: list[str] | None
-    against: list[str] | None
+    backends: list[str]
+    against: list[str]
     threads: int
     seconds: float
     rounds: int
@@ -55,13 +53,11 @@ def main() -> None:
     stay_on(task.threads)
     with redirect_stdout(sys.stderr):  # whatever a library prints
         try:
-            backends = _working(task.backends)
-            gpu = gpu_of(backends)
-            task = replace(task, against=chosen(task.against, gpu))
-            _require_names(backends, task.against or ())
+            gpu = gpu_of(task.backends)
+            _require_names(task.backends, task.against)
             for problem in task.problems:
                 _note(f"{problem}, {_threads(task.threads)}")
-                for cell in measure(problem, backends, task, gpu):
+                for cell in measure(problem, task, gpu):
                     results.write(json.dumps(cell) + "\n")
                 results.flush()
         except RNNBackendError as error:
@@ -70,25 +66,25 @@ def main() -> None:
             sys.exit(INTERRUPTED)
 
 
-def gpu_of(backends: list[str]) -> "Gpu | None":
-    """Return the GPU that the backends are on, None if they are on the host.
+def gpu_of(backends: list[str]) -> "Gpu":
+    """Return the GPU that the backends are on.
 
     Raises
     ------
     ArgumentError
-        They are not all on one device, or on a GPU where nothing can be timed.
+        They are not all on one GPU, or on one where nothing can be timed.
     """
     devices = {name: parse(name, "--backend").device for name in backends}
-    on_gpu = {name: device for name, device in devices.items() if device.startswith(("cuda", "gpu"))}
-    if not on_gpu:
-        return None
     if len(set(devices.values())) > 1:
         places = ", ".join(f"{name} is on {device}" for name, device in devices.items())
         msg = f"the backends to compare must be on one device: {places}. Measure one device at a time."
         raise ArgumentError(msg)
-    device = next(iter(on_gpu.values()))
+    device = next(iter(devices.values()))
     if not device.startswith("cuda"):
-        msg = f"{backends[0]} is on {device}, whose streams CuPy's events do not time; measure cupy or torch:cuda."
+        msg = (
+            f"{backends[0]} is on {device}, which CuPy's events do not time; measure cupy or torch:cuda here, and a CPU "
+            "by tests/benchmarks/cpu.py."
+        )
         raise ArgumentError(msg)
     get_backend("cupy")  # or raise the reason for which it cannot be used
     from harness.gpu import Gpu
@@ -101,8 +97,8 @@ def gpu_of(backends: list[str]) -> "Gpu | None":
     return gpu
 
 
-def measure(problem: Problem, backends: list[str], task: Task, gpu: "Gpu | None" = None) -> Iterator[dict[str, Any]]:
-    """Check all contestants of a problem, then time them in turn; on a GPU by both of its clocks, and check again.
+def measure(problem: Problem, task: Task, gpu: "Gpu") -> Iterator[dict[str, Any]]:
+    """Check all contestants of a problem, then time them in turn by both clocks, and check them again.
 
     Yields
     ------
@@ -110,32 +106,30 @@ def measure(problem: Problem, backends: list[str], task: Task, gpu: "Gpu | None"
         ``seconds`` of a call by contestant and round; ``excess``, the errors in units of the bound;
         ``absent``, the reasons of those that did not take part; and the conditions.
     """
-    if gpu is None and problem.dtype in HALF:
-        msg = f"--dtype {problem.dtype} is measured on a GPU; processors compute it in float32."
-        raise ArgumentError(msg)
     drawn = Drawn.of(problem)
     others, absent = _others(drawn, task, gpu)
-    contestants = [*((ours if gpu is None else ours_on_gpu)(backend, drawn) for backend in backends), *others]
+    contestants = [*(ours_on_gpu(backend, drawn) for backend in task.backends), *others]
     errors = _checked(contestants, drawn, gpu)
-    clocks = {"host": host_clock} if gpu is None else gpu.clocks()
-    taken = {
-        name: interleave(contestants, drawn.inputs, seconds=task.seconds, rounds=task.rounds, clock=clock)
-        for name, clock in clocks.items()
-    }
-    if gpu is not None and not problem.step:  # in memory that was full of NaN; a stream is further on
+    taken = {}
+    for name, clock in gpu.clocks().items():
+        samples = {one.name: clock(one, drawn.inputs) for one in contestants}
+        taken[name] = interleave(samples, seconds=task.seconds, rounds=task.rounds)
+    if not problem.step:  # in memory that was full of NaN; a stream is further on
         again = _checked(contestants, drawn, gpu)
         errors = {name: max(error, again[name]) for name, error in errors.items()}
     for name, seconds in taken.items():
         yield {
             "problem": asdict(problem),
             "threads": task.threads,
-            "environment": _environment(gpu),
-            "ours": backends,
+            "environment": _environment(),
+            "ours": task.backends,
             "seconds": seconds,
             "excess": errors,
             "absent": absent,
-            "versions": _versions(backends, others, gpu),
-            **({} if gpu is None else {"clock": name, "device": gpu.about(), "launch_bound": sorted(gpu.launch_bound)}),
+            "versions": _versions(task.backends, others),
+            "clock": name,
+            "device": gpu.about(),
+            "launch_bound": sorted(gpu.launch_bound),
         }
 
 
@@ -146,22 +140,22 @@ def _require_names(backends: Sequence[str], against: Sequence[str]) -> None:
         raise ArgumentError(msg)
 
 
-def _checked(contestants: list[Contestant], drawn: Drawn, gpu: "Gpu | None") -> dict[str, float]:
-    with nullcontext() if gpu is None else gpu.device:
+def _checked(contestants: list[Contestant], drawn: Drawn, gpu: "Gpu") -> dict[str, float]:
+    with gpu.device:
         return check(contestants, drawn)
 
 
-def _environment(gpu: "Gpu | None") -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Return the variables that matter, as far as they are set."""
-    names = sorted(environment(1, {})) + ([] if gpu is None else list(OF_CUPY))
+    names = (*sorted(environment(1, {})), *OF_CUPY)
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _others(drawn: Drawn, task: Task, gpu: "Gpu | None") -> tuple[list[Contestant], dict[str, str]]:
+def _others(drawn: Drawn, task: Task, gpu: "Gpu") -> tuple[list[Contestant], dict[str, str]]:
     """Return the competitors that run a problem, and the reasons of those that do not."""
     ready: list[Contestant] = []
     absent: dict[str, str] = {}
-    for name in task.against or ():
+    for name in task.against:
         try:
             ready.append(prepare(name, drawn, task.threads, gpu))
         except AbsentError as error:
@@ -171,28 +165,12 @@ def _others(drawn: Drawn, task: Task, gpu: "Gpu | None") -> tuple[list[Contestan
     return ready, absent
 
 
-def _working(backends: list[str] | None) -> list[str]:
-    """Return the backends to time: those that were named, or those of the default that are there."""
-    if backends is not None:
-        return backends
-    working = []
-    for name in DEFAULT_BACKENDS:
-        try:
-            get_backend(name)
-        except RNNBackendError as error:
-            _note(f"without the backend {name}: {one_line(error)}")
-        else:
-            working.append(name)
-    return working
-
-
-def _versions(backends: list[str], others: list[Contestant], gpu: "Gpu | None") -> dict[str, str]:
+def _versions(backends: list[str], others: list[Contestant]) -> dict[str, str]:
     """Return the versions of the libraries that computed; a distribution may have another name than the backend."""
-    names = {name.partition(":")[0] for name in backends} | (set() if gpu is None else {"cupy"})
-    found = {name: distribution_version(name) or library_version(get_backend(name)) for name in {"numpy", *names}}
-    needed = LIBRARIES if gpu is None else ON_GPU
-    found |= {name: distribution_version(name) for other in others for name in needed[other.name]}
-    if gpu is not None and "torch" in found:
+    names = {"numpy", "cupy", *(name.partition(":")[0] for name in backends)}
+    found = {name: distribution_version(name) or library_version(get_backend(name)) for name in names}
+    found |= {name: distribution_version(name) for other in others for name in ON_GPU[other.name]}
+    if "torch" in found:
         from torch.backends import cudnn
 
         found["cudnn"] = str(cudnn.version())

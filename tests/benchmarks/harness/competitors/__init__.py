@@ -6,7 +6,6 @@ Runtime), an embedding layer holds these rows and the RNN's own W_ih is the iden
 one more product of the hidden size, and no one-hot vectors as wide as the vocabulary.
 """
 
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 from harness.contestant import AbsentError, Contestant
 from harness.problem import Drawn
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
-from rnn_backends.errors import ArgumentError
 
 if TYPE_CHECKING:
     from harness.gpu import Gpu
@@ -26,7 +24,6 @@ LIBRARIES = {
     "reservoirpy": ("reservoirpy",),
     "textbook": (),
     "product": (),
-    "recurrent": (),
 }
 """The distributions that each competitor needs on the CPU, by its name."""
 
@@ -42,25 +39,8 @@ ON_GPU = {
 
 BY_DEFAULT_ON_GPU = ("torch", "off", "product", "copy")
 
-LIMITS = ("product", "recurrent", "copy")
+LIMITS = ("product", "copy")
 """Those that do less than the problem: their time divided by ours is the part of the limit that is reached."""
-
-
-def chosen(names: Sequence[str] | None, gpu: "Gpu | None") -> list[str]:
-    """Return the competitors to prepare: those that were named, or those of the default.
-
-    Raises
-    ------
-    ArgumentError
-        One that was named does not run where the measured backends do.
-    """
-    there, default = (LIBRARIES, tuple(LIBRARIES)) if gpu is None else (ON_GPU, BY_DEFAULT_ON_GPU)
-    for name in names or ():
-        if name not in there:
-            here, backends = ("CPU", "of the CPU") if gpu is None else ("same GPU", "on a GPU")
-            msg = f"--against {name} does not run on the {here}; compare backends {backends} with {', '.join(there)}."
-            raise ArgumentError(msg)
-    return list(default if names is None else names)
 
 
 def prepare(name: str, drawn: Drawn, threads: int, gpu: "Gpu | None" = None) -> Contestant:

@@ -1,6 +1,8 @@
-"""The limit of the arithmetic: one matrix product, by NumPy, of as many operations as the problem has.
+"""The limit of the arithmetic: matrix products of as many operations as the problem has, by NumPy, and no more.
 
-(T * B, I + H) times (I + H, H); for token ids, which are not multiplied, I is 0; two for two directions.
+For a batch one product, (T * B, I + H) times (I + H, H).  A step of one sequence needs all of W_hh before the next may
+begin, so there it is the product of W_hh with a vector, T times in one call of NumPy, after that of the inputs, (T, I)
+times (I, H).  For token ids, which are not multiplied, I is 0; twice as much for two directions.
 """
 
 import numpy as np
@@ -17,15 +19,22 @@ def make(drawn: Drawn, threads: int) -> Contestant:
     if problem.ragged:
         msg = "how much of a ragged batch is to be computed is left open"
         raise AbsentError(msg)
-    rows = problem.batch if problem.step else problem.seq_len * problem.batch
-    inner = problem.hidden_size + (0 if problem.tokens else problem.input_size)
     random = np.random.default_rng(0)
-    left = random.normal(size=(rows, inner)).astype(problem.dtype)
-    right = random.normal(size=(inner, problem.hidden_size)).astype(problem.dtype)
-    result = np.empty((rows, problem.hidden_size), problem.dtype)
+    size, input_size = problem.hidden_size, 0 if problem.tokens else problem.input_size
+
+    def normal(*sizes: int) -> Host:
+        return random.normal(size=sizes).astype(problem.dtype)
+
+    rows = problem.batch if problem.step else problem.seq_len * problem.batch
+    if problem.batch == 1:
+        factors = [(normal(rows, input_size), normal(input_size, size)), (normal(size, size), normal(rows, size, 1))]
+    else:
+        factors = [(normal(rows, input_size + size), normal(input_size + size, size))]
+    products = [(left, right, np.matmul(left, right)) for left, right in factors]
 
     def call(_: Host) -> None:
         for _cell in drawn.cells:
-            np.matmul(left, right, out=result)
+            for left, right, result in products:
+                np.matmul(left, right, out=result)
 
     return Contestant("product", call, output=None)
