@@ -16,10 +16,11 @@ from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
 from rnn_backends.core.arrays import Array, array_namespace, is_integer, where_valid, widen
 from rnn_backends.core.layers import named_arrays
-from rnn_backends.core.linear import Linear, logits_of
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
 from rnn_backends.core.masking import valid_steps
 from rnn_backends.model.placed import Placed
+from rnn_backends.model.prepared import Call
 
 Made = TypeVar("Made")
 
@@ -139,7 +140,7 @@ class ChunkedCall:
             lengths = self._lengths_within(start, stop)
             valid = None if lengths is None else placed.swap_time_axis(valid_steps(lengths, stop - start))
             mask, targets = self._part("mask", start, stop), self._part("targets", start, stop)
-            array = logits_of(readout, states) if readout else states
+            array = placed.logits(states) if readout else states
             return use(Chunk(start, stop, placed.swap_time_axis(array), valid, mask, targets))
 
     def _part(self, name: str, start: int, stop: int) -> Any:
@@ -187,6 +188,12 @@ def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = Fa
         return chunk, block
     chunk = min(chunk, block)
     return chunk, block // chunk * chunk
+
+
+def is_one_chunk(placed: Placed, call: Call) -> bool:
+    """Return whether all steps of a call are few enough to be read out, and held, at once."""
+    seq_len, sequences = call.steps
+    return seq_len <= min(sizes(placed, call.features, sequences))
 
 
 def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

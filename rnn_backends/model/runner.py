@@ -61,6 +61,8 @@ class Runner(Model):
         False
         """
         placed = self._placed
+        if (call := placed.prepared(x, h_0, lengths, mask)) is not None:
+            return call(x)
         with placed.on_device():
             x, h_0, lengths, mask = placed.receive(x, h_0, lengths, mask)
             output, h_n = placed.run(x, h_0, lengths, mask)
