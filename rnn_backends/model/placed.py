@@ -184,7 +184,7 @@ class Placed:
         call = self._calls.get((x.dtype, x.shape))
         if call is None:
             return self._prepare(x) if self._can_prepare and x.size and x.dtype.kind in "iuf" else None
-        return call if call.is_right(x) else None
+        return call if call.num_ids is None or call.is_right(x) else None
 
     def _prepare(self, x: Host) -> Call:
         """Check an input, and make the call for those like it."""
@@ -192,7 +192,7 @@ class Placed:
         checks.require_call(self.network, spec, None, None)
         checks.require_values(self.network, x, None)
         num_ids = self.input_size if x.dtype.kind != "f" and self.network.takes != "features" else None
-        call = prepare(self.network, self.recurrence, x, np.dtype(spec.dtype), num_ids)
+        call = prepare(self.network, self.recurrence, x, np.dtype(spec.dtype), num_ids, self.widths)
         if call.held <= HELD:
             kept = [*self._calls.items()][-CALLS + 1 :]
             object.__setattr__(self, "_calls", {**dict(kept), (x.dtype, x.shape): call})

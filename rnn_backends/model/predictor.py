@@ -197,7 +197,7 @@ class Predictor(Runner):
         placed = self._placed
         placed.require_readout(method)
         reads = placed.require_reads(reads)
-        if (prepared := placed.prepared(*given)) is not None and is_one_chunk(placed, prepared):
+        if (prepared := placed.prepared(*given)) is not None and is_one_chunk(prepared):
             return of_whole(placed.logits(read_at_once(placed, prepared, given[0], reads)))
         call = ChunkedCall(placed, *given)
         if reads == "steps":

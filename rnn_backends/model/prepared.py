@@ -4,6 +4,7 @@ A step of a small network takes a few microseconds; checks and conversions at ea
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.forward import started
-from rnn_backends.core.layers import first_array
+from rnn_backends.core.layers import Layer, first_array
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network, hidden_sizes, is_uneven
-from rnn_backends.core.recurrence import Recurrence, scan_layer
+from rnn_backends.core.recurrence import Recurrence, last_states, scan_layer
 
 Run: TypeAlias = Callable[[Host, Any], tuple[Host, Any]]
 """A function of an input, time first and with a batch axis, and of initial states, None for those of the network."""
@@ -34,12 +35,12 @@ class Call(NamedTuple):
     has_batch: bool
     steps: tuple[int, int]
     """The number of steps and that of sequences."""
-    features: int
-    """The number of features of a step, 1 where the input holds token ids."""
     num_ids: int | None
     """The number of token ids, where the input holds such."""
     held: int
     """The bytes of the initial states that are kept."""
+    nbytes: int
+    """Those of the logits, or of input and states, whichever are more."""
 
     def __call__(self, x: Host) -> tuple[Host, Any]:
         """Return the output and the last states for an input that is right."""
@@ -57,11 +58,13 @@ class Call(NamedTuple):
 
 def can_prepare(network: Network) -> bool:
     """Return whether the sizes of all states are known, and NumPy computes in the dtype that they are held in."""
-    first = first_array(network.layers)
+    first: Any = first_array(network.layers)
     return type(first) is np.ndarray and first.dtype.char in "fd" and None not in hidden_sizes(network.layers)
 
 
-def prepare(network: Network, recurrence: Recurrence, x: Host, dtype: Any, num_ids: int | None) -> Call:
+def prepare(
+    network: Network, recurrence: Recurrence, x: Host, dtype: Any, num_ids: int | None, widths: tuple[int, int]
+) -> Call:
     """Make the call for inputs like one that is right, which the network takes in a dtype.
 
     Parameters
@@ -78,13 +81,17 @@ def prepare(network: Network, recurrence: Recurrence, x: Host, dtype: Any, num_i
     dtype : numpy.dtype
     num_ids : int, optional
         The number of token ids, where the input holds such.
+    widths : tuple of int
+        The number of features that is made of a step below the readout, and that of all outputs of the readout.
     """
     has_batch = x.ndim == 3 - (dtype.kind == "i")
     take, give = _layout(has_batch, network.batch_first)
     shape = take(x).shape
     run, held = _run(network, recurrence, np.broadcast_to(np.zeros((), dtype), shape))
     take = take if x.dtype == dtype else _converted(take, dtype)
-    return Call(run, take, give, has_batch, shape[:2], prod(shape[2:]), num_ids, held)
+    inner, outputs = widths
+    nbytes = prod(shape[:2]) * max(prod(shape[2:]) + inner, outputs) * first_array(network.layers).itemsize
+    return Call(run, take, give, has_batch, shape[:2], num_ids, held, nbytes)
 
 
 def without_batch(states: Any) -> Any:
@@ -94,26 +101,25 @@ def without_batch(states: Any) -> Any:
 
 def linear_products(linears: Sequence[Linear]) -> Change:
     """Return a function that gives what `logits_of` does, for states or token ids in range on NumPy."""
-    *inner, last = ((linear, linear.weight.T, linear.bias) for linear in linears)
+    *inner, (_, weight, bias) = ((linear, linear.weight.T, linear.bias) for linear in linears)
 
     def logits(x: Host) -> Host:
-        for linear, weight, bias in inner:
-            x = linear.activate(_product(x, weight, bias))
-        return _product(x, *last[1:])
+        for linear, *parameters in inner:
+            x = linear.activate(_product(x, *parameters))
+        return _product(x, weight, bias)
 
     return logits
 
 
 def _product(x: Host, weight: Host, bias: Host | None) -> Host:
     """Return x W^T + b, of ids the rows of W^T."""
-    size, outputs = weight.shape
     if x.dtype.kind == "i":
-        rows, leading = weight.take(x.reshape(-1), axis=0), x.shape
+        product = weight.take(x, axis=0)
+    elif x.ndim == 2:
+        product = x.dot(weight)
     else:
-        rows, leading = x.reshape(-1, size) @ weight, x.shape[:-1]
-    if bias is not None:
-        np.add(rows, bias, rows)
-    return rows.reshape(*leading, outputs)
+        product = x.reshape(-1, len(weight)).dot(weight).reshape(*x.shape[:-1], weight.shape[1])
+    return product if bias is None else np.add(product, bias, product)
 
 
 def _layout(has_batch: bool, batch_first: bool) -> tuple[Change, Change]:
@@ -173,17 +179,28 @@ def _of_encoded(run: Run, encoder: tuple[Linear, ...]) -> Run:
 
 def _layer_by_layer(network: Network, recurrence: Recurrence, start: list[Host]) -> Run:
     """Return a run by the recurrence of a layer, and by the default one where it declines."""
-    parts, done = [], 0
-    for layer in network.layers:
-        parts.append((layer, slice(done, done + len(layer.cells))))
-        done += len(layer.cells)
-    uneven = is_uneven(network.layers)
+    if len(start) == 1:
+        return _one_cell(network.layers[0], recurrence, start)
+    ends = list(accumulate(len(layer.cells) for layer in network.layers))
+    parts = [(layer, slice(end - len(layer.cells), end)) for layer, end in zip(network.layers, ends, strict=True)]
+    is_tuple = is_uneven(network.layers)
 
     def run(x: Host, h_0: Any) -> tuple[Host, Any]:
-        given, last = start if h_0 is None else list(h_0), []
+        given, last = start if h_0 is None else last_states(h_0), []
         for layer, cells in parts:
-            x, ends = recurrence(layer, x, given[cells], None) or scan_layer(layer, x, given[cells], None)
-            last.extend(ends)
-        return x, tuple(end.copy() for end in last) if uneven else np.array(last)
+            x, states = recurrence(layer, x, given[cells], None) or scan_layer(layer, x, given[cells], None)
+            last.extend(states)
+        return x, tuple(state.copy() for state in last) if is_tuple else np.array(last)
+
+    return run
+
+
+def _one_cell(layer: Layer, recurrence: Recurrence, start: list[Host]) -> Run:
+    """Return a run of a single cell, at half the cost."""
+
+    def run(x: Host, h_0: Any) -> tuple[Host, Any]:
+        h = start if h_0 is None else [h_0[0]]
+        states, (last,) = recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
+        return states, last.copy()[None]
 
     return run
