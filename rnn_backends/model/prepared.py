@@ -1,6 +1,6 @@
 """`Call`: what a call of a network on NumPy needs, decided once for all inputs of a dtype and shape.
 
-A step of a small network takes a few microseconds; checks and conversions at each call would take several times as much.
+A step of a small network takes a few microseconds; checks and conversions at each call would take several times that.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from rnn_backends.core.recurrence import Recurrence, last_states, scan_layer
 Run: TypeAlias = Callable[[Host, Any], tuple[Host, Any]]
 """A function of an input, time first and with a batch axis, and of initial states, None for those of the network."""
 
-Change: TypeAlias = Callable[[Host], Host]
+Change: TypeAlias = Callable[[Any], Host]
 
 
 class Call(NamedTuple):
@@ -42,12 +42,12 @@ class Call(NamedTuple):
     nbytes: int
     """Those of the logits, or of input and states, whichever are more."""
 
-    def __call__(self, x: Host) -> tuple[Host, Any]:
+    def __call__(self, x: Any) -> tuple[Host, Any]:
         """Return the output and the last states for an input that is right."""
         output, h_n = self.run(self.take(x), None)
         return self.give(output), h_n if self.has_batch else without_batch(h_n)
 
-    def is_right(self, x: Host) -> bool:
+    def is_right(self, x: Any) -> bool:
         """Return whether an input of this dtype and shape holds ids in range, where it holds ids."""
         if self.num_ids is None:
             return True
@@ -90,7 +90,7 @@ def prepare(
     run, held = _run(network, recurrence, np.broadcast_to(np.zeros((), dtype), shape))
     take = take if x.dtype == dtype else _converted(take, dtype)
     inner, outputs = widths
-    nbytes = prod(shape[:2]) * max(prod(shape[2:]) + inner, outputs) * first_array(network.layers).itemsize
+    nbytes = prod(shape[:2]) * max(prod(shape[2:]) + inner, outputs) * _dtype(network).itemsize
     return Call(run, take, give, has_batch, shape[:2], num_ids, held, nbytes)
 
 
@@ -146,20 +146,24 @@ def _converted(take: Change, dtype: Any) -> Change:
 def _run(network: Network, recurrence: Recurrence, like: Host) -> tuple[Run, int]:
     """Return a function that runs a network over inputs like one, and the bytes of the states that it keeps."""
     start, held = started(network, like, None), 0
-    weight: Host = first_array(network.layers)  # type: ignore[assignment]  # `can_prepare` found it
     shape, dtype = like.shape, like.dtype
     if network.encoder:
-        shape, dtype = (*shape[:2], network.encoder[-1].output_size), weight.dtype
+        shape, dtype = (*shape[:2], network.encoder[-1].output_size), _dtype(network)
     prepared = getattr(recurrence, "prepared", None)
     run: Run | None = None if prepared is None else prepared(network.layers, shape, dtype)
     if run is None:
         if start is None:
-            start = [_zeros((shape[1], size), weight.dtype) for size in hidden_sizes(network.layers)]
+            start = [_zeros((shape[1], size), _dtype(network)) for size in hidden_sizes(network.layers)]
             held = sum(state.nbytes for state in start)
         run = _layer_by_layer(network, recurrence, list(start))
     elif start is not None:
         run = _from_start(run, start)
     return (_of_encoded(run, network.encoder) if network.encoder else run), held
+
+
+def _dtype(network: Network) -> Any:
+    first: Any = first_array(network.layers)
+    return first.dtype
 
 
 def _zeros(shape: tuple[Any, ...], dtype: Any) -> Host:
@@ -186,7 +190,7 @@ def _layer_by_layer(network: Network, recurrence: Recurrence, start: list[Host])
     is_tuple = is_uneven(network.layers)
 
     def run(x: Host, h_0: Any) -> tuple[Host, Any]:
-        given, last = start if h_0 is None else last_states(h_0), []
+        given, last = start if h_0 is None else last_states(h_0), list[Host]()
         for layer, cells in parts:
             x, states = recurrence(layer, x, given[cells], None) or scan_layer(layer, x, given[cells], None)
             last.extend(states)

@@ -5,9 +5,9 @@ from typing import Any
 from rnn_backends.core.arrays import Array, ArrayLike, Input
 from rnn_backends.core.trace import trace
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.chunks import ChunkedCall
+from rnn_backends.model.chunks import ChunkedCall, is_one_chunk
 from rnn_backends.model.model import Model, part_of_rnn
-from rnn_backends.model.reading import summarize
+from rnn_backends.model.reading import read_at_once, summarize
 from rnn_backends.model.stream import Stream
 
 
@@ -113,6 +113,8 @@ class Runner(Model):
         if reads == "steps":
             msg = "last returns one vector for each sequence; `reads` must be 'last', 'final', 'mean' or 'max'."
             raise ArgumentError(msg)
+        if (prepared := self._placed.prepared(x, h_0, lengths, mask)) is not None and is_one_chunk(prepared):
+            return read_at_once(self._placed, prepared, x, reads)
         call = ChunkedCall(self._placed, x, h_0, lengths, mask)
         with self._placed.on_device():
             return summarize(call, reads).read
