@@ -140,10 +140,10 @@ def propagate(
             before = [array_namespace(x).zeros_like(part) for part in before]
         return kept.spread(output, layers[-1], before), h_n
     given = None if h_0 is None else last_states(h_0)
-    return walk(in_compute_dtype(layers), x, given, lengths, recurrence, state_dtype(layers, x))
+    return walk_layers(in_compute_dtype(layers), x, given, lengths, recurrence, state_dtype(layers, x))
 
 
-def walk(
+def walk_layers(
     layers: tuple[Layer, ...],
     x: Array,
     h_0: Sequence[Array] | None,

@@ -4,7 +4,7 @@ from typing import Any
 
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
-from rnn_backends.core.forward import encoded, in_compute_dtype, started, state_dtype, walk
+from rnn_backends.core.forward import encoded, in_compute_dtype, started, state_dtype, walk_layers
 from rnn_backends.core.reading import Reading
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.errors import ArgumentError, ShapeError
@@ -217,7 +217,7 @@ class Stream:
         given = started(network, x, None) if state is None else state
         given, x = None if given is None else last_states(given), encoded(network, x, None, None)
         dtype = state_dtype(network.layers, x)
-        output, last = walk(self._layers, x, given, None, placed.recurrence, dtype)
+        output, last = walk_layers(self._layers, x, given, None, placed.recurrence, dtype)
         self._state = self._copy(last)  # it may be part of what is the caller's, or hold what torch records
         self._reading.add(output, None)
         return output

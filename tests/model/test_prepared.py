@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.core.forward import walk
+from rnn_backends.core.forward import walk_layers
 from rnn_backends.core.network import READS
 from rnn_backends.core.recurrence import last_states, scan_layer
 from rnn_backends.model import placed
@@ -232,7 +232,7 @@ class Fake:
             assert (x.shape, x.dtype) == (shape, dtype)
             self.runs += 1
             given = None if h_0 is None else last_states(h_0)
-            return walk(layers, x, given, None, scan_layer, np.dtype(np.float32))
+            return walk_layers(layers, x, given, None, scan_layer, np.dtype(np.float32))
 
         return run
 
