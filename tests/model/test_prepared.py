@@ -268,8 +268,9 @@ def test_a_recurrence_may_prepare_calls(name: str, with_own: bool) -> None:
         assert fake.walked == len(LAYERS[name])
 
 
-def test_a_stream_runs_by_a_prepared_call_from_its_state() -> None:
-    rnn, fake = model("uneven"), Fake()
+@pytest.mark.parametrize("h_0", [None, H_0["uneven"]], ids=["zeros", "own"])
+def test_a_stream_runs_by_a_prepared_call_from_its_state(h_0: Any) -> None:
+    rnn, fake = model("uneven", h_0=h_0), Fake()
     with placed_on(fake):
         stream, other = rnn.to("fake").stream(batch_size=3), rnn.stream(batch_size=3)
         for x in (X, X[:1], X[:1], IDS[:1]):
