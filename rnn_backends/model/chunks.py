@@ -16,7 +16,7 @@ from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import ArraySpec
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
-from rnn_backends.core.arrays import Array, array_namespace, is_integer, where_valid, widen
+from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer, where_valid, widen
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
@@ -119,6 +119,12 @@ class ChunkedCall:
 
         The function runs on the network's device.
         """
+        for start, stop, states, _ in self._blocks():
+            for first, last in spans(start, stop, self._chunk):
+                yield self._used(use, cut(states, first - start, last - start, 0), first, last)
+
+    def _blocks(self) -> Iterator[tuple[int, int, Array, Any]]:
+        """Yield start and stop of each block, its states, time first, and the last ones of all cells."""
         state = self.h_0
         # Backward cells start at the end of a sequence.
         block = max(1, self.seq_len) if self.placed.has_backward else self.block
@@ -126,8 +132,16 @@ class ChunkedCall:
             with self.placed.on_device():
                 x, lengths, mask = self.arguments(start, stop)
                 states, state = self.placed.run(x, state, lengths, mask)
-            for first, last in spans(start, stop, self._chunk):
-                yield self._used(use, cut(states, first - start, last - start, 0), first, last)
+            yield start, stop, states, state
+
+    def run(self) -> tuple[Host, Any]:
+        """Return the states of all steps, time first, and the last ones of all cells; on NumPy alone."""
+        output: Any = None
+        for start, stop, states, h_n in self._blocks():
+            if output is None:
+                output = np.empty((self.seq_len, *states.shape[1:]), states.dtype)
+            output[start:stop], last = states, h_n
+        return output, last
 
     def arguments(self, start: int, stop: int) -> tuple[Array, Array | None, Array | None]:
         """Return the input, lengths and mask of some steps on the device, time first."""
@@ -190,6 +204,23 @@ def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = Fa
         return chunk, block
     chunk = min(chunk, block)
     return chunk, block // chunk * chunk
+
+
+def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
+    """Return whether a run of all steps is to be made in blocks, for it would hold much beside input and output.
+
+    So it would where the input is converted, or steps are left out, or layers stand on each other.
+    """
+    network, is_zeroed = placed.network, lengths is not None or mask is not None
+    if not placed.is_plain or placed.has_backward or not isinstance(x, np.ndarray) or x.ndim == 0:
+        return False
+    like = placed.spec("x", x)
+    if len(network.layers) == 1 and not network.encoder and not is_zeroed and like.dtype == x.dtype.name:
+        return False
+    *steps, features = (*x.shape, 1) if is_integer(like) else x.shape
+    seq_len = steps[1 if network.batch_first and len(steps) == 2 else 0]
+    _, block = sizes(placed, features, prod(steps) // max(1, seq_len), is_zeroed=is_zeroed)
+    return bool(seq_len > block)
 
 
 def is_one_chunk(call: Call) -> bool:

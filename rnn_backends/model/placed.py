@@ -183,7 +183,7 @@ class Placed:
             return None
         call = self._calls.get((x.dtype, x.shape))
         if call is None:
-            return self._prepare(x) if self._can_prepare and x.size and x.dtype.kind in "iuf" else None
+            return self._prepare(x) if self.is_plain and x.size and x.dtype.kind in "iuf" else None
         return call if call.num_ids is None or call.is_right(x) else None
 
     def _prepare(self, x: Host) -> Call:
@@ -199,7 +199,8 @@ class Placed:
         return call
 
     @cached_property
-    def _can_prepare(self) -> bool:
+    def is_plain(self) -> bool:
+        """Whether all arrays are NumPy's own, and calls can be prepared."""
         backend = self.placement.backend
         return backend.xp is np and backend.on is nullcontext and can_prepare(self.network)
 
@@ -207,7 +208,7 @@ class Placed:
     def logits(self) -> Callable[[Array], Array]:
         """The function of states that the readout is, up to its last activation."""
         readout = self.network.readout
-        return linear_products(readout) if self._can_prepare else partial(logits_of, readout)
+        return linear_products(readout) if self.is_plain else partial(logits_of, readout)
 
     def swap_time_axis(self, array: Array, is_ids: bool = False) -> Array:
         """Exchange the first two axes of a batch if the network is batch first; no values move."""

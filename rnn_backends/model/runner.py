@@ -5,7 +5,7 @@ from typing import Any
 from rnn_backends.core.arrays import Array, ArrayLike, Input
 from rnn_backends.core.trace import trace
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.chunks import ChunkedCall, is_one_chunk
+from rnn_backends.model.chunks import ChunkedCall, is_in_blocks, is_one_chunk
 from rnn_backends.model.model import Model, part_of_rnn
 from rnn_backends.model.reading import read_at_once, summarize
 from rnn_backends.model.stream import Stream
@@ -61,7 +61,11 @@ class Runner(Model):
         False
         """
         placed = self._placed
-        if (call := placed.prepared(x, h_0, lengths, mask)) is not None:
+        call = placed.prepared(x, h_0, lengths, mask)
+        if (call is None or not is_one_chunk(call)) and is_in_blocks(placed, x, lengths, mask):
+            output, h_n = ChunkedCall(placed, x, h_0, lengths, mask).run()
+            return placed.swap_time_axis(output), h_n
+        if call is not None:
             return call(x)
         with placed.on_device():
             x, h_0, lengths, mask = placed.receive(x, h_0, lengths, mask)
