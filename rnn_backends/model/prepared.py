@@ -72,11 +72,7 @@ def prepare(
     network : Network
         One that `can_prepare` accepts.
     recurrence : Recurrence
-        It may have an attribute ``prepared``: ``prepared(layers, shape, dtype)`` returns a function ``run(x, h_0)``
-        for inputs of all layers of a shape (seq_len, batch, ...) and dtype, in any memory layout, or None where it has
-        none.  ``run`` returns the output of the last layer and the last states of all cells, both in memory of their
-        own; these, and `h_0`, are one array (num_cells, batch, hidden_size), or a tuple of one for each cell where
-        sizes differ.  `h_0` may be None, for zeros, and is not written to.  Several threads may call it at once.
+        One with an attribute ``prepared`` is asked for a run of all layers, which spares the rest.
     x : numpy.ndarray
     dtype : numpy.dtype
     num_ids : int, optional
