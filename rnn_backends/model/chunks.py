@@ -8,7 +8,7 @@ steps; only the readout, which for a vocabulary is the larger by far, runs in ch
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import ArraySpec
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
-from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer, where_valid, widen
+from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer
 from rnn_backends.core.layers import named_arrays
-from rnn_backends.core.linear import Linear
-from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
+from rnn_backends.core.losses import require_fitting
 from rnn_backends.core.masking import valid_steps
+from rnn_backends.model.chunk import Chunk
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.prepared import Call
 
@@ -31,20 +31,6 @@ Made = TypeVar("Made")
 # weights, read anew for each chunk, cost up to four times the rest; from 64 MiB on, the logits have left the
 # caches when the next operation wants them.
 BUDGET = 16 * 2**20
-
-
-class Chunk(NamedTuple):
-    """The results of the steps from `start` to `stop`; all arrays with batch first if the network is."""
-
-    start: int
-    stop: int
-    array: Array
-    """The logits, or the states where there is no readout, (seq_len, batch, size)."""
-    valid: Array | None
-    """Whether each step is valid, (seq_len, batch, 1); None if all are."""
-    mask: Array | None
-    """Whether the mask takes each step, (seq_len, batch); None if it takes all."""
-    targets: Array | None
 
 
 class ChunkedCall:
@@ -239,35 +225,3 @@ def cut(array: Array, start: int, stop: int, axis: int) -> Array:
     if (start, stop) == (0, array.shape[axis]):
         return array
     return array[:, start:stop, ...] if axis else array[start:stop, ...]
-
-
-def logits(chunk: Chunk) -> Array:
-    """Return the logits, 0 where a step is not valid."""
-    return where_valid(chunk.array, chunk.valid)
-
-
-def probabilities(readout: Linear, chunk: Chunk) -> Array:
-    """Return g2(logits), 0 where a step is not valid."""
-    return where_valid(readout.activate(chunk.array), chunk.valid)
-
-
-def index_of_largest(array: Array) -> Array:
-    """Return the ids of the largest logits."""
-    if type(array) is np.ndarray:
-        return array.argmax(axis=-1)  # the function of NumPy takes five times as long for a few
-    return array_namespace(array).argmax(array, axis=-1)
-
-
-def largest(chunk: Chunk) -> Array:
-    """Return the ids of the largest logits, -1 where a step is not valid."""
-    ids = index_of_largest(chunk.array)
-    return where_valid(ids, None if chunk.valid is None else chunk.valid[..., 0], -1)
-
-
-def loss_sums(chunk: Chunk) -> tuple[Array, Array]:
-    """Return the sum of the cross-entropies of the targets at the valid steps, and the number of these."""
-    losses = negative_log_likelihood(widen(chunk.array), chunk.targets)
-    valid = None if chunk.valid is None else chunk.valid[..., 0]
-    if chunk.mask is not None:
-        valid = chunk.mask if valid is None else chunk.mask & valid
-    return sums_where(losses, valid)
