@@ -48,14 +48,19 @@ class Sampler:
             raise ArgumentError(msg)
         if self.temperature == 0:
             return likeliest
-        up_to = self.distribution(logits).cumsum()
+        up_to = self.distribution(logits, likeliest).cumsum()
         return int(up_to.searchsorted(self.random.random() * up_to[-1], side="right"))
 
-    def distribution(self, logits: Host) -> Host:
+    def distribution(self, logits: Host, likeliest: int | None = None) -> Host:
         """Return the probabilities that ids are drawn with, up to a common factor."""
         z = logits.astype(np.float64)
-        with np.errstate(over="ignore"):  # a temperature near 0 makes -inf of all but the largest
-            p: Host = np.exp((z - z[z.argmax()]) / self.temperature)
+        largest = z[z.argmax() if likeliest is None else likeliest]
+        if self.temperature == 1 and logits.dtype != z.dtype:  # no difference of shorter numbers overflows
+            below = z - largest
+        else:
+            with np.errstate(over="ignore"):  # a temperature near 0 makes -inf of all but the largest
+                below = (z - largest) / self.temperature
+        p: Host = np.exp(below, below)
         if self.top_p is None and (self.top_k is None or self.top_k >= len(z)):
             return p
         # By the logits, of which a high temperature makes equal probabilities.
@@ -103,6 +108,6 @@ def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
         output = stream(ids)
         with placed.on_device():
             logits = placed.logits(output[-1:, :])
-        drawn[step] = choose(to_numpy(logits)[0])
+        drawn[step] = choose(logits[0] if placed.is_plain else to_numpy(logits)[0])
         ids = drawn[step : step + 1]
     return drawn
