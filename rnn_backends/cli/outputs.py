@@ -8,7 +8,7 @@ from numpy.lib import format as npy
 
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Host
-from rnn_backends.model.chunks import Chunk, largest, probabilities
+from rnn_backends.model.chunk import Chunk, largest, probabilities
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import Vocabulary
 

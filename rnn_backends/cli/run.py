@@ -25,7 +25,8 @@ from rnn_backends.core.arrays import Array
 from rnn_backends.core.losses import mean_of
 from rnn_backends.errors import ArgumentError
 from rnn_backends.formats.files import replaced
-from rnn_backends.model.chunks import Chunk, ChunkedCall, largest, loss_sums, probabilities
+from rnn_backends.model.chunk import Chunk, largest, loss_sums, probabilities
+from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.reading import logits_of_whole, summarize
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import require_vocabulary

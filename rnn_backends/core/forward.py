@@ -139,11 +139,23 @@ def propagate(
         if h_0 is None:
             before = [array_namespace(x).zeros_like(part) for part in before]
         return kept.spread(output, layers[-1], before), h_n
-    dtype, given = state_dtype(layers, x), None if h_0 is None else last_states(h_0)
+    given = None if h_0 is None else last_states(h_0)
+    return walk_layers(in_compute_dtype(layers), x, given, lengths, recurrence, state_dtype(layers, x))
+
+
+def walk_layers(
+    layers: tuple[Layer, ...],
+    x: Array,
+    h_0: Sequence[Array] | None,
+    lengths: Array | None,
+    recurrence: Recurrence,
+    dtype: Any,
+) -> tuple[Array, Any]:
+    """Run a batch through layers of the dtype that is computed in, whose states have another perhaps."""
     final: list[Array] = []
-    for layer in in_compute_dtype(layers):
+    for layer in layers:
         done = len(final)
-        h = initial_states(layer, x, dtype) if given is None else given[done : done + len(layer.cells)]
+        h = initial_states(layer, x, dtype) if h_0 is None else h_0[done : done + len(layer.cells)]
         x, last = recurrence(layer, x, h, lengths) or scan_layer(layer, x, h, lengths)
         if len(layers) == 1 and is_array(last):
             return x, last

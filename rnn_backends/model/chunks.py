@@ -8,18 +8,21 @@ steps; only the readout, which for a vocabulary is the larger by far, runs in ch
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import ArraySpec
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
-from rnn_backends.core.arrays import Array, array_namespace, is_integer, where_valid, widen
+from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer
 from rnn_backends.core.layers import named_arrays
-from rnn_backends.core.linear import Linear, logits_of
-from rnn_backends.core.losses import negative_log_likelihood, require_fitting, sums_where
+from rnn_backends.core.losses import require_fitting
 from rnn_backends.core.masking import valid_steps
+from rnn_backends.model.chunk import Chunk
 from rnn_backends.model.placed import Placed
+from rnn_backends.model.prepared import Call
 
 Made = TypeVar("Made")
 
@@ -28,20 +31,6 @@ Made = TypeVar("Made")
 # weights, read anew for each chunk, cost up to four times the rest; from 64 MiB on, the logits have left the
 # caches when the next operation wants them.
 BUDGET = 16 * 2**20
-
-
-class Chunk(NamedTuple):
-    """The results of the steps from `start` to `stop`; all arrays with batch first if the network is."""
-
-    start: int
-    stop: int
-    array: Array
-    """The logits, or the states where there is no readout, (seq_len, batch, size)."""
-    valid: Array | None
-    """Whether each step is valid, (seq_len, batch, 1); None if all are."""
-    mask: Array | None
-    """Whether the mask takes each step, (seq_len, batch); None if it takes all."""
-    targets: Array | None
 
 
 class ChunkedCall:
@@ -116,6 +105,12 @@ class ChunkedCall:
 
         The function runs on the network's device.
         """
+        for start, stop, states, _ in self._blocks():
+            for first, last in spans(start, stop, self._chunk):
+                yield self._used(use, cut(states, first - start, last - start, 0), first, last)
+
+    def _blocks(self) -> Iterator[tuple[int, int, Array, Any]]:
+        """Yield start and stop of each block, its states, time first, and the last ones of all cells."""
         state = self.h_0
         # Backward cells start at the end of a sequence.
         block = max(1, self.seq_len) if self.placed.has_backward else self.block
@@ -123,8 +118,16 @@ class ChunkedCall:
             with self.placed.on_device():
                 x, lengths, mask = self.arguments(start, stop)
                 states, state = self.placed.run(x, state, lengths, mask)
-            for first, last in spans(start, stop, self._chunk):
-                yield self._used(use, cut(states, first - start, last - start, 0), first, last)
+            yield start, stop, states, state
+
+    def run(self) -> tuple[Host, Any]:
+        """Return the states of all steps, time first, and the last ones of all cells; on NumPy alone."""
+        output: Any = None
+        for start, stop, states, h_n in self._blocks():
+            if output is None:
+                output = np.empty((self.seq_len, *states.shape[1:]), states.dtype)
+            output[start:stop], last = states, h_n
+        return output, last
 
     def arguments(self, start: int, stop: int) -> tuple[Array, Array | None, Array | None]:
         """Return the input, lengths and mask of some steps on the device, time first."""
@@ -139,7 +142,7 @@ class ChunkedCall:
             lengths = self._lengths_within(start, stop)
             valid = None if lengths is None else placed.swap_time_axis(valid_steps(lengths, stop - start))
             mask, targets = self._part("mask", start, stop), self._part("targets", start, stop)
-            array = logits_of(readout, states) if readout else states
+            array = placed.logits(states) if readout else states
             return use(Chunk(start, stop, placed.swap_time_axis(array), valid, mask, targets))
 
     def _part(self, name: str, start: int, stop: int) -> Any:
@@ -189,6 +192,28 @@ def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = Fa
     return chunk, block // chunk * chunk
 
 
+def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
+    """Return whether a run of all steps is to be made in blocks, for it would hold much beside input and output.
+
+    So it would where the input is converted, or steps are left out, or layers stand on each other.
+    """
+    network, is_zeroed = placed.network, lengths is not None or mask is not None
+    if not placed.is_plain or placed.has_backward or not isinstance(x, np.ndarray) or x.ndim == 0:
+        return False
+    like = placed.spec("x", x)
+    if len(network.layers) == 1 and not network.encoder and not is_zeroed and like.dtype == x.dtype.name:
+        return False
+    *steps, features = (*x.shape, 1) if is_integer(like) else x.shape
+    seq_len = steps[1 if network.batch_first and len(steps) == 2 else 0]
+    _, block = sizes(placed, features, prod(steps) // max(1, seq_len), is_zeroed=is_zeroed)
+    return bool(seq_len > block)
+
+
+def is_one_chunk(call: Call) -> bool:
+    """Return whether all steps of a call are few enough to be run and read out at once."""
+    return call.nbytes <= BUDGET or call.steps[0] == 1
+
+
 def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the ends of spans of a size, the last one shorter; an empty one for no step."""
     for first in range(start, max(stop, start + 1), size):
@@ -200,33 +225,3 @@ def cut(array: Array, start: int, stop: int, axis: int) -> Array:
     if (start, stop) == (0, array.shape[axis]):
         return array
     return array[:, start:stop, ...] if axis else array[start:stop, ...]
-
-
-def logits(chunk: Chunk) -> Array:
-    """Return the logits, 0 where a step is not valid."""
-    return where_valid(chunk.array, chunk.valid)
-
-
-def probabilities(readout: Linear, chunk: Chunk) -> Array:
-    """Return g2(logits), 0 where a step is not valid."""
-    return where_valid(readout.activate(chunk.array), chunk.valid)
-
-
-def index_of_largest(array: Array) -> Array:
-    """Return the ids of the largest logits."""
-    return array_namespace(array).argmax(array, axis=-1)
-
-
-def largest(chunk: Chunk) -> Array:
-    """Return the ids of the largest logits, -1 where a step is not valid."""
-    ids = index_of_largest(chunk.array)
-    return where_valid(ids, None if chunk.valid is None else chunk.valid[..., 0], -1)
-
-
-def loss_sums(chunk: Chunk) -> tuple[Array, Array]:
-    """Return the sum of the cross-entropies of the targets at the valid steps, and the number of these."""
-    losses = negative_log_likelihood(widen(chunk.array), chunk.targets)
-    valid = None if chunk.valid is None else chunk.valid[..., 0]
-    if chunk.mask is not None:
-        valid = chunk.mask if valid is None else chunk.mask & valid
-    return sums_where(losses, valid)

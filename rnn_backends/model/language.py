@@ -5,7 +5,8 @@ from typing import Any
 from rnn_backends.core.arrays import Array, ArrayLike, Input, cast
 from rnn_backends.core.losses import mean_of
 from rnn_backends.errors import DTypeError
-from rnn_backends.model.chunks import ChunkedCall, loss_sums
+from rnn_backends.model.chunk import loss_sums
+from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.model import part_of_rnn
 from rnn_backends.model.predictor import Predictor
 from rnn_backends.model.reading import loss_sums_of_whole

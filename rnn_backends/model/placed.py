@@ -1,9 +1,9 @@
 """`Placed`: a network on a device of a backend, and how the arguments of a call come there."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -15,14 +15,20 @@ from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.forward import encoded, propagate, started
 from rnn_backends.core.layers import RecurrentCell, named_arrays
-from rnn_backends.core.linear import Linear
+from rnn_backends.core.linear import Linear, logits_of
 from rnn_backends.core.network import READS, Network, hidden_sizes, is_one_each
 from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.padding import pad
+from rnn_backends.model.prepared import Call, can_prepare, linear_products, prepare
 from rnn_backends.model.summary import summary
 from rnn_backends.model.vocabulary import Vocabulary, are_texts, require_vocabulary
+
+CALLS = 8
+"""The number of dtypes and shapes whose calls are kept."""
+HELD = 2**20
+"""The bytes of initial states that are kept with a call; larger ones take no time beside the call itself."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,8 +45,8 @@ class Placed:
 
     network: Network
     placement: Placement
-    _known: tuple[Any, ...] = field(default=(), init=False)
-    """Dtype and shape of the NumPy array that was checked last, if such arrays need no conversion."""
+    _calls: dict[tuple[Any, ...], Call] = field(default_factory=dict, init=False)
+    """The calls that were prepared last, by dtype and shape of the input; replaced as a whole."""
 
     @cached_property
     def dtype(self) -> str:
@@ -153,14 +159,11 @@ class Placed:
 
     def receive(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> tuple[Any, ...]:
         """Move the arguments of a call to the device, check them and bring them to (seq_len, batch, ...)."""
-        if h_0 is None and lengths is None and mask is None and self._is_known(x):
-            return self.swap_time_axis(x, x.dtype.kind != "f"), None, None, None
         given = self.with_texts({"x": x, "h_0": h_0, "lengths": lengths, "mask": mask})
         host = {name: self.as_host(name, value) for name, value in given.items()}
         moved = {name: self.to_device(name, value) for name, value in host.items()}
         checks.require_call(self.network, **moved)
         checks.require_values(self.network, host["x"], host["lengths"], host["mask"])
-        self._remember(x, moved["x"])
         mask = None if mask is None else self.swap_time_axis(moved["mask"], is_ids=True)
         return self.swap_time_axis(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
 
@@ -171,18 +174,41 @@ class Placed:
             h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
         return propagate(network.layers, x, h_0, lengths, self.recurrence, mask)
 
-    def _is_known(self, x: Any) -> bool:
-        """Return whether an input is right because the one before it, of its dtype and shape, was."""
-        if type(x) is not np.ndarray or (x.dtype, x.shape) != self._known:
-            return False
-        return bool(x.dtype.kind == "f" or 0 <= x.item() < (self.input_size or 0))
+    def prepared(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> Call | None:
+        """Return the call for an input alone that is right, if it and the network are NumPy's.
 
-    def _remember(self, x: Any, moved: Array) -> None:
-        """Remember an input that was found right, for `_is_known`."""
-        if type(x) is type(moved) is np.ndarray and (
-            x.dtype == moved.dtype if x.dtype.kind == "f" else x.size == 1 and x.dtype.kind == moved.dtype.kind == "i"
-        ):
-            object.__setattr__(self, "_known", (x.dtype, x.shape))
+        None leaves it to `receive` and `run`, which take all that there is, and refuse what is wrong.
+        """
+        if h_0 is not None or lengths is not None or mask is not None or type(x) is not np.ndarray:
+            return None
+        call = self._calls.get((x.dtype, x.shape))
+        if call is None:
+            return self._prepare(x) if self.is_plain and x.size and x.dtype.kind in "iuf" else None
+        return call if call.num_ids is None or call.is_right(x) else None
+
+    def _prepare(self, x: Host) -> Call:
+        """Check an input, and make the call for those like it."""
+        spec = self.spec("x", x)
+        checks.require_call(self.network, spec, None, None)
+        checks.require_values(self.network, x, None)
+        num_ids = self.input_size if x.dtype.kind != "f" and self.network.takes != "features" else None
+        call = prepare(self.network, self.recurrence, x, np.dtype(spec.dtype), num_ids, self.widths)
+        if call.held <= HELD:
+            kept = [*self._calls.items()][-CALLS + 1 :]
+            object.__setattr__(self, "_calls", {**dict(kept), (x.dtype, x.shape): call})
+        return call
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether all arrays are NumPy's own, and calls can be prepared."""
+        backend = self.placement.backend
+        return backend.xp is np and backend.on is nullcontext and can_prepare(self.network)
+
+    @cached_property
+    def logits(self) -> Callable[[Array], Array]:
+        """The function of states that the readout is, up to its last activation."""
+        readout = self.network.readout
+        return linear_products(readout) if self.is_plain else partial(logits_of, readout)
 
     def swap_time_axis(self, array: Array, is_ids: bool = False) -> Array:
         """Exchange the first two axes of a batch if the network is batch first; no values move."""

@@ -6,9 +6,10 @@ from typing import Any
 
 from rnn_backends.core.arrays import Array, ArrayLike, Input
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.chunks import Chunk, ChunkedCall, index_of_largest, largest, logits, probabilities
+from rnn_backends.model.chunk import Chunk, index_of_largest, largest, logits, probabilities
+from rnn_backends.model.chunks import ChunkedCall, is_one_chunk
 from rnn_backends.model.model import part_of_rnn
-from rnn_backends.model.reading import logits_of_whole
+from rnn_backends.model.reading import logits_of_whole, read_at_once
 from rnn_backends.model.runner import Runner
 
 
@@ -186,10 +187,13 @@ class Predictor(Runner):
         of_whole: Callable[[Array], Array],
     ) -> Array:
         """Return the results of the readout: those of chunks, joined, or that of the logits of whole sequences."""
-        self._placed.require_readout(method)
-        reads = self._placed.require_reads(reads)
-        call = ChunkedCall(self._placed, *given)
+        placed = self._placed
+        placed.require_readout(method)
+        reads = placed.require_reads(reads)
+        if (prepared := placed.prepared(*given)) is not None and is_one_chunk(prepared):
+            return of_whole(placed.logits(read_at_once(placed, prepared, given[0], reads)))
+        call = ChunkedCall(placed, *given)
         if reads == "steps":
             return call.joined(of_chunk)
-        with self._placed.on_device():
+        with placed.on_device():
             return of_whole(logits_of_whole(call, reads)[0])

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from rnn_backends.core.arrays import Array, array_namespace, device, widen
 from rnn_backends.core.forward import encoded, initial_state, propagate, started, state_dtype
 from rnn_backends.core.layers import Layer, named_arrays
-from rnn_backends.core.linear import logits_of
 from rnn_backends.core.losses import negative_log_likelihood, sums_where
 from rnn_backends.core.masking import steps_taken
-from rnn_backends.core.reading import Reading, add_states, joined
+from rnn_backends.core.reading import Reading, add_states, joined, read_whole
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.model.chunks import ChunkedCall, spans
+from rnn_backends.model.placed import Placed
+from rnn_backends.model.prepared import Call
 
 # So many blocks are run as one, in some 100 MiB, where layers would be run again for each.
 AS_ONE = 4
@@ -48,7 +49,7 @@ def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summ
 def logits_of_whole(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return the logits of what is read of each sequence; see `summarize`."""
     read, has_step = summarize(call, reads, after)
-    return Summary(logits_of(call.placed.network.readout, read), has_step)
+    return Summary(call.placed.logits(read), has_step)
 
 
 def loss_sums_of_whole(call: ChunkedCall, reads: str) -> tuple[Array, Array]:
@@ -56,6 +57,16 @@ def loss_sums_of_whole(call: ChunkedCall, reads: str) -> tuple[Array, Array]:
     with call.placed.on_device():
         logits, has_step = logits_of_whole(call, reads)
         return sums_where(negative_log_likelihood(widen(logits), call.targets()), has_step)
+
+
+def read_at_once(placed: Placed, call: Call, x: Any, reads: str) -> Array:
+    """Return what the readout reads of an input that is run at once."""
+    output, h_n = call.run(call.take(x), None)
+    if reads == "steps":
+        return call.give(output)
+    layer = placed.network.layers[-1]
+    read = read_whole(layer, reads, output, last_states(h_n)[-len(layer.cells) :], None, None)
+    return read if call.has_batch else read[0]
 
 
 class _Cell(NamedTuple):

@@ -5,9 +5,9 @@ from typing import Any
 from rnn_backends.core.arrays import Array, ArrayLike, Input
 from rnn_backends.core.trace import trace
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.chunks import ChunkedCall
+from rnn_backends.model.chunks import ChunkedCall, is_in_blocks, is_one_chunk
 from rnn_backends.model.model import Model, part_of_rnn
-from rnn_backends.model.reading import summarize
+from rnn_backends.model.reading import read_at_once, summarize
 from rnn_backends.model.stream import Stream
 
 
@@ -61,6 +61,12 @@ class Runner(Model):
         False
         """
         placed = self._placed
+        call = placed.prepared(x, h_0, lengths, mask)
+        if (call is None or not is_one_chunk(call)) and is_in_blocks(placed, x, lengths, mask):
+            output, h_n = ChunkedCall(placed, x, h_0, lengths, mask).run()
+            return placed.swap_time_axis(output), h_n
+        if call is not None:
+            return call(x)
         with placed.on_device():
             x, h_0, lengths, mask = placed.receive(x, h_0, lengths, mask)
             output, h_n = placed.run(x, h_0, lengths, mask)
@@ -111,6 +117,8 @@ class Runner(Model):
         if reads == "steps":
             msg = "last returns one vector for each sequence; `reads` must be 'last', 'final', 'mean' or 'max'."
             raise ArgumentError(msg)
+        if (prepared := self._placed.prepared(x, h_0, lengths, mask)) is not None and is_one_chunk(prepared):
+            return read_at_once(self._placed, prepared, x, reads)
         call = ChunkedCall(self._placed, x, h_0, lengths, mask)
         with self._placed.on_device():
             return summarize(call, reads).read

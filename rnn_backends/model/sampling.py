@@ -1,5 +1,6 @@
 """Drawing the next token from logits, on the host, and feeding it back to the network."""
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ from rnn_backends.backends.transfer import as_host, to_numpy
 from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
-from rnn_backends.core.linear import logits_of
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.init import require_integer
 from rnn_backends.model.placed import Placed
@@ -42,28 +42,46 @@ class Sampler:
 
     def __call__(self, logits: Host) -> int:
         """Draw one id from logits of shape (classes,)."""
-        if not np.isfinite(logits.max()):
-            msg = f"the logits of the model must be numbers to draw from; the largest is {logits.max()}."
+        likeliest = int(logits.argmax())  # of NaN, if there is one
+        if not isfinite(logits[likeliest]):
+            msg = f"the logits of the model must be numbers to draw from; the largest is {logits[likeliest]}."
             raise ArgumentError(msg)
         if self.temperature == 0:
-            return int(np.argmax(logits))
-        up_to = np.cumsum(self.distribution(logits))
-        return int(np.searchsorted(up_to, self.random.random() * up_to[-1], side="right"))
+            return likeliest
+        up_to = self.distribution(logits, likeliest).cumsum()
+        return int(up_to.searchsorted(self.random.random() * up_to[-1], side="right"))
 
-    def distribution(self, logits: Host) -> Host:
+    def distribution(self, logits: Host, likeliest: int | None = None) -> Host:
         """Return the probabilities that ids are drawn with, up to a common factor."""
         z = logits.astype(np.float64)
-        with np.errstate(over="ignore"):  # a temperature near 0 makes -inf of all but the largest
-            p: Host = np.exp((z - z.max()) / self.temperature)
+        largest = z[z.argmax() if likeliest is None else likeliest]
+        if self.temperature == 1 and logits.dtype != z.dtype:  # no difference of shorter numbers overflows
+            below = z - largest
+        else:
+            with np.errstate(over="ignore"):  # a temperature near 0 makes -inf of all but the largest
+                below = (z - largest) / self.temperature
+        p: Host = np.exp(below, below)
+        if self.top_p is None and (self.top_k is None or self.top_k >= len(z)):
+            return p
         # By the logits, of which a high temperature makes equal probabilities.
-        kept = np.argsort(-z, kind="stable")[: self.top_k]
+        kept = _largest(z, self.top_k or len(z))
         if self.top_p is not None:
+            kept = kept[np.argsort(-z[kept], kind="stable")]
             up_to = np.cumsum(p[kept])
             before = np.append(0.0, up_to[:-1])
             kept = kept[before < self.top_p * up_to[-1]]
         kept_p = np.zeros_like(p)
         kept_p[kept] = p[kept]
         return kept_p
+
+
+def _largest(z: Host, count: int) -> Host:
+    """Return the places of the largest numbers in their order; of equal ones the first."""
+    if count >= len(z):
+        return np.arange(len(z))
+    smallest = np.partition(z, -count)[-count]
+    above, equal = np.flatnonzero(z > smallest), np.flatnonzero(z == smallest)
+    return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
 def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
@@ -89,7 +107,7 @@ def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     for step in range(length):
         output = stream(ids)
         with placed.on_device():
-            logits = logits_of(readout, output[-1:, :])
-        drawn[step] = choose(to_numpy(logits)[0])
+            logits = placed.logits(output[-1:, :])
+        drawn[step] = choose(logits[0] if placed.is_plain else to_numpy(logits)[0])
         ids = drawn[step : step + 1]
     return drawn

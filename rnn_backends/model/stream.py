@@ -1,14 +1,12 @@
 """`Stream`: a sequence in chunks, the state kept between them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
-from rnn_backends.core.forward import encoded, in_compute_dtype, initial_states, started, state_dtype, together
-from rnn_backends.core.linear import logits_of
+from rnn_backends.core.forward import encoded, in_compute_dtype, started, state_dtype, walk_layers
 from rnn_backends.core.reading import Reading
-from rnn_backends.core.recurrence import last_states, scan_layer
+from rnn_backends.core.recurrence import last_states
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.model.init import require_integer
 from rnn_backends.model.placed import Placed
@@ -60,10 +58,10 @@ class Stream:
 
         Of layers of several sizes, a tuple of one array (batch_size, hidden_size) for each.
         """
-        if self._states is None:
+        if self._state is None:
             return None
         with self._placed.on_device():
-            return together([self._copy(state) for state in self._states])
+            return self._copy(self._state)
 
     def reset(self, h_0: ArrayLike | None = None) -> None:
         """Begin new sequences.
@@ -89,17 +87,17 @@ class Stream:
         >>> stream.state is None
         True
         """
-        placed, states = self._placed, None
+        placed, state = self._placed, None
         if h_0 is not None:
-            state = placed.to_device("h_0", placed.as_host("h_0", h_0))
-            checks.require_state(placed.network.layers, state, (self.batch_size,))
+            given = placed.to_device("h_0", placed.as_host("h_0", h_0))
+            checks.require_state(placed.network.layers, given, (self.batch_size,))
             with placed.on_device():
-                states = [self._copy(each) for each in last_states(state)]
-        self._begin(states)
+                state = self._copy(given)
+        self._begin(state)
 
-    def _begin(self, states: Sequence[Array] | None) -> None:
-        """Begin new sequences with some states; None for those that the network starts from."""
-        self._states = states
+    def _begin(self, state: Any) -> None:
+        """Begin new sequences with the states of all cells; None for those that the network starts from."""
+        self._state = state
         self._reading = Reading(self._placed.network.reads, reverse=False)
 
     def __call__(self, x: Input) -> Array:
@@ -131,6 +129,11 @@ class Stream:
         >>> bool(np.allclose(np.concatenate(chunks), rnn(x)[0], atol=1e-6))
         True
         """
+        call = self._placed.prepared(x)
+        if call is not None and call.steps[1] == self.batch_size:
+            output, self._state = call.run(call.take(x), self._state)
+            self._reading.add(output, None)
+            return call.give(output)
         with self._placed.on_device():
             chunk = self._placed.receive(x)[0]
             has_batch = chunk.ndim + is_integer(chunk) == 3
@@ -167,14 +170,13 @@ class Stream:
         >>> rb.RNN.init(3, 4, output_size=5).stream().logits([0, 2]).shape
         (2, 5)
         """
-        readout = self._placed.require_readout("logits")
+        self._placed.require_readout("logits")
         with self._placed.on_device():
             states = self(x)
             if self._placed.network.reads == "steps":
-                return logits_of(readout, states)
-            assert self._states is not None  # a call leaves some
-            read = self._reading.result(self._states[-1])
-            return logits_of(readout, read if states.ndim == 3 else read[0, :])
+                return self._placed.logits(states)
+            read = self._reading.result(last_states(self._state)[-1])
+            return self._placed.logits(read if states.ndim == 3 else read[0, :])
 
     def probabilities(self, x: Input) -> Array:
         """Run the next chunk and return g2(logits), softmax by default.
@@ -210,20 +212,17 @@ class Stream:
 
     def _run(self, x: Array) -> Array:
         """Run all layers over (seq_len, batch, ...) and keep their last states."""
-        placed, states = self._placed, self._states
-        kept: list[Array] = []
-        if states is None and (own := started(placed.network, x, None)) is not None:
-            states = last_states(own)
-        x = encoded(placed.network, x, None, None)
-        for k, layer in enumerate(self._layers):
-            h = initial_states(layer, x, state_dtype(placed.network.layers, x)) if states is None else [states[k]]
-            x, ends = placed.recurrence(layer, x, h, None) or scan_layer(layer, x, h, None)
-            (last,) = last_states(ends)
-            # It may be a part of all states, which are then kept with it, or, of the last layer, are the caller's.
-            kept.append(self._copy(last) if x.shape[0] > 1 or k + 1 == len(self._layers) else last)
-        self._states = kept
-        self._reading.add(x, None)
-        return x
+        placed, state = self._placed, self._state
+        network = placed.network
+        given = started(network, x, None) if state is None else state
+        given, x = None if given is None else last_states(given), encoded(network, x, None, None)
+        dtype = state_dtype(network.layers, x)
+        output, last = walk_layers(self._layers, x, given, None, placed.recurrence, dtype)
+        self._state = self._copy(last)  # it may be part of what is the caller's, or hold what torch records
+        self._reading.add(output, None)
+        return output
 
-    def _copy(self, array: Array) -> Array:
-        return self._placed.placement.backend.xp.asarray(array, copy=True)
+    def _copy(self, state: Any) -> Any:
+        if isinstance(state, tuple):
+            return tuple(map(self._copy, state))
+        return self._placed.placement.backend.xp.asarray(state, copy=True)

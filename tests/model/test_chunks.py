@@ -345,6 +345,43 @@ def test_memory_does_not_grow_with_the_time_of_a_run(tmp_path: Path, monkeypatch
     np.testing.assert_array_equal(np.load("y.npy"), rnn.predict(ids))
 
 
+RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "converted": ({}, {"dtype": "float64"}),
+    "two layers": ({"num_layers": 2}, {}),
+    "two layers of ids": ({"num_layers": 2}, {"dtype": "int64"}),
+    "an encoder": ({"encoder": rb.Linear(np.eye(8, dtype=np.float32))}, {}),
+    "lengths": ({}, {"lengths": [8000, 7000, 10, 0, 3]}),
+    "a mask": ({}, {"mask": True}),
+    "batch first": ({"num_layers": 2, "batch_first": True}, {}),
+    "one sequence": ({"num_layers": 2}, {"batch": 0}),
+    "initial states": ({"num_layers": 2}, {"h_0": True}),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_holds_little_beside_input_and_output(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, given = RUNS[name]
+    options = {"num_layers": 1, "encoder": None, "batch_first": False, **options}
+    given = {"dtype": "float32", "batch": 5, **given}
+    layers = rb.RNN.init(8, 32, num_layers=options["num_layers"]).layers
+    rnn = rb.RNN(layers, encoder=options["encoder"], batch_first=options["batch_first"])
+    draw, batch = np.random.default_rng(0), [given["batch"]] if given["batch"] else []
+    is_ids = given["dtype"] == "int64"
+    drawn = draw.integers(8, size=(8000, *batch)) if is_ids else draw.normal(size=(8000, *batch, 8))
+    x = drawn.astype(given["dtype"]).swapaxes(0, 1) if rnn.batch_first else drawn.astype(given["dtype"])
+    call: dict[str, Any] = {
+        "lengths": given.get("lengths"),
+        "mask": draw.random((8000, 5)) < 0.5 if "mask" in given else None,
+        "h_0": draw.normal(size=(2, 5, 32)).astype(np.float32) if "h_0" in given else None,
+    }
+    wanted = rnn(x, **call)  # at once
+    monkeypatch.setattr(chunks, "BUDGET", 2**18)
+    found = rnn(x, **call)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert peak(lambda: rnn(x, **call)[0]) < 0.95  # beside the output; the input is 1.2 MiB, the states of a layer 4.9
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 def test_a_memory_map_is_not_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     monkeypatch.setattr(chunks, "BUDGET", 2**18)

@@ -331,6 +331,38 @@ def test_the_distribution_is_that_of_brute_force(
     assert 1 <= (found > 0).sum() <= (top_k or 12)
 
 
+def by_sorting_all(logits: NDArray[Any], temperature: float, top_k: int | None, top_p: float | None) -> NDArray[Any]:
+    """The distribution by its definition, to the last bit: all classes in order, then cut twice."""
+    z = logits.astype(np.float64)
+    with np.errstate(over="ignore"):
+        p = np.exp((z - z.max()) / temperature)
+    kept = np.argsort(-z, kind="stable")[:top_k]
+    if top_p is not None:
+        up_to = np.cumsum(p[kept])
+        kept = kept[np.append(0.0, up_to[:-1]) < top_p * up_to[-1]]
+    return np.where(np.isin(np.arange(len(z)), kept), p, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1e-310, 0.1, 1.0, 1.7, 1e300])
+def test_no_bit_of_the_distribution_changes_and_no_draw(dtype: Any, temperature: float) -> None:
+    draw = np.random.default_rng(3)
+    for top_k, top_p in product([None, 1, 2, 7, 40], [None, 0.05, 0.6, 0.99, 1.0]):
+        for size, step in product([1, 5, 40], [0.5, 1e-3]):
+            logits = (np.round(draw.normal(size=size) * 2 / step) * step).astype(dtype)
+            logits[draw.integers(size)] = -np.inf if size > 1 else 0
+            wanted = by_sorting_all(logits, temperature, top_k, top_p)
+            sampler = Sampler(temperature, top_k, top_p, seed=8)
+            np.testing.assert_array_equal(sampler.distribution(logits), wanted)
+            up_to = np.cumsum(wanted)
+            drawn = np.searchsorted(up_to, np.random.default_rng(8).random() * up_to[-1], side="right")
+            assert sampler(logits) == drawn
+
+
+def test_logits_further_apart_than_a_number_can_be() -> None:
+    np.testing.assert_array_equal(distribution(np.array([1.7e308, -1.7e308, 1.7e308])), [0.5, 0, 0.5])
+
+
 def test_temperature_then_top_k_then_top_p() -> None:
     logits = np.log([0.5, 0.3, 0.15, 0.05])
     # Top-p of 0.7 keeps 2 classes at temperature 1 and 3 at temperature 2, and of the 3 of top-k, 2.
