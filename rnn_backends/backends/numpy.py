@@ -1,7 +1,7 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import chain, count
 from math import inf
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -53,10 +53,14 @@ class Walk:
         if None in cells:
             return by_numpy(layer, x, h_0, lengths)
         batch, sizes = x.shape[1], [state.shape[1] for state in h_0]
-        last = [np.empty((batch, size), dtype) for size in sizes]
+        output, last = np.empty((len(x), batch, sum(sizes)), dtype), [np.empty((batch, size), dtype) for size in sizes]
+        order = None
+        if lengths is not None:
+            order = np.argsort(-lengths, kind="stable").astype(np.int64)
+            lengths = lengths[order].astype(np.int64)
         reverses = [reverse for _, reverse in layer.cells]
-        states = zip(cells, map(in_order, h_0), last, reverses, strict=True)
-        return walk(x, np.empty((len(x), batch, sum(sizes)), dtype), lengths, states), last
+        walk(x, output, order, lengths, thread_count(), *chain(*zip(cells, h_0, last, reverses, strict=True)))
+        return output, last
 
     def prepared(self, layers: tuple[Layer, ...], shape: tuple[int, ...], dtype: Any) -> Run | None:
         """Return a function that walks layers over inputs of a shape and dtype; see `rnn_backends.model.prepared`."""
@@ -67,65 +71,54 @@ class Walk:
         walked = [[(prepared(cell, own), reverse) for cell, reverse in layer.cells] for layer in layers]
         if any(cell is None for layer in walked for cell, _ in layer):
             return None
-        if len(walked) == 1 and len(walked[0]) == 1:
-            return one_cell(*walked[0][0], (shape[0], shape[1], first.hidden_size), own, threads)
         sizes = [[size for size in hidden_sizes((layer,)) if size is not None] for layer in layers]
-        return stacked(walked, shape[:2], sizes, own)
+        if len(walked) == 1 and len(walked[0]) == 1:
+            return one_cell(*walked[0][0], (*shape[:2], *sizes[0]), own, threads)
+        return stacked(walked, shape[:2], sizes, own, threads)
 
 
-def one_cell(cell: Any, reverse: bool, shape: tuple[int, int, int], dtype: Any, threads: int) -> Run:
+def one_cell(cell: Any, reverse: bool, shape: tuple[int, ...], dtype: Any, threads: int) -> Run:
     """Return a run of a single cell, of which nothing but the walk is left."""
-    states, empty, walk_cells = (1, *shape[1:]), np.empty, compiled().walk
+    states, empty = (1, *shape[1:]), np.empty
 
     def run(x: Host, h_0: Host | None) -> tuple[Host, Host]:
         output, last = empty(shape, dtype), empty(states, dtype)
-        try:
-            walk_cells(x, output, None, None, threads, cell, h_0, last, reverse)
-        except BufferError:
-            h_0 = None if h_0 is None else in_order(h_0)
-            walk_cells(in_order(x), output, None, None, threads, cell, h_0, last, reverse)
+        walk(x, output, None, None, threads, cell, h_0, last, reverse)
         return output, last
 
     return run
 
 
-def stacked(cells: Any, shape: tuple[int, ...], sizes: list[list[int]], dtype: Any) -> Run:
-    """Return a run of layers of cells."""
-    (seq_len, batch), flat = shape, [size for layer in sizes for size in layer]
-    is_even = len(set(flat)) == 1
+def stacked(layers: Any, shape: tuple[int, ...], sizes: list[list[int]], dtype: Any, threads: int) -> Run:
+    """Return a run of layers of cells, given as pairs (prepared, reverse)."""
+    flat, places = [size for layer in sizes for size in layer], count()
+    states = (len(flat), shape[1], flat[0]) if len(set(flat)) == 1 else None
+    plan = [
+        ((*shape, sum(widths)), [(cell, next(places), reverse) for cell, reverse in layer])
+        for layer, widths in zip(layers, sizes, strict=True)
+    ]
 
     def run(x: Host, h_0: Any) -> tuple[Host, Any]:
-        last: Any = (
-            np.empty((len(flat), batch, flat[0]), dtype)
-            if is_even
-            else [np.empty((batch, size), dtype) for size in flat]
-        )
-        done = 0
-        for layer, widths in zip(cells, sizes, strict=True):
-            places = range(done, done + len(layer))
-            states = [
-                (cell, None if h_0 is None else in_order(h_0[place]), last[place], reverse)
-                for (cell, reverse), place in zip(layer, places, strict=True)
-            ]
-            x = walk(x, np.empty((seq_len, batch, sum(widths)), dtype), None, states)
-            done += len(layer)
-        return x, last if is_even else tuple(last)
+        last: Any = [np.empty((shape[1], size), dtype) for size in flat] if states is None else np.empty(states, dtype)
+        for output_shape, cells in plan:
+            output, each = np.empty(output_shape, dtype), list[Any]()
+            for cell, place, reverse in cells:
+                each += (cell, None if h_0 is None else h_0[place], last[place], reverse)
+            walk(x, output, None, None, threads, *each)
+            x = output
+        return x, tuple(last) if states is None else last
 
     return run
 
 
-def walk(x: Host, output: Host, lengths: Host | None, states: Iterable[tuple[Any, ...]]) -> Host:
-    """Write the states of all steps to an output, and return it."""
-    order = None
-    if lengths is not None:
-        order = np.argsort(-lengths, kind="stable").astype(np.int64)
-        lengths = lengths[order].astype(np.int64)
-    arguments = (output, order, lengths, thread_count(), *chain.from_iterable(states))
+def walk(x: Host, *arguments: Any) -> None:
+    """Walk a layer: x, output, order, lengths, threads, then prepared, h_0, last and reverse of each cell."""
     try:
         compiled().walk(x, *arguments)
     except BufferError:  # laid out as no kernel reads it
-        compiled().walk(in_order(x), *arguments)
-    return output
+        shared, each = arguments[:4], list(arguments[4:])
+        each[1::4] = [None if h_0 is None else in_order(h_0) for h_0 in each[1::4]]
+        compiled().walk(in_order(x), *shared, *each)
 
 
 def in_order(array: Host) -> Host:

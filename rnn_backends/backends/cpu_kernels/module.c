@@ -68,8 +68,11 @@ static int take(PyObject *array, Py_buffer *view, const char *name, const char *
 
 /* Take the buffer of the states of a batch: so many numbers in order, whatever their shape. */
 static int take_states(PyObject *array, Py_buffer *view, const char *name, const char *format, idx size, int flags) {
-    if (PyObject_GetBuffer(array, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0)
+    if (PyObject_GetBuffer(array, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_ValueError)) /* as NumPy says it */
+            PyErr_Format(PyExc_BufferError, "`%s` is not in order", name);
         return -1;
+    }
     if (native_format(view->format) == *format && view->len == size * view->itemsize &&
         (uintptr_t)view->buf % (uintptr_t)view->itemsize == 0)
         return 0;
