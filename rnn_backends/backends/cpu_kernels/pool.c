@@ -43,7 +43,6 @@ typedef struct {
     void *job;
 } helpers;
 
-static const helpers NONE = {.mutex = MUTEX, .offer = CONDITION, .idle = CONDITION};
 static helpers pool = {.mutex = MUTEX, .offer = CONDITION, .idle = CONDITION};
 static atomic_flag owned = ATOMIC_FLAG_INIT;
 
@@ -120,7 +119,7 @@ static int start(void) {
 }
 
 static void forget(void) {
-    pool = NONE;
+    pool = (helpers){.mutex = MUTEX, .offer = CONDITION, .idle = CONDITION};
     atomic_flag_clear(&owned);
 }
 
