@@ -1,6 +1,6 @@
 """Files of cases for `tests/cpu_kernels/driver.c`, which runs the kernels without Python: layers, inputs, right results."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -53,9 +53,10 @@ def features(dtype: str) -> Iterator[Problem]:
 def elementwise(activation: Activation, dtype: str) -> Problem:
     """Return an activation of numbers of every magnitude: the inputs of a cell with a weight of 1."""
     kind, random = np.dtype(dtype), np.random.default_rng(2)
-    powers = 2.0 ** random.uniform(-140 if dtype == "float32" else -1000, 7, (1, 500, 1)) * random.choice([-1, 1], 500)[
-        :, None
-    ]
+    powers = (
+        2.0 ** random.uniform(-140 if dtype == "float32" else -1000, 7, (1, 500, 1))
+        * random.choice([-1, 1], 500)[:, None]
+    )
     near, edges = random.uniform(-20, 20, (1, 500, 1)), np.asarray([0.0, 1e30, -1e30, np.nan])[None, :, None]
     x = np.concatenate([powers, near, edges], axis=1).astype(kind)
     weights = np.ones((3, 1), kind), np.zeros((3, 3), kind)
@@ -114,15 +115,19 @@ def many(dtype: str) -> Iterator[Problem]:
 SETS = {part.__name__: part for part in (features, rows, wide, large, many)}
 
 
-def write(path: Path, *names: str) -> int:
-    """Write some sets of cases of both dtypes to a file, as `cases.h` reads it; return their number."""
+def problems(*names: str) -> Iterator[Problem]:
+    """Return some sets of cases of both dtypes."""
+    for name in names:
+        for dtype in DTYPES:
+            yield from SETS[name](dtype)
+
+
+def write(path: Path, made: Iterable[Problem]) -> int:
+    """Write problems to a file, as `cases.h` reads it; return their number."""
     count = 0
     with path.open("wb") as file:
-        for name in names:
-            for dtype in DTYPES:
-                for problem in SETS[name](dtype):
-                    write_problem(file, problem, np.int64 if count % 2 else np.int32)
-                    count += 1
+        for count, problem in enumerate(made, 1):
+            write_problem(file, problem, np.int64 if count % 2 else np.int32)
     return count
 
 
