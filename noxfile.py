@@ -3,8 +3,8 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, the sdist and the wheel, other libraries,
                   a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, TensorFlow, the
-                  training script
+nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, sanitizers,
+                  TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -296,6 +296,13 @@ def processors(session: nox.Session) -> None:
     install(session)
     for environment in ({"OPENBLAS_CORETYPE": "Nehalem"}, {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}):
         pytest(session, *backends("numpy"), *COMPUTING, **environment)
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def sanitizers(session: nox.Session) -> None:
+    """Run the kernels without Python: under sanitizers and valgrind, emulated for ARM, and AVX-512 in a shim."""
+    install(session)
+    pytest(session, "--thorough", "tests/cpu_kernels/test_driver.py")
 
 
 @nox.session(python="3.11", tags=["nightly"])
