@@ -138,6 +138,12 @@ def test_features(driver: Path, tmp_path: Path) -> None:
     check(QUICK, driver, tmp_path)
 
 
+def test_more_threads_than_shares(driver: Path, tmp_path: Path) -> None:
+    assert kernel_cases.write(tmp_path / "cases", kernel_cases.many("float32")) == 1
+    done = run([driver, tmp_path / "cases", 1, 1], 120)
+    assert done.stdout.endswith(" tried 1 cases, 0 failed\n"), done.stdout
+
+
 @pytest.mark.parametrize("change", [1e-3, np.nan])
 @pytest.mark.parametrize("dtype", kernel_cases.DTYPES)
 def test_a_wrong_result_is_found(driver: Path, tmp_path: Path, dtype: str, change: float) -> None:
