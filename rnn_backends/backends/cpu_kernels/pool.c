@@ -49,7 +49,9 @@ static atomic_flag owned = ATOMIC_FLAG_INIT;
 void pool_pause(long turn) {
     if (turn % SPINS == SPINS - 1)
         give_way();
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(_WIN32)
+    YieldProcessor();
+#elif defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb");
