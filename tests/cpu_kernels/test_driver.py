@@ -72,7 +72,7 @@ BUILDS = {
         "-O1 -static", ("neon",), ("large",), "2 2 fork", compiler=ARM, runner="qemu-aarch64"
     ),
 }  # fmt: skip
-QUICK = Build("-O0", ("avx512", "plain") if IS_X86 else ("plain",), ("features",), "2 1 fork")
+QUICK = Build("-O0", ("avx512", "plain") if IS_X86 else ("plain",), ("features",), "1 1 fork")
 
 STRICT = "-Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wundef -Wvla -Werror"
 WARNINGS = {
