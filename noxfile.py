@@ -174,7 +174,13 @@ def pythons(session: nox.Session) -> None:
     for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
-    names = ("faults", "benchmarks", "model/test_networks.py", "formats/test_keras_damaged.py")
+    names = (
+        "faults",
+        "benchmarks",
+        "cpu_kernels/test_driver.py",
+        "model/test_networks.py",
+        "formats/test_keras_damaged.py",
+    )
     once = [f"--ignore=tests/{name}" for name in names]
     pytest(session, *backends("numpy"), *once)
 
