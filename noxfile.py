@@ -3,8 +3,8 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, the sdist and the wheel, other libraries,
                   a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, TensorFlow, the
-                  training script
+nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, sanitizers,
+                  TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -174,7 +174,13 @@ def pythons(session: nox.Session) -> None:
     for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
-    names = ("faults", "benchmarks", "model/test_networks.py", "formats/test_keras_damaged.py")
+    names = (
+        "faults",
+        "benchmarks",
+        "cpu_kernels/test_driver.py",
+        "model/test_networks.py",
+        "formats/test_keras_damaged.py",
+    )
     once = [f"--ignore=tests/{name}" for name in names]
     pytest(session, *backends("numpy"), *once)
 
@@ -296,6 +302,13 @@ def processors(session: nox.Session) -> None:
     install(session)
     for environment in ({"OPENBLAS_CORETYPE": "Nehalem"}, {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}):
         pytest(session, *backends("numpy"), *COMPUTING, **environment)
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def sanitizers(session: nox.Session) -> None:
+    """Run the kernels without Python: under sanitizers and valgrind, emulated for ARM, and AVX-512 in a shim."""
+    install(session)
+    pytest(session, "--thorough", "tests/cpu_kernels/test_driver.py")
 
 
 @nox.session(python="3.11", tags=["nightly"])

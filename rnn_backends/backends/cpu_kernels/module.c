@@ -21,7 +21,9 @@ static const struct {
 #elif defined(__aarch64__) || defined(_M_ARM64)
     {"neon", &kernel_neon},
 #endif
+#if defined(__GNUC__)
     {"plain", &kernel_plain},
+#endif
 };
 #define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
 

@@ -43,14 +43,15 @@ typedef struct {
     void *job;
 } helpers;
 
-static const helpers NONE = {.mutex = MUTEX, .offer = CONDITION, .idle = CONDITION};
 static helpers pool = {.mutex = MUTEX, .offer = CONDITION, .idle = CONDITION};
 static atomic_flag owned = ATOMIC_FLAG_INIT;
 
 void pool_pause(long turn) {
     if (turn % SPINS == SPINS - 1)
         give_way();
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(_WIN32)
+    YieldProcessor();
+#elif defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb");
@@ -120,7 +121,7 @@ static int start(void) {
 }
 
 static void forget(void) {
-    pool = NONE;
+    pool = (helpers){.mutex = MUTEX, .offer = CONDITION, .idle = CONDITION};
     atomic_flag_clear(&owned);
 }
 

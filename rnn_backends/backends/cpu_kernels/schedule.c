@@ -82,7 +82,7 @@ static idx cut(const walk *w, idx part, idx parts) {
 }
 
 static void add_shares(job *j, const walk *w, idx parts) {
-    for (idx part = 0; part < parts && j->count < MOST_SHARES; part++) {
+    for (idx part = 0; part < parts; part++) {
         const idx first = cut(w, part, parts), end = cut(w, part + 1, parts);
         if (first == end)
             continue;
@@ -108,7 +108,7 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
     j.scratch = 0;
     atomic_init(&j.is_out_of_memory, 0);
     for (int n = 0; n < count; n++) {
-        const idx most = walks[n].batch / FEWEST_ROWS;
+        const idx fit = MOST_SHARES / count, rows = walks[n].batch / FEWEST_ROWS, most = rows < fit ? rows : fit;
         const size_t scratch = k->scratch(&walks[n], is_double);
         j.scratch = scratch > j.scratch ? scratch : j.scratch;
         add_shares(&j, &walks[n], each < most ? each : most > 1 ? most : 1);

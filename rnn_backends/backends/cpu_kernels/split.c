@@ -28,8 +28,8 @@ typedef struct {
     const walk *walk;
     idx steps; /* of a block */
     half left, right, helped;
-    _Alignas(128) atomic_long published; /* the step whose state before is known; seq_len at the end */
-    _Alignas(128) atomic_long begun, done; /* by the helper: the step that it is in, the steps up to which it is done */
+    _Alignas(128) _Atomic(idx) published; /* the step whose state before is known; seq_len at the end */
+    _Alignas(128) _Atomic(idx) begun, done; /* by the helper: the step that it is in, the steps up to which it is done */
 } job;
 
 int can_split(const walk *w) {

@@ -29,7 +29,8 @@
 #define PROCESSOR_HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #define PROCESSOR_HAS_AVX512 \
     (PROCESSOR_HAS_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-#else /* Windows */
+#else /* Microsoft's compiler, unproven */
+#include <windows.h>
 #define PROCESSOR_HAS_AVX2 IsProcessorFeaturePresent(PF_AVX2_INSTRUCTIONS_AVAILABLE)
 #define PROCESSOR_HAS_AVX512 IsProcessorFeaturePresent(PF_AVX512F_INSTRUCTIONS_AVAILABLE)
 #endif
