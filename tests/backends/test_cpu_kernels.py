@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cpu_walks import EACH_DTYPE, EACH_KERNEL, Walk, drawn
+from cpu_walks import EACH_COMPILED, EACH_DTYPE, EACH_KERNEL, Walk, drawn
 
 import rnn_backends as rb
 from rnn_backends.backends import numpy as numpy_backend
@@ -25,16 +25,17 @@ COLUMNS = (127, 128, 129, 255, 256, 257, 384, 385, 511, 512, 513, 1025)
 BLOCKS = ((1, 125), (1, 126), (1, 127), (1, 253), (5, 25), (5, 51), (7, 37), (12, 21), (70, 3), (126, 2), (145, 2))
 """Sequences and steps around what is projected together."""
 
+LEAKS = np.linspace(0.125, 1, 37)
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"clip": 0.375},
     {"leak": 0.25},
-    {"leak": np.linspace(0.125, 1, 37)},
+    {"leaks": True},
     {"clip": 0.5, "leak": 0.75, "bias": False},
 )
 
 
-@EACH_KERNEL
+@EACH_COMPILED
 @EACH_DTYPE
 def test_sizes_around_vectors_and_panels(kernel: str, dtype: str) -> None:
     for turn, hidden_size in enumerate(SIZES):
@@ -44,7 +45,7 @@ def test_sizes_around_vectors_and_panels(kernel: str, dtype: str) -> None:
             drawn(dtype, (3, batch, input_size, hidden_size), sides, ragged, bias=n % 4 != 0).check(kernel)
 
 
-@EACH_KERNEL
+@EACH_COMPILED
 @EACH_DTYPE
 def test_columns_around_chains_and_stretches(kernel: str, dtype: str) -> None:
     for turn, size in enumerate(COLUMNS):
@@ -53,7 +54,7 @@ def test_columns_around_chains_and_stretches(kernel: str, dtype: str) -> None:
             drawn(dtype, (2, 7 - turn % 7, 3, size), "b").check(kernel)
 
 
-@EACH_KERNEL
+@EACH_COMPILED
 @EACH_DTYPE
 def test_rows_side_by_side(kernel: str, dtype: str) -> None:
     for batch, input_size in ((23, 7), (24, 530), (25, 7), (47, 30), (130, 7), (145, 30), (289, 7)):
@@ -61,7 +62,7 @@ def test_rows_side_by_side(kernel: str, dtype: str) -> None:
     drawn(dtype, (2, 31, 7, 525), "b").check(kernel)
 
 
-@EACH_KERNEL
+@EACH_COMPILED
 @EACH_DTYPE
 @pytest.mark.parametrize("sides", ["f", "b", "fb"])
 def test_blocks_of_steps(kernel: str, dtype: str, sides: str) -> None:
@@ -102,9 +103,8 @@ def test_lengths(kernel: str, dtype: str) -> None:
 def test_activations_clips_and_leaks(kernel: str, dtype: str, activation: rb.Activation) -> None:
     for batch in (3, 5):
         for options in OPTIONS:
-            own = {name: np.asarray(value, dtype) if name == "leak" else value for name, value in options.items()}
-            if np.ndim(own.get("leak")) == 0 and "leak" in own:
-                own["leak"] = float(own["leak"])
+            own = options | ({"leak": LEAKS.astype(dtype)} if "leaks" in options else {})
+            own.pop("leaks", None)
             drawn(dtype, (4, batch, 5, 37), "f" if batch == 3 else "b", **own, activation=activation).check(kernel)
 
 
@@ -166,7 +166,14 @@ def test_layouts_of_the_inputs(kernel: str, dtype: str) -> None:
     unaligned[...] = walk.x
     batch_first = np.ascontiguousarray(walk.x.swapaxes(0, 1)).swapaxes(0, 1)
     swapped = walk.x.astype(np.dtype(dtype).newbyteorder())
-    for laid in (wide[::-2, ::2, ::3], whole[::-2, ::2, 1:], np.asfortranarray(walk.x), unaligned, batch_first, swapped):
+    for laid in (
+        wide[::-2, ::2, ::3],
+        whole[::-2, ::2, 1:],
+        np.asfortranarray(walk.x),
+        unaligned,
+        batch_first,
+        swapped,
+    ):
         np.testing.assert_array_equal(walk._replace(x=laid).by(kernel)[0], output)
     once = np.broadcast_to(walk.x[:, :1], walk.x.shape)
     np.testing.assert_array_equal(

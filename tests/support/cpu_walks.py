@@ -1,6 +1,7 @@
 """Layers that a kernel of the CPU, or NumPy, walks through time, against the float64 reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,18 @@ from rnn_backends.testing.reference import Bounded
 DTYPES = ("float32", "float64")
 COMPILED = choice.kernels()
 EACH_COMPILED = pytest.mark.parametrize("kernel", COMPILED)
-EACH_KERNEL = pytest.mark.parametrize("kernel", (*COMPILED, choice.OFF))
+EACH_KERNEL = pytest.mark.parametrize("kernel", [*COMPILED, choice.OFF])
 EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@contextmanager
+def only(kernel: str) -> Iterator[None]:
+    """Have a kernel, or NumPy where it is off, and nothing else walk layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(choice.VARIABLE, kernel)
+        if kernel != choice.OFF:
+            patch.setattr(numpy_backend, "by_numpy", None)
+        yield
 
 
 class Walk(NamedTuple):
@@ -29,15 +40,15 @@ class Walk(NamedTuple):
     h_0: Sequence[Host]
     lengths: Host | None = None
 
+    def walked(self) -> tuple[Host, list[Host]]:
+        """Return the output and the last states."""
+        found: Any = numpy_backend.walk_layer(self.layer, self.x, self.h_0, self.lengths)
+        return found[0], list(found[1])
+
     def by(self, kernel: str) -> tuple[Host, list[Host]]:
-        """Return the output and the last states that a kernel, or NumPy where it is off, and nothing else computes."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(choice.VARIABLE, kernel)
-            if kernel != choice.OFF:
-                patch.setattr(numpy_backend, "by_numpy", None)
-            walked: Any = numpy_backend.walk_layer(self.layer, self.x, self.h_0, self.lengths)
-        output, last = walked
-        return output, list(last)
+        """Return the output and the last states of one kernel; not from several threads at once."""
+        with only(kernel):
+            return self.walked()
 
     def excess(self, output: Host, last: Sequence[Host]) -> float:
         """Return the largest error, in units of the bound on rounding."""
