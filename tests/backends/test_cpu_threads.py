@@ -73,6 +73,13 @@ def test_halves_of_a_step_have_the_same_bits_with_a_helper_and_without(kernel: s
                 np.testing.assert_array_equal(found, output)
 
 
+@EACH_COMPILED
+def test_one_sequence_with_a_length_is_not_halved(kernel: str, use: Use) -> None:
+    use(2)
+    for sides in ("f", "b"):
+        drawn("float32", HALVED, sides)._replace(lengths=np.array([97])).check(kernel)
+
+
 def at_once(call: Callable[[], Result], count: int) -> list[Result]:
     """Return the results of a call by so many threads at once, of which one has the helpers."""
     start = Barrier(count)
