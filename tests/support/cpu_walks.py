@@ -42,7 +42,7 @@ class Walk(NamedTuple):
 
     def walked(self) -> tuple[Host, list[Host]]:
         """Return the output and the last states."""
-        found: Any = numpy_backend.walk_layer(self.layer, self.x, self.h_0, self.lengths)
+        found: Any = numpy_backend.Walk()(self.layer, self.x, self.h_0, self.lengths)
         return found[0], list(found[1])
 
     def by(self, kernel: str) -> tuple[Host, list[Host]]:
