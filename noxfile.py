@@ -1,8 +1,8 @@
 """Sessions that check the library, in tiers.
 
 nox               lint, types, documentation and the tests on one Python; minutes
-nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, the sdist and the wheel, other libraries,
-                  a sample of the GPU kernels, parity, and planted faults of what changed
+nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
+                  wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
 nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, TensorFlow, the
                   training script
 nox -s gpu        on a machine with an NVIDIA GPU
@@ -195,6 +195,16 @@ def no_compiler(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", tags=["ci"])
+def instructions(session: nox.Session) -> None:
+    """Run what all backends must pass by the CPU kernel of each instruction set but the best, and by NumPy alone."""
+    install(session)
+    code = "from rnn_backends.backends.cpu_kernels.choice import kernels; print(*kernels()[1:], 'off')"
+    shared = ("backends/test_conformance.py", "backends/test_layouts.py", "core/test_forward.py", "core/test_masks.py")
+    for name in str(session.run("python", "-c", code, silent=True)).split():
+        pytest(session, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
+
+
+@nox.session(python="3.11", tags=["ci"])
 def distributions(session: nox.Session) -> None:
     """Build the sdist, which must hold all that git tracks, and audit the wheel that all sessions test."""
     session.install("abi3audit", "build", "setuptools>=77", "setuptools-scm")  # the last finds what git tracks
@@ -296,7 +306,8 @@ def fuzz(session: nox.Session) -> None:
 def processors(session: nox.Session) -> None:
     """Run the tests that compute with the kernels of other processors, as far as this one has them."""
     install(session)
-    for environment in ({"OPENBLAS_CORETYPE": "Nehalem"}, {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}):
+    old = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "RNN_CPU_KERNEL": "plain"}
+    for environment in ({"OPENBLAS_CORETYPE": "Nehalem", "RNN_CPU_KERNEL": "off"}, old):
         pytest(session, *backends("numpy"), *COMPUTING, **environment)
 
 
