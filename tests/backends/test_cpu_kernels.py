@@ -101,7 +101,7 @@ def test_lengths(kernel: str, dtype: str) -> None:
 @EACH_DTYPE
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda activation: activation.name)
 def test_activations_clips_and_leaks(kernel: str, dtype: str, activation: rb.Activation) -> None:
-    for batch in (1, 3, 5):
+    for batch in (1, 3, 8):
         for options in OPTIONS:
             own = options | ({"leak": LEAKS.astype(dtype)} if "leaks" in options else {})
             own.pop("leaks", None)

@@ -97,6 +97,21 @@ def test_the_arguments_are_left_as_they_are(batch: int) -> None:
         np.testing.assert_array_equal(array, old)
 
 
+@pytest.mark.parametrize("lengths", [None, np.array([3, 7, 0, 7])])
+def test_initial_states_in_any_order(lengths: Any) -> None:
+    case = Draw("float32", 0).case(shape=(7, 4, 4, 5), h_0=True, leak=0.5)
+    (cell, _), h_0 = case.layers[0].cells[0], np.asarray(case.h_0)[0]
+    wide = np.zeros((8, 10), np.float32)
+    wide[::2, ::-2] = h_0
+    wanted = numpy_walk.walk_cell(cell, case.x, h_0, lengths, False)
+    for laid in (np.asfortranarray(h_0), wide[::2, ::-2]):
+        found = numpy_walk.walk_cell(cell, case.x, laid, lengths, False)
+        assert found is not None
+        assert wanted is not None
+        for got, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(got, other, rtol=0, atol=1e-6)
+
+
 def test_what_is_no_cell_or_of_another_dtype_is_declined() -> None:
     class Other(rb.Cell):
         pass
