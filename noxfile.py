@@ -1,13 +1,14 @@
 """Sessions that check the library, in tiers.
 
 nox               lint, types, documentation and the tests on one Python; minutes
-nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, the sdist and the wheel, other libraries,
-                  a sample of the GPU kernels, parity, and planted faults of what changed
+nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
+                  wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
 nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, sanitizers,
                   TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -41,7 +42,7 @@ OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that nox runs on, which the default tier tests."""
 REQUIRED = ("3.11", "3.12", "3.13")
 OPTIONAL = ("3.14", "3.14t")
-ALL_BACKENDS = ("numpy", "numba", "array_api_strict", "array_api_strict:device1", "torch", "jax")
+ALL_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax")
 LIBRARIES = ("torch-onnx", "jax-flax-keras")
 OF_TORCH = (
     *(f"tests/formats/test_torch_{name}.py" for name in ("format", "effective", "modules_live")),
@@ -53,10 +54,10 @@ OF_TORCH = (
 """The tests outside of the folders below that compare with torch."""
 TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_differences.py")
 """The tests of docs/coming_from.md."""
-OF_FAULTS = ("numba", "onnx>=1.21", "onnxruntime")
+OF_FAULTS = ("onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
-"""What the session of parity measures too; JAX and Numba, which compile, are excused from it."""
+"""What the session of parity measures too; JAX, which compiles, is excused from it."""
 KERNEL = "rnn_backends/backends/cpu_kernels/compiled*.so"
 """The extension in the wheel."""
 MOST_BYTES, MOST_SECONDS = 2_000_000, 90
@@ -192,9 +193,21 @@ def no_compiler(session: nox.Session) -> None:
     if found.kernel:
         session.error("the wheel has a kernel that no compiler can have made")
     session.install(*group("test"), found.path)
-    session.run("rnn-backends", "info")
+    report = session.run("rnn-backends", "info", "--json", silent=True)
+    if json.loads(str(report))["cpu_kernel"]["state"] != "not built":
+        session.error(f"info says that there is a kernel, which no compiler can have made: {report}")
     computing = [f"tests/backends/test_{name}.py" for name in ("numpy_backend", "conformance")]
     pytest(session, *backends("numpy"), *computing, "tests/cli/test_cli.py", f"--deselect={PARITY}")
+
+
+@nox.session(python="3.11", tags=["ci"])
+def instructions(session: nox.Session) -> None:
+    """Run what all backends must pass by the CPU kernel of each instruction set but the best, and by NumPy alone."""
+    install(session)
+    code = "from rnn_backends.backends.cpu_kernels.choice import kernels; print(*kernels()[1:], 'off')"
+    shared = ("backends/test_conformance.py", "backends/test_layouts.py", "core/test_forward.py", "core/test_masks.py")
+    for name in str(session.run("python", "-c", code, silent=True)).split():
+        pytest(session, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -241,17 +254,16 @@ def libraries(session: nox.Session, library: str) -> None:
 
 
 def run_kernels(session: nox.Session, *words: str) -> None:
-    install(session, "cupy-cuda13x", "numba", *NVRTC)
-    chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *backends("numba"), *words]
+    install(session, "cupy-cuda13x", *NVRTC)
+    chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *words]
     pages = "tests/benchmarks/test_gpu_pages.py"
-    compiled = [f"tests/backends/test_{name}.py" for name in ("conformance", "cupy_without_gpu", "layouts", "numba")]
-    paths = (*compiled, "tests/core", "tests/kernels", pages)
-    pytest(session, *chosen, *paths, f"--deselect={PARITY}", CUDA_VISIBLE_DEVICES="")
+    paths = ("tests/backends/test_cupy_without_gpu.py", "tests/kernels", pages)
+    pytest(session, *chosen, *paths, CUDA_VISIBLE_DEVICES="")
 
 
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
-    """Run the GPU kernels in the shim (g++) and compile them, CuPy without a GPU, and the numba backend; a sample."""
+    """Run the GPU kernels in the shim (g++) and compile them, and CuPy without a GPU; a sample."""
     run_kernels(session)
 
 
@@ -271,7 +283,7 @@ def all_jax(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["ci"])
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference and write docs/parity.md."""
-    session.install(TORCH, "jax", "numba", "array-api-strict", wheel(session))
+    session.install(TORCH, "jax", "array-api-strict", wheel(session))
     session.run("python", "tests/parity.py", *ALL_BACKENDS, env={**JAX, "PYTHONSAFEPATH": "1"})
 
 
@@ -300,7 +312,8 @@ def fuzz(session: nox.Session) -> None:
 def processors(session: nox.Session) -> None:
     """Run the tests that compute with the kernels of other processors, as far as this one has them."""
     install(session)
-    for environment in ({"OPENBLAS_CORETYPE": "Nehalem"}, {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}):
+    old = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "RNN_CPU_KERNEL": "plain"}
+    for environment in ({"OPENBLAS_CORETYPE": "Nehalem", "RNN_CPU_KERNEL": "off"}, old):
         pytest(session, *backends("numpy"), *COMPUTING, **environment)
 
 

@@ -35,11 +35,15 @@ BUILTIN = {
         ("cupy",),
         "pip install 'cupy-cuda13x[ctk]' for CUDA 13 or 'cupy-cuda12x[ctk]' for CUDA 12, not both",
     ),
-    "numba": Builtin(("numba",), "pip install numba"),
     "torch": Builtin(("torch",), "pip install torch"),
     "jax": Builtin(("jax", "jaxlib"), "pip install jax"),
     "array_api_strict": Builtin(("array_api_strict",), "pip install array-api-strict"),
 }
+
+GONE = {
+    "numba": "the numpy backend walks by compiled kernels and is as fast; choose 'numpy', or unset what names 'numba'",
+}
+"""Backends that were built in once, and what to do without them."""
 
 _backends: dict[str, Backend] = {}
 _lock = RLock()
@@ -183,6 +187,9 @@ def _load_builtin(name: str, source: str) -> Backend:
 
 def _load_installed(name: str, source: str) -> Backend:
     points = _entry_points().get(name, [])
+    if not points and name in GONE:
+        msg = f"there is no backend {name!r} any more (from {source}): {GONE[name]}."
+        raise UnknownBackendError(msg)
     if not points:
         from difflib import get_close_matches
 

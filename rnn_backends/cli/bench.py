@@ -38,9 +38,9 @@ from rnn_backends.testing.reference import Bounded, excess, reference
 
 CHILD = "import sys; sys.path[:] = sys.argv[1:]; from rnn_backends.cli.bench import contestant; contestant()"
 SHAPES = ([1000, 1, 64, 100], [50, 8, 16, 32], [128, 32, 128, 256])
-BACKENDS, OTHERS = ("numpy", "numba"), ("torch", "onnxruntime")
+BACKENDS, OTHERS = ("numpy",), ("torch", "onnxruntime")
 SEQUENCES = 8  # that differ in a batch: the float64 reference is slow
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "RNN_NUM_THREADS")
 SAMPLE_SECONDS, IDLE_SECONDS, LONGEST_WAIT_SECONDS = 5e-3, 2e-3, 0.5
 NETWORK, PROBLEM = "network.safetensors", "problem.npz"
 

@@ -13,6 +13,8 @@ import numpy as np
 
 import rnn_backends
 from rnn_backends.backends.backend import Backend
+from rnn_backends.backends.cpu_kernels.choice import state
+from rnn_backends.backends.cpu_kernels.threads import thread_count
 from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend
 from rnn_backends.backends.selection import VARIABLE, select
 from rnn_backends.cli import contents
@@ -31,6 +33,7 @@ def collect() -> dict[str, Any]:
         "numpy": np.__version__,
         VARIABLE: os.environ.get(VARIABLE),
         "default": _default(),
+        "cpu_kernel": _kernel(),
         "backends": {name: _probe(name, origin) for name, origin in list_backends().items()},
     }
 
@@ -60,6 +63,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 def rows(found: dict[str, Any]) -> list[Row]:
     """Return what `collect` found as rows for people."""
     default, variable = found["default"], found[VARIABLE]
+    kernel = found["cpu_kernel"]
     used = default["reason"] or f"models are placed on {default['backend']} ({default['device']})"
     return [
         ("rnn_backends", found["rnn_backends"]),
@@ -67,6 +71,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ("platform", found["platform"]),
         ("NumPy", found["numpy"]),
         (VARIABLE, f"{'not set' if variable is None else repr(variable)}: {used}"),
+        ("CPU kernel", kernel["reason"] or f"{kernel['state']}; threads: {kernel['threads']}"),
         ("", ""),
         *((f"{name} ({held['origin']})", _state(held)) for name, held in found["backends"].items()),
     ]
@@ -88,6 +93,14 @@ def _default() -> dict[str, Any]:
     except RNNBackendError as error:
         return {"backend": None, "device": None, "reason": one_line(error)}
     return {"backend": backend.name, "device": device, "reason": None}
+
+
+def _kernel() -> dict[str, Any]:
+    """Return the CPU kernel of the numpy backend, or why there is none, and its threads; or which variable is wrong."""
+    try:
+        return {"state": state(), "threads": thread_count(), "reason": None}
+    except RNNBackendError as error:
+        return {"state": None, "threads": None, "reason": one_line(error)}
 
 
 def _probe(name: str, origin: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _add_bench(commands: Commands) -> None:
     add("--layers", type=_positive, default=1, metavar="N", help="layers of the network; default: 1")
     add("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
     add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="backend to measure; again for "
-        "more; default: numpy, and numba where it is installed")  # fmt: skip
+        "more; default: numpy")  # fmt: skip
     add("--against", nargs="*", choices=("torch", "onnxruntime"), metavar="LIBRARY", help="torch and onnxruntime, on "
         "the CPU; default: those that are installed; without a name: none")  # fmt: skip
     add("--threads", type=_positive, default=1, metavar="N", help="threads of each contestant; default: 1")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from places import TOY, WAYS, Install, local_toy, record, refused
+from places import EVERY_WAY, TOY, WAYS, Choose, Install, local_toy, record, refused
 
 import rnn_backends as rb
 from rnn_backends.backends import backend as record_module
@@ -24,6 +24,14 @@ INSTALL = {
     "jax": "pip install jax",
     "array_api_strict": "pip install array-api-strict",
 }
+
+
+THEIRS = """
+from dataclasses import replace
+import rnn_backends as rb
+def make():
+    return replace(rb.get_backend("numpy"), name="numba")
+"""
 
 
 def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +96,26 @@ def test_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
             f"the backend 'cupy' (from {source}) is installed (cupy 99) but cannot run: cudaErrorWhatever.",
         ):
             choose("cupy")
+
+
+@EVERY_WAY
+def test_the_numba_backend_is_gone(source: str, choose: Choose) -> None:
+    with refused(
+        rb.UnknownBackendError,
+        f"there is no backend 'numba' any more (from {source}): the numpy backend walks by compiled kernels and is as "
+        "fast; choose 'numpy', or unset what names 'numba'.",
+    ):
+        choose("numba")
+    assert "numba" not in rb.list_backends()
+    assert rb.get_backend("numpy").name == "numpy"
+
+
+def test_others_may_offer_a_backend_named_numba(install: Install) -> None:
+    with rb.register_backend(record("numba")) as registration:
+        assert rb.get_backend("numba") is registration.backend
+    install("their-numba 1.0", {"numba": "their_numba:make"}, their_numba=THEIRS)
+    assert rb.RNN.init(2, 2, backend="numba").backend.name == "numba"
+    assert rb.list_backends()["numba"] == "their-numba 1.0"
 
 
 def test_the_bases_of_the_errors() -> None:

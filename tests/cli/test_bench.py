@@ -229,7 +229,7 @@ def test_the_environment_gives_every_library_its_threads() -> None:
     assert "multi_thread_eigen=true" in given["XLA_FLAGS"]
     assert given.pop("XLA_FLAGS").endswith("intra_op_parallelism_threads=3")
     assert given == dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC"), "3"
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "RNN_NUM_THREADS"), "3"
     )
 
 

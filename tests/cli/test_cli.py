@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 import rnn_backends as rb
 from rnn_backends.backends import registry
 from rnn_backends.backends.backend import NEEDED_FUNCTIONS
+from rnn_backends.backends.cpu_kernels.choice import kernels
+from rnn_backends.backends.cpu_kernels.threads import thread_count
 from rnn_backends.cli import info, loading, reports
 from rnn_backends.cli import run as run_module
 from rnn_backends.core.forward import propagate
@@ -196,7 +198,7 @@ def test_an_interrupt_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 # Fast, for info would load every library otherwise.
-FEW = "import sys; sys.modules.update(torch=None, jax=None, cupy=None, numba=None); from rnn_backends.cli.main import main; sys.exit(main())"
+FEW = "import sys; sys.modules.update(torch=None, jax=None, cupy=None); from rnn_backends.cli.main import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize("words", [["info"], ["--help"]])
@@ -794,19 +796,20 @@ def test_info_for_people(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = run("info")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [line[:12].strip() for line in lines[:6]] == [
+    assert [line[:12].strip() for line in lines[:7]] == [
         "rnn_backends",
         "Python",
         "platform",
         "NumPy",
         "RNN_BACKEND",
+        "CPU kernel",
         "",
     ]
     assert lines[4].endswith("  not set: models are placed on numpy (cpu)")
-    assert lines[6].split(maxsplit=3)[3] == f"works, version {np.__version__}, on cpu"
-    assert lines[7].endswith(", on CPU_DEVICE, device1, device2")
-    assert lines[8].startswith("cupy (built in)")
-    assert "  cannot be used: the backend 'cupy' (from the list of backends) needs the package 'cupy'" in lines[8]
+    assert lines[7].split(maxsplit=3)[3] == f"works, version {np.__version__}, on cpu"
+    assert lines[8].endswith(", on CPU_DEVICE, device1, device2")
+    assert lines[9].startswith("cupy (built in)")
+    assert "  cannot be used: the backend 'cupy' (from the list of backends) needs the package 'cupy'" in lines[9]
     monkeypatch.setenv("RNN_BACKEND", "array_api_strict:device2")
     assert "'array_api_strict:device2': models are placed on array_api_strict (device2)" in run("info").out
 
@@ -859,10 +862,39 @@ def test_info_of_a_library_without_a_version(run: Run, monkeypatch: pytest.Monke
         assert run("info").out.endswith("mine (registered by this process)  works, on here, there\n")
 
 
+@pytest.mark.usefixtures("few_backends")
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("kernel", ["off", *kernels()])
+def test_info_names_the_cpu_kernel(run: Run, monkeypatch: pytest.MonkeyPatch, kernel: str, threads: str) -> None:
+    monkeypatch.setenv("RNN_CPU_KERNEL", kernel)
+    monkeypatch.setenv("RNN_NUM_THREADS", threads)
+    thread_count.cache_clear()
+    shown = kernel if kernels() and kernel != "off" else "off, by RNN_CPU_KERNEL" if kernels() else "not built"
+    found = json.loads(run("info", "--json").out)["cpu_kernel"]
+    assert found == {"state": shown, "threads": int(threads), "reason": None}
+    assert run("info").out.splitlines()[5].split(maxsplit=2)[2] == f"{shown}; threads: {threads}"
+    thread_count.cache_clear()
+
+
+@pytest.mark.usefixtures("few_backends")
+@pytest.mark.parametrize(("variable", "value"), [("RNN_CPU_KERNEL", "sse9"), ("RNN_NUM_THREADS", "many")])
+def test_info_of_a_wrong_variable_of_the_cpu_kernel(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    thread_count.cache_clear()
+    code, out, err = run("info", "--json")
+    found = json.loads(out)["cpu_kernel"]
+    assert (code, err, found["state"], found["threads"]) == (0, "", None, None)
+    assert variable in found["reason"]
+    assert value in found["reason"]
+    assert run("info").out.splitlines()[5].split(maxsplit=2)[2] == found["reason"]
+
+
 def test_info_lists_every_backend() -> None:
     done = process("-c", FEW, "info", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)["backends"]
     assert found.keys() >= registry.BUILTIN.keys()
-    works = {"numpy": True, "cupy": False, "numba": False, "torch": False, "jax": False, "array_api_strict": True}
+    works = {"numpy": True, "cupy": False, "torch": False, "jax": False, "array_api_strict": True}
     assert {name: found[name]["works"] for name in works} == works

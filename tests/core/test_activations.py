@@ -106,7 +106,7 @@ def test_softmax_sums_float16_in_float32() -> None:
 
 # Activations that no kernel has.
 
-FASTER = [name for name in ("numba", "torch", "jax") if importlib.util.find_spec(name)]
+FASTER = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
 
 
 def of_no_kernel(z: Array, alpha: float = 1.0) -> Array:

@@ -26,7 +26,7 @@ from faults.placing import Place
 
 HEAVY = (
     "numpy", "numpy.testing", "array_api_compat.numpy", "array_api_strict", "hypothesis", "hypothesis.extra.numpy", "safetensors",
-    "ml_dtypes", "msgpack", "h5py", "onnx", "numba", "llvmlite.binding", "concurrent.futures", "zipfile", "decimal", "subprocess",
+    "ml_dtypes", "msgpack", "h5py", "onnx", "concurrent.futures", "zipfile", "decimal", "subprocess",
 )  # fmt: skip
 """What the tests import, imported once if it is installed; nothing of it imports the package."""
 
@@ -42,7 +42,7 @@ ENDS = {signal.SIGXCPU: "stopped at the limit of CPU time", signal.SIGALRM: "sto
 NO_PROGRAM = ("CompileError", "NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 """Errors of a fault that is out of date: any test finds them."""
 
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.nbi", "*.nbc", "build", "*.egg-info")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "build", "*.egg-info")
 
 
 class Watch:
@@ -132,17 +132,8 @@ class Workers:
         job, folder = self._running.pop(pid)
         _end_group(pid)
         outcome = _outcome(job, status, folder, usage.ru_utime + usage.ru_stime)
-        if job.place is None and outcome.verdict == "passed":
-            self._keep_compiled(folder)
         shutil.rmtree(folder, ignore_errors=True)
         return outcome
-
-    def _keep_compiled(self, folder: Path) -> None:
-        """Keep what Numba compiled where no fault was planted, for faults in other folders."""
-        for path in folder.glob("installed/**/*.nb[ci]"):
-            kept = self._template / path.relative_to(folder)
-            kept.unlink(missing_ok=True)
-            path.replace(kept)
 
     def _start(self, job: Job) -> None:
         self._started += 1
@@ -169,9 +160,8 @@ class Workers:
 def _plant(found: Place, target: Path) -> None:
     target.unlink()  # a link to what others read
     target.write_text(found.planted(), encoding="utf-8")
-    for pattern in (f"{target.stem}.*.pyc", "*.nb[ci]"):  # Numba does not see a change of what a file imports
-        for compiled in target.parent.glob(f"__pycache__/{pattern}"):
-            compiled.unlink()
+    for compiled in target.parent.glob(f"__pycache__/{target.stem}.*.pyc"):
+        compiled.unlink()
 
 
 def _end_group(pid: int) -> None:

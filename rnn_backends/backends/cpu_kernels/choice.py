@@ -40,16 +40,25 @@ def chosen() -> str | None:
     if name == OFF:
         return None
     if name not in here:
-        there = f"has {', '.join(here)}" if here else f"has none: {state()}"
+        there = f"has {', '.join(here)}" if here else f"has none: {_reason()}"
         msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation {there}; unset it, or set it to 'off'."
         raise BackendUnavailableError(msg)
     return name
 
 
 def state() -> str:
-    """Return the kernel that is used, or why there is none, in a few words."""
+    """Return the kernel that is used, or why there is none, in a few words.
+
+    Raises
+    ------
+    BackendUnavailableError
+        As for `chosen`.
+    """
+    return chosen() or _reason()
+
+
+def _reason() -> str:
+    """Return why there is no kernel to walk with."""
     if _module is None:
         return "not built"
-    if os.environ.get(VARIABLE) == OFF:
-        return f"off, by {VARIABLE}"
-    return chosen() or "no kernel for this processor"
+    return f"off, by {VARIABLE}" if kernels() else "no kernel for this processor"

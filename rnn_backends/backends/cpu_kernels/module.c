@@ -176,6 +176,7 @@ static void prepared_dealloc(PyObject *self) {
 }
 
 #define MOST_VIEWS 10
+#define MOST_THREADS 65536
 
 typedef struct {
     Py_buffer views[MOST_VIEWS];
@@ -195,6 +196,16 @@ static Py_buffer *keep(buffers *kept, PyObject *array, const char *name, const c
 static void release(buffers *kept) {
     while (kept->count > 0)
         PyBuffer_Release(&kept->views[--kept->count]);
+}
+
+/* Whether the longest sequences come first, and none lies outside of what is walked. */
+static int is_in_order(const walk *w) {
+    for (idx place = 0; place < w->batch; place++) {
+        const int64_t most = place ? w->lengths[place - 1] : w->seq_len;
+        if (w->order[place] < 0 || w->order[place] >= w->batch || w->lengths[place] < 0 || w->lengths[place] > most)
+            return 0;
+    }
+    return 1;
 }
 
 /* Fill in what the walks of all directions share; return 0, or -1 with an exception. */
@@ -232,6 +243,10 @@ static int fill_shared(walk *w, buffers *kept, PyObject *const *args, const char
             return -1;
         w->order = order->buf;
         w->lengths = lengths->buf;
+        if (!is_in_order(w)) {
+            PyErr_SetString(PyExc_ValueError, "`order` and `lengths` must name sequences, the longest first");
+            return -1;
+        }
     }
     return 0;
 }
@@ -265,7 +280,7 @@ static int require_fitting(const walk *walks, int count, const buffers *kept, Py
         const PreparedObject *p = (PreparedObject *)each[4 * n];
         width += p->cell.hidden_size;
         fits = fits && p->kernel == first->kernel && p->is_double == first->is_double;
-        fits = fits && (walks[n].id_size || kept->views[1].shape[2] == p->cell.input_size);
+        fits = fits && (walks[n].id_size ? p->cell.input_size > 0 : kept->views[1].shape[2] == p->cell.input_size);
     }
     const Py_buffer *output = &kept->views[0];
     if (fits && output->shape[2] == width && (width < 2 || output->strides[2] == output->itemsize))
@@ -282,9 +297,12 @@ static PyObject *walk_layer(PyObject *module, PyObject *const *args, Py_ssize_t 
         PyErr_SetString(PyExc_TypeError, "walk takes x, output, order, lengths, threads and one or two cells");
         return NULL;
     }
-    const int threads = (int)PyLong_AsLong(args[4]);
-    if (PyErr_Occurred())
+    const long threads = PyLong_AsLong(args[4]);
+    if (threads < 1 || threads > MOST_THREADS) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_ValueError, "threads must be 1 to %d", MOST_THREADS);
         return NULL;
+    }
     const PreparedObject *first = (PreparedObject *)args[5];
     const char *format = NUMBERS[first->is_double];
     walk walks[2] = {{0}, {0}};
@@ -301,7 +319,7 @@ static PyObject *walk_layer(PyObject *module, PyObject *const *args, Py_ssize_t 
         done = require_fitting(walks, directions, &kept, args + 5);
     if (done >= 0) {
         Py_BEGIN_ALLOW_THREADS
-        done = run_walks(first->kernel, first->is_double, walks, directions, threads);
+        done = run_walks(first->kernel, first->is_double, walks, directions, (int)threads);
         Py_END_ALLOW_THREADS
         if (done < 0)
             PyErr_NoMemory();

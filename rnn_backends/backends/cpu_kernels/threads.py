@@ -8,6 +8,7 @@ from pathlib import Path
 from rnn_backends.errors import ArgumentError
 
 VARIABLE = "RNN_NUM_THREADS"
+MOST = 65536
 
 
 @cache
@@ -17,13 +18,13 @@ def thread_count() -> int:
     Raises
     ------
     ArgumentError
-        The variable is not a positive integer.
+        The variable is not an integer of 1 to 65536.
     """
     value = os.environ.get(VARIABLE, "")
     if not value:
         return max(1, int(min(_processors(), ceil(min(_quota(), 1 << 20)))))
-    if not value.isdecimal() or int(value) < 1:
-        msg = f"{VARIABLE} must be a positive integer; got {value!r}."
+    if not value.isdecimal() or len(value) > len(str(MOST)) or not 1 <= int(value) <= MOST:
+        msg = f"{VARIABLE} must be an integer of 1 to {MOST}; got {value!r}. Unset it, and the processors are counted."
         raise ArgumentError(msg)
     return int(value)
 
