@@ -11,17 +11,19 @@
 #define MOST_ROWS 6
 #define ACCUMULATORS (REGISTERS / 4 * 3)
 #define PAIRED_ROWS (ACCUMULATORS / 4) /* so few rows are multiplied with two panels at once */
-#define TERMS 16    /* of a chain, where few rows leave registers for totals */
+#define TERMS 16      /* of a chain, where few rows leave registers for totals */
 #define MORE_TERMS 64 /* where they do not */
+#define ROWS 144 /* multiplied together at most */
 #define STRETCH 512 /* columns at a time: so much of a panel stays in the first cache */
-#define PACKED_ROWS 24  /* from so many on, rows are copied side by side: at their places they may share lines of a cache; */
-#define PACKED_PANELS 8 /* where they are multiplied often enough */
+#define COPIED_ROWS 24  /* from so many on, rows are copied side by side: where they lie they may crowd a few lines of */
+#define COPIED_PANELS 8 /* the cache; for so many panels, for else it takes longer than it saves */
 #define PANEL (2 * W)
-#define CHAINS(R, N) (ACCUMULATORS / ((R) * (N)) > 4 ? 4 : ACCUMULATORS / ((R) * (N)) > 1 ? ACCUMULATORS / ((R) * (N)) : 1)
+#define SETS(R, N) (ACCUMULATORS / ((R) * (N)))
+#define CHAINS(R, N) (SETS(R, N) > 4 ? 4 : SETS(R, N) > 1 ? SETS(R, N) : 1)
 
 /* z[r][0 .. columns) = begin[r] + x[r][from .. to) . weights, of N vectors; panels other than the first lie `next` on. */
-INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x, const T *packed, idx from, idx to, const T *w, idx next,
-                       const T *bias, T *const *z, idx column, idx columns) {
+INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x, idx base, idx from, idx to, const T *w,
+                       idx next, const T *bias, T *const *z, idx column, idx columns) {
     V total[MOST_ROWS][4];
     const int width = N < 2 ? 1 : 2;
     UNROLLED for (int r = 0; r < R; r++) {
@@ -43,7 +45,7 @@ INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x,
                 UNROLLED for (int v = 0; v < N; v++)
                     weight[v] = LOAD_ALIGNED(w + (k + c) * width * W + (v & 1) * W + (v >> 1) * next);
                 UNROLLED for (int r = 0; r < R; r++) {
-                    const V number = SET1(packed ? packed[(k + c - from) * R + r] : x[r][k + c]);
+                    const V number = SET1(x[r][k + c - base]);
                     UNROLLED for (int v = 0; v < N; v++)
                         sum[c][r][v] = FMA(number, weight[v], sum[c][r][v]);
                 }
@@ -52,8 +54,10 @@ INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x,
         if (C > 1)
             for (; k < end; k++) {
                 UNROLLED for (int r = 0; r < R; r++)
-                    UNROLLED for (int v = 0; v < N; v++)
-                        sum[0][r][v] = FMA(SET1(packed ? packed[(k - from) * R + r] : x[r][k]), LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next), sum[0][r][v]);
+                    UNROLLED for (int v = 0; v < N; v++) {
+                        const V weight = LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next);
+                        sum[0][r][v] = FMA(SET1(x[r][k - base]), weight, sum[0][r][v]);
+                    }
             }
         UNROLLED for (int c = C - 1; c > 0; c--)
             UNROLLED for (int r = 0; r < R; r++)
@@ -74,15 +78,10 @@ INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x,
 
 #define TILE(R, N)                                                                                         \
     case (R) * 8 + (N):                                                                                    \
-        NAME(tile)(R, N, CHAINS(R, N), x, NULL, from, to, w, next, bias, z, column, columns);                    \
+        NAME(tile)(R, N, CHAINS(R, N), x, base, from, to, w, next, bias, z, column, columns);                    \
         break;
 
-#define PACKED_TILE(R, N)                                                                                  \
-    case (R) * 8 + (N):                                                                                    \
-        NAME(tile)(R, N, CHAINS(R, N), NULL, packed, from, to, w, next, bias, z, column, columns);         \
-        break;
-
-static void NAME(any_tile)(idx rows, idx vectors, const T *const *x, idx from, idx to, const T *w, idx next,
+static void NAME(any_tile)(idx rows, idx vectors, const T *const *x, idx base, idx from, idx to, const T *w, idx next,
                            const T *bias, T *const *z, idx column, idx columns) {
     switch (rows * 8 + vectors) {
         TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
@@ -94,23 +93,11 @@ static void NAME(any_tile)(idx rows, idx vectors, const T *const *x, idx from, i
     }
 }
 
-static void NAME(packed_tile)(idx rows, idx vectors, const T *packed, idx from, idx to, const T *w, const T *bias,
-                              T *const *z, idx column, idx columns) {
-    const idx next = 0;
-    switch (rows * 8 + vectors) {
-        PACKED_TILE(5, 1) PACKED_TILE(6, 1) PACKED_TILE(5, 2) PACKED_TILE(6, 2)
-    }
-}
-
-/* Copy columns from .. to of each group of rows: of the first column all rows, then of the second. */
-static void NAME(pack_rows)(const T *const *x, idx groups, idx least, idx larger, idx from, idx to, T *packed) {
-    for (idx g = 0, row = 0; g < groups; g++) {
-        const idx R = least + (g < larger);
-        for (idx r = 0; r < R; r++)
-            for (idx k = from; k < to; k++)
-                packed[(k - from) * R + r] = x[row + r][k];
-        packed += R * (to - from);
-        row += R;
+/* Copy columns from .. to of some rows side by side. */
+static void NAME(copy_rows)(const T *const *x, idx rows, idx from, idx to, T *scratch, const T **copies) {
+    for (idx r = 0; r < rows; r++) {
+        copies[r] = memcpy(scratch, x[r] + from, (size_t)(to - from) * sizeof(T));
+        scratch += STRETCH + 64 / sizeof(T); /* rows do not begin at the same place of a cache */
     }
 }
 
@@ -125,12 +112,15 @@ static void NAME(product)(const T *const *x, T *const *z, idx rows, const T *wei
     const idx at_once = rows <= PAIRED_ROWS ? 2 : 1, units = (end - first + at_once - 1) / at_once;
     const idx stretch = at_once > 1 || columns <= STRETCH ? columns : STRETCH;
     const idx groups = (rows + MOST_ROWS - 1) / MOST_ROWS, least = rows / groups, larger = rows % groups;
-    T *packed = rows >= PACKED_ROWS && units >= PACKED_PANELS ? scratch : NULL;
+    const int copied = rows >= COPIED_ROWS && units >= COPIED_PANELS;
+    const T *copies[ROWS];
     idx from = 0;
     do {
         const idx to = columns - from < stretch ? columns : from + stretch;
-        if (packed)
-            NAME(pack_rows)(x, groups, least, larger, from, to, packed);
+        const T *const *rows_of_x = copied ? copies : x;
+        const idx base = copied ? from : 0;
+        if (copied)
+            NAME(copy_rows)(x, rows, from, to, scratch, copies);
         for (idx unit = 0; unit < units; unit++) {
             const idx p = first + (backward ? units - 1 - unit : unit) * at_once, column = p * PANEL;
             idx width = (p + at_once < end ? at_once : end - p) * PANEL;
@@ -139,14 +129,10 @@ static void NAME(product)(const T *const *x, T *const *z, idx rows, const T *wei
             const T *begin = from || !bias ? NULL : bias + column, *panel = weights + column * columns;
             for (idx g = 0, row = 0; g < groups; g++) {
                 const idx next = row + least + (g < larger);
-                if (packed)
-                    NAME(packed_tile)(next - row, vectors, packed + row * (to - from), from, to, panel, begin, z + row,
-                                      column, width);
-                else
-                    NAME(any_tile)(next - row, wide, x + row, from, to, panel, PANEL * columns, begin, z + row, column,
-                                   vectors == 3 ? PANEL : width);
+                NAME(any_tile)(next - row, wide, rows_of_x + row, base, from, to, panel, PANEL * columns, begin, z + row,
+                               column, vectors == 3 ? PANEL : width);
                 if (vectors == 3)
-                    NAME(any_tile)(next - row, 1, x + row, from, to, panel + PANEL * columns, 0,
+                    NAME(any_tile)(next - row, 1, rows_of_x + row, base, from, to, panel + PANEL * columns, 0,
                                    begin ? begin + PANEL : NULL, z + row, column + PANEL, width - PANEL);
                 if (finish && to == columns)
                     finish->apply(finish, z + row, h + row, next - row, column, width);
@@ -165,12 +151,12 @@ static void NAME(row_product)(const T *x, T *z, const T *weights, idx size, int 
         const idx width = left < wide ? left : wide, vectors = (width + W - 1) / W;
         const T *panel = weights + column * size;
         if (width == wide)
-            NAME(tile)(1, 4, CHAINS(1, 4), &x, NULL, 0, size, panel, PANEL * size, NULL, &z, column, wide);
+            NAME(tile)(1, 4, CHAINS(1, 4), &x, 0, 0, size, panel, PANEL * size, NULL, &z, column, wide);
         else
-            NAME(any_tile)(1, vectors == 3 ? 2 : vectors, &x, 0, size, panel, PANEL * size, NULL, &z, column,
+            NAME(any_tile)(1, vectors == 3 ? 2 : vectors, &x, 0, 0, size, panel, PANEL * size, NULL, &z, column,
                            vectors == 3 ? PANEL : width);
         if (vectors == 3)
-            NAME(any_tile)(1, 1, &x, 0, size, panel + PANEL * size, 0, NULL, &z, column + PANEL, width - PANEL);
+            NAME(any_tile)(1, 1, &x, 0, 0, size, panel + PANEL * size, 0, NULL, &z, column + PANEL, width - PANEL);
         finish->apply(finish, &z, &x, 1, column, width);
     }
 }

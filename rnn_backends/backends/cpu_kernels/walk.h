@@ -34,8 +34,7 @@ INLINE void NAME(store_part)(T *to, V value, idx count) {
 #include "activations.h"
 #include "product.h"
 
-#ifndef ROWS
-#define ROWS 144   /* multiplied together at most */
+#ifndef PROJECTED
 #define PROJECTED 126 /* rows are enough for the weights to be loaded seldom, and few enough to stay in a cache */
 
 static idx steps_at_once(idx rows) {
@@ -237,7 +236,6 @@ static idx NAME(packed_size)(idx size, idx columns) {
 
 /* The bytes of scratch for the products of a walk. */
 static size_t NAME(scratch)(const walk *w) {
-    const idx columns = w->cell->input_size > w->cell->hidden_size ? w->cell->input_size : w->cell->hidden_size;
     const idx rows = w->seq_len * w->batch < ROWS ? w->seq_len * w->batch : ROWS;
-    return rows < PACKED_ROWS ? 64 : (size_t)(rows * (columns < STRETCH ? columns : STRETCH)) * sizeof(T);
+    return rows < COPIED_ROWS ? 64 : (size_t)rows * (STRETCH * sizeof(T) + 64);
 }
