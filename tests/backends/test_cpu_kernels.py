@@ -187,6 +187,20 @@ def test_layouts_of_the_inputs(kernel: str, dtype: str) -> None:
 
 @EACH_KERNEL
 @EACH_DTYPE
+def test_layouts_of_the_initial_states(kernel: str, dtype: str) -> None:
+    walk = drawn(dtype, (5, 7, 19, 33), "fb")
+    output = walk.check(kernel)
+    for n in range(2):
+        wide = np.zeros((14, 66), dtype)
+        wide[::2, ::-2] = walk.h_0[n]
+        for laid in (wide[::2, ::-2], np.asfortranarray(walk.h_0[n])):
+            states = [laid if n == place else h_0 for place, h_0 in enumerate(walk.h_0)]
+            found, _ = walk._replace(h_0=states).by(kernel)
+            np.testing.assert_allclose(found, output, rtol=0, atol=0 if kernel != "off" else 1e-6)
+
+
+@EACH_KERNEL
+@EACH_DTYPE
 def test_every_feature_of_a_model(kernel: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(choice.VARIABLE, kernel)
     if kernel != choice.OFF:
