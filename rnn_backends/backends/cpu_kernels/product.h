@@ -19,6 +19,7 @@
 #define COPIED_PANELS 8 /* the cache; for so many panels, for else it takes longer than it saves */
 #define PANEL (2 * W)
 #define SETS(R, N) (ACCUMULATORS / ((R) * (N)))
+#define UNROLL(C) ((C) == 1 ? 2 : (C)) /* columns in a turn of the loop */
 #define CHAINS(R, N) (SETS(R, N) > 4 ? 4 : SETS(R, N) > 1 ? SETS(R, N) : 1)
 
 /* z[r][0 .. columns) = begin[r] + x[r][from .. to) . weights, of N vectors; panels other than the first lie `next` on. */
@@ -39,19 +40,20 @@ INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x,
             UNROLLED for (int r = 0; r < R; r++)
                 UNROLLED for (int v = 0; v < N; v++)
                     sum[c][r][v] = SET1(0);
-        for (; k + C <= end; k += C) {
-            UNROLLED for (int c = 0; c < C; c++) {
+        for (; k + UNROLL(C) <= end; k += UNROLL(C)) {
+            UNROLLED for (int u = 0; u < UNROLL(C); u++) {
+                const int c = u % C;
                 V weight[4];
                 UNROLLED for (int v = 0; v < N; v++)
-                    weight[v] = LOAD_ALIGNED(w + (k + c) * width * W + (v & 1) * W + (v >> 1) * next);
+                    weight[v] = LOAD_ALIGNED(w + (k + u) * width * W + (v & 1) * W + (v >> 1) * next);
                 UNROLLED for (int r = 0; r < R; r++) {
-                    const V number = SET1(x[r][k + c - base]);
+                    const V number = SET1(x[r][k + u - base]);
                     UNROLLED for (int v = 0; v < N; v++)
                         sum[c][r][v] = FMA(number, weight[v], sum[c][r][v]);
                 }
             }
         }
-        if (C > 1)
+        if (UNROLL(C) > 1)
             for (; k < end; k++) {
                 UNROLLED for (int r = 0; r < R; r++)
                     UNROLLED for (int v = 0; v < N; v++) {

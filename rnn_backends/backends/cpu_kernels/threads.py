@@ -39,7 +39,7 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
     """Return the processors that a control group of Linux grants, infinity where it sets no limit."""
     for quota, period in (("cpu.max", ""), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
-            words = " ".join((root / name).read_text(encoding="ascii") for name in (quota, period) if name).split()
+            words = " ".join((root / name).read_text(encoding="utf-8") for name in (quota, period) if name).split()
         except OSError:
             continue
         if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]) > 0:
