@@ -68,7 +68,7 @@ MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
     ("code", "most"),
     [
         ("import rnn_backends", 49),
-        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 84),
+        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 85),
     ],
 )
 def test_a_cold_start_imports_little(code: str, most: int) -> None:
