@@ -59,7 +59,14 @@ class Walk:
             order = np.argsort(-lengths, kind="stable").astype(np.int64)
             lengths = lengths[order].astype(np.int64)
         reverses = [reverse for _, reverse in layer.cells]
-        walk(x, output, order, lengths, thread_count(), *chain(*zip(cells, h_0, last, reverses, strict=True)))
+        walk(
+            x,
+            output,
+            order,
+            lengths,
+            thread_count(),
+            *chain(*zip(cells, map(in_order, h_0), last, reverses, strict=True)),
+        )
         return output, last
 
     def prepared(self, layers: tuple[Layer, ...], shape: tuple[int, ...], dtype: Any) -> Run | None:

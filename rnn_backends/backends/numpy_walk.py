@@ -1,4 +1,4 @@
-"""The walk of a `Cell` by NumPy, where no kernel was built: in place, without a copy."""
+"""The walk of a `Cell` by NumPy, where no kernel does it: in place, without a copy."""
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -34,7 +34,7 @@ def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, rev
     if lengths is not None:
         return walk_packed(cell, x, h_0, lengths, reverse)
     states, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
-    multiply = multiplication(cell.weight_hh)
+    multiply = multiplication(cell.weight_hh, len(h_0))
     for steps in blocks(len(states), states.nbytes, reverse):
         project(cell, x[steps], states[steps])
         h = walk(cell, multiply, states[steps][:: -1 if reverse else 1], h)
@@ -46,7 +46,7 @@ def walk_packed(cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool) ->
     packed = Packed.of(lengths)
     inputs, first, starts = packed.rows(x), h_0[packed.order], packed.starts
     rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first
-    multiply = multiplication(cell.weight_hh)
+    multiply = multiplication(cell.weight_hh, len(h_0))
     for steps in blocks(len(starts) - 1, rows.nbytes, reverse):
         project(cell, inputs[starts[steps.start] : starts[steps.stop]], rows[starts[steps.start] : starts[steps.stop]])
         block = [rows[start:end] for start, end in pairwise(starts[steps.start : steps.stop + 1])]
@@ -100,9 +100,14 @@ def walk(
     return h
 
 
-def multiplication(weight: Host) -> Callable[[Host, Host], object]:
-    """Return a function that writes W_aa a<t-1> for its first argument, (batch, hidden_size), to the second."""
-    transposed, weight = np.ascontiguousarray(weight.T), np.ascontiguousarray(weight)
+def multiplication(weight: Host, batch: int) -> Callable[[Host, Host], object]:
+    """Return a function that writes W_aa a<t-1> for its first argument, (batch, hidden_size), to the second.
+
+    The first argument has no more rows than `batch`.
+    """
+    transposed, weight = weight.T, np.ascontiguousarray(weight)
+    if batch > BY_ROWS:
+        transposed = np.ascontiguousarray(transposed)
     rows = max(1, PART // max(1, weight.shape[1]))
     parts = [(weight[row : row + rows], slice(row, row + rows)) for row in range(0, len(weight), rows)]
 

@@ -195,15 +195,19 @@ def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = Fa
 def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
     """Return whether a run of all steps is to be made in blocks, for it would hold much beside input and output.
 
-    So it would where the input is converted, or steps are left out, or layers stand on each other.
+    So it would where the input is converted or copied, or steps are left out, or layers stand on each other.
     """
     network, is_zeroed = placed.network, lengths is not None or mask is not None
     if not placed.is_plain or placed.has_backward or not isinstance(x, np.ndarray) or x.ndim == 0:
         return False
     like = placed.spec("x", x)
-    if len(network.layers) == 1 and not network.encoder and not is_zeroed and like.dtype == x.dtype.name:
-        return False
     *steps, features = (*x.shape, 1) if is_integer(like) else x.shape
+    if not steps or not x.size:
+        return False
+    is_copied = x.dtype != np.dtype(like.dtype) or not x.flags.aligned
+    is_copied = is_copied or (not is_integer(like) and features > 1 and x.strides[-1] != x.itemsize)
+    if len(network.layers) == 1 and not (network.encoder or is_zeroed or is_copied):
+        return False
     seq_len = steps[1 if network.batch_first and len(steps) == 2 else 0]
     _, block = sizes(placed, features, prod(steps) // max(1, seq_len), is_zeroed=is_zeroed)
     return bool(seq_len > block)

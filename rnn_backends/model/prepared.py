@@ -153,6 +153,8 @@ def _run(network: Network, recurrence: Recurrence, like: Host) -> tuple[Run, int
             held = sum(state.nbytes for state in start)
         run = _layer_by_layer(network, recurrence, list(start))
     elif start is not None:
+        start = tuple(map(np.ascontiguousarray, start)) if isinstance(start, tuple) else np.ascontiguousarray(start)
+        held = sum(state.nbytes for state in last_states(start))
         run = _from_start(run, start)
     return (_of_encoded(run, network.encoder) if network.encoder else run), held
 

@@ -35,7 +35,7 @@ def test_parts_of_a_product(monkeypatch: pytest.MonkeyPatch, dtype: str, batch: 
 
 def test_no_part_of_a_product_wakes_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     weight = np.random.default_rng(0).normal(size=(700, 700))
-    multiply, product = numpy_walk.multiplication(weight), np.empty((3, 700))
+    multiply, product = numpy_walk.multiplication(weight, 3), np.empty((3, 700))
     h = np.random.default_rng(1).normal(size=(3, 700))
     multiply(h, product)
     np.testing.assert_allclose(product, h @ weight.T, rtol=0, atol=1e-11)
@@ -47,7 +47,7 @@ def test_no_part_of_a_product_wakes_threads(monkeypatch: pytest.MonkeyPatch) -> 
             return np.asarray(self).dot(other, out)
 
     monkeypatch.setattr(np, "ascontiguousarray", lambda array: array.view(Noted))
-    numpy_walk.multiplication(weight)(h, product)
+    numpy_walk.multiplication(weight, 3)(h, product)
     assert (len(parts), sum(parts), max(parts) <= numpy_walk.PART) == (6, 3 * 490_000, True)
 
 

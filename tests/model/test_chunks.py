@@ -355,6 +355,8 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "batch first": ({"num_layers": 2, "batch_first": True}, {}),
     "one sequence": ({"num_layers": 2}, {"batch": 0}),
     "initial states": ({"num_layers": 2}, {"h_0": True}),
+    "bytes in another order": ({}, {"dtype": ">f4"}),
+    "features apart": ({}, {"apart": True}),
 }
 
 
@@ -369,6 +371,7 @@ def test_a_run_holds_little_beside_input_and_output(name: str, monkeypatch: pyte
     is_ids = given["dtype"] == "int64"
     drawn = draw.integers(8, size=(8000, *batch)) if is_ids else draw.normal(size=(8000, *batch, 8))
     x = drawn.astype(given["dtype"]).swapaxes(0, 1) if rnn.batch_first else drawn.astype(given["dtype"])
+    x = np.repeat(x, 2, axis=-1)[..., ::2] if "apart" in given else x
     call: dict[str, Any] = {
         "lengths": given.get("lengths"),
         "mask": draw.random((8000, 5)) < 0.5 if "mask" in given else None,

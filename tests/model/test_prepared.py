@@ -138,6 +138,20 @@ def test_what_is_wrong_is_refused_after_calls_that_are_right() -> None:
         rnn(X, np.zeros((1, 2, 5), np.float32))
 
 
+@pytest.mark.parametrize("options", [{}, {"lengths": [5]}, {"h_0": np.zeros((1, 5), np.float32)}, {"mask": [True] * 5}])
+def test_features_without_an_axis_of_time_are_refused(options: dict[str, Any]) -> None:
+    for size in (0, 5):
+        with pytest.raises(rb.RNNBackendError):
+            model("one")(np.zeros(size, np.float32), **options)
+
+
+def test_no_token_at_all() -> None:
+    rnn = rb.RNN(model("one").layers, takes="tokens")
+    for nothing in (np.array([]), np.array([], np.int64), []):
+        output, h_n = rnn(nothing)
+        assert (output.shape, h_n.shape) == ((0, 5), (1, 5))
+
+
 def test_nan_stays_in_its_sequence() -> None:
     rnn, x = model("two"), X.copy()
     rnn(x)

@@ -6,8 +6,8 @@ from typing import Any
 from rnn_backends.errors import BackendUnavailableError
 
 try:
-    from rnn_backends.backends.cpu_kernels import compiled as _compiled
-except ImportError:  # installed without a compiler
+    import rnn_backends.backends.cpu_kernels.compiled as _compiled
+except ModuleNotFoundError:  # installed without a compiler
     _module: Any = None
 else:
     _module = _compiled

@@ -88,8 +88,7 @@ static int prepared_fill(PreparedObject *self, Py_buffer *ih, Py_buffer *hh, Py_
     const size_t itemsize = d ? 8 : 4;
     cell *c = &self->cell;
     const idx sizes[] = {self->kernel->packed_size[d](c->hidden_size, c->input_size),
-                         self->kernel->packed_size[d](c->hidden_size, c->hidden_size), c->hidden_size + 16,
-                         c->hidden_size + 16};
+                         self->kernel->packed_size[d](c->hidden_size, c->hidden_size), c->hidden_size, c->hidden_size};
     size_t places[5] = {0};
     for (int part = 0; part < 4; part++)
         places[part + 1] = places[part] + ((size_t)sizes[part] * itemsize + 63) / 64 * 64;
@@ -243,7 +242,7 @@ static int fill_shared(walk *w, buffers *kept, PyObject *const *args, const char
             return -1;
         w->order = order->buf;
         w->lengths = lengths->buf;
-        if (!is_in_order(w)) {
+        if (order->itemsize != 8 || lengths->itemsize != 8 || !is_in_order(w)) {
             PyErr_SetString(PyExc_ValueError, "`order` and `lengths` must name sequences, the longest first");
             return -1;
         }
@@ -267,8 +266,8 @@ static int fill_direction(walk *w, buffers *kept, PyObject *const *args, const c
         w->h_0 = kept->views[kept->count++].buf;
         w->h_0_row = c->hidden_size;
     }
-    w->reverse = args[3] == Py_True;
-    return 0;
+    w->reverse = PyObject_IsTrue(args[3]);
+    return w->reverse < 0 ? -1 : 0;
 }
 
 /* Check that the cells of a layer fit each other, x and the output; return 0, or -1 with an exception. */
@@ -391,6 +390,10 @@ static int module_clear(PyObject *module) {
     return 0;
 }
 
+static void module_free(void *module) {
+    module_clear(module);
+}
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #ifdef Py_GIL_DISABLED
@@ -408,6 +411,7 @@ static PyModuleDef module_definition = {
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit_compiled(void) {

@@ -13,7 +13,7 @@ typedef CONDITION_VARIABLE condition;
 #define lock(m) AcquireSRWLockExclusive(m)
 #define unlock(m) ReleaseSRWLockExclusive(m)
 #define wait_for(c, m) SleepConditionVariableSRW(c, m, INFINITE, 0)
-#define wake(c) WakeAllConditionVariable(c)
+#define wake(c) WakeConditionVariable(c)
 #define give_way() SwitchToThread()
 #else
 #include <pthread.h>
@@ -27,7 +27,7 @@ typedef pthread_cond_t condition;
 #define lock(m) pthread_mutex_lock(m)
 #define unlock(m) pthread_mutex_unlock(m)
 #define wait_for(c, m) pthread_cond_wait(c, m)
-#define wake(c) pthread_cond_broadcast(c)
+#define wake(c) pthread_cond_signal(c)
 #define give_way() sched_yield()
 #endif
 
@@ -37,7 +37,7 @@ typedef pthread_cond_t condition;
 typedef struct {
     mutex mutex;
     condition offer, idle;
-    int started, offered, taken; /* helpers: that there are, that may come yet, that came */
+    int started, offered, taken; /* helpers: started, still wanted, arrived */
     atomic_int busy;             /* helpers in the work */
     void (*work)(void *, int);
     void *job;
@@ -145,7 +145,8 @@ void pool_run(int wanted, void (*work)(void *, int), void *job) {
     pool.job = job;
     pool.taken = 0;
     pool.offered = wanted < pool.started ? wanted : pool.started;
-    wake(&pool.offer);
+    for (int n = 0; n < pool.offered; n++)
+        wake(&pool.offer);
     unlock(&pool.mutex);
     work(job, 0);
     lock(&pool.mutex);

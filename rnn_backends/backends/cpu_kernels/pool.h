@@ -13,7 +13,7 @@ void pool_prepare_fork(void);
 /* Let a processor rest for a moment in a loop that waits; let others run after many. */
 void pool_pause(long turn);
 
-/* The time in ns, from any beginning. */
+/* The time in ns, from an arbitrary origin. */
 long long pool_now(void);
 
 #endif

@@ -68,22 +68,18 @@ static void work(void *object, int who) {
     free(scratch);
 }
 
-/* The place at which a part of the steps of all sequences is done, the longest being first. */
-static idx cut(const walk *w, idx part, idx parts) {
-    if (w->lengths == NULL)
-        return w->batch * part / parts;
-    int64_t all = 0, before = 0;
-    for (idx b = 0; b < w->batch; b++)
-        all += w->lengths[b];
-    idx place = 0;
-    while (place < w->batch && before + w->lengths[place] / 2 < all * part / parts)
-        before += w->lengths[place++];
-    return part == parts ? w->batch : place;
+static int64_t length(const walk *w, idx place) {
+    return w->lengths ? w->lengths[place] : w->seq_len;
 }
 
+/* Cut the sequences, the longest being first, where a part of the steps of all is done. */
 static void add_shares(job *j, const walk *w, idx parts) {
-    for (idx part = 0; part < parts; part++) {
-        const idx first = cut(w, part, parts), end = cut(w, part + 1, parts);
+    int64_t all = 0, before = 0;
+    for (idx place = 0; place < w->batch; place++)
+        all += length(w, place);
+    for (idx part = 1, first = 0, end = 0; part <= parts; part++, first = end) {
+        while (end < w->batch && (part == parts || before + length(w, end) / 2 < all / parts * part))
+            before += length(w, end++);
         if (first == end)
             continue;
         share *s = &j->shares[j->count++];
@@ -96,7 +92,8 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
     for (int n = 0; n < count; n++) {
         const cell *c = walks[n].cell;
         const idx projected = walks[n].id_size ? 0 : c->input_size;
-        products += (double)walks[n].seq_len * (double)walks[n].batch * (double)(c->hidden_size * (projected + c->hidden_size));
+        const idx each = c->hidden_size * (projected + c->hidden_size);
+        products += (double)walks[n].seq_len * (double)walks[n].batch * (double)each;
     }
     const idx each = products < LEAST_WORK ? 1 : (threads + count - 1) / count;
     if (each > 1 && count == 1 && can_split(walks))
@@ -113,6 +110,6 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
         j.scratch = scratch > j.scratch ? scratch : j.scratch;
         add_shares(&j, &walks[n], each < most ? each : most > 1 ? most : 1);
     }
-    pool_run(products < LEAST_WORK || threads < 2 ? 0 : j.count - 1, work, &j);
+    pool_run(products < LEAST_WORK ? 0 : (threads < j.count ? threads : j.count) - 1, work, &j);
     return atomic_load(&j.is_out_of_memory) ? -1 : 0;
 }

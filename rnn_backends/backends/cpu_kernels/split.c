@@ -2,7 +2,7 @@
  *
  * Each works in memory of its own; the caller alone writes the output.  So it may compute the right half too, with the
  * same bits: where the helper has not begun a step when the left half is done, or takes far longer, the caller goes on
- * alone, and a helper that lost its processor costs nothing. */
+ * alone.  A helper that loses its processor in a step is waited for at the end alone. */
 #include "split.h"
 
 #include <stdatomic.h>

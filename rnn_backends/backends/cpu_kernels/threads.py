@@ -29,6 +29,10 @@ def thread_count() -> int:
     return int(value)
 
 
+if hasattr(os, "register_at_fork"):  # a child may be bound to other processors
+    os.register_at_fork(after_in_child=thread_count.cache_clear)
+
+
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
