@@ -355,7 +355,6 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "batch first": ({"num_layers": 2, "batch_first": True}, {}),
     "one sequence": ({"num_layers": 2}, {"batch": 0}),
     "initial states": ({"num_layers": 2}, {"h_0": True}),
-    "bytes in another order": ({}, {"dtype": ">f4"}),
     "features apart": ({}, {"apart": True}),
 }
 

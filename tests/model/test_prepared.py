@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.backends.numpy import by_numpy
 from rnn_backends.core.forward import walk_layers
 from rnn_backends.core.network import READS
 from rnn_backends.core.recurrence import last_states, scan_layer
@@ -95,8 +96,12 @@ def test_every_call_gives_what_a_list_gives(name: str, kind: str, option: str) -
 
 @pytest.mark.parametrize("name", ["one", "two", "uneven"])
 @pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"h_0": True}], ids=str)
-def test_a_stream_gives_what_one_of_lists_gives(name: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("by", [None, by_numpy], ids=["prepared", "layer by layer"])
+def test_a_stream_gives_what_one_of_lists_gives(name: str, options: dict[str, Any], by: Any) -> None:
     rnn = model(name, **{**options, **({"h_0": H_0[name]} if "h_0" in options else {})})
+    if by is not None:
+        with placed_on(by):
+            rnn = rnn.to("fake")
     found, wanted = rnn.stream(batch_size=3), rnn.stream(batch_size=3)
     for given in (X, X[:1], X[:1], IDS, IDS[:1], X.astype(float), X[:0]):
         x = np.ascontiguousarray(given.swapaxes(0, 1)) if rnn.batch_first else given
@@ -147,7 +152,8 @@ def test_features_without_an_axis_of_time_are_refused(options: dict[str, Any]) -
 
 def test_no_token_at_all() -> None:
     rnn = rb.RNN(model("one").layers, takes="tokens")
-    for nothing in (np.array([]), np.array([], np.int64), []):
+    given: list[Any] = [np.array([]), np.array([], np.int64), []]
+    for nothing in given:
         output, h_n = rnn(nothing)
         assert (output.shape, h_n.shape) == ((0, 5), (1, 5))
 
@@ -164,8 +170,12 @@ def test_nan_stays_in_its_sequence() -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("x", [X, X[:1], X[:, 0], X[:1, 0]], ids=lambda x: str(x.shape))
-def test_what_is_returned_is_memory_of_its_own(name: str, x: NDArray[Any]) -> None:
+@pytest.mark.parametrize("by", [None, by_numpy], ids=["prepared", "layer by layer"])
+def test_what_is_returned_is_memory_of_its_own(name: str, x: NDArray[Any], by: Any) -> None:
     rnn = model(name)
+    if by is not None:
+        with placed_on(by):
+            rnn = rnn.to("fake")
     first, states = rnn(x)
     kept, held = first.copy(), [*map(np.copy, last_states(states))]
     again, others = rnn(x)
@@ -266,7 +276,7 @@ def test_a_recurrence_may_prepare_calls(name: str, with_own: bool) -> None:
         other = rnn.to("fake")
         for x in (X, X[:, 0], X.astype(float), IDS):
             count = len(fake.shapes)
-            wanted = rnn(x)
+            wanted = rnn(x.tolist())
             for _ in range(3):
                 assert_same(other(x), wanted)
             assert len(fake.shapes) == count + 1
@@ -289,7 +299,7 @@ def test_a_stream_runs_by_a_prepared_call_from_its_state(h_0: Any) -> None:
     with placed_on(fake):
         stream, other = rnn.to("fake").stream(batch_size=3), rnn.stream(batch_size=3)
         for x in (X, X[:1], X[:1], IDS[:1]):
-            assert_same(stream(x), other(x))
+            assert_same(stream(x), other(x.tolist()))
         assert (fake.walked, fake.runs, len(fake.shapes)) == (0, 4, 3)
         assert_same(stream.state, other.state)
 
