@@ -164,9 +164,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests that need no framework, but for the slow ones, on this Python."""
+    """Run the tests that need no framework, but for the slow ones and those of tools, on this Python."""
     install(session)
-    pytest(session, "--ignore=tests/slow")
+    pytest(session, *(f"--ignore=tests/{name}" for name in ("slow", "cpu_kernels", "faults")))
 
 
 @nox.session(python=OTHERS, tags=["ci"])
@@ -178,7 +178,7 @@ def pythons(session: nox.Session) -> None:
     names = (
         "faults",
         "benchmarks",
-        "cpu_kernels/test_driver.py",
+        "cpu_kernels",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
     )
@@ -208,6 +208,7 @@ def instructions(session: nox.Session) -> None:
     shared = ("backends/test_conformance.py", "backends/test_layouts.py", "core/test_forward.py", "core/test_masks.py")
     for name in str(session.run("python", "-c", code, silent=True)).split():
         pytest(session, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
+    pytest(session, "tests/cpu_kernels")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -291,6 +292,8 @@ def parity(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Plant the faults of what changed since all were caught; `-- PREFIX` plants those whose names begin so."""
     install(session, *OF_FAULTS)
+    if not session.posargs:
+        pytest(session, "tests/faults")
     session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "4")))
 
 

@@ -22,7 +22,7 @@ from rnn_backends.cli.outputs import ArrayOutput, Likeliest, TextOutput, WholeOu
 from rnn_backends.cli.reports import Row, progress
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array
-from rnn_backends.core.losses import mean_of
+from rnn_backends.core.losses import mean_of, require_softmax
 from rnn_backends.errors import ArgumentError
 from rnn_backends.formats.files import replaced
 from rnn_backends.model.chunk import Chunk, largest, loss_sums, probabilities
@@ -105,7 +105,7 @@ def _require_possible(request: Request, rnn: RNN, inputs: Inputs, reads: str) ->
     """Check what the model must have for what is asked, before it is run."""
     placed = rnn.placed
     if inputs.targets is not None:
-        placed.require_softmax()
+        require_softmax(placed.require_readout("loss"))
     if inputs.is_next:
         _require_predicting_its_input(rnn, inputs.unit)
     if not request.predictions:

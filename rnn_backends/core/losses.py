@@ -18,7 +18,19 @@ from rnn_backends.core.arrays import (
     native,
     widen,
 )
-from rnn_backends.errors import DTypeError, ShapeError
+from rnn_backends.core.linear import Linear
+from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
+
+
+def require_softmax(readout: Sequence[Linear]) -> None:
+    """Check that the cross-entropy is the loss of a readout."""
+    g2 = readout[-1].activation
+    if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
+        msg = (
+            f"loss is the cross-entropy of a softmax readout; g2 of this one is {g2!r}. If it was "
+            "trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
+        )
+        raise ArgumentError(msg)
 
 
 def cross_entropy(logits: ArrayArgument, targets: ArrayArgument) -> Array:

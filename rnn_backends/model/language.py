@@ -3,7 +3,7 @@
 from typing import Any
 
 from rnn_backends.core.arrays import Array, ArrayLike, Input, cast
-from rnn_backends.core.losses import mean_of
+from rnn_backends.core.losses import mean_of, require_softmax
 from rnn_backends.errors import DTypeError
 from rnn_backends.model.chunk import loss_sums
 from rnn_backends.model.chunks import ChunkedCall
@@ -61,7 +61,7 @@ class LanguageModel(Predictor):
         >>> round(float(rnn.loss([0, 1, 2], [1, 2, 0])), 4)      # log(3)
         1.0986
         """
-        self._placed.require_softmax()
+        require_softmax(self._placed.require_readout("loss"))
         if targets is None:
             msg = "`targets` must hold the ids of the right classes; got None."
             raise DTypeError(msg)

@@ -225,20 +225,9 @@ class Placed:
 
     def require_reads(self, reads: str | None) -> str:
         """Return what the readout is to read: what a call says, else what the network does."""
-        if reads is None:
-            return self.network.reads
-        require_choice("reads", reads, READS)
-        return reads
-
-    def require_softmax(self) -> None:
-        """Check that the cross-entropy is the loss of the readout."""
-        g2 = self.require_readout("loss")[-1].activation
-        if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
-            msg = (
-                f"loss is the cross-entropy of a softmax readout; g2 of this one is {g2!r}. If it was "
-                "trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
-            )
-            raise ArgumentError(msg)
+        if reads is not None:
+            require_choice("reads", reads, READS)
+        return reads or self.network.reads
 
     def summary(self) -> str:
         """Return the sizes and the place of the network in one line, without its numbers."""

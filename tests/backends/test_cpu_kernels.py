@@ -200,6 +200,18 @@ def test_layouts_of_the_initial_states(kernel: str, dtype: str) -> None:
 
 
 @EACH_KERNEL
+def test_a_stream_goes_on_from_states_of_any_layout(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(choice.VARIABLE, kernel)
+    rnn, draw = rb.RNN.init(4, 5, num_layers=2), np.random.default_rng(0)
+    x, states = draw.normal(size=(2, 3, 4)).astype("f"), draw.normal(size=(2, 3, 5)).astype("f")
+    wanted, _ = rnn(x, states)
+    for laid in (np.asfortranarray(states), np.repeat(states, 2, axis=2)[..., ::2]):
+        stream = rnn.stream(batch_size=3)
+        stream.reset(laid)
+        np.testing.assert_allclose(stream(x), wanted, rtol=0, atol=1e-6)
+
+
+@EACH_KERNEL
 @EACH_DTYPE
 def test_every_feature_of_a_model(kernel: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(choice.VARIABLE, kernel)

@@ -23,8 +23,9 @@ import cold_start
 import cpu_page
 import memory
 from harness.machine import about, processors
+from harness.problem import GRID
 from harness.processes import busy_processors, measured
-from parts import ABSENT, DTYPES, GRID, PARTS, Part, problems, quick
+from parts import ABSENT, DTYPES, PARTS, Part, problems, quick
 from thresholds import verdicts
 
 from rnn_backends.errors import RNNBackendError

@@ -7,23 +7,9 @@ from functools import partial
 from typing import Any
 
 from harness.machine import instructions
-from harness.problem import Problem
+from harness.problem import GRID, STEP_GRID, Problem, Sizes
 from harness.processes import OURS, Entrant
 
-Sizes = tuple[int, int, int, int]
-"""Steps, sequences, features and states."""
-
-GRID: tuple[Sizes, ...] = (
-    (1000, 1, 64, 32),
-    (1000, 1, 64, 100),
-    (1000, 1, 128, 256),
-    (50, 8, 16, 32),
-    (128, 32, 128, 256),
-    (64, 128, 256, 512),
-    (64, 64, 512, 1024),
-    (256, 1, 512, 1024),
-)
-STEPS: tuple[Sizes, ...] = ((100, 1, 64, 32), (100, 1, 128, 128), (100, 1, 128, 256), (100, 8, 128, 128))
 CALL: Sizes = (1, 1, 64, 32)
 DTYPES = ("float32", "float64")
 TEXT = 500
@@ -143,7 +129,7 @@ PARTS: dict[str, Part] = {
     "calls": Part(
         title="A call, and a stream's steps",
         text="A call with one step (T=1), and a stream's calls step by step.",
-        questions=[*problems([CALL]), *problems(STEPS, step=True)],
+        questions=[*problems([CALL]), *problems(STEP_GRID, step=True)],
         entrants=lambda threads: entrants(threads, WALK, *LIBRARIES),
         seconds=2.0,
     ),

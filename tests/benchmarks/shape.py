@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.competitors import BY_DEFAULT_ON_GPU, ON_GPU
 from harness.machine import about, processors
-from harness.problem import Problem
+from harness.problem import GRID, STEP_GRID, Problem
 from harness.table import lines
 from harness.timing import ratios
 from harness.worker import Task
@@ -29,17 +29,6 @@ from rnn_backends.formats.files import replaced
 WORKER = "harness.worker"
 FOLDER = Path(__file__).parent
 
-GRID = (
-    (1000, 1, 64, 32),
-    (1000, 1, 64, 100),
-    (1000, 1, 128, 256),
-    (50, 8, 16, 32),
-    (128, 32, 128, 256),
-    (64, 128, 256, 512),
-    (64, 64, 512, 1024),
-    (256, 1, 512, 1024),
-)
-STEP_GRID = ((100, 1, 64, 32), (100, 1, 128, 128), (100, 1, 128, 256), (100, 8, 128, 128))
 TOKEN_GRID = ((1000, 1, 128, 100), (1000, 1, 8000, 100))
 
 

@@ -13,7 +13,7 @@ import parts as of_cpu
 import pytest
 from harness.competitors import text
 from harness.machine import about, cpu_name, processors
-from harness.problem import Problem
+from harness.problem import GRID, Problem
 from thresholds import verdicts
 
 import rnn_backends as rb
@@ -114,7 +114,7 @@ def test_the_page_holds_the_measurements(parts: dict[str, Any]) -> None:
 def test_the_plot_is_small(parts: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     times = {"ours": 1.0, "NumPy walk": 3.0, "onnxruntime": 6.5, "torch": 0.75, "jax": 2.0, "textbook": 9.0}
-    cells = [cell(shape, times | {"product": 0.5}) | {"threads": n} for n in (1, 2) for shape in of_cpu.GRID]
+    cells = [cell(shape, times | {"product": 0.5}) | {"threads": n} for n in (1, 2) for shape in GRID]
     cpu_page.write(parts | {"sequences": parts["sequences"] | {"cells": cells}}, tmp_path)
     drawn = (tmp_path / "cpu.svg").read_text(encoding="utf-8")
     assert len(drawn) < 100_000

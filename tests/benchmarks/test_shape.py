@@ -12,6 +12,7 @@ import pytest
 import shape
 from harness import table, worker
 from harness.machine import processors
+from harness.problem import GRID, STEP_GRID
 from harness.timing import Quartiles
 
 import rnn_backends as rb
@@ -85,10 +86,10 @@ def given(*words: str) -> argparse.Namespace:
 
 def test_defaults() -> None:
     task = shape.task(given("--dtype", "float32", "float64", "--against", "product", "product"), 1)
-    assert len(task.problems) == 2 * len(shape.GRID)
+    assert len(task.problems) == 2 * len(GRID)
     assert task.against == ["product"]
     assert worker.Task.of(json.loads(json.dumps(asdict(task)))) == task
-    for name, grid in (("--tokens", shape.TOKEN_GRID), ("--step", shape.STEP_GRID)):
+    for name, grid in (("--tokens", shape.TOKEN_GRID), ("--step", STEP_GRID)):
         assert len(shape.problems(given(name))) == len(grid)
     assert all(problem.batch > 1 for problem in shape.problems(given("--ragged")))
     assert (task.backends, shape.task(given(), 1).against) == (["cupy"], ["torch", "off", "product", "copy"])

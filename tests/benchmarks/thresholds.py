@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 import cold_start
-from harness.problem import Problem
+from harness.problem import Problem, Sizes
 from harness.processes import OURS, titled
 from harness.timing import Quartiles, ratios
-from parts import CALL, LIBRARIES, WALK, Sizes
+from parts import CALL, LIBRARIES, WALK
 
 from rnn_backends.backends.cpu_kernels import choice
 

@@ -6,23 +6,7 @@ import pytest
 
 from faults.placing import check, place, sources
 from faults.tables import Fault, TableError
-
-SOURCE = """
-def double(number):
-    # twice as much
-    result = number + number
-    return result
-
-
-def half(number):
-    return number / 2
-
-
-def until_zero(number):
-    while number:
-        number = number - 1
-    return number
-"""
+from faults.tiny import SOURCE
 
 
 def fault(right: str, wrong: str, where: str = "double") -> Fault:

@@ -15,25 +15,11 @@ static int runs(void) {
 BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 
 #define KERNEL kernel_avx512
-#define FUSED 1
+#include "x86.h"
 #define REGISTERS 32
-#define LOAD(p) OP(loadu)(p)
-#define LOAD_ALIGNED(p) OP(load)(p)
-#define STORE(p, v) OP(storeu)(p, v)
 #define EDGE(count) (MASK)((1u << ((count) < 0 ? 0 : (count))) - 1)
 #define LOAD_PART(p, count) OP(maskz_loadu)(EDGE(count), p)
 #define STORE_PART(p, v, count) OP(mask_storeu)(p, EDGE(count), v)
-#define SET1(c) OP(set1)(c)
-#define ADD(a, b) OP(add)(a, b)
-#define SUB(a, b) OP(sub)(a, b)
-#define MUL(a, b) OP(mul)(a, b)
-#define DIV(a, b) OP(div)(a, b)
-#define FMA(a, b, c) OP(fmadd)(a, b, c)
-#define FNMA(a, b, c) OP(fnmadd)(a, b, c)
-#define MINX(limit, x) OP(min)(limit, x)
-#define MAXX(limit, x) OP(max)(limit, x)
-#define ABS(x) OP(andnot)(SET1(-0.0f), x)
-#define COPYSIGN(a, x) OP(or)(a, OP(and)(SET1(-0.0f), x))
 #define SELECT(m, a, b) OP(mask_blend)(m, b, a)
 
 #define T float

@@ -3,7 +3,7 @@
  * Panels: the weights (size, columns) are kept as ceil(size / 2W) panels, each (columns, 2W), the last one (columns, W)
  * where no more are needed: what a row of x is multiplied with lies in order, and two vectors of a panel serve
  * several rows.  Tiles: as many rows (1 to 6, split evenly), panels (1 or 2) and chains of sums as there are registers
- * for, so that no sum waits for the one before, whatever the number of rows.
+ * for, so that few sums wait for the one before, whatever the number of rows.
  *
  * Chains are short: a sum of n terms in one chain has an error that grows with n.
  */
@@ -15,8 +15,10 @@
 #define MORE_TERMS 64 /* where they do not */
 #define ROWS 144 /* multiplied together at most */
 #define STRETCH 512 /* columns at a time: so much of a panel stays in the first cache */
-#define COPIED_ROWS 24  /* from so many on, rows are copied side by side: where they lie they may crowd a few lines of */
-#define COPIED_PANELS 8 /* the cache; for so many panels, for else it takes longer than it saves */
+/* From so many rows on, and for so many panels, rows are copied side by side: where they lie, they may crowd a few lines
+ * of the cache. */
+#define COPIED_ROWS 24
+#define COPIED_PANELS 8
 #define PANEL (2 * W)
 #define SETS(R, N) (ACCUMULATORS / ((R) * (N)))
 #define UNROLL(C) ((C) == 1 ? 2 : (C)) /* columns in a turn of the loop */

@@ -13,6 +13,21 @@ from rnn_backends.core.layers import Layer
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.reference import Bounded, excess, reference
 
+Sizes = tuple[int, int, int, int]
+"""Steps, sequences, features and states."""
+
+GRID: tuple[Sizes, ...] = (
+    (1000, 1, 64, 32),
+    (1000, 1, 64, 100),
+    (1000, 1, 128, 256),
+    (50, 8, 16, 32),
+    (128, 32, 128, 256),
+    (64, 128, 256, 512),
+    (64, 64, 512, 1024),
+    (256, 1, 512, 1024),
+)
+STEP_GRID: tuple[Sizes, ...] = ((100, 1, 64, 32), (100, 1, 128, 128), (100, 1, 128, 256), (100, 8, 128, 128))
+
 SOURCES = 8
 COPIES = 3
 

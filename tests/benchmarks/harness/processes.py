@@ -88,7 +88,7 @@ def undisturbed() -> dict[str, str]:
 
 def conditions(threads: int, variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process that measures with a number of threads."""
-    made = environment(threads, undisturbed()) | {"RNN_NUM_THREADS": str(threads)}
+    made = environment(threads, undisturbed())
     flags = " ".join(each[APPENDED] for each in (made, variables) if APPENDED in each)
     paths = os.pathsep.join([*map(str, sys.path), str(FOLDER)])
     return made | {**variables, APPENDED: flags, "PYTHONPATH": paths}

@@ -1,0 +1,16 @@
+/* The words of walk.h that the instruction sets of x86-64 spell alike, but for OP. */
+#define FUSED 1 /* FMA rounds once */
+#define LOAD(p) OP(loadu)(p)
+#define LOAD_ALIGNED(p) OP(load)(p)
+#define STORE(p, v) OP(storeu)(p, v)
+#define SET1(c) OP(set1)(c)
+#define ADD(a, b) OP(add)(a, b)
+#define SUB(a, b) OP(sub)(a, b)
+#define MUL(a, b) OP(mul)(a, b)
+#define DIV(a, b) OP(div)(a, b)
+#define FMA(a, b, c) OP(fmadd)(a, b, c)
+#define FNMA(a, b, c) OP(fnmadd)(a, b, c)
+#define MINX(limit, x) OP(min)(limit, x)
+#define MAXX(limit, x) OP(max)(limit, x)
+#define ABS(x) OP(andnot)(SET1(-0.0f), x)
+#define COPYSIGN(a, x) OP(or)(a, OP(and)(SET1(-0.0f), x))
