@@ -20,7 +20,7 @@ NEEDED_FUNCTIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Backend:
     """An array library that networks can run on.
 

@@ -1,8 +1,7 @@
 """Files of networks: a folder for each framework, chosen by the file's content and imported when it is needed."""
 
 from importlib import import_module
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from typing import Any
 
 from rnn_backends.core.network import Network
@@ -11,7 +10,7 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.content import SUFFIXES, format_of
 from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Source, opened
+from rnn_backends.formats.source import Source, opened, suffix_of
 
 WRITTEN = (".safetensors", ".npz", ".onnx")
 
@@ -35,7 +34,7 @@ def read_of(framework: str, path: str | PathLike[str], options: LoadOptions) -> 
         return _read(name, source, options, path)
 
 
-def _read(name: str, source: Source, options: LoadOptions, path: Path) -> Network:
+def _read(name: str, source: Source, options: LoadOptions, path: str) -> Network:
     network: Network = import_module(f"rnn_backends.formats.{name}").read(source, options, path)
     return options.spelt(network)
 
@@ -43,16 +42,18 @@ def _read(name: str, source: Source, options: LoadOptions, path: Path) -> Networ
 def write(network: Network, path: str | PathLike[str]) -> None:
     """Write a network of NumPy arrays; see `RNN.save`."""
     path = _path(path)
-    if path.suffix not in WRITTEN:
-        hint = f"; {way('torch_save')}" if SUFFIXES.get(path.suffix) == "torch.pt" else ""
+    suffix = suffix_of(path)
+    if suffix not in WRITTEN:
+        hint = f"; {way('torch_save')}" if SUFFIXES.get(suffix) == "torch.pt" else ""
         wanted = ", ".join(WRITTEN)
-        msg = f"the suffix of a file to write a model to must be one of {wanted}; got {shown(str(path))}{hint}."
+        msg = f"the suffix of a file to write a model to must be one of {wanted}; got {shown(path)}{hint}."
         raise FormatError(msg)
-    import_module(f"rnn_backends.formats.{SUFFIXES[path.suffix]}").write(network, path)
+    import_module(f"rnn_backends.formats.{SUFFIXES[suffix]}").write(network, path)
 
 
-def _path(path: str | PathLike[str]) -> Path:
-    if not isinstance(path, (str, PathLike)):
+def _path(path: str | PathLike[str]) -> str:
+    name = fspath(path) if isinstance(path, (str, PathLike)) else None
+    if not isinstance(name, str):
         msg = f"`path` must be a str or a pathlib.Path; got {type(path).__name__}."
         raise ArgumentError(msg)
-    return Path(path)
+    return name

@@ -144,8 +144,6 @@ LONGEST = 200
 _TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _INSIDE = [rf"\{begin}(?:{_TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
 _VALUE = "|".join([*_INSIDE, _TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
-# Names that a file has stand in quotation marks, in which nothing is looked for.
-_OPTION = re.compile(rf"\b([a-z_]+)=({_VALUE})|(?<!\w)(?:{_TEXT})")
 
 
 def way(key: str, /, **parts: object) -> str:
@@ -171,12 +169,18 @@ def proposed(message: str) -> dict[str, Any]:
     """Return the options that the ways out in a message say to pass, the first value of each."""
     ways = [match.span() for pattern in _patterns() for match in pattern.finditer(message)]
     found: dict[str, Any] = {}
-    for match in _OPTION.finditer(message):
+    for match in _options().finditer(message):
         is_way = match[1] is not None and any(start <= match.start() < end for start, end in ways)
         if is_way and match[1] not in found:
             with suppress(ValueError, SyntaxError):
                 found[match[1]] = ast.literal_eval(match[2])
     return found
+
+
+@cache
+def _options() -> re.Pattern[str]:
+    """Return what finds options; names that a file has stand in quotation marks, in which nothing is looked for."""
+    return re.compile(rf"\b([a-z_]+)=({_VALUE})|(?<!\w)(?:{_TEXT})")
 
 
 @cache

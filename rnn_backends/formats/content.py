@@ -1,12 +1,11 @@
 """The format of a file, by its first bytes; its suffix is a hint, for bytes that do not show it."""
 
 import re
-from pathlib import Path
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import shown
-from rnn_backends.formats.source import Source
+from rnn_backends.formats.source import Source, suffix_of
 
 SUFFIXES = {
     ".safetensors": "native.safetensors", ".npz": "native.npz", ".onnx": "onnx", ".pt": "torch.pt", ".pth": "torch.pt",
@@ -23,7 +22,7 @@ _MESSAGE_PACK = re.compile(rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa0-\xbf\xd9-\xdb
 HEAD = 512
 
 
-def format_of(source: Source, path: Path) -> str:
+def format_of(source: Source, path: str) -> str:
     """Return the module that reads a file."""
     head = source.read(0, min(HEAD, source.size), "its first bytes")
     found = _by_content(head, source.size)
@@ -32,8 +31,8 @@ def format_of(source: Source, path: Path) -> str:
     if _PICKLE.match(head):
         msg = f"it is a pickle, a program, and nothing in a file is executed; {way('pickle')}."
         raise FormatError(msg)
-    if path.suffix in SUFFIXES:
-        return SUFFIXES[path.suffix]
+    if (suffix := suffix_of(path)) in SUFFIXES:
+        return SUFFIXES[suffix]
     msg = (
         "it is in none of the formats that are read: safetensors, .npz, .onnx, torch's .pt, Flax's .msgpack, Keras's "
         f".keras and .h5; it begins with {shown(head[:8])}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from secrets import token_hex
 from shutil import copymode
@@ -12,11 +13,12 @@ from rnn_backends.formats.advice import way
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[BinaryIO]:
+def replaced(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` at the end; after an error there is no trace of it.
 
     The folder and the right to write to it are tried at once, before any work is done.
     """
+    path = Path(path)
     target = _target(path)
     # Each writer has a name of its own, so that two that write one file do not undo each other's work.
     aside = target.with_name(f".{target.name}.{token_hex(8)}.part")

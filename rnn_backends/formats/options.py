@@ -28,7 +28,7 @@ class Option(NamedTuple):
     help: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LoadOptions:
     """Options the file does not record, given by the caller; None where nothing is given."""
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -164,6 +163,11 @@ class Source:
             raise FormatError(msg)
 
 
+def suffix_of(path: str | PathLike[str]) -> str:
+    """Return the suffix of a path, without pathlib, which a program that loads a network may else do without."""
+    return os.path.splitext(path)[1]  # noqa: PTH122
+
+
 @contextmanager
 def opened(path: str | PathLike[str]) -> Iterator[Source]:
     """Open a regular file, which is closed at the end; errors about what it holds become a FormatError that names it.
@@ -189,7 +193,7 @@ def opened(path: str | PathLike[str]) -> Iterator[Source]:
         except RNNBackendError:
             raise
         except _DAMAGE as error:
-            msg = f"{path} is no {Path(path).suffix} file, or is damaged: {short(error)}."
+            msg = f"{path} is no {suffix_of(path)} file, or is damaged: {short(error)}."
             raise FormatError(msg) from error
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

@@ -1,4 +1,4 @@
-/* The records that the binding (module.c) and the kernels of the instruction sets (walk.h) share. */
+/* The records that the binding (prepared.c, module.c) and the kernels of the instruction sets (walk.h) share. */
 #ifndef RNN_KERNEL_H
 #define RNN_KERNEL_H
 
@@ -6,6 +6,10 @@
 #include <stdint.h>
 
 typedef ptrdiff_t idx;
+
+static inline size_t itemsize(int is_double) {
+    return is_double ? sizeof(double) : sizeof(float);
+}
 
 /* A cell: W_ax, W_aa in panels of columns (product.h), b_a, and what becomes of z = W_aa a<t-1> + W_ax x<t> + b_a. */
 typedef struct {

@@ -12,9 +12,9 @@
 #define ACCUMULATORS (REGISTERS / 4 * 3)
 #define PAIRED_ROWS (ACCUMULATORS / 4) /* so few rows are multiplied with two panels at once */
 #define TERMS 16      /* of a chain, where few rows leave registers for totals */
-#define MORE_TERMS 64 /* where they do not */
+#define MORE_TERMS 24 /* where they do not, and each chain costs loads and stores */
 #define ROWS 144 /* multiplied together at most */
-#define STRETCH 512 /* columns at a time: so much of a panel stays in the first cache */
+#define STRETCH 512 /* columns at a time: so much of all rows stays in the second cache */
 /* From so many rows on, and for so many panels, rows are copied side by side: where they lie, they may crowd a few lines
  * of the cache. */
 #define COPIED_ROWS 24
@@ -24,60 +24,65 @@
 #define UNROLL(C) ((C) == 1 ? 2 : (C)) /* columns in a turn of the loop */
 #define CHAINS(R, N) (SETS(R, N) > 4 ? 4 : SETS(R, N) > 1 ? SETS(R, N) : 1)
 
-/* z[r][0 .. columns) = begin[r] + x[r][from .. to) . weights, of N vectors; panels other than the first lie `next` on. */
-INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x, idx base, idx from, idx to, const T *w,
-                       idx next, const T *bias, T *const *z, idx column, idx columns) {
-    V total[MOST_ROWS][4];
+/* sum[0] = x[r][from .. to) . weights, of N vectors, by C chains; panels other than the first lie `next` on. */
+INLINE void NAME(add_up)(const int R, const int N, const int C, const T *const *x, idx base, idx from, idx to,
+                         const T *w, idx next, V (*sum)[MOST_ROWS][4]) {
     const int width = N < 2 ? 1 : 2;
-    UNROLLED for (int r = 0; r < R; r++) {
-        const T *begin = bias ? bias : z[r] + column;
-        UNROLLED for (int v = 0; v < N; v++)
-            total[r][v] = columns == N * W ? LOAD(begin + v * W) : NAME(load_part)(begin + v * W, columns - v * W);
-    }
-    const idx terms = (R <= 3 ? TERMS : MORE_TERMS) * C;
-    for (idx k = from; k < to;) {
-        const idx end = to - k < terms ? to : k + terms;
-        V sum[4][MOST_ROWS][4];
-        UNROLLED for (int c = 0; c < C; c++)
-            UNROLLED for (int r = 0; r < R; r++)
+    UNROLLED for (int c = 0; c < C; c++)
+        UNROLLED for (int r = 0; r < R; r++)
+            UNROLLED for (int v = 0; v < N; v++)
+                sum[c][r][v] = SET1(0);
+    idx k = from;
+    for (; k + UNROLL(C) <= to; k += UNROLL(C)) {
+        UNROLLED for (int u = 0; u < UNROLL(C); u++) {
+            V weight[4];
+            UNROLLED for (int v = 0; v < N; v++)
+                weight[v] = LOAD_ALIGNED(w + (k + u) * width * W + (v & 1) * W + (v >> 1) * next);
+            UNROLLED for (int r = 0; r < R; r++) {
+                const V number = SET1(x[r][k + u - base]);
                 UNROLLED for (int v = 0; v < N; v++)
-                    sum[c][r][v] = SET1(0);
-        for (; k + UNROLL(C) <= end; k += UNROLL(C)) {
-            UNROLLED for (int u = 0; u < UNROLL(C); u++) {
-                const int c = u % C;
-                V weight[4];
-                UNROLLED for (int v = 0; v < N; v++)
-                    weight[v] = LOAD_ALIGNED(w + (k + u) * width * W + (v & 1) * W + (v >> 1) * next);
-                UNROLLED for (int r = 0; r < R; r++) {
-                    const V number = SET1(x[r][k + u - base]);
-                    UNROLLED for (int v = 0; v < N; v++)
-                        sum[c][r][v] = FMA(number, weight[v], sum[c][r][v]);
-                }
+                    sum[u % C][r][v] = FMA(number, weight[v], sum[u % C][r][v]);
             }
         }
-        if (UNROLL(C) > 1)
-            for (; k < end; k++) {
-                UNROLLED for (int r = 0; r < R; r++)
-                    UNROLLED for (int v = 0; v < N; v++) {
-                        const V weight = LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next);
-                        sum[0][r][v] = FMA(SET1(x[r][k - base]), weight, sum[0][r][v]);
-                    }
+    }
+    for (; UNROLL(C) > 1 && k < to; k++) {
+        UNROLLED for (int r = 0; r < R; r++)
+            UNROLLED for (int v = 0; v < N; v++) {
+                const V weight = LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next);
+                sum[0][r][v] = FMA(SET1(x[r][k - base]), weight, sum[0][r][v]);
             }
-        UNROLLED for (int c = C - 1; c > 0; c--)
-            UNROLLED for (int r = 0; r < R; r++)
-                UNROLLED for (int v = 0; v < N; v++)
-                    sum[c > 1 ? c - 2 : 0][r][v] = ADD(sum[c > 1 ? c - 2 : 0][r][v], sum[c][r][v]);
+    }
+    UNROLLED for (int c = C - 1; c > 0; c--)
+        UNROLLED for (int r = 0; r < R; r++)
+            UNROLLED for (int v = 0; v < N; v++)
+                sum[c > 1 ? c - 2 : 0][r][v] = ADD(sum[c > 1 ? c - 2 : 0][r][v], sum[c][r][v]);
+}
+
+/* z[r][0 .. columns) = begin[r] + x[r][from .. to) . weights; what it begins with, which may be large, is added last. */
+INLINE void NAME(tile)(const int R, const int N, const int C, const T *const *x, idx base, idx from, idx to, const T *w,
+                       idx next, const T *bias, T *const *z, idx column, idx columns) {
+    V total[MOST_ROWS][4], sum[4][MOST_ROWS][4];
+    UNROLLED for (int r = 0; r < R; r++)
+        UNROLLED for (int v = 0; v < N; v++)
+            total[r][v] = SET1(0);
+    const idx terms = (R <= 3 ? TERMS : MORE_TERMS) * C;
+    for (idx k = from, end; k < to; k = end) {
+        end = to - k < terms ? to : k + terms;
+        NAME(add_up)(R, N, C, x, base, k, end, w, next, sum);
         UNROLLED for (int r = 0; r < R; r++)
             UNROLLED for (int v = 0; v < N; v++)
                 total[r][v] = ADD(total[r][v], sum[0][r][v]);
     }
-    UNROLLED for (int r = 0; r < R; r++)
+    UNROLLED for (int r = 0; r < R; r++) {
+        const T *begin = bias ? bias : z[r] + column;
         UNROLLED for (int v = 0; v < N; v++) {
             if (columns == N * W)
-                STORE(z[r] + column + v * W, total[r][v]);
+                STORE(z[r] + column + v * W, ADD(LOAD(begin + v * W), total[r][v]));
             else
-                NAME(store_part)(z[r] + column + v * W, total[r][v], columns - v * W);
+                NAME(store_part)(z[r] + column + v * W,
+                                 ADD(NAME(load_part)(begin + v * W, columns - v * W), total[r][v]), columns - v * W);
         }
+    }
 }
 
 #define TILE(R, N)                                                                                         \

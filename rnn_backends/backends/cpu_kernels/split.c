@@ -41,7 +41,7 @@ int can_split(const walk *w) {
 static char *computed(const job *j, half *h, idx step) {
     const walk *w = j->walk;
     const idx block = step / j->steps, from = block * j->steps, left = w->seq_len - from;
-    const idx row = w->batch * w->cell->hidden_size * (j->is_double ? 8 : 4);
+    const idx row = w->batch * w->cell->hidden_size * (idx)itemsize(j->is_double);
     if (h->block != block) {
         j->kernel->project_panels[j->is_double](w, h->first, h->end, from, from + (left < j->steps ? left : j->steps), h->z,
                                                 h->scratch);
@@ -54,7 +54,7 @@ static char *computed(const job *j, half *h, idx step) {
 
 /* Return where the helper's half of a step is, or NULL if it is not to be waited for. */
 static const char *helped(job *j, idx step, long long patience) {
-    const idx row = j->walk->batch * j->walk->cell->hidden_size * (j->is_double ? 8 : 4);
+    const idx row = j->walk->batch * j->walk->cell->hidden_size * (idx)itemsize(j->is_double);
     const long long until = pool_now() + patience;
     for (long turn = 0; atomic_load_explicit(&j->done, memory_order_acquire) <= step; turn++) {
         if (atomic_load_explicit(&j->begun, memory_order_relaxed) < step || (turn % 16 == 15 && pool_now() > until))
@@ -102,7 +102,7 @@ static void work(void *object, int who) {
 
 int run_split(const kernel *k, int is_double, const walk *w) {
     const idx steps = k->steps_at_once(w->batch), panels = k->panels[is_double](w->cell->hidden_size);
-    const size_t rows = (size_t)(steps * w->batch * w->cell->hidden_size * (is_double ? 8 : 4));
+    const size_t rows = (size_t)(steps * w->batch * w->cell->hidden_size) * itemsize(is_double);
     const size_t scratch = k->scratch(w, is_double), each = (rows + scratch + 127) / 128 * 128;
     char *memory = malloc(3 * each + 128);
     if (memory == NULL)

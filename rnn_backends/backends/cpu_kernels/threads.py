@@ -3,7 +3,6 @@
 import os
 from functools import cache
 from math import ceil
-from pathlib import Path
 
 from rnn_backends.errors import ArgumentError
 
@@ -39,13 +38,18 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+def _quota(root: str | os.PathLike[str] = "/sys/fs/cgroup") -> float:
     """Return the processors that a control group of Linux grants, infinity where it sets no limit."""
     for quota, period in (("cpu.max", ""), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
-            words = " ".join((root / name).read_text(encoding="utf-8") for name in (quota, period) if name).split()
+            words = [word for name in (quota, period) if name for word in _words(f"{root}/{name}")]
         except OSError:
             continue
         if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]) > 0:
             return int(words[0]) / int(words[1])
     return float("inf")
+
+
+def _words(path: str) -> list[str]:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib takes longer to import than all else here
+        return file.read().split()

@@ -5,7 +5,6 @@ nested, and copy every array twice.
 """
 
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ _SCALARS = {2, 3}
 """Extensions for complex numbers and scalars of NumPy, which are no parameters."""
 
 
-def read(source: Source, options: LoadOptions, path: Path) -> Network:
+def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     return from_tree(_Reader(source).tree(), options, lambda array: array, source.account)
 

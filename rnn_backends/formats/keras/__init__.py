@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rnn_backends.core.network import Network
@@ -33,7 +32,7 @@ _MODEL = "model_config"
 _KEPT = "model_weights"
 
 
-def read(source: Source, options: LoadOptions, _: Path) -> Network:
+def read(source: Source, options: LoadOptions, _: str) -> Network:
     """Read a network from a file; bfloat16 becomes float32, exactly."""
     begin = source.read(0, min(8, source.size))
     if begin[:4] == b"PK\3\4":

@@ -1,7 +1,6 @@
 """NumPy's .npz: a zip file of arrays, and a description beside them."""
 
 import zipfile
-from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,7 +21,7 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def read(source: Source, options: LoadOptions, path: Path) -> Network:
+def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network."""
     held = Npz(source, lambda name: ("|u1",) if name == DESCRIPTION else NUMBERS)
     own = DESCRIPTION in held.members
@@ -37,7 +36,7 @@ def read(source: Source, options: LoadOptions, path: Path) -> Network:
     return from_described(declared, held.read(DESCRIPTION).tobytes(), options, held.read, source.account)
 
 
-def write(network: Network, path: Path) -> None:
+def write(network: Network, path: str) -> None:
     """Write a network."""
     arrays, description = pack(network)
     text = np.frombuffer(description.encode(), np.uint8)

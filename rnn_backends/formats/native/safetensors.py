@@ -5,7 +5,6 @@ header of up to 100 MB before anything of it can be checked.  The package writes
 """
 
 from math import prod
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +36,7 @@ class Entry(NamedTuple):
     end: int
 
 
-def read(source: Source, options: LoadOptions, path: Path) -> Network:
+def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     header, data = _read_header(source)
     notes = _notes(header.pop(_NOTES, None))
@@ -65,7 +64,7 @@ def read(source: Source, options: LoadOptions, path: Path) -> Network:
     return from_weights(declared, options, read_array, source.account, ordered=False)
 
 
-def write(network: Network, path: Path) -> None:
+def write(network: Network, path: str) -> None:
     """Write a network."""
     from safetensors.numpy import save
 

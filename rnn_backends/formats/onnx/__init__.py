@@ -16,9 +16,9 @@ from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account, Source
 
 
-def read(source: Source, options: LoadOptions, path: Path) -> Network:
+def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network from a file, which records everything but the activation of a readout that ends its graph."""
-    external = External(path.parent, source.account) if options.external_data else None
+    external = External(Path(path).parent, source.account) if options.external_data else None
     return read_network(read_model(source), Tensors(source.account, source, external), options)
 
 

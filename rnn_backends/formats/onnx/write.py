@@ -4,7 +4,6 @@ Opset 14 holds all that a network needs and runs in every ONNX Runtime since 1.8
 bfloat16, which is float32 on the host.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from rnn_backends.formats.onnx.writer import Writer
 OPSET, IR_VERSION = 14, 7
 
 
-def write(network: Network, path: Path) -> None:
+def write(network: Network, path: str) -> None:
     """Write a network.
 
     The graph takes ``x``, which are token ids where the network takes tokens, and gives ``output``, ``h_n`` (of cells

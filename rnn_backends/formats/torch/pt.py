@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from math import prod
-from pathlib import Path
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
@@ -30,7 +29,7 @@ from rnn_backends.formats.weights import from_weights
 _MEMBER = re.compile(r"data/[0-9]{1,10}|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id")
 
 
-def read(source: Source, options: LoadOptions, path: Path) -> Network:
+def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
     return _read_archive(_archive(source), options)
 
