@@ -16,6 +16,7 @@ import sys
 import tarfile
 from fnmatch import fnmatch
 from functools import cache
+from hashlib import sha256
 from itertools import filterfalse
 from pathlib import Path
 from time import monotonic
@@ -57,7 +58,7 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 OF_FAULTS = ("onnx>=1.21", "onnxruntime")
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
-"""What the session of parity measures too; JAX, which compiles, is excused from it."""
+"""What is measured for docs/parity.md too; JAX, which compiles, is excused from it."""
 KERNEL = "rnn_backends/backends/cpu_kernels/compiled*.so"
 """The extension in the wheel."""
 MOST_BYTES, MOST_SECONDS = 2_000_000, 90
@@ -89,12 +90,18 @@ class Wheel(NamedTuple):
 def built(python: str = sys.executable, *, is_stable: bool = True, compiler: str | None = None) -> Wheel:
     """Build a wheel by a Python, of the stable ABI for all that have a GIL, or else for this one.
 
-    In a copy of the sources: setuptools packs what an earlier build left in theirs.
+    In a copy of the sources: setuptools packs what an earlier build left in theirs.  Sources that were built before are
+    not built again.
     """
     folder = Path(".nox", "wheels", f"{'stable' if is_stable else 'own'}-{compiler or 'compiler'}").resolve()
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder / "sources", ignore_errors=True)
     unneeded = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "*.so", "tests", "docs", "examples")
     shutil.copytree(".", folder / "sources", ignore=unneeded)
+    digest, note = digest_of(folder / "sources", python), folder / "note.json"
+    if note.exists() and (known := json.loads(note.read_text(encoding="utf-8")))["digest"] == digest:
+        return Wheel(*known["wheel"])
+    for old in (*folder.glob("*.whl"), note):
+        old.unlink(missing_ok=True)
     options = ["--config-settings=--build-option=--py-limited-api=cp311"] if is_stable else []
     command = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", *options, "--wheel-dir", "..", "."]
     environment = {**os.environ, **({} if compiler is None else {"CC": compiler})}
@@ -102,7 +109,17 @@ def built(python: str = sys.executable, *, is_stable: bool = True, compiler: str
     subprocess.run(command, cwd=folder / "sources", env=environment, check=True)
     (path,) = folder.glob("*.whl")
     kernel = sum(each.file_size for each in ZipFile(path).infolist() if fnmatch(each.filename, KERNEL))
-    return Wheel(str(path), kernel, monotonic() - begun)
+    made = Wheel(str(path), kernel, monotonic() - begun)
+    note.write_text(json.dumps({"digest": digest, "wheel": made}), encoding="utf-8")
+    return made
+
+
+def digest_of(folder: Path, *words: str) -> str:
+    """Return a digest of the files of a folder, their names and some words."""
+    found = sha256("\0".join(words).encode())
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        found.update(f"\0{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def wheel(session: nox.Session) -> str:
@@ -204,9 +221,8 @@ def no_compiler(session: nox.Session) -> None:
 def instructions(session: nox.Session) -> None:
     """Run what all backends must pass by the CPU kernel of each instruction set but the best, and by NumPy alone."""
     install(session)
-    code = "from rnn_backends.backends.cpu_kernels.choice import kernels; print(*kernels()[1:], 'off')"
     shared = ("backends/test_conformance.py", "backends/test_layouts.py", "core/test_forward.py", "core/test_masks.py")
-    for name in str(session.run("python", "-c", code, silent=True)).split():
+    for name in (*other_kernels(session), "off"):
         pytest(session, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
     pytest(session, "tests/cpu_kernels")
 
@@ -252,6 +268,19 @@ def libraries(session: nox.Session, library: str) -> None:
         pytest(session, *words, **JAX, KERAS_BACKEND="jax")
     if library == "jax-flax-keras":  # JAX as it comes
         session.run("pytest", *backends("jax"), "tests/backends/test_mismatches.py", "-k", "without_x64")
+    else:  # the environment that has the larger library already
+        session.install("jax")
+        measure_parity(session)
+
+
+def other_kernels(session: nox.Session) -> list[str]:
+    """Return the CPU kernels that this processor runs, but for the best."""
+    code = "from rnn_backends.backends.cpu_kernels.choice import kernels; print(*kernels()[1:])"
+    return str(session.run("python", "-c", code, silent=True)).split()
+
+
+def measure_parity(session: nox.Session) -> None:
+    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={**JAX, "PYTHONSAFEPATH": "1"})
 
 
 def run_kernels(session: nox.Session, *words: str) -> None:
@@ -265,7 +294,7 @@ def run_kernels(session: nox.Session, *words: str) -> None:
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
     """Run the GPU kernels in the shim (g++) and compile them, and CuPy without a GPU; a sample."""
-    run_kernels(session)
+    run_kernels(session, "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
 
 
 @nox.session(python="3.12", tags=["nightly"])
@@ -281,11 +310,11 @@ def all_jax(session: nox.Session) -> None:
     pytest(session, *backends("jax"), "--only", "jax", "--thorough", *COMPUTING, f"--deselect={PARITY}", **JAX)
 
 
-@nox.session(python="3.11", tags=["ci"])
+@nox.session(python="3.11")
 def parity(session: nox.Session) -> None:
-    """Measure every backend against the float64 reference and write docs/parity.md."""
+    """Measure every backend against the float64 reference and write docs/parity.md, as torch-onnx does too."""
     session.install(TORCH, "jax", "array-api-strict", wheel(session))
-    session.run("python", "tests/parity.py", *ALL_BACKENDS, env={**JAX, "PYTHONSAFEPATH": "1"})
+    measure_parity(session)
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -316,7 +345,8 @@ def processors(session: nox.Session) -> None:
     """Run the tests that compute with the kernels of other processors, as far as this one has them."""
     install(session)
     old = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "RNN_CPU_KERNEL": "plain"}
-    for environment in ({"OPENBLAS_CORETYPE": "Nehalem", "RNN_CPU_KERNEL": "off"}, old):
+    others = ({"RNN_CPU_KERNEL": name} for name in other_kernels(session) if name != "plain")
+    for environment in ({"OPENBLAS_CORETYPE": "Nehalem", "RNN_CPU_KERNEL": "off"}, old, *others):
         pytest(session, *backends("numpy"), *COMPUTING, **environment)
 
 

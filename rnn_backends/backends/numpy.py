@@ -1,9 +1,9 @@
 """NumPy: arrays in host memory, computed on the CPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, count
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,9 +17,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, named_arrays
 from rnn_backends.core.network import hidden_sizes
-from rnn_backends.core.recurrence import each_direction
-
-Run: TypeAlias = Callable[[Host, Any], tuple[Host, Any]]
+from rnn_backends.core.recurrence import Run, each_direction
 
 _prepared: WeakKeyDictionary[Cell, Any] = WeakKeyDictionary()
 
@@ -74,29 +72,29 @@ class Walk:
         first: Any = layers[0].cells[0][0]
         if type(first) is not Cell:
             return None
-        own, threads = first.weight_hh.dtype, thread_count()
+        own = first.weight_hh.dtype
         walked = [[(prepared(cell, own), reverse) for cell, reverse in layer.cells] for layer in layers]
         if any(cell is None for layer in walked for cell, _ in layer):
             return None
         sizes = [[size for size in hidden_sizes((layer,)) if size is not None] for layer in layers]
         if len(walked) == 1 and len(walked[0]) == 1:
-            return one_cell(*walked[0][0], (*shape[:2], *sizes[0]), own, threads)
-        return stacked(walked, shape[:2], sizes, own, threads)
+            return one_cell(*walked[0][0], (*shape[:2], *sizes[0]), own)
+        return stacked(walked, shape[:2], sizes, own)
 
 
-def one_cell(cell: Any, reverse: bool, shape: tuple[int, ...], dtype: Any, threads: int) -> Run:
+def one_cell(cell: Any, reverse: bool, shape: tuple[int, ...], dtype: Any) -> Run:
     """Return a run of a single cell, of which nothing but the walk is left."""
     states, empty = (1, *shape[1:]), np.empty
 
     def run(x: Host, h_0: Host | None) -> tuple[Host, Host]:
         output, last = empty(shape, dtype), empty(states, dtype)
-        walk(x, output, None, None, threads, cell, h_0, last, reverse)
+        walk(x, output, None, None, thread_count(), cell, h_0, last, reverse)
         return output, last
 
     return run
 
 
-def stacked(layers: Any, shape: tuple[int, ...], sizes: list[list[int]], dtype: Any, threads: int) -> Run:
+def stacked(layers: Any, shape: tuple[int, ...], sizes: list[list[int]], dtype: Any) -> Run:
     """Return a run of layers of cells, given as pairs (prepared, reverse)."""
     flat, places = [size for layer in sizes for size in layer], count()
     states = (len(flat), shape[1], flat[0]) if len(set(flat)) == 1 else None
@@ -111,7 +109,7 @@ def stacked(layers: Any, shape: tuple[int, ...], sizes: list[list[int]], dtype: 
             output, each = np.empty(output_shape, dtype), list[Any]()
             for cell, place, reverse in cells:
                 each += (cell, None if h_0 is None else h_0[place], last[place], reverse)
-            walk(x, output, None, None, threads, *each)
+            walk(x, output, None, None, thread_count(), *each)
             x = output
         return x, tuple(last) if states is None else last
 

@@ -1,9 +1,19 @@
 """The walk of a cell, and from that of a layer, through time, where no backend brings a faster one."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
-from rnn_backends.core.arrays import Array, array_namespace, cast, device, is_array, is_integer, where_valid, widen
+from rnn_backends.core.arrays import (
+    Array,
+    Host,
+    array_namespace,
+    cast,
+    device,
+    is_array,
+    is_integer,
+    where_valid,
+    widen,
+)
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.masking import zero_padding
 from rnn_backends.errors import ShapeError
@@ -61,6 +71,10 @@ class Recurrence(Protocol):
         self, layer: Layer, x: Array, h_0: Sequence[Array], lengths: Array | None
     ) -> tuple[Array, Sequence[Array]] | None:
         """Walk the cells of the layer through time."""
+
+
+Run: TypeAlias = Callable[[Host, Any], tuple[Host, Any]]
+"""A function of an input, time first and with a batch axis, and of initial states, None for its own."""
 
 
 class CellRecurrence(Protocol):

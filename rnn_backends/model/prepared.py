@@ -15,10 +15,7 @@ from rnn_backends.core.forward import started
 from rnn_backends.core.layers import Layer, first_array
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network, hidden_sizes, is_uneven
-from rnn_backends.core.recurrence import Recurrence, last_states, scan_layer
-
-Run: TypeAlias = Callable[[Host, Any], tuple[Host, Any]]
-"""A function of an input, time first and with a batch axis, and of initial states, None for those of the network."""
+from rnn_backends.core.recurrence import Recurrence, Run, last_states, scan_layer
 
 Change: TypeAlias = Callable[[Any], Host]
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import platform
+import subprocess
 import sys
 import weakref
 from dataclasses import replace
@@ -70,6 +71,31 @@ def test_without_a_kernel(module: Any, reason: str, monkeypatch: pytest.MonkeyPa
     for ask in (choice.chosen, choice.state):
         with pytest.raises(rb.BackendUnavailableError, match=f"this installation has none: {reason}; unset it, or set"):
             ask()
+
+
+BROKEN = """
+import sys
+class Broken:
+    def find_spec(name, *_):
+        if name.endswith("cpu_kernels.compiled"):
+            raise {error}("undefined symbol: _Py_Of_Another")
+sys.meta_path.insert(0, Broken)
+import numpy as np
+import rnn_backends as rb
+from rnn_backends.backends.cpu_kernels import choice
+assert np.isfinite(rb.RNN.init(3, 4)(np.ones((2, 3), np.float32))[0]).all()
+print(choice.state())
+"""
+
+
+@pytest.mark.parametrize("error", ["ImportError", "SystemError"])
+def test_an_extension_that_cannot_be_loaded_is_none(error: str) -> None:
+    """It was built for another Python or another system library, and NumPy walks."""
+    command = [sys.executable, "-c", BROKEN.format(error=error)]
+    folder = str(Path(rb.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": folder}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert (done.stdout, done.stderr) == ("cannot be loaded: undefined symbol: _Py_Of_Another\n", "")
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "numpy"])

@@ -14,6 +14,7 @@ import pytest
 from cpu_walks import COMPILED, EACH_COMPILED, EACH_DTYPE, drawn, only
 
 import rnn_backends as rb
+from rnn_backends.backends import numpy as numpy_backend
 from rnn_backends.backends.cpu_kernels import threads
 
 SHARED = (40, 30, 64, 130)
@@ -187,23 +188,37 @@ def test_a_number_of_threads_is_the_one_of_the_variable(value: str, use: Use) ->
 
 
 @pytest.mark.parametrize(
-    ("files", "quota"),
+    ("own", "files", "quota"),
     [
-        ({}, float("inf")),
-        ({"cpu.max": "max 100000\n"}, float("inf")),
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
-        ({"cpu/cpu.cfs_quota_us": "400000\n"}, float("inf")),
-        ({"cpu.max": "100000 0\n"}, float("inf")),
-        ({"cpu.max": "max 100000\n", "cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ("", {"cpu.max": "150000 100000"}, float("inf")),
+        ("0::/", {}, float("inf")),
+        ("0::/", {"cpu.max": "max 100000"}, float("inf")),
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/", {"cpu.max": "100000 0"}, float("inf")),
+        ("0::/a.slice/b", {"a.slice/cpu.max": "150000 100000", "a.slice/b/cpu.max": "max 100000"}, 1.5),
+        ("0::/a.slice/b", {"a.slice/cpu.max": "max 100000", "a.slice/b/cpu.max": "50000 100000"}, 0.5),
+        ("0::/a.slice/b", {"a.slice/c/cpu.max": "50000 100000"}, float("inf")),
+        ("0::/not/seen/here", {"cpu.max": "200000 100000"}, 2.0),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, float("inf")),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4.0),
+        ("4:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "400000", "cpu/a/cpu.cfs_period_us": "100000"}, 4.0),
+        ("4:cpuset:/", {"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, float("inf")),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "400000"}, float("inf")),
+        ("4:cpu:/\n0::/", {"cpu.max": "150000 100000", "cpu/cpu.cfs_quota_us": "50000",
+                           "cpu/cpu.cfs_period_us": "100000"}, 0.5),
     ],
-)
-def test_the_quota_of_a_control_group(files: dict[str, str], quota: float, tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
+)  # fmt: skip
+def test_the_quota_of_control_groups(own: str, files: dict[str, str], quota: float, tmp_path: Path) -> None:
+    (tmp_path / "own").write_text(f"{own}\n", encoding="ascii")
     for name, text in files.items():
-        (tmp_path / name).write_text(text, encoding="ascii")
-    assert threads._quota(tmp_path) == quota
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="ascii")
+    assert threads._quota(str(tmp_path / "root"), str(tmp_path / "own")) == quota
+
+
+def test_a_process_without_control_groups_has_no_quota(tmp_path: Path) -> None:
+    assert threads._quota(str(tmp_path), str(tmp_path / "own")) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -222,3 +237,15 @@ def test_the_threads_are_those_that_the_process_may_use(
     threads.thread_count.cache_clear()
     assert threads.thread_count() == max(1, min(64, -int(-quota // 1) if quota < 64 else 64))
     threads.thread_count.cache_clear()
+
+
+@pytest.mark.skipif(not COMPILED, reason="no kernel was built")
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_a_call_that_is_prepared_asks_again(num_layers: int, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was forked may be bound to other processors."""
+    rnn, x, seen = rb.RNN.init(3, 4, num_layers=num_layers), np.ones((2, 1, 3), np.float32), list[int]()
+    monkeypatch.setattr(numpy_backend, "walk", lambda *given: seen.append(given[4]))
+    for count in (2, 1):
+        use(count)
+        rnn(x)
+    assert seen == [2] * num_layers + [1] * num_layers

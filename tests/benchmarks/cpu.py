@@ -165,6 +165,9 @@ def main(words: Sequence[str] | None = None) -> int:
         parts = kept(work)
         cpu_page.write(parts, output)
     missed = [line for verdict in verdicts(parts) for line in verdict.lines()] if given.check else []
+    if given.check and not (given.parts or given.kept):
+        here = [verdict for verdict in verdicts(parts) if not ABSENT.get(verdict.limit.part, lambda: None)()]
+        missed += [f"not measured: {verdict.limit.what}" for verdict in here if not verdict.found]
     print("\n".join(missed), end="\n" * bool(missed))
     return 1 if missed else 0
 

@@ -137,9 +137,8 @@ def _memory(found: dict[str, Any]) -> Iterator[str]:
     yield "\n## Memory\n"
     yield f"The most that a call of one sequence with {found['steps']:,} steps holds beside input, model and result.\n"
     yield "| call | MiB |\n|---|---:|"
-    sizes = f"{memory.VOCABULARY:,} tokens, H={memory.TEXT_STATES}, {memory.VOCABULARY:,} outputs"
-    yield f"| `predict(x)`, {sizes} | {found['mib']['predict']:.0f} |"
-    yield f"| `rnn(x)`, I={memory.FEATURES}, H={memory.STATES} | {found['mib']['forward']:.0f} |"
+    for name, mib in found["mib"].items():
+        yield f"| {memory.CALLS[name]} | {mib:.0f} |"
 
 
 def _accuracy(found: dict[str, Any]) -> Iterator[str]:

@@ -18,14 +18,21 @@ from rnn_backends.core.arrays import Host
 STEPS = 1_000_000
 VOCABULARY, TEXT_STATES = 8000, 100
 FEATURES, STATES = 8, 64
+CALLS = {
+    "predict": f"`predict(x)`, {VOCABULARY:,} tokens, H={TEXT_STATES}, {VOCABULARY:,} outputs",
+    "forward": f"`rnn(x)`, I={FEATURES}, H={STATES}",
+    "converted": "likewise, of float64 with gaps",
+    "layers": "likewise, of three layers in both directions",
+    "ragged": "likewise, with a length",
+}
+"""The calls in words, by the name of their function."""
 MIB = 2**20
 STATUS = Path("/proc/self/status")
 
 
 def measure(steps: int = STEPS, threads: int = 2) -> dict[str, Any]:
     """Return what each call holds at most beyond input, model and output, in MiB; each has a process of its own."""
-    calls = {name: answer("memory", f"{name}({steps})", threads=threads) for name in ("predict", "forward")}
-    return {"steps": steps, "mib": calls}
+    return {"steps": steps, "mib": {name: answer("memory", f"{name}({steps})", threads=threads) for name in CALLS}}
 
 
 def predict(steps: int) -> float:
@@ -38,8 +45,29 @@ def predict(steps: int) -> float:
 def forward(steps: int) -> float:
     """Return the MiB of a call with one long sequence."""
     rnn = rb.RNN.init(FEATURES, STATES, backend="numpy")
-    x = np.random.default_rng(0).standard_normal((steps, 1, FEATURES), np.float32)
-    return held(lambda x: rnn(x)[0], x)
+    return held(lambda x: rnn(x)[0], features(steps))
+
+
+def converted(steps: int) -> float:
+    """Return the MiB of a call whose input lies as no kernel reads it."""
+    rnn = rb.RNN.init(FEATURES, STATES, backend="numpy")
+    return held(lambda x: rnn(x)[0], features(steps, 2 * FEATURES).astype(np.float64)[..., ::2])
+
+
+def layers(steps: int) -> float:
+    """Return the MiB of a call of several layers in both directions."""
+    rnn = rb.RNN.init(FEATURES, STATES, num_layers=3, bidirectional=True, backend="numpy")
+    return held(lambda x: rnn(x)[0], features(steps))
+
+
+def ragged(steps: int) -> float:
+    """Return the MiB of a call with a length."""
+    rnn = rb.RNN.init(FEATURES, STATES, backend="numpy")
+    return held(lambda x: rnn(x, lengths=[len(x) - 1])[0], features(steps))
+
+
+def features(steps: int, count: int = FEATURES) -> Host:
+    return np.random.default_rng(0).standard_normal((steps, 1, count), np.float32)
 
 
 def held(call: Callable[[Host], Host], x: Host) -> float:

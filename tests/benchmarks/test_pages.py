@@ -52,7 +52,11 @@ def parts() -> dict[str, Any]:
         cold_start.NUMPY: [1.0], cold_start.IMPORT: [1.1], cold_start.OURS: [1.35], cold_start.ONNXRUNTIME: [1.3],
     }  # fmt: skip
     made["cold start"] = {**about(), "seconds": seconds, "absent": {}, "import_seconds": 0.03}
-    made["memory"] = {**about(), "steps": 1000, "mib": {"predict": 200.0, "forward": 65.0}}
+    made["memory"] = {
+        **about(),
+        "steps": 1000,
+        "mib": {"predict": 200.0, "forward": 65.0, "converted": 33.0, "layers": 14.0, "ragged": 11.0},
+    }
     ratios = {"tanh": {"rms": [0.5, 0.75, 1.5], "largest": [0.5, 1.0, 2.0]}}
     wrong = {"tanh": {"rms": [9.0], "largest": [9.0]}}
     made["accuracy"] = {**about(), "ratios": {"avx2": ratios, "off": wrong}, "absent": {}}
@@ -144,7 +148,7 @@ def test_what_was_measured_is_checked(parts: dict[str, Any], tmp_path: Path, cap
     assert cpu.main(words) == 0
     capfd.readouterr()
     assert cpu.main([*words, "--check"]) == 1
-    assert capfd.readouterr().out == "memory of a call: 65 MiB instead of <= 64 MiB; 1000 steps\n"
+    assert capfd.readouterr().out == "memory of a call: 65 MiB instead of <= 64 MiB; forward, 1000 steps\n"
     parts["memory"]["mib"]["forward"] = 64.0
     (tmp_path / "memory.json").write_text(json.dumps(parts["memory"]), encoding="utf-8")
     assert cpu.main([*words, "--check"]) == 0

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import cold_start
+import memory
 from harness.problem import Problem, Sizes
 from harness.processes import OURS, titled
 from harness.timing import Quartiles, ratios
@@ -36,6 +37,7 @@ class Limit:
     what: str
     bound: float
     figures: Callable[[Parts], Found]
+    part: str
     is_most: bool = False
     unit: str = ""
 
@@ -82,37 +84,38 @@ def limits() -> Iterator[Limit]:
     for part, title in (("sequences", ""), ("avx2", "without AVX-512, ")):
         of = partial(of_part, part)
         for name in LIBRARIES:
-            yield Limit(f"{title}against {name}, float32", 1.0, of(name, dtype="float32"))
+            yield Limit(f"{title}against {name}, float32", 1.0, of(name, dtype="float32"), part)
         for sizes, least in OF_ONNXRUNTIME.items():
-            yield Limit(f"{title}against onnxruntime, {sizes}", least, of("onnxruntime", [sizes]))
-        yield Limit(f"{title}part of the product's speed, float32", 0.9, of("product", LARGE, "float32"))
+            yield Limit(f"{title}against onnxruntime, {sizes}", least, of("onnxruntime", [sizes]), part)
+        yield Limit(f"{title}part of the product's speed, float32", 0.9, of("product", LARGE, "float32"), part)
         for name in LIBRARIES[1:]:
-            yield Limit(f"{title}against {name}, float64", 1.0, of(name, dtype="float64"))
-    yield Limit("plain C against the NumPy walk", 1.0, of_part("plain", WALK))
-    yield Limit("two threads against one, large", 1.3, of_part("threads", "1 thread", SPLIT))
+            yield Limit(f"{title}against {name}, float64", 1.0, of(name, dtype="float64"), part)
+    yield Limit("plain C against the NumPy walk", 1.0, of_part("plain", WALK), "plain")
+    yield Limit("two threads against one, large", 1.3, of_part("threads", "1 thread", SPLIT), "threads")
     for part, title in (("threads", ""), ("busy", ", all processors busy")):
-        yield Limit(f"two threads against one{title}", 1 / 1.05, of_part(part, "1 thread"))
+        yield Limit(f"two threads against one{title}", 1 / 1.05, of_part(part, "1 thread"), part)
     calls = partial(of_part, "calls", "onnxruntime")
-    yield Limit("a call at T=1, H=32, against onnxruntime", 2.0, calls([CALL]))
-    yield Limit("a stream's step at H=128, against onnxruntime", 1.0, calls([(100, 1, 128, 128)]))
-    yield Limit("generate, against the bare arithmetic", 1 / 1.5, of_part("generate", "bare"))
+    yield Limit("a call at T=1, H=32, against onnxruntime", 2.0, calls([CALL]), "calls")
+    yield Limit("a stream's step at H=128, against onnxruntime", 1.0, calls([(100, 1, 128, 128)]), "calls")
+    yield Limit("generate, against the bare arithmetic", 1 / 1.5, of_part("generate", "bare"), "generate")
     yield from _limits_of_memory_and_start()
     yield from _limits_of_errors()
 
 
 def _limits_of_memory_and_start() -> Iterator[Limit]:
     start = partial(partial, of_cold_start)
-    yield Limit("cold start, times `import numpy`", 1.35, start(cold_start.NUMPY), is_most=True)
-    yield Limit("cold start, times onnxruntime", 1.0, start(cold_start.ONNXRUNTIME), is_most=True)
-    yield Limit("import beyond NumPy's", 30.0, of_import, is_most=True, unit=" ms")
-    yield Limit("memory of predict", 200.0, partial(of_memory, "predict"), is_most=True, unit=" MiB")
-    yield Limit("memory of a call", 64.0, partial(of_memory, "forward"), is_most=True, unit=" MiB")
+    yield Limit("cold start, times `import numpy`", 1.35, start(cold_start.NUMPY), "cold start", is_most=True)
+    yield Limit("cold start, times onnxruntime", 1.0, start(cold_start.ONNXRUNTIME), "cold start", is_most=True)
+    yield Limit("import beyond NumPy's", 30.0, of_import, "cold start", is_most=True, unit=" ms")
+    yield Limit("memory of predict", 200.0, partial(of_memory, ["predict"]), "memory", is_most=True, unit=" MiB")
+    calls = [name for name in memory.CALLS if name != "predict"]
+    yield Limit("memory of a call", 64.0, partial(of_memory, calls), "memory", is_most=True, unit=" MiB")
 
 
 def _limits_of_errors() -> Iterator[Limit]:
     for measure, figure, bound in (("rms", "median", 1.0), ("rms", "worst", 1.25), ("largest", "median", 1.0)):
         what = f"error over torch's, {measure}, {figure} of the networks"
-        yield Limit(what, bound, partial(of_errors, measure, figure), is_most=True)
+        yield Limit(what, bound, partial(of_errors, measure, figure), "accuracy", is_most=True)
 
 
 def of_part(part: str, other: str, shapes: Iterable[Sizes] | None = None, dtype: str = "") -> Callable[[Parts], Found]:
@@ -156,10 +159,10 @@ def of_import(parts: Parts) -> Found:
         yield "", parts["cold start"]["import_seconds"] * 1e3
 
 
-def of_memory(call: str, parts: Parts) -> Found:
-    """Yield the MiB of a call."""
-    if "memory" in parts:
-        yield f"{parts['memory']['steps']} steps", parts["memory"]["mib"][call]
+def of_memory(calls: list[str], parts: Parts) -> Found:
+    """Yield the MiB of some calls."""
+    for call in calls if "memory" in parts else ():
+        yield f"{call}, {parts['memory']['steps']} steps", parts["memory"]["mib"][call]
 
 
 def of_errors(measure: str, figure: str, parts: Parts) -> Found:

@@ -39,7 +39,7 @@ Py_buffer *hold_states(buffers *held, PyObject *array, const char *name, const c
     Py_buffer *view = &held->views[held->count];
     if (PyObject_GetBuffer(array, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0) {
         if (PyErr_ExceptionMatches(PyExc_ValueError)) /* as NumPy says it */
-            PyErr_Format(PyExc_BufferError, "`%s` is not in order", name);
+            PyErr_Format(PyExc_BufferError, "`%s` is not in order, or is to be written and cannot be", name);
         return NULL;
     }
     if (native_format(view->format) == *format && view->len == size * view->itemsize && is_aligned(view)) {

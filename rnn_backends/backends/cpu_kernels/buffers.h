@@ -2,6 +2,9 @@
 #ifndef RNN_BUFFERS_H
 #define RNN_BUFFERS_H
 
+#ifndef _WIN32 /* where pyconfig.h asks for Py_LIMITED_API, and the build defines Py_GIL_DISABLED */
+#include <pyconfig.h>
+#endif
 #ifndef Py_GIL_DISABLED
 #define Py_LIMITED_API 0x030B0000
 #endif

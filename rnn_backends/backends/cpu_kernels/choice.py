@@ -5,10 +5,14 @@ from typing import Any
 
 from rnn_backends.errors import BackendUnavailableError
 
+_module: Any = None
+_fault = "not built"
 try:
     import rnn_backends.backends.cpu_kernels.compiled as _compiled
 except ModuleNotFoundError:  # installed without a compiler
-    _module: Any = None
+    pass
+except (ImportError, SystemError) as _error:  # built for another Python, or for another system library
+    _fault = f"cannot be loaded: {_error}"
 else:
     _module = _compiled
 
@@ -60,5 +64,5 @@ def state() -> str:
 def _reason() -> str:
     """Return why there is no kernel to walk with."""
     if _module is None:
-        return "not built"
+        return _fault
     return f"off, by {VARIABLE}" if kernels() else "no kernel for this processor"

@@ -3,7 +3,7 @@
 #include "prepared.h"
 #include "schedule.h"
 
-#define MOST_THREADS 65536
+#define MOST_THREADS 65536 /* as threads.py has it */
 
 /* Whether the longest sequences come first, and none lies outside of what is walked. */
 static int is_in_order(const walk *w) {

@@ -32,7 +32,7 @@ typedef pthread_cond_t condition;
 #endif
 
 #define MOST_HELPERS 255
-#define SPINS 2000 /* some tens of microseconds: what sleeping and waking would take */
+#define SPINS 2000 /* 10 to 100 microseconds, by the processor: what sleeping and waking would take */
 
 typedef struct {
     mutex mutex;

@@ -22,7 +22,7 @@
 #define PANEL (2 * W)
 #define SETS(R, N) (ACCUMULATORS / ((R) * (N)))
 #define UNROLL(C) ((C) == 1 ? 2 : (C)) /* columns in a turn of the loop */
-#define CHAINS(R, N) (SETS(R, N) > 4 ? 4 : SETS(R, N) > 1 ? SETS(R, N) : 1)
+#define CHAINS(R, N) (SETS(R, N) > 4 ? 4 : SETS(R, N))
 
 /* sum[0] = x[r][from .. to) . weights, of N vectors, by C chains; panels other than the first lie `next` on. */
 INLINE void NAME(add_up)(const int R, const int N, const int C, const T *const *x, idx base, idx from, idx to,

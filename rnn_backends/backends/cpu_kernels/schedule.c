@@ -92,8 +92,8 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
     for (int n = 0; n < count; n++) {
         const cell *c = walks[n].cell;
         const idx projected = walks[n].id_size ? 0 : c->input_size;
-        const idx each = c->hidden_size * (projected + c->hidden_size);
-        products += (double)walks[n].seq_len * (double)walks[n].batch * (double)each;
+        const idx step = c->hidden_size * (projected + c->hidden_size);
+        products += (double)walks[n].seq_len * (double)walks[n].batch * (double)step;
     }
     const idx each = products < LEAST_WORK ? 1 : (threads + count - 1) / count;
     if (each > 1 && count == 1 && can_split(walks))
@@ -105,10 +105,11 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
     j.scratch = 0;
     atomic_init(&j.is_out_of_memory, 0);
     for (int n = 0; n < count; n++) {
-        const idx fit = MOST_SHARES / count, rows = walks[n].batch / FEWEST_ROWS, most = rows < fit ? rows : fit;
+        const idx fit = MOST_SHARES / count, rows = walks[n].batch / FEWEST_ROWS;
+        const idx most = rows < 1 ? 1 : rows < fit ? rows : fit;
         const size_t scratch = k->scratch(&walks[n], is_double);
         j.scratch = scratch > j.scratch ? scratch : j.scratch;
-        add_shares(&j, &walks[n], each < most ? each : most > 1 ? most : 1);
+        add_shares(&j, &walks[n], each < most ? each : most);
     }
     pool_run(products < LEAST_WORK ? 0 : (threads < j.count ? threads : j.count) - 1, work, &j);
     return atomic_load(&j.is_out_of_memory) ? -1 : 0;

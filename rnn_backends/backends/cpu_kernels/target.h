@@ -29,10 +29,17 @@
 #define PROCESSOR_HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #define PROCESSOR_HAS_AVX512 \
     (PROCESSOR_HAS_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-#else /* Microsoft's compiler, unproven */
+#elif defined(_M_X64) /* Microsoft's compiler, unproven */
+#include <intrin.h>
 #include <windows.h>
-#define PROCESSOR_HAS_AVX2 IsProcessorFeaturePresent(PF_AVX2_INSTRUCTIONS_AVAILABLE)
-#define PROCESSOR_HAS_AVX512 IsProcessorFeaturePresent(PF_AVX512F_INSTRUCTIONS_AVAILABLE)
+static inline int processor_bit(int leaf, int number, int bit) {
+    int numbers[4]; /* EAX, EBX, ECX, EDX */
+    __cpuidex(numbers, leaf, 0);
+    return numbers[number] >> bit & 1;
+}
+#define PROCESSOR_HAS_AVX2 (IsProcessorFeaturePresent(PF_AVX2_INSTRUCTIONS_AVAILABLE) && processor_bit(1, 2, 12))
+#define PROCESSOR_HAS_AVX512 \
+    (PROCESSOR_HAS_AVX2 && IsProcessorFeaturePresent(PF_AVX512F_INSTRUCTIONS_AVAILABLE) && processor_bit(7, 1, 17))
 #endif
 
 #define JOIN_(a, b) a##_##b

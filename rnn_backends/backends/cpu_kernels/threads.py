@@ -8,6 +8,8 @@ from rnn_backends.errors import ArgumentError
 
 VARIABLE = "RNN_NUM_THREADS"
 MOST = 65536
+_NEW, _OLD = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+"""Files of the second and the first version of control groups: a quota, and the period that it is for."""
 
 
 @cache
@@ -38,18 +40,26 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _quota(root: str | os.PathLike[str] = "/sys/fs/cgroup") -> float:
-    """Return the processors that a control group of Linux grants, infinity where it sets no limit."""
-    for quota, period in (("cpu.max", ""), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = [word for name in (quota, period) if name for word in _words(f"{root}/{name}")]
-        except OSError:
+def _quota(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> float:
+    """Return the processors that control groups of Linux grant this process, infinity where none sets a limit."""
+    least = float("inf")
+    for line in _lines(own):
+        controllers, _, group = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
             continue
-        if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]) > 0:
-            return int(words[0]) / int(words[1])
-    return float("inf")
+        folder, names = (f"{root}/cpu", _OLD) if controllers else (root, _NEW)
+        for part in ["", *group.split("/")]:  # a group has no more than those that it is in
+            folder = f"{folder}/{part}" if part else folder
+            words = [word for name in names for line in _lines(f"{folder}/{name}") for word in line.split()]
+            if len(words) == 2 and all(map(str.isdecimal, words)) and int(words[1]) > 0:
+                least = min(least, int(words[0]) / int(words[1]))
+    return least
 
 
-def _words(path: str) -> list[str]:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib takes longer to import than all else here
-        return file.read().split()
+def _lines(path: str) -> list[str]:
+    """Return the lines of a file, none where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib takes longer to import than all else here
+            return file.read().splitlines()
+    except OSError:
+        return []

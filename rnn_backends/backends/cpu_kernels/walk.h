@@ -96,7 +96,10 @@ static void NAME(project)(const walk *w, idx first, idx end, idx from, idx to, T
     const idx panels = NAME(panels)(c->hidden_size);
     const T *x[ROWS];
     T *z[ROWS];
-    idx count = 0;
+    idx count = 0, all = 0;
+    for (idx step = from; step < to; step++)
+        all += end_at(w, first, end, time_of(w, step)) - first;
+    const idx parts = (all + ROWS - 1) / ROWS, most = parts ? (all + parts - 1) / parts : 0; /* rows together, evenly */
     for (idx step = from; step < to; step++) {
         const idx t = time_of(w, step), live = end_at(w, first, end, t);
         for (idx place = live; place < end; place++)
@@ -108,7 +111,7 @@ static void NAME(project)(const walk *w, idx first, idx end, idx from, idx to, T
             }
             x[count] = (const T *)w->x + t * w->x_step + sequence(w, place) * w->x_row;
             z[count++] = NAME(output)(w, t, place);
-            if (count == ROWS) {
+            if (count == most) {
                 NAME(project_rows)(c, x, z, count, 0, panels, scratch);
                 count = 0;
             }
