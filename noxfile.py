@@ -196,6 +196,8 @@ def pythons(session: nox.Session) -> None:
         "faults",
         "benchmarks",
         "cpu_kernels",
+        "kernels",
+        "slow",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
     )

@@ -190,7 +190,6 @@ def test_a_number_of_threads_is_the_one_of_the_variable(value: str, use: Use) ->
 @pytest.mark.parametrize(
     ("own", "files", "quota"),
     [
-        ("", {"cpu.max": "150000 100000"}, float("inf")),
         ("0::/", {}, float("inf")),
         ("0::/", {"cpu.max": "max 100000"}, float("inf")),
         ("0::/", {"cpu.max": "150000 100000"}, 1.5),
