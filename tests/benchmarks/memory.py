@@ -22,10 +22,13 @@ CALLS = {
     "predict": f"`predict(x)`, {VOCABULARY:,} tokens, H={TEXT_STATES}, {VOCABULARY:,} outputs",
     "forward": f"`rnn(x)`, I={FEATURES}, H={STATES}",
     "converted": "likewise, of float64 with gaps",
-    "layers": "likewise, of three layers in both directions",
     "ragged": "likewise, with a length",
+    "layers": "likewise, of three layers",
+    "directions": "likewise, in both directions, which need the whole output of the layer below",
 }
 """The calls in words, by the name of their function."""
+LIMITED = ("forward", "converted", "ragged", "layers")
+"""Those that hold the same for any number of steps."""
 MIB = 2**20
 STATUS = Path("/proc/self/status")
 
@@ -54,16 +57,21 @@ def converted(steps: int) -> float:
     return held(lambda x: rnn(x)[0], features(steps, 2 * FEATURES).astype(np.float64)[..., ::2])
 
 
-def layers(steps: int) -> float:
-    """Return the MiB of a call of several layers in both directions."""
-    rnn = rb.RNN.init(FEATURES, STATES, num_layers=3, bidirectional=True, backend="numpy")
-    return held(lambda x: rnn(x)[0], features(steps))
-
-
 def ragged(steps: int) -> float:
     """Return the MiB of a call with a length."""
     rnn = rb.RNN.init(FEATURES, STATES, backend="numpy")
     return held(lambda x: rnn(x, lengths=[len(x) - 1])[0], features(steps))
+
+
+def layers(steps: int, bidirectional: bool = False) -> float:
+    """Return the MiB of a call of several layers."""
+    rnn = rb.RNN.init(FEATURES, STATES, num_layers=3, bidirectional=bidirectional, backend="numpy")
+    return held(lambda x: rnn(x)[0], features(steps))
+
+
+def directions(steps: int) -> float:
+    """Return the MiB of a call of several layers in both directions."""
+    return layers(steps, bidirectional=True)
 
 
 def features(steps: int, count: int = FEATURES) -> Host:

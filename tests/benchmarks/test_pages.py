@@ -55,7 +55,14 @@ def parts() -> dict[str, Any]:
     made["memory"] = {
         **about(),
         "steps": 1000,
-        "mib": {"predict": 200.0, "forward": 65.0, "converted": 33.0, "layers": 14.0, "ragged": 11.0},
+        "mib": {
+            "predict": 200.0,
+            "forward": 65.0,
+            "converted": 33.0,
+            "ragged": 11.0,
+            "layers": 14.0,
+            "directions": 65.0,
+        },
     }
     ratios = {"tanh": {"rms": [0.5, 0.75, 1.5], "largest": [0.5, 1.0, 2.0]}}
     wrong = {"tanh": {"rms": [9.0], "largest": [9.0]}}

@@ -107,9 +107,8 @@ def _limits_of_memory_and_start() -> Iterator[Limit]:
     yield Limit("cold start, times `import numpy`", 1.35, start(cold_start.NUMPY), "cold start", is_most=True)
     yield Limit("cold start, times onnxruntime", 1.0, start(cold_start.ONNXRUNTIME), "cold start", is_most=True)
     yield Limit("import beyond NumPy's", 30.0, of_import, "cold start", is_most=True, unit=" ms")
-    yield Limit("memory of predict", 200.0, partial(of_memory, ["predict"]), "memory", is_most=True, unit=" MiB")
-    calls = [name for name in memory.CALLS if name != "predict"]
-    yield Limit("memory of a call", 64.0, partial(of_memory, calls), "memory", is_most=True, unit=" MiB")
+    yield Limit("memory of predict", 200.0, partial(of_memory, ("predict",)), "memory", is_most=True, unit=" MiB")
+    yield Limit("memory of a call", 64.0, partial(of_memory, memory.LIMITED), "memory", is_most=True, unit=" MiB")
 
 
 def _limits_of_errors() -> Iterator[Limit]:
@@ -159,7 +158,7 @@ def of_import(parts: Parts) -> Found:
         yield "", parts["cold start"]["import_seconds"] * 1e3
 
 
-def of_memory(calls: list[str], parts: Parts) -> Found:
+def of_memory(calls: tuple[str, ...], parts: Parts) -> Found:
     """Yield the MiB of some calls."""
     for call in calls if "memory" in parts else ():
         yield f"{call}, {parts['memory']['steps']} steps", parts["memory"]["mib"][call]
