@@ -13,7 +13,7 @@ import numpy as np
 
 import rnn_backends
 from rnn_backends.backends.backend import Backend
-from rnn_backends.backends.cpu_kernels.choice import state
+from rnn_backends.backends.cpu_kernels.choice import NOT_BUILT, state
 from rnn_backends.backends.cpu_kernels.threads import thread_count
 from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend
 from rnn_backends.backends.selection import VARIABLE, select
@@ -22,6 +22,11 @@ from rnn_backends.cli.loading import Loading
 from rnn_backends.cli.reports import Row, aligned, one_line
 from rnn_backends.core.checks import library_name
 from rnn_backends.errors import RNNBackendError
+
+BUILDING = (
+    "; NumPy walks, several times slower. With a C compiler `pip install .` builds one, in a clone `pip install -e .`"
+)
+"""What `info` adds where no kernel was built."""
 
 
 def collect() -> dict[str, Any]:
@@ -64,6 +69,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
     """Return what `collect` found as rows for people."""
     default, variable = found["default"], found[VARIABLE]
     kernel = found["cpu_kernel"]
+    hint = BUILDING if kernel["state"] == NOT_BUILT else ""
     used = default["reason"] or f"models are placed on {default['backend']} ({default['device']})"
     return [
         ("rnn_backends", found["rnn_backends"]),
@@ -71,7 +77,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ("platform", found["platform"]),
         ("NumPy", found["numpy"]),
         (VARIABLE, f"{'not set' if variable is None else repr(variable)}: {used}"),
-        ("CPU kernel", kernel["reason"] or f"{kernel['state']}; threads: {kernel['threads']}"),
+        ("CPU kernel", kernel["reason"] or f"{kernel['state']}; threads: {kernel['threads']}{hint}"),
         ("", ""),
         *((f"{name} ({held['origin']})", _state(held)) for name, held in found["backends"].items()),
     ]

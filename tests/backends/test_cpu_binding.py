@@ -1,6 +1,7 @@
 """The compiled module of the CPU kernels: what it must refuse, and what it may not keep."""
 
 import sys
+import sysconfig
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -210,7 +211,8 @@ def test_no_call_keeps_a_reference() -> None:
         with pytest.raises(BufferError, match="`weight_hh` has another"):
             for_prepared(weight_ih=prepared[0], weight_hh=prepared[0])
     assert [sys.getrefcount(value) for value in held] == before
-    assert sys.getrefcount(kind) == types
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # where threads count references to a type on their own
+        assert sys.getrefcount(kind) == types
     for array in (good["output"], prepared[0]):
         array.resize(array.shape, refcheck=False)  # which a buffer that is still held would not let
 

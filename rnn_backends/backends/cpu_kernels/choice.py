@@ -5,8 +5,9 @@ from typing import Any
 
 from rnn_backends.errors import BackendUnavailableError
 
+NOT_BUILT = "not built"
 _module: Any = None
-_fault = "not built"
+_fault = NOT_BUILT
 try:
     import rnn_backends.backends.cpu_kernels.compiled as _compiled
 except ModuleNotFoundError:  # installed without a compiler
@@ -44,8 +45,9 @@ def chosen() -> str | None:
     if name == OFF:
         return None
     if name not in here:
-        there = f"has {', '.join(here)}" if here else f"has none: {_reason()}"
-        msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation {there}; unset it, or set it to 'off'."
+        has = ", ".join(here) if here else f"none: {_reason()}"
+        other = "one of those or 'off'" if here else "'off'"
+        msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation has {has}; unset it, or set it to {other}."
         raise BackendUnavailableError(msg)
     return name
 

@@ -21,20 +21,19 @@
 #define COPIED_PANELS 8
 #define PANEL (2 * W)
 #define SETS(R, N) (ACCUMULATORS / ((R) * (N)))
-#define UNROLL(C) ((C) == 1 ? 2 : (C)) /* columns in a turn of the loop */
 #define CHAINS(R, N) (SETS(R, N) > 4 ? 4 : SETS(R, N))
 
 /* sum[0] = x[r][from .. to) . weights, of N vectors, by C chains; panels other than the first lie `next` on. */
 INLINE void NAME(add_up)(const int R, const int N, const int C, const T *const *x, idx base, idx from, idx to,
                          const T *w, idx next, V (*sum)[MOST_ROWS][4]) {
-    const int width = N < 2 ? 1 : 2;
+    const int width = N < 2 ? 1 : 2, turn = C == 1 ? 2 : C; /* columns in a turn of the loop */
     UNROLLED for (int c = 0; c < C; c++)
         UNROLLED for (int r = 0; r < R; r++)
             UNROLLED for (int v = 0; v < N; v++)
                 sum[c][r][v] = SET1(0);
     idx k = from;
-    for (; k + UNROLL(C) <= to; k += UNROLL(C)) {
-        UNROLLED for (int u = 0; u < UNROLL(C); u++) {
+    for (; k + turn <= to; k += turn) {
+        UNROLLED for (int u = 0; u < turn; u++) {
             V weight[4];
             UNROLLED for (int v = 0; v < N; v++)
                 weight[v] = LOAD_ALIGNED(w + (k + u) * width * W + (v & 1) * W + (v >> 1) * next);
@@ -45,7 +44,7 @@ INLINE void NAME(add_up)(const int R, const int N, const int C, const T *const *
             }
         }
     }
-    for (; UNROLL(C) > 1 && k < to; k++) {
+    for (; k < to; k++) {
         UNROLLED for (int r = 0; r < R; r++)
             UNROLLED for (int v = 0; v < N; v++) {
                 const V weight = LOAD_ALIGNED(w + k * width * W + (v & 1) * W + (v >> 1) * next);
