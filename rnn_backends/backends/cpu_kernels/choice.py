@@ -46,8 +46,8 @@ def chosen() -> str | None:
         return None
     if name not in here:
         has = ", ".join(here) if here else f"none: {_reason()}"
-        other = "one of those or 'off'" if here else "'off'"
-        msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation has {has}; unset it, or set it to {other}."
+        advice = f"unset it, or set it to {'one of those or ' if here else ''}'off'"
+        msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation has {has}; {advice}."
         raise BackendUnavailableError(msg)
     return name
 
