@@ -15,7 +15,7 @@ from cpu_walks import COMPILED, EACH_COMPILED, EACH_DTYPE, drawn, only
 
 import rnn_backends as rb
 from rnn_backends.backends import numpy as numpy_backend
-from rnn_backends.backends.cpu_kernels import threads
+from rnn_backends.backends.cpu_kernels import choice, threads
 
 SHARED = (40, 30, 64, 130)
 """Steps, sequences, features and states that are enough for helpers."""
@@ -110,7 +110,7 @@ def test_a_model_serves_several_threads(use: Use) -> None:
 def run_python(code: str, count: int) -> str:
     folders = (Path(rb.__file__).parents[1], Path(__file__).parents[1] / "support")
     outside = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONFAULTHANDLER": "1"}
-    outside |= {threads.VARIABLE: str(count), "OPENBLAS_NUM_THREADS": "1"}
+    outside |= {threads.VARIABLE: str(count), choice.VARIABLE: "", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, env=outside, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -243,6 +243,7 @@ def test_the_threads_are_those_that_the_process_may_use(
 def test_a_call_that_is_prepared_asks_again(num_layers: int, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was forked may be bound to other processors."""
     rnn, x, seen = rb.RNN.init(3, 4, num_layers=num_layers), np.ones((2, 1, 3), np.float32), list[int]()
+    monkeypatch.setenv(choice.VARIABLE, "")
     monkeypatch.setattr(numpy_backend, "walk", lambda *given: seen.append(given[4]))
     for count in (2, 1):
         use(count)
