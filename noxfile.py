@@ -280,7 +280,7 @@ def libraries(session: nox.Session, library: str) -> None:
 def other_kernels(session: nox.Session) -> list[str]:
     """Return the CPU kernels that this processor runs, but for the best."""
     code = "from rnn_backends.backends.cpu_kernels.choice import kernels; print(*kernels()[1:])"
-    return str(session.run("python", "-c", code, silent=True)).split()
+    return str(session.run("python", "-P", "-c", code, silent=True)).split()
 
 
 def measure_parity(session: nox.Session) -> None:
