@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import shape
 from cuda_standin import DEVICE_SECONDS, HOST_SECONDS
+from harness import gpu_cells
 from harness.machine import processors
 from harness.problem import Problem
 from harness.timing import ratios
@@ -25,9 +26,14 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 SMALL = Problem(seq_len=6, batch=3, input_size=4, hidden_size=5)
 
 
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    """Run the command, the process that measures being on the stand-in."""
-    monkeypatch.setattr(shape, "WORKER", "cuda_standin")
+@pytest.fixture(autouse=True)
+def _on_the_standin(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setattr(gpu_cells, "CHILD", "cuda_standin")
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("left")))  # what processes leave that are killed
+
+
+def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Run the command, the contestants being on the stand-in."""
     code = shape.main(["--rounds", "2", *words])
     return (code, *capfd.readouterr())
 
@@ -39,9 +45,7 @@ def test_the_table_and_the_file(
     monkeypatch.setenv("CUPY_TF32", "0")
     path = tmp_path / "found.json"
     shapes = ["--shape", "6", "3", "4", "5", "--shape", "300", "1", "2", "3"]
-    code, out, err = run(
-        capfd, monkeypatch, "--backend", "cupy:1", *shapes, "--against", "off", "copy", "--json", str(path)
-    )
+    code, out, err = run(capfd, "--backend", "cupy:1", *shapes, "--against", "off", "copy", "--json", str(path))
     assert code == 0, err
     about, head, *rows = out.split("\n\n")[0].splitlines()
     assert re.fullmatch(
@@ -79,7 +83,7 @@ def test_torch_is_shown_with_its_versions(
 ) -> None:
     monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
     words = ["--backend", "cupy", "--shape", "6", "3", "4", "5", "--against", "torch", "torch-tf32"]
-    code, out, err = run(capfd, monkeypatch, *words, "--dtype", "float32", "float16")
+    code, out, err = run(capfd, *words, "--dtype", "float32", "float16")
     assert code == 0, err
     assert f", cudnn 91002, cupy 14.0.0, numpy {np.__version__}, torch {torch.__version__}, RNN" in out
     assert "without torch-tf32: TF32 is a way to multiply float32" in err
@@ -93,7 +97,7 @@ def test_every_kernel(
         pytest.skip("the kernels are run with --kernels, which needs g++")
     monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
     words = ["--backend", "cupy:1", "--shape", "6", "3", "4", "5", "--against", *REGIMES, "off"]
-    code, out, err = run(capfd, monkeypatch, *words)
+    code, out, err = run(capfd, *words)
     assert code == 0, err
     assert "RNN_CUPY_KERNEL and CUPY_TF32 unset" in out
     row = next(line for line in out.splitlines() if " device " in line)
@@ -173,7 +177,7 @@ def test_the_suite_measures_by_the_command(
 
     def started(command: list[str], **_: Any) -> Any:
         assert command[1] == shape.__file__
-        return SimpleNamespace(returncode=run(capfd, monkeypatch, *command[2:])[0])
+        return SimpleNamespace(returncode=run(capfd, *command[2:])[0])
 
     monkeypatch.setattr(subprocess, "run", started)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--work", str(tmp_path)])

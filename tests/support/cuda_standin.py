@@ -1,6 +1,6 @@
 """The time of a GPU without a GPU: launches, events and waiting on a timeline, for `standin` and for torch.
 
-python -m cuda_standin     # the process of tests/benchmarks/shape.py that measures, on the stand-in
+python -m cuda_standin MAKER THREADS BACKEND     # the process of a contestant on a GPU, on the stand-in
 """
 
 import math
@@ -132,17 +132,17 @@ def of_cupy() -> Iterator[ModuleType]:
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
+def installed(with_torch: bool = True) -> Iterator[ModuleType]:
     """Do the same, and give torch a GPU, too, if it is there."""
     with of_cupy() as gpu, pytest.MonkeyPatch.context() as patch:
-        if find_spec("torch") is not None:
+        if with_torch and find_spec("torch") is not None:
             add_cuda(patch, import_module("torch"))
         yield gpu
 
 
 if __name__ == "__main__":
-    from harness import worker
+    with installed(sys.argv[1].startswith("torch")):
+        from harness import gpu_child
 
-    with installed():
-        worker.main()
+        gpu_child.main()
     shim.clear()
