@@ -1,11 +1,7 @@
 // Operations of a GPU that plain C++ lacks.  All of PTX and of CUDA's own words are here; on a CPU,
 // tests/kernels/shim.h stands in for this file.  Nothing is included, so that no CUDA headers are needed.
 
-#if CLUSTER
-#define KERNEL extern "C" __global__ void __cluster_dims__(SLICES, 1, 1) __launch_bounds__(THREADS, 1)
-#else
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
-#endif
 #define DEVICE static __device__ __forceinline__
 #define ALIGNED __align__(16)
 
@@ -72,19 +68,3 @@ DEVICE void store_relaxed(word* to, word x) {
 #endif
 }
 DEVICE void wait_a_little() {}
-
-#if CLUSTER
-// Stores to where another block of the cluster has what lies at `to` in this one.
-DEVICE void store_to_peer(real* to, int peer, real x) {
-  unsigned int here = (unsigned int)__cvta_generic_to_shared(to), there;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(peer));
-#if DOUBLE
-  asm volatile("st.shared::cluster.f64 [%0], %1;" ::"r"(there), "d"(x) : "memory");
-#else
-  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(x) : "memory");
-#endif
-}
-DEVICE void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
-#endif

@@ -11,7 +11,6 @@ ELEMENTWISE = (
 
 ENTRIES = {
     "block": "walk_block",
-    "cluster": "walk_block",
     "grid": "walk_grid",
     "sweep": "walk_grid",
     "step": "finish_step",

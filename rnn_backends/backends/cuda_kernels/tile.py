@@ -101,7 +101,7 @@ class Tile:
         """Return the macros that the kernel is compiled with."""
         names = {"THREADS": self.threads, "LANES": self.lanes, "ROWS": self.rows, "COLUMNS": self.columns}
         names |= {"HELD": self.held, "SEQUENCES": self.sequences, "SLICES": slices}
-        names |= {"CLUSTER": 0, "FUSED": 0, "DIRECTIONS": self.problem.directions, **others}
+        names |= {"FUSED": 0, "DIRECTIONS": self.problem.directions, **others}
         return tuple(names.items())
 
 
