@@ -15,7 +15,7 @@ from gpu_stages.sizes import SIZES, Shape, Sizes
 PYTHON = sys.executable
 TOOLS = ("memcheck", "racecheck")
 SANITIZER = "compute-sanitizer"
-WHOLE = ("block", "cluster", "grid")
+WHOLE = ("block", "grid")
 """The kernels that take all steps in one launch."""
 
 Batch = Sequence[Job]

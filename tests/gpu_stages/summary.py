@@ -14,7 +14,7 @@ RULE = f"""\
 Trust a kernel if smoke, features and stress pass, grid has 0 mismatches with sweep, memcheck is clean, and it is at least
 {FASTER:g} times as fast as the default at some shape.  "-": was not run, or is not for this kernel."""
 
-STRESSED, CHECKED = ("block", "cluster", "grid"), ("grid",)
+STRESSED, CHECKED = ("block", "grid"), ("grid",)
 """The kernels that the stages stress and selfcheck are for."""
 
 HEAD = ["kernel", "smoke", "features", "stress", "selfcheck", "memcheck", "racecheck", "verdict"]

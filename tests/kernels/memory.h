@@ -1,12 +1,9 @@
 // When a store becomes visible to other blocks: at random, but no later than the memory model of PTX promises.
 //
-// Global memory.  Each block has a copy of the arrays that a kernel writes, and plain stores stay in it until the
-// block fences or meets its cluster, or the launch ends; a fence shows them to all blocks.  Relaxed stores to a word
-// are in one order, and a relaxed load takes one of them, at random, but none older than its block has seen; half the
+// Each block has a copy of the arrays that a kernel writes, and plain stores stay in it until the block fences or the
+// launch ends; a fence shows them to all blocks.  Relaxed stores to a word are in one order, and a relaxed load takes one of them, at random, but none older than its block has seen; half the
 // time it takes the newest, so that who asks again gets it.  Words have no order among them, but by a fence of the
 // thread before its store and one after the load that saw it.
-//
-// Shared memory of another block of the cluster.  A store arrives at random, at the latest when the cluster meets.
 //
 // This is stronger than PTX where a fence shows plain stores to all, and where threads of a block see at once what one
 // of them has seen or stored; and no load sees a store that is still to come.
@@ -14,7 +11,6 @@
 #include <string.h>
 
 #include <algorithm>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -115,12 +111,6 @@ class GlobalMemory {
     released_[thread] = std::make_shared<View>(view_of(block));
   }
 
-  void meet(int first, int count) {
-    View all;
-    for (int block = first; block < first + count; ++block) publish(block), merge(all, view_of(block));
-    for (int block = first; block < first + count; ++block) advance(block, all);
-  }
-
   // Puts everything where the arrays are; returns whether nothing was written beside them.
   bool finish() {
     for (size_t block = 0; block < copies_.size(); ++block) {
@@ -211,41 +201,6 @@ class GlobalMemory {
         const unsigned char byte = mine[at];
         for (size_t other = 0; other < copies_.size(); ++other) copies_[other][at] = shown_[other][at] = byte;
       }
-    }
-  }
-};
-
-// The stores to shared memory of other blocks that are on their way in a cluster.
-class PeerStores {
- public:
-  struct Store {
-    unsigned char* to;
-    int block;
-    Bits bits;
-    int bytes;
-  };
-
-  // What goes to one word keeps its order.
-  void add(const Store& store, size_t word) { ways_[word * 0x9E3779B97F4A7C15ull >> 60].push_back(store); }
-
-  template <class F>
-  void deliver_some(Random& random, F deliver) {
-    for (std::deque<Store>& way : ways_)
-      if (!way.empty() && random.below(4) == 0) take(way, 1 + random.below(int(way.size())), deliver);
-  }
-  template <class F>
-  void deliver_all(F deliver) {
-    for (std::deque<Store>& way : ways_) take(way, int(way.size()), deliver);
-  }
-
- private:
-  std::deque<Store> ways_[16];
-
-  template <class F>
-  void take(std::deque<Store>& way, int count, F deliver) {
-    for (; count > 0; --count) {
-      deliver(way.front());
-      way.pop_front();
     }
   }
 };

@@ -25,20 +25,15 @@ namespace {
 
 constexpr size_t STACK = 64 * 1024;
 enum State { READY, WAITING, DONE };
-enum Outcome { FINISHED, DEADLOCK, OUTSIDE_OF_SHARED_MEMORY, OUTSIDE_OF_AN_ARRAY, PEER_NOT_THERE, MIXED_STORES };
+enum Outcome { FINISHED, DEADLOCK, OUTSIDE_OF_SHARED_MEMORY, OUTSIDE_OF_AN_ARRAY, MIXED_STORES };
 
 struct Fiber : Thread {
   State state = READY;
   bool begun = false;
   jmp_buf here;
 };
-struct Meeting {  // of the threads of a warp, a block or a cluster
+struct Meeting {  // of the threads of a warp or a block
   int size = 0, arrived = 0;
-};
-struct Cluster {
-  Meeting meeting;
-  bool has_met = false;
-  PeerStores stores;
 };
 struct Warp {
   Meeting meeting;
@@ -49,10 +44,8 @@ std::vector<Fiber> fibers;
 std::vector<std::unique_ptr<char[]>> stacks;  // of the fibers, and kept for those of the next launch
 std::vector<Warp> warps;
 std::vector<Meeting> blocks;
-std::vector<Cluster> clusters;
-std::vector<int> unfinished;  // threads of each block
 std::vector<Bytes> shared;
-int threads_per_block, blocks_per_cluster;
+int threads_per_block;
 size_t shared_bytes;
 jmp_buf scheduler;
 ucontext_t start;
@@ -85,7 +78,6 @@ void meet(Meeting& meeting, int first, F then) {
 void begin() {
   entry(global->arguments(now->block));
   static_cast<Fiber*>(now)->state = DONE;
-  --unfinished[now->block];
   _longjmp(scheduler, 1);
 }
 
@@ -106,12 +98,6 @@ void resume(Fiber& fiber) {
 unsigned char* shared_memory_of(int block) {
   unsigned char* memory = shared[block].data();
   return memory + (16 - (size_t)memory % 16) % 16;
-}
-
-// Another block has shared memory from when the cluster first meets until its threads end.
-void deliver(const PeerStores::Store& store) {
-  if (unfinished[store.block] == 0) fault = PEER_NOT_THERE;
-  memcpy(store.to, &store.bits, store.bytes);
 }
 
 // Runs each thread of a warp that can run; returns whether any could.
@@ -137,7 +123,6 @@ bool run_all() {
       if (is_weak) std::swap(running[chosen], running[left - 1]);
       for (int k = is_weak ? 1 + chance.below(40) : 1; k > 0 && step(warp, is_weak ? chance.below(32) : 0); --k)
         any = true;
-      clusters[warp * 32 / (threads_per_block * blocks_per_cluster)].stores.deliver_some(chance, deliver);
     }
   }
   for (const Fiber& fiber : fibers)
@@ -149,16 +134,6 @@ bool run_all() {
 
 void block_barrier() { meet(blocks[now->block], now->block * threads_per_block, [] {}); }
 
-void cluster_barrier() {
-  const int first = now->block / blocks_per_cluster * blocks_per_cluster;
-  Cluster& cluster = clusters[first / blocks_per_cluster];
-  meet(cluster.meeting, first * threads_per_block, [&] {
-    cluster.has_met = true;
-    cluster.stores.deliver_all(deliver);
-    global->meet(first, blocks_per_cluster);
-  });
-}
-
 void wait_a_little() { give_way(); }
 
 double shuffle_xor(double value, int mask) {
@@ -169,10 +144,7 @@ double shuffle_xor(double value, int mask) {
   return warp.exchanged[lane ^ mask];
 }
 
-void* shared_memory(int peer) {
-  const int block = peer < 0 ? now->block : now->block / blocks_per_cluster * blocks_per_cluster + peer;
-  return shared_memory_of(block);
-}
+void* shared_memory() { return shared_memory_of(now->block); }
 
 Bits load_relaxed(const void* from, int bytes) { return global->load(index_of(now), from, bytes, chance); }
 
@@ -180,19 +152,9 @@ void store_relaxed(void* to, Bits bits, int bytes) { global->store(index_of(now)
 
 void fence() { global->fence(index_of(now)); }
 
-void store_to_peer(void* to, int peer, Bits bits, int bytes) {
-  const int block = now->block / blocks_per_cluster * blocks_per_cluster + peer;
-  const size_t at = (unsigned char*)to - shared_memory_of(now->block);
-  Cluster& cluster = clusters[block / blocks_per_cluster];
-  const PeerStores::Store store{shared_memory_of(block) + at, block, bits, bytes};
-  if (!cluster.has_met && block != now->block) fault = PEER_NOT_THERE;
-  if (!is_weak || block == now->block) return deliver(store);
-  cluster.stores.add(store, block * (shared_bytes + 1) + at);
-}
-
-int run(int grid, int block, int cluster, Bits bytes, Bits seed, void (*thread)(void**), int count, void** arguments,
+int run(int grid, int block, Bits bytes, Bits seed, void (*thread)(void**), int count, void** arguments,
         const Size* sizes, const Size* pointers, int pointer_count, const bool* written) {
-  threads_per_block = block, blocks_per_cluster = cluster, shared_bytes = bytes, entry = thread;
+  threads_per_block = block, shared_bytes = bytes, entry = thread;
   is_weak = seed != 0, chance = Random{seed * 0x9E3779B97F4A7C15ull + 1}, fault = FINISHED;
   std::vector<Pointer> known((const Pointer*)pointers, (const Pointer*)pointers + (is_weak ? pointer_count : 0));
   for (Pointer& pointer : known)
@@ -203,13 +165,9 @@ int run(int grid, int block, int cluster, Bits bytes, Bits seed, void (*thread)(
   while (stacks.size() < fibers.size()) stacks.emplace_back(new char[STACK]);
   warps.assign(fibers.size() / 32, Warp());
   blocks.assign(grid, Meeting{block, 0});
-  clusters.assign(grid / cluster, Cluster());
-  for (Cluster& each : clusters) each.meeting.size = cluster * block;
-  unfinished.assign(grid, block);
   for (Warp& warp : warps) warp.meeting.size = 32;
   shared.assign(grid, Bytes(bytes + GUARD + 16, 0xFF));
   const bool finished = run_all();
-  for (Cluster& each : clusters) each.stores.deliver_all(deliver);
   if (!global->finish()) fault = OUTSIDE_OF_AN_ARRAY;
   if (global->is_mixed) fault = MIXED_STORES;
   if (!finished) fault = DEADLOCK;

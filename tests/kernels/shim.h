@@ -27,15 +27,13 @@ struct Thread {
 };
 extern Thread* now;
 void block_barrier();
-void cluster_barrier();
 void wait_a_little();
 double shuffle_xor(double value, int mask);
-void* shared_memory(int peer);  // of a block of this cluster; -1: of this block
+void* shared_memory();
 Bits load_relaxed(const void* from, int bytes);
 void store_relaxed(void* to, Bits bits, int bytes);
 void fence();
-void store_to_peer(void* to, int peer, Bits bits, int bytes);
-int run(int grid, int block, int cluster, Bits shared, Bits seed, void (*thread)(void**), int count, void** arguments,
+int run(int grid, int block, Bits shared, Bits seed, void (*thread)(void**), int count, void** arguments,
         const Size* sizes, const Size* pointers, int pointer_count, const bool* written);
 
 template <class T>
@@ -49,10 +47,9 @@ Bits bits_of(const T& x) {
 DEVICE int thread_index() { return shim::now->thread; }
 DEVICE int block_index() { return shim::now->block; }
 DEVICE void block_barrier() { shim::block_barrier(); }
-DEVICE void cluster_barrier() { shim::cluster_barrier(); }
 DEVICE void wait_a_little() { shim::wait_a_little(); }
 DEVICE real shuffle_xor(real value, int mask) { return real(shim::shuffle_xor(value, mask)); }
-DEVICE void* shared_memory() { return shim::shared_memory(-1); }
+DEVICE void* shared_memory() { return shim::shared_memory(); }
 
 template <class To, class From>
 To same_bits(From x) {
@@ -66,6 +63,10 @@ DEVICE float float_of(unsigned int bits) { return same_bits<float>(bits); }
 DEVICE unsigned long long bits_of(double x) { return same_bits<unsigned long long>(x); }
 DEVICE double double_of(unsigned long long bits) { return same_bits<double>(bits); }
 
+struct __attribute__((aligned(CHUNK * sizeof(word)))) Words {
+  word of[CHUNK];
+};
+
 // Of a number of 2, 4 or 8 bytes.
 template <class T>
 DEVICE T load_relaxed(const T* from) {
@@ -74,13 +75,14 @@ DEVICE T load_relaxed(const T* from) {
   __builtin_memcpy(&x, &bits, sizeof x);
   return x;
 }
+DEVICE Words load_relaxed(const Words* from) {  // in no order
+  Words x;
+  for (int e = CHUNK - 1; e >= 0; --e) x.of[e] = load_relaxed(from->of + e);
+  return x;
+}
 template <class T>
 DEVICE void store_relaxed(T* to, T x) {
   shim::store_relaxed(to, shim::bits_of(x), sizeof x);
-}
-template <class T>
-DEVICE void store_to_peer(T* to, int peer, T x) {
-  shim::store_to_peer(to, peer, shim::bits_of(x), sizeof x);
 }
 DEVICE void fence() { shim::fence(); }  // fence.acq_rel.gpu, which no kernel needs
 
@@ -134,10 +136,10 @@ struct IsWritten<const T*> {
 // Runs a kernel, given the bytes of its arguments' values, and pointers in them: argument, offset, bytes, and whether
 // the kernel writes there, as it does where it has a pointer that is not const.
 template <class... P>
-int run(int grid, int block, int cluster, Bits shared, Bits seed, void (*kernel)(P...), void (*thread)(void**),
+int run(int grid, int block, Bits shared, Bits seed, void (*kernel)(P...), void (*thread)(void**),
         void** arguments, const Size* sizes, const Size* pointers, int pointer_count) {
   static constexpr bool written[] = {IsWritten<P>::value...};
-  return run(grid, block, cluster, shared, seed, thread, sizeof...(P), arguments, sizes, pointers, pointer_count,
+  return run(grid, block, shared, seed, thread, sizeof...(P), arguments, sizes, pointers, pointer_count,
              written);
 }
 }  // namespace shim

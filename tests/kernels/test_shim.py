@@ -20,11 +20,9 @@ def compiled(request: pytest.FixtureRequest) -> Iterator[None]:
     shim.clear()
 
 
-def launch(
-    body: str, seed: int, *arrays: Any, blocks: int = 2, cluster: int = 0, shared: int = 0, **macros: Any
-) -> None:
-    """Run the kernel `test` of blocks of one warp; `cluster` blocks make one."""
-    macros = {"DOUBLE": 0, "NUMBER": "float", "CLUSTER": int(cluster > 0), "SLICES": cluster or 1, **macros}
+def launch(body: str, seed: int, *arrays: Any, blocks: int = 2, shared: int = 0, **macros: Any) -> None:
+    """Run the kernel `test` of blocks of one warp."""
+    macros = {"DOUBLE": 0, "NUMBER": "float", "CHUNK": 1, **macros}
     shim.run(body, "test", macros, (blocks, THREADS, shared), arrays, seed)
 
 
@@ -145,100 +143,6 @@ def test_the_same_seed_gives_the_same_order() -> None:
     runs = [passed_on(seed, **RELAXED, BEFORE="", AFTER="").tobytes() for seed in (*SEEDS, *SEEDS)]
     assert runs[:5] == runs[5:]
     assert len(set(runs)) == 5
-
-
-# Shared memory of other blocks.
-
-# Each block tells the next one; SYNC is what makes it safe to read.
-PEERS = """
-KERNEL test(NUMBER* got) {
-  NUMBER* mine = (NUMBER*)shared_memory();
-  const int i = thread_index(), block = block_index(), peer = (block + 1) % SLICES;
-  BEGIN;
-  mine[i] = 0;
-  cluster_barrier();
-  store_to_peer(mine + i, peer, (NUMBER)(i + 1));
-  SYNC;
-  got[block * 32 + i] = mine[i];
-  END;
-}
-"""
-SAFE = {"BEGIN": "", "SYNC": "cluster_barrier()", "END": ""}
-
-
-def told(seed: int, dtype: Any = np.float32, **macros: Any) -> Any:
-    launch(PEERS, seed, got := zeros(dtype, 4 * THREADS), blocks=4, cluster=2, shared=8 * THREADS, **{**SAFE, **macros})
-    return got.reshape(4, -1)
-
-
-@pytest.mark.parametrize("number", DTYPES)
-def test_a_cluster_barrier_orders_stores_to_peers(number: str) -> None:
-    for seed in range(20):
-        assert (told(seed, DTYPES[number], NUMBER=number) == WANTED).all()
-
-
-@pytest.mark.parametrize("sync", ["", "block_barrier()", "for (int k = 0; k < 3; ++k) wait_a_little()"])
-def test_a_missing_cluster_barrier_is_caught(sync: str) -> None:
-    caught = [set((told(seed, SYNC=sync, END="cluster_barrier()") - WANTED).ravel()) > {0} for seed in SEEDS]
-    assert sum(caught) >= 3
-
-
-def test_stores_to_a_peer_arrive_in_no_order() -> None:
-    """But those to one word do; and a thread sees what it stores to its own block."""
-    body = """
-    KERNEL test(float* got, int* own) {
-      volatile float* mine = (float*)shared_memory();
-      const int i = thread_index();
-      mine[i] = mine[32 + i] = 0;
-      cluster_barrier();
-      if (block_index() == 0) {
-        store_to_peer((float*)mine + i, 0, 7.f);
-        own[i] = mine[i] == 7;
-        store_to_peer((float*)mine + i, 1, 1.f);
-        store_to_peer((float*)mine + 32 + i, 1, 1.f);
-        store_to_peer((float*)mine + 32 + i, 1, 2.f);
-      } else {
-        for (int tries = WAITS; mine[32 + i] == 0 && --tries > 0;) wait_a_little();
-        got[i] = mine[i];
-      }
-      cluster_barrier();
-      if (block_index() == 1) got[32 + i] = mine[32 + i];
-    }
-    """
-    orders = set()
-    for seed in SEEDS:
-        launch(body, seed, got := zeros(size=2 * THREADS), own := zeros(np.int32), cluster=2, shared=8 * THREADS)
-        orders |= set(got[:THREADS])
-        assert (got[THREADS:] == 2).all()
-        assert own.all()
-    assert orders == {0, 1}
-
-
-def test_a_cluster_barrier_orders_global_memory_too() -> None:
-    body = """
-    KERNEL test(float* plain, float* relaxed, float* got) {
-      const int i = thread_index(), block = block_index();
-      if (block == 0) {
-        plain[i] = i + 1;
-        store_relaxed(relaxed + i, i + 1.f);
-      }
-      SYNC;
-      if (block == 1) got[i] = plain[i], got[32 + i] = load_relaxed(relaxed + i);
-    }
-    """
-    wanted = np.tile(WANTED, 2)
-    for seed in SEEDS:
-        for sync in ("cluster_barrier()", "block_barrier()"):
-            launch(body, seed, zeros(), zeros(), got := zeros(size=2 * THREADS), cluster=2, SYNC=sync)
-            assert (got == wanted).all() == (sync == "cluster_barrier()")
-
-
-@pytest.mark.parametrize("part", ["BEGIN", "END"])
-def test_a_store_to_a_block_that_is_not_there_is_caught(part: str) -> None:
-    """A block may not have begun before its cluster has met once, and be gone after it met last."""
-    for seed in SEEDS:
-        with pytest.raises(shim.ShimError, match="of a block that has not begun or has ended"):
-            told(seed, **{part: "store_to_peer(mine + i, peer, (NUMBER)0)"})
 
 
 # What a kernel must never do.

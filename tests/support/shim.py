@@ -21,7 +21,6 @@ OUTCOMES = (
     "deadlock",
     "a store outside of shared memory",
     "a store outside of an array",
-    "a store to shared memory of a block that has not begun or has ended",
     "plain and relaxed stores to one word, in no order",
 )
 WAITS = 100_000  # of a thread, for what another block writes
@@ -70,14 +69,14 @@ def compile_(source: Path, target: Path, *flags: str) -> None:
 
 @cache
 def library(body: str, name: str, macros: tuple[tuple[str, Any], ...]) -> Any:
-    """Return a kernel as a function of grid, block, cluster, shared memory, seed and arguments."""
+    """Return a kernel as a function of grid, block, shared memory, seed and arguments."""
     text = f"""
 {"".join(f"#define {macro} {value}" + chr(10) for macro, value in macros)}
 #include "shim.h"
 {body}
-extern "C" int run(int grid, int block, int cluster, shim::Bits shared, shim::Bits seed, void** arguments,
+extern "C" int run(int grid, int block, shim::Bits shared, shim::Bits seed, void** arguments,
                    const shim::Size* sizes, const shim::Size* pointers, int count) {{
-  return shim::run(grid, block, cluster, shared, seed, {name}, [](void** a) {{ shim::call({name}, a); }}, arguments, sizes,
+  return shim::run(grid, block, shared, seed, {name}, [](void** a) {{ shim::call({name}, a); }}, arguments, sizes,
                    pointers, count);
 }}
 """
@@ -106,13 +105,12 @@ def run(
     """Run a kernel, launched with so many blocks, threads and bytes of shared memory, to its end, or raise `ShimError`."""
     blocks, threads, shared = launch
     macros = {"WAITS": WAITS, **macros}
-    cluster = macros["SLICES"] if macros["CLUSTER"] else 1
     values = [as_argument(argument) for argument in arguments]
     places = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
     sizes = np.array([value.nbytes for value in values], np.uint64)
     pointers = np.array([row for i, argument in enumerate(arguments) for row in pointers_in(i, argument)], np.uint64)
     outcome = library(body, name, tuple(sorted(macros.items())))(
-        blocks, threads, cluster, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), places,
+        blocks, threads, ctypes.c_ulonglong(shared), ctypes.c_ulonglong(seed), places,
         ctypes.c_void_p(sizes.ctypes.data), ctypes.c_void_p(pointers.ctypes.data), len(pointers),
     )  # fmt: skip
     if outcome:

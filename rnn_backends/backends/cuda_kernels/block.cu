@@ -1,21 +1,10 @@
-// One block, or one cluster of blocks, walks a few sequences through all of time.  a<t-1> is in the shared memory of
-// each block and is never fetched; a<t> is written beside it, so that one barrier a step is enough.
+// One block walks a few sequences through all of time.  a<t-1> is in its shared memory and is never fetched; a<t> is
+// written beside it, so that one barrier a step is enough.
 //
 // FUSED: x<t> lies behind a<t-1>, and one product makes W_aa a<t-1> + W_ax x<t>.  Otherwise W_ax x<t> is given, and may
 // be where the states will be.
 //
-// Launch: for each direction and each SEQUENCES of the batch, a block for each slice of the rows.
-
-#if CLUSTER
-DEVICE void publish(real* to, real x) {
-#pragma unroll
-  for (int peer = 0; peer < SLICES; ++peer) store_to_peer(to, peer, x);
-}
-DEVICE void barrier() { cluster_barrier(); }
-#else
-DEVICE void publish(real* to, real x) { *to = x; }
-DEVICE void barrier() { block_barrier(); }
-#endif
+// Launch: a block for each direction and each SEQUENCES of the batch.
 
 // The sequence of each round, the number of its steps that are valid, and whether this thread has it at all.
 struct Sequences {
@@ -107,8 +96,9 @@ DEVICE void load_initial(const Walk& walk, real* h, int first) {
   }
 }
 
+// Makes a<t> of a<t-1>: in shared memory, and what this thread has of them in `states`.
 DEVICE void take_step(const Walk& walk, const Tile& tile, const Share& share, const Sequences& mine, int step,
-                      const Inputs& inputs, const real* now, real* next) {
+                      const Inputs& inputs, const real* now, real* next, real (&states)[ROUNDS]) {
   const int t = time_of(walk, step);
   real totals[ROUNDS];
   product(tile, now, share, totals);
@@ -117,22 +107,29 @@ DEVICE void take_step(const Walk& walk, const Tile& tile, const Share& share, co
     if (!mine.is_mine[round]) continue;
     const int at = (round * PER_ROUND + share.turn) * COLUMNS + share.row, b = mine.number[round];
     const real z = totals[round] + (input_of(inputs, round) + share.bias);
-    const real a = advanced(walk, t, b, share.row, mine.end[round], z, now[at]);
-    publish(next + at, a);
-    walk.states[place(walk, t, b) + share.row] = t < mine.end[round] ? word_of(a) : 0;
+    const real a = advanced(walk, t, b, share.row, mine.end[round], z, states[round]);
+    states[round] = next[at] = a;
   }
+}
+
+DEVICE void write(const Walk& walk, const Share& share, const Sequences& mine, int step, const real (&states)[ROUNDS]) {
+  const int t = time_of(walk, step);
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round)
+    if (mine.is_mine[round])
+      walk.states[place(walk, t, mine.number[round]) + share.row] = t < mine.end[round] ? word_of(states[round]) : 0;
 }
 
 // Inputs are fetched DEPTH steps ahead, for which memory takes longer than a step does.
 KERNEL walk_block(const Walk all) {
   const Walk walk = walk_of(all, block_index() / all.blocks);
-  const int block = block_index() % all.blocks, first = block / SLICES * SEQUENCES, first_row = block % SLICES * BLOCK_ROWS;
+  const int first = block_index() % all.blocks * SEQUENCES;
   Tile tile;
-  load(tile, walk, first_row);
+  load(tile, walk, 0);
   real* h = (real*)((Vector*)shared_memory() + OTHERS);
   load_initial(walk, h, first);
   block_barrier();  // whoever wrote 0 to where inputs will be has done so
-  const Share share = share_of(walk, first_row);
+  const Share share = share_of(walk, 0);
   const Sequences mine = sequences_of(walk, share, first);
   Inputs ahead[DEPTH] = {};
 #if FUSED
@@ -143,17 +140,22 @@ KERNEL walk_block(const Walk all) {
   for (int d = 0; d < DEPTH; ++d) fetch_ids(walk, mine, d, ahead[d]);
 #pragma unroll
   for (int d = 0; d < DEPTH; ++d) fetch(walk, share, mine, d + FUSED, ahead[d]);
-  barrier();  // h_0 and x<1> are there
+  real states[ROUNDS];
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round)
+    states[round] = mine.is_mine[round] ? h[(round * PER_ROUND + share.turn) * COLUMNS + share.row] : 0;
+  block_barrier();  // h_0 and x<1> are there
   for (int begin = 0; begin < walk.seq_len; begin += DEPTH) {
 #pragma unroll
     for (int d = 0; d < DEPTH; ++d) {
       const int step = begin + d;
       if (step >= walk.seq_len) break;
       real *now = h + step % 2 * (SEQUENCES * COLUMNS), *next = h + (step + 1) % 2 * (SEQUENCES * COLUMNS);
-      take_step(walk, tile, share, mine, step, ahead[d], now, next);
+      take_step(walk, tile, share, mine, step, ahead[d], now, next, states);
       stage(walk, mine, ahead[d], next);
+      block_barrier();  // a<t> is complete; nobody waits for what follows
+      write(walk, share, mine, step, states);
       fetch(walk, share, mine, step + DEPTH + FUSED, ahead[d]);
-      barrier();  // a<t> is complete
     }
   }
 }

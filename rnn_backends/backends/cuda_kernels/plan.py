@@ -1,9 +1,8 @@
 """The choice of a kernel for a layer on a device, and its launch: one `Plan`, made from numbers alone.
 
-Five regimes, by where the weights are while time passes:
+Four regimes, by where the weights are while time passes:
 
 block     in the registers and shared memory of one block, for a few sequences; W_aa up to about 288 x 288
-cluster   spread over the blocks of a cluster, which write to each other's shared memory (compute capability 9.0)
 grid      spread over all blocks that the chip holds at once, which pass states on through memory
 sweep     in memory, from which all multiprocessors fetch them at each step: a launch a step
 step      in memory: a matrix product and one small kernel at each step, whatever the shape
@@ -14,16 +13,18 @@ Times are estimates, in clocks of one chip, from what others measured of its mem
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from math import log2
 
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem, Tile, make_tile, round_up
 
-REGIMES = ("block", "cluster", "grid", "sweep", "step")
+REGIMES = ("block", "grid", "sweep", "step")
 
 TRUSTED = ("block", "sweep", "step")
-"""The regimes used by default.  In the others blocks wait for each other, which has run in the shim alone."""
+"""The regimes used by default.  In the other blocks wait for each other, which has run in the shim alone."""
 
-KERNEL, PRODUCT = 9_000, 18_000
-"""The time of the host to launch a kernel, and a matrix product."""
+KERNEL, PRODUCT = 5_000, 10_000
+"""The time of a launch of a kernel, and of a small matrix product, on the host or the device, whichever takes longer."""
 
 MEMORY, CACHE = 13, 34.5
 """The bytes that a multiprocessor has in a clock from memory and from the second-level cache."""
@@ -64,53 +65,35 @@ def block_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     """Yield the plans with one block for 1, 2 or 4 sequences."""
     width = round_up(problem.hidden_size, 32)
     threads = 128 if width <= 128 else 256 if width <= 256 else 384
-    for sequences in (1, 2, 4):
+    for lanes, sequences in product((4, 8), (1, 2, 4)):
         for inputs in inputs_of(problem, sequences, threads):
-            tile = make_tile(problem, device, problem.hidden_size, threads, 8, sequences, inputs)
+            tile = make_tile(problem, device, problem.hidden_size, threads, lanes, sequences, inputs)
             if tile is not None:
                 blocks = problem.directions * -(-problem.batch // sequences)
                 at_once = min(tile.resident(device), -(-blocks // device.multiprocessors))  # on a multiprocessor
                 waves = -(-blocks // (device.multiprocessors * at_once))
-                step = waves * max(at_once * tile.clocks, tile.clocks + 230)
-                yield walk_plan("block", problem, device, tile, blocks, inputs, step)
+                step = waves * max(at_once * tile.clocks, tile.clocks + chain(lanes))
+                clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step
+                clocks += 0.0 if inputs else projection(problem, device)
+                macros = tile.macros(1, **of_block(problem, tile, inputs))
+                yield Plan("block", macros, blocks, threads, tile.shared, clocks=clocks)
 
 
-def cluster_plans(problem: Problem, device: Device) -> Iterator[Plan]:
-    """Yield the plans with the rows spread over 2, 4 or 8 blocks, the most that every device with clusters allows."""
-    if device.capability < 90:
-        return
-    shapes = [(slices, lanes, sequences) for slices in (2, 4, 8) for lanes in (8, 16, 32) for sequences in (1, 2, 4)]
-    for slices, lanes, sequences in shapes:
-        for inputs in inputs_of(problem, sequences, 256):
-            rows = -(-problem.hidden_size // slices)
-            tile = make_tile(problem, device, rows, 256, lanes, sequences, inputs)
-            if tile is not None:
-                blocks = problem.directions * slices * -(-problem.batch // sequences)
-                waves = -(-blocks // (device.multiprocessors // slices * slices))
-                step = waves * (tile.clocks + 490)
-                yield walk_plan("cluster", problem, device, tile, blocks, inputs, step, slices)
+def chain(lanes: int) -> float:
+    """Return the clocks of what a step waits for beside the product: a load, sums over lanes, the activation, a barrier."""
+    return 155 + 25 * log2(lanes)
+
+
+def of_block(problem: Problem, tile: Tile, inputs: int) -> dict[str, int]:
+    """Return the macros of block.cu: how many steps ahead inputs are fetched, and how many each thread fetches."""
+    depth = 4 if problem.hidden_size <= 128 and tile.sequences == 1 else 2
+    return {"DEPTH": depth} | ({"FUSED": 1, "STAGED": -(-tile.sequences * inputs // tile.threads)} if inputs else {})
 
 
 def inputs_of(problem: Problem, sequences: int, threads: int) -> tuple[int, ...]:
     """Return how many columns of W_ax a kernel may multiply itself: none, or all if threads fetch two each at most."""
     is_few = 0 < sequences * problem.input_size <= 2 * threads
     return (0, problem.input_size) if is_few else (0,)
-
-
-def walk_plan(
-    regime: str, problem: Problem, device: Device, tile: Tile, blocks: int, inputs: int, step: float, slices: int = 1
-) -> Plan:
-    """Return the plan of a regime of block.cu whose steps take so many clocks."""
-    clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step
-    fused = {"FUSED": 1, "STAGED": -(-tile.sequences * inputs // tile.threads)}
-    macros = tile.macros(
-        slices,
-        CLUSTER=int(regime == "cluster"),
-        DEPTH=4 if problem.hidden_size <= 128 and tile.sequences == 1 and regime == "block" else 2,
-        **(fused if inputs else {}),
-    )
-    clocks += 0.0 if inputs else projection(problem, device)
-    return Plan(regime, macros, blocks, tile.threads, tile.shared, clocks=clocks)
 
 
 def spread(problem: Problem, device: Device) -> Iterator[tuple[Tile, int, int]]:
@@ -154,16 +137,15 @@ def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 def step_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     """Yield the plan with a product for each direction and a launch at each step."""
     numbers = problem.directions * problem.batch * problem.hidden_size
-    product = numbers * problem.hidden_size / (device.multiprocessors * problem.rate * 0.7)
-    step = max(product, problem.directions * PRODUCT + KERNEL)
-    macros = {"THREADS": 256, "CLUSTER": 0, "SLICES": 1, "FUSED": 0, "DIRECTIONS": problem.directions}
+    multiply = numbers * problem.hidden_size / (device.multiprocessors * problem.rate * 0.7)
+    step = max(multiply, problem.directions * PRODUCT + KERNEL)
+    macros = {"THREADS": 256, "SLICES": 1, "FUSED": 0, "DIRECTIONS": problem.directions}
     clocks = problem.seq_len * step + projection(problem, device)
     yield Plan("step", tuple(macros.items()), -(-numbers // 256), 256, clocks=clocks)
 
 
 PLANS = {
     "block": block_plans,
-    "cluster": cluster_plans,
     "grid": grid_plans,
     "sweep": sweep_plans,
     "step": step_plans,
