@@ -16,12 +16,12 @@ TIMEOUT = "timeout"
 
 @dataclass(frozen=True)
 class Job:
-    """A process of a stage: its command, what its environment has beside ours, and a file of JSON that it writes."""
+    """A process of a stage: its command, what its environment has beside ours, and whether it runs though it ended well."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    result: Path | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""The summary of what was found: whether each kernel may be trusted, how fast it is, and what was not run."""
+"""The summary of what was found: whether each kernel may be trusted, what was not run, how fast it is beside the goals."""
 
 from collections.abc import Iterator, Sequence
-from statistics import median
-from typing import Any
 
 from gpu_stages import names
 from gpu_stages.findings import REFUSED, RIGHT, Finding, Findings
+from gpu_stages.fits import fits, worded
+from gpu_stages.tables import aligned, goals_table, speed_table, speeds
 
 FASTER = 1.3
 """How many times the default's speed a kernel must have at some shape to be worth trusting."""
@@ -30,7 +30,9 @@ def summary(findings: Findings) -> str:
         selfchecked(found),
         speed_table(found),
         constants_table(found),
+        worded(fits(found)),
         unrun(findings),
+        goals_table(found),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -110,56 +112,6 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     return f"right; at best {at}"
 
 
-def speeds(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
-    """Return the speed of each contestant in units of the default's, by contestant and shape, on the device."""
-    ratios: dict[str, dict[str, float]] = {}
-    for cell in cells(found):
-        (own,) = cell["ours"]
-        for name, seconds in cell["seconds"].items():
-            if name != own:
-                rounds = zip(cell["seconds"][own], seconds, strict=True)
-                ratios.setdefault(name, {})[shape_of(cell)] = median(ours / theirs for ours, theirs in rounds)
-    return ratios
-
-
-def cells(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return what bench measured on the device's clock."""
-    return [one["cell"] for one in found if "cell" in one and one["cell"]["clock"] == "device"]
-
-
-def shape_of(cell: dict[str, Any]) -> str:
-    """Word the problem of a cell."""
-    problem = cell["problem"]
-    sizes = " ".join(f"{letter}={problem[name]}" for letter, name in
-                     (("T", "seq_len"), ("B", "batch"), ("I", "input_size"), ("H", "hidden_size")))  # fmt: skip
-    return f"{sizes} {problem['dtype']}"
-
-
-def speed_table(found: Sequence[Finding]) -> str:
-    """Return the table of bench: the default's time of a step, and the others' times in units of it."""
-    measured = {shape_of(cell): cell for cell in cells(found)}
-    if not measured:
-        return ""
-    others = list(
-        dict.fromkeys(name for cell in measured.values() for name in cell["seconds"] if name not in cell["ours"])
-    )
-    rows = [["shape", "us a step", "error", *others]]
-    for shape, cell in measured.items():
-        (own,) = cell["ours"]
-        ours, steps = cell["seconds"][own], cell["problem"]["seq_len"]
-        shown = {
-            name: f"{median(b / a for a, b in zip(ours, seconds, strict=True)):.2f}"
-            + "*" * (name in cell["launch_bound"])
-            for name, seconds in cell["seconds"].items()
-        }
-        step = f"{1e6 * median(ours) / steps:.3g}" + "*" * (own in cell["launch_bound"])
-        rows.append([shape, step, f"{cell['excess'][own]:.2g}", *(shown.get(name, "-") for name in others)])
-    legend = (
-        "Columns of other names: their time / the default's, above 1 the default is faster; *: waited for launches."
-    )
-    return f"{aligned(rows)}\n{legend}"
-
-
 def constants_table(found: Sequence[Finding]) -> str:
     """Return the table of what plan.py guesses: the seconds of a step by kernel, and its estimates."""
     measured = {(one["H"], one["B"], one["kernel"]): one for one in found if "us_step" in one}
@@ -201,11 +153,3 @@ def _unrun(findings: Findings) -> Iterator[str]:
                 yield f"{'refused' if code == REFUSED else 'FAILED'}: {stage}: {job}: {code}: {lasts[job]['last']}"
         skipped = [job for one in found if one.get("stage") == stage for job in one.get("skipped", ())]
         yield from (f"not run: {stage}: {job}: no time was left" for job in skipped if job not in codes[stage])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return the lines of a table, its columns as wide as they must be."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gpu as gpu_page
 import gpu_first
+import gpu_goals
 import pytest
 from gpu_stages import names
 from gpu_stages.findings import Finding, Findings
@@ -198,7 +198,7 @@ def test_the_limit_of_a_call_is_kept(context: Context, tmp_path: Path, monkeypat
 
 def test_the_shapes_of_bench_are_those_of_the_goals() -> None:
     for row, shapes in FULL.bench.items():
-        assert set(shapes) <= set(gpu_page.ROWS[row].shapes)
+        assert set(shapes) <= set(gpu_goals.ROWS[row].shapes)
     assert sum(map(len, FULL.bench.values())) == 13
 
 
