@@ -7,7 +7,7 @@ plan.py has and its slope there.  The launches are what the host, or the device,
 import re
 from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,14 +60,26 @@ def fitted(kernel: str, steps: Sequence[Finding], clock_khz: int) -> list[Fit]:
     if len(some) < len(names):
         return []
     clocks = np.array([1e-3 * one["us_step"] * clock_khz for one in some])
-    alone = np.array([one["clocks_step_alone"] for one in some])
     slopes = np.array([[one["slopes"][name] for name in names] for one in some])
-    change = np.linalg.lstsq(slopes / clocks[:, None], (clocks - alone) / clocks, rcond=1e-6)[0]
-    before = [some[-1]["constants"][name] for name in names]
-    now = [max(0.0, value + more) for value, more in zip(before, change, strict=True)]
-    off = (alone + slopes @ (np.array(now) - before)) / clocks
+    before = np.array([some[-1]["constants"][name] for name in names], float)
+    rest = np.array([one["clocks_step_alone"] for one in some]) - slopes @ before
+    now = solved(slopes / clocks[:, None], (clocks - rest) / clocks, before)
+    off = (rest + slopes @ now) / clocks
     of = f"{kernel}: {len(some)} shapes, estimates then {off.min():.2f} to {off.max():.2f} of what was measured"
     return [Fit(name, old, rounded(new), of) for name, old, new in zip(names, before, now, strict=True)]
+
+
+def solved(slopes: Any, wanted: Any, before: Any) -> Any:
+    """Return the constants, none of them negative, that come closest; what they leave open is as before."""
+    now, free = before.copy(), np.ones(len(before), bool)
+    while free.any():
+        change = np.linalg.lstsq(slopes[:, free], wanted - slopes @ now, rcond=1e-6)[0]
+        now[free] += change
+        if (now >= 0.0).all():
+            break
+        free &= now > 0.0
+        now = np.where(free, now, 0.0)
+    return now
 
 
 def rounded(value: float) -> float:

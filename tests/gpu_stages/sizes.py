@@ -100,7 +100,7 @@ FULL = Sizes(
 )  # fmt: skip
 
 QUICK = Sizes(
-    kernels=("grid", "sweep"),
+    kernels=None,
     dtypes=("float32",),
     smoke=(4, 3, 5, 40),
     every=20,
@@ -110,7 +110,7 @@ QUICK = Sizes(
     traffic=2**16,
     compilers=2,
     lengths=(3, 9),
-    constants=((16, 2),),
+    constants=((16, 2), (24, 1)),
     rounds=1,
     bench={"H <= 64": ((40, 2, 3, 4),)},
     more={"T <= 32": ((4, 1, 2, 3),), "float64": ((5, 2, 3, 4),)},

@@ -42,18 +42,28 @@ def header(found: Sequence[Finding]) -> str:
     lines = (
         ["Tiny shapes: the figures below mean nothing."] if any(one.get("sizes") == "quick" for one in found) else []
     )
-    devices = [one for one in found if "device" in one]
-    named = [{**one["device"], **one["versions"]} for one in devices]
-    lines += [", ".join(f"{name} {value}" for name, value in one.items()) for one in named]
+    lines += devices(found)
     for one in found:
         lines += one["missing"] if one.get("stage") == "about" and "missing" in one else []
-    if not devices:
+    if not devices(found):
         lines.append("No device was found: nothing ran; see logs.txt.")
     return "\n".join(dict.fromkeys(lines))
 
 
+def devices(found: Sequence[Finding]) -> list[str]:
+    """Name the devices, their driver and the versions."""
+    named = [{**one["device"], **one["versions"]} for one in found if "device" in one]
+    return list(dict.fromkeys(", ".join(f"{name} {value}" for name, value in one.items()) for one in named))
+
+
 def kernel_table(findings: Findings) -> str:
-    """Return the table of what each kernel passed."""
+    """Return the table of what each kernel passed; nothing if none began."""
+    rows = kernel_rows(findings)
+    return aligned(rows) if len(rows) > 1 else ""
+
+
+def kernel_rows(findings: Findings) -> list[list[str]]:
+    """Return the rows of that table, the first being the names of the columns."""
     codes = {stage: findings.codes(stage) for stage in ("smoke", "features", "stress", "selfcheck", "tools")}
     kernels = [name for name in codes["smoke"] if name != names.OFF]
     best = speeds(findings.read("bench"))
@@ -70,7 +80,7 @@ def kernel_table(findings: Findings) -> str:
             },
         }
         rows.append([kernel, *states.values(), verdict(kernel, states, best.get(kernel, {}))])
-    return aligned(rows) if kernels else ""
+    return rows
 
 
 def selfchecked(found: Sequence[Finding]) -> str:

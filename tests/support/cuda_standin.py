@@ -3,6 +3,7 @@
 python -m cuda_standin MAKER THREADS BACKEND     # the process of a contestant on a GPU, on the stand-in
 """
 
+import ctypes
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import shim
 import standin
@@ -19,6 +21,8 @@ import standin
 MODULES = ("harness.gpu", "harness.competitors.on_gpu")
 BUSY_SIZE, BUSY_SECONDS = 3, 5e-3
 HOST_SECONDS, DEVICE_SECONDS = 10e-6, 2e-6  # of a launch
+STEP_SECONDS = 1e-7  # of each further step that a kernel takes
+CLOCK_KHZ = 1_500_000
 QUEUE = 200
 """How many launches the device takes before the host waits for one to begin."""
 
@@ -87,6 +91,18 @@ def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return launched
 
 
+def walking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the launch of a kernel the time of its steps."""
+
+    def launched(kernel: Any, grid: Any, block: Any, arguments: Any, *others: Any, **options: Any) -> None:
+        layout = sys.modules["rnn_backends.backends.cuda_kernels.walk"].layout(kernel.real)
+        walk = np.frombuffer(ctypes.string_at(arguments[0].ptr, layout.itemsize), layout)[0]
+        timeline.launch("kernel", DEVICE_SECONDS + STEP_SECONDS * (int(walk["end"]) - int(walk["begin"]) - 1))
+        function(kernel, grid, block, arguments, *others, **options)
+
+    return launched
+
+
 def add_time(cupy: Any) -> None:
     """Give the stand-in for CuPy what the benchmarks need of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
@@ -120,7 +136,8 @@ def of_cupy() -> Iterator[ModuleType]:
         add_time(cupy)
         patch.setattr(standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
         patch.setattr(standin.Array, "__array_ufunc__", launching("operation", standin.Array.__array_ufunc__))
-        patch.setattr(standin.RawKernel, "__call__", launching("kernel", standin.RawKernel.__call__))
+        patch.setattr(standin.RawKernel, "__call__", walking(standin.RawKernel.__call__))
+        patch.setitem(standin.Device.attributes, "ClockRate", CLOCK_KHZ)
         for name in MODULES:
             patch.delitem(sys.modules, name, raising=False)
         gpu = import_module(MODULES[0])

@@ -193,6 +193,7 @@ class RawKernel:
         assert device
         self.macros = dict(line.removeprefix("#define ").split(" ", 1) for line in defines.splitlines())
         self.name = name
+        self.real = "float64" if self.macros.get("DOUBLE") == "1" else "float32"
         self.max_dynamic_shared_size_bytes = 48 * 1024
         self.kernel = self.ptr = self  # the function of the current device
 
@@ -216,8 +217,7 @@ class RawKernel:
             if isinstance(argument, Array):
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
-        real = "float64" if self.macros["DOUBLE"] == "1" else "float32"
-        hosts = [struct_of(a, real) if isinstance(a, CPointer) else unwrapped(a) for a in arguments]
+        hosts = [struct_of(a, self.real) if isinstance(a, CPointer) else unwrapped(a) for a in arguments]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
         shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)

@@ -34,7 +34,7 @@ CHAIN, FOLD = 155, 25
 the lanes that share a sum."""
 
 GRID_TURN, GRID_STEP = 230, 800
-"""The same of `grid`, for each turn in which a block takes some of its sequences, and the way of states to the others."""
+"""The same of `grid`, for each turn in which a block takes some of its sequences, and the way of states to others."""
 
 SWEEP_TURN, SWEEP_STEP = 500, 3_000
 """The same of `sweep`, and a launch after the one before it has ended."""
