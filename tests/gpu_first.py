@@ -74,7 +74,7 @@ class Call:
         ends, done = time.monotonic() + stage.seconds, context.passed(stage.name)
         for batch in stage.batches(context):
             jobs = [job for job in batch if job.again or job.name not in done]
-            room = min(stage.batch_seconds, ends - time.monotonic(), self.left)
+            room = min(stage.batch_seconds, ends - time.monotonic(), self.left, *(job.seconds for job in jobs))
             if jobs and room < LEAST:
                 self.findings.add(stage=stage.name, skipped=[job.name for job in jobs], why="no time is left")
                 return False

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -171,13 +172,12 @@ def test_the_limits_do_as_much_as_the_problem(
 
 def test_results_are_checked_again(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory that was overwritten with NaN meanwhile, and the larger error counts."""
-    answers = iter([0.75, None])
-    monkeypatch.setattr(gpu_cells.Contestants, "ask_all", lambda *_: {"a": {"excess": 0.25, "versions": {}}})
-    monkeypatch.setattr(gpu_cells.Contestants, "ask", lambda *_: {"excess": next(answers)})
+    answers = iter([{"excess": 0.25, "versions": {}}, {"excess": 0.75}])
+    monkeypatch.setattr(gpu_cells.Contestants, "ask_all", lambda *_: {"a": next(answers)})
     task = gpu_cells.Task(problems=[], backends=["a"], against=[], threads=1, seconds=0.0, rounds=0)
     with ExitStack() as stack:
         contestants = gpu_cells.Contestants(task, stack)
-        found = gpu_cells.measured(SMALL, contestants, {}, {}, {}, print)
+        found = gpu_cells.measured(SMALL, contestants, Path(), {}, {}, print)
     assert [cell["excess"] for cell in found] == [{"a": 0.75}] * 2
     assert gpu_cells.larger(0.75, None) == 0.75
 

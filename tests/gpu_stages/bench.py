@@ -1,7 +1,7 @@
-"""Kernels and others on the shapes of the goals: `python -m gpu_stages.bench FINDINGS SIZES PART SEEN KERNEL...`.
+"""Kernels and others on the shapes of the goals: `python -m gpu_stages.bench FINDINGS SIZES PART FOLDER SEEN KERNEL...`.
 
-Only what has yet to be measured with all of them; what is found is written down after each shape.  SEEN says how many of
-those are left out, as one that ended an earlier process.
+Only what has yet to be measured with all of them; what is found is written down after each shape.  FOLDER holds right
+outputs, and SEEN says how many shapes are left out, as one that ended an earlier process.
 """
 
 import os
@@ -52,17 +52,18 @@ def problem(asked: Asked) -> Any:
 
 
 def main() -> None:
-    path, name, part, seen, *kernels = sys.argv[1:]
+    path, name, part, folder, seen, *kernels = sys.argv[1:]
     findings, sizes, cells = Findings(Path(path)), SIZES[name], names.harness("gpu_cells")
     some = left(findings, part, sizes, kernels)[int(seen) :]
     task = cells.Task(
         problems=[problem(asked) for asked in some],
         backends=[names.OWN],
         against=[*sizes.against, *kernels],
-        threads=min(4, len(os.sched_getaffinity(0))),
+        threads=min(16, len(os.sched_getaffinity(0))),  # results are checked on all
         seconds=sizes.seconds,
         rounds=sizes.rounds,
         answer_seconds=sizes.answer_seconds,
+        outputs=Path(folder),
     )
     for asked, pair in zip(some, cells.cells(task, print), strict=True):
         for cell in pair:

@@ -30,8 +30,8 @@ class Sizes(NamedTuple):
     """How many plans of `grid` each of those shapes is walked by."""
     traffic: int
     """The bytes that are copied, again and again, meanwhile."""
-    compilers: int
-    """How many processes compile at once, if there are so many processors."""
+    helpers: int
+    """How many processes compile at once, and how many compute references, if there are so many processors."""
     lengths: tuple[int, int]
     constants: tuple[tuple[int, int], ...]
     """hidden_size and batch."""
@@ -69,7 +69,7 @@ FULL = Sizes(
     ),
     plans=2,
     traffic=256 * 2**20,
-    compilers=16,
+    helpers=16,
     lengths=(128, 448),
     constants=(
         *((size, 1) for size in (32, 64, 128, 192, 256, 288, 384, 512, 768, 1024, 2048)),
@@ -108,7 +108,7 @@ QUICK = Sizes(
     selfcheck=(("float32", (12, 5, 9, 70)),),
     plans=1,
     traffic=2**16,
-    compilers=2,
+    helpers=2,
     lengths=(3, 9),
     constants=((16, 2), (24, 1)),
     rounds=1,

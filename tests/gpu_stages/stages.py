@@ -19,6 +19,9 @@ SANITIZER = "compute-sanitizer"
 WHOLE = ("block", "grid")
 """The kernels that take all steps in one launch."""
 
+PREPARING = 40.0
+"""The seconds after which a stage measures, whether or not all is compiled."""
+
 Batch = Sequence[Job]
 """What is run at once."""
 
@@ -73,7 +76,7 @@ def by(kernel: str) -> dict[str, str]:
 def about(context: Context) -> Iterator[Batch]:
     """Yield what names the device and the versions."""
     smi = [Job("nvidia-smi", ["nvidia-smi"])] if shutil.which("nvidia-smi") else []
-    yield [*smi, Job("versions", context.stage("about"))]
+    yield [*smi, Job("versions", context.stage("about"), again=True)]  # another call may be on another machine
 
 
 def smoke(context: Context) -> Iterator[Batch]:
@@ -109,25 +112,30 @@ def selfcheck(context: Context) -> Iterator[Batch]:
         yield [Job("grid", context.stage("selfcheck", context.sizes_name), TF32)]
 
 
-def compiling(context: Context, part: str, kernels: Sequence[str]) -> Batch:
-    """Return processes that compile what a stage needs, a share each, before it measures anything."""
-    count = min(context.processors, context.sizes.compilers)
+def preparing(context: Context, part: str, kernels: Sequence[str]) -> Batch:
+    """Return processes that compile what a stage needs, and compute what is right, a share each, before it measures."""
+    count = min(context.processors, context.sizes.helpers)
+    kinds = {"compile": TF32} if kernels else {}
+    if part != "constants":  # which are not checked
+        kinds |= {"reference": {"OPENBLAS_NUM_THREADS": "1"}}
     return [
         Job(
-            f"compile {number} of {count} for {part}, {', '.join(kernels)}",
-            context.stage("compiled", context.sizes_name, part, number, count, *kernels),
-            TF32,
+            f"{kind} {number} of {count} for {part}, {', '.join(kernels)}",
+            context.stage("prepare", context.sizes_name, part, kind, number, count, context.folder, *kernels),
+            environment,
             again=True,  # on another machine, CuPy's files are not there
+            seconds=PREPARING,
         )
+        for kind, environment in kinds.items()
         for number in range(count)
     ]
 
 
 def constants(context: Context) -> Iterator[Batch]:
-    """Yield what compiles for all kernels at once, then the measurement of each alone."""
+    """Yield what compiles for all kernels, then the measurement of each alone."""
     alive = [name for name in context.kernels if name in context.passed("smoke")]
     if any(name not in context.passed("constants") for name in alive):
-        yield compiling(context, "constants", alive)
+        yield preparing(context, "constants", alive)
     for name in alive:
         yield [Job(name, context.stage("constants", name, context.sizes_name), TF32)]
 
@@ -143,18 +151,18 @@ def more(context: Context) -> Iterator[Batch]:
 
 
 def measuring(context: Context, part: str) -> Iterator[Batch]:
-    """Yield what compiles for some shapes, and a process that measures those that are left.
+    """Yield what prepares for some shapes, and a process that measures those that are left.
 
     It starts those of the contestants.  Another goes on where one has ended, without the shape that ended it if it
     measured none.
     """
     able = [name for name in context.kernels if name in context.passed("smoke")]
     some, seen = left(context.findings, part, context.sizes, able), 0
-    if some and able:
-        yield compiling(context, part, able)
+    if some:
+        yield preparing(context, part, able)
     while len(some) > seen:
         word = f"{part}: {len(some)} shapes, {seen} left out, with {', '.join(able) or 'no kernels'}"
-        yield [Job(word, context.stage("bench", context.sizes_name, part, seen, *able), TF32)]
+        yield [Job(word, context.stage("bench", context.sizes_name, part, context.folder, seen, *able), TF32)]
         now = left(context.findings, part, context.sizes, able)
         seen += len(now) == len(some)
         some = now

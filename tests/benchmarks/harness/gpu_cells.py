@@ -38,6 +38,8 @@ class Task:
     seconds: float
     rounds: int
     answer_seconds: float = ANSWER_SECONDS
+    outputs: Path | None = None
+    """A folder with right outputs, by `kept_outputs`, of some problems; the others are computed where they are needed."""
 
     @property
     def entrants(self) -> list[Entrant]:
@@ -72,11 +74,11 @@ class Contestants:
         """Return what those that were started answer."""
         return {name: self.answer(name) for name in self.asked}
 
-    def ask_all(self, question: Answer) -> dict[str, Answer]:
-        """Ask those that run at once, and return their answers."""
-        for process in self.running.values():
-            process.send(question)
-        return {name: self.answer(name) for name in list(self.running)}
+    def ask_all(self, question: Answer, names: Sequence[str]) -> dict[str, Answer]:
+        """Ask some that run at once, and return their answers."""
+        for name in names:
+            self.running[name].send(question)
+        return {name: self.answer(name) for name in names}
 
     def ask(self, name: str, question: Answer) -> Answer:
         """Return the answer of one that runs."""
@@ -125,24 +127,37 @@ def cells(task: Task, note: Callable[[str], None]) -> Iterator[list[Answer]]:
         for problem in task.problems:
             note(f"{problem}, {task.threads} thread{'s' * (task.threads > 1)}")
             contestants.begin()
-            question = with_outputs({"problem": asdict(problem)}, contestants.folder / "outputs.npz")
+            outputs = kept_outputs(problem, task.outputs or contestants.folder)
             begun = contestants.begun()
             about |= {name: answer for name, answer in begun.items() if "device" in answer}
             require_one_device(about)
             failed = {name: answer["failed"] for name, answer in begun.items() if "failed" in answer}
-            yield measured(problem, contestants, question, failed, about, note)
+            yield measured(problem, contestants, outputs, failed, about, note)
+            if task.outputs is None:
+                outputs.unlink()
+
+
+def kept_outputs(problem: Problem, folder: Path) -> Path:
+    """Return the file of the right outputs of a problem, after writing it if it is not there."""
+    path = folder / f"{problem}.npz"
+    if not path.exists():
+        part = path.with_name(f"part of {path.name}")
+        with_outputs({"problem": asdict(problem)}, part)
+        part.rename(path)
+    return path
 
 
 def measured(
     problem: Problem,
     contestants: Contestants,
-    question: Answer,
+    outputs: Path,
     failed: dict[str, str],
     about: dict[str, Answer],
     note: Callable[[str], None],
 ) -> list[Answer]:
     """Return the cells of a problem, given those who failed before it."""
-    task, answers = contestants.task, contestants.ask_all(question)
+    question = {"problem": asdict(problem), "outputs": str(outputs)}
+    task, answers = contestants.task, contestants.ask_all(question, list(contestants.running))
     absent = {name: answer["absent"] for name, answer in answers.items() if "absent" in answer}
     failed |= {name: answer["failed"] for name, answer in answers.items() if "failed" in answer}
     ready = [name for name, answer in answers.items() if "excess" in answer]
@@ -150,11 +165,9 @@ def measured(
     taken = {clock: timed(clock, ready, contestants, failed, waited) for clock in CLOCKS}
     excess = {name: answers[name]["excess"] for name in ready}
     if not problem.step:  # in memory that was full of NaN; a stream is further on
-        for name in ready:
-            if name not in failed:
-                again = contestants.ask(name, {"again": True})
-                failed |= {name: again["failed"]} if "failed" in again else {}
-                excess[name] = larger(excess[name], again.get("excess"))
+        again = contestants.ask_all({"again": True}, [name for name in ready if name not in failed])
+        failed |= {name: answer["failed"] for name, answer in again.items() if "failed" in answer}
+        excess |= {name: larger(excess[name], answer.get("excess")) for name, answer in again.items()}
     for kind, reasons in (("without", absent), ("failed", failed)):
         if reasons:
             note("; ".join(f"{kind} {name}: {reason}" for name, reason in reasons.items()))
