@@ -55,8 +55,8 @@ def launches(steps: Sequence[Finding], clocks_us: float) -> list[Fit]:
 def fitted(kernel: str, steps: Sequence[Finding], clock_khz: int) -> list[Fit]:
     """Return the constants of a kernel's step."""
     some = [one for one in steps if one["kernel"] == kernel and not one["launch_bound"] and one["us_step"] > 0]
-    some = [one for one in some if None not in one["slopes"].values()]
     names = FITTED[kernel]
+    some = [one for one in some if all(one["slopes"].get(name) is not None for name in names)]
     if len(some) < len(names):
         return []
     clocks = np.array([1e-3 * one["us_step"] * clock_khz for one in some])
