@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import importlib
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -548,3 +549,35 @@ def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin.Array, "get", None)
     rnn(case.x, case.h_0, lengths=case.lengths)
     assert standin.RawKernel.launches == ["walk_block"] * 2
+
+
+@pytest.mark.parametrize(("regime", "asked"), [
+    ("block", ["empty", "empty"]),  # features are multiplied by the kernel
+    ("grid", ["gemm", "empty", "empty", "empty"]),
+    ("sweep", ["gemm", "empty", "empty"]),
+    ("step", ["gemm", "gemm", "gemm", "empty", "empty", "empty"]),
+])  # fmt: skip
+def test_a_call_asks_little_of_cupy(regime: str, asked: list[str], cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside launches: memory, and cuBLAS itself.  Each function of CuPy's takes the host 1 to 10 us."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    cells, x, h_0 = drawn("two_columns", tokens=False)
+    layer, placed = rb.Layer(on_device(cells[0])), (*arrays(x[:2]), arrays(*h_0), None)
+    launch().recurrence(layer, *placed)
+    found: list[str] = []
+    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
+    function, gemm_ex = type(cupy).__getattr__, cublas.gemmEx
+
+    def asked_for(self: Any, name: str) -> Any:
+        found.append(name)
+        return function(self, name)
+
+    def gemm(*given: Any) -> None:
+        found.append("gemm")
+        gemm_ex(*given)
+
+    monkeypatch.setattr(type(cupy), "__getattr__", asked_for)
+    monkeypatch.setattr(cublas, "gemmEx", gemm)
+    standin.RawKernel.launches.clear()
+    launch().recurrence(layer, *placed)
+    assert sorted(found) == sorted(asked)
+    assert len(standin.RawKernel.launches) == (2 if regime in {"sweep", "step"} else 1)
