@@ -63,12 +63,21 @@ DEVICE float float_of(unsigned int bits) { return same_bits<float>(bits); }
 DEVICE unsigned long long bits_of(double x) { return same_bits<unsigned long long>(x); }
 DEVICE double double_of(unsigned long long bits) { return same_bits<double>(bits); }
 
+struct __attribute__((aligned(CHUNK * sizeof(word)))) Words {
+  word of[CHUNK];
+};
+
 // Of a number of 2, 4 or 8 bytes.
 template <class T>
 DEVICE T load_relaxed(const T* from) {
   const shim::Bits bits = shim::load_relaxed(from, sizeof(T));
   T x;
   __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+DEVICE Words load_relaxed(const Words* from) {  // in no order
+  Words x;
+  for (int e = CHUNK - 1; e >= 0; --e) x.of[e] = load_relaxed(from->of + e);
   return x;
 }
 template <class T>

@@ -47,7 +47,8 @@ def compiler_of(architecture: int) -> Path:
 
 
 def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrtc.Compiled:
-    macros = dict(plan.macros) | {"DOUBLE": double} | OPTIONS | options
+    chunk = 1 if options.get("TOKENS") else 2 if double else 4
+    macros = dict(plan.macros) | {"DOUBLE": double, "CHUNK": chunk} | OPTIONS | options
     flags = [*FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
     return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
 

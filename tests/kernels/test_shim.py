@@ -22,7 +22,7 @@ def compiled(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def launch(body: str, seed: int, *arrays: Any, blocks: int = 2, shared: int = 0, **macros: Any) -> None:
     """Run the kernel `test` of blocks of one warp."""
-    macros = {"DOUBLE": 0, "NUMBER": "float", **macros}
+    macros = {"DOUBLE": 0, "NUMBER": "float", "CHUNK": 1, **macros}
     shim.run(body, "test", macros, (blocks, THREADS, shared), arrays, seed)
 
 

@@ -90,6 +90,8 @@ def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def add_time(cupy: Any) -> None:
     """Give the stand-in for CuPy what the benchmarks need of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
+    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
+    cublas.gemmEx = launching("gemm", cublas.gemmEx)  # type: ignore[attr-defined]
     cupy.copyto = launching("copy", cupy.copyto)
     cupy.cuda.Event, cupy.cuda.Stream = Event, Stream
     cupy.cuda.get_elapsed_time = lambda start, stop: 1e3 * (stop.time - start.time)

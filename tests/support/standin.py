@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import array_api_compat
+import cublas_standin
 import numpy as np
 import pytest
 import shim
@@ -22,7 +23,7 @@ from rnn_backends.backends.cuda_kernels.sources import source
 
 MODULES = (
     "rnn_backends.backends.cupy",
-    *(f"rnn_backends.backends.cuda_kernels.{name}" for name in ("device", "launch", "walk")),
+    *(f"rnn_backends.backends.cuda_kernels.{name}" for name in ("device", "gemm", "launch", "walk")),
 )
 
 
@@ -85,6 +86,9 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> "Array":
         return Array(self.host[unwrapped(key)], self.device)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        unwrapped(self)[key] = unwrapped(value)
 
     def __len__(self) -> int:
         return len(self.host)
@@ -157,10 +161,17 @@ def where(condition: Array, one: Array, other: Array) -> Array:
     return Array(chosen.astype(np.float32) if chosen.dtype.name == "bfloat16" else chosen)
 
 
-def struct_of(value: Any, real: str) -> shim.Struct:
-    """Return the struct in bare bytes, with the arrays that its pointers lead to, as a kernel must find them."""
-    walk = sys.modules["rnn_backends.backends.cuda_kernels.walk"]
-    struct = np.array(np.frombuffer(value.tobytes(), walk.layout(real))[0])
+class CPointer:
+    """Where the value of an argument is, on the host."""
+
+    def __init__(self, pointer: int) -> None:
+        self.ptr = pointer
+
+
+def struct_of(argument: CPointer, real: str) -> shim.Struct:
+    """Return the struct at an address, with the arrays that its pointers lead to, as a kernel must find them."""
+    layout = (walk := sys.modules["rnn_backends.backends.cuda_kernels.walk"]).layout(real)
+    struct = np.array(np.frombuffer(ctypes.string_at(argument.ptr, layout.itemsize), layout)[0])
     arrays = {name: Array.known[int(struct[name])] for name in walk.POINTERS if struct[name]}
     weights = [Array.known[int(pointer)] for cell in struct["cells"] for pointer in cell if pointer]
     for array in (*arrays.values(), *weights):
@@ -178,9 +189,11 @@ class RawKernel:
     seed = 0
 
     def __init__(self, code: str, name: str, options: tuple[str, ...]) -> None:
-        assert code.startswith(source("device.cu"))
-        self.body, self.name = code.removeprefix(source("device.cu")), name
-        self.macros = dict(option[2:].split("=") for option in options if option.startswith("-D"))
+        assert options == ("-std=c++17",), "CuPy would preprocess an empty file for each set of options"
+        defines, device, self.body = code.partition(source("device.cu"))
+        assert device
+        self.macros = dict(line.removeprefix("#define ").split(" ", 1) for line in defines.splitlines())
+        self.name = name
         self.max_dynamic_shared_size_bytes = 48 * 1024
         self.kernel = self.ptr = self  # the function of the current device
 
@@ -200,13 +213,12 @@ class RawKernel:
             min(grid[0], capacity(self, *block, shared_mem)) if enable_cooperative_groups else grid[0]
         )  # as CuPy does
         for argument in arguments:
-            is_struct = isinstance(argument, np.ndarray) and argument.dtype.kind == "V" and argument.size == 1
-            assert is_struct or isinstance(argument, (Array, np.generic)), f"CuPy would pass {argument!r} otherwise"
+            assert isinstance(argument, (CPointer, Array)), f"CuPy would pass {argument!r} more slowly, or otherwise"
             if isinstance(argument, Array):
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
         real = "float64" if self.macros["DOUBLE"] == "1" else "float32"
-        hosts = [struct_of(a, real) if isinstance(a, np.ndarray) else unwrapped(a) for a in arguments]
+        hosts = [struct_of(a, real) if isinstance(a, CPointer) else unwrapped(a) for a in arguments]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
         RawKernel.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)
@@ -230,6 +242,8 @@ def make() -> tuple[ModuleType, ModuleType]:
         Device=Device,
         runtime=SimpleNamespace(getDeviceCount=lambda: 2),
         memory=SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {})),
+        function=SimpleNamespace(CPointer=CPointer),
+        get_cublas_handle=lambda: 1,
         driver=SimpleNamespace(occupancyMaxActiveBlocksPerMultiprocessor=lambda *_: resident),
     )
     return cupy, xp
@@ -245,6 +259,7 @@ def installed() -> Iterator[ModuleType]:
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setitem(sys.modules, "array_api_compat.cupy", xp)
         patch.setattr(array_api_compat, "cupy", xp, raising=False)
+        patch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", cublas_standin.make())
         patch.setattr(registry, "_backends", dict(registry._backends))
         try:
             yield cupy

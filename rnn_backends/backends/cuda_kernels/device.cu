@@ -45,26 +45,37 @@ DEVICE float float_of(unsigned short half) {
   return x;
 }
 
-// A word that other blocks write or read meanwhile.  Nothing but the word itself is passed on, so that no
-// order among words is needed.
-DEVICE word load_relaxed(const word* from) {
-  word x;
+// Words that other blocks write or read meanwhile.  Nothing but a word itself is passed on, so that no order among words
+// is needed, nor among those of a chunk, which are loaded at once.
+struct __align__(CHUNK * sizeof(word)) Words {
+  word of[CHUNK];
+};
+
 #if DOUBLE
-  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(x) : "l"(from) : "memory");
+#define TYPE "b64"
+#define REGISTER "l"
 #elif FLOAT16 || BFLOAT16
-  asm volatile("ld.relaxed.gpu.global.b16 %0, [%1];" : "=h"(x) : "l"(from) : "memory");
+#define TYPE "b16"
+#define REGISTER "h"
 #else
-  asm volatile("ld.relaxed.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(from) : "memory");
+#define TYPE "b32"
+#define REGISTER "r"
+#endif
+#define LOADED(k) "=" REGISTER(x.of[k])
+
+DEVICE Words load_relaxed(const Words* from) {
+  Words x;
+#if CHUNK == 4
+  asm volatile("ld.relaxed.gpu.global.v4." TYPE " {%0, %1, %2, %3}, [%4];"
+               : LOADED(0), LOADED(1), LOADED(2), LOADED(3) : "l"(from) : "memory");
+#elif CHUNK == 2
+  asm volatile("ld.relaxed.gpu.global.v2." TYPE " {%0, %1}, [%2];" : LOADED(0), LOADED(1) : "l"(from) : "memory");
+#else
+  asm volatile("ld.relaxed.gpu.global." TYPE " %0, [%1];" : LOADED(0) : "l"(from) : "memory");
 #endif
   return x;
 }
 DEVICE void store_relaxed(word* to, word x) {
-#if DOUBLE
-  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(to), "l"(x) : "memory");
-#elif FLOAT16 || BFLOAT16
-  asm volatile("st.relaxed.gpu.global.b16 [%0], %1;" ::"l"(to), "h"(x) : "memory");
-#else
-  asm volatile("st.relaxed.gpu.global.b32 [%0], %1;" ::"l"(to), "r"(x) : "memory");
-#endif
+  asm volatile("st.relaxed.gpu.global." TYPE " [%0], %1;" ::"l"(to), REGISTER(x) : "memory");
 }
 DEVICE void wait_a_little() {}

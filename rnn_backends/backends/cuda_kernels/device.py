@@ -6,7 +6,7 @@ from typing import Any
 import cupy
 
 from rnn_backends.backends.cuda_kernels.plan import Plan
-from rnn_backends.backends.cuda_kernels.sources import ENTRIES, body, source
+from rnn_backends.backends.cuda_kernels.sources import ENTRIES, body, defines, source
 from rnn_backends.backends.cuda_kernels.tile import Device
 
 
@@ -28,9 +28,10 @@ def properties(index: int) -> Device:
 @cache
 def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, device: int) -> Any:
     """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
-    options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
-    code = source("device.cu") + body(regime)
-    kernel = cupy.RawKernel(code, ENTRIES[regime], options)  # as a cooperative one, it would need libcudadevrt
+    # As options, macros would have CuPy preprocess an empty file for each set of them, also where the kernel is kept.
+    code = defines(macros) + source("device.cu") + body(regime)
+    # As a cooperative kernel, it would need libcudadevrt.
+    kernel = cupy.RawKernel(code, ENTRIES[regime], ("-std=c++17",))
     if shared > 48 * 1024:  # which every kernel may have
         kernel.max_dynamic_shared_size_bytes = shared
     return kernel

@@ -10,31 +10,50 @@
 // Launch: for each direction and each share of the batch, SLICES blocks.
 
 #if SWEEP
-DEVICE word read(const word* from) { return *from; }
+DEVICE Words read(const Words* from) { return *from; }
 DEVICE void write(word* to, word x) { *to = x; }
 #else
-DEVICE word read(const word* from) { return load_relaxed(from); }
+DEVICE Words read(const Words* from) { return load_relaxed(from); }
 DEVICE void write(word* to, word x) { store_relaxed(to, x); }
 #endif
 
 constexpr word UNSET = (word) ~(word)0;
-constexpr int WORDS = (COLUMNS + THREADS - 1) / THREADS;  // of a state, that a thread fetches
-constexpr int AT_ONCE = SEQUENCES * WORDS < 16 ? SEQUENCES * WORDS : 16;
+constexpr int CHUNKS = (COLUMNS / CHUNK + THREADS - 1) / THREADS;  // of a state, that a thread fetches
+constexpr int AT_ONCE = SEQUENCES * CHUNKS < 16 / CHUNK ? SEQUENCES * CHUNKS : 16 / CHUNK;
+static_assert(CHUNK == 1 || CHUNK == VECTOR, "a chunk is stored as a vector, or alone");
 
 #ifndef WAITS
 #define WAITS (1 << 22)  // some seconds
 #endif
 
-// Reads a word again until it is there.
-DEVICE word awaited(const word* from, int& waits) {
-  word fetched = UNSET;
+DEVICE bool is_there(const Words& words) {
+#pragma unroll
+  for (int e = 0; e < CHUNK; ++e)
+    if (words.of[e] == UNSET) return false;
+  return true;
+}
+
+// Reads words again until they are there.
+DEVICE Words awaited(const Words* from, int& waits) {
+  Words fetched;
   int tries = waits;
-  while (fetched == UNSET && --tries > 0) {
+  do {
     wait_a_little();
     fetched = read(from);
-  }
+  } while (!is_there(fetched) && --tries > 0);
   if (tries <= 0) waits = 1;
   return fetched;
+}
+
+DEVICE void put(real* to, const Words& words) {
+#if CHUNK > 1
+  Vector x;
+#pragma unroll
+  for (int e = 0; e < CHUNK; ++e) x.of[e] = real_of(words.of[e]);
+  *(Vector*)to = x;
+#else
+  *to = real_of(words.of[0]);
+#endif
 }
 
 // Fetches the states of `count` sequences from `first` on, as they are before a step.  Beyond a length none is passed
@@ -50,20 +69,20 @@ DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, i
     from[s] = is_passed_on[s] ? walk.states + place(walk, t, b) : walk.cells[0].h_0 + (long long)b * walk.size;
   }
 #pragma unroll
-  for (int begin = 0; begin < SEQUENCES * WORDS; begin += AT_ONCE) {
-    word fetched[AT_ONCE];
+  for (int begin = 0; begin < SEQUENCES * CHUNKS; begin += AT_ONCE) {
+    Words fetched[AT_ONCE] = {};
 #pragma unroll
     for (int k = 0; k < AT_ONCE; ++k) {
-      const int s = (begin + k) / WORDS, column = (begin + k) % WORDS * THREADS + thread_index();
-      const bool inside = s < SEQUENCES && s < count && column < walk.size;
-      fetched[k] = inside ? read(from[s % SEQUENCES] + column) : 0;
+      const int s = (begin + k) / CHUNKS, column = ((begin + k) % CHUNKS * THREADS + thread_index()) * CHUNK;
+      if (s < SEQUENCES && s < count && column < walk.size) fetched[k] = read((const Words*)(from[s] + column));
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; ++k) {
-      const int s = (begin + k) / WORDS, column = (begin + k) % WORDS * THREADS + thread_index();
-      if (!SWEEP && is_passed_on[s % SEQUENCES] && fetched[k] == UNSET)
-        fetched[k] = awaited(from[s % SEQUENCES] + column, waits);
-      if (s < SEQUENCES && column < COLUMNS) h[s * COLUMNS + column] = real_of(fetched[k]);
+      const int s = (begin + k) / CHUNKS, column = ((begin + k) % CHUNKS * THREADS + thread_index()) * CHUNK;
+      if (s >= SEQUENCES || column >= COLUMNS) continue;
+      if (!SWEEP && is_passed_on[s] && !is_there(fetched[k]))
+        fetched[k] = awaited((const Words*)(from[s] + column), waits);
+      put(h + s * COLUMNS + column, fetched[k]);
     }
   }
 }

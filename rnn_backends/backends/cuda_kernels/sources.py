@@ -1,7 +1,9 @@
 """The source of the kernels, and its contents."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ELEMENTWISE = (
     "identity", "tanh", "sigmoid", "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid",
@@ -24,6 +26,11 @@ FILES = {"walk_block": ("tile.cu", "block.cu"), "walk_grid": ("tile.cu", "grid.c
 def source(file: str) -> str:
     """Return the text of a file."""
     return (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+
+def defines(macros: Iterable[tuple[str, Any]]) -> str:
+    """Return the lines that define macros."""
+    return "".join(f"#define {name} {value}\n" for name, value in macros)
 
 
 def body(regime: str) -> str:

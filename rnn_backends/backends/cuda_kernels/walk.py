@@ -3,7 +3,8 @@
 All that depends on no number is prepared once: the host takes as long for it as the device for a call of a few steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ctypes import addressof, c_char
 from functools import cache
 from itertools import chain
 from struct import Struct
@@ -13,6 +14,7 @@ import cupy
 import numpy as np
 
 from rnn_backends.backends.cuda_kernels.device import compiled, fits, properties
+from rnn_backends.backends.cuda_kernels.gemm import Gemm
 from rnn_backends.backends.cuda_kernels.plan import Plan, make_plan
 from rnn_backends.backends.cuda_kernels.tile import Problem
 from rnn_backends.core.arrays import HALF, Array, dtype_name
@@ -30,6 +32,9 @@ ADDRESSES, STEPS = Struct(f"{len(POINTERS) + 2 * len(CELL)}Q"), Struct("2i")
 
 UNSET = {2: "int16", 4: "int32", 8: "int64"}
 """The integers, by their bytes, of which -1 is UNSET of grid.cu."""
+
+VECTOR_BYTES = 16
+"""Of what a kernel loads at once of initial states, which begin at a multiple of it therefore."""
 
 MOST_SHAPES = 1000
 """The shapes for which a walk keeps its choice."""
@@ -76,6 +81,7 @@ class Walk:
         ]
         self.addresses = [tuple(map(address, arrays)) for arrays in self.weights]
         self.is_lasting = self.addresses == [tuple(map(address, arrays)) for arrays in given]
+        self.gemm = Gemm(self.dtype)
         self.choices: dict[tuple[Any, ...], Choice] = {}
 
     def __call__(
@@ -114,7 +120,12 @@ class Walk:
     def prepare(self, plan: Plan, seq_len: int, batch: int, is_long: bool) -> Choice:
         """Return the kernel of a plan."""
         is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
-        others = (("WHOLE", int(is_whole and not plan["FUSED"])), ("LONG_LENGTHS", int(is_long)))
+        chunk = VECTOR_BYTES // self.dtype.itemsize  # of words of a state, which 16 bytes of what is computed are made of
+        others = (
+            ("WHOLE", int(is_whole and not plan["FUSED"])),
+            ("LONG_LENGTHS", int(is_long)),
+            ("CHUNK", 1 if self.size % chunk else chunk),
+        )
         kernel = compiled(plan.regime, (*plan.macros, *self.macros, *others), plan.shared, cupy.cuda.Device().id)
         argument = np.zeros((), self.struct)
         pitch, blocks = self.directions * self.size, plan.blocks // self.directions
@@ -127,7 +138,7 @@ class Walk:
     def run(self, choice: Choice, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
         """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
         plan, memory = choice.plan, bytearray(choice.argument)
-        starts = [dense(h) for h in h_0]
+        starts = [dense(h, VECTOR_BYTES) for h in h_0]
         arrays = self.inputs(plan, x)  # which no address keeps alive; this frame does
         arrays["states"] = self.room(plan, x, arrays.get("inputs"))
         arrays["last"] = cupy.empty((self.directions, x.shape[1], self.size), self.state_dtype)
@@ -136,43 +147,70 @@ class Walk:
         cells = [(*weights, address(start)) for weights, start in zip(self.addresses, starts, strict=True)]
         cells.append((0,) * len(CELL) * (2 - self.directions))
         ADDRESSES.pack_into(memory, 0, *(address(arrays.get(name)) for name in POINTERS), *chain(*cells))
-        # As bare bytes, for of a struct CuPy would have NumPy describe all fields at each launch.
-        argument: Any = np.ndarray((), f"V{len(memory)}", memory)
+        # An address, for of an array CuPy would have NumPy describe its memory at each launch.
+        argument = cupy.cuda.function.CPointer(addressof(c_char.from_buffer(memory)))
         if plan.regime in {"sweep", "step"}:
-            self.take_steps(choice, memory, argument, starts, len(x))
+            self.take_steps(choice, memory, argument, arrays, starts)
         else:
             is_cooperative = {"enable_cooperative_groups": plan.cooperative}
-            choice.function((plan.blocks,), (plan.threads,), (argument,), shared_mem=plan.shared, **is_cooperative)
+            choice.function((plan.blocks,), (plan.threads,), (argument,), plan.shared, **is_cooperative)
         return arrays["states"], arrays["last"]
 
     def take_steps(
-        self, choice: Choice, memory: bytearray, argument: Any, starts: Sequence[Array], seq_len: int
+        self, choice: Choice, memory: bytearray, argument: Any, arrays: dict[str, Array], starts: Sequence[Array]
     ) -> None:
         """Launch a kernel for each step, and before it, if it wants them, the products W_aa a<t-1>."""
         plan, function, _ = choice
+        products: Callable[[int], None] | None = None
         arguments: tuple[Any, ...] = (argument,)
-        products = []
         if plan.regime == "step":
-            h = cupy.stack(starts).astype(self.dtype, copy=False)
-            product = cupy.empty_like(h)
-            arguments = (argument, product, h)
-            products = [(h[k], weights[1].T, product[k]) for k, weights in enumerate(self.weights)]
+            h = cupy.empty((self.directions, *starts[0].shape), self.dtype)
+            for own, start in zip(h, starts, strict=True):
+                own[...] = start
+            products = self.products(arrays["inputs"], h)
+            arguments = (argument, h)
+        grid, block, shared = (plan.blocks,), (plan.threads,), plan.shared
         _, place, *_ = self.struct.fields["begin"]  # type: ignore[index]
-        for begin in range(seq_len):
+        for begin in range(len(arrays["states"])):
             STEPS.pack_into(memory, place, begin, begin + 1)
-            for before, weight_hh, result in products:
-                cupy.matmul(before, weight_hh, out=result)
-            function((plan.blocks,), (plan.threads,), arguments, shared_mem=plan.shared)
+            if products is not None:
+                products(begin)
+            function(grid, block, arguments, shared)
+
+    def products(self, inputs: Array, h: Array) -> Callable[[int], None]:
+        """Return a function of a step that adds W_aa a<t-1> to W_ax x<t>; of token ids it writes it where that would be."""
+        seq_len, batch, pitch = inputs.shape
+        gemm, add, sizes = self.gemm, not self.takes_ids, (batch, self.size, self.size)
+        stride = batch * pitch * inputs.itemsize
+        parts = []
+        for k, (own, (_, weight_hh, _)) in enumerate(zip(h, self.addresses, strict=True)):
+            begin = address(inputs) + k * self.size * inputs.itemsize
+            backward = self.reverse or k > 0
+            parts.append(
+                (address(own), weight_hh, begin + (seq_len - 1) * stride * backward, (1 - 2 * backward) * stride)
+            )
+
+        def products(step: int) -> None:
+            for own, weight_hh, begin, by in parts:
+                gemm(own, weight_hh, begin + step * by * add, sizes, pitch, add=add)
+
+        return products
 
     def inputs(self, plan: Plan, x: Array) -> dict[str, Array]:
         """Return the arrays that the kernel reads for x<t>: ids, features, or the product W_ax x<t>."""
-        if self.takes_ids or plan["FUSED"]:
-            return {"ids" if self.takes_ids else "features": dense(x)}
-        parts = [weights[0] for weights in self.weights]
-        weight_ih = parts[0] if len(parts) == 1 else cupy.concatenate(parts)
-        rows = dense(x).astype(self.dtype, copy=False).reshape(-1, self.input_size)
-        product = cupy.empty((len(rows), len(weight_ih)), self.dtype)
-        return {"inputs": cupy.matmul(rows, weight_ih.T, out=product)}  # of two matrices, which CuPy is fast at
+        seq_len, batch = x.shape[:2]
+        pitch = self.directions * self.size
+        if self.takes_ids:
+            beside = {"inputs": cupy.empty((1, batch, pitch), self.dtype)} if plan.regime == "step" else {}
+            return {"ids": dense(x), **beside}
+        if plan["FUSED"]:
+            return {"features": dense(x)}
+        rows, product = dense(x.astype(self.dtype, copy=False)), cupy.empty((seq_len, batch, pitch), self.dtype)
+        sizes = (seq_len * batch, self.size, self.input_size)
+        for k, (weight_ih, *_) in enumerate(self.addresses):
+            out = address(product) + k * self.size * product.itemsize
+            self.gemm(address(rows), weight_ih, out, sizes, pitch, add=False)
+        return {"inputs": product, "rows": rows}
 
     def room(self, plan: Plan, x: Array, inputs: Array | None) -> Array:
         """Return memory for the states, UNSET of grid.cu where blocks wait for them, or that of the inputs."""
@@ -181,9 +219,9 @@ class Walk:
             bits = cupy.empty(shape, UNSET[dtype.itemsize])
             bits.fill(-1)
             return bits.view(dtype)
-        if inputs is None or inputs.dtype != dtype:
+        if inputs is None or inputs.dtype != dtype or self.takes_ids:
             return cupy.empty(shape, dtype)
-        return inputs.reshape(shape)
+        return inputs
 
 
 def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
@@ -205,11 +243,17 @@ def address(array: Array | None) -> int:
     return 0 if array is None else int(array.data.ptr)
 
 
-def dense(array: Array) -> Array:
-    """Return an array as the kernels index it, a copy only where it has strides or begins within a number."""
-    if array.data.ptr % array.itemsize == 0:
-        return cupy.ascontiguousarray(array)
-    if not array.flags.c_contiguous:
+def dense(array: Array, alignment: int = 1) -> Array:
+    """Return an array as the kernels index it, a copy only where it has strides or begins at no multiple of some bytes.
+
+    It begins at a multiple of a number's bytes at least.
+    """
+    begin, is_contiguous = array.data.ptr, array.flags.c_contiguous
+    if begin % max(alignment, array.itemsize) == 0 and is_contiguous:
+        return array
+    if begin % array.itemsize == 0:
+        return cupy.array(array, order="C")
+    if not is_contiguous:
         msg = (
             f"an array on the device must begin at a multiple of its {array.itemsize} bytes or be contiguous; got one "
             f"of shape {array.shape} that does neither. Make a contiguous copy where it comes from."
