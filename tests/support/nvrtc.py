@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,13 +42,13 @@ def compile_(path: Path, code: str, options: list[str]) -> Compiled:
     return Compiled(int(registers), int(spilled))
 
 
-def ptx(code: str, options: list[str]) -> str:
+def ptx(code: str, options: Sequence[str]) -> str:
     """Return PTX by the newest compiler, or raise `CompileError`."""
     text, _ = compiled(max(libraries(), key=lambda path: int(path.suffix[1:])), code, options, "PTX")
     return text
 
 
-def compiled(path: Path, code: str, options: list[str], kind: str) -> tuple[str, str]:
+def compiled(path: Path, code: str, options: Sequence[str], kind: str) -> tuple[str, str]:
     """Return what a compiler makes, and its log."""
     library, program = ctypes.CDLL(str(path)), ctypes.c_void_p()
     library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernel.cu", 0, None, None)

@@ -1,4 +1,4 @@
-"""The memories of `ptx.py`: every access is held against the arrays that are there, and against those of other threads."""
+"""Memories: every access is held against the arrays that are there, and against those of other threads."""
 
 import ctypes
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ NOBODY, SEVERAL, RELAXED = -1, -2, -3
 """Who accessed a grain, where that is not the one thread whose number is there; relaxed accesses are all alike."""
 
 
-class Fault(AssertionError):
+class PtxError(AssertionError):
     """An access or a wait that a kernel must not make."""
 
 
@@ -55,7 +55,7 @@ class Memory:
         self.check(addresses, size * count, ranges, "store")
         if not self.is_written[ranges].all():
             msg = "a store to an array that is only read"
-            raise Fault(msg)
+            raise PtxError(msg)
         self.note_store(*self.accessed(addresses, size * count, threads, ranges, is_relaxed))
         self.data.view(UNSIGNED[size])[((addresses - self.base) // size)[:, None] + np.arange(count)] = values
 
@@ -63,10 +63,10 @@ class Memory:
         outside = (addresses < self.starts[ranges]) | (addresses + nbytes > self.ends[ranges])
         if outside.any():
             msg = f"a {access} outside of every array, by {outside.sum()} threads"
-            raise Fault(msg)
+            raise PtxError(msg)
         if (addresses % nbytes).any():
             msg = f"a misaligned {access} of {nbytes} bytes"
-            raise Fault(msg)
+            raise PtxError(msg)
 
     def accessed(self, addresses: Any, nbytes: int, threads: Any, ranges: Any, is_relaxed: bool) -> tuple[Any, Any]:
         """Return the grains that each thread accesses, and as whom."""
@@ -92,7 +92,7 @@ class Memory:
     def refuse(others: Any, me: Any, what: str) -> None:
         if ((others != NOBODY) & (others != me)).any():
             msg = f"a race: {what}, without a barrier in between"
-            raise Fault(msg)
+            raise PtxError(msg)
 
     def forget(self, number: int) -> None:
         """Forget who accessed a range: a barrier puts all that was before it in order."""
@@ -112,7 +112,7 @@ def of_arrays(arrays: Iterable[tuple[Any, bool]]) -> Memory:
         ranges.append(new)
     base = ranges[0].start // 16 * 16
     room = (ctypes.c_uint8 * (-(-(ranges[-1].end - base) // 16) * 16)).from_address(base)
-    return Memory(np.frombuffer(room, np.uint8), base, ranges)
+    return Memory(np.ctypeslib.as_array(room), base, ranges)
 
 
 def of_bytes(data: bytes) -> Memory:
