@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
+FLAGS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+"""CuPy's."""
+
+
 class Compiled(NamedTuple):
     registers: int
     spilled: int  # bytes

@@ -32,7 +32,7 @@ from rnn_backends.backends.cuda_kernels.sources import defines, source
 
 __all__ = ["PtxError", "UnknownInstructionError", "run", "start"]
 
-FLAGS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space", "-arch=compute_90")  # CuPy's
+ARCHITECTURE = "-arch=compute_90"
 
 program = cache(Program)
 
@@ -56,7 +56,7 @@ def run(
 @cache
 def text_of(body: str, macros: tuple[tuple[str, Any], ...]) -> str:
     """Return the PTX of a kernel."""
-    return nvrtc.ptx(defines(macros) + source("device.cu") + body, FLAGS)
+    return nvrtc.ptx(defines(macros) + source("device.cu") + body, (*nvrtc.FLAGS, ARCHITECTURE))
 
 
 def start(text: str, launch: tuple[int, int, int], arguments: Sequence[Any], seed: int = 0) -> None:

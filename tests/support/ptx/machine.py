@@ -127,6 +127,9 @@ class Machine:
                 if not threads.size:
                     return
             active = self.guarded(instruction, threads)
+            if instruction.key in TOGETHER and not np.isin(np.bincount(active // 32), (0, 32)).all():
+                msg = "some lanes of a warp alone at what all must take part in"
+                raise PtxError(msg)
             if instruction.key in JUMPS:
                 self.jump(instruction, number, threads, active)
                 return

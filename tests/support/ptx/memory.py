@@ -60,12 +60,12 @@ class Memory:
         self.data.view(UNSIGNED[size])[((addresses - self.base) // size)[:, None] + np.arange(count)] = values
 
     def check(self, addresses: Any, nbytes: int, ranges: Any, access: str) -> None:
+        if (addresses % nbytes).any():
+            msg = f"a misaligned {access} of {nbytes} bytes"
+            raise PtxError(msg)
         outside = (addresses < self.starts[ranges]) | (addresses + nbytes > self.ends[ranges])
         if outside.any():
             msg = f"a {access} outside of every array, by {outside.sum()} threads"
-            raise PtxError(msg)
-        if (addresses % nbytes).any():
-            msg = f"a misaligned {access} of {nbytes} bytes"
             raise PtxError(msg)
 
     def accessed(self, addresses: Any, nbytes: int, threads: Any, ranges: Any, is_relaxed: bool) -> tuple[Any, Any]:

@@ -12,6 +12,8 @@ from ptx.numbers import BYTES, OF_ELEMENTS, UnknownInstructionError, canonical, 
 def elementwise(machine: Any, instruction: Any) -> None:
     function, kinds = OF_ELEMENTS[instruction.key]
     name = instruction.types[-1]
+    if instruction.key in {"mul.wide", "mul.hi", "mad.wide"} and BYTES[name] == 8:
+        raise UnknownInstructionError(instruction.text)
     types = {"t": name, "w": f"{name[0]}{16 * BYTES[name]}", "u": "u32", "p": "pred"}
     sources = instruction.operands[1 : 1 + len(kinds)]
     values = [machine.value(source, types[kind]) for source, kind in zip(sources, kinds, strict=True)]
