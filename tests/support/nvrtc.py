@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-
 FLAGS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
 """CuPy's."""
 
