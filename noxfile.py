@@ -297,7 +297,7 @@ def run_kernels(session: nox.Session, *words: str) -> None:
 
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
-    """Run the GPU kernels in the shim (g++) and compile them, and CuPy without a GPU; a sample."""
+    """Run the GPU kernels in the shim (g++) and as PTX, compile them, and CuPy without a GPU; a sample."""
     run_kernels(session, "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
 
 
