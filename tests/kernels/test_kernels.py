@@ -2,9 +2,10 @@
 
 import dataclasses
 import gc
-import importlib
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,21 +14,36 @@ import numpy as np
 import pytest
 import shim
 import standin
+from gpu_walks import (
+    PROBLEMS,
+    SMALL,
+    arrays,
+    by,
+    drawn,
+    launch,
+    module,
+    on_device,
+    plans_of,
+    sampled,
+    walked,
+    worst,
+    wrong,
+)
 from pieces import pieces_differ
 
 import rnn_backends as rb
 from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan
 from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, ENTRIES
-from rnn_backends.backends.cuda_kernels.tile import Device, Problem
+from rnn_backends.backends.cuda_kernels.tile import Problem
 from rnn_backends.core.activations import ACTIVATIONS
-from rnn_backends.testing import BackendConformance, Case, cases, excess, reference
+from rnn_backends.core.network import Network
+from rnn_backends.testing import BackendConformance, Case, cases, excess, records, reference
 from rnn_backends.testing.cases import Draw
-from rnn_backends.testing.conformance import flat
+from rnn_backends.testing.records import Record, linear
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 BY_NAME = ("grid", "sweep", "step")  # the conformance class runs the fourth, which is chosen without a name
 SEEDS = (1, 2, 3, 4, 5)
-SMALL = Device(90, 12, 232448, 233472, 2048, cooperative=True)  # what the stand-in says of itself
 
 every_regime = pytest.mark.parametrize("regime", REGIMES)
 
@@ -41,51 +57,25 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     shim.clear()
 
 
+@pytest.fixture(scope="module")
+def trusted(cupy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache folder in which all kernels have passed their checks."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNN_CACHE_DIR", str(folder))
+        standin.trust()
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def afresh(monkeypatch: pytest.MonkeyPatch, trusted: Path) -> Iterator[None]:
     monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+    monkeypatch.setenv("RNN_CACHE_DIR", str(trusted))
+    monkeypatch.delenv("CUPY_TF32", raising=False)
     standin.RawKernel.seed = 1
     standin.RawKernel.launches.clear()
     yield
     standin.resident = 1
-
-
-def module(name: str) -> Any:
-    """Return a module that launches kernels, as it was imported with the stand-in."""
-    return importlib.import_module(f"rnn_backends.backends.cuda_kernels.{name}")
-
-
-def launch() -> Any:
-    return module("launch")
-
-
-def arrays(*hosts: Any) -> list[Any]:
-    return [None if host is None else standin.asarray(host) for host in hosts]
-
-
-def on_device(cell: rb.Cell) -> rb.Cell:
-    """Return a cell as the backend has it when it walks: in float32 where the states take 16 bits."""
-    hosts = (cell.weight_ih, cell.weight_hh, cell.bias)
-    wide = (host if host is None or host.itemsize > 2 else host.astype(np.float32) for host in hosts)
-    weight_ih, weight_hh, bias = arrays(*wide)
-    return dataclasses.replace(cell, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
-
-
-def known(host: Any) -> Any:
-    """Return bfloat16, which NumPy does not know, as float32."""
-    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
-
-
-def wrong(found: Any, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> float:
-    """Return the largest error of states and last states in units of the bound; beyond a length states must be 0."""
-    ends = [len(x)] * x.shape[1] if lengths is None else list(lengths)
-    layer = rb.Layer(backward=cells[0]) if reverse else rb.Layer(*cells)
-    states, *last = (known(part.get()) for part in (found[0], *found[1]))
-    output, h_n = reference([layer], known(x), known(h_0), ends, dtype=h_0.dtype.name)
-    beyond = np.arange(len(x))[:, None] >= np.array(ends)
-    if states[beyond].any():
-        return float("inf")
-    return max(excess(states, output), excess(np.stack(last), h_n))
 
 
 class TestConformance(BackendConformance):
@@ -102,9 +92,7 @@ def test_every_feature(regime: str, dtype: str, thorough: bool, monkeypatch: pyt
     monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
     for feature, case in cases(dtype).items():
         standin.RawKernel.launches.clear()
-        got = rb.RNN(case.layers).to("cupy:1", dtype)(case.x, case.h_0, lengths=case.lengths, mask=case.mask)
-        for actual, wanted in zip(flat(got), flat(reference(*case, dtype=dtype)), strict=True):
-            assert excess(rb.to_numpy(actual), wanted) <= 1.0, feature
+        assert worst(case, dtype) <= 1.0, feature
         is_known = not feature.startswith("activation ") or feature.split()[1] in ELEMENTWISE
         is_taken = case.x.size and is_known and "leak by unit" not in feature
         assert set(standin.RawKernel.launches) == ({ENTRIES[regime]} if is_taken else set()), feature
@@ -125,63 +113,6 @@ def test_an_activation_that_no_kernel_has_runs_without_one(monkeypatch: pytest.M
 
 
 # Plans of every kind, also those that would not be chosen, in five adversarial orders.
-
-PROBLEMS: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
-    "tiny": ((6, 3, 4, 5), "float32", {}),
-    "two_to_a_row": ((5, 9, 3, 37), "float32", {"leak": 0.25}),
-    "whole_in_registers": ((5, 5, 9, 210), "float32", {"clip": 0.5}),
-    "shared_memory": ((4, 9, 5, 253), "float32", {"bias": False}),
-    "no_power_of_two": ((4, 3, 60, 286), "float32", {}),
-    "whole_vectors": ((5, 5, 130, 64), "float32", {}),
-    "wide": ((3, 6, 4, 390), "float32", {"activation": "relu"}),
-    "half": ((6, 5, 70, 45), "float16", {"leak": 0.5}),
-    "widest": ((3, 3, 4, 405), "float64", {}),
-    "brain": ((6, 5, 7, 33), "bfloat16", {"clip": 0.75}),
-    "two_columns": ((5, 7, 100, 70), "float64", {"activation": "softsign"}),
-    "wide_float64": ((4, 5, 5, 140), "float64", {"clip": 0.5, "leak": 0.75}),
-}
-
-
-def drawn(name: str, tokens: bool, directions: int = 1) -> tuple[list[rb.Cell], Any, Any]:
-    (seq_len, batch, input_size, hidden_size), dtype, options = PROBLEMS[name]
-    draw = Draw(dtype, 0)
-    cells = [draw.cell(input_size, hidden_size, **options) for _ in range(directions)]
-    h_0 = draw.normal(directions, batch, hidden_size, scale=0.5)
-    x = draw.random.integers(0, input_size, (seq_len, batch)) if tokens else draw.normal(seq_len, batch, input_size)
-    return cells, x if tokens else x.astype(dtype), h_0.astype(dtype)  # bfloat16 is drawn as float32
-
-
-def walked(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
-    """Return states and last states by a plan."""
-    placed, ends = arrays(x, lengths)
-    return by(plan, [on_device(cell) for cell in cells], placed, arrays(*h_0), ends, reverse)
-
-
-def by(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None, reverse: bool = False) -> Any:
-    """Return the same of arguments that are on the device."""
-    walk = launch().Walk(cells, x, h_0[0], reverse)
-    return walk.run(
-        walk.prepare(plan, *x.shape[:2], lengths is not None and lengths.dtype == np.int64), x, h_0, lengths
-    )
-
-
-def plans_of(name: str, directions: int = 1, tokens: bool = False) -> list[Plan]:
-    (seq_len, batch, input_size, hidden_size), dtype, _ = PROBLEMS[name]
-    itemsize = 8 if dtype == "float64" else 4
-    problem = Problem(seq_len, batch, 0 if tokens else input_size, hidden_size, itemsize, directions)
-    return [plan for regime in REGIMES for plan in PLANS[regime](problem, SMALL)]
-
-
-def sampled(name: str) -> tuple[int, bool, list[Plan]]:
-    """Return directions, whether the input is of ids, and of each kind of plan two, others for each problem."""
-    number = list(PROBLEMS).index(name)
-    directions, tokens = 1 + number % 2, name == "tiny"
-    kinds: dict[Any, list[Plan]] = {}
-    for plan in plans_of(name, directions, tokens):
-        kinds.setdefault((plan.regime, plan["FUSED"]), []).append(plan)
-    most = kinds.get(("grid", 0), [])[-1:]  # of all grids that which does the most in a block
-    chosen = [plans[(5 * number + half * len(plans) // 2) % len(plans)] for plans in kinds.values() for half in (0, 1)]
-    return directions, tokens, [*dict.fromkeys(chosen), *most]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -255,9 +186,11 @@ def test_layouts_of_the_arguments(regime: str) -> None:
     (cell,), x, h_0 = drawn("two_columns", tokens=False)
     wide = np.zeros((10, 14, 300))
     wide[::-2, ::2, ::3] = x
-    memory = np.zeros(h_0.nbytes + 1, np.uint8)
-    unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape[1:])
-    unaligned[...] = h_0[0]
+    starts = []
+    for begin in (1, 8):  # within a number, and within what a thread loads at once
+        memory = np.zeros(h_0.nbytes + begin, np.uint8)
+        starts.append(memory[begin:].view(h_0.dtype).reshape(h_0.shape[1:]))
+        starts[-1][...] = h_0[0]
     large = np.zeros((140, 210))
     large[::2, ::-3] = cell.weight_hh
     lengths = np.zeros(14, np.int64)
@@ -270,9 +203,9 @@ def test_layouts_of_the_arguments(regime: str) -> None:
     shifted = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
     shifted[...] = x
     for plan in [plan for plan in plans_of("two_columns") if plan.regime == regime][:2]:
-        for features in (wide[::-2, ::2, ::3], shifted):
+        for features, start in zip((wide[::-2, ::2, ::3], shifted), starts, strict=True):
             placed, ends = standin.Array(features), standin.Array(lengths[::2])
-            found = by(plan, [odd], placed, [standin.Array(unaligned)], ends, reverse=True)
+            found = by(plan, [odd], placed, [standin.Array(start)], ends, reverse=True)
             assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
 
 
@@ -397,7 +330,7 @@ def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatc
     """CuPy would warn, launch fewer blocks than were asked for, and they would wait for the others."""
     standin.resident = 0
     cells, x, h_0 = drawn("two_columns", tokens=False)
-    monkeypatch.setattr(launch(), "chosen_regimes", lambda: ("grid", "step"))
+    monkeypatch.setattr(launch(), "REGIMES", ("grid", "step"))
     assert wrong(run(cells, x, h_0), cells, x, h_0) <= 1.0
     assert set(standin.RawKernel.launches) == {"finish_step"}
     monkeypatch.undo()
@@ -424,7 +357,7 @@ def run(cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None) -> Any:
     return launch().recurrence(layer, *arrays(x), arrays(*h_0), *arrays(lengths))
 
 
-@pytest.mark.parametrize("value", [None, "", "any", *REGIMES])
+@pytest.mark.parametrize("value", [None, "", *REGIMES])
 def test_the_variable(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is not None:
         monkeypatch.setenv("RNN_CUPY_KERNEL", value)
@@ -443,8 +376,7 @@ def test_a_variable_that_names_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(rb.ArgumentError) as caught:
         rb.RNN.init(3, 4, backend="cupy")([[1.0, 2.0, 3.0]])
     assert str(caught.value) == (
-        "the environment variable RNN_CUPY_KERNEL must be one of off, any, block, grid, sweep, step; got 'fast'. "
-        "Unset it."
+        "the environment variable RNN_CUPY_KERNEL must be one of off, block, grid, sweep, step; got 'fast'. Unset it."
     )
 
 
@@ -548,3 +480,65 @@ def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin.Array, "get", None)
     rnn(case.x, case.h_0, lengths=case.lengths)
     assert standin.RawKernel.launches == ["walk_block"] * 2
+
+
+@pytest.mark.parametrize("part", [*records("float32"), "leak by unit"])
+def test_nothing_of_a_whole_network_comes_to_the_host(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoder, head, what the readout reads, a leak by unit: all stays on the device, and no value is asked for."""
+    here, there = (rb.RNN.init(1, 1, backend=name).placed.placement for name in ("numpy", "cupy:1"))
+    if part == "leak by unit":
+        draw = Draw("float32", 0)
+        layers = draw.layers("fb", 2, 4, 5, leak=draw.random.random(5).astype(np.float32))
+        held = Record(Network(tuple(layers), linear(draw, 10, 3)), draw.normal(7, 3, 4))
+    else:
+        held = records("float32")[part]
+    with standin.Device(1):
+        rnn, (x, mask) = rb.RNN.from_network(held.network, there), arrays(held.x, held.mask)
+        wanted = rb.RNN.from_network(held.network, here).logits(held.x, held.h_0, lengths=held.lengths, mask=held.mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(standin.Array, "get", None)
+            logits = rnn.logits(x, held.h_0, lengths=held.lengths, mask=mask)
+            rnn.predict(x, held.h_0, lengths=held.lengths, mask=mask)
+        assert isinstance(logits, standin.Array)
+        np.testing.assert_allclose(logits.get(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("regime", "asked"), [
+    ("block", ["empty", "empty"]),  # features are multiplied by the kernel
+    ("grid", ["gemm", "empty", "empty", "empty"]),
+    ("sweep", ["gemm", "empty", "empty"]),
+    ("step", ["gemm", "gemm", "gemm", "empty", "empty", "empty"]),
+])  # fmt: skip
+def test_a_call_asks_little_of_cupy(regime: str, asked: list[str], cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside launches: memory, and cuBLAS itself.  Each function of CuPy's takes the host 1 to 10 us."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    cells, x, h_0 = drawn("two_columns", tokens=False)
+    layer, placed = rb.Layer(on_device(cells[0])), (*arrays(x[:2]), arrays(*h_0), None)
+    launch().recurrence(layer, *placed)
+    found: list[str] = []
+    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
+    function, gemm_ex = type(cupy).__getattr__, cublas.gemmEx
+
+    def asked_for(self: Any, name: str) -> Any:
+        found.append(name)
+        return function(self, name)
+
+    def gemm(*given: Any) -> None:
+        found.append("gemm")
+        gemm_ex(*given)
+
+    monkeypatch.setattr(type(cupy), "__getattr__", asked_for)
+    monkeypatch.setattr(cublas, "gemmEx", gemm)
+    standin.RawKernel.launches.clear()
+    launch().recurrence(layer, *placed)
+    assert sorted(found) == sorted(asked)
+    assert len(standin.RawKernel.launches) == (2 if regime in {"sweep", "step"} else 1)
+
+
+@pytest.mark.parametrize(("value", "compute"), [(None, 68), ("0", 68), ("1", 77)])
+def test_tf32_is_asked_for(value: str | None, compute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is not None:
+        monkeypatch.setenv("CUPY_TF32", value)
+    gemm = module("gemm").Gemm
+    assert gemm(np.dtype("float32")).compute == compute
+    assert gemm(np.dtype("float64")).compute == 70
