@@ -1,8 +1,8 @@
 """Write what `gpu_first.py` has found into the documents and plan.py: `python tests/gpu_pages.py OUT`.
 
 docs/benchmarks/gpu.md gets the table of all shapes; docs/gpu.md, between two comments, what ran where and whether each
-kernel may be trusted; plan.py its constants as they were measured.  Nothing here needs a GPU.  Whether plan.py chooses a
-kernel by default (TRUSTED), and what docs/gpu.md says elsewhere, is left to whoever reads the verdicts.
+kernel may be trusted; plan.py its constants as they were measured.  Nothing here needs a GPU.  What docs/gpu.md says
+elsewhere is left to whoever reads the verdicts.
 """
 
 import argparse

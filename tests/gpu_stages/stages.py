@@ -107,9 +107,16 @@ def stress(context: Context) -> Iterator[Batch]:
 
 
 def selfcheck(context: Context) -> Iterator[Batch]:
-    """Yield the comparison of grid with sweep, which nothing runs beside but its own traffic."""
-    if {"grid", "sweep"} <= context.passed("smoke"):
-        yield [Job("grid", context.stage("selfcheck", context.sizes_name), TF32)]
+    """Yield the package's own checks, then the comparison of grid with sweep beside nothing but its own traffic."""
+    alive = context.passed("smoke")
+    environment = {**TF32, "RNN_CACHE_DIR": str(context.folder)}  # so that no verdict is there yet
+    yield [
+        Job(f"{name}: own check", context.stage("trust", name, *context.sizes.dtypes), environment)
+        for name in context.kernels
+        if name in alive
+    ]
+    if {"grid", "sweep"} <= alive:
+        yield [Job("grid: beside traffic", context.stage("selfcheck", context.sizes_name), TF32)]
 
 
 def preparing(context: Context, part: str, kernels: Sequence[str]) -> Batch:

@@ -34,12 +34,14 @@ def ratios(cell: Cell) -> dict[str, float]:
 
 
 def speeds(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
-    """Return the speed of each contestant in units of the default's, by contestant and shape, on the device."""
+    """Return the speed of each kernel in units of the best other one's, by kernel and shape, on the device."""
     by_name: dict[str, dict[str, float]] = {}
+    regimes = names.kernels("plan").REGIMES
     for cell in cells(found):
-        for name, ratio in ratios(cell).items():
-            if name != names.OWN:
-                by_name.setdefault(name, {})[shape_of(cell)] = 1.0 / ratio
+        seconds = {name: median(times) for name, times in cell["seconds"].items() if name in regimes}
+        for name, own in seconds.items():
+            if others := [time for other, time in seconds.items() if other != name]:
+                by_name.setdefault(name, {})[shape_of(cell)] = min(others) / own
     return by_name
 
 

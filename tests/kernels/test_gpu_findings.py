@@ -39,8 +39,18 @@ FIRST, SECOND, *_ = shapes_of("bench", FULL)
 # The tables
 
 
-def test_speeds_are_in_units_of_the_default() -> None:
-    assert tables.speeds(both(FIRST))["block"] == {"T=512 B=1 I=64 H=32 float32": 2.0}
+def test_speeds_are_in_units_of_the_best_other_kernel() -> None:
+    three = {"seconds": {"cupy": [1.0], "block": [0.5], "sweep": [2.0], "step": [4.0]}}
+    shape = "T=512 B=1 I=64 H=32 float32"
+    assert tables.speeds(both(FIRST, **three)) == {
+        "block": {shape: 4.0},
+        "sweep": {shape: 0.25},
+        "step": {shape: 0.125},
+    }
+    assert tables.speeds(both(FIRST)) == {}  # of block alone
+
+
+def test_times_are_in_units_of_the_default() -> None:
     _, row, *_, failed = tables.speed_table(both(FIRST)).splitlines()
     assert row.split()[5:] == ["1.95e+03", "0.25", "3.00", "0.50", "FAILED"]
     assert failed == "FAILED: T=512 B=1 I=64 H=32 float32: grid: crashed: SIGSEGV"
@@ -48,8 +58,9 @@ def test_speeds_are_in_units_of_the_default() -> None:
 
 def test_the_latest_figures_count() -> None:
     later = both(FIRST, seconds={"cupy": [1.0], "block": [4.0]}, failed={})
-    assert tables.speeds([*both(FIRST), *later])["block"] == {"T=512 B=1 I=64 H=32 float32": 0.25}
-    assert "FAILED" not in tables.speed_table([*both(FIRST), *later])
+    table = tables.speed_table([*both(FIRST), *later])
+    assert "FAILED" not in table
+    assert table.splitlines()[1].split()[-2] == "4.00"
 
 
 def test_the_goals_and_what_is_reached() -> None:
