@@ -289,6 +289,11 @@ def capacity(_: Any, __: int, ___: int) -> int:
     return Device.attributes["MultiProcessorCount"] * resident
 
 
+def cublas() -> Any:
+    """Return what stands in for cuBLAS while the stand-in is installed."""
+    return sys.modules["cupy_backends.cuda.libs.cublas"]
+
+
 def make() -> tuple[ModuleType, ModuleType]:
     """Return what stands in for cupy and for array_api_compat.cupy."""
     cupy, xp = Namespace("cupy"), Namespace("array_api_compat.cupy")
