@@ -94,7 +94,7 @@ def test_a_kernel_that_fails_its_own_check(
     refused: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backend = SimpleNamespace(dtypes=lambda: ["float32", "float64"], dtype=str)
-    monkeypatch.setattr(trust.rb, "get_backend", lambda _: backend)
+    monkeypatch.setattr("rnn_backends.get_backend", lambda _: backend)
     monkeypatch.setattr(trust, "kernels", lambda _: SimpleNamespace(trusted=lambda _, dtype: dtype != refused))
     path = tmp_path / "findings.jsonl"
     monkeypatch.setattr(sys, "argv", ["trust", str(path), "grid", "float32", "float64", "bfloat16"])
