@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import device_standin
 import numpy as np
 import pytest
 import shim
@@ -116,10 +117,10 @@ def of_cupy() -> Iterator[ModuleType]:
     """Put the stand-in where CuPy would be, and yield the module of `Gpu`."""
     with standin.installed() as cupy, pytest.MonkeyPatch.context() as patch:
         add_time(cupy)
-        patch.setattr(standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
+        patch.setattr(device_standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
         patch.setattr(standin.Array, "__array_ufunc__", launching("operation", standin.Array.__array_ufunc__))
         patch.setattr(standin.RawKernel, "__call__", walking(standin.RawKernel.__call__))
-        patch.setitem(standin.Device.attributes, "ClockRate", CLOCK_KHZ)
+        patch.setitem(device_standin.Device.attributes, "ClockRate", CLOCK_KHZ)
         for name in MODULES:
             patch.delitem(sys.modules, name, raising=False)
         gpu = import_module(MODULES[0])

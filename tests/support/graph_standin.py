@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import device_standin
 import pytest
 import standin
 
@@ -14,7 +15,7 @@ class Graph:
     def __init__(self) -> None:
         self.launches: list[Callable[[], None]] = []
 
-    def launch(self, stream: standin.Stream) -> None:
+    def launch(self, stream: device_standin.Stream) -> None:
         assert not stream.captures
         for launch in self.launches:
             launch()
@@ -26,29 +27,29 @@ def installed() -> Iterator[None]:
     graphs: dict[int, Graph] = {}
     run, gemm = standin.RawKernel.run, (cublas := standin.cublas()).gemmEx
 
-    def begin_capture(stream: standin.Stream) -> None:
+    def begin_capture(stream: device_standin.Stream) -> None:
         graphs[id(stream)], stream.captures = Graph(), True
 
-    def end_capture(stream: standin.Stream) -> Graph:
+    def end_capture(stream: device_standin.Stream) -> Graph:
         stream.captures = False
         return graphs.pop(id(stream))
 
     def noted(*launch: Any) -> None:
-        stream = standin.current_stream()
+        stream = device_standin.current_stream()
         if stream.captures:
             graphs[id(stream)].launches.append(lambda: run(*launch))
         else:
             run(*launch)
 
     def refused(*arguments: Any) -> None:
-        if standin.current_stream().captures:
+        if device_standin.current_stream().captures:
             msg = "calling cuBLAS API during stream capture is currently unsupported"
             raise NotImplementedError(msg)
         gemm(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(standin.Stream, "begin_capture", begin_capture, raising=False)
-        patch.setattr(standin.Stream, "end_capture", end_capture, raising=False)
+        patch.setattr(device_standin.Stream, "begin_capture", begin_capture, raising=False)
+        patch.setattr(device_standin.Stream, "end_capture", end_capture, raising=False)
         patch.setattr(standin.RawKernel, "run", staticmethod(noted))
         patch.setattr(cublas, "gemmEx", refused)
         yield
