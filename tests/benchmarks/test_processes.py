@@ -117,7 +117,9 @@ def test_a_bare_arithmetic_that_is_wrong_is_not_timed(monkeypatch: pytest.Monkey
 def test_memory_is_what_a_call_holds_beside_its_result() -> None:
     held = answer("memory", "held(lambda x: module.np.ones(2**23)[: len(x)].copy(), module.np.ones(2**21))")
     assert 64 - 16 - 1 < held < 64 + 8  # of 64 MiB, 16 are for the result, which is not there yet
-    assert all(0.0 < mib < 200.0 for mib in memory.measure(500, threads=1)["mib"].values())
+    found = memory.measure(500, threads=1)["mib"]
+    assert found.keys() == memory.CALLS.keys()
+    assert all(-1.0 < mib < 200.0 for mib in found.values())  # of so few steps, less than what the system counts by
 
 
 @pytest.mark.parametrize("activation", accuracy.ACTIVATIONS)
