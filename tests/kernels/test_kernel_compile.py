@@ -50,7 +50,7 @@ def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrt
     chunk = 1 if options.get("TOKENS") else 2 if double else 4
     macros = dict(plan.macros) | {"DOUBLE": double, "CHUNK": chunk} | OPTIONS | options
     flags = [*FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
-    return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
+    return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime, plan.macros), flags)
 
 
 def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
