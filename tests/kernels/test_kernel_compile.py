@@ -70,7 +70,7 @@ def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("architecture", DEVICES)
 def test_every_architecture(architecture: int, dtype: str, thorough: bool) -> None:
-    """The classes of shapes, or a sample of them; no more is spilled than `WORKING_REGISTERS` says."""
+    """The classes of shapes, or a sample of them; nothing is spilled."""
     double = int(dtype == "float64")
     classes = plans(DEVICES[architecture], 8 if double else 4)
     assert len(classes) > 20
@@ -79,7 +79,7 @@ def test_every_architecture(architecture: int, dtype: str, thorough: bool) -> No
     for plan, tokens in classes[(architecture + double) % stride :: stride]:
         options = {"TOKENS": tokens, "LONG_IDS": tokens, "CLIP": tokens, "LEAK": tokens, "WHOLE": 1 - plan["FUSED"]}
         found = compiled(architecture, plan, double, **options)
-        if found.spilled > (48 if architecture == 70 else 8 * (not double and ("COLUMNS", 256) in plan.macros)):
+        if found.spilled:
             spilled[plan.macros] = found.spilled
     assert not spilled
 

@@ -96,8 +96,9 @@ DEVICE void load_initial(const Walk& walk, real* h, int first) {
   }
 }
 
+// Makes a<t> of a<t-1>: in shared memory, and what this thread has of them in `states`.
 DEVICE void take_step(const Walk& walk, const Tile& tile, const Share& share, const Sequences& mine, int step,
-                      const Inputs& inputs, const real* now, real* next) {
+                      const Inputs& inputs, const real* now, real* next, real (&states)[ROUNDS]) {
   const int t = time_of(walk, step);
   real totals[ROUNDS];
   product(tile, now, share, totals);
@@ -106,10 +107,17 @@ DEVICE void take_step(const Walk& walk, const Tile& tile, const Share& share, co
     if (!mine.is_mine[round]) continue;
     const int at = (round * PER_ROUND + share.turn) * COLUMNS + share.row, b = mine.number[round];
     const real z = totals[round] + (input_of(inputs, round) + share.bias);
-    const real a = advanced(walk, t, b, share.row, mine.end[round], z, now[at]);
-    next[at] = a;
-    walk.states[place(walk, t, b) + share.row] = t < mine.end[round] ? word_of(a) : 0;
+    const real a = advanced(walk, t, b, share.row, mine.end[round], z, states[round]);
+    states[round] = next[at] = a;
   }
+}
+
+DEVICE void write(const Walk& walk, const Share& share, const Sequences& mine, int step, const real (&states)[ROUNDS]) {
+  const int t = time_of(walk, step);
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round)
+    if (mine.is_mine[round])
+      walk.states[place(walk, t, mine.number[round]) + share.row] = t < mine.end[round] ? word_of(states[round]) : 0;
 }
 
 // Inputs are fetched DEPTH steps ahead, for which memory takes longer than a step does.
@@ -132,6 +140,10 @@ KERNEL walk_block(const Walk all) {
   for (int d = 0; d < DEPTH; ++d) fetch_ids(walk, mine, d, ahead[d]);
 #pragma unroll
   for (int d = 0; d < DEPTH; ++d) fetch(walk, share, mine, d + FUSED, ahead[d]);
+  real states[ROUNDS];
+#pragma unroll
+  for (int round = 0; round < ROUNDS; ++round)
+    states[round] = mine.is_mine[round] ? h[(round * PER_ROUND + share.turn) * COLUMNS + share.row] : 0;
   block_barrier();  // h_0 and x<1> are there
   for (int begin = 0; begin < walk.seq_len; begin += DEPTH) {
 #pragma unroll
@@ -139,10 +151,11 @@ KERNEL walk_block(const Walk all) {
       const int step = begin + d;
       if (step >= walk.seq_len) break;
       real *now = h + step % 2 * (SEQUENCES * COLUMNS), *next = h + (step + 1) % 2 * (SEQUENCES * COLUMNS);
-      take_step(walk, tile, share, mine, step, ahead[d], now, next);
+      take_step(walk, tile, share, mine, step, ahead[d], now, next, states);
       stage(walk, mine, ahead[d], next);
+      block_barrier();  // a<t> is complete; nobody waits for what follows
+      write(walk, share, mine, step, states);
       fetch(walk, share, mine, step + DEPTH + FUSED, ahead[d]);
-      block_barrier();  // a<t> is complete
     }
   }
 }

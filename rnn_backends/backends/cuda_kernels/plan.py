@@ -13,6 +13,8 @@ Times are estimates, in clocks of one chip, from what others measured of its mem
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from math import log2
 
 from rnn_backends.backends.cuda_kernels.tensor import tensors
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem, Tile, make_tile, round_up
@@ -22,8 +24,8 @@ REGIMES = ("block", "grid", "sweep", "step")
 TRUSTED = ("block", "sweep", "step")
 """The regimes used by default.  In the other blocks wait for each other, which has run in the shim alone."""
 
-KERNEL, PRODUCT = 9_000, 18_000
-"""The time of the host to launch a kernel, and a matrix product."""
+KERNEL, PRODUCT = 5_000, 10_000
+"""The time of a launch of a kernel, and of a small matrix product, on the host or the device, whichever takes longer."""
 
 MEMORY, CACHE = 13, 34.5
 """The bytes that a multiprocessor has in a clock from memory and from the second-level cache."""
@@ -69,18 +71,23 @@ def block_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     """Yield the plans with one block for 1, 2 or 4 sequences."""
     width = round_up(problem.hidden_size, 32)
     threads = 128 if width <= 128 else 256 if width <= 256 else 384
-    for sequences in (1, 2, 4):
+    for lanes, sequences in product((4, 8), (1, 2, 4)):
         for inputs in inputs_of(problem, sequences, threads):
-            tile = make_tile(problem, device, problem.hidden_size, threads, 8, sequences, inputs)
+            tile = make_tile(problem, device, problem.hidden_size, threads, lanes, sequences, inputs)
             if tile is not None:
                 blocks = problem.directions * -(-problem.batch // sequences)
                 at_once = min(tile.resident(device), -(-blocks // device.multiprocessors))  # on a multiprocessor
                 waves = -(-blocks // (device.multiprocessors * at_once))
-                step = waves * max(at_once * tile.clocks, tile.clocks + 230)
+                step = waves * max(at_once * tile.clocks, tile.clocks + chain(lanes))
                 clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step
                 clocks += 0.0 if inputs else projection(problem, device)
                 macros = tile.macros(1, **of_block(problem, tile, inputs))
                 yield Plan("block", macros, blocks, threads, tile.shared, clocks=clocks)
+
+
+def chain(lanes: int) -> float:
+    """Return the clocks of what a step waits for beside the product: a load, sums over lanes, the activation, a barrier."""
+    return 155 + 25 * log2(lanes)
 
 
 def of_block(problem: Problem, tile: Tile, inputs: int) -> dict[str, int]:
@@ -157,8 +164,8 @@ def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 def step_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     """Yield the plan with a product for each direction and a launch at each step."""
     numbers = problem.directions * problem.batch * problem.hidden_size
-    product = numbers * problem.hidden_size / (device.multiprocessors * problem.rate * 0.7)
-    step = max(product, problem.directions * PRODUCT + KERNEL)
+    multiply = numbers * problem.hidden_size / (device.multiprocessors * problem.rate * 0.7)
+    step = max(multiply, problem.directions * PRODUCT + KERNEL)
     macros = {"THREADS": 256, "SLICES": 1, "FUSED": 0, "DIRECTIONS": problem.directions}
     clocks = problem.seq_len * step + projection(problem, device)
     yield Plan("step", tuple(macros.items()), -(-numbers // 256), 256, clocks=clocks)

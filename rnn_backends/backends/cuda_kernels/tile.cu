@@ -84,14 +84,8 @@ DEVICE void add_products(const Vector& w, const Vector (&x)[SEQUENCES], int row,
     for (int e = 0; e < VECTOR; ++e) sums[s][row] += w.of[e] * x[s].of[e];
 }
 
-// This thread's share of W_aa h, for each row and sequence.
-DEVICE void multiply(const Tile& tile, const real* h, real (&sums)[SEQUENCES][SLOTS]) {
-  const Vector* vectors = (const Vector*)h + thread_index() % LANES;
+DEVICE void multiply_others(const Tile& tile, const Vector* vectors, real (&sums)[SEQUENCES][SLOTS]) {
   Vector x[SEQUENCES];
-#pragma unroll
-  for (int s = 0; s < SEQUENCES; ++s)
-#pragma unroll
-    for (int r = 0; r < SLOTS; ++r) sums[s][r] = 0;
 #pragma unroll 1  // or the compiler fetches so many weights ahead that registers do not suffice
   for (int part = HELD; part < PARTS; ++part) {
 #pragma unroll
@@ -99,12 +93,36 @@ DEVICE void multiply(const Tile& tile, const real* h, real (&sums)[SEQUENCES][SL
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) add_products(tile.others[((part - HELD) * ROWS + r) * THREADS], x, r, sums);
   }
+}
+
+DEVICE void multiply_held(const Tile& tile, const Vector* vectors, real (&sums)[SEQUENCES][SLOTS]) {
+  Vector x[SEQUENCES];
 #pragma unroll
   for (int part = 0; part < HELD; ++part) {
 #pragma unroll
     for (int s = 0; s < SEQUENCES; ++s) x[s] = vectors[s * (COLUMNS / VECTOR) + part * LANES];
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) add_products(tile.held[r][part], x, r, sums);
+  }
+}
+
+// This thread's share of W_aa h, for each row and sequence.
+DEVICE void multiply(const Tile& tile, const real* h, real (&sums)[SEQUENCES][SLOTS]) {
+  const Vector* vectors = (const Vector*)h + thread_index() % LANES;
+#pragma unroll
+  for (int s = 0; s < SEQUENCES; ++s)
+#pragma unroll
+    for (int r = 0; r < SLOTS; ++r) sums[s][r] = 0;
+  if (HELD == PARTS) return multiply_held(tile, vectors, sums);
+  // Of the warps of a scheduler, which are every fourth, each other begins with its registers: shared memory and
+  // multipliers are busy at once.
+  const int begins_with_held = thread_index() / 128 % 2;
+#pragma unroll 1  // or the code would be there twice
+  for (int turn = 0; turn < 2; ++turn) {
+    if (turn == begins_with_held)
+      multiply_others(tile, vectors, sums);
+    else
+      multiply_held(tile, vectors, sums);
   }
 }
 

@@ -6,16 +6,15 @@ REGISTERS = 255, 65536
 """Of a thread and of a multiprocessor, which has four files of them."""
 
 WORKING_REGISTERS = {
-    4: {1: (62, 58), 2: (90, 58), 4: (100, 98)},
+    4: {1: (64, 58), 2: (90, 58), 4: (100, 98)},
     8: {1: (64, 58), 2: (100, 80), 4: (132, 110)},
 }
 """The registers that a thread needs beside weights, by bytes of a number and sequences: where some weights are in
-shared memory, and where none are.  ptxas then spills nothing, but for two registers at float32 and 256 columns and up
-to twelve on sm_70; what that costs beside more weights in shared memory no GPU has told yet."""
+shared memory, and where none are.  ptxas then spills nothing."""
 
-FOR_INPUTS, FOR_IDS, FOR_DIRECTIONS, FOR_WARPS = 10, 10, 8, 8
-"""The further registers where it multiplies inputs too, where it looks ids up, where it may be of either direction, and
-where 16 or all lanes of a warp share rows."""
+FOR_INPUTS, FOR_IDS, FOR_DIRECTIONS, FOR_WARPS, FOR_VOLTA = 10, 10, 8, 8, 16
+"""The further registers where it multiplies inputs too, where it looks ids up, where it may be of either direction,
+where all lanes of a warp share rows, and on compute capability 7.0 and before."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,11 @@ def make_tile(
     shared, alone = WORKING_REGISTERS[problem.itemsize][sequences]
     available -= FOR_INPUTS * (inputs > 0) + FOR_IDS * (problem.input_size == 0)
     available -= FOR_DIRECTIONS * (problem.directions > 1) + FOR_WARPS * (lanes > 8)
+    available -= FOR_VOLTA * (device.capability < 75)
     held = min(parts, (available - shared) // (4 * rows_of_thread))
     if 4 * rows_of_thread * parts + alone <= available:
         held = parts
-    if held < 1 or rows_of_thread > 8:
+    if held < 1 or rows_of_thread > min(8, lanes):  # each lane ends up with one
         return None
     tile = Tile(threads, lanes, rows_of_thread, columns, held, sequences, problem)
     return tile if tile.shared <= device.shared_per_block else None
