@@ -53,12 +53,19 @@ def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrt
     return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime, plan.macros), flags)
 
 
-def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
-    """Return plans of each regime for each size, the fastest that is fused and that is not, and whether for token ids."""
+def plans(device: Device, itemsize: int, half: bool = False) -> list[tuple[Plan, int]]:
+    """Return plans of each regime for each size, the fastest that is fused and that is not, and whether for token ids.
+
+    Of 16 bits, all that multiply on tensor cores.
+    """
     found: dict[Any, tuple[Plan, int]] = {}
     for number, (hidden_size, batch) in enumerate(SIZES):
         tokens = int(number % 4 == 0)
-        problem = Problem(512, batch, 0 if tokens else 60, hidden_size, itemsize, 1 + number % 2)
+        problem = Problem(512, batch, 0 if tokens else 60, hidden_size, itemsize, 1 + number % 2, half)
+        if half:
+            every = [plan for plan in PLANS["grid"](problem, device) if plan.on_tensor_cores]
+            found |= {("grid", tokens, plan.macros): (plan, tokens) for plan in every}
+            continue
         for regime in REGIMES:
             every = sorted(PLANS[regime](problem, device), key=lambda plan: plan.clocks)
             for fused in (0, 1):
@@ -79,6 +86,23 @@ def test_every_architecture(architecture: int, dtype: str, thorough: bool) -> No
     for plan, tokens in classes[(architecture + double) % stride :: stride]:
         options = {"TOKENS": tokens, "LONG_IDS": tokens, "CLIP": tokens, "LEAK": tokens, "WHOLE": 1 - plan["FUSED"]}
         found = compiled(architecture, plan, double, **options)
+        if found.spilled:
+            spilled[plan.macros] = found.spilled
+    assert not spilled
+
+
+@pytest.mark.parametrize("storage", ["FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_tensor_cores(architecture: int, storage: str, thorough: bool) -> None:
+    """All plans, or a sample of them; nothing is spilled."""
+    classes = plans(DEVICES[architecture], 4, half=True)
+    assert (len(classes) > 50) == (architecture >= 80)
+    begin, stride = (0, 1) if thorough else (architecture // 5 + (storage == "FLOAT16"), 40)
+    spilled = {}
+    for plan, tokens in classes[begin::stride]:
+        options = {"TOKENS": tokens, "LONG_IDS": tokens, "LONG_LENGTHS": tokens, "CLIP": tokens, "LEAK": tokens}
+        activation = {"ACTIVATION": "g1_softplus" if tokens else "g1_tanh"}
+        found = compiled(architecture, plan, 0, **options, **activation, **{storage: 1})
         if found.spilled:
             spilled[plan.macros] = found.spilled
     assert not spilled

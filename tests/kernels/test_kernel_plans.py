@@ -24,6 +24,15 @@ problems = st.builds(
     hidden_size=st.integers(1, 4200),
     itemsize=st.sampled_from([4, 8]),
     directions=st.integers(1, 2),
+) | st.builds(
+    Problem,
+    seq_len=st.integers(1, 1000),
+    batch=st.integers(1, 600),
+    input_size=st.integers(0, 600),
+    hidden_size=st.integers(1, 400).map(lambda size: 8 * size) | st.integers(1, 3200),
+    itemsize=st.just(4),
+    directions=st.integers(1, 2),
+    half=st.just(True),
 )
 choices = st.sampled_from([TRUSTED, REGIMES])
 
@@ -39,7 +48,7 @@ def test_the_rows_and_the_batch_are_covered_once(problem: Problem, device: Devic
             numbers = problem.directions * problem.batch * problem.hidden_size
             assert 0 <= plan.blocks * plan.threads - numbers < plan.threads
             continue
-        rows = plan.threads // plan["LANES"] * plan["ROWS"]
+        rows = plan["BLOCK_ROWS"] if plan.on_tensor_cores else plan.threads // plan["LANES"] * plan["ROWS"]
         assert plan["SLICES"] * rows >= problem.hidden_size
         sequences = plan.sequences or plan["SEQUENCES"]
         shares, rest = divmod(plan.blocks, plan["SLICES"] * plan["DIRECTIONS"])
@@ -54,7 +63,7 @@ def test_a_block_fits(problem: Problem, device: Device) -> None:
         assert plan.threads % 32 == 0
         assert plan.threads <= 1024
         assert 0 <= plan.shared <= device.shared_per_block
-        if plan.regime == "step":
+        if plan.regime == "step" or plan.on_tensor_cores:
             continue
         vector = 16 // problem.itemsize
         assert plan["COLUMNS"] >= problem.hidden_size + plan["FUSED"] * problem.input_size
@@ -72,6 +81,29 @@ def test_a_block_fits(problem: Problem, device: Device) -> None:
         warps_of_a_quarter = -(-plan.threads // 128)
         assert 4 * plan["ROWS"] * plan["HELD"] + 40 < REGISTERS[1] // 4 // 32 // warps_of_a_quarter
         assert 4 * plan["ROWS"] * plan["HELD"] + 40 < REGISTERS[0]
+
+
+@given(problems, devices)
+def test_a_product_on_tensor_cores(problem: Problem, device: Device) -> None:
+    for plan in [plan for plan in plans(problem, device) if plan.on_tensor_cores]:
+        assert problem.half
+        assert device.capability >= 80
+        assert problem.hidden_size % 8 == 0, "a vector of 16 bytes is in one row, and a word of 32 bits in one state"
+        warps, columns = plan.threads // 32, 32 * plan["PARTS"]
+        assert columns * (warps - 1) < problem.hidden_size + 32 * warps
+        assert warps * columns >= problem.hidden_size
+        assert plan["BLOCK_ROWS"] % 8 == plan["SEQUENCES"] % 16 == 0
+        assert plan.shared == 2 * warps * plan["SEQUENCES"] * plan["BLOCK_ROWS"] * 4
+        registers = (plan["BLOCK_ROWS"] * columns + 2 * plan["BLOCK_ROWS"] * plan["SEQUENCES"]) // 64
+        assert registers + 70 < min(REGISTERS[0], REGISTERS[1] // plan.threads)
+        assert warps + 36 * columns / 16 <= problem.hidden_size, "less accurate than a sum in float32"
+
+
+def test_tensor_cores_are_chosen_where_they_are_faster() -> None:
+    for batch, hidden_size, expected in [(1, 512, False), (16, 512, False), (64, 512, True), (16, 1024, True)]:
+        plan = make_plan(Problem(512, batch, 64, hidden_size, 4, half=True), H100, ("grid",))
+        assert plan is not None
+        assert plan.on_tensor_cores == expected
 
 
 @given(problems, devices)

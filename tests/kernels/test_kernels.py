@@ -141,9 +141,9 @@ PROBLEMS: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
     "two_columns": ((5, 7, 100, 70), "float64", {"activation": "softsign"}),
     "wide_float64": ((4, 5, 5, 140), "float64", {"clip": 0.5, "leak": 0.75}),
     "tensor": ((5, 19, 7, 88), "float16", {"leak": 0.5}),
-    "tensor_ids": ((4, 35, 9, 96), "bfloat16", {"activation": "softsign"}),
     "tensor_parts": ((3, 18, 5, 272), "bfloat16", {"clip": 0.75, "bias": False}),
     "tensor_wide": ((3, 5, 4, 584), "float16", {"clip": 0.75, "leak": 0.25}),
+    "tensor_ids": ((4, 35, 9, 96), "bfloat16", {"activation": "softsign"}),
 }
 
 
@@ -205,7 +205,7 @@ def test_plans_of_all_kinds_are_run() -> None:
     """So that the problems above leave no path of a kernel out."""
     all_plans = [(plan, PROBLEMS[name][1]) for name in PROBLEMS for plan in sampled(name)[2] if plan.regime != "step"]
     for regime in ("block", "grid", "sweep"):
-        mine = [(plan, dtype) for plan, dtype in all_plans if plan.regime == regime]
+        mine = [(plan, dtype) for plan, dtype in all_plans if plan.regime == regime and not plan.on_tensor_cores]
         assert {plan["SEQUENCES"] for plan, _ in mine} == {1, 2, 4}
         assert {plan["DIRECTIONS"] for plan, _ in mine} == {1, 2}
         assert len({plan["ROWS"] for plan, _ in mine}) >= 4
@@ -218,9 +218,15 @@ def test_plans_of_all_kinds_are_run() -> None:
     assert {plan["STAGED"] for plan in blocks if plan["FUSED"]} == {1, 2}
     assert not all(plan["FUSED"] for plan in blocks)
     assert {plan.threads for plan in blocks} == {128, 256, 384}
+    tensors = [(plan, dtype) for plan, dtype in all_plans if plan.on_tensor_cores]
+    assert {dtype for _, dtype in tensors} == set(HALF)
+    for macro, values in {"SEQUENCES": {16, 32}, "DIRECTIONS": {1, 2}, "PARTS": {1, 2, 3}}.items():
+        assert {plan[macro] for plan, _ in tensors} == values
+    assert len({plan["BLOCK_ROWS"] for plan, _ in tensors}) >= 3
     grids = [plan for plan, _ in all_plans if plan.regime == "grid"]
-    assert any(plan.sequences > plan["SEQUENCES"] for plan in grids)
-    assert any(plan.blocks > plan["DIRECTIONS"] * plan["SLICES"] > 2 for plan in grids)
+    for some in (grids, [plan for plan, _ in tensors]):
+        assert any(plan.sequences > plan["SEQUENCES"] for plan in some)
+        assert any(plan.blocks > plan["DIRECTIONS"] * plan["SLICES"] > 2 for plan in some)
 
 
 # Memory.
@@ -240,14 +246,15 @@ def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monk
         return standin.Array(inner)
 
     monkeypatch.setattr(cupy, "empty", lambda shape, dtype=None: guarded(np.zeros(shape, dtype)), raising=False)
-    for name in ("tiny", "two_to_a_row", "half", "wide_float64"):
+    for name in ("tiny", "two_to_a_row", "half", "wide_float64", "tensor"):
         cells, x, h_0 = drawn(name, tokens, directions=2)
         placed = []
         for cell in map(on_device, cells):
             weights = {part: guarded(getattr(cell, part).get()) for part in ("weight_ih", "weight_hh", "bias")}
             placed.append(dataclasses.replace(cell, **weights))
         lengths = np.arange(x.shape[1]) % (len(x) + 1)
-        for plan in [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime][:2]:  # the second is fused
+        plans = [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime]
+        for plan in [*plans[:2], *[plan for plan in plans if plan.on_tensor_cores][:1]]:  # the second is fused
             found = by(plan, placed, guarded(x), list(map(guarded, h_0)), guarded(lengths))
             assert wrong(found, cells, x, h_0, lengths) <= 1.0
     for room in whole:
@@ -381,11 +388,14 @@ def test_ids_that_are_out_of_range(ids: str) -> None:
 
 
 def grid_plan(name: str) -> Plan:
-    return next(plan for plan in plans_of(name) if plan.regime == "grid" and plan.blocks > 2)
+    is_tensor = name.startswith("tensor")
+    plans = (plan for plan in plans_of(name) if plan.regime == "grid" and plan.on_tensor_cores == is_tensor)
+    return next(plan for plan in plans if plan.blocks > 2)
 
 
 @pytest.mark.parametrize(("name", "bits", "canonical"), [
     ("two_to_a_row", "u4", 0x7FC00000), ("two_columns", "u8", 0x7FF8000000000000), ("half", "u2", 0x7FFF), ("brain", "u2", 0x7FC0),
+    ("tensor", "u2", 0x7FFF), ("tensor_parts", "u2", 0x7FC0),
 ])  # fmt: skip
 def test_a_nan_is_never_taken_for_what_is_not_there_yet(name: str, bits: str, canonical: int) -> None:
     cells, x, h_0 = drawn(name, tokens=False)
@@ -413,12 +423,71 @@ def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatc
         run(cells, x, h_0)
 
 
-def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["two_columns", "tensor"])
+def test_no_wait_is_without_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module("walk"), "fits", lambda *_: True)
     monkeypatch.setattr(standin, "capacity", lambda *_: 2)
     monkeypatch.setattr(shim, "WAITS", 50)
-    states, _ = walked(grid_plan("two_columns"), *drawn("two_columns", tokens=False))
+    states, _ = walked(grid_plan(name), *drawn(name, tokens=False))
     assert np.isnan(states.get()[1:]).all()
+
+
+# Tensor cores.
+
+
+def on_tensor_cores(name: str, directions: int = 1) -> list[Plan]:
+    return [plan for plan in plans_of(name, directions) if plan.on_tensor_cores]
+
+
+@pytest.mark.parametrize("name", ["tensor", "tensor_parts"])
+def test_tensor_cores_keep_sequences_apart(name: str) -> None:
+    """NaN and infinity, in a state and in an input, reach no other sequence; the others keep every bit."""
+    cells, x, h_0 = drawn(name, tokens=False)
+    spoilt, start = x.copy(), h_0.copy()
+    start[0, 3, 5], start[0, 8, -1] = np.nan, np.inf
+    spoilt[1, 0, 2], spoilt[1, 16, 0] = -np.inf, np.nan
+    bad = [0, 3, 8, 16]
+    for number, plan in enumerate(on_tensor_cores(name)[::3]):
+        standin.RawKernel.seed = SEEDS[number % len(SEEDS)]
+        clean, found = walked(plan, cells, x, h_0)[0].get(), walked(plan, cells, spoilt, start)[0].get()
+        assert np.isnan(known(found[1:, [3, 16]])).all()
+        assert (found[1:, [0, 8]] != clean[1:, [0, 8]]).any(axis=(0, 2)).all()
+        np.testing.assert_array_equal(*(np.delete(known(states), bad, axis=1) for states in (found, clean)))
+
+
+@pytest.mark.parametrize("name", ["tensor", "tensor_parts"])
+def test_tensor_cores_in_a_launch_and_in_one_a_step(name: str) -> None:
+    """Bit for bit, as tests/gpu_stages/selfcheck.py compares them on a GPU."""
+    cells, x, h_0 = drawn(name, tokens=False, directions=2)
+    lengths = np.arange(x.shape[1]) % (len(x) + 1)
+    for plan in on_tensor_cores(name, 2)[:2]:
+        macros = tuple((macro, int(macro == "SWEEP") or value) for macro, value in plan.macros)
+        swept = dataclasses.replace(plan, regime="sweep", macros=macros)
+        for one, other in zip(*(walked(each, cells, x, h_0, lengths) for each in (plan, swept)), strict=True):
+            np.testing.assert_array_equal(one.get().view(np.uint16), other.get().view(np.uint16))
+
+
+def test_tensor_cores_of_few_warps() -> None:
+    """They fetch states in more than one go, as those of a hidden_size that no test has blocks enough for."""
+    cells, x, h_0 = drawn("tensor_parts", tokens=False)
+    most = max(on_tensor_cores("tensor_parts"), key=lambda plan: (plan["SEQUENCES"], -plan["BLOCK_ROWS"]))
+    macros = dict(most.macros) | {"THREADS": 64, "PARTS": 5}
+    shared = most.shared * 64 // most.threads
+    plan = dataclasses.replace(most, macros=tuple(macros.items()), threads=64, shared=shared)
+    assert macros["PARTS"] * macros["SEQUENCES"] > 8 * 16
+    for standin.RawKernel.seed in SEEDS:
+        assert wrong(walked(plan, cells, x, h_0), cells, x, h_0) <= 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_what_runs_on_tensor_cores(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of 16 bits, which the weights of such a model are, too."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "grid")
+    case = Draw(dtype, 0).case(shape=(4, 40, 3, 96), sides="fb", layers=2, h_0=True, clip=1.5)
+    got = rb.RNN(case.layers).to("cupy:1", dtype)(case.x, case.h_0)
+    for actual, wanted in zip(flat(got), flat(reference(*case, dtype=dtype)), strict=True):
+        assert excess(rb.to_numpy(actual), wanted) <= 1.0
+    assert standin.RawKernel.latest.get("MMA", 0) == (dtype in HALF)
 
 
 # What is chosen, and what is declined.
