@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import importlib
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -45,6 +46,7 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 @pytest.fixture(autouse=True)
 def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+    monkeypatch.delenv("CUPY_TF32", raising=False)
     standin.RawKernel.seed = 1
     standin.RawKernel.launches.clear()
     yield
@@ -267,9 +269,11 @@ def test_layouts_of_the_arguments(regime: str) -> None:
     (cell,), x, h_0 = drawn("two_columns", tokens=False)
     wide = np.zeros((10, 14, 300))
     wide[::-2, ::2, ::3] = x
-    memory = np.zeros(h_0.nbytes + 1, np.uint8)
-    unaligned = memory[1:].view(h_0.dtype).reshape(h_0.shape[1:])
-    unaligned[...] = h_0[0]
+    starts = []
+    for begin in (1, 8):  # within a number, and within what a thread loads at once
+        memory = np.zeros(h_0.nbytes + begin, np.uint8)
+        starts.append(memory[begin:].view(h_0.dtype).reshape(h_0.shape[1:]))
+        starts[-1][...] = h_0[0]
     large = np.zeros((140, 210))
     large[::2, ::-3] = cell.weight_hh
     lengths = np.zeros(14, np.int64)
@@ -282,9 +286,9 @@ def test_layouts_of_the_arguments(regime: str) -> None:
     shifted = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
     shifted[...] = x
     for plan in [plan for plan in plans_of("two_columns") if plan.regime == regime][:2]:
-        for features in (wide[::-2, ::2, ::3], shifted):
+        for features, start in zip((wide[::-2, ::2, ::3], shifted), starts, strict=True):
             placed, ends = standin.Array(features), standin.Array(lengths[::2])
-            found = by(plan, [odd], placed, [standin.Array(unaligned)], ends, reverse=True)
+            found = by(plan, [odd], placed, [standin.Array(start)], ends, reverse=True)
             assert wrong(found, [cell], x, h_0, lengths[::2], True) <= 1.0
 
 
@@ -622,3 +626,44 @@ def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin.Array, "get", None)
     rnn(case.x, case.h_0, lengths=case.lengths)
     assert standin.RawKernel.launches == ["walk_block"] * 2
+
+
+@pytest.mark.parametrize(("regime", "asked"), [
+    ("block", ["empty", "empty"]),  # features are multiplied by the kernel
+    ("grid", ["gemm", "empty", "empty", "empty"]),
+    ("sweep", ["gemm", "empty", "empty"]),
+    ("step", ["gemm", "gemm", "gemm", "empty", "empty", "empty"]),
+])  # fmt: skip
+def test_a_call_asks_little_of_cupy(regime: str, asked: list[str], cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside launches: memory, and cuBLAS itself.  Each function of CuPy's takes the host 1 to 10 us."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    cells, x, h_0 = drawn("two_columns", tokens=False)
+    layer, placed = rb.Layer(on_device(cells[0])), (*arrays(x[:2]), arrays(*h_0), None)
+    launch().recurrence(layer, *placed)
+    found: list[str] = []
+    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
+    function, gemm_ex = type(cupy).__getattr__, cublas.gemmEx
+
+    def asked_for(self: Any, name: str) -> Any:
+        found.append(name)
+        return function(self, name)
+
+    def gemm(*given: Any) -> None:
+        found.append("gemm")
+        gemm_ex(*given)
+
+    monkeypatch.setattr(type(cupy), "__getattr__", asked_for)
+    monkeypatch.setattr(cublas, "gemmEx", gemm)
+    standin.RawKernel.launches.clear()
+    launch().recurrence(layer, *placed)
+    assert sorted(found) == sorted(asked)
+    assert len(standin.RawKernel.launches) == (2 if regime in {"sweep", "step"} else 1)
+
+
+@pytest.mark.parametrize(("value", "compute"), [(None, 68), ("0", 68), ("1", 77)])
+def test_tf32_is_asked_for(value: str | None, compute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is not None:
+        monkeypatch.setenv("CUPY_TF32", value)
+    gemm = module("gemm").Gemm
+    assert gemm(np.dtype("float32")).compute == compute
+    assert gemm(np.dtype("float64")).compute == 70

@@ -168,12 +168,13 @@ class CPointer:
         self.ptr = pointer
 
 
-def struct_of(argument: CPointer, real: str) -> shim.Struct:
+def struct_of(argument: CPointer, real: str, chunk: int) -> shim.Struct:
     """Return the struct at an address, with the arrays that its pointers lead to, as a kernel must find them."""
     layout = (walk := sys.modules["rnn_backends.backends.cuda_kernels.walk"]).layout(real)
     struct = np.array(np.frombuffer(ctypes.string_at(argument.ptr, layout.itemsize), layout)[0])
     arrays = {name: Array.known[int(struct[name])] for name in walk.POINTERS if struct[name]}
     weights = [Array.known[int(pointer)] for cell in struct["cells"] for pointer in cell if pointer]
+    assert not any(cell["h_0"] % (16 if chunk > 1 else 1) for cell in struct["cells"]), "vectors of h_0 would fault"
     for array in (*arrays.values(), *weights):
         assert array.flags.c_contiguous
         assert array.flags.aligned
@@ -217,7 +218,10 @@ class RawKernel:
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
         real = "float64" if self.macros["DOUBLE"] == "1" else "float32"
-        hosts = [struct_of(a, real) if isinstance(a, CPointer) else unwrapped(a) for a in arguments]
+        hosts = [
+            struct_of(a, real, int(self.macros["CHUNK"])) if isinstance(a, CPointer) else unwrapped(a)
+            for a in arguments
+        ]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
         shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)

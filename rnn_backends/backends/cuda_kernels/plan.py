@@ -25,7 +25,7 @@ TRUSTED = ("block", "sweep", "step")
 """The regimes used by default.  In the other blocks wait for each other, which has run in the shim alone."""
 
 KERNEL, PRODUCT = 5_000, 10_000
-"""The time of a launch of a kernel, and of a small matrix product, on the host or the device, whichever takes longer."""
+"""The time of a launch and of a small matrix product, on the host or the device, whichever takes longer."""
 
 MEMORY, CACHE = 13, 34.5
 """The bytes that a multiprocessor has in a clock from memory and from the second-level cache."""
@@ -86,7 +86,7 @@ def block_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 
 
 def chain(lanes: int) -> float:
-    """Return the clocks of what a step waits for beside the product: a load, sums over lanes, the activation, a barrier."""
+    """Return the clocks of what a step needs beside the product: a load, sums over lanes, the activation, a barrier."""
     return 155 + 25 * log2(lanes)
 
 

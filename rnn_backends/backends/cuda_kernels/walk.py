@@ -121,7 +121,9 @@ class Walk:
     def prepare(self, plan: Plan, seq_len: int, batch: int, is_long: bool) -> Choice:
         """Return the kernel of a plan."""
         is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
-        chunk = VECTOR_BYTES // self.dtype.itemsize  # of words of a state, which 16 bytes of what is computed are made of
+        chunk = (
+            VECTOR_BYTES // self.dtype.itemsize
+        )  # of words of a state, which 16 bytes of what is computed are made of
         others = (
             ("WHOLE", int(is_whole and not plan["FUSED"])),
             ("LONG_LENGTHS", int(is_long)),
@@ -179,7 +181,7 @@ class Walk:
             function(grid, block, arguments, shared)
 
     def products(self, inputs: Array, h: Array) -> Callable[[int], None]:
-        """Return a function of a step that adds W_aa a<t-1> to W_ax x<t>; of token ids it writes it where that would be."""
+        """Return a function of a step that adds W_aa a<t-1> to W_ax x<t>, or for token ids writes it to `inputs`."""
         seq_len, batch, pitch = inputs.shape
         gemm, add, sizes = self.gemm, not self.takes_ids, (batch, self.size, self.size)
         stride = batch * pitch * inputs.itemsize
