@@ -53,7 +53,7 @@ class Problem:
 
     def plans(self, most: int) -> Iterator[Any]:
         """Yield the plans of `grid` that are estimated to be the fastest and that fit on the device."""
-        problem = kernels("tile").Problem(*self.shape, self.itemsize)
+        problem = kernels("tile").Problem(*self.shape, self.itemsize, half=self.h_0.itemsize == 2)
         device = kernels("device")
         found = 0
         for plan in sorted(kernels("plan").PLANS["grid"](problem, device.properties(0)), key=lambda plan: plan.clocks):

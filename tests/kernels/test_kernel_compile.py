@@ -1,5 +1,6 @@
 """The GPU kernels compiled for every architecture, without a GPU: `pytest --kernels`, with NVIDIA's nvidia-cuda-nvrtc."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,12 @@ def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrt
     return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime, plan.macros), flags)
 
 
-def plans(device: Device, itemsize: int, half: bool = False) -> list[tuple[Plan, int]]:
-    """Return plans of each regime for each size, the fastest that is fused and that is not, and whether for token ids.
-
-    Of 16 bits, all that multiply on tensor cores.
-    """
+def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
+    """Return plans of each regime for each size, the fastest that is fused and that is not, and whether for token ids."""
     found: dict[Any, tuple[Plan, int]] = {}
     for number, (hidden_size, batch) in enumerate(SIZES):
         tokens = int(number % 4 == 0)
-        problem = Problem(512, batch, 0 if tokens else 60, hidden_size, itemsize, 1 + number % 2, half)
-        if half:
-            every = [plan for plan in PLANS["grid"](problem, device) if plan.on_tensor_cores]
-            found |= {("grid", tokens, plan.macros): (plan, tokens) for plan in every}
-            continue
+        problem = Problem(512, batch, 0 if tokens else 60, hidden_size, itemsize, 1 + number % 2)
         for regime in REGIMES:
             every = sorted(PLANS[regime](problem, device), key=lambda plan: plan.clocks)
             for fused in (0, 1):
@@ -91,15 +85,25 @@ def test_every_architecture(architecture: int, dtype: str, thorough: bool) -> No
     assert not spilled
 
 
+def on_tensor_cores(device: Device) -> list[Plan]:
+    """Return every plan that multiplies on tensor cores."""
+    sizes = product((128, 256, 288, 512, 768, 1024, 1536, 2048), (1, 16, 64, 128), (1, 2))
+    problems = [Problem(512, batch, 60, size, 4, directions, half=True) for size, batch, directions in sizes]
+    every = [plan for problem in problems for plan in PLANS["grid"](problem, device) if plan.on_tensor_cores]
+    return list({plan.macros: plan for plan in every}.values())
+
+
 @pytest.mark.parametrize("storage", ["FLOAT16", "BFLOAT16"])
 @pytest.mark.parametrize("architecture", DEVICES)
 def test_tensor_cores(architecture: int, storage: str, thorough: bool) -> None:
-    """All plans, or a sample of them; nothing is spilled."""
-    classes = plans(DEVICES[architecture], 4, half=True)
+    """All plans in float16, and a sample of them; nothing is spilled."""
+    classes = on_tensor_cores(DEVICES[architecture])
     assert (len(classes) > 50) == (architecture >= 80)
-    begin, stride = (0, 1) if thorough else (architecture // 5 + (storage == "FLOAT16"), 40)
+    stride = (1 if storage == "FLOAT16" else 10) if thorough else 60
+    begin = (architecture // 5 + (storage == "FLOAT16")) % stride
     spilled = {}
-    for plan, tokens in classes[begin::stride]:
+    for number, plan in enumerate(classes[begin::stride]):
+        tokens = number % 2
         options = {"TOKENS": tokens, "LONG_IDS": tokens, "LONG_LENGTHS": tokens, "CLIP": tokens, "LEAK": tokens}
         activation = {"ACTIVATION": "g1_softplus" if tokens else "g1_tanh"}
         found = compiled(architecture, plan, 0, **options, **activation, **{storage: 1})

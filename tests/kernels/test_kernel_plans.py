@@ -1,11 +1,13 @@
 """How a problem is spread over a device: what holds for every plan, without a kernel being run."""
 
 import pytest
+from gpu_stages.sizes import FULL
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, TRUSTED, Plan, make_plan
 from rnn_backends.backends.cuda_kernels.tile import REGISTERS, Device, Problem
+from rnn_backends.core.arrays import HALF
 
 P100 = Device(60, 56, 49152, 65536, 2048, cooperative=True)
 T4 = Device(75, 40, 65536, 65536, 1024, cooperative=True)
@@ -97,6 +99,15 @@ def test_a_product_on_tensor_cores(problem: Problem, device: Device) -> None:
         registers = (plan["BLOCK_ROWS"] * columns + 2 * plan["BLOCK_ROWS"] * plan["SEQUENCES"]) // 64
         assert registers + 70 < min(REGISTERS[0], REGISTERS[1] // plan.threads)
         assert warps + 36 * columns / 16 <= problem.hidden_size, "less accurate than a sum in float32"
+
+
+def test_the_first_run_on_a_gpu_looks_at_tensor_cores() -> None:
+    """Though the choice follows estimates."""
+    for device in (H100, A100, RTX4090, B200):
+        for shape in [FULL.tensor, *(shape for dtype, shape in FULL.selfcheck if dtype in HALF and shape[1] > 16)]:
+            plan = make_plan(Problem(*shape, 4, half=True), device, ("grid",))
+            assert plan is not None
+            assert plan.on_tensor_cores
 
 
 def test_tensor_cores_are_chosen_where_they_are_faster() -> None:
