@@ -22,9 +22,11 @@ from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, ENTRIES
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem
 from rnn_backends.core.activations import ACTIVATIONS
 from rnn_backends.core.arrays import HALF
-from rnn_backends.testing import BackendConformance, Case, cases, excess, reference
+from rnn_backends.core.network import Network
+from rnn_backends.testing import BackendConformance, Case, cases, excess, records, reference
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.conformance import flat
+from rnn_backends.testing.records import Record, linear
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 BY_NAME = ("grid", "sweep", "step")  # the conformance class runs the fourth, which is chosen without a name
@@ -626,6 +628,27 @@ def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standin.Array, "get", None)
     rnn(case.x, case.h_0, lengths=case.lengths)
     assert standin.RawKernel.launches == ["walk_block"] * 2
+
+
+@pytest.mark.parametrize("part", [*records("float32"), "leak by unit"])
+def test_nothing_of_a_whole_network_comes_to_the_host(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoder, head, what the readout reads, a leak by unit: all stays on the device, and no value is asked for."""
+    here, there = (rb.RNN.init(1, 1, backend=name).placed.placement for name in ("numpy", "cupy:1"))
+    if part == "leak by unit":
+        draw = Draw("float32", 0)
+        layers = draw.layers("fb", 2, 4, 5, leak=draw.random.random(5).astype(np.float32))
+        held = Record(Network(tuple(layers), linear(draw, 10, 3)), draw.normal(7, 3, 4))
+    else:
+        held = records("float32")[part]
+    with standin.Device(1):
+        rnn, (x, mask) = rb.RNN.from_network(held.network, there), arrays(held.x, held.mask)
+        wanted = rb.RNN.from_network(held.network, here).logits(held.x, held.h_0, lengths=held.lengths, mask=held.mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(standin.Array, "get", None)
+            logits = rnn.logits(x, held.h_0, lengths=held.lengths, mask=mask)
+            rnn.predict(x, held.h_0, lengths=held.lengths, mask=mask)
+        assert isinstance(logits, standin.Array)
+        np.testing.assert_allclose(logits.get(), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("regime", "asked"), [
