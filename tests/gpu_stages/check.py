@@ -50,7 +50,11 @@ def main() -> None:
         parser.add_argument(name, type=kind)
     parser.add_argument("--dtype", nargs="+", required=True)
     parser.add_argument(
-        "--shape", nargs=4, type=int, action="append", help="one case of this shape; again for more; default: the features"
+        "--shape",
+        nargs=4,
+        type=int,
+        action="append",
+        help="one case of this shape; again for more; default: the features",
     )
     parser.add_argument("--every", type=int, default=1, help="leave out features between")
     given = parser.parse_args()

@@ -48,7 +48,7 @@ def test_shapes_for_tensor_cores(regime: str, dtype: str, shape: tuple[int, int,
     """Of every kernel that takes them; `grid` multiplies them on tensor cores, where there are such."""
     if dtype not in rb.get_backend("cupy").dtypes():
         pytest.skip(f"there is no {dtype} here")
-    lengths = list(np.arange(shape[1]) % (shape[0] + 1))
+    lengths = [place % (shape[0] + 1) for place in range(shape[1])]
     case = Draw(dtype, 0).case(shape=shape, sides="fb", h_0=True, lengths=lengths, leak=0.5)
     case.x[lengths[3] // 2, 3, 0] = np.nan
     try:

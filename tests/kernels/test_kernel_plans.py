@@ -101,6 +101,16 @@ def test_a_product_on_tensor_cores(problem: Problem, device: Device) -> None:
         assert warps + 36 * columns / 16 <= problem.hidden_size, "less accurate than a sum in float32"
 
 
+@pytest.mark.parametrize(("device", "hidden_size", "half", "is_taken"), [
+    (H100, 520, True, True), (A100, 80, True, True), (H100, 520, False, False), (H100, 516, True, False), (T4, 520, True, False),
+    (H100, 72, True, False), (NOT_COOPERATIVE, 520, True, False),
+])  # fmt: skip
+def test_what_tensor_cores_take(device: Device, hidden_size: int, half: bool, is_taken: bool) -> None:
+    """Numbers of 16 bits, rows that begin at whole vectors, and so many columns that a sum is accurate."""
+    found = plans(Problem(512, 16, 64, hidden_size, 4, half=half), device)
+    assert any(plan.on_tensor_cores for plan in found) == is_taken
+
+
 def test_the_first_run_on_a_gpu_looks_at_tensor_cores() -> None:
     """Though the choice follows estimates."""
     for device in (H100, A100, RTX4090, B200):

@@ -113,7 +113,7 @@ def spread(problem: Problem, device: Device) -> Iterator[tuple[Tile, int, int]]:
 
 
 def share_of(problem: Problem, device: Device, slices: int) -> int:
-    """Return the sequences of a block where the rows are cut into slices, and there is a block a multiprocessor at most.
+    """Return the sequences of a block where rows are cut into slices, with a block for a multiprocessor at most.
 
     All of the batch, if there are not multiprocessors enough.
     """

@@ -48,7 +48,7 @@ class Tensor:
 
     @property
     def registers(self) -> int:
-        """The approximate number of registers that a thread uses: of states, ptxas fetches what comes next early, too."""
+        """The approximate number of registers that a thread uses; ptxas fetches further states early."""
         states = 8 * min(self.parts * self.sequences // 16, 16)
         return WORKING_REGISTERS + states + self.rows * (8 * self.parts + self.sequences // 2) // 16
 
