@@ -57,7 +57,7 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 """The tests of docs/coming_from.md."""
 ONCE = "not damaged and not hostile and not bombs"
 """Leaves out, beside a library that they do not need, tests that the default tier runs."""
-OF_FAULTS = ("onnx>=1.21", "onnxruntime")
+OF_FAULTS = ("onnx>=1.21", "onnxruntime", NVRTC[0])
 """What the tests that catch planted faults need."""
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
 """What is measured for docs/parity.md too; JAX, which compiles, is excused from it."""
@@ -297,7 +297,7 @@ def run_kernels(session: nox.Session, *words: str) -> None:
 
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
-    """Run the GPU kernels in the shim (g++) and compile them, and CuPy without a GPU; a sample."""
+    """Run the GPU kernels in the shim (g++) and as PTX, compile them, and CuPy without a GPU; a sample."""
     run_kernels(session, "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
 
 

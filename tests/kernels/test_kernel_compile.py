@@ -28,7 +28,6 @@ SIZES = [
 OPTIONS = {
     "FLOAT16": 0, "BFLOAT16": 0, "TOKENS": 0, "LONG_IDS": 0, "LONG_LENGTHS": 0, "WHOLE": 0, "CLIP": 0, "LEAK": 0, "ACTIVATION": "g1_tanh",
 }  # fmt: skip
-FLAGS = ["-std=c++17", "-ftz=true", "--device-as-default-execution-space"]  # CuPy's
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +49,7 @@ def compiler_of(architecture: int) -> Path:
 def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrtc.Compiled:
     chunk = 1 if options.get("TOKENS") else 2 if double else 4
     macros = dict(plan.macros) | {"DOUBLE": double, "CHUNK": chunk} | OPTIONS | options
-    flags = [*FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
+    flags = [*nvrtc.FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
     return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime, plan.macros), flags)
 
 

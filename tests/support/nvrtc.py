@@ -3,9 +3,13 @@
 import ctypes
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+FLAGS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+"""CuPy's."""
 
 
 class Compiled(NamedTuple):
@@ -36,8 +40,20 @@ def architectures(path: Path) -> tuple[int, ...]:
 
 def compile_(path: Path, code: str, options: list[str]) -> Compiled:
     """Compile to machine code, or raise `CompileError`."""
+    _, log = compiled(path, code, [*options, "--ptxas-options=-v"], "CUBIN")
+    spilled, registers = re.search(r"(\d+) bytes spill stores.*?Used (\d+) registers", log, re.DOTALL).groups()  # type: ignore[union-attr]
+    return Compiled(int(registers), int(spilled))
+
+
+def ptx(code: str, options: Sequence[str]) -> str:
+    """Return PTX by the newest compiler, or raise `CompileError`."""
+    text, _ = compiled(max(libraries(), key=lambda path: int(path.suffix[1:])), code, options, "PTX")
+    return text
+
+
+def compiled(path: Path, code: str, options: Sequence[str], kind: str) -> tuple[str, str]:
+    """Return what a compiler makes, and its log."""
     library, program = ctypes.CDLL(str(path)), ctypes.c_void_p()
-    options = [*options, "--ptxas-options=-v"]
     library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernel.cu", 0, None, None)
     try:
         given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
@@ -45,11 +61,11 @@ def compile_(path: Path, code: str, options: list[str]) -> Compiled:
         log = fetched(library, program, "ProgramLog")
         if failed:
             raise CompileError(log)
-        assert fetched(library, program, "CUBIN", "latin-1")
+        made = fetched(library, program, kind, "latin-1")
+        assert made
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
-    spilled, registers = re.search(r"(\d+) bytes spill stores.*?Used (\d+) registers", log, re.DOTALL).groups()  # type: ignore[union-attr]
-    return Compiled(int(registers), int(spilled))
+    return made, log
 
 
 def fetched(library: Any, program: Any, kind: str, encoding: str = "utf-8") -> str:

@@ -87,11 +87,12 @@ extern "C" int run(int grid, int block, shim::Bits shared, shim::Bits seed, void
 
 
 class Struct(NamedTuple):
-    """A struct that a kernel is given, the arrays that its pointers lead to, by field, and those that are written."""
+    """A struct that a kernel is given, the arrays that its pointers lead to, by field, those that are written, and others."""
 
     value: Any
     arrays: Mapping[str, Any]
     written: Sequence[str]
+    weights: Sequence[Any] = ()
 
 
 def run(

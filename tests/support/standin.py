@@ -1,7 +1,7 @@
 """A stand-in for CuPy without a GPU: what this package calls of it, on NumPy arrays, with CuPy's rules.
 
 Arrays are made on the current device, whatever `device=` says; nothing but an array of the current device takes part in
-an operation; the host's arrays are refused.  A `RawKernel` runs in the shim.
+an operation; the host's arrays are refused.  A `RawKernel` runs in the shim, or in the interpreter of PTX.
 """
 
 import ctypes
@@ -178,12 +178,13 @@ def struct_of(argument: CPointer, real: str, chunk: int) -> shim.Struct:
     for array in (*arrays.values(), *weights):
         assert array.flags.c_contiguous
         assert array.flags.aligned
-    return shim.Struct(struct, arrays, ("states", "last"))
+    return shim.Struct(struct, arrays, ("states", "last"), weights)
 
 
 class RawKernel:
-    """A kernel that runs in the shim; the class counts the launches, and knows the macros of the latest."""
+    """A kernel that runs in the shim, or as `run` says; the class counts the launches, and knows the latest's macros."""
 
+    run = staticmethod(shim.run)
     launches: list[str] = []  # noqa: RUF012
     latest: dict[str, Any] = {}  # noqa: RUF012
     seed = 0
@@ -223,7 +224,7 @@ class RawKernel:
             for a in arguments
         ]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
-        shim.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
+        RawKernel.run(self.body, self.name, macros, (blocks, *block, shared_mem), hosts, RawKernel.seed)
         RawKernel.launches.append(self.name)
         RawKernel.latest = macros
 

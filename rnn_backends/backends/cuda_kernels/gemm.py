@@ -7,9 +7,16 @@ from typing import Any
 import cupy
 import numpy as np
 
+from rnn_backends.errors import BackendUnavailableError
+
 PLAIN, TRANSPOSED = 0, 1
 KINDS = {"float32": 0, "float64": 1}
 """CUDA_R_32F and CUDA_R_64F."""
+
+CAPTURED = (
+    "this call needs a product of matrices, which CuPy refuses while a stream is being captured. Capture a call of "
+    "token ids, or one of so few features that the kernel 'block' multiplies them itself; docs/gpu.md says which."
+)
 
 
 class Gemm:
@@ -38,13 +45,21 @@ class Gemm:
         pitch : int
             How many numbers a row of `out` is from the next; those of the others are contiguous.
         add : bool
+
+        Raises
+        ------
+        BackendUnavailableError
+            The current stream is being captured.
         """
         rows, columns, inner = sizes
-        self.cublas.gemmEx(
-            cupy.cuda.get_cublas_handle(), TRANSPOSED, PLAIN, columns, rows, inner,
-            self.alpha, weight, self.kind, inner, x, self.kind, inner,
-            self.betas[add], out, self.kind, pitch, self.compute, self.cublas.CUBLAS_GEMM_DEFAULT,
-        )  # fmt: skip
+        try:
+            self.cublas.gemmEx(
+                cupy.cuda.get_cublas_handle(), TRANSPOSED, PLAIN, columns, rows, inner,
+                self.alpha, weight, self.kind, inner, x, self.kind, inner,
+                self.betas[add], out, self.kind, pitch, self.compute, self.cublas.CUBLAS_GEMM_DEFAULT,
+            )  # fmt: skip
+        except NotImplementedError as error:
+            raise BackendUnavailableError(CAPTURED) from error
 
 
 def is_tf32_asked_for() -> bool:
