@@ -8,7 +8,7 @@ import nvrtc
 import pytest
 
 from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan, make_plan
-from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, body, source
+from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, body, defines, source
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem
 
 BLACKWELL = (148, 232448, 233472, 2048, True)
@@ -137,3 +137,44 @@ def test_a_fault_is_told() -> None:
     assert plan is not None
     with pytest.raises(nvrtc.CompileError, match="g1_nothing"):
         compiled(90, plan, 0, ACTIVATION="g1_nothing")
+
+
+# What makes a kernel fast, in its PTX.
+
+
+def text_of(regime: str, problem: Problem, **macros: int) -> tuple[Plan, str]:
+    """Return a plan on an H100, and its PTX."""
+    plan = make_plan(problem, DEVICES[90], (regime,))
+    assert plan is not None
+    every = dict(plan.macros) | {"DOUBLE": 0, "CHUNK": 4} | OPTIONS | macros
+    code = defines(every.items()) + source("device.cu") + body(regime)
+    return plan, nvrtc.ptx(code, [*nvrtc.FLAGS, "-arch=compute_90"])
+
+
+def test_nothing_but_the_last_state_is_stored_before_the_barrier() -> None:
+    """Nor is anything fetched there: others wait for the states of a step in shared memory alone."""
+    plan, text = text_of("block", Problem(512, 1, 128, 128, 4))
+    steps = text.split("bar.sync")[-1 - plan["DEPTH"] : -1]
+    for before in steps:
+        waited_for = before.rpartition("shfl.sync")[2]
+        assert "st.shared" in waited_for
+        assert waited_for.count("st.global") == 1
+        assert "ld.global" not in waited_for
+    assert all(after.partition("shfl.sync")[0].count("st.global") == 1 for after in steps[1:])
+
+
+@pytest.mark.parametrize("hidden_size", [256, 288])
+def test_two_orders_of_a_product_are_no_code_twice(hidden_size: int) -> None:
+    plan, text = text_of("block", Problem(512, 1, 128, hidden_size, 4))
+    parts = plan["COLUMNS"] // (4 * plan["LANES"])
+    assert plan["HELD"] < parts
+    products = plan["DEPTH"] * plan["ROWS"] * 4 * (plan["HELD"] + 1)
+    assert products <= text.count("fma.rn.ftz.f32") <= 1.2 * products  # tanh has some
+
+
+def test_states_are_fetched_sixteen_bytes_at_a_time() -> None:
+    for chunk, wanted in ((4, ".v4.b32"), (1, ".b32")):
+        _, text = text_of("grid", Problem(512, 16, 128, 512, 4), CHUNK=chunk)
+        assert f"ld.relaxed.gpu.global{wanted}" in text
+    _, text = text_of("sweep", Problem(512, 16, 128, 512, 4))
+    assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
