@@ -147,7 +147,7 @@ def text_of(regime: str, problem: Problem, **macros: int) -> tuple[Plan, str]:
     plan = make_plan(problem, DEVICES[90], (regime,))
     assert plan is not None
     every = dict(plan.macros) | {"DOUBLE": 0, "CHUNK": 4} | OPTIONS | macros
-    code = defines(every.items()) + source("device.cu") + body(regime)
+    code = defines(every.items()) + source("device.cu") + body(regime, plan.macros)
     return plan, nvrtc.ptx(code, [*nvrtc.FLAGS, "-arch=compute_90"])
 
 
@@ -178,3 +178,15 @@ def test_states_are_fetched_sixteen_bytes_at_a_time() -> None:
         assert f"ld.relaxed.gpu.global{wanted}" in text
     _, text = text_of("sweep", Problem(512, 16, 128, 512, 4))
     assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
+
+
+def test_states_come_to_tensor_cores_as_they_lie_in_memory() -> None:
+    """With one barrier a turn; nothing is made float32 but the results, and what LEAK keeps of the states before."""
+    plan, text = text_of("grid", Problem(512, 64, 128, 1024, 4, half=True), FLOAT16=1, LEAK=1)
+    products = 2 * plan["PARTS"] * plan["BLOCK_ROWS"] // 8 * plan["SEQUENCES"] // 16
+    assert text.count("mma.sync.aligned.m16n8k16") == products
+    assert text.count("ld.relaxed.gpu.global.v4.b32") >= 2 * plan["PARTS"] * plan["SEQUENCES"] // 16
+    assert text.count("ld.relaxed.gpu.global.b16") == 0
+    assert text.count("bar.sync") == 1
+    results = plan["BLOCK_ROWS"] * plan["SEQUENCES"] // plan.threads
+    assert text.count("cvt.f32.f16") == 2 * results
