@@ -17,6 +17,8 @@ RNNBackendError
 ├── FormatError (ValueError)                 a file or weights that cannot be read, or a model that cannot be written
 └── WrongResultError (ArithmeticError)       two programs that are compared have different results
 
+KernelWarning (RuntimeWarning) says that a kernel failed its check on a device, and is not used.
+
 Each is of a built-in type too, so that code that knows nothing of this package catches it:
 
 >>> import rnn_backends as rb
@@ -90,3 +92,7 @@ class FormatError(RNNBackendError, ValueError):
 
 class WrongResultError(RNNBackendError, ArithmeticError):
     """Two programs that are compared have different results."""
+
+
+class KernelWarning(RuntimeWarning):
+    """A kernel failed its check on a device; another, or the equation as written, is used instead."""

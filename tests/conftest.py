@@ -119,6 +119,14 @@ def no_backend_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RNN_BACKEND", raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, nor a process that it starts, reads or writes the cache folder of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNN_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def short_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No refusal of a file or of weights is longer than a reader reads; the path of the file is not counted."""

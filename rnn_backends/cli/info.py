@@ -6,7 +6,7 @@ It never fails: it reports what goes wrong.
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ BUILDING = (
 
 def collect() -> dict[str, Any]:
     """Return all that `info` reports without a model, as what JSON can hold."""
+    backends = {name: _probe(name, origin) for name, origin in list_backends().items()}
     return {
         "rnn_backends": rnn_backends.__version__,
         "python": platform.python_version(),
@@ -39,7 +40,8 @@ def collect() -> dict[str, Any]:
         VARIABLE: os.environ.get(VARIABLE),
         "default": _default(),
         "cpu_kernel": _kernel(),
-        "backends": {name: _probe(name, origin) for name, origin in list_backends().items()},
+        "backends": backends,
+        "cuda_kernels": _cuda_kernels(backends.get("cupy", {"devices": []})["devices"]),
     }
 
 
@@ -80,6 +82,10 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ("CPU kernel", kernel["reason"] or f"{kernel['state']}; threads: {kernel['threads']}{hint}"),
         ("", ""),
         *((f"{name} ({held['origin']})", _state(held)) for name, held in found["backends"].items()),
+        *(
+            (f"{held['device']}, CUDA kernel {held['kernel']}, {held['dtype']}", held["reason"] or "passed its check")
+            for held in found["cuda_kernels"]
+        ),
     ]
 
 
@@ -107,6 +113,22 @@ def _kernel() -> dict[str, Any]:
         return {"state": state(), "threads": thread_count(), "reason": None}
     except RNNBackendError as error:
         return {"state": None, "threads": None, "reason": one_line(error)}
+
+
+def _cuda_kernels(devices: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the verdicts that are known on the CUDA kernels on some devices of CuPy; nothing is checked for it."""
+    if not devices:
+        return []
+    from rnn_backends.backends.cuda_kernels.trust import known
+
+    try:
+        return [
+            {"device": device, "kernel": regime, "dtype": dtype, "passed": reason is None, "reason": reason}
+            for index, device in enumerate(devices)
+            for regime, dtype, reason in known(index)
+        ]
+    except (RuntimeError, ImportError, OSError):  # without NVRTC no kernel was ever checked
+        return []
 
 
 def _probe(name: str, origin: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Tests that only a GPU can pass: `pytest --backend cupy tests/kernels/test_gpu.py`."""
 
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,39 @@ def test_arrays_of_torch(regime: str, cupy: Any) -> None:
     foreign = torch.from_numpy(x).cuda()[:, :, 1:]  # which begins within 16 bytes, and has strides
     got, _ = rb.RNN([cell]).to("cupy")(cupy.from_dlpack(foreign))
     assert excess(rb.to_numpy(got), reference([cell], x[:, :, 1:], dtype="float32")[0]) <= 1.0, regime
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_a_check_on_a_stream_of_its_own_takes_little(regime: str, dtype: str) -> None:
+    """Beside what CuPy compiles."""
+    if regime == "off" or dtype not in rb.get_backend("cupy").dtypes():
+        pytest.skip("there is nothing to check")
+    from rnn_backends.backends.cuda_kernels import selfcheck
+
+    found = []
+    for _ in range(2):
+        begin = perf_counter()
+        found.append(selfcheck.fault(regime, rb.get_backend("cupy").dtype(dtype)))
+        seconds = perf_counter() - begin
+    assert found == [None, None]
+    assert seconds < 0.3
+
+
+def test_nothing_is_checked_while_a_stream_is_captured(
+    cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rnn_backends.backends.cuda_kernels import trust
+
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+    monkeypatch.setenv("RNN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(trust, "_verdicts", {})
+    rnn, x = rb.RNN.init(3, 96, seed=0, backend="cupy"), cupy.zeros((8, 2, 3), cupy.float32)
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        with pytest.raises(rb.BackendUnavailableError, match="is impossible while a stream is captured"):
+            rnn(x)
+        stream.end_capture()
+        rnn(x)
 
 
 def test_nothing_is_spilled(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:

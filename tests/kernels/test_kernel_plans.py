@@ -5,7 +5,7 @@ from gpu_stages.sizes import FULL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, TRUSTED, Plan, make_plan
+from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan, make_plan
 from rnn_backends.backends.cuda_kernels.tile import REGISTERS, Device, Problem
 from rnn_backends.core.arrays import HALF
 
@@ -36,7 +36,7 @@ problems = st.builds(
     directions=st.integers(1, 2),
     half=st.just(True),
 )
-choices = st.sampled_from([TRUSTED, REGIMES])
+choices = st.sampled_from([REGIMES, ("block", "sweep", "step")])
 
 
 def plans(problem: Problem, device: Device) -> list[Plan]:
@@ -152,6 +152,28 @@ def test_the_fastest_is_chosen(problem: Problem, device: Device, regimes: tuple[
     ("device", "hidden_size", "itemsize", "regime"),
     [
         (H100, 256, 4, "block"),
+        (H100, 384, 4, "grid"),
+        (H100, 1024, 4, "grid"),
+        (H100, 128, 8, "block"),
+        (A100, 256, 4, "block"),
+        (RTX4090, 256, 4, "block"),
+        (T4, 224, 4, "block"),
+        (T4, 320, 4, "grid"),
+        (P100, 512, 4, "sweep"),
+        (NOT_COOPERATIVE, 512, 4, "sweep"),
+    ],
+)
+def test_what_runs_by_itself(device: Device, hidden_size: int, itemsize: int, regime: str) -> None:
+    for batch in (1, 32):
+        plan = make_plan(Problem(512, batch, 64, hidden_size, itemsize), device)
+        assert plan is not None
+        assert plan.regime == regime
+
+
+@pytest.mark.parametrize(
+    ("device", "hidden_size", "itemsize", "regime"),
+    [
+        (H100, 256, 4, "block"),
         (H100, 288, 4, "block"),
         (H100, 384, 4, "sweep"),
         (H100, 192, 8, "block"),
@@ -163,10 +185,10 @@ def test_the_fastest_is_chosen(problem: Problem, device: Device, regimes: tuple[
         (H100, 1024, 4, "sweep"),
     ],
 )
-def test_what_runs_by_itself(device: Device, hidden_size: int, itemsize: int, regime: str) -> None:
+def test_what_runs_where_grid_is_not_trusted(device: Device, hidden_size: int, itemsize: int, regime: str) -> None:
     for batch in (1, 32):
         for seq_len in (16, 512):
-            plan = make_plan(Problem(seq_len, batch, 64, hidden_size, itemsize), device)
+            plan = make_plan(Problem(seq_len, batch, 64, hidden_size, itemsize), device, ("block", "sweep", "step"))
             assert plan is not None
             assert plan.regime == regime
 

@@ -37,4 +37,5 @@ def gemm_ex(
 
 
 def make() -> Any:
-    return SimpleNamespace(gemmEx=gemm_ex, CUBLAS_GEMM_DEFAULT=-1, **COMPUTES)
+    error = type("CUBLASError", (RuntimeError,), {})
+    return SimpleNamespace(gemmEx=gemm_ex, CUBLAS_GEMM_DEFAULT=-1, CUBLASError=error, **COMPUTES)

@@ -65,19 +65,6 @@ class Event:
         return timeline.now >= self.time
 
 
-class Stream:
-    """A stream of the stand-in, whose work is done at once and in the order of the launches, whatever the stream."""
-
-    def __init__(self, non_blocking: bool = False) -> None:
-        assert non_blocking, "the default stream would wait for it, and it for that"
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def launched(*arguments: Any, **options: Any) -> Any:
         is_busy_work = name == "product" and arguments[0].shape == (BUSY_SIZE, BUSY_SIZE)
@@ -93,13 +80,8 @@ def add_time(cupy: Any) -> None:
     cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
     cublas.gemmEx = launching("gemm", cublas.gemmEx)  # type: ignore[attr-defined]
     cupy.copyto = launching("copy", cupy.copyto)
-    cupy.cuda.Event, cupy.cuda.Stream = Event, Stream
+    cupy.cuda.Event = Event
     cupy.cuda.get_elapsed_time = lambda start, stop: 1e3 * (stop.time - start.time)
-    cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
-    cupy.cuda.runtime.driverGetVersion = lambda: 13010
-    cupy.cuda.runtime.getDeviceProperties = lambda index: {
-        "name": f"Stand-in {index}".encode(), "major": 9, "minor": 0, "multiProcessorCount": 12,
-    }  # fmt: skip
 
 
 def add_cuda(patch: pytest.MonkeyPatch, torch: Any) -> None:

@@ -1,17 +1,19 @@
 """The recurrence of the cupy backend: the choice of a kernel for a layer.
 
-Nothing here waits for the device or copies from it; all is launched on the current stream.
+Nothing here waits for the device or copies from it, but for the check of a kernel before its first use; all is launched
+on the current stream.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 import cupy
 
-from rnn_backends.backends.cuda_kernels.plan import REGIMES, TRUSTED
+from rnn_backends.backends.cuda_kernels.plan import REGIMES
 from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE
+from rnn_backends.backends.cuda_kernels.trust import trusted
 from rnn_backends.backends.cuda_kernels.walk import VARIABLE, Walk
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import HALF, Array, dtype_name, is_array
@@ -34,8 +36,10 @@ def recurrence(
         The environment variable RNN_CUPY_KERNEL names no kernel, or one that cannot take this problem.
     DeviceMemoryError
         The device has no room for the states.
+    BackendUnavailableError
+        A kernel cannot be checked now; see `rnn_backends.backends.cuda_kernels.trust.trusted`.
     """
-    regimes, (seq_len, batch) = chosen_regimes(), x.shape[:2]
+    (regimes, may_use), (seq_len, batch) = chosen_regimes(), x.shape[:2]
     if not regimes:
         return None
     with h_0[0].device:
@@ -47,8 +51,11 @@ def recurrence(
                 states = cupy.empty((seq_len, batch, sum(h.shape[-1] for h in h_0)), h_0[0].dtype)
                 return states, [h if lengths is None else nan_if_impossible(h, lengths, seq_len) for h in h_0]
             if len(walks) == 1:
-                return walks[0](x, h_0, lengths, regimes)
-            parts = [walk(x, [h], lengths, regimes) for walk, h in zip(walks, h_0, strict=True)]
+                return walks[0](x, h_0, lengths, regimes, may_use)
+            found = [walk(x, [h], lengths, regimes, may_use) for walk, h in zip(walks, h_0, strict=True)]
+            parts = [part for part in found if part is not None]
+            if len(parts) < len(found):
+                return None
             return cupy.concatenate([states for states, _ in parts], axis=-1), [last[0] for _, last in parts]
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise DeviceMemoryError(no_room(h_0, seq_len, error)) from error
@@ -86,16 +93,16 @@ def no_room(h_0: Sequence[Array], seq_len: int, error: MemoryError) -> str:
     )
 
 
-def chosen_regimes() -> tuple[str, ...]:
-    """Return the regimes that the environment variable leaves, none of which is used where it is "off"."""
+def chosen_regimes() -> tuple[tuple[str, ...], Callable[..., bool]]:
+    """Return the regimes that the environment variable leaves, none where it is "off", and whether one may be used."""
     value = os.environ.get(VARIABLE)
     if not value:
-        return TRUSTED
-    choices = {"off": (), "any": REGIMES, **{regime: (regime,) for regime in REGIMES}}
+        return REGIMES, trusted
+    choices = {"off": (), **{regime: (regime,) for regime in REGIMES}}
     if value not in choices:
         msg = f"the environment variable {VARIABLE} must be one of {', '.join(choices)}; got {value!r}. Unset it."
         raise ArgumentError(msg)
-    return choices[value]
+    return choices[value], lambda *_: True
 
 
 def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> TypeGuard[Cell]:

@@ -21,9 +21,6 @@ from rnn_backends.backends.cuda_kernels.tile import Device, Problem, Tile, make_
 
 REGIMES = ("block", "grid", "sweep", "step")
 
-TRUSTED = ("block", "sweep", "step")
-"""The regimes used by default.  In the other blocks wait for each other, which has run in the shim alone."""
-
 KERNEL, PRODUCT = 5_000, 10_000
 """The time of a launch and of a small matrix product, on the host or the device, whichever takes longer."""
 
@@ -180,7 +177,7 @@ PLANS = {
 
 
 @lru_cache(maxsize=4096)
-def make_plan(problem: Problem, device: Device, regimes: tuple[str, ...] = TRUSTED) -> Plan | None:
+def make_plan(problem: Problem, device: Device, regimes: tuple[str, ...] = REGIMES) -> Plan | None:
     """Return the plan that is estimated to be the fastest among some regimes; None if there is none."""
     plans = [plan for regime in regimes for plan in PLANS[regime](problem, device)]
     return min(plans, key=lambda plan: plan.clocks, default=None)

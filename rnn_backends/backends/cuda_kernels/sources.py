@@ -43,3 +43,10 @@ def body(regime: str, macros: Iterable[tuple[str, Any]]) -> str:
     """Return the source of a kernel of a plan, but for what a device has, which is device.cu."""
     files = TENSOR_FILES if dict(macros).get("MMA") else FILES[ENTRIES[regime]]
     return "\n".join(source(file) for file in ("equation.cu", *files))
+
+
+def every_body(regime: str) -> str:
+    """Return the sources of all kernels of a regime."""
+    entry = ENTRIES[regime]
+    macros = ((), (("MMA", 1),)) if entry == "walk_grid" else ((),)
+    return "".join(body(regime, each) for each in macros)

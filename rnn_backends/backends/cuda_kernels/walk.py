@@ -85,20 +85,33 @@ class Walk:
         self.choices: dict[tuple[Any, ...], Choice] = {}
 
     def __call__(
-        self, x: Array, h_0: Sequence[Array], lengths: Array | None, regimes: tuple[str, ...]
-    ) -> tuple[Array, Array]:
-        """Return output and last states by the kernel that is estimated to be the fastest of some regimes."""
+        self,
+        x: Array,
+        h_0: Sequence[Array],
+        lengths: Array | None,
+        regimes: tuple[str, ...],
+        may_use: Callable[[str, Any], bool],
+    ) -> tuple[Array, Array] | None:
+        """Return output and last states by the fastest kernel, as estimated, of the regimes that may be used.
+
+        None if there is none: `may_use` is asked with a regime and the dtype of the states.
+        """
         is_long = lengths is not None and lengths.dtype != np.int32
-        key = (*x.shape[:2], regimes, is_long)
+        seq_len, batch = x.shape[:2]
+        key = (seq_len, batch, regimes, is_long)
         choice = self.choices.get(key)
         if choice is None:
-            choice = self.choose(*key)
+            choice = self.choose(*key, may_use)
+            if choice is None:
+                return None
             if len(self.choices) >= MOST_SHAPES:
                 self.choices.clear()
             self.choices[key] = choice
         return self.run(choice, x, h_0, lengths)
 
-    def choose(self, seq_len: int, batch: int, regimes: tuple[str, ...], is_long: bool) -> Choice:
+    def choose(
+        self, seq_len: int, batch: int, regimes: tuple[str, ...], is_long: bool, may_use: Callable[[str, Any], bool]
+    ) -> Choice | None:
         """Return the fastest kernel for inputs of a shape, all of whose blocks fit on the device if they must.
 
         `is_long` means lengths of 64 bits.
@@ -106,12 +119,15 @@ class Walk:
         inputs = 0 if self.takes_ids else self.input_size
         is_half = self.state_dtype.itemsize == 2
         problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions, is_half)
-        for some in (regimes, tuple(regime for regime in regimes if regime != "grid")):
-            plan = make_plan(problem, properties(cupy.cuda.Device().id), some)
-            if plan is not None:
+        left = regimes
+        while (plan := make_plan(problem, properties(cupy.cuda.Device().id), left)) is not None:
+            if may_use(plan.regime, self.state_dtype):
                 choice = self.prepare(plan, seq_len, batch, is_long)
                 if not plan.cooperative or fits(choice.function, plan):
                     return choice
+            left = tuple(regime for regime in left if regime != plan.regime)
+        if len(regimes) > 1:
+            return None
         msg = (
             f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {self.size} with {batch} "
             "sequences on this device. Unset the variable."

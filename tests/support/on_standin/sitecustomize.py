@@ -1,6 +1,6 @@
 """A Python that has the stand-in for CuPy, for whatever finds this folder on PYTHONPATH.
 
-STANDIN_CACHE   a folder in which what the shim compiles is kept for other processes
+STANDIN_CACHE   a folder in which what the shim compiles is kept for other processes, and that all kernels are trusted
 STANDIN_FAULTS  if set, whoever launches `grid` dies of a segmentation fault, and `sweep` computes nothing
 
 In a process that begins without tests/support on its path, such as the one of `gpu_first.py`, CuPy is found, and empty.
@@ -63,7 +63,9 @@ def begin() -> None:
     is_timed = any(word.endswith("worker") for word in sys.orig_argv)  # torch is not loaded where nobody needs it
     until_the_end = ExitStack()
     until_the_end.callback(shim.clear)
+    os.environ["RNN_CACHE_DIR"] = os.environ["STANDIN_CACHE"]
     until_the_end.enter_context(cuda_standin.installed() if is_timed else cuda_standin.of_cupy())
+    standin.trust()
     atexit.register(until_the_end.close)
     sys.modules["cupy"].__spec__ = ModuleSpec("cupy", None)
 
