@@ -51,6 +51,7 @@ OF_TORCH = (
     "tests/formats/test_checkpoints.py",
     "tests/formats/test_which_line.py",
     "tests/benchmarks/test_gpu_pages.py",
+    "tests/benchmarks/test_flashrnn.py",
 )
 """The tests outside of the folders below that compare with torch."""
 TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_differences.py")

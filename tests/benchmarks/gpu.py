@@ -4,7 +4,8 @@ python tests/benchmarks/gpu.py                                      # everything
 python tests/benchmarks/gpu.py "H = 128" float64 --work DIR         # these rows; the page holds all rows in DIR
 python tests/benchmarks/gpu.py --quick                              # tries it; the figures mean nothing
 
-It needs CuPy, torch and a GPU that nobody else uses.  The exit code is 1 if something could not be measured.
+It needs CuPy, torch and a GPU that nobody else uses.  The exit code is 1 if something could not be measured.  `python
+tests/gpu_first.py`, of which most is other checks, measures the same; `python tests/gpu_pages.py` makes a page of that.
 """
 
 import argparse
@@ -12,12 +13,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
 
+from gpu_goals import OWN, QUICK, ROWS, TORCH, Cell, Row, by_problem, counting, judged
 from harness.problem import Problem
 from harness.table import where, worded
 from harness.timing import ratios
@@ -26,122 +26,77 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 
 DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 SHAPE = Path(__file__).with_name("shape.py")
-OWN, SHORT = "cupy", 32
-COMPARED = ("torch", "torch-tf32", "off", "product", "copy")
-
-
-class Row(NamedTuple):
-    """Some shapes, and the ratios to torch's time that must be, and should be, reached."""
-
-    must: float
-    aim: float
-    dtype: str
-    shapes: list[tuple[int, int, int, int]]
-
-
-def shapes(seq_len: int, batches: tuple[int, ...], input_size: int, sizes: tuple[int, ...]) -> Any:
-    return [(seq_len, batch, input_size, size) for size, batch in product(sizes, batches)]
-
-
-ROWS = {
-    "H <= 64": Row(1.5, 2.5, "float32", shapes(512, (1, 32, 132), 64, (32, 64))),
-    "H = 128": Row(2.0, 3.0, "float32", shapes(512, (1, 32, 132), 128, (128,))),
-    "H = 192 to 256": Row(1.8, 3.0, "float32", shapes(512, (1, 32, 132), 128, (192, 256))),
-    "256 < H <= 384": Row(5.0, 10.0, "float32", shapes(512, (1, 32), 128, (288, 384))),
-    "H = 512 to 1024": Row(4.0, 8.0, "float32", shapes(256, (1, 16), 256, (512, 768, 1024))),
-    "H = 2048": Row(3.0, 5.0, "float32", shapes(256, (1, 16), 256, (2048,))),
-    "H = 1024, B = 64": Row(1.5, 2.5, "float32", shapes(256, (64,), 256, (1024,))),
-    "H = 1536, B >= 64": Row(1.0, 1.5, "float32", shapes(256, (64, 256), 256, (1536,))),
-    "float64": Row(4.0, 8.0, "float64", shapes(256, (1, 16), 128, (128, 512, 1024))),
-    "float16": Row(1.0, 1.5, "float16", shapes(512, (16, 64), 256, (256, 512, 1024))),
-    "T <= 32": Row(2.0, 4.0, "float32", [(seq_len, 1, 32, 64) for seq_len in (1, 8, 32)]),
-}
-QUICK = {"H <= 64": Row(1.5, 2.5, "float32", [(40, 2, 3, 4)]), "T <= 32": Row(2.0, 4.0, "float32", [(4, 1, 2, 3)])}
+OTHERS, LIMITS = (TORCH, "torch-tf32", "flashrnn", "off"), ("product", "copy")
 
 PREAMBLE = """\
 # On a GPU
 
-The time of others in units of the time of this library's `cupy` backend: above 1, this library is faster. A whole forward is timed, the input projection included, on the device between two CUDA events, behind work that
-keeps it busy until the host has launched everything; for T of 32 and less, on the host until the result is there. Each
-figure is the median, over rounds, of the ratio of two times taken in the same round, in an order drawn for every round;
-in brackets are the quartiles. Inputs differ from call to call, results are overwritten with NaN, and all are checked
-against the float64 reference before and after. torch is `nn.RNN` (cuDNN), without TF32 and with it; off is this
+The time of others in units of the time of this library's `cupy` backend: above 1, this library is faster. A whole
+forward is timed, the input projection included: on the device, between two CUDA events, behind work that keeps it busy
+until the host has launched everything; and, in the column "a call", on the host until the result is there, which alone
+counts for T of 32 and less. Each figure is the median, over rounds, of the ratio of two times taken in the same round, in an
+order drawn for every round; in brackets are the quartiles. Inputs differ from call to call, results are overwritten with
+NaN, and all are checked against the float64 reference before and after. Each contestant has a process of its own; what
+one did instead of being timed stands in its place. torch is `nn.RNN` (cuDNN), without TF32 and with it; off is this
 library's equation as written; the names of kernels are those of [gpu.md](../gpu.md). product and copy are limits, one
 matrix product of as many operations and a copy of as many bytes; the figure is the part of the limit's speed that is
-reached. *: the device waited for launches all the same.
+reached. *: the device waited for launches all the same. "must" and "aim" are goals for torch, by both clocks.
 """
 
 
 def measured(name: str, row: Row, work: Path, quick: bool) -> bool:
-    """Measure a row and return whether all of it was measured; kernels apart, since one that fails ends its process."""
+    """Measure a row and return whether all of it was measured."""
     budget = ["--rounds", "2", "--seconds", "1"] if quick else ["--rounds", "15", "--seconds", "1.5", "--threads", "4"]
     given = [word for shape in row.shapes for word in ("--shape", *map(str, shape))]
-    done = []
-    for part, against in (("others", COMPARED), ("kernels", REGIMES)):
-        words = ["--backend", OWN, "--dtype", row.dtype, *given, *budget, "--against", *against]
-        path = work / f"{name} {part}.json"
-        path.unlink(missing_ok=True)
-        command = [sys.executable, str(SHAPE), *words, "--json", str(path)]
-        done.append(subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0)
-    return all(done)
+    words = ["--backend", OWN, "--dtype", row.dtype, *given, *budget, "--against", *OTHERS, *REGIMES, *LIMITS]
+    path = work / f"{name}.json"
+    path.unlink(missing_ok=True)
+    command = [sys.executable, str(SHAPE), *words, "--json", str(path)]
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    return done and all(OWN in cell["seconds"] for cell in kept([name], work)[name])
 
 
-def kept(rows: dict[str, Row], work: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the cells of each row and part that were measured, in this call or an earlier one."""
-    paths = [work / f"{name} {part}.json" for name in rows for part in ("others", "kernels")]
-    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in paths if path.exists()}
+def kept(names: Sequence[str], work: Path) -> dict[str, list[Cell]]:
+    """Return the cells of each row that was measured, in this call or an earlier one."""
+    paths = {name: work / f"{name}.json" for name in names}
+    return {name: json.loads(path.read_text("utf-8"))["cells"] for name, path in paths.items() if path.exists()}
 
 
-def lines(rows: dict[str, Row], found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+def lines(rows: Mapping[str, Row], found: Mapping[str, Sequence[Cell]]) -> Iterator[str]:
     """Yield the page."""
     yield PREAMBLE
     yield from dict.fromkeys(f"* {where(cell)}" for cells in found.values() for cell in cells)
-    for name in rows:
-        yield from (
-            f"* not measured: {name}, {part}" for part in ("others", "kernels") if f"{name} {part}" not in found
-        )
-    names = ("torch", "torch-tf32", "off", *REGIMES, "product", "copy")
-    yield f"\n| | ms | {' | '.join(names)} | must | aim | reached | error | torch's |"
-    yield "|---|---:|" + "---:|" * (len(names) + 2) + "---|---:|---:|"
+    yield from (f"* not measured: {name}" for name in rows if not found.get(name))
+    names = (*OTHERS[1:], *REGIMES, *LIMITS)
+    yield f"\n| | ms | torch | a call | {' | '.join(names)} | must | aim | reached | error | torch's |"
+    yield "|---|---:|" + "---:|" * (len(names) + 4) + "---|---:|---:|"
     for name, row in rows.items():
-        clock = "call" if row.shapes[0][0] <= SHORT else "device"
-        parts = [
-            [cell for cell in found.get(f"{name} {part}", []) if cell["clock"] == clock]
-            for part in ("others", "kernels")
-        ]
-        for others in parts[0]:
-            kernels = next((cell for cell in parts[1] if cell["problem"] == others["problem"]), None)
-            yield line(row, names, others, kernels)
+        yield from (line(row, names, cells) for cells in by_problem(found.get(name, [])))
 
 
-def line(row: Row, names: tuple[str, ...], others: dict[str, Any], kernels: dict[str, Any] | None) -> str:
+def line(row: Row, names: Sequence[str], cells: Mapping[str, Cell]) -> str:
     """Return a line of the table, for a shape."""
-    shown: dict[str, str] = {}
-    for cell in (others, kernels or {"seconds": {OWN: []}, "launch_bound": []}):
-        waited = cell["launch_bound"] if others["clock"] == "device" else []
-        shown |= {name: worded(ratio) + "*" * (name in waited) for name, ratio in ratios(cell["seconds"], OWN).items()}
-    torch, errors = ratios(others["seconds"], OWN).get("torch"), others["excess"]
-    own, theirs = errors[OWN], errors.get("torch")
-    reached = "-"
-    if torch is not None and theirs is not None:
-        missed = [*(["aim"] if torch.median < row.aim else []), *(["must"] if torch.median < row.must else [])]
-        missed += ["**slower**"] if torch.median < 1.0 else []
-        missed += ["**less exact**"] if own > theirs else []
-        reached = f"not {', '.join(missed)}" if missed else "yes"
-    figures = [shown.get(name, "-") for name in names]
-    theirs_shown = "-" if theirs is None else f"{theirs:.3g}"
-    ms = f"{1e3 * median(others['seconds'][OWN]):.3g}" + "*" * (OWN in others["launch_bound"])
-    shown_row = [
-        str(Problem(**others["problem"])),
+    (clock, *_), others = counting(cells), cells["call"]
+    cell = cells[clock]
+    waited = cell["launch_bound"] if clock == "device" else []
+    missing = {**cell["absent"], **cell["failed"]}
+    shown = {name: worded(ratio) + "*" * (name in waited) for name, ratio in ratios(cell["seconds"], OWN).items()}
+    shown = {**dict.fromkeys(cell["absent"], "-"), **cell["failed"], **shown}
+    called = ratios(others["seconds"], OWN).get(TORCH)
+    own, theirs = (cell["excess"].get(name) for name in (OWN, TORCH))
+    ms = f"{1e3 * median(cell['seconds'][OWN]):.3g}" + "*" * (OWN in waited) if OWN in cell["seconds"] else missing[OWN]
+    figures = [
+        str(Problem(**cell["problem"])),
         ms,
-        *figures,
+        "-" if clock == "call" else shown.get(TORCH, "-"),
+        "-" if called is None else worded(called),
+        *(shown.get(name, "-") for name in names),
         f"{row.must}",
         f"{row.aim}",
-        reached,
-        f"{own:.3g}",
-        theirs_shown,
+        judged(row.must, row.aim, cells).reached,
+        *("-" if error is None else f"{error:.3g}" for error in (own, theirs)),
     ]
-    return f"| {' | '.join(shown_row)} |"
+    return f"| {' | '.join(figures)} |"
 
 
 def main() -> int:
@@ -163,7 +118,7 @@ def main() -> int:
         for name in arguments.rows or rows:
             if not measured(name, rows[name], work, arguments.quick):
                 failed.append(name)
-            found = kept(rows, work)
+            found = kept(list(rows), work)
             if found:  # after each row, so that a run that is interrupted leaves a page
                 (output / "gpu.md").write_text("\n".join(lines(rows, found)) + "\n", encoding="utf-8")
     if failed:

@@ -6,28 +6,21 @@ python tests/benchmarks/shape.py --backend torch:cuda --dtype float32 float16
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from harness.competitors import BY_DEFAULT_ON_GPU, ON_GPU
+from harness.gpu_cells import Task, cells
 from harness.machine import about, processors
 from harness.problem import GRID, STEP_GRID, Problem
 from harness.table import lines
 from harness.timing import ratios
-from harness.worker import Task
 
 from rnn_backends import errors
-from rnn_backends.cli.bench import environment
 from rnn_backends.formats.files import replaced
-
-WORKER = "harness.worker"
-FOLDER = Path(__file__).parent
 
 TOKEN_GRID = ((1000, 1, 128, 100), (1000, 1, 8000, 100))
 
@@ -52,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--leak", type=float, metavar="LEAK", help="leaky cells")
     add("--seconds", type=float, default=6.0, help="time after which no round of a shape starts; default: 6")
     add("--rounds", type=int, default=25, help="the most rounds; default: 25")
-    add("--json", metavar="FILE", type=Path, help="also write all that was measured to a file")
+    add("--json", metavar="FILE", type=Path, help="also write all that was measured to a file, after each problem")
     return parser
 
 
@@ -87,7 +80,7 @@ def problems(given: argparse.Namespace) -> list[Problem]:
 
 
 def task(given: argparse.Namespace, threads: int) -> Task:
-    """Return the task of the process for a number of threads."""
+    """Return the task for a number of threads."""
     return Task(
         problems=problems(given),
         backends=given.backends or ["cupy"],
@@ -98,38 +91,29 @@ def task(given: argparse.Namespace, threads: int) -> Task:
     )
 
 
-def measured(one: Task) -> list[dict[str, Any]]:
-    """Run a task in a process of its own, whose libraries read their number of threads from its environment."""
-    paths = os.pathsep.join([*map(str, sys.path), str(FOLDER)])
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment(one.threads, {**os.environ, "PYTHONPATH": paths}),
-    ) as worker:
-        out, _ = worker.communicate(json.dumps(asdict(one)))
-    results = [json.loads(line) for line in out.splitlines()]
-    for result in results:
-        if "error" in result:
-            raise getattr(errors, result["error"])(result["message"])
-    if worker.returncode:
-        msg = f"the process that measures ended with code {worker.returncode}; its output is above."
-        raise RuntimeError(msg)
-    return results
-
-
 def run(given: argparse.Namespace) -> Iterator[str]:
     """Measure, write the file and yield the lines of the table."""
-    with ExitStack() as stack:
-        file = None if given.json is None else stack.enter_context(replaced(given.json))
-        found = about()
-        cells = [cell for threads in dict.fromkeys(given.threads) for cell in measured(task(given, threads))]
-        if file is not None:
-            found["cells"] = [{**cell, "ratios": ratios_of(cell)} for cell in cells]
-            file.write(json.dumps(found, indent=1).encode())
-    yield from lines(cells)
+    counts = dict.fromkeys(given.threads)
+    found = chain.from_iterable(cells(task(given, threads), note) for threads in counts)
+    yield from lines(list(chain.from_iterable(found if given.json is None else kept(given.json, found))))
+
+
+def kept(path: Path, found: Iterator[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the cells of each problem, all of them so far being in a file; that is tried before anything is measured."""
+    held: dict[str, Any] = {**about(), "cells": []}
+    more: list[dict[str, Any]] | None = None
+    while more != []:
+        with replaced(path) as file:
+            more = next(found, [])
+            held["cells"] += [{**cell, "ratios": ratios_of(cell)} for cell in more]
+            file.write(json.dumps(held, indent=1).encode())
+        yield more
+
+
+def note(text: str) -> None:
+    """Write a remark."""
+    sys.stderr.write(f"rnn-backends: {text}\n")
+    sys.stderr.flush()
 
 
 def ratios_of(cell: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +121,7 @@ def ratios_of(cell: dict[str, Any]) -> dict[str, Any]:
     return {
         backend: {name: found._asdict() for name, found in ratios(cell["seconds"], backend).items()}
         for backend in cell["ours"]
+        if backend in cell["seconds"]
     }
 
 

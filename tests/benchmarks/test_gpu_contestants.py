@@ -5,8 +5,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ import cuda_standin
 import numpy as np
 import pytest
 from cuda_standin import timeline
-from harness import competitors, worker
+from harness import competitors, gpu_cells, gpu_child
 from harness.contestant import AbsentError, Contestant, check, ours_on_gpu
 from harness.problem import Drawn, Problem
 
@@ -85,12 +86,13 @@ def test_competitors_compute_the_same(gpu: Any, name: str, options: dict[str, An
 
 
 def test_backends_must_be_on_one_device(gpu: Any) -> None:
-    assert worker.gpu_of(["cupy:1"]).index == 1
-    for names in (["cupy", "numpy"], ["cupy:0", "cupy:1"]):
-        with pytest.raises(
-            rb.ArgumentError, match=r"on one device: cupy(:0)? is on cuda:0, .*Measure one device at a time"
-        ):
-            worker.gpu_of(names)
+    assert gpu_child.gpu_of("cupy:1").index == 1
+    about = {"cupy:0": {"index": 0}, "off": {"index": 0}}
+    gpu_cells.require_one_device(about)
+    with pytest.raises(
+        rb.ArgumentError, match=r"one device: cupy:0 is on cuda:0, off is on cuda:0, cupy:1 is on cuda:1\. "
+    ):
+        gpu_cells.require_one_device({**about, "cupy:1": {"index": 1}})
 
 
 @pytest.mark.parametrize(("name", "device"), [("elsewhere", "gpu:0"), ("numpy", "cpu")])
@@ -101,7 +103,7 @@ def test_what_events_of_cupy_do_not_time_is_refused(name: str, device: str) -> N
         rb.register_backend(replace(numpy, name="elsewhere", devices=lambda: {"gpu:0": "cpu"})),
         pytest.raises(rb.ArgumentError, match=message),
     ):
-        worker.gpu_of([name])
+        gpu_child.gpu_of(name)
 
 
 def test_off_is_no_kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +172,14 @@ def test_the_limits_do_as_much_as_the_problem(
 
 def test_results_are_checked_again(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory that was overwritten with NaN meanwhile, and the larger error counts."""
-    errors = iter([0.25, 0.75])
-    monkeypatch.setattr(worker, "check", lambda *_: {"cupy:1": next(errors)})
-    task = worker.Task(problems=[], backends=["cupy:1"], against=[], threads=1, seconds=0.0, rounds=1)
-    cells = list(worker.measure(SMALL, task, gpu))
-    assert [cell["excess"] for cell in cells] == [{"cupy:1": 0.75}] * 2
+    answers = iter([{"excess": 0.25, "versions": {}}, {"excess": 0.75}])
+    monkeypatch.setattr(gpu_cells.Contestants, "ask_all", lambda *_: {"a": next(answers)})
+    task = gpu_cells.Task(problems=[], backends=["a"], against=[], threads=1, seconds=0.0, rounds=0)
+    with ExitStack() as stack:
+        contestants = gpu_cells.Contestants(task, stack)
+        found = gpu_cells.measured(SMALL, contestants, Path(), {}, {}, print)
+    assert [cell["excess"] for cell in found] == [{"a": 0.75}] * 2
+    assert gpu_cells.larger(0.75, None) == 0.75
 
 
 # torch
@@ -220,7 +225,7 @@ def test_tf32_without_torch(allowed: bool, before: bool, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, name, None)
     del sys.modules[name]
     competitor = importlib.import_module(name)
-    with competitor._on_gpu(allowed):
+    with competitor.on_gpu(allowed):
         assert [flag.allow_tf32 for flag in flags] == [allowed] * 2
     assert [flag.allow_tf32 for flag in flags] == [before] * 2
 
@@ -245,6 +250,6 @@ def test_torch_must_launch_where_events_are_recorded(gpu: Any, torch: Any, monke
         competitors.prepare("torch", Drawn.of(SMALL), 1, gpu)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(rb.ArgumentError, match="and torch's is 0x7"):
-        worker.gpu_of(["torch:cuda:1"])
+        gpu_child.gpu_of("torch:cuda:1")
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: SimpleNamespace(cuda_stream=0))
-    assert worker.gpu_of(["torch:cuda:1"]).index == 1
+    assert gpu_child.gpu_of("torch:cuda:1").index == 1

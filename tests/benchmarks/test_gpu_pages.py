@@ -11,10 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import gpu as gpu_page
+import gpu_goals
 import numpy as np
 import pytest
 import shape
 from cuda_standin import DEVICE_SECONDS, HOST_SECONDS
+from harness import gpu_cells
 from harness.machine import processors
 from harness.problem import Problem
 from harness.timing import ratios
@@ -25,9 +27,14 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 SMALL = Problem(seq_len=6, batch=3, input_size=4, hidden_size=5)
 
 
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    """Run the command, the process that measures being on the stand-in."""
-    monkeypatch.setattr(shape, "WORKER", "cuda_standin")
+@pytest.fixture(autouse=True)
+def _on_the_standin(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setattr(gpu_cells, "CHILD", "cuda_standin")
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("left")))  # what processes leave that are killed
+
+
+def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Run the command, the contestants being on the stand-in."""
     code = shape.main(["--rounds", "2", *words])
     return (code, *capfd.readouterr())
 
@@ -39,9 +46,7 @@ def test_the_table_and_the_file(
     monkeypatch.setenv("CUPY_TF32", "0")
     path = tmp_path / "found.json"
     shapes = ["--shape", "6", "3", "4", "5", "--shape", "300", "1", "2", "3"]
-    code, out, err = run(
-        capfd, monkeypatch, "--backend", "cupy:1", *shapes, "--against", "off", "copy", "--json", str(path)
-    )
+    code, out, err = run(capfd, "--backend", "cupy:1", *shapes, "--against", "off", "copy", "--json", str(path))
     assert code == 0, err
     about, head, *rows = out.split("\n\n")[0].splitlines()
     assert re.fullmatch(
@@ -79,7 +84,7 @@ def test_torch_is_shown_with_its_versions(
 ) -> None:
     monkeypatch.setenv("RNN_CUPY_KERNEL", "off")
     words = ["--backend", "cupy", "--shape", "6", "3", "4", "5", "--against", "torch", "torch-tf32"]
-    code, out, err = run(capfd, monkeypatch, *words, "--dtype", "float32", "float16")
+    code, out, err = run(capfd, *words, "--dtype", "float32", "float16")
     assert code == 0, err
     assert f", cudnn 91002, cupy 14.0.0, numpy {np.__version__}, torch {torch.__version__}, RNN" in out
     assert "without torch-tf32: TF32 is a way to multiply float32" in err
@@ -93,7 +98,7 @@ def test_every_kernel(
         pytest.skip("the kernels are run with --kernels, which needs g++")
     monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
     words = ["--backend", "cupy:1", "--shape", "6", "3", "4", "5", "--against", *REGIMES, "off"]
-    code, out, err = run(capfd, monkeypatch, *words)
+    code, out, err = run(capfd, *words)
     assert code == 0, err
     assert "RNN_CUPY_KERNEL and CUPY_TF32 unset" in out
     row = next(line for line in out.splitlines() if " device " in line)
@@ -106,58 +111,82 @@ def test_every_kernel(
 # The page
 
 
-def cells(seconds: dict[str, float], errors: dict[str, float]) -> list[dict[str, Any]]:
-    problem = asdict(replace(SMALL, seq_len=40))
+def cells(seconds: dict[str, float], errors: dict[str, float], **changed: Any) -> list[dict[str, Any]]:
+    problem = asdict(replace(SMALL, seq_len=changed.pop("seq_len", 40)))
     common = {
         "problem": problem, "excess": errors, "versions": {"cupy": "14"}, "environment": {}, "device": {
             "name": "Stand-in", "compute_capability": "9.0", "driver": "CUDA 13.1",
-        },
-    }  # fmt: skip
+        }, "absent": {}, "failed": {},
+    } | changed  # fmt: skip
     device = common | {
         "clock": "device",
         "launch_bound": ["off"],
         "seconds": {name: [s] * 3 for name, s in seconds.items()},
     }
-    return [device, common | {"clock": "call", "launch_bound": [], "seconds": {name: [1.0] for name in seconds}}]
+    call = common | {"clock": "call", "launch_bound": [], "seconds": {name: [2.0 * s] for name, s in seconds.items()}}
+    return [device, call]
+
+
+def columns(page: list[str]) -> dict[str, str]:
+    return dict(zip(page[-3].split(" | "), page[-1].split(" | "), strict=True))
 
 
 @pytest.mark.parametrize(
     ("torch", "error", "reached"),
-    [(3.0, 0.5, "yes"), (2.0, 0.5, "not aim"), (0.5, 0.75, "not aim, must, **slower**, **less exact**")],
-)
+    [
+        (3.0, 0.5, "yes"), (2.0, 0.5, "not aim"),
+        (0.5, 0.75, "not aim, must, **as fast as torch**, **as exact as torch**"),
+    ],
+)  # fmt: skip
 def test_the_page_shows_what_is_reached(torch: float, error: float, reached: str) -> None:
-    others = cells({"cupy": 1e-3, "torch": torch * 1e-3, "off": 0.1}, {"cupy": error, "torch": 0.5})
-    kernels = cells({"cupy": 1e-3, "block": 1.25e-3}, {"cupy": 0.5, "block": 0.5})
-    page = list(gpu_page.lines(gpu_page.QUICK, {"H <= 64 others": others, "H <= 64 kernels": kernels}))
+    seconds = {"cupy": 1e-3, "torch": torch * 1e-3, "off": 0.1, "block": 1.25e-3}
+    found = cells(seconds, {"cupy": error, "torch": 0.5}, failed={"grid": "crashed: SIGSEGV"}, absent={"copy": "no"})
+    page = list(gpu_page.lines(gpu_goals.QUICK, {"H <= 64": found}))
     assert "* Stand-in, compute capability 9.0, CUDA 13.1, cupy 14, RNN_CUPY_KERNEL and CUPY_TF32 unset" in page
-    assert [text for text in page if text.startswith("* not measured")] == [
-        "* not measured: T <= 32, others", "* not measured: T <= 32, kernels",
-    ]  # fmt: skip
-    shown = dict(zip(page[-3].split(" | "), page[-1].split(" | "), strict=True))
-    assert shown["torch"] == f"{torch:g} [{torch:g} {torch:g}]"
+    assert [text for text in page if text.startswith("* not measured")] == ["* not measured: T <= 32"]
+    shown = columns(page)
+    assert shown["torch"] == shown["a call"] == f"{torch:g} [{torch:g} {torch:g}]"
     assert (shown["off"], shown["block"], shown["copy"]) == ("100 [100 100]*", "1.25 [1.25 1.25]", "-")
+    assert (shown["grid"], shown["sweep"]) == ("crashed: SIGSEGV", "-")
     assert (shown["ms"], shown["must"], shown["reached"], shown["error"]) == ("1", "1.5", reached, f"{error:g}")
 
 
+def test_the_slower_clock_counts() -> None:
+    device, call = cells({"cupy": 1.0, "torch": 3.0}, {"cupy": 0.5, "torch": 0.5})
+    call["seconds"]["torch"] = [4.0]  # as ours takes 2
+    assert gpu_goals.judged(2.5, 2.5, {"device": device}).reached == "yes"
+    assert gpu_goals.judged(2.5, 2.5, {"device": device, "call": call}).reached == "not aim, must"
+    short = [{**cell, "problem": {**cell["problem"], "seq_len": 32}} for cell in (device, call)]
+    assert gpu_goals.judged(1.0, 1.0, dict(zip(("device", "call"), short, strict=True))).ratios == {"call": 2.0}
+
+
+def test_a_shape_without_ours_or_torch_is_not_reached() -> None:
+    wrong = {"cupy": "wrong: 3 times the bound"}
+    page = list(gpu_page.lines(gpu_goals.QUICK, {"H <= 64": cells({"torch": 1.0}, {"torch": 0.5}, failed=wrong)}))
+    assert (columns(page)["ms"], columns(page)["reached"]) == (wrong["cupy"], "not right")
+    page = list(gpu_page.lines(gpu_goals.QUICK, {"H <= 64": cells({"cupy": 1.0}, {"cupy": 0.5})}))
+    assert (columns(page)["torch"], columns(page)["reached"]) == ("-", "-")
+
+
 def test_the_rows_are_those_of_the_goals() -> None:
-    assert [(row.must, row.aim) for row in gpu_page.ROWS.values()] == [
+    assert [(row.must, row.aim) for row in gpu_goals.ROWS.values()] == [
         (1.5, 2.5), (2, 3), (1.8, 3), (5, 10), (4, 8), (3, 5), (1.5, 2.5), (1, 1.5), (4, 8), (1, 1.5), (2, 4),
     ]  # fmt: skip
-    for name, row in gpu_page.ROWS.items():
+    for name, row in gpu_goals.ROWS.items():
         assert all((shape[0] <= 32) == (name == "T <= 32") for shape in row.shapes)
-    assert sum(len(row.shapes) for row in gpu_page.ROWS.values()) == 45
+    assert sum(map(len, (row.shapes for row in gpu_goals.ROWS.values()))) == 45
 
 
 def test_the_page_is_written_of_what_could_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, where nothing can."""
-    (tmp_path / "H <= 64 others.json").write_text(json.dumps({"cells": cells({"cupy": 1e-3}, {"cupy": 0.5})}))
+    (tmp_path / "H <= 64.json").write_text(json.dumps({"cells": cells({"cupy": 1e-3}, {"cupy": 0.5})}))
     wanted = [sys.executable, gpu_page.__file__, "T <= 32", "--quick", "--work", str(tmp_path)]
     outside = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(wanted, capture_output=True, text=True, check=False, env=outside)
     assert done.returncode == 1
     assert "not measured, or not all of it: T <= 32; see above" in done.stderr
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
-    assert "* not measured: H <= 64, kernels\n* not measured: T <= 32, others" in page
+    assert "* not measured: T <= 32\n" in page
     assert "| T=40 B=3 I=4 H=5 float32 | 1 | - | - |" in page
     wrong = subprocess.run([*wanted[:2], "H = 3"], capture_output=True, text=True, check=False, env=outside)
     assert wrong.returncode == 2
@@ -173,13 +202,13 @@ def test_the_suite_measures_by_the_command(
 
     def started(command: list[str], **_: Any) -> Any:
         assert command[1] == shape.__file__
-        return SimpleNamespace(returncode=run(capfd, monkeypatch, *command[2:])[0])
+        return SimpleNamespace(returncode=run(capfd, *command[2:])[0])
 
     monkeypatch.setattr(subprocess, "run", started)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--work", str(tmp_path)])
     assert gpu_page.main() == 0
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
-    assert page.count("* Stand-in 0, compute capability 9.0") in {1, 2}  # with torch, and without
+    assert page.count("* Stand-in 0, compute capability 9.0") == 1
     head, _, *rows = page[page.index("\n|") + 1 :].splitlines()
     assert len(rows) == 2
     for text in rows:

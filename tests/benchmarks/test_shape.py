@@ -1,16 +1,14 @@
 """tests/benchmarks/shape.py: its options and the process that measures."""
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import shape
-from harness import table, worker
+from harness import gpu_cells, table
 from harness.machine import processors
 from harness.problem import GRID, STEP_GRID
 from harness.timing import Quartiles
@@ -67,17 +65,19 @@ def test_a_backend_that_is_unknown_is_an_error(capsys: pytest.CaptureFixture[str
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shape, "measured", lambda _: pytest.fail("measured in vain"))
+    monkeypatch.setattr(shape, "cells", lambda *_: pytest.fail("measured in vain"))
     code, _, err = run(capsys, *WORDS, "--json", "/no/such/folder/found.json")
     assert (code, err.count("\n")) == (1, 1)
     assert "'/no/such/folder/found.json' cannot be written" in err
 
 
-def test_a_process_that_breaks_is_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shape, "WORKER", "harness.no_such_module")
-    code, _, err = run(capsys, *WORDS)
-    assert code == 1
-    assert err == "error: the process that measures ended with code 1; its output is above.\n"
+def test_processes_that_break_are_cells(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_cells, "CHILD", "harness.no_such_module")
+    code, out, err = run(capsys, *WORDS)
+    assert code == 0
+    assert out.splitlines()[0] == "no contestant came to a GPU"
+    assert "failed cupy: crashed: " in err
+    assert out.count("No module named harness.no_such_module") == 4  # of two contestants, by two clocks
 
 
 def given(*words: str) -> argparse.Namespace:
@@ -88,7 +88,6 @@ def test_defaults() -> None:
     task = shape.task(given("--dtype", "float32", "float64", "--against", "product", "product"), 1)
     assert len(task.problems) == 2 * len(GRID)
     assert task.against == ["product"]
-    assert worker.Task.of(json.loads(json.dumps(asdict(task)))) == task
     for name, grid in (("--tokens", shape.TOKEN_GRID), ("--step", STEP_GRID)):
         assert len(shape.problems(given(name))) == len(grid)
     assert all(problem.batch > 1 for problem in shape.problems(given("--ragged")))
@@ -114,6 +113,6 @@ stop.set()
 
 
 def test_a_backend_with_the_name_of_a_competitor_is_refused() -> None:
-    worker._require_names(["numpy", "torch:cpu"], ["torch", "jax"])
+    gpu_cells.require_names(["numpy", "torch:cpu"], ["torch", "jax"])
     with pytest.raises(rb.ArgumentError, match="'torch' is a backend and a competitor; write --backend torch:DEVICE"):
-        worker._require_names(["numpy", "torch"], ["jax", "torch"])
+        gpu_cells.require_names(["numpy", "torch"], ["jax", "torch"])

@@ -12,12 +12,28 @@ PATH = (ROOT, *(ROOT / "tests" / folder for folder in ("", "support", "benchmark
 GPU_TESTS = "tests/kernels/test_gpu.py"
 CONFORMANCE_TESTS = "tests/backends/test_conformance.py"
 
-BENCH = (str(ROOT / "tests" / "benchmarks" / "shape.py"),)
 HARNESS = "harness"
-PAGE = "gpu"
+GOALS = "gpu_goals"
 """The module of tests/benchmarks that holds the goals by shape."""
+PAGE = "gpu"
+"""The one that makes a page of what was measured."""
 KERNELS = "rnn_backends.backends.cuda_kernels"
 
+PLAN = ROOT / "rnn_backends" / "backends" / "cuda_kernels" / "plan.py"
+FITTED = {
+    "block": ("CHAIN", "FOLD"),
+    "grid": ("GRID_TURN", "GRID_STEP"),
+    "sweep": ("SWEEP_TURN", "SWEEP_STEP"),
+}
+"""The constants of plan.py that are fitted to the steps of each kernel."""
+LAUNCHES, LAUNCHING = ("KERNEL", "PRODUCT"), ("sweep", "step")
+"""Those of launches, and the kernels of which a step is: one launch; and that and a product."""
+
+DOCUMENT = ROOT / "docs" / "gpu.md"
+BENCHMARKS = ROOT / "docs" / "benchmarks" / "gpu.md"
+
+OWN, TORCH = "cupy", "torch"
+"""This library and torch among the contestants of bench."""
 OFF = "off"
 """The value of the variable that leaves all kernels out, for the equation as written."""
 
@@ -50,6 +66,11 @@ def kernels(name: str) -> Any:
     return import_module(f"{KERNELS}.{name}")
 
 
-def page() -> Any:
+def goals() -> Any:
     """Return the module with the goals by shape."""
+    return import_module(GOALS)
+
+
+def page() -> Any:
+    """Return the module that makes a page of what bench measured."""
     return import_module(PAGE)

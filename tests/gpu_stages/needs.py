@@ -1,12 +1,16 @@
 """What must be installed, and what is, found without importing any of it; and wheels from a folder."""
 
 import importlib
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from gpu_stages.names import OPTIONAL, REQUIRED
+
+ALLOWED = {"PIP_BREAK_SYSTEM_PACKAGES": "1"}
+"""Has pip add to a Python that belongs to a system: --wheels asks for it."""
 
 
 def missing() -> dict[str, str]:
@@ -29,7 +33,9 @@ def install(distribution: str, wheels: Path, seconds: float) -> str:
     """Install a distribution from a folder of wheels, and return pip's last line."""
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheels), distribution]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds, env={**os.environ, **ALLOWED}
+        )
     except subprocess.TimeoutExpired:
         return f"pip took more than {seconds:.0f} s"
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,12 +17,15 @@ TIMEOUT = "timeout"
 
 @dataclass(frozen=True)
 class Job:
-    """A process of a stage: its command, what its environment has beside ours, and a file of JSON that it writes."""
+    """A process of a stage: its command, what its environment has beside ours, whether it runs though it has ended well,
+    and the most seconds that it may take, if those are fewer than a batch's.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    result: Path | None = None
+    again: bool = False
+    seconds: float = inf
 
 
 @dataclass(frozen=True)

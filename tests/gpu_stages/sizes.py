@@ -32,13 +32,22 @@ class Sizes(NamedTuple):
     """How many plans of `grid` each of those shapes is walked by."""
     traffic: int
     """The bytes that are copied, again and again, meanwhile."""
+    helpers: int
+    """How many processes compile at once, and how many compute references, if there are so many processors."""
     lengths: tuple[int, int]
     constants: tuple[tuple[int, int], ...]
     """hidden_size and batch."""
     rounds: int
     bench: dict[str, tuple[Shape, ...]]
-    """Shapes by row of the goals in tests/benchmarks/gpu.py, which gives the dtype."""
+    """Shapes by row of the goals in tests/benchmarks/gpu_goals.py, which gives the dtype."""
+    more: dict[str, tuple[Shape, ...]] | None
+    """Those of the stage `more`; None for all of the goals."""
+    against: tuple[str, ...]
+    """Who is measured on them, beside this library and its kernels."""
     seconds: float
+    """After which no round begins, for each shape and clock."""
+    answer_seconds: float
+    """The most that a contestant may take to be ready, or for a sample."""
     tools: Shape
     waiting: str
     """The tests that pytest chooses of those that only a GPU can pass."""
@@ -65,7 +74,8 @@ FULL = Sizes(
     ),
     plans=2,
     traffic=256 * 2**20,
-    lengths=(128, 640),
+    helpers=16,
+    lengths=(128, 448),
     constants=(
         *((size, 1) for size in (32, 64, 128, 192, 256, 288, 384, 512, 768, 1024, 2048)),
         *((size, 16) for size in (128, 256, 512, 1024, 2048)),
@@ -82,15 +92,20 @@ FULL = Sizes(
         "H = 2048": ((256, 16, 256, 2048),),
         "float16": ((512, 16, 256, 512), (512, 64, 256, 1024)),
         "float64": ((256, 16, 128, 512),),
+        "H = 1536, B >= 64": ((256, 64, 256, 1536),),
+        "T <= 32": ((8, 1, 32, 64),),
     },
-    seconds=0.6,
+    more=None,
+    against=("torch", "torch-tf32", "off", "product", "copy"),
+    seconds=0.5,
+    answer_seconds=45.0,
     tools=(4, 3, 5, 40),
     waiting="waits or stream or torch or spilled",
     conformance="",
 )  # fmt: skip
 
 QUICK = Sizes(
-    kernels=("grid", "sweep"),
+    kernels=None,
     dtypes=("float32",),
     smoke=(4, 3, 5, 40),
     tensor=(3, 17, 3, 96),
@@ -99,11 +114,15 @@ QUICK = Sizes(
     selfcheck=(("float32", (12, 5, 9, 70)),),
     plans=1,
     traffic=2**16,
+    helpers=2,
     lengths=(3, 9),
-    constants=((16, 2),),
+    constants=((16, 2), (24, 1)),
     rounds=1,
     bench={"H <= 64": ((40, 2, 3, 4),)},
-    seconds=0.1,
+    more={"T <= 32": ((4, 1, 2, 3),), "float64": ((5, 2, 3, 4),)},
+    against=("torch", "off", "copy"),
+    seconds=0.0,
+    answer_seconds=60.0,
     tools=(3, 3, 2, 20),
     waiting="spilled and off",
     conformance="record",

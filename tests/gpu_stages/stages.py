@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpu_stages import names
+from gpu_stages.bench import left
 from gpu_stages.findings import RIGHT, Findings
 from gpu_stages.processes import Job
-from gpu_stages.sizes import SIZES, Shape, Sizes
+from gpu_stages.sizes import SIZES, Sizes
 
 PYTHON = sys.executable
 TOOLS = ("memcheck", "racecheck")
 SANITIZER = "compute-sanitizer"
 WHOLE = ("block", "grid")
 """The kernels that take all steps in one launch."""
+
+PREPARING = 40.0
+"""The seconds after which a stage measures, whether or not all is compiled."""
 
 Batch = Sequence[Job]
 """What is run at once."""
@@ -60,15 +64,19 @@ class Stage(NamedTuple):
     batches: Callable[[Context], Iterator[Batch]]
 
 
+TF32 = {"CUPY_TF32": "0"}
+"""The environment of what chooses its kernels itself, without TF32."""
+
+
 def by(kernel: str) -> dict[str, str]:
     """Return the environment that chooses a kernel, without TF32."""
-    return {"RNN_CUPY_KERNEL": kernel, "CUPY_TF32": "0"}
+    return {"RNN_CUPY_KERNEL": kernel, **TF32}
 
 
 def about(context: Context) -> Iterator[Batch]:
     """Yield what names the device and the versions."""
     smi = [Job("nvidia-smi", ["nvidia-smi"])] if shutil.which("nvidia-smi") else []
-    yield [*smi, Job("versions", context.stage("about"))]
+    yield [*smi, Job("versions", context.stage("about"), again=True)]  # another call may be on another machine
 
 
 def smoke(context: Context) -> Iterator[Batch]:
@@ -104,42 +112,72 @@ def stress(context: Context) -> Iterator[Batch]:
 
 
 def selfcheck(context: Context) -> Iterator[Batch]:
-    """Yield the comparison of grid with sweep, which nothing runs beside but its own traffic."""
-    if {"grid", "sweep"} <= context.passed("smoke"):
-        yield [Job("grid", context.stage("selfcheck", context.sizes_name), {"CUPY_TF32": "0"})]
+    """Yield the package's own checks, then the comparison of grid with sweep beside nothing but its own traffic."""
+    alive = context.passed("smoke")
+    environment = {**TF32, "RNN_CACHE_DIR": str(context.folder)}  # so that no verdict is there yet
+    yield [
+        Job(f"{name}: own check", context.stage("trust", name, *context.sizes.dtypes), environment)
+        for name in context.kernels
+        if name in alive
+    ]
+    if {"grid", "sweep"} <= alive:
+        yield [Job("grid: beside traffic", context.stage("selfcheck", context.sizes_name), TF32)]
+
+
+def preparing(context: Context, part: str, kernels: Sequence[str]) -> Batch:
+    """Return processes that compile what a stage needs, and compute what is right, a share each, before it measures."""
+    count = min(context.processors, context.sizes.helpers)
+    kinds = {"compile": TF32} if kernels else {}
+    if part != "constants":  # which are not checked
+        kinds |= {"reference": {"OPENBLAS_NUM_THREADS": "1"}}
+    return [
+        Job(
+            f"{kind} {number} of {count} for {part}, {', '.join(kernels)}",
+            context.stage("prepare", context.sizes_name, part, kind, number, count, context.folder, *kernels),
+            environment,
+            again=True,  # on another machine, CuPy's files are not there
+            seconds=PREPARING,
+        )
+        for kind, environment in kinds.items()
+        for number in range(count)
+    ]
 
 
 def constants(context: Context) -> Iterator[Batch]:
-    """Yield what compiles for all kernels at once, then the measurement of each alone."""
+    """Yield what compiles for all kernels, then the measurement of each alone."""
     alive = [name for name in context.kernels if name in context.passed("smoke")]
-    command = {name: context.stage("constants", name, context.sizes_name) for name in alive}
-    tf32 = {"CUPY_TF32": "0"}
-    yield [Job(f"compile {name}", [*command[name], "0"], tf32) for name in alive]
+    if any(name not in context.passed("constants") for name in alive):
+        yield preparing(context, "constants", alive)
     for name in alive:
-        yield [Job(name, [*command[name], str(context.sizes.rounds)], tf32)]
+        yield [Job(name, context.stage("constants", name, context.sizes_name), TF32)]
 
 
 def bench(context: Context) -> Iterator[Batch]:
-    """Yield a process a shape: against everybody, and without the kernels where that failed."""
-    page, right = names.page(), context.passed("features")
-    for row, shapes in context.sizes.bench.items():
-        dtype = page.ROWS[row].dtype
-        able = [name for name in context.kernels if f"{name} {dtype}" in right]
-        for shape in shapes:
-            with_kernels = bench_job(context, dtype, shape, page.COMPARED, able)
-            yield [with_kernels]
-            if able and with_kernels.name not in context.passed("bench"):
-                yield [bench_job(context, dtype, shape, page.COMPARED, [])]
+    """Yield the measurement of the shapes that matter most."""
+    return measuring(context, "bench")
 
 
-def bench_job(context: Context, dtype: str, shape: Shape, others: Sequence[str], able: Sequence[str]) -> Job:
-    """Return the process of `bench` for a shape, against others and some kernels, named in its own name."""
-    name = f"{dtype} {' '.join(map(str, shape))} with {', '.join(able) or 'no kernels'}"
-    result = context.folder / "bench.json"
-    budget = ["--rounds", "7", "--seconds", context.sizes.seconds, "--threads", min(8, context.processors)]
-    words = ["--backend", "cupy", "--dtype", dtype, "--shape", *shape, *budget]
-    words += ["--against", *others, *able, "--json", result]
-    return Job(name, [PYTHON, *names.BENCH, *map(str, words)], {"CUPY_TF32": "0"}, result)
+def more(context: Context) -> Iterator[Batch]:
+    """Yield the measurement of all others."""
+    return measuring(context, "more")
+
+
+def measuring(context: Context, part: str) -> Iterator[Batch]:
+    """Yield what prepares for some shapes, and a process that measures those that are left.
+
+    It starts those of the contestants.  Another goes on where one has ended, without the shape that ended it if it
+    measured none.
+    """
+    able = [name for name in context.kernels if name in context.passed("smoke")]
+    some, seen = left(context.findings, part, context.sizes, able), 0
+    if some:
+        yield preparing(context, part, able)
+    while len(some) > seen:
+        word = f"{part}: {len(some)} shapes, {seen} left out, with {', '.join(able) or 'no kernels'}"
+        yield [Job(word, context.stage("bench", context.sizes_name, part, context.folder, seen, *able), TF32)]
+        now = left(context.findings, part, context.sizes, able)
+        seen += len(now) == len(some)
+        some = now
 
 
 def tools(context: Context) -> Iterator[Batch]:
@@ -184,17 +222,20 @@ def rest(context: Context) -> Iterator[Batch]:
         "waiting": (names.GPU_TESTS, context.sizes.waiting),
         "conformance": (names.CONFORMANCE_TESTS, context.sizes.conformance),
     }
-    yield [Job(name, [*pytest, file, "-k", words], {"CUPY_TF32": "0"}) for name, (file, words) in chosen.items()]
+    yield [Job(name, [*pytest, file, "-k", words], TF32) for name, (file, words) in chosen.items()]
 
 
 STAGES = (
-    Stage("about", 30, 30, about),
-    Stage("smoke", 45, 45, smoke),
-    Stage("features", 75, 75, features),
-    Stage("stress", 45, 45, stress),
-    Stage("selfcheck", 45, 45, selfcheck),
-    Stage("constants", 90, 30, constants),
-    Stage("bench", 190, 45, bench),
+    Stage("about", 20, 20, about),
+    Stage("smoke", 25, 25, smoke),
+    Stage("features", 50, 50, features),
+    Stage("stress", 40, 40, stress),
+    Stage("selfcheck", 35, 35, selfcheck),
+    Stage("constants", 55, 25, constants),
+    Stage("bench", 165, 165, bench),
     Stage("tools", 60, 60, tools),
-    Stage("rest", 60, 60, rest),
+    Stage("rest", 30, 30, rest),
+    Stage("more", 300, 300, more),
 )
+"""In a first call, as long as all but the last may take, they give verdicts and the table of the goals; a second measures
+what is left."""

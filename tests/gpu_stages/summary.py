@@ -1,21 +1,22 @@
-"""The summary of what was found: whether each kernel may be trusted, how fast it is, and what was not run."""
+"""The summary of what was found: whether each kernel may be trusted, what was not run, how fast it is beside the goals."""
 
 from collections.abc import Iterator, Sequence
-from statistics import median
-from typing import Any
 
 from gpu_stages import names
 from gpu_stages.findings import REFUSED, RIGHT, Finding, Findings
+from gpu_stages.fits import fits, worded
+from gpu_stages.tables import aligned, goals_table, speed_table, speeds
 
 FASTER = 1.3
-"""How many times the default's speed a kernel must have at some shape to be worth trusting."""
+"""How many times the speed of the best other kernel one must have at some shape to be worth trusting."""
 
 RULE = f"""\
-Trust a kernel if smoke, features and stress pass, grid has 0 mismatches with sweep, memcheck is clean, and it is at least
-{FASTER:g} times as fast as the default at some shape.  "-": was not run, or is not for this kernel."""
+Trust a kernel if smoke, features and stress pass, and selfcheck (the package's own check; of grid also that it is sweep, bit
+for bit, beside traffic), memcheck is clean, and it is at least {FASTER:g} times as fast as the best other kernel at some shape.
+"-": was not run, or is not for this kernel."""
 
-STRESSED, CHECKED = ("block", "grid"), ("grid",)
-"""The kernels that the stages stress and selfcheck are for."""
+STRESSED = ("block", "grid")
+"""The kernels that the stage stress is for."""
 
 HEAD = ["kernel", "smoke", "features", "stress", "selfcheck", "memcheck", "racecheck", "verdict"]
 
@@ -30,7 +31,9 @@ def summary(findings: Findings) -> str:
         selfchecked(found),
         speed_table(found),
         constants_table(found),
+        worded(fits(found)),
         unrun(findings),
+        goals_table(found),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -40,18 +43,28 @@ def header(found: Sequence[Finding]) -> str:
     lines = (
         ["Tiny shapes: the figures below mean nothing."] if any(one.get("sizes") == "quick" for one in found) else []
     )
-    devices = [one for one in found if "device" in one]
-    named = [{**one["device"], **one["versions"]} for one in devices]
-    lines += [", ".join(f"{name} {value}" for name, value in one.items()) for one in named]
+    lines += devices(found)
     for one in found:
         lines += one["missing"] if one.get("stage") == "about" and "missing" in one else []
-    if not devices:
+    if not devices(found):
         lines.append("No device was found: nothing ran; see logs.txt.")
     return "\n".join(dict.fromkeys(lines))
 
 
+def devices(found: Sequence[Finding]) -> list[str]:
+    """Name the devices, their driver and the versions."""
+    named = [{**one["device"], **one["versions"]} for one in found if "device" in one]
+    return list(dict.fromkeys(", ".join(f"{name} {value}" for name, value in one.items()) for one in named))
+
+
 def kernel_table(findings: Findings) -> str:
-    """Return the table of what each kernel passed."""
+    """Return the table of what each kernel passed; nothing if none began."""
+    rows = kernel_rows(findings)
+    return aligned(rows) if len(rows) > 1 else ""
+
+
+def kernel_rows(findings: Findings) -> list[list[str]]:
+    """Return the rows of that table, the first being the names of the columns."""
     codes = {stage: findings.codes(stage) for stage in ("smoke", "features", "stress", "selfcheck", "tools")}
     kernels = [name for name in codes["smoke"] if name != names.OFF]
     best = speeds(findings.read("bench"))
@@ -61,14 +74,14 @@ def kernel_table(findings: Findings) -> str:
             "smoke": state({kernel: codes["smoke"][kernel]}),
             "features": state({job: code for job, code in codes["features"].items() if job.split()[0] == kernel}),
             "stress": state({job: code for job, code in codes["stress"].items() if job == kernel}),
-            "selfcheck": state({job: code for job, code in codes["selfcheck"].items() if job == kernel}),
+            "selfcheck": state({job: code for job, code in codes["selfcheck"].items() if job.split(":")[0] == kernel}),
             **{
                 tool: state({job: code for job, code in codes["tools"].items() if job == f"{tool} {kernel}"})
                 for tool in ("memcheck", "racecheck")
             },
         }
         rows.append([kernel, *states.values(), verdict(kernel, states, best.get(kernel, {}))])
-    return aligned(rows) if kernels else ""
+    return rows
 
 
 def selfchecked(found: Sequence[Finding]) -> str:
@@ -96,7 +109,7 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     if states["smoke"] == "refused":
         return "does not run here"
     needed = ["smoke", "features", *(["stress"] if kernel in STRESSED else [])]
-    needed += [*(["selfcheck"] if kernel in CHECKED else []), "memcheck"]
+    needed += ["selfcheck", "memcheck"]
     if wrong := [part for part in (*needed, "racecheck") if states[part].startswith("FAILED")]:
         return f"DO NOT TRUST: {', '.join(wrong)}"
     if unrun := [part for part in needed if states[part] != "passed"]:
@@ -104,60 +117,10 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     if not faster:
         return "right; its speed was not measured"
     shape, most = max(faster.items(), key=lambda item: item[1])
-    at = f"{most:.2f} times the default's speed at {shape}"
+    at = f"{most:.2f} times the speed of the best other kernel at {shape}"
     if most >= FASTER:
         return f"TRUST: right, {at} ({sum(ratio >= FASTER for ratio in faster.values())} of {len(faster)} shapes)"
     return f"right; at best {at}"
-
-
-def speeds(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
-    """Return the speed of each contestant in units of the default's, by contestant and shape, on the device."""
-    ratios: dict[str, dict[str, float]] = {}
-    for cell in cells(found):
-        (own,) = cell["ours"]
-        for name, seconds in cell["seconds"].items():
-            if name != own:
-                rounds = zip(cell["seconds"][own], seconds, strict=True)
-                ratios.setdefault(name, {})[shape_of(cell)] = median(ours / theirs for ours, theirs in rounds)
-    return ratios
-
-
-def cells(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return what bench measured on the device's clock."""
-    return [one["cell"] for one in found if "cell" in one and one["cell"]["clock"] == "device"]
-
-
-def shape_of(cell: dict[str, Any]) -> str:
-    """Word the problem of a cell."""
-    problem = cell["problem"]
-    sizes = " ".join(f"{letter}={problem[name]}" for letter, name in
-                     (("T", "seq_len"), ("B", "batch"), ("I", "input_size"), ("H", "hidden_size")))  # fmt: skip
-    return f"{sizes} {problem['dtype']}"
-
-
-def speed_table(found: Sequence[Finding]) -> str:
-    """Return the table of bench: the default's time of a step, and the others' times in units of it."""
-    measured = {shape_of(cell): cell for cell in cells(found)}
-    if not measured:
-        return ""
-    others = list(
-        dict.fromkeys(name for cell in measured.values() for name in cell["seconds"] if name not in cell["ours"])
-    )
-    rows = [["shape", "us a step", "error", *others]]
-    for shape, cell in measured.items():
-        (own,) = cell["ours"]
-        ours, steps = cell["seconds"][own], cell["problem"]["seq_len"]
-        shown = {
-            name: f"{median(b / a for a, b in zip(ours, seconds, strict=True)):.2f}"
-            + "*" * (name in cell["launch_bound"])
-            for name, seconds in cell["seconds"].items()
-        }
-        step = f"{1e6 * median(ours) / steps:.3g}" + "*" * (own in cell["launch_bound"])
-        rows.append([shape, step, f"{cell['excess'][own]:.2g}", *(shown.get(name, "-") for name in others)])
-    legend = (
-        "Columns of other names: their time / the default's, above 1 the default is faster; *: waited for launches."
-    )
-    return f"{aligned(rows)}\n{legend}"
 
 
 def constants_table(found: Sequence[Finding]) -> str:
@@ -201,11 +164,3 @@ def _unrun(findings: Findings) -> Iterator[str]:
                 yield f"{'refused' if code == REFUSED else 'FAILED'}: {stage}: {job}: {code}: {lasts[job]['last']}"
         skipped = [job for one in found if one.get("stage") == stage for job in one.get("skipped", ())]
         yield from (f"not run: {stage}: {job}: no time was left" for job in skipped if job not in codes[stage])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return the lines of a table, its columns as wide as they must be."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

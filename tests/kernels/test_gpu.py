@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import recipes
 from pieces import pieces_differ
 
 import rnn_backends as rb
@@ -105,6 +106,20 @@ def test_arrays_of_torch(regime: str, cupy: Any) -> None:
     foreign = torch.from_numpy(x).cuda()[:, :, 1:]  # which begins within 16 bytes, and has strides
     got, _ = rb.RNN([cell]).to("cupy")(cupy.from_dlpack(foreign))
     assert excess(rb.to_numpy(got), reference([cell], x[:, :, 1:], dtype="float32")[0]) <= 1.0, regime
+
+
+def test_the_blocks_of_the_page_torch_and_streams() -> None:
+    torch = pytest.importorskip("torch")
+    names = recipes.run()
+    assert isinstance(names["y"], torch.Tensor)
+
+
+def test_arrays_of_numba_another_stream(regime: str, cupy: Any) -> None:
+    cuda = pytest.importorskip("numba.cuda")
+    draw = Draw("float32", 0)
+    cell, x = draw.cell(8, 96), draw.normal(9, 3, 8)
+    got, _ = rb.RNN([cell]).to("cupy")(cupy.asarray(cuda.to_device(x)))
+    assert excess(cuda.as_cuda_array(got).copy_to_host(), reference([cell], x, dtype="float32")[0]) <= 1.0, regime
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])

@@ -4,9 +4,10 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from gpu_stages import needs
+from gpu_stages import needs, trust
 from gpu_stages.findings import Findings
 from gpu_stages.processes import Job, together
 from gpu_stages.summary import verdict
@@ -71,17 +72,35 @@ PASSED = dict.fromkeys(("smoke", "features", "stress", "selfcheck", "memcheck", 
 @pytest.mark.parametrize(
     ("kernel", "changed", "faster", "told"),
     [
-        ("grid", {}, {"a": 1.4, "b": 1.2}, "TRUST: right, 1.40 times the default's speed at a (1 of 2 shapes)"),
-        ("grid", {}, {"a": 1.2}, "right; at best 1.20 times the default's speed at a"),
+        ("grid", {}, {"a": 1.4, "b": 1.2}, "TRUST: right, 1.40 times the speed of the best other kernel at a (1 of 2 shapes)"),
+        ("grid", {}, {"a": 1.2}, "right; at best 1.20 times the speed of the best other kernel at a"),
         ("grid", {}, {}, "right; its speed was not measured"),
         ("grid", {"selfcheck": "FAILED 1/1"}, {"a": 2.0}, "DO NOT TRUST: selfcheck"),
-        ("block", {"selfcheck": "-", "racecheck": "-"}, {"a": 2.0}, "TRUST: right, 2.00 times the default's speed at a (1 of 1 shapes)"),
+        ("block", {"selfcheck": "-"}, {"a": 2.0}, "open: selfcheck not run"),
+        ("block", {"racecheck": "-"}, {"a": 2.0}, "TRUST: right, 2.00 times the speed of the best other kernel at a (1 of 1 shapes)"),
         ("block", {"stress": "-"}, {"a": 2.0}, "open: stress not run"),
         ("block", {"racecheck": "FAILED 1/1"}, {"a": 2.0}, "DO NOT TRUST: racecheck"),
         ("block", {"smoke": "refused"}, {}, "does not run here"),
-        ("step", {"stress": "-", "selfcheck": "-"}, {"a": 1.0}, "right; at best 1.00 times the default's speed at a"),
+        ("step", {"stress": "-"}, {"a": 1.0}, "right; at best 1.00 times the speed of the best other kernel at a"),
         ("step", {"features": "FAILED 1/4", "memcheck": "-"}, {"a": 1.0}, "DO NOT TRUST: features"),
     ],
 )  # fmt: skip
 def test_the_rule(kernel: str, changed: dict[str, str], faster: dict[str, float], told: str) -> None:
     assert verdict(kernel, PASSED | changed, faster) == told
+
+
+@pytest.mark.parametrize(("refused", "code"), [("float64", 1), ("bfloat16", 0)])
+def test_a_kernel_that_fails_its_own_check(
+    refused: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend = SimpleNamespace(dtypes=lambda: ["float32", "float64"], dtype=str)
+    monkeypatch.setattr("rnn_backends.get_backend", lambda _: backend)
+    monkeypatch.setattr(trust, "kernels", lambda _: SimpleNamespace(trusted=lambda _, dtype: dtype != refused))
+    path = tmp_path / "findings.jsonl"
+    monkeypatch.setattr(sys, "argv", ["trust", str(path), "grid", "float32", "float64", "bfloat16"])
+    with pytest.raises(SystemExit) as end:
+        trust.main()
+    assert end.value.code == code
+    assert capsys.readouterr().out == ("not used for: float64; see above\n" if code else "")
+    found = [(one["dtype"], one["trusted"]) for one in Findings(path).read("selfcheck")]
+    assert found == [("float32", True), ("float64", not code)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import device_standin
 import ml_dtypes  # noqa: F401  # gives NumPy bfloat16
 import numpy as np
 import pytest
@@ -453,10 +454,10 @@ def test_no_room(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_device_is_that_of_the_arrays() -> None:
     (cell,), x, h_0 = drawn("tiny", tokens=False)
-    with standin.Device(1):
+    with device_standin.Device(1):
         layer, placed, start = rb.Layer(on_device(cell)), *arrays(x), arrays(*h_0)
     found = launch().recurrence(layer, placed, start, None)
-    assert found[0].device == standin.Device(1)
+    assert found[0].device == device_standin.Device(1)
     assert wrong(found, [cell], x, h_0) <= 1.0
 
 
@@ -504,7 +505,7 @@ def test_nothing_of_a_whole_network_comes_to_the_host(part: str, monkeypatch: py
         held = Record(Network(tuple(layers), linear(draw, 10, 3)), draw.normal(7, 3, 4))
     else:
         held = records("float32")[part]
-    with standin.Device(1):
+    with device_standin.Device(1):
         rnn, (x, mask) = rb.RNN.from_network(held.network, there), arrays(held.x, held.mask)
         wanted = rb.RNN.from_network(held.network, here).logits(held.x, held.h_0, lengths=held.lengths, mask=held.mask)
         with monkeypatch.context() as patch:

@@ -11,6 +11,7 @@ from threading import Thread
 from types import ModuleType
 from typing import Any
 
+import device_standin
 import ml_dtypes  # noqa: F401  # gives NumPy bfloat16
 import numpy as np
 import pytest
@@ -146,12 +147,12 @@ def test_a_check_is_on_a_stream_of_its_own_beside_traffic_on_another(
     copies: list[Any] = []
     walks: list[Any] = []
     copyto, call = cupy.copyto, standin.RawKernel.__call__
-    monkeypatch.setattr(cupy, "copyto", lambda *a: copies.append((standin.current_stream(), len(walks))) or copyto(*a), raising=False)  # type: ignore[func-returns-value]  # fmt: skip
-    monkeypatch.setattr(standin.RawKernel, "__call__", lambda *a, **o: walks.append(standin.current_stream()) or call(*a, **o))  # type: ignore[func-returns-value]  # fmt: skip
+    monkeypatch.setattr(cupy, "copyto", lambda *a: copies.append((device_standin.current_stream(), len(walks))) or copyto(*a), raising=False)  # type: ignore[func-returns-value]  # fmt: skip
+    monkeypatch.setattr(standin.RawKernel, "__call__", lambda *a, **o: walks.append(device_standin.current_stream()) or call(*a, **o))  # type: ignore[func-returns-value]  # fmt: skip
     assert trusted("grid")
-    assert len({standin.default_stream, *walks}) == 2
-    assert not {walks[0], standin.default_stream} & {stream for stream, _ in copies}
-    assert standin.current_stream() is standin.default_stream
+    assert len({device_standin.default_stream, *walks}) == 2
+    assert not {walks[0], device_standin.default_stream} & {stream for stream, _ in copies}
+    assert device_standin.current_stream() is device_standin.default_stream
     steps, times = selfcheck().STEPS, 3
     first = 2 + steps  # grid by two plans, alone, then sweep
     second = first + times + steps
@@ -347,7 +348,7 @@ def test_what_a_verdict_depends_on(change: str, cupy: Any, plant: Plant, monkeyp
     another_process()
     assert trusted("step")
     assert not standin.RawKernel.launches
-    device = standin.Device(1 if change == "device" else 0)
+    device = device_standin.Device(1 if change == "device" else 0)
     if change == "source":
         plant("equation.cu", "// The activations of", "// Activations of")
     elif change == "device.cu":
@@ -515,7 +516,7 @@ def test_threads_check_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_checked_while_work_is_captured() -> None:
-    rnn, stream = rb.RNN(CASE.layers).to("cupy:0"), standin.Stream(non_blocking=True)
+    rnn, stream = rb.RNN(CASE.layers).to("cupy:0"), device_standin.Stream(non_blocking=True)
     with stream:
         stream.captures = True
         with pytest.raises(rb.BackendUnavailableError) as caught:
@@ -539,7 +540,7 @@ def test_nothing_is_checked_while_work_is_captured() -> None:
 
 def test_the_variable_serves_while_work_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNN_CUPY_KERNEL", "sweep")
-    with standin.Stream(non_blocking=True) as stream:
+    with device_standin.Stream(non_blocking=True) as stream:
         stream.captures = True
         assert run() <= 1.0
 
@@ -574,8 +575,8 @@ def test_a_kernel_that_does_not_compile(plant: Plant) -> None:
 def test_an_error_that_no_kernel_makes_is_no_verdict(error: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
     raised = {
-        "memory": standin.CudaError(2),
-        "capture": standin.CudaError(901),
+        "memory": device_standin.CudaError(2),
+        "capture": device_standin.CudaError(901),
         "cuBLAS": cublas.CUBLASError("CUBLAS_STATUS_NOT_INITIALIZED"),
         "CuPy's memory": cupy.cuda.memory.OutOfMemoryError("Out of memory"),
     }[error]
@@ -591,7 +592,7 @@ def test_an_error_that_no_kernel_makes_is_no_verdict(error: str, cupy: Any, monk
 def test_a_kernel_after_which_nothing_runs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict is there before the error is raised: the next process does not use the kernel."""
     cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
-    illegal = standin.CudaError(700)
+    illegal = device_standin.CudaError(700)
     error = illegal if kind == "CUDA" else cublas.CUBLASError("CUBLAS_STATUS_EXECUTION_FAILED")
 
     def broken(_: Any) -> None:
@@ -599,7 +600,7 @@ def test_a_kernel_after_which_nothing_runs(kind: str, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         failing(patch, error)
-        patch.setattr(standin.Device, "synchronize", broken)
+        patch.setattr(device_standin.Device, "synchronize", broken)
         with pytest.raises(rb.BackendUnavailableError) as caught:
             run()
     first = str(caught.value).split("'")[1]

@@ -1,8 +1,9 @@
 """The time of a GPU without a GPU: launches, events and waiting on a timeline, for `standin` and for torch.
 
-python -m cuda_standin     # the process of tests/benchmarks/shape.py that measures, on the stand-in
+python -m cuda_standin MAKER THREADS BACKEND     # the process of a contestant on a GPU, on the stand-in
 """
 
+import ctypes
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import device_standin
+import numpy as np
 import pytest
 import shim
 import standin
@@ -19,6 +22,8 @@ import standin
 MODULES = ("harness.gpu", "harness.competitors.on_gpu")
 BUSY_SIZE, BUSY_SECONDS = 3, 5e-3
 HOST_SECONDS, DEVICE_SECONDS = 10e-6, 2e-6  # of a launch
+STEP_SECONDS = 1e-7  # of each further step that a kernel takes
+CLOCK_KHZ = 1_500_000
 QUEUE = 200
 """How many launches the device takes before the host waits for one to begin."""
 
@@ -74,6 +79,18 @@ def launching(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return launched
 
 
+def walking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the launch of a kernel the time of its steps."""
+
+    def launched(kernel: Any, grid: Any, block: Any, arguments: Any, *others: Any, **options: Any) -> None:
+        layout = sys.modules["rnn_backends.backends.cuda_kernels.walk"].layout(kernel.real)
+        walk = np.frombuffer(ctypes.string_at(arguments[0].ptr, layout.itemsize), layout)[0]
+        timeline.launch("kernel", DEVICE_SECONDS + STEP_SECONDS * (int(walk["end"]) - int(walk["begin"]) - 1))
+        function(kernel, grid, block, arguments, *others, **options)
+
+    return launched
+
+
 def add_time(cupy: Any) -> None:
     """Give the stand-in for CuPy what the benchmarks need of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
@@ -100,9 +117,10 @@ def of_cupy() -> Iterator[ModuleType]:
     """Put the stand-in where CuPy would be, and yield the module of `Gpu`."""
     with standin.installed() as cupy, pytest.MonkeyPatch.context() as patch:
         add_time(cupy)
-        patch.setattr(standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
+        patch.setattr(device_standin.Device, "synchronize", lambda _: timeline.wait(), raising=False)
         patch.setattr(standin.Array, "__array_ufunc__", launching("operation", standin.Array.__array_ufunc__))
-        patch.setattr(standin.RawKernel, "__call__", launching("kernel", standin.RawKernel.__call__))
+        patch.setattr(standin.RawKernel, "__call__", walking(standin.RawKernel.__call__))
+        patch.setitem(device_standin.Device.attributes, "ClockRate", CLOCK_KHZ)
         for name in MODULES:
             patch.delitem(sys.modules, name, raising=False)
         gpu = import_module(MODULES[0])
@@ -116,17 +134,18 @@ def of_cupy() -> Iterator[ModuleType]:
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
+def installed(with_torch: bool = True) -> Iterator[ModuleType]:
     """Do the same, and give torch a GPU, too, if it is there."""
     with of_cupy() as gpu, pytest.MonkeyPatch.context() as patch:
-        if find_spec("torch") is not None:
+        if with_torch and find_spec("torch") is not None:
             add_cuda(patch, import_module("torch"))
         yield gpu
 
 
 if __name__ == "__main__":
-    from harness import worker
+    with installed(sys.argv[1].startswith("torch")):
+        from harness import gpu_child
 
-    with installed():
-        worker.main()
+        standin.trust()
+        gpu_child.main()
     shim.clear()

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -22,6 +21,7 @@ import cublas_standin
 import numpy as np
 import pytest
 import shim
+from device_standin import CudaError, Device, Stream, current_stream
 
 from rnn_backends.backends import registry
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
@@ -35,77 +35,6 @@ MODULES = (
         for name in ("device", "gemm", "launch", "selfcheck", "trust", "walk")
     ),
 )
-
-
-class Device:
-    """A device, and the context in which it is the current one."""
-
-    current = 0
-    attributes: dict[str, int] = {  # those of an H100, with few multiprocessors  # noqa: RUF012
-        "MultiProcessorCount": 12, "MaxSharedMemoryPerBlockOptin": 232448, "MaxSharedMemoryPerMultiprocessor": 233472,
-        "MaxThreadsPerMultiProcessor": 2048, "CooperativeLaunch": 1,
-    }  # fmt: skip
-    compute_capability = "90"
-
-    def __init__(self, index: int | None = None) -> None:
-        self.id = Device.current if index is None else index
-        self.before: list[int] = []
-
-    def __enter__(self) -> "Device":
-        self.before.append(Device.current)
-        Device.current = self.id
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        Device.current = self.before.pop()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device) and other.id == self.id
-
-    __hash__ = None  # type: ignore[assignment]  # as CuPy's
-
-    def synchronize(self) -> None:
-        """Wait for all streams, whose work is done."""
-
-
-class Stream:
-    """A stream, whose work is done at once, and the context in which it is the current one of a thread."""
-
-    here = threading.local()
-
-    def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
-        assert null or non_blocking, "the default stream would wait for it, and it for that"
-        self.ptr, self.captures = 0, False
-        self.before: list[Stream] = []
-
-    def __enter__(self) -> "Stream":
-        self.before.append(current_stream())
-        Stream.here.current = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        Stream.here.current = self.before.pop()
-
-    def is_capturing(self) -> bool:
-        return self.captures
-
-    def synchronize(self) -> None:
-        assert not self.captures, "CUDA would refuse, and end the capture"
-
-
-default_stream = Stream(null=True)
-
-
-def current_stream() -> Stream:
-    return getattr(Stream.here, "current", default_stream)
-
-
-class CudaError(RuntimeError):
-    """An error of CUDA, with its number."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(f"cudaError{status}: as planted")
 
 
 class Array(np.lib.mixins.NDArrayOperatorsMixin):
@@ -248,6 +177,7 @@ class RawKernel:
         assert device
         self.macros = dict(line.removeprefix("#define ").split(" ", 1) for line in defines.splitlines())
         self.name = name
+        self.real = "float64" if self.macros.get("DOUBLE") == "1" else "float32"
         self.max_dynamic_shared_size_bytes = 48 * 1024
         self.kernel = self.ptr = self  # the function of the current device
 
@@ -271,9 +201,8 @@ class RawKernel:
             if isinstance(argument, Array):
                 assert argument.host.flags.c_contiguous
                 assert argument.host.flags.aligned
-        real = "float64" if self.macros["DOUBLE"] == "1" else "float32"
         hosts = [
-            struct_of(a, real, int(self.macros["CHUNK"])) if isinstance(a, CPointer) else unwrapped(a)
+            struct_of(a, self.real, int(self.macros["CHUNK"])) if isinstance(a, CPointer) else unwrapped(a)
             for a in arguments
         ]
         macros: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in self.macros.items()}
@@ -287,6 +216,11 @@ resident = 1
 
 def capacity(_: Any, __: int, ___: int) -> int:
     return Device.attributes["MultiProcessorCount"] * resident
+
+
+def cublas() -> Any:
+    """Return what stands in for cuBLAS while the stand-in is installed."""
+    return sys.modules["cupy_backends.cuda.libs.cublas"]
 
 
 def make() -> tuple[ModuleType, ModuleType]:
@@ -344,6 +278,7 @@ def trust() -> None:
     module = importlib.import_module("rnn_backends.backends.cuda_kernels.trust")
     kernels = itertools.product(REGIMES, FLOATING, range(2))
     path = module.verdicts.folder() / module.verdicts.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(f".{os.getpid()}")
     aside.write_text(json.dumps({module.key_of(*kernel): module.PASSED for kernel in kernels}))
     aside.replace(path)

@@ -27,6 +27,16 @@ KERNEL, PRODUCT = 5_000, 10_000
 MEMORY, CACHE = 13, 34.5
 """The bytes that a multiprocessor has in a clock from memory and from the second-level cache."""
 
+CHAIN, FOLD = 155, 25
+"""Of a step of `block`, what it waits for beside the product: a load, the activation and a barrier, and each halving of
+the lanes that share a sum."""
+
+GRID_TURN, GRID_STEP = 230, 800
+"""The same of `grid`, for each turn in which a block takes some of its sequences, and the way of states to others."""
+
+SWEEP_TURN, SWEEP_STEP = 500, 3_000
+"""The same of `sweep`, and a launch after the one before it has ended."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -84,7 +94,7 @@ def block_plans(problem: Problem, device: Device) -> Iterator[Plan]:
 
 def chain(lanes: int) -> float:
     """Return the clocks of what a step needs beside the product: a load, sums over lanes, the activation, a barrier."""
-    return 155 + 25 * log2(lanes)
+    return CHAIN + FOLD * log2(lanes)
 
 
 def of_block(problem: Problem, tile: Tile, inputs: int) -> dict[str, int]:
@@ -125,8 +135,8 @@ def grid_plans(problem: Problem, device: Device) -> Iterator[Plan]:
         blocks = problem.directions * slices * -(-problem.batch // share)
         if blocks <= device.multiprocessors:
             fetch = share * problem.hidden_size * problem.state_bytes / CACHE
-            multiply = -(-share // tile.sequences) * (tile.clocks + 230)
-            step = max(fetch, multiply) + 0.3 * min(fetch, multiply) + 800
+            multiply = -(-share // tile.sequences) * (tile.clocks + GRID_TURN)
+            step = max(fetch, multiply) + 0.3 * min(fetch, multiply) + GRID_STEP
             clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step + projection(problem, device)
             yield Plan("grid", tile.macros(slices, SWEEP=0), blocks, 256, tile.shared, share, clocks)
     yield from tensor_plans(problem, device)
@@ -140,7 +150,7 @@ def tensor_plans(problem: Problem, device: Device) -> Iterator[Plan]:
         blocks = problem.directions * slices * -(-problem.batch // share)
         if blocks <= device.multiprocessors and tile.sequences < share + 16:
             fetch = share * problem.hidden_size * problem.state_bytes / CACHE
-            step = fetch + -(-share // tile.sequences) * (tile.clocks(device) + 230) + 800
+            step = fetch + -(-share // tile.sequences) * (tile.clocks(device) + GRID_TURN) + GRID_STEP
             clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step + projection(problem, device)
             yield Plan("grid", tile.macros(slices, 0), blocks, tile.threads, tile.shared, share, clocks)
 
@@ -153,7 +163,7 @@ def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
         waves = -(-blocks // (device.multiprocessors * at_once))
         turns = -(-share // tile.sequences)
         fetch = (tile.nbytes + share * problem.hidden_size * problem.state_bytes) * at_once / CACHE
-        step = 3_000 + waves * (fetch + turns * max(at_once * tile.clocks, tile.clocks + 500))
+        step = SWEEP_STEP + waves * (fetch + turns * max(at_once * tile.clocks, tile.clocks + SWEEP_TURN))
         clocks = problem.seq_len * max(step, KERNEL) + projection(problem, device)
         yield Plan("sweep", tile.macros(slices, SWEEP=1), blocks, 256, tile.shared, share, clocks)
 

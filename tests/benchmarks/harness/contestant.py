@@ -99,15 +99,7 @@ def check(contestants: Sequence[Contestant], drawn: Drawn) -> dict[str, float]:
 
 
 def _require_right(contestant: Contestant, output: Callable[[Any], Host], drawn: Drawn) -> float:
-    with contestant.context():
-        results = []
-        for x in drawn.inputs:
-            result = contestant.call(contestant.place(x))
-            results.append(np.array(output(result)))
-            contestant.poison(result)
-    if drawn.problem.step:
-        results = [np.concatenate(results)]
-    error = max(drawn.excess(result, turn) for turn, result in enumerate(results))
+    error = largest_error(contestant, output, drawn)
     if not error <= contestant.allowed:
         bounds = (
             "the error bound" if contestant.allowed == 1.0 else f"the error bound, more than {contestant.allowed:g}"
@@ -118,3 +110,16 @@ def _require_right(contestant: Contestant, output: Callable[[Any], Host], drawn:
         )
         raise WrongResultError(msg)
     return error
+
+
+def largest_error(contestant: Contestant, output: Callable[[Any], Host], drawn: Drawn) -> float:
+    """Return the largest error of a contestant's outputs for all inputs, in units of the bound on rounding."""
+    with contestant.context():
+        results = []
+        for x in drawn.inputs:
+            result = contestant.call(contestant.place(x))
+            results.append(np.array(output(result)))
+            contestant.poison(result)
+    if drawn.problem.step:
+        results = [np.concatenate(results)]
+    return max(drawn.excess(result, turn) for turn, result in enumerate(results))

@@ -110,16 +110,20 @@ class Gpu:
             "driver": f"CUDA {_version(cupy.cuda.runtime.driverGetVersion())}",
         }
 
+    def launching(self, contestant: Contestant, x: Any) -> float:
+        """Return the seconds that launching a call takes on the host, the device having nothing else to do."""
+        self.device.synchronize()
+        begin = perf_counter()
+        output = contestant.call(x)
+        seconds = perf_counter() - begin
+        contestant.poison(output)
+        return seconds
+
     def _first_calls(self, contestant: Contestant, inputs: Sequence[Host]) -> tuple[Iterator[Any], float]:
         """Make calls until all is compiled and loaded; return the inputs in turn, and the seconds of launching."""
         with self._at_work(contestant):
             placed = cycle([contestant.place(x) for x in inputs])
-            for _ in range(3):
-                self.device.synchronize()
-                begin = perf_counter()
-                output = contestant.call(next(placed))
-                seconds = perf_counter() - begin
-                contestant.poison(output)
+            *_, seconds = [self.launching(contestant, next(placed)) for _ in range(3)]
         return placed, seconds
 
     def _on_device(self, contestant: Contestant, x: Any, products: int) -> tuple[float, bool]:

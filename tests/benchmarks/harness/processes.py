@@ -12,9 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from select import select
 from subprocess import PIPE, Popen, run
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -46,26 +47,57 @@ class Entrant:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-class Process(Popen[str]):
-    """The process of a contestant, which runs only while it has a question to answer."""
+class EndedError(RuntimeError):
+    """A process that ended, or was ended, and did not answer."""
 
-    def __init__(self, entrant: Entrant) -> None:
+
+class Process(Popen[str]):
+    """The process of a contestant, which runs only while it has a question to answer.
+
+    Parameters
+    ----------
+    entrant : Entrant
+    module : str
+        What answers, given the maker and the threads of the entrant.
+    words : sequence of str
+        What it is given beside them.
+    log : file, optional
+        Takes the place of this process's stderr.
+    """
+
+    def __init__(
+        self, entrant: Entrant, module: str = "harness.child", words: Sequence[str] = (), log: IO[str] | None = None
+    ) -> None:
         self.name = entrant.name
-        command = [sys.executable, "-P", "-m", "harness.child", entrant.maker, str(entrant.threads)]
+        command = [sys.executable, "-P", "-m", module, entrant.maker, str(entrant.threads), *words]
         variables = conditions(entrant.threads, entrant.variables)
-        super().__init__(command, stdin=PIPE, stdout=PIPE, bufsize=1, text=True, encoding="utf-8", env=variables)
+        super().__init__(
+            command, stdin=PIPE, stdout=PIPE, stderr=log, bufsize=1, text=True, encoding="utf-8", env=variables
+        )
 
     def ask(self, question: Any) -> dict[str, Any]:
-        """Return the answer; raise the error that it holds, or RuntimeError where the process ended."""
+        """Return the answer; raise the error that it holds, or EndedError where the process ended."""
+        self.send(question)
+        return self.answer()
+
+    def send(self, question: Any) -> None:
+        """Have it run, and ask it."""
         assert self.stdin is not None
-        assert self.stdout is not None
         self.send_signal(signal.SIGCONT)
         with suppress(BrokenPipeError):  # it has ended
             self.stdin.write(f"{json.dumps(question)}\n")
+
+    def answer(self, seconds: float | None = None) -> dict[str, Any]:
+        """Return the answer to what was asked, and have it stop; if it takes longer than some seconds, it is ended."""
+        assert self.stdout is not None
+        if seconds is not None and not select([self.stdout], [], [], seconds)[0]:
+            self.kill()
+            msg = f"no answer within {seconds:g} s"
+            raise EndedError(msg)
         line = self.stdout.readline()
         if not line:
             msg = f"the process of {self.name} ended with code {self.wait()}; its output is above."
-            raise RuntimeError(msg)
+            raise EndedError(msg)
         self.send_signal(signal.SIGSTOP)
         answer: dict[str, Any] = json.loads(line)
         if "raised" in answer:

@@ -21,7 +21,7 @@ LEGEND = (
 def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a line for each measured problem and backend, and the meaning of the columns."""
     yield from dict.fromkeys(where(cell) for cell in cells)
-    names = list(dict.fromkeys(name for cell in cells for name in cell["seconds"]))
+    names = list(dict.fromkeys(name for cell in cells for name in (*cell["seconds"], *cell["failed"])))
     head = ["problem", "threads", "clock", "ours", "ms", "error", *names]
     rows = [[*_row(cell, backend, names)] for cell in cells for backend in cell["ours"]]
     shown = [column for column in range(len(head)) if any(row[column] != "-" for row in rows)]
@@ -33,6 +33,8 @@ def lines(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 def where(cell: dict[str, Any]) -> str:
     """Return the GPU, versions and variables of a measurement in words."""
     about, versions = cell["device"], [f"{name} {version}" for name, version in cell["versions"].items()]
+    if not about:
+        return "no contestant came to a GPU"
     variables = [f"{name}={cell['environment'][name]}" for name in OF_CUPY if name in cell["environment"]]
     words = [about["name"], f"compute capability {about['compute_capability']}", about["driver"], *versions]
     return ", ".join([*words, *(variables or [f"{' and '.join(OF_CUPY)} unset"])])
@@ -46,15 +48,20 @@ def worded(quartiles: Quartiles) -> str:
 def _row(cell: dict[str, Any], backend: str, names: Iterable[str]) -> Iterator[str]:
     yield str(Problem(**cell["problem"]))
     yield str(cell["threads"])
-    clock, waited = cell["clock"], cell["launch_bound"]
+    clock, waited, failed = cell["clock"], cell["launch_bound"], cell["failed"]
     yield clock
     yield backend
-    yield digits(Quartiles.of(cell["seconds"][backend]).median * 1e3) + "*" * (clock == "device" and backend in waited)
-    yield digits(cell["excess"][backend])
+    if backend in cell["seconds"]:
+        ms = digits(Quartiles.of(cell["seconds"][backend]).median * 1e3)
+        yield ms + "*" * (clock == "device" and backend in waited)
+        yield digits(cell["excess"][backend])
+    else:
+        yield failed.get(backend) or cell["absent"][backend]
+        yield "-"
     found = ratios(cell["seconds"], backend)
     for name in names:
         mark = "*" * (clock == "device" and name in waited)
-        yield worded(found[name]) + mark if name in found else "-"
+        yield worded(found[name]) + mark if name in found else failed.get(name, "-") if name != backend else "-"
 
 
 def digits(value: float) -> str:

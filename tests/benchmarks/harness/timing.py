@@ -36,7 +36,12 @@ class Quartiles(NamedTuple):
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Quartiles]:
-    """Return the time of each other contestant in units of ours, the ratios being taken within a round."""
+    """Return the time of each other contestant in units of ours, the ratios being taken within a round.
+
+    There are none where ours was not timed.
+    """
+    if ours not in seconds:
+        return {}
     return {
         name: Quartiles.of([other / own for other, own in zip(theirs, seconds[ours], strict=True)])
         for name, theirs in seconds.items()

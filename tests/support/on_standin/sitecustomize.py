@@ -60,11 +60,11 @@ def begin() -> None:
     keep_compiled(shim, Path(os.environ["STANDIN_CACHE"]))
     if "STANDIN_FAULTS" in os.environ:
         plant(standin)
-    is_timed = any(word.endswith("worker") for word in sys.orig_argv)  # torch is not loaded where nobody needs it
+    is_torch = any(word.startswith("torch") for word in sys.orig_argv)  # which is not loaded where nobody needs it
     until_the_end = ExitStack()
     until_the_end.callback(shim.clear)
     os.environ["RNN_CACHE_DIR"] = os.environ["STANDIN_CACHE"]
-    until_the_end.enter_context(cuda_standin.installed() if is_timed else cuda_standin.of_cupy())
+    until_the_end.enter_context(cuda_standin.installed(is_torch))
     standin.trust()
     atexit.register(until_the_end.close)
     sys.modules["cupy"].__spec__ = ModuleSpec("cupy", None)

@@ -30,6 +30,7 @@ LIBRARIES = {
 ON_GPU = {
     "torch": ("torch",),
     "torch-tf32": ("torch",),
+    "flashrnn": ("flashrnn", "torch"),
     "off": (),
     **dict.fromkeys(REGIMES, ()),
     "product": (),

@@ -1,5 +1,6 @@
 """The competitors of a backend on the same GPU: torch, other kernels of this library, and the limits.
 
+flashrnn see flashrnn.py
 off      the equation as written, in CuPy's operations
 block... this library's kernel of that name, by the environment variable RNN_CUPY_KERNEL
 product  the limit of the arithmetic: see product.py, by CuPy
@@ -30,6 +31,10 @@ def make(name: str, drawn: Drawn, gpu: Gpu) -> Contestant:
         from harness.competitors import torch
 
         return torch.make_on_gpu(drawn, gpu, allow_tf32=name == "torch-tf32")
+    if name == "flashrnn":
+        from harness.competitors import flashrnn
+
+        return flashrnn.make(drawn, gpu)
     limits: dict[str, Callable[[Drawn], Callable[[Any], None]]] = {"product": _product, "copy": _copy}
     if name in limits:
         if drawn.problem.ragged:

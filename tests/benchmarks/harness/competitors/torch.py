@@ -48,7 +48,7 @@ def make_on_gpu(drawn: Drawn, gpu: "Gpu", *, allow_tf32: bool) -> Contestant:
         _made(drawn, device),
         output=lambda y: (y.float() if y.dtype == torch.bfloat16 else y).cpu().numpy(),
         place=lambda x: torch.tensor(x, dtype=dtype, device=device),
-        context=partial(_on_gpu, allow_tf32),
+        context=partial(on_gpu, allow_tf32),
         poison=(lambda _: None) if drawn.problem.step else fill_with_nan,
         allowed=TF32_ERROR if allow_tf32 else CUDNN_ERROR,
     )
@@ -60,7 +60,7 @@ def device_of(gpu: "Gpu") -> torch.device:
 
 
 @contextmanager
-def _on_gpu(allow_tf32: bool) -> Iterator[None]:
+def on_gpu(allow_tf32: bool) -> Iterator[None]:
     """Be in inference mode, with TF32 or without in cuDNN and in cuBLAS, which single steps use."""
     modules = (torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [module.allow_tf32 for module in modules]

@@ -1,0 +1,50 @@
+"""A share of what a stage needs before it measures, so that none of it is left then: kernels, which CuPy keeps on disk for
+all processes, or the right outputs, which the float64 reference takes long for.
+
+`python -m gpu_stages.prepare FINDINGS SIZES PART KIND NUMBER COUNT FOLDER KERNEL...`, where PART is "constants", "bench"
+or "more" and KIND "compile" or "reference".
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpu_stages import constants
+from gpu_stages.bench import left, problem
+from gpu_stages.findings import RIGHT, Findings, leave
+from gpu_stages.names import harness
+from gpu_stages.sizes import SIZES
+
+
+def compile_(some: Sequence[tuple[Any, str]]) -> str:
+    """Have each kernel walk its problem once, and say how many do."""
+    competitors, drawn_of, gpu = harness("competitors"), harness("problem").Drawn.of, harness("gpu").Gpu(0)
+    absent = harness("contestant").AbsentError
+    made = 0
+    for one, kernel in some:
+        try:
+            competitors.prepare(kernel, drawn_of(one), 1, gpu)
+        except absent:
+            continue
+        made += 1
+    return f"{made} of {len(some)} kernels take their shapes"
+
+
+def main() -> None:
+    path, name, part, kind, number, count, folder, *kernels = sys.argv[1:]
+    sizes, share = SIZES[name], slice(int(number), None, int(count))
+    chosen = (
+        constants.problems(sizes, sizes.lengths[0])
+        if part == "constants"
+        else [problem(asked) for asked in left(Findings(Path(path)), part, sizes, kernels)]
+    )
+    if kind == "compile":
+        leave(RIGHT, compile_([(one, kernel) for one in chosen for kernel in kernels][share]))
+    for one in chosen[share]:
+        harness("gpu_cells").kept_outputs(one, Path(folder))
+    leave(RIGHT, f"{len(chosen[share])} references")
+
+
+if __name__ == "__main__":
+    main()
