@@ -35,7 +35,8 @@ class Recurrence(Protocol):
     ----------
     layer : Layer
         ``layer.cells`` are pairs (cell, reverse), forward before backward; a cell walks from the last step to the
-        first if `reverse` is true.  Its arrays are float32 or float64, in which the recurrence computes.
+        first if `reverse` is true.  Its arrays are float32 or float64, in which the recurrence computes.  Where
+        those of `h_0` are float16 or bfloat16, so were these, and they hold numbers of that dtype.
     x : array, shape (seq_len, batch, input_size) or, token ids, (seq_len, batch)
         The input: features of the dtype of `h_0`, or ids, which on NumPy are known to be in range.  Beyond a
         length it may hold anything, NaN and ids of -1 included.

@@ -350,6 +350,24 @@ def assert_right(got: tuple[Array, Array], case: Case) -> None:
 BOTH_WAYS = Draw("float32", 0).case(sides="fb", layers=2, h_0=True, lengths=[7, 0, 3])
 
 
+@pytest.mark.parametrize("call", ["forward", "stream"])
+def test_weights_of_a_recurrence_are_numbers_of_the_dtype_of_its_states(call: str) -> None:
+    """Also where they are given as float32, so that kernels may make 16 bits of them again."""
+    seen: list[Any] = []
+
+    def recurrence(layer: Any, x: Any, h_0: Sequence[Any], lengths: Any) -> None:
+        seen.extend((array, h_0[0].dtype) for cell, _ in layer.cells for array in (cell.weight_ih, cell.weight_hh))
+
+    rnn, x = rb.RNN.init(3, 5, num_layers=2, seed=1), np.ones((4, 2, 3), np.float16)
+    with rb.register_backend(replace(rb.get_backend("numpy"), name="other", recurrence=recurrence)):
+        half = rnn.to("other", "float16")
+        half(x) if call == "forward" else half.stream(2)(x)
+    assert len(seen) == 4
+    for array, dtype in seen:
+        assert (array.dtype, dtype) == (np.float32, np.float16)
+        np.testing.assert_array_equal(array, array.astype(np.float16))
+
+
 def test_a_recurrence_that_declines_leaves_the_layer_to_scan() -> None:
     asked = []
 

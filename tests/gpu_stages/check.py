@@ -17,14 +17,15 @@ from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.conformance import flat
 
 
-def drawn(dtype: str, shape: list[int] | None, every: int) -> Iterator[tuple[str, Any]]:
-    """Yield one ragged case of a shape, or each so-manieth feature."""
-    if shape is None:
+def drawn(dtype: str, shapes: list[list[int]] | None, every: int) -> Iterator[tuple[str, Any]]:
+    """Yield one ragged case of each shape, or each so-manieth feature."""
+    if shapes is None:
         yield from list(cases(dtype).items())[::every]
         return
-    seq_len, batch, *_ = shape
-    lengths = [seq_len * place // max(batch - 1, 1) for place in range(batch)]
-    yield "smoke", Draw(dtype, 0).case(shape=tuple(shape), h_0=True, lengths=lengths)  # type: ignore[arg-type]
+    for shape in shapes:
+        seq_len, batch, *_ = shape
+        lengths = [seq_len * place // max(batch - 1, 1) for place in range(batch)]
+        yield f"smoke {shape}", Draw(dtype, 0).case(shape=tuple(shape), h_0=True, lengths=lengths)  # type: ignore[arg-type]
 
 
 def error(case: Any, dtype: str) -> float:
@@ -48,7 +49,13 @@ def main() -> None:
     for name, kind in (("findings", Path), ("stage", str), ("kernel", str)):
         parser.add_argument(name, type=kind)
     parser.add_argument("--dtype", nargs="+", required=True)
-    parser.add_argument("--shape", nargs=4, type=int, help="one case of this shape; default: the features")
+    parser.add_argument(
+        "--shape",
+        nargs=4,
+        type=int,
+        action="append",
+        help="one case of this shape; again for more; default: the features",
+    )
     parser.add_argument("--every", type=int, default=1, help="leave out features between")
     given = parser.parse_args()
     findings = Findings(given.findings)

@@ -22,6 +22,8 @@ class Sizes(NamedTuple):
     """Those looked at beside the equation as written; None for all."""
     dtypes: tuple[str, ...]
     smoke: Shape
+    tensor: Shape
+    """What `grid` multiplies on tensor cores, in 16 bits."""
     every: int
     """Of the features, each so-manieth."""
     stress: Stress
@@ -57,6 +59,7 @@ FULL = Sizes(
     kernels=None,
     dtypes=("float32", "float64", "float16", "bfloat16"),
     smoke=(9, 3, 5, 96),
+    tensor=(9, 65, 5, 520),
     every=1,
     stress=Stress(1_000_000, 1000, 20, 2000),
     selfcheck=(
@@ -66,6 +69,8 @@ FULL = Sizes(
         ("float64", (4096, 4, 32, 256)),
         ("float16", (4096, 8, 64, 512)),
         ("bfloat16", (4096, 5, 7, 300)),
+        ("float16", (1024, 64, 64, 1024)),
+        ("bfloat16", (4096, 65, 7, 264)),
     ),
     plans=2,
     traffic=256 * 2**20,
@@ -103,6 +108,7 @@ QUICK = Sizes(
     kernels=None,
     dtypes=("float32",),
     smoke=(4, 3, 5, 40),
+    tensor=(3, 17, 3, 96),
     every=20,
     stress=Stress(24, 7, 1, 12),
     selfcheck=(("float32", (12, 5, 9, 70)),),

@@ -80,12 +80,17 @@ def about(context: Context) -> Iterator[Batch]:
 
 
 def smoke(context: Context) -> Iterator[Batch]:
-    """Yield a process a kernel, for one ragged case in each dtype."""
-    shape, dtypes = context.sizes.smoke, context.sizes.dtypes
+    """Yield a process a kernel, for one ragged case in each dtype, and for `grid` one that is for tensor cores."""
+    sizes = context.sizes
     yield [
-        Job(name, context.stage("check", "smoke", name, "--dtype", *dtypes, "--shape", *shape), by(name))
+        Job(name, context.stage("check", "smoke", name, "--dtype", *sizes.dtypes, *shapes(sizes, name)), by(name))
         for name in (*context.kernels, names.OFF)
     ]
+
+
+def shapes(sizes: Sizes, name: str) -> list[Any]:
+    """Return the options for the shapes of a kernel's first cases."""
+    return ["--shape", *sizes.smoke, *(["--shape", *sizes.tensor] if name == "grid" else [])]
 
 
 def features(context: Context) -> Iterator[Batch]:

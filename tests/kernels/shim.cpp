@@ -4,6 +4,7 @@
 // warps in turn; any other lets warps, chosen at random, run ahead of the others as far as barriers allow, which is
 // what shows that one is missing, and lets what they store become visible to others late; see memory.h.  The same seed
 // gives the same order.  Shared memory begins as NaN, and ends in a guard.
+#include <math.h>
 #include <setjmp.h>
 #include <string.h>
 #include <ucontext.h>
@@ -38,6 +39,9 @@ struct Meeting {  // of the threads of a warp or a block
 struct Warp {
   Meeting meeting;
   double values[32], exchanged[32];
+  struct {
+    float a[8], b[4], c[4];
+  } fragments[32];
 };
 
 std::vector<Fiber> fibers;
@@ -142,6 +146,50 @@ double shuffle_xor(double value, int mask) {
   warp.values[lane] = value;
   meet(warp.meeting, index / 32 * 32, [&warp] { memcpy(warp.exchanged, warp.values, sizeof warp.values); });
   return warp.exchanged[lane ^ mask];
+}
+
+// c + the products of a row and a column, as coarsely as any published tensor core sums: numbers are cut off below the
+// last bit of the largest, and so is the sum.
+float sum_of(float c, const float* row, const float* column) {
+  double terms[17] = {c}, largest = fabs(c), sum = 0;
+  for (int k = 0; k < 16; ++k) {
+    terms[k + 1] = double(row[k]) * column[8 * k];
+    largest = fmax(largest, fabs(terms[k + 1]));
+    sum += terms[k + 1];
+  }
+  for (double term : terms)
+    if (!isfinite(term)) return float(c + sum);
+  int exponent;
+  frexp(largest, &exponent);
+  sum = 0;
+  for (double term : terms) sum += trunc(ldexp(term, 24 - exponent));
+  sum = ldexp(sum, exponent - 24);
+  const float rounded = float(sum);
+  return fabs(rounded) > fabs(sum) ? nextafterf(rounded, 0) : rounded;
+}
+
+// PTX's mma.m16n8k16 of a warp, in the layout of its fragments: c += a b.
+void mma(float (&c)[4], const float (&a)[8], const float (&b)[4]) {
+  const int index = index_of(now), lane = index % 32;
+  Warp& warp = warps[index / 32];
+  memcpy(warp.fragments[lane].a, a, sizeof a);
+  memcpy(warp.fragments[lane].b, b, sizeof b);
+  memcpy(warp.fragments[lane].c, c, sizeof c);
+  meet(warp.meeting, index / 32 * 32, [&warp] {
+    float left[16][16], right[16][8];
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 8; ++i) {
+        const int k = lane % 4 * 2 + i % 2 + i / 4 * 8;
+        left[lane / 4 + i / 2 % 2 * 8][k] = warp.fragments[lane].a[i];
+        if (i < 4) right[lane % 4 * 2 + i % 2 + i / 2 * 8][lane / 4] = warp.fragments[lane].b[i];
+      }
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < 4; ++i) {
+        float& sum = warp.fragments[lane].c[i];
+        sum = sum_of(sum, left[lane / 4 + i / 2 * 8], &right[0][lane % 4 * 2 + i % 2]);
+      }
+  });
+  memcpy(c, warp.fragments[lane].c, sizeof c);
 }
 
 void* shared_memory() { return shared_memory_of(now->block); }

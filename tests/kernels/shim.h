@@ -29,6 +29,7 @@ extern Thread* now;
 void block_barrier();
 void wait_a_little();
 double shuffle_xor(double value, int mask);
+void mma(float (&c)[4], const float (&a)[8], const float (&b)[4]);
 void* shared_memory();
 Bits load_relaxed(const void* from, int bytes);
 void store_relaxed(void* to, Bits bits, int bytes);
@@ -84,6 +85,14 @@ template <class T>
 DEVICE void store_relaxed(T* to, T x) {
   shim::store_relaxed(to, shim::bits_of(x), sizeof x);
 }
+struct __attribute__((aligned(16))) Pairs {
+  unsigned int of[4];
+};
+DEVICE Pairs load_relaxed(const Pairs* from) {  // in no order
+  Pairs x;
+  for (int e = 3; e >= 0; --e) x.of[e] = load_relaxed(from->of + e);
+  return x;
+}
 DEVICE void fence() { shim::fence(); }  // fence.acq_rel.gpu, which no kernel needs
 
 // To float16, to nearest, ties to even: 11 significant bits; below 2^-14, multiples of 2^-24.
@@ -99,6 +108,24 @@ DEVICE float float_of(unsigned short half) {
   if (exponent == 31) return float_of(sign | 0x7F800000 | digits << 13);
   if (exponent == 0) return (sign ? -1.0f : 1.0f) * digits * 0x1p-24f;
   return float_of(sign | (exponent + 112) << 23 | digits << 13);
+}
+
+// The two numbers of 16 bits in each of some registers.
+template <int N>
+DEVICE void unpack(const unsigned int (&pairs)[N], float (&numbers)[2 * N]) {
+  for (int i = 0; i < 2 * N; ++i) {
+    const unsigned int bits = pairs[i / 2] >> i % 2 * 16 & 0xFFFF;
+#if BFLOAT16
+    numbers[i] = float_of(bits << 16);
+#else
+    numbers[i] = float_of((unsigned short)bits);
+#endif
+  }
+}
+DEVICE void mma(float (&c)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]) {
+  float left[8], right[4];
+  unpack(a, left), unpack(b, right);
+  shim::mma(c, left, right);
 }
 
 namespace shim {

@@ -45,6 +45,23 @@ def test_every_feature(regime: str, dtype: str) -> None:
             assert excess(rb.to_numpy(actual), wanted) <= 1.0, (regime, feature)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(9, 65, 5, 520), (20, 17, 9, 1024), (5, 200, 7, 264)])
+def test_shapes_for_tensor_cores(regime: str, dtype: str, shape: tuple[int, int, int, int]) -> None:
+    """Of every kernel that takes them; `grid` multiplies them on tensor cores, where there are such."""
+    if dtype not in rb.get_backend("cupy").dtypes():
+        pytest.skip(f"there is no {dtype} here")
+    lengths = [place % (shape[0] + 1) for place in range(shape[1])]
+    case = Draw(dtype, 0).case(shape=shape, sides="fb", h_0=True, lengths=lengths, leak=0.5)
+    case.x[lengths[3] // 2, 3, 0] = np.nan
+    try:
+        got = rb.RNN(case.layers).to("cupy", dtype)(case.x, case.h_0, lengths=case.lengths)
+    except ArgumentError as error:
+        pytest.skip(str(error))
+    for actual, wanted in zip(flat(got), flat(reference(*case, dtype=dtype)), strict=True):
+        assert excess(rb.to_numpy(actual), wanted) <= 1.0, regime
+
+
 def test_a_million_steps(regime: str) -> None:
     if regime in {"sweep", "step", "off"}:
         pytest.skip("these launch a kernel for each step")

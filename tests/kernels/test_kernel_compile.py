@@ -1,5 +1,6 @@
 """The GPU kernels compiled for every architecture, without a GPU: `pytest --kernels`, with NVIDIA's nvidia-cuda-nvrtc."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def compiled(architecture: int, plan: Plan, double: int, **options: Any) -> nvrt
     chunk = 1 if options.get("TOKENS") else 2 if double else 4
     macros = dict(plan.macros) | {"DOUBLE": double, "CHUNK": chunk} | OPTIONS | options
     flags = [*nvrtc.FLAGS, f"-arch=sm_{architecture}", *(f"-D{name}={value}" for name, value in macros.items())]
-    return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime), flags)
+    return nvrtc.compile_(compiler_of(architecture), source("device.cu") + body(plan.regime, plan.macros), flags)
 
 
 def plans(device: Device, itemsize: int) -> list[tuple[Plan, int]]:
@@ -78,6 +79,33 @@ def test_every_architecture(architecture: int, dtype: str, thorough: bool) -> No
     for plan, tokens in classes[(architecture + double) % stride :: stride]:
         options = {"TOKENS": tokens, "LONG_IDS": tokens, "CLIP": tokens, "LEAK": tokens, "WHOLE": 1 - plan["FUSED"]}
         found = compiled(architecture, plan, double, **options)
+        if found.spilled:
+            spilled[plan.macros] = found.spilled
+    assert not spilled
+
+
+def on_tensor_cores(device: Device) -> list[Plan]:
+    """Return every plan that multiplies on tensor cores."""
+    sizes = product((128, 256, 288, 512, 768, 1024, 1536, 2048), (1, 16, 64, 128), (1, 2))
+    problems = [Problem(512, batch, 60, size, 4, directions, half=True) for size, batch, directions in sizes]
+    every = [plan for problem in problems for plan in PLANS["grid"](problem, device) if plan.on_tensor_cores]
+    return list({plan.macros: plan for plan in every}.values())
+
+
+@pytest.mark.parametrize("storage", ["FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("architecture", DEVICES)
+def test_tensor_cores(architecture: int, storage: str, thorough: bool) -> None:
+    """All plans in float16, and a sample of them; nothing is spilled."""
+    classes = on_tensor_cores(DEVICES[architecture])
+    assert (len(classes) > 50) == (architecture >= 80)
+    stride = (1 if storage == "FLOAT16" else 10) if thorough else 60
+    begin = (architecture // 5 + (storage == "FLOAT16")) % stride
+    spilled = {}
+    for number, plan in enumerate(classes[begin::stride]):
+        tokens = number % 2
+        options = {"TOKENS": tokens, "LONG_IDS": tokens, "LONG_LENGTHS": tokens, "CLIP": tokens, "LEAK": tokens}
+        activation = {"ACTIVATION": "g1_softplus" if tokens else "g1_tanh"}
+        found = compiled(architecture, plan, 0, **options, **activation, **{storage: 1})
         if found.spilled:
             spilled[plan.macros] = found.spilled
     assert not spilled
@@ -119,7 +147,7 @@ def text_of(regime: str, problem: Problem, **macros: int) -> tuple[Plan, str]:
     plan = make_plan(problem, DEVICES[90], (regime,))
     assert plan is not None
     every = dict(plan.macros) | {"DOUBLE": 0, "CHUNK": 4} | OPTIONS | macros
-    code = defines(every.items()) + source("device.cu") + body(regime)
+    code = defines(every.items()) + source("device.cu") + body(regime, plan.macros)
     return plan, nvrtc.ptx(code, [*nvrtc.FLAGS, "-arch=compute_90"])
 
 
@@ -150,3 +178,15 @@ def test_states_are_fetched_sixteen_bytes_at_a_time() -> None:
         assert f"ld.relaxed.gpu.global{wanted}" in text
     _, text = text_of("sweep", Problem(512, 16, 128, 512, 4))
     assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
+
+
+def test_states_come_to_tensor_cores_as_they_lie_in_memory() -> None:
+    """With one barrier a turn; nothing is made float32 but the results, and what LEAK keeps of the states before."""
+    plan, text = text_of("grid", Problem(512, 64, 128, 1024, 4, half=True), FLOAT16=1, LEAK=1)
+    products = 2 * plan["PARTS"] * plan["BLOCK_ROWS"] // 8 * plan["SEQUENCES"] // 16
+    assert text.count("mma.sync.aligned.m16n8k16") == products
+    assert text.count("ld.relaxed.gpu.global.v4.b32") >= 2 * plan["PARTS"] * plan["SEQUENCES"] // 16
+    assert text.count("ld.relaxed.gpu.global.b16") == 0
+    assert text.count("bar.sync") == 1
+    results = plan["BLOCK_ROWS"] * plan["SEQUENCES"] // plan.threads
+    assert text.count("cvt.f32.f16") == 2 * results

@@ -1,11 +1,13 @@
 """How a problem is spread over a device: what holds for every plan, without a kernel being run."""
 
 import pytest
+from gpu_stages.sizes import FULL
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan, make_plan
 from rnn_backends.backends.cuda_kernels.tile import REGISTERS, Device, Problem
+from rnn_backends.core.arrays import HALF
 
 P100 = Device(60, 56, 49152, 65536, 2048, cooperative=True)
 T4 = Device(75, 40, 65536, 65536, 1024, cooperative=True)
@@ -24,6 +26,15 @@ problems = st.builds(
     hidden_size=st.integers(1, 4200),
     itemsize=st.sampled_from([4, 8]),
     directions=st.integers(1, 2),
+) | st.builds(
+    Problem,
+    seq_len=st.integers(1, 1000),
+    batch=st.integers(1, 600),
+    input_size=st.integers(0, 600),
+    hidden_size=st.integers(1, 400).map(lambda size: 8 * size) | st.integers(1, 3200),
+    itemsize=st.just(4),
+    directions=st.integers(1, 2),
+    half=st.just(True),
 )
 choices = st.sampled_from([REGIMES, ("block", "sweep", "step")])
 
@@ -39,7 +50,7 @@ def test_the_rows_and_the_batch_are_covered_once(problem: Problem, device: Devic
             numbers = problem.directions * problem.batch * problem.hidden_size
             assert 0 <= plan.blocks * plan.threads - numbers < plan.threads
             continue
-        rows = plan.threads // plan["LANES"] * plan["ROWS"]
+        rows = plan["BLOCK_ROWS"] if plan.on_tensor_cores else plan.threads // plan["LANES"] * plan["ROWS"]
         assert plan["SLICES"] * rows >= problem.hidden_size
         sequences = plan.sequences or plan["SEQUENCES"]
         shares, rest = divmod(plan.blocks, plan["SLICES"] * plan["DIRECTIONS"])
@@ -54,7 +65,7 @@ def test_a_block_fits(problem: Problem, device: Device) -> None:
         assert plan.threads % 32 == 0
         assert plan.threads <= 1024
         assert 0 <= plan.shared <= device.shared_per_block
-        if plan.regime == "step":
+        if plan.regime == "step" or plan.on_tensor_cores:
             continue
         vector = 16 // problem.itemsize
         assert plan["COLUMNS"] >= problem.hidden_size + plan["FUSED"] * problem.input_size
@@ -72,6 +83,48 @@ def test_a_block_fits(problem: Problem, device: Device) -> None:
         warps_of_a_quarter = -(-plan.threads // 128)
         assert 4 * plan["ROWS"] * plan["HELD"] + 40 < REGISTERS[1] // 4 // 32 // warps_of_a_quarter
         assert 4 * plan["ROWS"] * plan["HELD"] + 40 < REGISTERS[0]
+
+
+@given(problems, devices)
+def test_a_product_on_tensor_cores(problem: Problem, device: Device) -> None:
+    for plan in [plan for plan in plans(problem, device) if plan.on_tensor_cores]:
+        assert problem.half
+        assert device.capability >= 80
+        assert problem.hidden_size % 8 == 0, "a vector of 16 bytes is in one row, and a word of 32 bits in one state"
+        warps, columns = plan.threads // 32, 32 * plan["PARTS"]
+        assert columns * (warps - 1) < problem.hidden_size + 32 * warps
+        assert warps * columns >= problem.hidden_size
+        assert plan["BLOCK_ROWS"] % 8 == plan["SEQUENCES"] % 16 == 0
+        assert plan.shared == 2 * warps * plan["SEQUENCES"] * plan["BLOCK_ROWS"] * 4
+        registers = (plan["BLOCK_ROWS"] * columns + 2 * plan["BLOCK_ROWS"] * plan["SEQUENCES"]) // 64
+        assert registers + 70 < min(REGISTERS[0], REGISTERS[1] // plan.threads)
+        assert warps + 36 * columns / 16 <= problem.hidden_size, "less accurate than a sum in float32"
+
+
+@pytest.mark.parametrize(("device", "hidden_size", "half", "is_taken"), [
+    (H100, 520, True, True), (A100, 80, True, True), (H100, 520, False, False), (H100, 516, True, False), (T4, 520, True, False),
+    (H100, 72, True, False), (NOT_COOPERATIVE, 520, True, False),
+])  # fmt: skip
+def test_what_tensor_cores_take(device: Device, hidden_size: int, half: bool, is_taken: bool) -> None:
+    """Numbers of 16 bits, rows that begin at whole vectors, and so many columns that a sum is accurate."""
+    found = plans(Problem(512, 16, 64, hidden_size, 4, half=half), device)
+    assert any(plan.on_tensor_cores for plan in found) == is_taken
+
+
+def test_the_first_run_on_a_gpu_looks_at_tensor_cores() -> None:
+    """Though the choice follows estimates."""
+    for device in (H100, A100, RTX4090, B200):
+        for shape in [FULL.tensor, *(shape for dtype, shape in FULL.selfcheck if dtype in HALF and shape[1] > 16)]:
+            plan = make_plan(Problem(*shape, 4, half=True), device, ("grid",))
+            assert plan is not None
+            assert plan.on_tensor_cores
+
+
+def test_tensor_cores_are_chosen_where_they_are_faster() -> None:
+    for batch, hidden_size, expected in [(1, 512, False), (16, 512, False), (64, 512, True), (16, 1024, True)]:
+        plan = make_plan(Problem(512, batch, 64, hidden_size, 4, half=True), H100, ("grid",))
+        assert plan is not None
+        assert plan.on_tensor_cores == expected
 
 
 @given(problems, devices)

@@ -37,6 +37,7 @@ from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan
 from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE, ENTRIES
 from rnn_backends.backends.cuda_kernels.tile import Problem
 from rnn_backends.core.activations import ACTIVATIONS
+from rnn_backends.core.arrays import HALF
 from rnn_backends.core.network import Network
 from rnn_backends.testing import BackendConformance, Case, cases, excess, records, reference
 from rnn_backends.testing.cases import Draw
@@ -132,7 +133,7 @@ def test_plans_of_all_kinds_are_run() -> None:
     """So that the problems above leave no path of a kernel out."""
     all_plans = [(plan, PROBLEMS[name][1]) for name in PROBLEMS for plan in sampled(name)[2] if plan.regime != "step"]
     for regime in ("block", "grid", "sweep"):
-        mine = [(plan, dtype) for plan, dtype in all_plans if plan.regime == regime]
+        mine = [(plan, dtype) for plan, dtype in all_plans if plan.regime == regime and not plan.on_tensor_cores]
         assert {plan["SEQUENCES"] for plan, _ in mine} == {1, 2, 4}
         assert {plan["DIRECTIONS"] for plan, _ in mine} == {1, 2}
         assert len({plan["ROWS"] for plan, _ in mine}) >= 4
@@ -145,9 +146,15 @@ def test_plans_of_all_kinds_are_run() -> None:
     assert {plan["STAGED"] for plan in blocks if plan["FUSED"]} == {1, 2}
     assert not all(plan["FUSED"] for plan in blocks)
     assert {plan.threads for plan in blocks} == {128, 256, 384}
+    tensors = [(plan, dtype) for plan, dtype in all_plans if plan.on_tensor_cores]
+    assert {dtype for _, dtype in tensors} == set(HALF)
+    for macro, values in {"SEQUENCES": {16, 32}, "DIRECTIONS": {1, 2}, "PARTS": {1, 2, 3}}.items():
+        assert {plan[macro] for plan, _ in tensors} == values
+    assert len({plan["BLOCK_ROWS"] for plan, _ in tensors}) >= 3
     grids = [plan for plan, _ in all_plans if plan.regime == "grid"]
-    assert any(plan.sequences > plan["SEQUENCES"] for plan in grids)
-    assert any(plan.blocks > plan["DIRECTIONS"] * plan["SLICES"] > 2 for plan in grids)
+    for some in (grids, [plan for plan, _ in tensors]):
+        assert any(plan.sequences > plan["SEQUENCES"] for plan in some)
+        assert any(plan.blocks > plan["DIRECTIONS"] * plan["SLICES"] > 2 for plan in some)
 
 
 # Memory.
@@ -167,14 +174,15 @@ def test_memory_outside_of_the_arrays(regime: str, tokens: bool, cupy: Any, monk
         return standin.Array(inner)
 
     monkeypatch.setattr(cupy, "empty", lambda shape, dtype=None: guarded(np.zeros(shape, dtype)), raising=False)
-    for name in ("tiny", "two_to_a_row", "half", "wide_float64"):
+    for name in ("tiny", "two_to_a_row", "half", "wide_float64", "tensor"):
         cells, x, h_0 = drawn(name, tokens, directions=2)
         placed = []
         for cell in map(on_device, cells):
             weights = {part: guarded(getattr(cell, part).get()) for part in ("weight_ih", "weight_hh", "bias")}
             placed.append(dataclasses.replace(cell, **weights))
         lengths = np.arange(x.shape[1]) % (len(x) + 1)
-        for plan in [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime][:2]:  # the second is fused
+        plans = [plan for plan in plans_of(name, 2, tokens) if plan.regime == regime]
+        for plan in [*plans[:2], *[plan for plan in plans if plan.on_tensor_cores][:1]]:  # the second is fused
             found = by(plan, placed, guarded(x), list(map(guarded, h_0)), guarded(lengths))
             assert wrong(found, cells, x, h_0, lengths) <= 1.0
     for room in whole:
@@ -310,11 +318,14 @@ def test_ids_that_are_out_of_range(ids: str) -> None:
 
 
 def grid_plan(name: str) -> Plan:
-    return next(plan for plan in plans_of(name) if plan.regime == "grid" and plan.blocks > 2)
+    is_tensor = name.startswith("tensor")
+    plans = (plan for plan in plans_of(name) if plan.regime == "grid" and plan.on_tensor_cores == is_tensor)
+    return next(plan for plan in plans if plan.blocks > 2)
 
 
 @pytest.mark.parametrize(("name", "bits", "canonical"), [
     ("two_to_a_row", "u4", 0x7FC00000), ("two_columns", "u8", 0x7FF8000000000000), ("half", "u2", 0x7FFF), ("brain", "u2", 0x7FC0),
+    ("tensor", "u2", 0x7FFF), ("tensor_parts", "u2", 0x7FC0),
 ])  # fmt: skip
 def test_a_nan_is_never_taken_for_what_is_not_there_yet(name: str, bits: str, canonical: int) -> None:
     cells, x, h_0 = drawn(name, tokens=False)
@@ -342,11 +353,12 @@ def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatc
         run(cells, x, h_0)
 
 
-def test_no_wait_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["two_columns", "tensor"])
+def test_no_wait_is_without_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module("walk"), "fits", lambda *_: True)
     monkeypatch.setattr(standin, "capacity", lambda *_: 2)
     monkeypatch.setattr(shim, "WAITS", 50)
-    states, _ = walked(grid_plan("two_columns"), *drawn("two_columns", tokens=False))
+    states, _ = walked(grid_plan(name), *drawn(name, tokens=False))
     assert np.isnan(states.get()[1:]).all()
 
 

@@ -74,11 +74,13 @@ def without(number: int, text: str) -> str:
     return BARRIER.join(parts)
 
 
-@pytest.mark.parametrize("regime", ["block", "grid", "sweep"])
-def test_no_barrier_can_be_left_out(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "two_to_a_row"
+@pytest.mark.parametrize(("regime", "name"), [
+    *((regime, "two_to_a_row") for regime in ("block", "grid", "sweep")), ("grid", "tensor"),
+])  # fmt: skip
+def test_no_barrier_can_be_left_out(regime: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = [plan for plan in plans_of(name) if plan.regime == regime][-1]
     assert regime != "block" or plan["FUSED"], "a barrier is for inputs among the states"
+    assert plan.on_tensor_cores == (name == "tensor")
     made, text_of = list[str](), ptx.text_of
 
     def noted(*kernel: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes  # noqa: F401  # gives NumPy bfloat16
 import numpy as np
 import pytest
 import shim
@@ -179,3 +180,56 @@ def test_arguments_that_share_memory() -> None:
         whole = zeros(size=2 * THREADS)
         launch(body, seed, whole, whole[THREADS:], blocks=1)
         assert (whole == np.tile(WANTED, 2)).all()
+
+
+# Tensor cores.
+
+TENSOR = """
+KERNEL test(const unsigned int* a, const unsigned int* b, float* c) {
+  const int row = thread_index() / 4, k = thread_index() % 4;
+  const unsigned int left[4] = {a[row * 8 + k], a[(row + 8) * 8 + k], a[row * 8 + k + 4], a[(row + 8) * 8 + k + 4]};
+  const unsigned int right[2] = {b[row * 8 + k], b[row * 8 + k + 4]};
+  float* const places[4] = {c + row * 8 + 2 * k, c + row * 8 + 2 * k + 1, c + (row + 8) * 8 + 2 * k,
+                            c + (row + 8) * 8 + 2 * k + 1};
+  float sums[4] = {*places[0], *places[1], *places[2], *places[3]};
+  mma(sums, left, right);
+  for (int e = 0; e < 4; ++e) *places[e] = sums[e];
+}
+"""
+
+
+def multiplied(a: Any, b: Any, c: Any, seed: int = 1, **macros: int) -> Any:
+    """Return c + a b^T by a warp, of rows of numbers of 16 bits."""
+    launch(TENSOR, seed, a.view(np.uint32), b.view(np.uint32), found := c.copy(), blocks=1, **macros)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_warp_multiplies_matrices(dtype: str) -> None:
+    """In the layout that PTX's manual gives; small integers are summed exactly."""
+    random = np.random.default_rng(0)
+    a, b = (random.integers(-8, 9, (rows, 16)).astype(np.float32) for rows in (16, 8))
+    c = random.integers(-100, 100, (16, 8)).astype(np.float32)
+    for seed in SEEDS:
+        found = multiplied(a.astype(dtype), b.astype(dtype), c, seed, **{dtype.upper(): 1})
+        np.testing.assert_array_equal(found, c + a @ b.T)
+
+
+def test_a_tensor_core_cuts_off() -> None:
+    """Each number below the last of 24 bits of the largest, and then the sum: toward zero, to float32."""
+    a, b, c = np.zeros((16, 16), np.float16), np.ones((8, 16), np.float16), zeros(size=128).reshape(16, 8)
+    c[:] = 2.0**23
+    a[0, :4], a[1], a[2, :2], a[3, 0] = 0.75, 1, 1.5, -0.75
+    found = multiplied(a, b, c, FLOAT16=1)[:, 0] - 2.0**23
+    assert found[:5].tolist() == [0, 16, 2, 0, 0]
+    c[:] = 2.0**24 - 1
+    assert (multiplied(a, b, c, FLOAT16=1)[1] == 2.0**24 + 14).all()
+
+
+def test_what_is_not_finite_stays_in_its_row_of_a_tensor_core() -> None:
+    random = np.random.default_rng(0)
+    a, b = (random.normal(size=(rows, 16)).astype(np.float16) for rows in (16, 8))
+    a[3, 7], a[9, 0], b[:, 0] = np.nan, np.inf, 0
+    found = multiplied(a, b, np.zeros((16, 8), np.float32), FLOAT16=1)
+    assert np.isnan(found[[3, 9]]).all()
+    assert np.isfinite(np.delete(found, [3, 9], axis=0)).all()

@@ -47,7 +47,8 @@ def afresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No verdict is known, and a check is small."""
     monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
     monkeypatch.setenv("RNN_CACHE_DIR", str(tmp_path / "cache"))
-    for name, value in {"STEPS": 13, "SIZES": (70,), "COPIES": 2, "COPIED": 16}.items():
+    small = {"STEPS": 13, "SIZES": (70,), "SIZES_OF_HALF": (88,), "COPIES": 2, "COPIED": 16}
+    for name, value in small.items():
         monkeypatch.setattr(selfcheck(), name, value)
     monkeypatch.setattr(standin.RawKernel, "seed", 1)
     another_process()
@@ -136,7 +137,7 @@ def test_the_largest_network_that_a_kernel_takes(monkeypatch: pytest.MonkeyPatch
         assert selfcheck().fault("block", np.dtype(dtype)) is None
         for walk, plan in seen:
             assert plan.shared > 2 * plan["SEQUENCES"] * plan["COLUMNS"] * walk.dtype.itemsize
-        assert [selfcheck().kind_of(plan) for _, plan in seen] == [(1, 0), (4, 1)]
+        assert [selfcheck().kind_of(plan) for _, plan in seen] == [(False, 1, 0), (False, 4, 1)]
         seen.clear()
 
 
@@ -195,7 +196,7 @@ def test_lies_in_other_dtypes(dtype: str, plant: Plant) -> None:
     assert "of its states" in str(selfcheck().fault("step", np.dtype(dtype)))
 
 
-LAST_BIT = ("grid.cu", "{ store_relaxed(to, x); }", "{ store_relaxed(to, x & ~(word)1); }")
+LAST_BIT = ("words.cu", "store_relaxed(to, x);", "store_relaxed(to, (T)(x & ~(T)1));")
 
 
 def test_a_grid_that_is_not_sweep_to_the_bit(plant: Plant) -> None:
@@ -221,6 +222,37 @@ def test_lies_of_one_kind_of_plan(right: str, wrong: str, plant: Plant) -> None:
     assert selfcheck().fault("block", FLOAT32) is not None
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_grid_of_sixteen_bits_is_checked_on_tensor_cores_too(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that all 16 sequences of a tile are there, and more; of the sizes that are not small, too."""
+    plans = []
+    run = module("walk").Walk.run
+    monkeypatch.setattr(module("walk").Walk, "run", lambda walk, choice, *given: plans.append(choice.plan) or run(walk, choice, *given))  # type: ignore[func-returns-value]  # fmt: skip
+    for sizes in ((88,), (264, 152)):
+        monkeypatch.setattr(selfcheck(), "SIZES_OF_HALF", sizes)
+        assert selfcheck().fault("grid", np.dtype(dtype)) is None
+        tensors = [plan for plan in plans if plan.on_tensor_cores]
+        assert len({plan["BLOCK_ROWS"] for plan in tensors}) == 2
+        assert max(plan.sequences for plan in tensors) > 16
+        assert {plan["SEQUENCES"] for plan in plans if not plan.on_tensor_cores} == {1, 4}
+        plans.clear()
+
+
+@pytest.mark.parametrize(("right", "wrong"), [
+    ("pairs[1].of[i], pairs[0].of[i + 1]", "pairs[0].of[i + 1], pairs[1].of[i]"),
+    ("b[2] = {all[i], all[i + 1]}", "b[2] = {all[i + 1], all[i]}"),
+    ("warp < WARPS; ++warp", "warp < WARPS - 6; ++warp"),
+    ("mma(sums[tile][group],", "mma(sums[tile][0],"),
+    ("number % 2 * 8 + lane / 4", "lane / 4"),
+    ("state.is_passed_on && !are_there", "false && !are_there"),
+    ("walk.size && column < walk.size;", "walk.size && column < walk.size - 8;"),
+])  # fmt: skip
+def test_lies_on_tensor_cores(right: str, wrong: str, plant: Plant) -> None:
+    plant("mma.cu", right, wrong)
+    assert selfcheck().fault("grid", np.dtype("float16")) is not None
+    assert selfcheck().fault("grid", FLOAT32) is None
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_mismatches_are_counted_bit_for_bit(dtype: str) -> None:
     """But for the bits of a NaN; 0 and -0 differ."""
@@ -240,7 +272,7 @@ def test_a_kernel_that_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 WRONG = {  # a fault of each kernel, and one that does not have it
     "block": (("block.cu", "(input_of(inputs, round) + share.bias)", "input_of(inputs, round)"), "sweep"),
     "grid": (LAST_BIT, "step"),
-    "sweep": (("grid.cu", "{ *to = x; }", "{ *to = x ^ 1 << 30; }"), "block"),
+    "sweep": (("words.cu", "*to = x;", "*to = x ^ 1 << 30;"), "block"),
     "step": (("step.cu", "h[i] = a;", "h[i] = -a;"), "grid"),
 }
 
@@ -336,6 +368,14 @@ def test_what_a_verdict_depends_on(change: str, cupy: Any, plant: Plant, monkeyp
             assert trusted("step")
             assert standin.RawKernel.launches
             assert len(verdicts.read()) == 2
+
+
+@pytest.mark.parametrize("file", ["words.cu", "tile.cu", "grid.cu", "mma.cu"])
+def test_a_verdict_depends_on_every_file_of_a_kernel(file: str, plant: Plant) -> None:
+    before = {regime: module("trust").key_of(regime, "float16", 0) for regime in REGIMES}
+    plant(file, text := sources.source(file), f"{text}//")
+    changed = {regime for regime in REGIMES if module("trust").key_of(regime, "float16", 0) != before[regime]}
+    assert changed == {"grid", "sweep"} | ({"block"} if file == "tile.cu" else set())
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import standin
 import rnn_backends as rb
 from rnn_backends.backends.cuda_kernels.plan import PLANS, REGIMES, Plan
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem
+from rnn_backends.core.arrays import HALF
 from rnn_backends.testing import Case, excess, reference
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.conformance import flat
@@ -34,6 +35,10 @@ PROBLEMS: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
     "brain": ((6, 5, 7, 33), "bfloat16", {"clip": 0.75}),
     "two_columns": ((5, 7, 100, 70), "float64", {"activation": "softsign"}),
     "wide_float64": ((4, 5, 5, 140), "float64", {"clip": 0.5, "leak": 0.75}),
+    "tensor": ((5, 19, 7, 88), "float16", {"leak": 0.5}),
+    "tensor_parts": ((3, 18, 5, 272), "bfloat16", {"clip": 0.75, "bias": False}),
+    "tensor_wide": ((3, 5, 4, 584), "float16", {"clip": 0.75, "leak": 0.25}),
+    "tensor_ids": ((4, 35, 9, 96), "bfloat16", {"activation": "softsign"}),
 }
 
 
@@ -107,18 +112,18 @@ def by(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = No
 
 def plans_of(name: str, directions: int = 1, tokens: bool = False) -> list[Plan]:
     (seq_len, batch, input_size, hidden_size), dtype, _ = PROBLEMS[name]
-    itemsize = 8 if dtype == "float64" else 4
-    problem = Problem(seq_len, batch, 0 if tokens else input_size, hidden_size, itemsize, directions)
+    itemsize, half = 8 if dtype == "float64" else 4, dtype in HALF
+    problem = Problem(seq_len, batch, 0 if tokens else input_size, hidden_size, itemsize, directions, half)
     return [plan for regime in REGIMES for plan in PLANS[regime](problem, SMALL)]
 
 
 def sampled(name: str) -> tuple[int, bool, list[Plan]]:
     """Return directions, whether the input is of ids, and of each kind of plan two, others for each problem."""
     number = list(PROBLEMS).index(name)
-    directions, tokens = 1 + number % 2, name == "tiny"
+    directions, tokens = 1 + number % 2, name in {"tiny", "tensor_ids"}
     kinds: dict[Any, list[Plan]] = {}
     for plan in plans_of(name, directions, tokens):
-        kinds.setdefault((plan.regime, plan["FUSED"]), []).append(plan)
-    most = kinds.get(("grid", 0), [])[-1:]  # of all grids that which does the most in a block
+        kinds.setdefault((plan.regime, plan["FUSED"], plan.on_tensor_cores), []).append(plan)
+    most = kinds.get(("grid", 0, False), [])[-1:]  # of all grids that which does the most in a block
     chosen = [plans[(5 * number + half * len(plans) // 2) % len(plans)] for plans in kinds.values() for half in (0, 1)]
     return directions, tokens, [*dict.fromkeys(chosen), *most]

@@ -79,3 +79,39 @@ DEVICE void store_relaxed(word* to, word x) {
   asm volatile("st.relaxed.gpu.global." TYPE " [%0], %1;" ::"l"(to), REGISTER(x) : "memory");
 }
 DEVICE void wait_a_little() {}
+
+#if MMA
+// Two neighbouring numbers of 16 bits are one word then, for all who load or store them.
+struct ALIGNED Pairs {
+  unsigned int of[4];
+};
+
+DEVICE unsigned int load_relaxed(const unsigned int* from) {
+  unsigned int x;
+  asm volatile("ld.relaxed.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(from) : "memory");
+  return x;
+}
+DEVICE Pairs load_relaxed(const Pairs* from) {
+  Pairs x;
+  asm volatile("ld.relaxed.gpu.global.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.of[0]), "=r"(x.of[1]), "=r"(x.of[2]), "=r"(x.of[3]) : "l"(from) : "memory");
+  return x;
+}
+DEVICE void store_relaxed(unsigned int* to, unsigned int x) {
+  asm volatile("st.relaxed.gpu.global.b32 [%0], %1;" ::"l"(to), "r"(x) : "memory");
+}
+
+// c += a b of a warp, in which c has 16 x 8 numbers, a 16 x 16, b 16 x 8.  Of lane 4 g + k, pairs that lie in a row of a:
+// a[0] (g, 2k), a[1] (g + 8, 2k), a[2] (g, 2k + 8), a[3] (g + 8, 2k + 8); in a column of b: b[0] (2k, g),
+// b[1] (2k + 8, g); and in a row of c: c[0], c[1] (g, 2k), c[2], c[3] (g + 8, 2k).
+DEVICE void mma(float (&c)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]) {
+#if BFLOAT16
+#define SHAPE "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+#else
+#define SHAPE "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
+#endif
+  asm volatile(SHAPE " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#endif

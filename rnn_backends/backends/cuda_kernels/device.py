@@ -29,7 +29,7 @@ def properties(index: int) -> Device:
 def compiled(regime: str, macros: tuple[tuple[str, Any], ...], shared: int, device: int) -> Any:
     """Return a kernel for a class of shapes, ready to be launched on the current device, which is `device`."""
     # As options, macros would have CuPy preprocess an empty file for each set of them, also where the kernel is kept.
-    code = defines(macros) + source("device.cu") + body(regime)
+    code = defines(macros) + source("device.cu") + body(regime, macros)
     # As a cooperative kernel, it would need libcudadevrt.
     kernel = cupy.RawKernel(code, ENTRIES[regime], ("-std=c++17",))
     if shared > 48 * 1024:  # which every kernel may have

@@ -3,47 +3,13 @@
 // reads, and inputs may be states.
 //
 // Otherwise all blocks are on the chip at once, and take all steps: the launch is cooperative, and inputs are not
-// states.  `states` itself, every word of which is written once, over UNSET, a NaN that no result is, shows what is
-// there.  Whoever needs a word reads it until it is.  No wait is unbounded: after WAITS tries a word is taken for NaN,
-// and the thread waits no more; NaN in the result reports it.
+// states.
 //
 // Launch: for each direction and each share of the batch, SLICES blocks.
 
-#if SWEEP
-DEVICE Words read(const Words* from) { return *from; }
-DEVICE void write(word* to, word x) { *to = x; }
-#else
-DEVICE Words read(const Words* from) { return load_relaxed(from); }
-DEVICE void write(word* to, word x) { store_relaxed(to, x); }
-#endif
-
-constexpr word UNSET = (word) ~(word)0;
 constexpr int CHUNKS = (COLUMNS / CHUNK + THREADS - 1) / THREADS;  // of a state, that a thread fetches
 constexpr int AT_ONCE = SEQUENCES * CHUNKS < 16 / CHUNK ? SEQUENCES * CHUNKS : 16 / CHUNK;
 static_assert(CHUNK == 1 || CHUNK == VECTOR, "a chunk is stored as a vector, or alone");
-
-#ifndef WAITS
-#define WAITS (1 << 22)  // some seconds
-#endif
-
-DEVICE bool is_there(const Words& words) {
-#pragma unroll
-  for (int e = 0; e < CHUNK; ++e)
-    if (words.of[e] == UNSET) return false;
-  return true;
-}
-
-// Reads words again until they are there.
-DEVICE Words awaited(const Words* from, int& waits) {
-  Words fetched;
-  int tries = waits;
-  do {
-    wait_a_little();
-    fetched = read(from);
-  } while (!is_there(fetched) && --tries > 0);
-  if (tries <= 0) waits = 1;
-  return fetched;
-}
 
 DEVICE void put(real* to, const Words& words) {
 #if CHUNK > 1
@@ -80,7 +46,7 @@ DEVICE void collect(const Walk& walk, int step, int first, int count, real* h, i
     for (int k = 0; k < AT_ONCE; ++k) {
       const int s = (begin + k) / CHUNKS, column = ((begin + k) % CHUNKS * THREADS + thread_index()) * CHUNK;
       if (s >= SEQUENCES || column >= COLUMNS) continue;
-      if (!SWEEP && is_passed_on[s] && !is_there(fetched[k]))
+      if (!SWEEP && is_passed_on[s] && !are_there(fetched[k].of))
         fetched[k] = awaited((const Words*)(from[s] + column), waits);
       put(h + s * COLUMNS + column, fetched[k]);
     }

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import product
 from math import log2
 
+from rnn_backends.backends.cuda_kernels.tensor import tensors
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem, Tile, make_tile, round_up
 
 REGIMES = ("block", "grid", "sweep", "step")
@@ -53,6 +54,11 @@ class Plan:
     def cooperative(self) -> bool:
         """Whether all blocks must be on the chip at once."""
         return self.regime == "grid"
+
+    @property
+    def on_tensor_cores(self) -> bool:
+        """Whether the product is that of mma.cu."""
+        return "MMA" in dict(self.macros)
 
     def __getitem__(self, macro: str) -> int:
         return dict(self.macros)[macro]
@@ -107,11 +113,18 @@ def spread(problem: Problem, device: Device) -> Iterator[tuple[Tile, int, int]]:
     """Yield ways to share rows and batch among multiprocessors: a tile, the slices, and the sequences of a block."""
     for rows in (1, 2, 4, 8):
         slices = -(-problem.hidden_size // (8 * rows))
-        shares = max(1, min(problem.batch, device.multiprocessors // (slices * problem.directions)))
         for sequences in (1, 2, 4):
             tile = make_tile(problem, device, 8 * rows, 256, 32, sequences)
             if tile is not None:
-                yield tile, slices, -(-problem.batch // shares)
+                yield tile, slices, share_of(problem, device, slices)
+
+
+def share_of(problem: Problem, device: Device, slices: int) -> int:
+    """Return the sequences of a block where rows are cut into slices, with a block for a multiprocessor at most.
+
+    All of the batch, if there are not multiprocessors enough.
+    """
+    return -(-problem.batch // max(1, min(problem.batch, device.multiprocessors // (slices * problem.directions))))
 
 
 def grid_plans(problem: Problem, device: Device) -> Iterator[Plan]:
@@ -121,11 +134,25 @@ def grid_plans(problem: Problem, device: Device) -> Iterator[Plan]:
     for tile, slices, share in spread(problem, device):
         blocks = problem.directions * slices * -(-problem.batch // share)
         if blocks <= device.multiprocessors:
-            fetch = share * problem.hidden_size * problem.itemsize / CACHE
+            fetch = share * problem.hidden_size * problem.state_bytes / CACHE
             multiply = -(-share // tile.sequences) * (tile.clocks + GRID_TURN)
             step = max(fetch, multiply) + 0.3 * min(fetch, multiply) + GRID_STEP
             clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step + projection(problem, device)
             yield Plan("grid", tile.macros(slices, SWEEP=0), blocks, 256, tile.shared, share, clocks)
+    yield from tensor_plans(problem, device)
+
+
+def tensor_plans(problem: Problem, device: Device) -> Iterator[Plan]:
+    """Yield the plans of `grid` with the product on tensor cores."""
+    for tile in tensors(problem, device):
+        slices = -(-problem.hidden_size // tile.rows)
+        share = share_of(problem, device, slices)
+        blocks = problem.directions * slices * -(-problem.batch // share)
+        if blocks <= device.multiprocessors and tile.sequences < share + 16:
+            fetch = share * problem.hidden_size * problem.state_bytes / CACHE
+            step = fetch + -(-share // tile.sequences) * (tile.clocks(device) + GRID_TURN) + GRID_STEP
+            clocks = KERNEL + tile.nbytes / CACHE + problem.seq_len * step + projection(problem, device)
+            yield Plan("grid", tile.macros(slices, 0), blocks, tile.threads, tile.shared, share, clocks)
 
 
 def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
@@ -135,7 +162,7 @@ def sweep_plans(problem: Problem, device: Device) -> Iterator[Plan]:
         at_once = min(tile.resident(device), -(-blocks // device.multiprocessors))
         waves = -(-blocks // (device.multiprocessors * at_once))
         turns = -(-share // tile.sequences)
-        fetch = (tile.nbytes + share * problem.hidden_size * problem.itemsize) * at_once / CACHE
+        fetch = (tile.nbytes + share * problem.hidden_size * problem.state_bytes) * at_once / CACHE
         step = SWEEP_STEP + waves * (fetch + turns * max(at_once * tile.clocks, tile.clocks + SWEEP_TURN))
         clocks = problem.seq_len * max(step, KERNEL) + projection(problem, device)
         yield Plan("sweep", tile.macros(slices, SWEEP=1), blocks, 256, tile.shared, share, clocks)

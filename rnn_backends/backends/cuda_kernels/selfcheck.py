@@ -26,6 +26,10 @@ STEPS, BATCH, INPUTS = 300, 5, 3
 SIZES = (253, 150, 70)
 """hidden_size, the largest that a kernel takes; none is a multiple of a tile, and some weights lie in shared memory."""
 
+BATCH_OF_HALF = 37
+SIZES_OF_HALF = (264, 152, 88)
+"""The same of 16 bits: also for tensor cores, with all of the 16 sequences that one multiplies at once."""
+
 TIMES, COPIES, COPIED = 3, 200, 2**23
 """How often blocks that wait for each other are tried, beside how many copies, of so many bytes."""
 
@@ -59,9 +63,9 @@ class Sample:
         self.given = [cupy.asarray(x.astype(dtype)), [cupy.asarray(h.astype(dtype)) for h in self.h_0]]
         self.given.append(cupy.asarray(self.lengths))
         self.walker = Walk(cells, self.given[0], self.given[1][0], False)
-        self.problem = Problem(*shape, wide.itemsize, 2)
+        self.problem = Problem(*shape, wide.itemsize, 2, half=dtype.itemsize == 2)
 
-    def plans(self, regime: str, kind: tuple[int, int] | None = None) -> Iterator[Plan]:
+    def plans(self, regime: str, kind: tuple[int, ...] | None = None) -> Iterator[Plan]:
         """Yield the plans of a kernel, or of a kind of it, that fit on the device, the fastest by estimate first."""
         plans = PLANS[regime](self.problem, properties(cupy.cuda.Device().id))
         for plan in sorted(plans, key=lambda plan: plan.clocks):
@@ -70,9 +74,13 @@ class Sample:
                 yield plan
 
     def unlike(self, regime: str) -> list[Plan]:
-        """Return two plans of a kernel that are as unlike as can be, one where it has but one kind, or none."""
+        """Return two plans of a kernel that are as unlike as can be, one where it has but one kind, or none.
+
+        And two more on tensor cores, if there are such.
+        """
         kinds = sorted({kind_of(plan) for plan in PLANS[regime](self.problem, properties(cupy.cuda.Device().id))})
-        ends = dict.fromkeys((*kinds[:1], *kinds[-1:]))
+        apart = [[kind for kind in kinds if kind[0] == on_tensor_cores] for on_tensor_cores in (False, True)]
+        ends = dict.fromkeys(kind for some in apart for kind in (*some[:1], *some[-1:]))
         return [plan for kind in ends for plan in islice(self.plans(regime, kind), 1)]
 
     def prepared(self, plan: Plan) -> Choice:
@@ -112,17 +120,19 @@ def parts(cell: Cell) -> tuple[Host, Host, Host]:
     return cell.weight_ih, cell.weight_hh, cell.bias  # type: ignore[return-value]  # drawn with a bias
 
 
-def kind_of(plan: Plan) -> tuple[int, int]:
-    """Return how many sequences a block has, and whether the kernel multiplies the inputs itself."""
+def kind_of(plan: Plan) -> tuple[int, ...]:
+    """Return whether a kernel uses tensor cores, the rows of a block then, else the sequences, and if it is fused."""
     macros = dict(plan.macros)
-    return macros.get("SEQUENCES", 1), macros["FUSED"]
+    size = macros["BLOCK_ROWS"] if plan.on_tensor_cores else macros.get("SEQUENCES", 1)
+    return plan.on_tensor_cores, size, macros["FUSED"]
 
 
 def fault(regime: str, dtype: np.dtype[Any]) -> str | None:
     """Return what is wrong with a kernel on the current device, for states of a dtype; None if nothing is."""
     with cupy.cuda.Stream(non_blocking=True):
-        for size in SIZES:
-            sample = Sample(dtype, (STEPS, BATCH, INPUTS, size))
+        batch, sizes = (BATCH_OF_HALF, SIZES_OF_HALF) if dtype.itemsize == 2 else (BATCH, SIZES)
+        for size in sizes:
+            sample = Sample(dtype, (STEPS, batch, INPUTS, size))
             if plans := sample.unlike(regime):
                 return differs(sample, plans)
     return "it does not take the network of the check"

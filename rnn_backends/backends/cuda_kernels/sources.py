@@ -19,7 +19,13 @@ ENTRIES = {
 }
 """The kernel of each regime."""
 
-FILES = {"walk_block": ("tile.cu", "block.cu"), "walk_grid": ("tile.cu", "grid.cu"), "finish_step": ("step.cu",)}
+FILES = {
+    "walk_block": ("tile.cu", "block.cu"),
+    "walk_grid": ("words.cu", "tile.cu", "grid.cu"),
+    "finish_step": ("step.cu",),
+}
+TENSOR_FILES = ("words.cu", "mma.cu")
+"""The same of walk_grid, where the product is one on tensor cores."""
 
 
 @cache
@@ -33,6 +39,14 @@ def defines(macros: Iterable[tuple[str, Any]]) -> str:
     return "".join(f"#define {name} {value}\n" for name, value in macros)
 
 
-def body(regime: str) -> str:
-    """Return the source of a kernel, but for what a device has, which is device.cu."""
-    return "\n".join(source(file) for file in ("equation.cu", *FILES[ENTRIES[regime]]))
+def body(regime: str, macros: Iterable[tuple[str, Any]]) -> str:
+    """Return the source of a kernel of a plan, but for what a device has, which is device.cu."""
+    files = TENSOR_FILES if dict(macros).get("MMA") else FILES[ENTRIES[regime]]
+    return "\n".join(source(file) for file in ("equation.cu", *files))
+
+
+def every_body(regime: str) -> str:
+    """Return the sources of all kernels of a regime."""
+    entry = ENTRIES[regime]
+    macros = ((), (("MMA", 1),)) if entry == "walk_grid" else ((),)
+    return "".join(body(regime, each) for each in macros)

@@ -31,7 +31,10 @@ class Device:
 
 @dataclass(frozen=True)
 class Problem:
-    """The sizes of a walk through a layer, and how many bytes a number takes; an input_size of 0 for token ids."""
+    """The sizes of a walk through a layer, and how many bytes a number takes; an input_size of 0 for token ids.
+
+    With `half`, states take 2 bytes, and every weight is a number of that dtype.
+    """
 
     seq_len: int
     batch: int
@@ -39,6 +42,12 @@ class Problem:
     hidden_size: int
     itemsize: int
     directions: int = 1
+    half: bool = False
+
+    @property
+    def state_bytes(self) -> int:
+        """The bytes of a number of a state."""
+        return 2 if self.half else self.itemsize
 
     @property
     def rate(self) -> int:

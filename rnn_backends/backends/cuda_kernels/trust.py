@@ -14,7 +14,7 @@ import numpy as np
 
 from rnn_backends.backends.cuda_kernels import selfcheck, verdicts
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
-from rnn_backends.backends.cuda_kernels.sources import body, source
+from rnn_backends.backends.cuda_kernels.sources import every_body, source
 from rnn_backends.backends.cuda_kernels.verdicts import PASSED
 from rnn_backends.backends.cuda_kernels.walk import VARIABLE
 from rnn_backends.core.arrays import FLOATING
@@ -54,7 +54,7 @@ def known(index: int) -> Iterator[tuple[str, str, str | None]]:
 
 def key_of(regime: str, dtype: str, index: int) -> str:
     """Return what a verdict depends on: the device, its driver, CUDA, CuPy, and the source of the kernel."""
-    text = source("device.cu") + body(regime)
+    text = source("device.cu") + every_body(regime)
     return f"{place(index)}, {regime} {dtype}, source {sha256(text.encode()).hexdigest()}"
 
 

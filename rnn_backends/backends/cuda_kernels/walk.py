@@ -31,7 +31,7 @@ NUMBERS = ("alpha", "beta", "clip", "leak")
 ADDRESSES, STEPS = Struct(f"{len(POINTERS) + 2 * len(CELL)}Q"), Struct("2i")
 
 UNSET = {2: "int16", 4: "int32", 8: "int64"}
-"""The integers, by their bytes, of which -1 is UNSET of grid.cu."""
+"""The integers, by their bytes, of which -1 is UNSET of words.cu."""
 
 VECTOR_BYTES = 16
 """Of what a kernel loads at once of initial states, which begin at a multiple of it therefore."""
@@ -117,7 +117,8 @@ class Walk:
         `is_long` means lengths of 64 bits.
         """
         inputs = 0 if self.takes_ids else self.input_size
-        problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions)
+        is_half = self.state_dtype.itemsize == 2
+        problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions, is_half)
         left = regimes
         while (plan := make_plan(problem, properties(cupy.cuda.Device().id), left)) is not None:
             if may_use(plan.regime, self.state_dtype):
@@ -231,7 +232,7 @@ class Walk:
         return {"inputs": product, "rows": rows}
 
     def room(self, plan: Plan, x: Array, inputs: Array | None) -> Array:
-        """Return memory for the states, UNSET of grid.cu where blocks wait for them, or that of the inputs."""
+        """Return memory for the states, UNSET of words.cu where blocks wait for them, or that of the inputs."""
         shape, dtype = (*x.shape[:2], self.directions * self.size), self.state_dtype
         if plan.cooperative:
             bits = cupy.empty(shape, UNSET[dtype.itemsize])
