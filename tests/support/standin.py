@@ -32,7 +32,7 @@ MODULES = (
     "rnn_backends.backends.cupy",
     *(
         f"rnn_backends.backends.cuda_kernels.{name}"
-        for name in ("device", "gemm", "launch", "selfcheck", "trust", "walk")
+        for name in ("argument", "device", "gemm", "launch", "selfcheck", "trust", "walk")
     ),
 )
 
@@ -152,9 +152,9 @@ class CPointer:
 
 def struct_of(argument: CPointer, real: str, chunk: int) -> shim.Struct:
     """Return the struct at an address, with the arrays that its pointers lead to, as a kernel must find them."""
-    layout = (walk := sys.modules["rnn_backends.backends.cuda_kernels.walk"]).layout(real)
+    layout = (argument_of := sys.modules["rnn_backends.backends.cuda_kernels.argument"]).layout(real)
     struct = np.array(np.frombuffer(ctypes.string_at(argument.ptr, layout.itemsize), layout)[0])
-    arrays = {name: Array.known[int(struct[name])] for name in walk.POINTERS if struct[name]}
+    arrays = {name: Array.known[int(struct[name])] for name in argument_of.POINTERS if struct[name]}
     weights = [Array.known[int(pointer)] for cell in struct["cells"] for pointer in cell if pointer]
     assert not any(cell["h_0"] % (16 if chunk > 1 else 1) for cell in struct["cells"]), "vectors of h_0 would fault"
     for array in (*arrays.values(), *weights):

@@ -5,14 +5,23 @@ All that depends on no number is prepared once: the host takes as long for it as
 
 from collections.abc import Callable, Sequence
 from ctypes import addressof, c_char
-from functools import cache
 from itertools import chain
-from struct import Struct
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 
+from rnn_backends.backends.cuda_kernels.argument import (
+    ADDRESSES,
+    CELL,
+    NUMBERS,
+    POINTERS,
+    SIZES,
+    STEPS,
+    address,
+    dense,
+    layout,
+)
 from rnn_backends.backends.cuda_kernels.device import compiled, fits, properties
 from rnn_backends.backends.cuda_kernels.gemm import Gemm
 from rnn_backends.backends.cuda_kernels.plan import Plan, make_plan
@@ -23,13 +32,6 @@ from rnn_backends.errors import ArgumentError
 
 VARIABLE = "RNN_CUPY_KERNEL"
 
-POINTERS = ("inputs", "features", "ids", "lengths", "states", "last")
-CELL = ("weight_ih", "weight_hh", "bias", "h_0")
-SIZES = ("seq_len", "batch", "size", "input_size", "pitch", "reverse", "blocks", "sequences", "begin", "end")
-NUMBERS = ("alpha", "beta", "clip", "leak")
-
-ADDRESSES, STEPS = Struct(f"{len(POINTERS) + 2 * len(CELL)}Q"), Struct("2i")
-
 UNSET = {2: "int16", 4: "int32", 8: "int64"}
 """The integers, by their bytes, of which -1 is UNSET of words.cu."""
 
@@ -38,14 +40,6 @@ VECTOR_BYTES = 16
 
 MOST_SHAPES = 1000
 """The shapes for which a walk keeps its choice."""
-
-
-@cache
-def layout(real: str) -> np.dtype[Any]:
-    """Return the struct Walk of equation.cu."""
-    pointers, sizes = ((name, "u8") for name in POINTERS), ((name, "i4") for name in SIZES)
-    cell = [(name, "u8") for name in CELL]
-    return np.dtype([*pointers, ("cells", cell, 2), *sizes, *((name, real) for name in NUMBERS)], align=True)
 
 
 class Choice(NamedTuple):
@@ -255,29 +249,3 @@ def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
         ("LEAK", int(cell.leak is not None)),
         ("ACTIVATION", f"g1_{cell.activation.name}"),  # type: ignore[union-attr]  # not a user's callable
     )
-
-
-def address(array: Array | None) -> int:
-    """Return the address of an array."""
-    return 0 if array is None else int(array.data.ptr)
-
-
-def dense(array: Array, alignment: int = 1) -> Array:
-    """Return an array as the kernels index it, a copy only where it has strides or begins at no multiple of some bytes.
-
-    It begins at a multiple of a number's bytes at least.
-    """
-    begin, is_contiguous = array.data.ptr, array.flags.c_contiguous
-    if begin % max(alignment, array.itemsize) == 0 and is_contiguous:
-        return array
-    if begin % array.itemsize == 0:
-        return cupy.array(array, order="C")
-    if not is_contiguous:
-        msg = (
-            f"an array on the device must begin at a multiple of its {array.itemsize} bytes or be contiguous; got one "
-            f"of shape {array.shape} that does neither. Make a contiguous copy where it comes from."
-        )
-        raise ArgumentError(msg)
-    aligned = cupy.empty(array.shape, array.dtype)
-    aligned.data.copy_from_device_async(array.data, array.nbytes)
-    return aligned
