@@ -114,6 +114,17 @@ def test_the_blocks_of_the_page_torch_and_streams() -> None:
     assert isinstance(names["y"], torch.Tensor)
 
 
+def test_a_graph_writes_to_no_memory_of_others(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the page says to capture it; named as the tests of another stream are."""
+    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
+    names = recipes.run()
+    with names["stream"]:
+        others = [cupy.ones(size, cupy.float32) for size in (4 * 32, 10 * 4 * 32, 2**20) for _ in range(8)]
+        for _ in range(3):
+            names["graph"].launch(names["stream"])
+        assert all(bool((other == 1).all()) for other in others)
+
+
 def test_arrays_of_numba_another_stream(regime: str, cupy: Any) -> None:
     cuda = pytest.importorskip("numba.cuda")
     draw = Draw("float32", 0)

@@ -18,7 +18,7 @@ import rnn_backends as rb
 def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     if not request.config.getoption("--kernels"):
         pytest.skip("the kernels are run with --kernels")
-    with standin.installed() as module, graph_standin.installed():
+    with standin.installed() as module, graph_standin.installed(module):
         standin.RawKernel.seed = 1
         yield module
 
@@ -50,7 +50,7 @@ def test_what_can_be_captured(regime: str, kind: str, cupy: Any, monkeypatch: py
     if kind == "features":
         x = np.eye(8, dtype=np.float32)[x]
     given = cupy.asarray(np.zeros_like(x))
-    with stream:
+    with stream, cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
         rnn(given)
         stream.begin_capture()
         if kind == "features" and regime != "block":
@@ -69,7 +69,7 @@ def test_what_can_be_captured(regime: str, kind: str, cupy: Any, monkeypatch: py
 def test_products_alone_are_not_captured(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNN_CUPY_KERNEL", "step")
     rnn, stream = rb.RNN.init(8, 12, backend="cupy"), cupy.cuda.Stream(non_blocking=True)
-    with stream:
+    with stream, cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
         stream.begin_capture()
         with pytest.raises(rb.BackendUnavailableError, match="Capture a call of token ids"):
             rnn(cupy.asarray(np.zeros((5, 3), np.int32)))

@@ -77,7 +77,13 @@ def another_process() -> None:
 
 def held() -> dict[str, Any]:
     """Return what is kept, by kernel and dtype."""
-    return {key.split(", ")[-2]: value for key, value in verdicts.read().items()}
+    return {key.split(", ")[-2]: value for key, value in everything().items()}
+
+
+def everything() -> dict[str, Any]:
+    """Return all that is kept, oldest first."""
+    files = sorted((verdicts.folder() / verdicts.FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    return {key: value for file in files for key, value in json.loads(file.read_text()).items()}
 
 
 def distrust(*regimes: str) -> None:
@@ -223,12 +229,16 @@ def test_lies_of_one_kind_of_plan(right: str, wrong: str, plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_grid_of_sixteen_bits_is_checked_on_tensor_cores_too(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_of_sixteen_bits_is_checked_on_tensor_cores_too(
+    dtype: str, thorough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that all 16 sequences of a tile are there, and more; of the sizes that are not small, too."""
+    if dtype == "bfloat16" and not thorough:
+        pytest.skip("a sample")
     plans = []
     run = module("walk").Walk.run
     monkeypatch.setattr(module("walk").Walk, "run", lambda walk, choice, *given: plans.append(choice.plan) or run(walk, choice, *given))  # type: ignore[func-returns-value]  # fmt: skip
-    for sizes in ((88,), (264, 152)):
+    for sizes in ((88,), (264, 152)) if thorough else ((88,),):
         monkeypatch.setattr(selfcheck(), "SIZES_OF_HALF", sizes)
         assert selfcheck().fault("grid", np.dtype(dtype)) is None
         tensors = [plan for plan in plans if plan.on_tensor_cores]
@@ -300,7 +310,8 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
     plant(*WRONG["block"][0])
     with pytest.warns(KernelWarning) as told:
         assert run() <= 1.0
-    path, numbers = tmp_path / "cache" / "cuda_kernels.json", 13 * 5 * 2 * 70
+    path, numbers = verdicts.file_of(module("trust").key_of("block", "float32", 0)), 13 * 5 * 2 * 70
+    assert path.parent == tmp_path / "cache" / "cuda_kernels"
     reason = held()["block float32"]
     assert reason.startswith("of its states, ")
     assert reason.endswith(f" of {numbers} numbers are not those of the equation as written")
@@ -367,7 +378,31 @@ def test_what_a_verdict_depends_on(change: str, cupy: Any, plant: Plant, monkeyp
         if change != "device.cu":  # by which the stand-in knows a kernel
             assert trusted("step")
             assert standin.RawKernel.launches
-            assert len(verdicts.read()) == 2
+            assert len(everything()) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_was_found_is_overwritten(dtype: str) -> None:
+    """Or the next kernel would find it in memory."""
+    results = [standin.asarray(np.ones(size, dtype)) for size in (3, 2)]
+    assert [one.tolist() for one in selfcheck().on_host(results)] == [[1.0] * 3, [1.0] * 2]
+    assert all(np.isnan(one.host).all() for one in results)
+
+
+def test_the_version_of_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "version"
+    monkeypatch.setattr(module("trust"), "DRIVER", file)
+    assert module("trust").driver() == "13010"
+    file.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (root@host)\n")
+    assert module("trust").driver() == "580.95.05"
+
+
+def test_a_verdict_depends_on_what_launches_the_kernel() -> None:
+    assert "def cooperative" in module("trust").own_text()
+    before = module("trust").key_of("block", "float32", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module("trust"), "own_text", lambda: "")
+        assert module("trust").key_of("block", "float32", 0) != before
 
 
 @pytest.mark.parametrize("file", ["words.cu", "tile.cu", "grid.cu", "mma.cu"])
@@ -392,17 +427,17 @@ def test_where_nothing_can_be_kept(
 ) -> None:
     """A process checks once, and says nothing."""
     folder = tmp_path / "other"
+    monkeypatch.setenv("RNN_CACHE_DIR", str(folder))
     if place == "a file":
         folder.write_text("")
     elif place == "a folder in its place":
-        (folder / "cuda_kernels.json").mkdir(parents=True)
+        verdicts.file_of(module("trust").key_of("block", "float32", 0)).mkdir(parents=True)
     else:
 
         def refuse(*_: Any, **__: Any) -> None:
             raise PermissionError
 
         monkeypatch.setattr(Path, "write_text", refuse)
-    monkeypatch.setenv("RNN_CACHE_DIR", str(folder))
     assert trusted("block")
     assert trusted("block")
     another_process()
@@ -415,9 +450,9 @@ def test_where_nothing_can_be_kept(
     "content", [b"", b"{", b'{"a": ', b"[1]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"KEY": 3}', b'{"KEY": null}']
 )
 def test_a_file_that_is_broken_counts_as_none(content: bytes, checks: list[str]) -> None:
-    path = verdicts.folder() / verdicts.FILE
-    path.parent.mkdir()
     key = module("trust").key_of("block", "float32", 0)
+    path = verdicts.file_of(key)
+    path.parent.mkdir(parents=True)
     path.write_bytes(content.replace(b"KEY", key.encode()))
     assert trusted("block")
     assert checks == ["block"]
@@ -429,7 +464,7 @@ def test_verdicts_of_other_processes_stay(checks: list[str]) -> None:
     verdicts.keep("of another device", "it was planted")
     assert trusted("block")
     assert trusted("grid", "float64")
-    assert [*verdicts.read().values()] == ["it was planted", "passed", "passed"]
+    assert [*everything().values()] == ["it was planted", "passed", "passed"]
 
 
 @pytest.mark.parametrize(
@@ -461,6 +496,10 @@ def test_a_user_without_a_home(checks: list[str], monkeypatch: pytest.MonkeyPatc
     assert trusted("block")
     assert trusted("block")
     assert checks == ["block"]
+    another_process()
+    monkeypatch.setattr(selfcheck(), "fault", lambda *_: "it was planted")
+    with pytest.warns(KernelWarning, match="it was planted.* once a file is removed"):
+        assert not trusted("block")
 
 
 # Processes and threads.
@@ -469,7 +508,7 @@ def test_a_user_without_a_home(checks: list[str], monkeypatch: pytest.MonkeyPatc
 def test_a_process_that_ends_in_the_middle(checks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves the kernel distrusted, but not while it may still be checking."""
     key, during = module("trust").key_of("block", "float32", 0), []
-    monkeypatch.setattr(selfcheck(), "fault", lambda *_: during.append(verdicts.read()[key]))
+    monkeypatch.setattr(selfcheck(), "fault", lambda *_: during.append(everything()[key]))
     assert trusted("block")
     assert abs(float(during[0]) - time.time()) < 60
     verdicts.keep(key, time.time())
@@ -573,7 +612,7 @@ def test_a_kernel_that_does_not_compile(plant: Plant) -> None:
 
 @pytest.mark.parametrize("error", ["memory", "capture", "cuBLAS", "CuPy's memory"])
 def test_an_error_that_no_kernel_makes_is_no_verdict(error: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
+    cublas = standin.cublas()
     raised = {
         "memory": device_standin.CudaError(2),
         "capture": device_standin.CudaError(901),
@@ -591,7 +630,7 @@ def test_an_error_that_no_kernel_makes_is_no_verdict(error: str, cupy: Any, monk
 @pytest.mark.parametrize("kind", ["CUDA", "cuBLAS"])
 def test_a_kernel_after_which_nothing_runs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict is there before the error is raised: the next process does not use the kernel."""
-    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
+    cublas = standin.cublas()
     illegal = device_standin.CudaError(700)
     error = illegal if kind == "CUDA" else cublas.CUBLASError("CUBLAS_STATUS_EXECUTION_FAILED")
 
@@ -604,9 +643,10 @@ def test_a_kernel_after_which_nothing_runs(kind: str, monkeypatch: pytest.Monkey
         with pytest.raises(rb.BackendUnavailableError) as caught:
             run()
     first = str(caught.value).split("'")[1]
+    key = module("trust").key_of(first, "float32", 0)
     assert str(caught.value) == (
         f"the CUDA kernel '{first}' failed its check with {error}, after which CUDA does nothing more in this process. Start "
-        f"another, which does not use it if '{verdicts.folder() / verdicts.FILE}' could be written, or set "
+        f"another, which does not use it if {verdicts.where(key)} could be written, or set "
         "RNN_CUPY_KERNEL=off, which uses none."
     )
     another_process()

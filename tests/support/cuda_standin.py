@@ -94,8 +94,8 @@ def walking(function: Callable[..., Any]) -> Callable[..., Any]:
 def add_time(cupy: Any) -> None:
     """Give the stand-in for CuPy what the benchmarks need of it beside arrays."""
     cupy.matmul = launching("product", cupy.matmul)
-    cublas = sys.modules["cupy_backends.cuda.libs.cublas"]
-    cublas.gemmEx = launching("gemm", cublas.gemmEx)  # type: ignore[attr-defined]
+    cublas = standin.cublas()
+    cublas.gemmEx = launching("gemm", cublas.gemmEx)
     cupy.copyto = launching("copy", cupy.copyto)
     cupy.cuda.Event = Event
     cupy.cuda.get_elapsed_time = lambda start, stop: 1e3 * (stop.time - start.time)

@@ -9,6 +9,22 @@ import pytest
 import standin
 
 
+class MemoryPool:
+    """Where memory comes from; the class knows the one that is used."""
+
+    used: "MemoryPool | None" = None
+
+    def malloc(self) -> None:
+        """Stand for the allocator, which `using_allocator` is given."""
+
+
+@contextmanager
+def using_allocator(malloc: Any) -> Iterator[None]:
+    before, MemoryPool.used = MemoryPool.used, malloc.__self__
+    yield
+    MemoryPool.used = before
+
+
 class Graph:
     """What was captured."""
 
@@ -22,12 +38,13 @@ class Graph:
 
 
 @contextmanager
-def installed() -> Iterator[None]:
-    """Give the stand-in's streams `begin_capture` and `end_capture`, and cuBLAS CuPy's refusal."""
+def installed(cupy: Any) -> Iterator[None]:
+    """Give the stand-in's streams `begin_capture` and `end_capture`, pools of memory, and cuBLAS CuPy's refusal."""
     graphs: dict[int, Graph] = {}
     run, gemm = standin.RawKernel.run, (cublas := standin.cublas()).gemmEx
 
     def begin_capture(stream: device_standin.Stream) -> None:
+        assert MemoryPool.used is not None, "what the graph writes to would be the memory of other arrays"
         graphs[id(stream)], stream.captures = Graph(), True
 
     def end_capture(stream: device_standin.Stream) -> Graph:
@@ -52,4 +69,6 @@ def installed() -> Iterator[None]:
         patch.setattr(device_standin.Stream, "end_capture", end_capture, raising=False)
         patch.setattr(standin.RawKernel, "run", staticmethod(noted))
         patch.setattr(cublas, "gemmEx", refused)
+        patch.setattr(cupy.cuda, "MemoryPool", MemoryPool, raising=False)
+        patch.setattr(cupy.cuda, "using_allocator", using_allocator, raising=False)
         yield

@@ -1,7 +1,6 @@
 """Products of matrices by cuBLAS, called with addresses: `cupy.matmul` takes the host three times as long."""
 
 import os
-from importlib import import_module
 from typing import Any
 
 import cupy
@@ -26,7 +25,9 @@ class Gemm:
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.cublas = import_module("cupy_backends.cuda.libs.cublas")
+        from cupy_backends.cuda.libs import cublas  # this way CuPy finds NVIDIA's library first
+
+        self.cublas = cublas
         self.kind = KINDS[dtype.name]
         name = {"float64": "64F", "float32": "32F_FAST_TF32" if is_tf32_asked_for() else "32F"}[dtype.name]
         self.compute = int(getattr(self.cublas, f"CUBLAS_COMPUTE_{name}"))

@@ -1,10 +1,11 @@
 """Trust in kernels: before one is used for the first time on a device it is checked there, and the verdict is kept."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
-from importlib import import_module
+from pathlib import Path
 from threading import RLock
 from time import time
 from typing import Any
@@ -19,6 +20,8 @@ from rnn_backends.backends.cuda_kernels.verdicts import PASSED
 from rnn_backends.backends.cuda_kernels.walk import VARIABLE
 from rnn_backends.core.arrays import FLOATING
 from rnn_backends.errors import BackendUnavailableError, KernelWarning
+
+DRIVER = Path("/proc/driver/nvidia/version")
 
 NOT_ITS_OWN = {2, *range(900, 909)}
 """The errors of CUDA that no kernel makes: no memory, and work that another thread captures."""
@@ -53,9 +56,22 @@ def known(index: int) -> Iterator[tuple[str, str, str | None]]:
 
 
 def key_of(regime: str, dtype: str, index: int) -> str:
-    """Return what a verdict depends on: the device, its driver, CUDA, CuPy, and the source of the kernel."""
-    text = source("device.cu") + every_body(regime)
+    """Return what a verdict depends on: the device, its driver, CUDA, CuPy, the kernel and what launches it."""
+    text = source("device.cu") + every_body(regime) + own_text()
     return f"{place(index)}, {regime} {dtype}, source {sha256(text.encode()).hexdigest()}"
+
+
+@cache
+def own_text() -> str:
+    """Return the text of what plans, launches and checks the kernels."""
+    return "".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py")))
+
+
+def driver() -> str:
+    """Return the version of the driver, or where the system does not give it that of CUDA in it."""
+    text = DRIVER.read_text(encoding="utf-8") if DRIVER.is_file() else ""
+    found = re.search(r"\b\d{3}(\.\d+)+\b", text)
+    return found[0] if found else str(cupy.cuda.runtime.driverGetVersion())
 
 
 @cache
@@ -64,7 +80,7 @@ def place(index: int) -> str:
     of = cupy.cuda.runtime.getDeviceProperties(index)
     versions = {
         "compute capability": f"{of['major']}.{of['minor']}",
-        "driver": cupy.cuda.runtime.driverGetVersion(),
+        "driver": driver(),
         "NVRTC": ".".join(map(str, cupy.cuda.nvrtc.getVersion())),
         "CuPy": cupy.__version__,
     }
@@ -79,7 +95,7 @@ def settled(regime: str, dtype: np.dtype[Any], index: int) -> str:
         msg = (
             f"the CUDA kernel {regime!r} is not used for {dtype.name} on {place(index)}: {verdict}. "
             f"Another kernel, or the equation as written, takes over. {VARIABLE}={regime} uses it all the same; once "
-            f"{str(verdicts.folder() / verdicts.FILE)!r} is removed, it is checked again."
+            f"{verdicts.where(key)} is removed, it is checked again."
         )
         warnings.warn(msg, KernelWarning, stacklevel=2)
     return verdict
@@ -87,7 +103,9 @@ def settled(regime: str, dtype: np.dtype[Any], index: int) -> str:
 
 def checked(key: str, regime: str, dtype: np.dtype[Any]) -> str:
     """Check a kernel, and keep the verdict; while the check lasts, what is kept tells of a process that it ends."""
-    verdict, cublas = None, import_module("cupy_backends.cuda.libs.cublas")
+    from cupy_backends.cuda.libs import cublas  # as in gemm.py
+
+    verdict = None
     if cupy.cuda.get_current_stream().is_capturing():
         msg = (
             f"the CUDA kernel {regime!r} is to be checked on {place(cupy.cuda.Device().id)}, which is impossible while "
@@ -108,7 +126,7 @@ def checked(key: str, regime: str, dtype: np.dtype[Any]) -> str:
         if is_over:
             msg = (
                 f"the CUDA kernel {regime!r} failed its check with {error}, after which CUDA does nothing more in this "
-                f"process. Start another, which does not use it if {str(verdicts.folder() / verdicts.FILE)!r} could be "
+                f"process. Start another, which does not use it if {verdicts.where(key)} could be "
                 f"written, or set {VARIABLE}=off, which uses none."
             )
             raise BackendUnavailableError(msg) from error

@@ -1,14 +1,18 @@
-"""Verdicts on kernels, kept in the user's cache folder, in a file that may be absent, broken or read-only."""
+"""Verdicts on kernels, kept in the user's cache folder, a file each, which may be absent, broken or read-only.
+
+A file each, so that processes that check at once do not lose each other's.
+"""
 
 import json
 import os
 import sys
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from time import time
 
-VARIABLE, FILE = "RNN_CACHE_DIR", "cuda_kernels.json"
+VARIABLE, FOLDER = "RNN_CACHE_DIR", "cuda_kernels"
 
 PASSED = "passed"
 CUT_SHORT = "a process ended while it was checked"
@@ -32,32 +36,41 @@ def folder() -> Path:
     return Path(base, "rnn_backends")
 
 
-def read() -> dict[str, str | float]:
-    """Return all that is kept: verdicts, and when checks began that have none."""
+def file_of(key: str) -> Path:
+    """Return the file of a verdict."""
+    return folder() / FOLDER / f"{sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def where(key: str) -> str:
+    """Name the file of a verdict, for people."""
     try:
-        held = json.loads((folder() / FILE).read_text(encoding="utf-8"))
-    except BROKEN:
-        return {}
-    return {key: value for key, value in held.items() if isinstance(value, (str, float))} if type(held) is dict else {}
+        return repr(str(file_of(key)))
+    except RuntimeError:  # there is no home
+        return "a file"
 
 
 def kept(key: str) -> str | None:
     """Return a verdict: `PASSED`, or why it failed; None if there is none yet."""
-    held = read().get(key)
-    if isinstance(held, float):
-        return CUT_SHORT if time() - held > LONGEST else None
-    return held
+    try:
+        held = json.loads(file_of(key).read_text(encoding="utf-8"))
+    except BROKEN:
+        return None
+    verdict = held.get(key) if isinstance(held, dict) else None
+    if isinstance(verdict, float):  # the time at which a check began
+        return CUT_SHORT if time() - verdict > LONGEST else None
+    return verdict if isinstance(verdict, str) else None
 
 
 def keep(key: str, verdict: str | float | None) -> None:
     """Keep a verdict, or the time at which a check begins, or forget it; where that is impossible, do nothing."""
     with suppress(*BROKEN):
-        path = folder() / FILE
+        path = file_of(key)
+        if verdict is None:
+            return path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = {**read(), key: verdict}
-        aside = path.with_name(f".{FILE}.{token_hex(8)}.part")
+        aside = path.with_suffix(f".{token_hex(8)}.part")
         try:
-            aside.write_text(json.dumps({k: v for k, v in held.items() if v is not None}, indent=1), encoding="utf-8")
+            aside.write_text(json.dumps({key: verdict}), encoding="utf-8")
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
