@@ -31,8 +31,8 @@ SIZES_OF_HALF = (264, 152, 88)
 """The same of 16 bits: also for tensor cores, with all of the 16 sequences that one multiplies at once."""
 
 TIMES, COPIES, COPIED = 3, 100, 2**25
-"""How often blocks that wait for each other are tried; beside how many copies, which take longer than a walk; and of how
-many bytes, more than caches hold."""
+"""How often blocks that wait for each other are tried; beside how many copies, which take longer than a walk; and of
+how many bytes, which are more than caches hold."""
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 OF_TANH = 16

@@ -131,9 +131,7 @@ class Walk:
     def prepare(self, plan: Plan, seq_len: int, batch: int, is_long: bool) -> Choice:
         """Return the kernel of a plan."""
         is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
-        chunk = (
-            VECTOR_BYTES // self.dtype.itemsize
-        )  # of words of a state, which 16 bytes of what is computed are made of
+        chunk = VECTOR_BYTES // self.dtype.itemsize  # the words of a state that a thread loads at once
         others = (
             ("WHOLE", int(is_whole and not plan["FUSED"])),
             ("LONG_LENGTHS", int(is_long)),
