@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_each_call_has_another_input_and_nothing_is_collected(gpu: Any, clock: s
 
 
 def test_what_a_gpu_is(gpu: Any) -> None:
-    assert gpu.about() == {
+    assert import_module("harness.gpu").about(gpu.index) == {
         "name": "Stand-in 1", "compute_capability": "9.0", "multiprocessors": 12, "driver": "CUDA 13.1",
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from gpu_stages import names
 from gpu_stages.findings import REFUSED, RIGHT, Finding, Findings
 from gpu_stages.fits import fits, worded
+from gpu_stages.processes import TIMEOUT
 from gpu_stages.tables import aligned, goals_table, speed_table, speeds
 
 FASTER = 1.3
@@ -100,8 +101,11 @@ def state(codes: dict[str, int | str]) -> str:
         return "-"
     if not counted:
         return "refused"
-    failed = [job for job, code in counted.items() if code != RIGHT]
-    return f"FAILED {len(failed)}/{len(counted)}" if failed else "passed"
+    late = [job for job, code in counted.items() if code == TIMEOUT]
+    failed = [job for job, code in counted.items() if code not in {RIGHT, TIMEOUT}]
+    if failed:
+        return f"FAILED {len(failed)}/{len(counted)}"
+    return f"cut short {len(late)}/{len(counted)}" if late else "passed"
 
 
 def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> str:
@@ -113,7 +117,7 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     if wrong := [part for part in (*needed, "racecheck") if states[part].startswith("FAILED")]:
         return f"DO NOT TRUST: {', '.join(wrong)}"
     if unrun := [part for part in needed if states[part] != "passed"]:
-        return f"open: {', '.join(unrun)} not run"
+        return f"open: {', '.join(unrun)} not run, or not to the end"
     if not faster:
         return "right; its speed was not measured"
     shape, most = max(faster.items(), key=lambda item: item[1])

@@ -134,7 +134,7 @@ def test_arrays_of_numba_another_stream(regime: str, cupy: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-def test_a_check_on_a_stream_of_its_own_takes_little(regime: str, dtype: str) -> None:
+def test_a_check_takes_little(regime: str, dtype: str) -> None:
     """Beside what CuPy compiles."""
     if regime == "off" or dtype not in rb.get_backend("cupy").dtypes():
         pytest.skip("there is nothing to check")

@@ -51,7 +51,9 @@ class Entrant:
     def answer(self, question: dict[str, Any]) -> Answer:
         """Return what is asked for."""
         if "about" in question:
-            return {"device": self.gpu.about(), "index": self.gpu.index, "environment": _environment()}
+            from harness.gpu import about
+
+            return {"device": about(self.gpu.index), "index": self.gpu.index, "environment": _environment()}
         if "problem" in question:
             self.ready = None  # no two problems are held at once
             return self.prepared(question)
