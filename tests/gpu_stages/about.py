@@ -42,7 +42,7 @@ def main() -> None:
     backend: Any = rb.get_backend("cupy")
     findings.add(
         stage="about",
-        device=harness("gpu").Gpu(0).about(),
+        device=harness("gpu").about(0),
         clock_khz=clock_khz(),
         limits=asdict(kernels("device").properties(0)),
         dtypes=sorted(backend.dtypes()),
