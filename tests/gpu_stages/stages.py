@@ -15,7 +15,10 @@ from gpu_stages.processes import Job
 from gpu_stages.sizes import SIZES, Sizes
 
 PYTHON = sys.executable
-TOOLS = ("memcheck", "racecheck")
+TOOLS = {"memcheck": ("--report-api-errors", "no"), "racecheck": ()}
+"""The tools that look at each kernel, and what they are given beside the rest; that CUDA refuses a call is no fault."""
+CONTROL = 30.0
+"""The most seconds that the equation as written may take under a tool."""
 SANITIZER = "compute-sanitizer"
 WHOLE = ("block", "grid")
 """The kernels that take all steps in one launch."""
@@ -117,11 +120,13 @@ def stress(context: Context) -> Iterator[Batch]:
 
 
 def selfcheck(context: Context) -> Iterator[Batch]:
-    """Yield the package's own checks, then the comparison of grid with sweep beside nothing but its own traffic."""
+    """Yield the package's own checks, then the comparison of grid with sweep beside nothing but its own traffic.
+
+    The first, whose verdicts are not there yet: the stages before it choose their kernel themselves.
+    """
     alive = context.passed("smoke")
-    environment = {**TF32, "RNN_CACHE_DIR": str(context.folder)}  # so that no verdict is there yet
     yield [
-        Job(f"{name}: own check", context.stage("trust", name, *context.sizes.dtypes), environment)
+        Job(f"{name}: own check", context.stage("trust", name, *context.sizes.dtypes), TF32)
         for name in context.kernels
         if name in alive
     ]
@@ -186,23 +191,44 @@ def measuring(context: Context, part: str) -> Iterator[Batch]:
 
 
 def tools(context: Context) -> Iterator[Batch]:
-    """Yield a process for each tool of compute-sanitizer and kernel, for one small case in each dtype."""
+    """Yield a process for each tool of compute-sanitizer and kernel, for one small case in each dtype.
+
+    Before them each tool looks at the equation as written, for there are machines on which no process runs under one.
+    """
     sanitizer = shutil.which(SANITIZER)
     if sanitizer is None:
         context.findings.add(stage="tools", missing=f"{SANITIZER} is not on PATH; it comes with the CUDA toolkit")
         return
-    shape, dtypes = context.sizes.tools, context.sizes.dtypes
-    alive = [name for name in context.kernels if name in context.passed("smoke")]
-    yield [
-        Job(
-            f"{tool} {name}",
-            [sanitizer, "--tool", tool, "--error-exitcode", "9",
-             *context.stage("check", "tools", name, "--dtype", *dtypes, "--shape", *shape)],
-            by(name),
-        )
-        for tool in TOOLS
-        for name in alive
-    ]  # fmt: skip
+    alive, done = [name for name in context.kernels if name in context.passed("smoke")], context.passed("tools")
+    asked = {tool: [job for name in alive if (job := under(context, sanitizer, tool, name)).name not in done]
+             for tool in TOOLS}  # fmt: skip
+    wanted = [tool for tool, jobs in asked.items() if jobs]
+    if wanted:
+        yield [under(context, sanitizer, tool, names.OFF) for tool in wanted]
+    yield [job for tool in wanted if is_usable(context, tool) for job in asked[tool]]
+
+
+def under(context: Context, sanitizer: str, tool: str, kernel: str) -> Job:
+    """Return a process of a kernel under a tool; that of the equation as written is the tool's control."""
+    shape, dtypes, is_control = context.sizes.tools, context.sizes.dtypes, kernel == names.OFF
+    checking = context.stage("check", "tools", kernel, "--dtype", *dtypes, "--shape", *shape)
+    return Job(
+        f"{tool} {kernel}",
+        [sanitizer, "--tool", tool, "--error-exitcode", "9", *TOOLS[tool], *checking],
+        by(kernel),
+        again=is_control,  # another call may be on another machine
+        seconds=CONTROL if is_control else inf,
+    )
+
+
+def is_usable(context: Context, tool: str) -> bool:
+    """Return whether the control of a tool ended well just now, and write down why not."""
+    control = f"{tool} {names.OFF}"
+    *_, ended = (one for one in context.findings.read("tools") if one.get("job") == control)
+    if ended["code"] != RIGHT:
+        why = f"{tool}: the equation as written ends with {ended['code']} under it: {ended['last']}"
+        context.findings.add(stage="tools", control=control, missing=why)
+    return bool(ended["code"] == RIGHT)
 
 
 def rest(context: Context) -> Iterator[Batch]:
