@@ -159,7 +159,7 @@ def main() -> int:
         return 1
     processors = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="gpu-first-") as folder:
-        os.environ["RNN_CACHE_DIR"] = folder  # in which no verdict is yet
+        os.environ["RNN_CACHE_DIR"] = str(Path(folder) / "cache")  # what a process has checked no other checks again
         goes_on = run(call, Context(call.findings, sizes, Path(folder), absent, processors), given.first)
     print(f"\n{call.summarize()}")
     if goes_on is not None:

@@ -57,7 +57,7 @@ def main() -> None:
     some = left(findings, part, sizes, kernels)[int(seen) :]
     task = cells.Task(
         problems=[problem(asked) for asked in some],
-        backends=[names.OWN],
+        backends=[names.goals().OWN],
         against=[*sizes.against, *kernels],
         threads=min(16, len(os.sched_getaffinity(0))),  # results are checked on all
         seconds=sizes.seconds,

@@ -32,8 +32,6 @@ LAUNCHES, LAUNCHING = ("KERNEL", "PRODUCT"), ("sweep", "step")
 DOCUMENT = ROOT / "docs" / "gpu.md"
 BENCHMARKS = ROOT / "docs" / "benchmarks" / "gpu.md"
 
-OWN, TORCH = "cupy", "torch"
-"""This library and torch among the contestants of bench."""
 OFF = "off"
 """The value of the variable that leaves all kernels out, for the equation as written."""
 

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,10 @@ from gpu_stages.processes import Job
 from gpu_stages.sizes import SIZES, Sizes
 
 PYTHON = sys.executable
-TOOLS = ("memcheck", "racecheck")
+TOOLS = {"memcheck": ("--report-api-errors", "no"), "racecheck": ()}
+"""The tools that look at each kernel, and what they are given beside the rest; that CUDA refuses a call is no fault."""
+CONTROL = 30.0
+"""The most seconds that the equation as written may take under a tool."""
 SANITIZER = "compute-sanitizer"
 WHOLE = ("block", "grid")
 """The kernels that take all steps in one launch."""
@@ -56,12 +60,16 @@ class Context:
 
 
 class Stage(NamedTuple):
-    """A stage: its name, the seconds of all of it and of each batch, and what yields the batches as it goes."""
+    """A stage: its name, the most seconds of all of it and of each batch, and what yields the batches as it goes.
+
+    `planned` is what a call has for it, where that is less: it ends as soon as its processes do.
+    """
 
     name: str
     seconds: float
     batch_seconds: float
     batches: Callable[[Context], Iterator[Batch]]
+    planned: float = inf
 
 
 TF32 = {"CUPY_TF32": "0"}
@@ -112,7 +120,10 @@ def stress(context: Context) -> Iterator[Batch]:
 
 
 def selfcheck(context: Context) -> Iterator[Batch]:
-    """Yield the package's own checks, then the comparison of grid with sweep beside nothing but its own traffic."""
+    """Yield the package's own checks, then the comparison of grid with sweep beside nothing but its own traffic.
+
+    The first, whose verdicts are not there yet: the stages before it choose their kernel themselves.
+    """
     alive = context.passed("smoke")
     yield [
         Job(f"{name}: own check", context.stage("trust", name, *context.sizes.dtypes), TF32)
@@ -182,28 +193,42 @@ def measuring(context: Context, part: str) -> Iterator[Batch]:
 def tools(context: Context) -> Iterator[Batch]:
     """Yield a process for each tool of compute-sanitizer and kernel, for one small case in each dtype.
 
-    The first of a tool are without a kernel: some machines refuse it.
+    Before them each tool looks at the equation as written, for there are machines on which no process runs under one.
     """
     sanitizer = shutil.which(SANITIZER)
     if sanitizer is None:
         context.findings.add(stage="tools", missing=f"{SANITIZER} is not on PATH; it comes with the CUDA toolkit")
         return
-    yield [tool_job(context, sanitizer, tool, names.OFF) for tool in TOOLS]  # whether it runs here at all
-    able = [tool for tool in TOOLS if f"{tool} {names.OFF}" in context.passed("tools")]
-    for tool in TOOLS:
-        if tool not in able:
-            context.findings.add(
-                stage="tools", missing=f"{tool} does not run here, not even without a kernel; see logs.txt"
-            )
-    alive = [name for name in context.kernels if name in context.passed("smoke")]
-    yield [tool_job(context, sanitizer, tool, name) for tool in able for name in alive]
+    alive, done = [name for name in context.kernels if name in context.passed("smoke")], context.passed("tools")
+    asked = {tool: [job for name in alive if (job := under(context, sanitizer, tool, name)).name not in done]
+             for tool in TOOLS}  # fmt: skip
+    wanted = [tool for tool, jobs in asked.items() if jobs]
+    if wanted:
+        yield [under(context, sanitizer, tool, names.OFF) for tool in wanted]
+    yield [job for tool in wanted if is_usable(context, tool) for job in asked[tool]]
 
 
-def tool_job(context: Context, sanitizer: str, tool: str, name: str) -> Job:
-    """Return the process of a tool for a kernel; what CUDA refuses in a call is the caller's to see."""
-    options = ["--tool", tool, "--error-exitcode", "9", *(["--report-api-errors", "no"] if tool == "memcheck" else [])]
-    check = ["tools", name, "--dtype", *context.sizes.dtypes, "--shape", *context.sizes.tools]
-    return Job(f"{tool} {name}", [sanitizer, *options, *context.stage("check", *check)], by(name))
+def under(context: Context, sanitizer: str, tool: str, kernel: str) -> Job:
+    """Return a process of a kernel under a tool; that of the equation as written is the tool's control."""
+    shape, dtypes, is_control = context.sizes.tools, context.sizes.dtypes, kernel == names.OFF
+    checking = context.stage("check", "tools", kernel, "--dtype", *dtypes, "--shape", *shape)
+    return Job(
+        f"{tool} {kernel}",
+        [sanitizer, "--tool", tool, "--error-exitcode", "9", *TOOLS[tool], *checking],
+        by(kernel),
+        again=is_control,  # another call may be on another machine
+        seconds=CONTROL if is_control else inf,
+    )
+
+
+def is_usable(context: Context, tool: str) -> bool:
+    """Return whether the control of a tool ended well just now, and write down why not."""
+    control = f"{tool} {names.OFF}"
+    *_, ended = (one for one in context.findings.read("tools") if one.get("job") == control)
+    if ended["code"] != RIGHT:
+        why = f"{tool}: the equation as written ends with {ended['code']} under it: {ended['last']}"
+        context.findings.add(stage="tools", control=control, missing=why)
+    return bool(ended["code"] == RIGHT)
 
 
 def rest(context: Context) -> Iterator[Batch]:
@@ -232,8 +257,8 @@ def rest(context: Context) -> Iterator[Batch]:
 
 
 STAGES = (
-    Stage("about", 60, 60, about),
-    Stage("smoke", 60, 60, smoke),
+    Stage("about", 60, 60, about, planned=20),
+    Stage("smoke", 60, 60, smoke, planned=25),
     Stage("features", 50, 50, features),
     Stage("stress", 40, 40, stress),
     Stage("selfcheck", 35, 35, selfcheck),
@@ -243,5 +268,6 @@ STAGES = (
     Stage("rest", 30, 30, rest),
     Stage("more", 300, 300, more),
 )
-"""In a first call all but the last give verdicts and the table of the goals; a second measures what is left.  The first
-two end much earlier where CUDA and what it compiles are warm."""
+"""In a first call, as long as all but the last are planned to take, they give verdicts and the table of the goals; a second
+measures what is left.  Nothing runs without the first two, which may therefore take longer where a machine is slow to
+start; the last stages of the call then have less time, and what they have none for is named as not run."""

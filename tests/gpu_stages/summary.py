@@ -19,6 +19,9 @@ for bit, beside traffic), memcheck is clean, and it is at least {FASTER:g} times
 STRESSED = ("block", "grid")
 """The kernels that the stage stress is for."""
 
+CUT = "cut short"
+"""What the state of jobs that a limit has ended begins with."""
+
 HEAD = ["kernel", "smoke", "features", "stress", "selfcheck", "memcheck", "racecheck", "verdict"]
 
 
@@ -95,17 +98,19 @@ def selfchecked(found: Sequence[Finding]) -> str:
 
 
 def state(codes: dict[str, int | str]) -> str:
-    """Word how some jobs ended: those that the device or the versions refuse count for nothing."""
+    """Word how some jobs ended: those that the device or the versions refuse count for nothing.
+
+    One that was ended because its time was over is no failure.
+    """
     counted = {job: code for job, code in codes.items() if code != REFUSED}
     if not codes:
         return "-"
     if not counted:
         return "refused"
-    late = [job for job, code in counted.items() if code == TIMEOUT]
-    failed = [job for job, code in counted.items() if code not in {RIGHT, TIMEOUT}]
-    if failed:
+    if failed := [job for job, code in counted.items() if code not in {RIGHT, TIMEOUT}]:
         return f"FAILED {len(failed)}/{len(counted)}"
-    return f"cut short {len(late)}/{len(counted)}" if late else "passed"
+    cut = [job for job, code in counted.items() if code == TIMEOUT]
+    return f"{CUT} {len(cut)}/{len(counted)}" if cut else "passed"
 
 
 def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> str:
@@ -116,8 +121,8 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     needed += ["selfcheck", "memcheck"]
     if wrong := [part for part in (*needed, "racecheck") if states[part].startswith("FAILED")]:
         return f"DO NOT TRUST: {', '.join(wrong)}"
-    if unrun := [part for part in needed if states[part] != "passed"]:
-        return f"open: {', '.join(unrun)} not run, or not to the end"
+    if is_open := "; ".join(opened({part: states[part] for part in needed})):
+        return f"open: {is_open}"
     if not faster:
         return "right; its speed was not measured"
     shape, most = max(faster.items(), key=lambda item: item[1])
@@ -125,6 +130,15 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     if most >= FASTER:
         return f"TRUST: right, {at} ({sum(ratio >= FASTER for ratio in faster.values())} of {len(faster)} shapes)"
     return f"right; at best {at}"
+
+
+def opened(states: dict[str, str]) -> Iterator[str]:
+    """Word what of that which a verdict needs was not run, or not to its end."""
+    cut = [part for part, state in states.items() if state.startswith(CUT)]
+    unrun = [part for part, state in states.items() if state != "passed" and part not in cut]
+    for parts, word in ((unrun, "not run"), (cut, CUT)):
+        if parts:
+            yield f"{', '.join(parts)} {word}"
 
 
 def constants_table(found: Sequence[Finding]) -> str:
@@ -155,16 +169,19 @@ def unrun(findings: Findings) -> str:
 
 
 def _unrun(findings: Findings) -> Iterator[str]:
-    found = findings.read()
+    found, last_of_tools = findings.read(), findings.codes("tools")
     for one in found:
-        if one.get("stage") in {"tools", "rest"} and "missing" in one:
+        is_refuted = last_of_tools.get(one.get("control", "")) == RIGHT
+        if one.get("stage") in {"tools", "rest"} and "missing" in one and not is_refuted:
             yield f"not run: {one['stage']}: {one['missing']}"
+    controls = {one["control"] for one in found if "control" in one}
     stages = list(dict.fromkeys(one["stage"] for one in found if "stage" in one))
     codes = {stage: findings.codes(stage) for stage in stages}
     for stage in stages:
         lasts = {one["job"]: one for one in found if one.get("stage") == stage and "code" in one}
         for job, code in codes[stage].items():
-            if code != RIGHT:
-                yield f"{'refused' if code == REFUSED else 'FAILED'}: {stage}: {job}: {code}: {lasts[job]['last']}"
+            if code != RIGHT and job not in controls:
+                word = {REFUSED: "refused", TIMEOUT: "cut short"}.get(code, "FAILED")
+                yield f"{word}: {stage}: {job}: {code}: {lasts[job]['last']}"
         skipped = [job for one in found if one.get("stage") == stage for job in one.get("skipped", ())]
         yield from (f"not run: {stage}: {job}: no time was left" for job in skipped if job not in codes[stage])

@@ -25,12 +25,9 @@ def shape_of(cell: Cell) -> str:
 
 
 def ratios(cell: Cell) -> dict[str, float]:
-    """Return the time of each contestant in units of the default's; of none where that was not timed."""
-    seconds = cell["seconds"]
-    if names.OWN not in seconds:
-        return {}
-    own = seconds[names.OWN]
-    return {name: median(b / a for a, b in zip(own, theirs, strict=True)) for name, theirs in seconds.items()}
+    """Return the time of each other contestant in units of the default's; of none where that was not timed."""
+    found = names.harness("timing").ratios(cell["seconds"], names.goals().OWN)
+    return {name: quartiles.median for name, quartiles in found.items()}
 
 
 def speeds(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
@@ -47,16 +44,16 @@ def speeds(found: Sequence[Finding]) -> dict[str, dict[str, float]]:
 
 def speed_table(found: Sequence[Finding]) -> str:
     """Return the table of bench: the default's time of a step, and the others' times in units of it."""
-    some = cells(found)
+    some, own = cells(found), names.goals().OWN
     if not some:
         return ""
-    others = [name for name in dict.fromkeys(name for cell in some for name in cell["asked"]) if name != names.OWN]
+    others = [name for name in dict.fromkeys(name for cell in some for name in cell["asked"]) if name != own]
     rows = [["shape", "us a step", "error", *others]]
     for cell in some:
         waited, found_ratios = cell["launch_bound"], ratios(cell)
         shown = {name: f"{ratio:.2f}" + "*" * (name in waited) for name, ratio in found_ratios.items()}
         shown |= dict.fromkeys(cell["failed"], "FAILED")
-        error = cell["excess"].get(names.OWN)
+        error = cell["excess"].get(own)
         rows.append([
             shape_of(cell), step_of(cell), "-" if error is None else f"{error:.2g}",
             *(shown.get(name, "-") for name in others),
@@ -70,10 +67,11 @@ def speed_table(found: Sequence[Finding]) -> str:
 
 def step_of(cell: Cell) -> str:
     """Word the default's time of a step in microseconds."""
-    if names.OWN not in cell["seconds"]:
+    own = names.goals().OWN
+    if own not in cell["seconds"]:
         return "-"
-    step = 1e6 * median(cell["seconds"][names.OWN]) / cell["problem"]["seq_len"]
-    return f"{step:.3g}" + "*" * (names.OWN in cell["launch_bound"])
+    step = 1e6 * median(cell["seconds"][own]) / cell["problem"]["seq_len"]
+    return f"{step:.3g}" + "*" * (own in cell["launch_bound"])
 
 
 def cells_by_row(found: Sequence[Finding]) -> dict[str, list[Cell]]:
@@ -96,7 +94,7 @@ def goals_table(found: Sequence[Finding]) -> str:
             ratios_shown = [
                 f"{judged.ratios[clock]:.2f}" if clock in judged.ratios else "-" for clock in ("device", "call")
             ]
-            errors = [some["excess"].get(who) for who in (names.OWN, names.TORCH)]
+            errors = [some["excess"].get(who) for who in (goals.OWN, goals.TORCH)]
             rows.append([
                 name, shape_of(some), *ratios_shown, f"{row.must:g}", f"{row.aim:g}", judged.reached,
                 *("-" if error is None else f"{error:.2g}" for error in errors),

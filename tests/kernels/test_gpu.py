@@ -134,8 +134,8 @@ def test_arrays_of_numba_another_stream(regime: str, cupy: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-def test_a_check_takes_little(regime: str, dtype: str) -> None:
-    """Beside what CuPy compiles."""
+def test_the_second_check_of_a_kernel_is_short(regime: str, dtype: str) -> None:
+    """Beside what CuPy compiles; it takes time on a clock, so that nothing may run beside it."""
     if regime == "off" or dtype not in rb.get_backend("cupy").dtypes():
         pytest.skip("there is nothing to check")
     from rnn_backends.backends.cuda_kernels import selfcheck

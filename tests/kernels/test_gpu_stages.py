@@ -10,7 +10,7 @@ import pytest
 from gpu_stages import needs, stages, trust
 from gpu_stages.findings import RIGHT, Findings
 from gpu_stages.processes import Job, together
-from gpu_stages.summary import verdict
+from gpu_stages.summary import state, verdict
 
 
 def test_whoever_is_left_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
@@ -78,7 +78,10 @@ PASSED = dict.fromkeys(("smoke", "features", "stress", "selfcheck", "memcheck", 
         ("grid", {"selfcheck": "FAILED 1/1"}, {"a": 2.0}, "DO NOT TRUST: selfcheck"),
         ("block", {"selfcheck": "-"}, {"a": 2.0}, "open: selfcheck not run, or not to the end"),
         ("block", {"racecheck": "-"}, {"a": 2.0}, "TRUST: right, 2.00 times the speed of the best other kernel at a (1 of 1 shapes)"),
-        ("block", {"stress": "-"}, {"a": 2.0}, "open: stress not run, or not to the end"),
+        ("block", {"stress": "-"}, {"a": 2.0}, "open: stress not run"),
+        ("block", {"stress": "cut short 1/1"}, {"a": 2.0}, "open: stress cut short"),
+        ("block", {"stress": "cut short 1/1", "memcheck": "-"}, {}, "open: memcheck not run; stress cut short"),
+        ("block", {"stress": "cut short 1/1", "smoke": "FAILED 1/1"}, {}, "DO NOT TRUST: smoke"),
         ("block", {"racecheck": "FAILED 1/1"}, {"a": 2.0}, "DO NOT TRUST: racecheck"),
         ("block", {"smoke": "refused"}, {}, "does not run here"),
         ("step", {"stress": "-"}, {"a": 1.0}, "right; at best 1.00 times the speed of the best other kernel at a"),
@@ -88,6 +91,12 @@ PASSED = dict.fromkeys(("smoke", "features", "stress", "selfcheck", "memcheck", 
 )  # fmt: skip
 def test_the_rule(kernel: str, changed: dict[str, str], faster: dict[str, float], told: str) -> None:
     assert verdict(kernel, PASSED | changed, faster) == told
+
+
+def test_what_a_limit_has_ended_is_no_failure() -> None:
+    assert state({"a": 0, "b": "timeout", "c": 3}) == "cut short 1/2"
+    assert state({"a": 0, "b": "timeout", "c": -11}) == "FAILED 1/3"
+    assert state({"a": 0, "c": 3}) == "passed"
 
 
 @pytest.mark.parametrize(("refused", "code"), [("float64", 1), ("bfloat16", 0)])

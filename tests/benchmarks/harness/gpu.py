@@ -100,6 +100,10 @@ class Gpu:
             )
             raise ArgumentError(msg)
 
+    def about(self) -> dict[str, Any]:
+        """Return its name, size and driver, as JSON can hold them."""
+        return about(self.index)
+
     def launching(self, contestant: Contestant, x: Any) -> float:
         """Return the seconds that launching a call takes on the host, the device having nothing else to do."""
         self.device.synchronize()
@@ -146,6 +150,17 @@ class Gpu:
     def _at_work(self, contestant: Contestant) -> Iterator[None]:
         with self.device, uncollected(), contestant.context():
             yield
+
+
+def about(index: int) -> dict[str, Any]:
+    """Return the name, size and driver of a device, as JSON can hold them; nothing runs on it for that."""
+    properties = cupy.cuda.runtime.getDeviceProperties(index)
+    return {
+        "name": properties["name"].decode(),
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "driver": f"CUDA {_version(cupy.cuda.runtime.driverGetVersion())}",
+    }
 
 
 def _seconds_between(start: Any, stop: Any) -> float:
