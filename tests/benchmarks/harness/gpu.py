@@ -100,10 +100,6 @@ class Gpu:
             )
             raise ArgumentError(msg)
 
-    def about(self) -> dict[str, Any]:
-        """Return its name, size and driver, as JSON can hold them."""
-        return about(self.index)
-
     def launching(self, contestant: Contestant, x: Any) -> float:
         """Return the seconds that launching a call takes on the host, the device having nothing else to do."""
         self.device.synchronize()
@@ -167,17 +163,6 @@ def _seconds_between(start: Any, stop: Any) -> float:
     """Return the seconds from one event to another, when that has come."""
     stop.synchronize()
     return 1e-3 * float(cupy.cuda.get_elapsed_time(start, stop))
-
-
-def about(index: int) -> dict[str, Any]:
-    """Return the name, size and driver of a GPU, as JSON can hold them."""
-    properties = cupy.cuda.runtime.getDeviceProperties(index)
-    return {
-        "name": properties["name"].decode(),
-        "compute_capability": f"{properties['major']}.{properties['minor']}",
-        "multiprocessors": properties["multiProcessorCount"],
-        "driver": f"CUDA {_version(cupy.cuda.runtime.driverGetVersion())}",
-    }
 
 
 def _version(number: int) -> str:
