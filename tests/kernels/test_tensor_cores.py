@@ -4,11 +4,10 @@
 """
 
 import dataclasses
-from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
-import shim
 import standin
 from gpu_walks import drawn, known, plans_of, walked, worst, wrong
 
@@ -19,17 +18,8 @@ from rnn_backends.testing.cases import Draw
 SEEDS = (1, 2, 3, 4, 5)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cupy(request: pytest.FixtureRequest) -> Iterator[None]:
-    if not request.config.getoption("--kernels"):
-        pytest.skip("the kernels are run with --kernels, which needs g++")
-    with standin.installed():
-        yield
-    shim.clear()
-
-
 @pytest.fixture(autouse=True)
-def afresh() -> None:
+def afresh(cupy: ModuleType) -> None:
     standin.RawKernel.seed = 1
 
 

@@ -127,3 +127,9 @@ def sampled(name: str) -> tuple[int, bool, list[Plan]]:
     most = kinds.get(("grid", 0, False), [])[-1:]  # of all grids that which does the most in a block
     chosen = [plans[(5 * number + half * len(plans) // 2) % len(plans)] for plans in kinds.values() for half in (0, 1)]
     return directions, tokens, [*dict.fromkeys(chosen), *most]
+
+
+def run(cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = None) -> Any:
+    """Walk through a layer as a model does: by the kernel that is chosen."""
+    layer = rb.Layer(*(on_device(cell) for cell in cells))
+    return launch().recurrence(layer, *arrays(x), arrays(*h_0), *arrays(lengths))
