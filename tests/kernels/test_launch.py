@@ -2,7 +2,9 @@
 
 import dataclasses
 import gc
+import sys
 import weakref
+from types import FrameType
 from typing import Any
 
 import device_standin
@@ -205,6 +207,28 @@ def test_a_call_asks_little_of_cupy(regime: str, asked: list[str], cupy: Any, mo
     launch().recurrence(layer, *placed)
     assert sorted(found) == sorted(asked)
     assert len(standin.RawKernel.launches) == (2 if regime in {"sweep", "step"} else 1)
+
+
+@every_regime
+def test_a_call_is_few_functions_of_ours(regime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the processor; what a call takes the host is measured on a GPU, by tests/gpu_stages/constants.py."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", regime)
+    cells, x, h_0 = drawn("two_columns", tokens=False)
+    layer, placed = rb.Layer(on_device(cells[0])), (*arrays(x[:2]), arrays(*h_0), None)
+    launch().recurrence(layer, *placed)
+    entered: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_globals["__name__"].startswith("rnn_backends."):
+            entered.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        launch().recurrence(layer, *placed)
+    finally:
+        sys.setprofile(before)
+    assert 10 < len(entered) <= 40
 
 
 @pytest.mark.parametrize(("value", "compute"), [(None, 68), ("0", 68), ("1", 77)])
