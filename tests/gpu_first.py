@@ -20,10 +20,11 @@ import time
 from pathlib import Path
 
 from gpu_stages import names
+from gpu_stages.context import Batch, Context
 from gpu_stages.findings import RIGHT, Findings
 from gpu_stages.needs import consequences, install, missing
 from gpu_stages.processes import Ended, together
-from gpu_stages.stages import STAGES, Batch, Context, Stage
+from gpu_stages.stages import STAGES, Stage
 from gpu_stages.summary import summary
 
 FINDINGS = "findings.jsonl"

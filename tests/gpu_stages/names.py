@@ -32,6 +32,9 @@ LAUNCHES, LAUNCHING = ("KERNEL", "PRODUCT"), ("sweep", "step")
 DOCUMENT = ROOT / "docs" / "gpu.md"
 BENCHMARKS = ROOT / "docs" / "benchmarks" / "gpu.md"
 
+WHOLE = ("block", "grid")
+"""The kernels that take all steps in one launch."""
+
 OFF = "off"
 """The value of the variable that leaves all kernels out, for the equation as written."""
 

@@ -1,62 +1,19 @@
 """The stages in their order: which processes each starts, given what the stages before it found."""
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpu_stages import names
 from gpu_stages.bench import left
-from gpu_stages.findings import RIGHT, Findings
+from gpu_stages.context import PYTHON, TF32, Batch, Context, by
 from gpu_stages.processes import Job
-from gpu_stages.sizes import SIZES, Sizes
-
-PYTHON = sys.executable
-TOOLS = {"memcheck": ("--report-api-errors", "no"), "racecheck": ()}
-"""The tools that look at each kernel, and what they are given beside the rest; that CUDA refuses a call is no fault."""
-CONTROL = 30.0
-"""The most seconds that the equation as written may take under a tool."""
-SANITIZER = "compute-sanitizer"
-WHOLE = ("block", "grid")
-"""The kernels that take all steps in one launch."""
+from gpu_stages.sizes import Sizes
+from gpu_stages.tools import tools
 
 PREPARING = 40.0
 """The seconds after which a stage measures, whether or not all is compiled."""
-
-Batch = Sequence[Job]
-"""What is run at once."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a stage may depend on."""
-
-    findings: Findings
-    sizes_name: str
-    folder: Path
-    absent: frozenset[str]
-    processors: int
-
-    @property
-    def sizes(self) -> Sizes:
-        """How much is done."""
-        return SIZES[self.sizes_name]
-
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        """The kernels that are looked at."""
-        return self.sizes.kernels or tuple(names.kernels("plan").REGIMES)
-
-    def passed(self, stage: str) -> set[str]:
-        """Return the jobs of a stage that ended well."""
-        return {job for job, code in self.findings.codes(stage).items() if code == RIGHT}
-
-    def stage(self, module: str, *words: Any) -> list[str]:
-        """Return the command of a module of this folder, which appends to the findings."""
-        return [PYTHON, "-m", f"gpu_stages.{module}", str(self.findings.path), *map(str, words)]
 
 
 class Stage(NamedTuple):
@@ -70,15 +27,6 @@ class Stage(NamedTuple):
     batch_seconds: float
     batches: Callable[[Context], Iterator[Batch]]
     planned: float = inf
-
-
-TF32 = {"CUPY_TF32": "0"}
-"""The environment of what chooses its kernels itself, without TF32."""
-
-
-def by(kernel: str) -> dict[str, str]:
-    """Return the environment that chooses a kernel, without TF32."""
-    return {"RNN_CUPY_KERNEL": kernel, **TF32}
 
 
 def about(context: Context) -> Iterator[Batch]:
@@ -115,7 +63,7 @@ def features(context: Context) -> Iterator[Batch]:
 def stress(context: Context) -> Iterator[Batch]:
     """Yield a process for each kernel that takes all steps in a launch, for a million of them."""
     alive = context.passed("smoke")
-    chosen = [name for name in WHOLE if name in alive]
+    chosen = [name for name in names.WHOLE if name in alive]
     yield [Job(name, context.stage("stress", name, context.sizes_name), by(name)) for name in chosen]
 
 
@@ -188,47 +136,6 @@ def measuring(context: Context, part: str) -> Iterator[Batch]:
         now = left(context.findings, part, context.sizes, able)
         seen += len(now) == len(some)
         some = now
-
-
-def tools(context: Context) -> Iterator[Batch]:
-    """Yield a process for each tool of compute-sanitizer and kernel, for one small case in each dtype.
-
-    Before them each tool looks at the equation as written, for there are machines on which no process runs under one.
-    """
-    sanitizer = shutil.which(SANITIZER)
-    if sanitizer is None:
-        context.findings.add(stage="tools", missing=f"{SANITIZER} is not on PATH; it comes with the CUDA toolkit")
-        return
-    alive, done = [name for name in context.kernels if name in context.passed("smoke")], context.passed("tools")
-    asked = {tool: [job for name in alive if (job := under(context, sanitizer, tool, name)).name not in done]
-             for tool in TOOLS}  # fmt: skip
-    wanted = [tool for tool, jobs in asked.items() if jobs]
-    if wanted:
-        yield [under(context, sanitizer, tool, names.OFF) for tool in wanted]
-    yield [job for tool in wanted if is_usable(context, tool) for job in asked[tool]]
-
-
-def under(context: Context, sanitizer: str, tool: str, kernel: str) -> Job:
-    """Return a process of a kernel under a tool; that of the equation as written is the tool's control."""
-    shape, dtypes, is_control = context.sizes.tools, context.sizes.dtypes, kernel == names.OFF
-    checking = context.stage("check", "tools", kernel, "--dtype", *dtypes, "--shape", *shape)
-    return Job(
-        f"{tool} {kernel}",
-        [sanitizer, "--tool", tool, "--error-exitcode", "9", *TOOLS[tool], *checking],
-        by(kernel),
-        again=is_control,  # another call may be on another machine
-        seconds=CONTROL if is_control else inf,
-    )
-
-
-def is_usable(context: Context, tool: str) -> bool:
-    """Return whether the control of a tool ended well just now, and write down why not."""
-    control = f"{tool} {names.OFF}"
-    *_, ended = (one for one in context.findings.read("tools") if one.get("job") == control)
-    if ended["code"] != RIGHT:
-        why = f"{tool}: the equation as written ends with {ended['code']} under it: {ended['last']}"
-        context.findings.add(stage="tools", control=control, missing=why)
-    return bool(ended["code"] == RIGHT)
 
 
 def rest(context: Context) -> Iterator[Batch]:

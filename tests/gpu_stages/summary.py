@@ -16,9 +16,6 @@ Trust a kernel if smoke, features and stress pass, and selfcheck (the package's 
 for bit, beside traffic), memcheck is clean, and it is at least {FASTER:g} times as fast as the best other kernel at some shape.
 "-": was not run, or is not for this kernel."""
 
-STRESSED = ("block", "grid")
-"""The kernels that the stage stress is for."""
-
 CUT = "cut short"
 """What the state of jobs that a limit has ended begins with."""
 
@@ -117,7 +114,7 @@ def verdict(kernel: str, states: dict[str, str], faster: dict[str, float]) -> st
     """Word whether a kernel may be trusted, by the rule."""
     if states["smoke"] == "refused":
         return "does not run here"
-    needed = ["smoke", "features", *(["stress"] if kernel in STRESSED else [])]
+    needed = ["smoke", "features", *(["stress"] if kernel in names.WHOLE else [])]
     needed += ["selfcheck", "memcheck"]
     if wrong := [part for part in (*needed, "racecheck") if states[part].startswith("FAILED")]:
         return f"DO NOT TRUST: {', '.join(wrong)}"

@@ -11,9 +11,9 @@ import gpu_pages
 import pytest
 from gpu_stages import fits, names, stages, tables, wheels
 from gpu_stages.bench import Asked, left, shapes_of
+from gpu_stages.context import Context
 from gpu_stages.findings import Finding, Findings
 from gpu_stages.sizes import FULL, QUICK
-from gpu_stages.stages import Context
 from harness.problem import Problem
 
 

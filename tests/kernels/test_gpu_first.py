@@ -15,10 +15,11 @@ import gpu_pages
 import pytest
 from cuda_standin import CLOCK_KHZ, DEVICE_SECONDS, HOST_SECONDS, STEP_SECONDS
 from gpu_stages import names
+from gpu_stages.context import Context
 from gpu_stages.findings import Finding, Findings
 from gpu_stages.processes import Job
 from gpu_stages.sizes import FULL
-from gpu_stages.stages import STAGES, Context, Stage
+from gpu_stages.stages import STAGES, Stage
 from gpu_stages.summary import kernel_rows, unrun
 
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
