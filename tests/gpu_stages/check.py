@@ -12,20 +12,21 @@ import numpy as np
 
 import rnn_backends as rb
 from gpu_stages.findings import REFUSED, RIGHT, WRONG, Findings, leave
+from rnn_backends.core.arrays import HALF
 from rnn_backends.testing import cases, excess, reference
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.conformance import flat
 
 
-def drawn(dtype: str, shapes: list[list[int]] | None, every: int) -> Iterator[tuple[str, Any]]:
+def drawn(dtype: str, given: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Yield one ragged case of each shape, or each so-manieth feature."""
-    if shapes is None:
-        yield from list(cases(dtype).items())[::every]
+    if given.shape is None:
+        yield from list(cases(dtype).items())[:: given.every]
         return
-    for shape in shapes:
+    for shape in [*given.shape, *(given.half_shape if dtype in HALF else [])]:
         seq_len, batch, *_ = shape
         lengths = [seq_len * place // max(batch - 1, 1) for place in range(batch)]
-        yield f"smoke {shape}", Draw(dtype, 0).case(shape=tuple(shape), h_0=True, lengths=lengths)  # type: ignore[arg-type]
+        yield f"shape {shape}", Draw(dtype, 0).case(shape=tuple(shape), h_0=True, lengths=lengths)  # type: ignore[arg-type]
 
 
 def error(case: Any, dtype: str) -> float:
@@ -56,6 +57,9 @@ def main() -> None:
         action="append",
         help="one case of this shape; again for more; default: the features",
     )
+    parser.add_argument(
+        "--half-shape", nargs=4, type=int, action="append", default=[], help="the same, in 16 bits alone"
+    )
     parser.add_argument("--every", type=int, default=1, help="leave out features between")
     given = parser.parse_args()
     findings = Findings(given.findings)
@@ -66,7 +70,7 @@ def main() -> None:
         leave(REFUSED, f"there is no {' or '.join(given.dtype)} here")
     worst = 0.0
     for dtype in there:
-        for name, case in drawn(dtype, given.shape, given.every):
+        for name, case in drawn(dtype, given):
             found = error(case, dtype)
             worst = max(worst, found)
             findings.add(stage=given.stage, kernel=given.kernel, dtype=dtype, case=name, excess=found)

@@ -9,7 +9,7 @@ from typing import Any
 from gpu_stages import names
 from gpu_stages.findings import RIGHT, Findings
 from gpu_stages.processes import Job
-from gpu_stages.sizes import SIZES, Sizes
+from gpu_stages.sizes import SIZES, Shape, Sizes
 
 PYTHON = sys.executable
 
@@ -53,3 +53,8 @@ TF32 = {"CUPY_TF32": "0"}
 def by(kernel: str) -> dict[str, str]:
     """Return the environment that chooses a kernel, without TF32."""
     return {"RNN_CUPY_KERNEL": kernel, **TF32}
+
+
+def shapes(kernel: str, shape: Shape, tensor: Shape) -> list[Any]:
+    """Return the options for the shapes of a kernel's small cases; `grid` has another one in 16 bits."""
+    return ["--shape", *shape, *(["--half-shape", *tensor] if kernel == "grid" else [])]

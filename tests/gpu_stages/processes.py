@@ -54,12 +54,6 @@ class Running:
         self.log.close()
         return Ended(self.job, code, time.monotonic() - self.begun, text)
 
-    def kill(self) -> None:
-        """End the process and all that it has started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for longer than there is time
-            self.process.wait(KILL_SECONDS)
-
 
 def together(jobs: Sequence[Job], seconds: float, folder: Path, root: Path) -> Iterator[Ended]:
     """Run jobs at once, in the folder `root`, and yield each as it ends; those left after some seconds are killed.
@@ -82,14 +76,23 @@ def together(jobs: Sequence[Job], seconds: float, folder: Path, root: Path) -> I
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL_SECONDS)
+        kill(running)
         while running:
-            one = running.pop()
-            one.kill()
-            yield one.ended(TIMEOUT)
+            yield running.pop().ended(TIMEOUT)
     finally:
+        kill(running)
         for one in running:
-            one.kill()
             one.log.close()
+
+
+def kill(some: Sequence[Running]) -> None:
+    """End processes and all that they have started, and wait once for all of them."""
+    for one in some:
+        os.killpg(one.process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + KILL_SECONDS
+    for one in some:
+        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for longer than there is time
+            one.process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def begin(job: Job, log: Path, root: Path) -> Running | Ended:

@@ -49,6 +49,8 @@ class Sizes(NamedTuple):
     answer_seconds: float
     """The most that a contestant may take to be ready, or for a sample."""
     tools: Shape
+    tools_tensor: Shape
+    """What `grid` multiplies on tensor cores there, in 16 bits."""
     waiting: str
     """The tests that pytest chooses of those that only a GPU can pass."""
     conformance: str
@@ -100,18 +102,19 @@ FULL = Sizes(
     seconds=0.5,
     answer_seconds=45.0,
     tools=(4, 3, 5, 40),
-    waiting="waits or stream or torch or spilled",
+    tools_tensor=(3, 33, 5, 264),
+    waiting="waits or stream or torch or spilled or (tensor and grid)",
     conformance="",
 )  # fmt: skip
 
 QUICK = Sizes(
     kernels=None,
-    dtypes=("float32",),
+    dtypes=("float32", "float16"),
     smoke=(4, 3, 5, 40),
     tensor=(3, 17, 3, 96),
-    every=20,
+    every=40,
     stress=Stress(24, 7, 1, 12),
-    selfcheck=(("float32", (12, 5, 9, 70)),),
+    selfcheck=(("float32", (12, 5, 9, 70)), ("bfloat16", (5, 17, 3, 96))),
     plans=1,
     traffic=2**16,
     helpers=2,
@@ -119,12 +122,13 @@ QUICK = Sizes(
     constants=((16, 2), (24, 1)),
     rounds=1,
     bench={"H <= 64": ((40, 2, 3, 4),)},
-    more={"T <= 32": ((4, 1, 2, 3),), "float64": ((5, 2, 3, 4),)},
+    more={"T <= 32": ((4, 1, 2, 3),), "float64": ((5, 2, 3, 4),), "float16": ((3, 17, 3, 96),)},
     against=("torch", "off", "copy"),
     seconds=0.0,
     answer_seconds=60.0,
     tools=(3, 3, 2, 20),
-    waiting="spilled and off",
+    tools_tensor=(3, 17, 3, 96),
+    waiting="(spilled or numba) and off",
     conformance="record",
 )
 SIZES = {"full": FULL, "quick": QUICK}

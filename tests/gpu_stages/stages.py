@@ -3,13 +3,12 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gpu_stages import names
 from gpu_stages.bench import left
-from gpu_stages.context import PYTHON, TF32, Batch, Context, by
+from gpu_stages.context import PYTHON, TF32, Batch, Context, by, shapes
 from gpu_stages.processes import Job
-from gpu_stages.sizes import Sizes
 from gpu_stages.tools import tools
 
 PREPARING = 40.0
@@ -39,14 +38,13 @@ def smoke(context: Context) -> Iterator[Batch]:
     """Yield a process a kernel, for one ragged case in each dtype, and for `grid` one that is for tensor cores."""
     sizes = context.sizes
     yield [
-        Job(name, context.stage("check", "smoke", name, "--dtype", *sizes.dtypes, *shapes(sizes, name)), by(name))
+        Job(
+            name,
+            context.stage("check", "smoke", name, "--dtype", *sizes.dtypes, *shapes(name, sizes.smoke, sizes.tensor)),
+            by(name),
+        )
         for name in (*context.kernels, names.OFF)
     ]
-
-
-def shapes(sizes: Sizes, name: str) -> list[Any]:
-    """Return the options for the shapes of a kernel's first cases."""
-    return ["--shape", *sizes.smoke, *(["--shape", *sizes.tensor] if name == "grid" else [])]
 
 
 def features(context: Context) -> Iterator[Batch]:

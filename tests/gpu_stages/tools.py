@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from math import inf
 
 from gpu_stages import names
-from gpu_stages.context import Batch, Context, by
+from gpu_stages.context import Batch, Context, by, shapes
 from gpu_stages.findings import RIGHT
 from gpu_stages.processes import Job
 
@@ -17,7 +17,7 @@ SANITIZER = "compute-sanitizer"
 
 
 def tools(context: Context) -> Iterator[Batch]:
-    """Yield a process for each tool of compute-sanitizer and kernel, for one small case in each dtype.
+    """Yield a process for each tool of compute-sanitizer and kernel, for small cases in each dtype.
 
     Before them each tool looks at the equation as written, for there are machines on which no process runs under one.
     """
@@ -36,8 +36,9 @@ def tools(context: Context) -> Iterator[Batch]:
 
 def under(context: Context, sanitizer: str, tool: str, kernel: str) -> Job:
     """Return a process of a kernel under a tool; that of the equation as written is the tool's control."""
-    shape, dtypes, is_control = context.sizes.tools, context.sizes.dtypes, kernel == names.OFF
-    checking = context.stage("check", "tools", kernel, "--dtype", *dtypes, "--shape", *shape)
+    sizes, is_control = context.sizes, kernel == names.OFF
+    cases = shapes(kernel, sizes.tools, sizes.tools_tensor)
+    checking = context.stage("check", "tools", kernel, "--dtype", *sizes.dtypes, *cases)
     return Job(
         f"{tool} {kernel}",
         [sanitizer, "--tool", tool, "--error-exitcode", "9", *TOOLS[tool], *checking],

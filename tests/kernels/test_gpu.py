@@ -126,7 +126,10 @@ def test_a_graph_writes_to_no_memory_of_others(cupy: Any, monkeypatch: pytest.Mo
 
 
 def test_arrays_of_numba_another_stream(regime: str, cupy: Any) -> None:
-    cuda = pytest.importorskip("numba.cuda")
+    try:
+        from numba import cuda
+    except ImportError as reason:  # which it raises itself beside a NumPy that is too new
+        pytest.skip(str(reason))
     draw = Draw("float32", 0)
     cell, x = draw.cell(8, 96), draw.normal(9, 3, 8)
     got, _ = rb.RNN([cell]).to("cupy")(cupy.asarray(cuda.to_device(x)))

@@ -18,13 +18,14 @@ from gpu_stages import names
 from gpu_stages.context import Context
 from gpu_stages.findings import Finding, Findings
 from gpu_stages.processes import Job
-from gpu_stages.sizes import FULL
+from gpu_stages.sizes import FULL, QUICK
 from gpu_stages.stages import STAGES, Stage
 from gpu_stages.summary import kernel_rows, unrun
 
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
 
 TESTS = Path(__file__).parents[1]
+STANDIN = str(TESTS / "support" / "on_standin")
 PARTS = {"constants": ["compile"], "bench": ["compile", "reference"], "more": ["compile", "reference"]}
 SANITIZER = '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift 2; done\nexec "$@"\n'
 """It runs the command that follows its own options, each of which has a word after it."""
@@ -37,7 +38,7 @@ def run(out: Path, *words: str, **environment: str) -> subprocess.CompletedProce
     """Run the script as a user would, from elsewhere, with the stand-in on PYTHONPATH."""
     command = [sys.executable, str(TESTS / "gpu_first.py"), str(out), "--quick", *words]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RNN_", "CUPY_", "PYTHON"))}
-    environment = {**inherited, "PYTHONPATH": str(TESTS / "support" / "on_standin"), **environment}
+    environment = {**inherited, "PYTHONPATH": STANDIN, **environment}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=out.parent)
 
 
@@ -52,17 +53,19 @@ class Calls(NamedTuple):
 
 
 def two_calls(work: Path) -> Calls:
-    cache, programs, out = work / "cache", work / "bin", work / "out"
-    for folder in (cache, programs):
+    cache, programs, out, site = work / "cache", work / "bin", work / "out", work / "site"
+    for folder in (cache, programs, site):
         folder.mkdir()
+    (site / "numba.py").write_text("raise ImportError('Numba needs NumPy 1.0 or less')\n")
     sanitizer = programs / "compute-sanitizer"
     sanitizer.write_text(SANITIZER)
     sanitizer.chmod(0o755)
     common = {
         "STANDIN_CACHE": str(cache),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "TMPDIR": str(work),
-    }  # what processes leave that are killed
+        "TMPDIR": str(work),  # what processes leave that are killed
+        "PYTHONPATH": os.pathsep.join([STANDIN, str(site)]),
+    }
     done = run(out, STANDIN_FAULTS="1", **common)
     assert done.returncode == 0, done.stdout + done.stderr
     findings = Findings(out / "findings.jsonl")
@@ -80,7 +83,9 @@ def jobs(found: Sequence[Finding], stage: str) -> list[tuple[str, Any]]:
 def require_faults_cost_their_kernels_alone(calls: Calls) -> None:
     found = calls.crashed
     assert dict(jobs(found, "smoke")) == {"block": 0, "grid": -11, "sweep": 1, "step": 0, "off": 0}
-    assert dict(jobs(found, "features")) == {f"{name} float32": 0 for name in ("block", "step", "off")}
+    assert dict(jobs(found, "features")) == {
+        f"{name} {dtype}": 0 for name in ("block", "step", "off") for dtype in QUICK.dtypes
+    }
     assert jobs(found, "stress") == [("block", 0)]
     assert dict(jobs(found, "selfcheck")) == {"block: own check": 0, "step: own check": 0}
     assert {job for job, _ in jobs(found, "tools")} == {
@@ -88,8 +93,9 @@ def require_faults_cost_their_kernels_alone(calls: Calls) -> None:
     }
     assert jobs(found, "bench")[-1] == ("bench: 1 shapes, 0 left out, with block, step", 0)
     assert dict(jobs(found, "rest")) == {"waiting": 0, "conformance": 0}
-    (error,) = (one["excess"] for one in found if one.get("kernel") == "sweep")
-    assert error > 1.0
+    errors = [one["excess"] for one in found if one.get("kernel") == "sweep"]
+    assert len(errors) == len(QUICK.dtypes)
+    assert min(errors) > 1.0
     for kernel, told in (("grid", "-11"), ("sweep", "1: the largest error is")):
         (row,) = (line for line in calls.summary_of_crashed.splitlines() if line.startswith(f"{kernel} "))
         assert row.endswith("DO NOT TRUST: smoke")
@@ -104,7 +110,9 @@ def require_nothing_is_run_again_that_ended_well(calls: Calls) -> None:
     assert jobs(later, "about") == [("versions", 0)]
     assert jobs(later, "rest") == []
     assert dict(jobs(later, "smoke")) == {"grid": 0, "sweep": 0}
-    assert dict(jobs(later, "features")) == {"grid float32": 0, "sweep float32": 0}
+    assert dict(jobs(later, "features")) == {
+        f"{name} {dtype}": 0 for name in ("grid", "sweep") for dtype in QUICK.dtypes
+    }
     assert jobs(later, "stress") == [("grid", 0)]
     assert dict(jobs(later, "selfcheck")) == {"grid: own check": 0, "sweep: own check": 0, "grid: beside traffic": 0}
     kernels = "block, grid, sweep, step"
@@ -113,7 +121,7 @@ def require_nothing_is_run_again_that_ended_well(calls: Calls) -> None:
         for part, kinds in PARTS.items()
     }
     assert dict(jobs(later, "constants")) == prepared["constants"] | {"grid": 0, "sweep": 0}
-    for part, shapes in (("bench", 1), ("more", 2)):
+    for part, shapes in (("bench", 1), ("more", 3)):
         assert dict(jobs(later, part)) == prepared[part] | {f"{part}: {shapes} shapes, 0 left out, with {kernels}": 0}
     assert dict(jobs(later, "tools")) == {
         f"{t} {k}": 0 for t in ("memcheck", "racecheck") for k in ("off", "grid", "sweep")
@@ -129,10 +137,14 @@ def require_findings(calls: Calls) -> None:
     assert about["clock_khz"] == CLOCK_KHZ
     cases = [one for one in found if "case" in one]
     assert {one["stage"] for one in cases} == {"smoke", "features", "tools"}
-    assert [0 <= one["excess"] <= 1 for one in cases].count(False) == 1  # that of the planted fault
-    assert sorted(one["excess"] for one in cases)[-2] > 0
+    assert [0 <= one["excess"] <= 1 for one in cases].count(False) == len(QUICK.dtypes)  # those of the planted fault
+    assert sorted(one["excess"] for one in cases)[-1 - len(QUICK.dtypes)] > 0
+    assert {one["case"] for one in cases if one["stage"] == "tools" and one["kernel"] == "grid"} >= {
+        f"shape {[*QUICK.tools_tensor]}"
+    }
     walks = [one for one in found if one.get("stage") == "selfcheck" and "macros" in one]
-    assert [one["mismatches"] for one in walks] == [0, 0, 0]
+    assert [(one["dtype"], one["mismatches"]) for one in walks] == [("float32", 0)] * 3 + [("bfloat16", 0)] * 3
+    assert [one["macros"].get("MMA", 0) for one in walks] == [0] * 3 + [1] * 3
     assert all(one["macros"]["SWEEP"] == 0 and one["blocks"] > 1 for one in walks)
     stressed = [one["mismatches"] for one in found if one.get("stage") == "stress" and "walk" in one]
     assert stressed == [0] * 4
@@ -145,11 +157,11 @@ def require_findings(calls: Calls) -> None:
 
 def require_cells(calls: Calls) -> None:
     found = [one for one in calls.findings.read() if "cell" in one]
-    assert [(one["row"], one["cell"]["clock"]) for one in found][-6:] == [
-        (row, clock) for row in ("H <= 64", "T <= 32", "float64") for clock in ("device", "call")
+    assert [(one["row"], one["cell"]["clock"]) for one in found][-8:] == [
+        (row, clock) for row in ("H <= 64", "T <= 32", "float64", "float16") for clock in ("device", "call")
     ]
     everybody = {"cupy", "off", "copy", *REGIMES}
-    for one in found[-6:]:
+    for one in found[-8:]:
         cell = one["cell"]
         assert set(cell["asked"]) == everybody | {"torch"}
         assert everybody <= set(cell["seconds"])
@@ -171,7 +183,7 @@ def require_the_whole_summary(calls: Calls) -> None:
         "Tiny shapes: ",
         "kernel ",
         "Trust a kernel if",
-        "selfcheck: 0 mismatches in 3",
+        "selfcheck: 0 mismatches in 6",
         "shape ",
         "H   B ",
         "Constants of",
@@ -183,7 +195,7 @@ def require_the_whole_summary(calls: Calls) -> None:
     assert re.search(rf"^KERNEL = {1e-3 * CLOCK_KHZ * 1e6 * HOST_SECONDS:_.0f}  # plan.py: ", summary, re.MULTILINE)
     *_, row, last = summary.splitlines()
     assert row.startswith("T <= 32 ")
-    assert re.match(r"Of [03] shapes \d reach what they must; torch is faster at \d\.", last)
+    assert re.match(r"Of [04] shapes \d reach what they must; torch is faster at \d\.", last)
 
 
 def require_pages(calls: Calls, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +219,7 @@ def require_few_files(calls: Calls) -> None:
     assert sorted(path.name for path in calls.out.iterdir()) == ["findings.jsonl", "logs.txt", "summary.txt"]
     logs = (calls.out / "logs.txt").read_text()
     assert "===== smoke: grid: -11" in logs
-    assert "0 mismatches in 3 walks" in logs
+    assert "0 mismatches in 6 walks" in logs
 
 
 def test_two_calls_on_the_standin(

@@ -1,5 +1,6 @@
 """What `gpu_first.py` is made of: processes that are ended, findings that are kept, needs that are named, the verdict."""
 
+import subprocess
 import sys
 import time
 import zipfile
@@ -7,10 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gpu_stages import needs, trust
+from gpu_stages import names, needs, processes, trust
+from gpu_stages.context import Context
 from gpu_stages.findings import Findings
 from gpu_stages.processes import Job, together
+from gpu_stages.sizes import FULL
 from gpu_stages.summary import state, verdict
+from gpu_stages.tools import TOOLS, under
+
+from rnn_backends.backends.cuda_kernels.plan import make_plan
+from rnn_backends.backends.cuda_kernels.tile import Device, Problem
 
 
 def test_whoever_is_left_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
@@ -113,3 +120,42 @@ def test_a_kernel_that_fails_its_own_check(
     assert capsys.readouterr().out == ("not used for: float64; see above\n" if code else "")
     found = [(one["dtype"], one["trusted"]) for one in Findings(path).read("selfcheck")]
     assert found == [("float32", True), ("float64", not code)]
+
+
+def test_the_wait_for_those_that_are_killed_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here nobody can be ended, as where a driver holds a process."""
+    monkeypatch.setattr(processes, "KILL_SECONDS", 0.5)
+    monkeypatch.setattr("os.killpg", lambda *_: None)
+    begin = time.monotonic()
+    ended = list(together([Job(str(number), ["sleep", "3"]) for number in range(5)], 0.1, tmp_path, tmp_path))
+    assert [one.code for one in ended] == ["timeout"] * 5
+    assert time.monotonic() - begin < 2.0
+    time.sleep(2.0)  # which leaves none of them
+
+
+# What runs under the tools, and what pytest chooses
+
+
+MOST, FEW = (Device(90, count, 232448, 233472, 2048, cooperative=True) for count in (132, 12))
+"""An H200, and the stand-in."""
+
+
+@pytest.mark.parametrize(("sizes", "device"), [("full", MOST), ("quick", FEW)])
+def test_the_tools_look_at_tensor_cores(sizes: str, device: Device, tmp_path: Path) -> None:
+    context = Context(Findings(tmp_path / "findings.jsonl"), sizes, tmp_path, frozenset(), 1)
+    for job in (under(context, "sanitizer", tool, "grid") for tool in TOOLS):
+        words = list(job.command)
+        shape = [int(word) for word in words[words.index("--half-shape") + 1 :][:4]]
+        assert {"float16", "bfloat16"} & set(words[words.index("--dtype") :])
+        plan = make_plan(Problem(*shape, itemsize=4, half=True), device, ("grid",))
+        assert plan is not None
+        assert plan.on_tensor_cores
+    assert "--half-shape" not in under(context, "sanitizer", "memcheck", "block").command
+
+
+def test_pytest_chooses_the_shapes_for_tensor_cores() -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", names.GPU_TESTS, "-k", FULL.waiting]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=names.ROOT)
+    chosen = [line for line in done.stdout.splitlines() if "test_shapes_for_tensor_cores" in line]
+    assert len(chosen) == 6
+    assert all("grid" in line for line in chosen)
