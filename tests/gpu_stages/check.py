@@ -26,7 +26,7 @@ def drawn(dtype: str, given: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     for shape in [*given.shape, *(given.half_shape if dtype in HALF else [])]:
         seq_len, batch, *_ = shape
         lengths = [seq_len * place // max(batch - 1, 1) for place in range(batch)]
-        yield f"shape {shape}", Draw(dtype, 0).case(shape=tuple(shape), h_0=True, lengths=lengths)  # type: ignore[arg-type]
+        yield f"shape {shape}", Draw(dtype, 0).case(shape=tuple(shape), h_0=True, lengths=lengths)
 
 
 def error(case: Any, dtype: str) -> float:

@@ -1,5 +1,6 @@
 """Tests that only a GPU can pass: `pytest --backend cupy tests/kernels/test_gpu.py`."""
 
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -127,7 +128,7 @@ def test_a_graph_writes_to_no_memory_of_others(cupy: Any, monkeypatch: pytest.Mo
 
 def test_arrays_of_numba_another_stream(regime: str, cupy: Any) -> None:
     try:
-        from numba import cuda
+        cuda: Any = import_module("numba.cuda")
     except ImportError as reason:  # which it raises itself beside a NumPy that is too new
         pytest.skip(str(reason))
     draw = Draw("float32", 0)

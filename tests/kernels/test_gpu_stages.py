@@ -122,6 +122,7 @@ def test_a_kernel_that_fails_its_own_check(
     assert found == [("float32", True), ("float64", not code)]
 
 
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
 def test_the_wait_for_those_that_are_killed_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here nobody can be ended, as where a driver holds a process."""
     monkeypatch.setattr(processes, "KILL_SECONDS", 0.5)
@@ -145,16 +146,26 @@ def test_the_tools_look_at_tensor_cores(sizes: str, device: Device, tmp_path: Pa
     context = Context(Findings(tmp_path / "findings.jsonl"), sizes, tmp_path, frozenset(), 1)
     for job in (under(context, "sanitizer", tool, "grid") for tool in TOOLS):
         words = list(job.command)
-        shape = [int(word) for word in words[words.index("--half-shape") + 1 :][:4]]
+        seq_len, batch, inputs, size = map(int, words[words.index("--half-shape") + 1 :][:4])
         assert {"float16", "bfloat16"} & set(words[words.index("--dtype") :])
-        plan = make_plan(Problem(*shape, itemsize=4, half=True), device, ("grid",))
+        plan = make_plan(Problem(seq_len, batch, inputs, size, itemsize=4, half=True), device, ("grid",))
         assert plan is not None
         assert plan.on_tensor_cores
     assert "--half-shape" not in under(context, "sanitizer", "memcheck", "block").command
 
 
 def test_pytest_chooses_the_shapes_for_tensor_cores() -> None:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", names.GPU_TESTS, "-k", FULL.waiting]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "--checkout",
+        names.GPU_TESTS,
+        "-k",
+        FULL.waiting,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=names.ROOT)
     chosen = [line for line in done.stdout.splitlines() if "test_shapes_for_tensor_cores" in line]
     assert len(chosen) == 6
