@@ -50,8 +50,8 @@ def test_one_runs_at_a_time_where_times_are_taken(task: Task, monkeypatch: pytes
     states: list[list[str]] = []
     answer = gpu_cells.Contestants.answer
 
-    def watched(contestants: gpu_cells.Contestants, name: str) -> gpu_cells.Answer:
-        found = answer(contestants, name)
+    def watched(contestants: gpu_cells.Contestants, name: str, seconds: float) -> gpu_cells.Answer:
+        found = answer(contestants, name, seconds)
         if "seconds" in found:
             deadline = monotonic() + 5.0  # a signal takes its time
             while "R" in (states_now := [state(process.pid) for process in contestants.running.values()]):
@@ -78,18 +78,24 @@ def test_what_is_measured_is_there_before_the_next_problem(task: Task) -> None:
     found.close()  # type: ignore[attr-defined]
 
 
-def test_a_contestant_that_hangs_is_ended(task: Task) -> None:
-    given = {**vars(task), "problems": PROBLEMS[:1], "against": ["right", "hangs"], "answer_seconds": 4.0}
-    (pair,) = cells(Task(**given), print)
-    assert [set(cell["seconds"]) for cell in pair] == [{"cupy", "right"}] * 2
-    assert pair[0]["failed"] == {"hangs": "killed: no answer within 4 s"}
+def test_a_contestant_that_hangs_is_ended_and_left_out(task: Task) -> None:
+    """Two that hang cost the time of one, once."""
+    given = {**vars(task), "against": ["right", "hangs", "hangs, too"], "answer_seconds": 4.0}
+    begin = monotonic()
+    found = list(cells(Task(**given), print))
+    assert monotonic() - begin < 8.0
+    for told, pair in zip(
+        ("killed: no answer within 4 s", "left out: no answer within 4 s before"), found, strict=True
+    ):
+        assert [set(cell["seconds"]) for cell in pair] == [{"cupy", "right"}] * 2
+        assert pair[0]["failed"] == {"hangs": told, "hangs, too": told}
 
 
 def test_where_ours_fails_the_others_keep_their_numbers(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = gpu_cells.Contestants.answer
 
-    def planted(contestants: gpu_cells.Contestants, name: str) -> gpu_cells.Answer:
-        return {"failed": "planted"} if name == "cupy:1" else answer(contestants, name)
+    def planted(contestants: gpu_cells.Contestants, name: str, seconds: float) -> gpu_cells.Answer:
+        return {"failed": "planted"} if name == "cupy:1" else answer(contestants, name, seconds)
 
     monkeypatch.setattr(gpu_cells.Contestants, "answer", planted)
     (pair,) = cells(

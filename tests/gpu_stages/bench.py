@@ -1,7 +1,7 @@
-"""Kernels and others on the shapes of the goals: `python -m gpu_stages.bench FINDINGS SIZES PART FOLDER SEEN KERNEL...`.
+"""Kernels and others on the shapes of the goals: `python -m gpu_stages.bench FINDINGS SIZES PART FOLDER PLACES KERNEL...`.
 
-Only what has yet to be measured with all of them; what is found is written down after each shape.  FOLDER holds right
-outputs, and SEEN says how many shapes are left out, as one that ended an earlier process.
+What is found is written down after each shape.  FOLDER holds right outputs, and PLACES are those of the shapes among all of
+the part, as in 0,1,5.
 """
 
 import os
@@ -33,14 +33,31 @@ def shapes_of(part: str, sizes: Sizes) -> list[Asked]:
 
 
 def left(findings: Findings, part: str, sizes: Sizes, kernels: Sequence[str]) -> list[Asked]:
-    """Return the shapes of a part that were not measured with some kernels; that one failed is measured."""
-    done = set()
-    for one in findings.read("bench"):
-        if "cell" in one and set(kernels) <= set(one["cell"]["asked"]):
-            problem = one["cell"]["problem"]
-            shape = tuple(problem[size] for size in ("seq_len", "batch", "input_size", "hidden_size"))
-            done.add((problem["dtype"], shape))
-    return [asked for asked in shapes_of(part, sizes) if (asked.dtype, tuple(asked.shape)) not in done]
+    """Return the shapes of a part that were not measured with some kernels.
+
+    That a kernel failed is measured; of this library and torch there must be a time, unless they are absent.
+    """
+    done = [cell for cell in cells_of(findings) if set(kernels) <= set(cell["asked"]) and has_both(cell)]
+    return untried(shapes_of(part, sizes), done)
+
+
+def cells_of(findings: Findings) -> list[dict[str, Any]]:
+    """Return all that was measured, in order."""
+    return [one["cell"] for one in findings.read("bench") if "cell" in one]
+
+
+def has_both(cell: dict[str, Any]) -> bool:
+    """Return whether this library and torch were timed, or are absent."""
+    goals = names.goals()
+    wanted = {goals.OWN, goals.TORCH} & set(cell["asked"])
+    return wanted <= {*cell["seconds"], *cell["absent"]}
+
+
+def untried(some: Sequence[Asked], cells: Sequence[dict[str, Any]]) -> list[Asked]:
+    """Return the shapes of which there is no cell."""
+    sizes = ("seq_len", "batch", "input_size", "hidden_size")
+    tried = {(cell["problem"]["dtype"], tuple(cell["problem"][size] for size in sizes)) for cell in cells}
+    return [asked for asked in some if (asked.dtype, tuple(asked.shape)) not in tried]
 
 
 def problem(asked: Asked) -> Any:
@@ -52,9 +69,10 @@ def problem(asked: Asked) -> Any:
 
 
 def main() -> None:
-    path, name, part, folder, seen, *kernels = sys.argv[1:]
+    path, name, part, folder, places, *kernels = sys.argv[1:]
     findings, sizes, cells = Findings(Path(path)), SIZES[name], names.harness("gpu_cells")
-    some = left(findings, part, sizes, kernels)[int(seen) :]
+    every = shapes_of(part, sizes)
+    some = [every[int(place)] for place in places.split(",")]
     task = cells.Task(
         problems=[problem(asked) for asked in some],
         backends=[names.goals().OWN],

@@ -1,8 +1,8 @@
 """A share of what a stage needs before it measures, so that none of it is left then: kernels, which CuPy keeps on disk for
-all processes, or the right outputs, which the float64 reference takes long for.
+all processes; the right outputs, which the float64 reference takes long for; or torch, whose files are large to read.
 
 `python -m gpu_stages.prepare FINDINGS SIZES PART KIND NUMBER COUNT FOLDER KERNEL...`, where PART is "constants", "bench"
-or "more" and KIND "compile" or "reference".
+or "more" and KIND "compile", "reference" or "torch".
 """
 
 import sys
@@ -31,8 +31,23 @@ def compile_(some: Sequence[tuple[Any, str]]) -> str:
     return f"{made} of {len(some)} kernels take their shapes"
 
 
+def warm() -> str:
+    """Have torch run a tiny network on the device."""
+    harness_problem = harness("problem")
+    drawn = harness_problem.Drawn.of(harness_problem.Problem(seq_len=3, batch=2, input_size=4, hidden_size=8))
+    try:
+        contestant = harness("competitors").prepare("torch", drawn, 1, harness("gpu").Gpu(0))
+    except harness("contestant").AbsentError as reason:
+        return str(reason)
+    with contestant.context():
+        contestant.output(contestant.call(contestant.place(drawn.x)))
+    return "torch is warm"
+
+
 def main() -> None:
     path, name, part, kind, number, count, folder, *kernels = sys.argv[1:]
+    if kind == "torch":
+        leave(RIGHT, warm())
     sizes, share = SIZES[name], slice(int(number), None, int(count))
     chosen = (
         constants.problems(sizes, sizes.lengths[0])

@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from gpu_stages import names
-from gpu_stages.bench import left
+from gpu_stages.bench import cells_of, left, shapes_of, untried
 from gpu_stages.context import PYTHON, TF32, Batch, Context, by, shapes
 from gpu_stages.processes import Job
 from gpu_stages.tools import tools
@@ -83,19 +83,20 @@ def selfcheck(context: Context) -> Iterator[Batch]:
 def preparing(context: Context, part: str, kernels: Sequence[str]) -> Batch:
     """Return processes that compile what a stage needs, and compute what is right, a share each, before it measures."""
     count = min(context.processors, context.sizes.helpers)
-    kinds = {"compile": TF32} if kernels else {}
-    if part != "constants":  # which are not checked
-        kinds |= {"reference": {"OPENBLAS_NUM_THREADS": "1"}}
+    kinds = {"compile": (count, TF32)} if kernels else {}
+    if part != "constants":  # which are not checked, and compare with nobody
+        kinds |= {"reference": (count, {"OPENBLAS_NUM_THREADS": "1"})}
+        kinds |= {} if "torch" in context.absent else {"torch": (1, TF32)}
     return [
         Job(
-            f"{kind} {number} of {count} for {part}, {', '.join(kernels)}",
-            context.stage("prepare", context.sizes_name, part, kind, number, count, context.folder, *kernels),
+            f"{kind} {number} of {shares} for {part}, {', '.join(kernels)}",
+            context.stage("prepare", context.sizes_name, part, kind, number, shares, context.folder, *kernels),
             environment,
             again=True,  # on another machine, CuPy's files are not there
             seconds=PREPARING,
         )
-        for kind, environment in kinds.items()
-        for number in range(count)
+        for kind, (shares, environment) in kinds.items()
+        for number in range(shares)
     ]
 
 
@@ -122,18 +123,19 @@ def measuring(context: Context, part: str) -> Iterator[Batch]:
     """Yield what prepares for some shapes, and a process that measures those that are left.
 
     It starts those of the contestants.  Another goes on where one has ended, without the shape that ended it if it
-    measured none.
+    measured none.  What fails is not tried again in this call.
     """
     able = [name for name in context.kernels if name in context.passed("smoke")]
-    some, seen = left(context.findings, part, context.sizes, able), 0
-    if some:
+    every, wanted = shapes_of(part, context.sizes), left(context.findings, part, context.sizes, able)
+    if wanted:
         yield preparing(context, part, able)
-    while len(some) > seen:
-        word = f"{part}: {len(some)} shapes, {seen} left out, with {', '.join(able) or 'no kernels'}"
-        yield [Job(word, context.stage("bench", context.sizes_name, part, context.folder, seen, *able), TF32)]
-        now = left(context.findings, part, context.sizes, able)
-        seen += len(now) == len(some)
-        some = now
+    while wanted:
+        before, places = len(cells_of(context.findings)), ",".join(str(every.index(asked)) for asked in wanted)
+        command = context.stage("bench", context.sizes_name, part, context.folder, places, *able)
+        word = f"{part}: {len(wanted)} shapes, with {', '.join(able) or 'no kernels'}"
+        yield [Job(word, command, TF32, again=True)]  # a shape may be left once more
+        rest = untried(wanted, cells_of(context.findings)[before:])
+        wanted = rest if len(rest) < len(wanted) else wanted[1:]
 
 
 def rest(context: Context) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ def both(asked: Asked, **changed: Any) -> list[Finding]:
     return [{"stage": "bench", "row": asked.row, "cell": one} for one in found]
 
 
+UNTIMED = {"seconds": {"cupy": [1.0]}, "failed": {"torch": "killed: no answer within 45 s"}, "excess": {"cupy": 0.25}}
+"""What of a shape is found where torch hangs."""
 FIRST, SECOND, *_ = shapes_of("bench", FULL)
 
 
@@ -87,6 +89,12 @@ def test_what_was_measured_with_all_kernels_is_not_left(tmp_path: Path) -> None:
         findings.add(**one)
     assert left(findings, "bench", FULL, ["block", "grid"]) == every[1:]
     assert left(findings, "bench", FULL, ["block", "step"]) == every
+    for one in both(SECOND, **UNTIMED):
+        findings.add(**one)
+    assert left(findings, "bench", FULL, ["block", "grid"]) == every[1:]
+    for one in both(SECOND, **UNTIMED | {"failed": {}, "absent": {"torch": "not installed"}}):
+        findings.add(**one)
+    assert left(findings, "bench", FULL, ["block", "grid"]) == every[2:]
     assert len(shapes_of("more", FULL)) == sum(len(row.shapes) for row in gpu_goals.ROWS.values())
     assert set(every) <= set(shapes_of("more", FULL))
 
@@ -94,19 +102,28 @@ def test_what_was_measured_with_all_kernels_is_not_left(tmp_path: Path) -> None:
 def test_where_a_process_ends_another_goes_on(tmp_path: Path) -> None:
     context = Context(Findings(tmp_path / "findings.jsonl"), "quick", tmp_path, frozenset(), 1)
     some = shapes_of("more", QUICK)
-    assert len(some) == 2
+    assert len(some) == 3
     batches = stages.more(context)
-    (prepared,) = next(batches)  # without kernels there is nothing to compile
-    assert prepared.name == "reference 0 of 1 for more, "
-    assert prepared.again
+    prepared = next(batches)  # without kernels there is nothing to compile
+    assert [job.name for job in prepared] == ["reference 0 of 1 for more, ", "torch 0 of 1 for more, "]
+    assert all(job.again for job in prepared)
+    without_torch = replace(context, absent=frozenset({"torch"}))
+    assert [job.name for job in next(stages.more(without_torch))] == ["reference 0 of 1 for more, "]
     (job,) = next(batches)
-    assert job.name == "more: 2 shapes, 0 left out, with no kernels"
+    assert (job.name, job.command[-1]) == ("more: 3 shapes, with no kernels", "0,1,2")
     (job,) = next(batches)  # for the first shape ended it
-    assert job.name == "more: 2 shapes, 1 left out, with no kernels"
+    assert (job.name, job.command[-1]) == ("more: 2 shapes, with no kernels", "1,2")
     for one in both(some[1]):
         context.findings.add(**one)
-    assert list(batches) == []
-    assert left(context.findings, "more", QUICK, []) == some[:1]
+    (job,) = next(batches)
+    assert (job.name, job.command[-1]) == ("more: 1 shapes, with no kernels", "2")
+    for one in both(some[2], **UNTIMED):
+        context.findings.add(**one)
+    assert list(batches) == []  # though torch was not timed
+    assert left(context.findings, "more", QUICK, []) == [some[0], some[2]]
+    (job,) = list(stages.more(context))[1][:1]
+    assert job.again
+    assert (job.name, job.command[-1]) == ("more: 2 shapes, with no kernels", "0,2")
 
 
 # The constants

@@ -26,7 +26,9 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 
 TESTS = Path(__file__).parents[1]
 STANDIN = str(TESTS / "support" / "on_standin")
-PARTS = {"constants": ["compile"], "bench": ["compile", "reference"], "more": ["compile", "reference"]}
+PREPARED = {"compile": 2, "reference": 2, "torch": 1}
+"""How many processes prepare what."""
+PARTS = {"constants": ["compile"], "bench": [*PREPARED], "more": [*PREPARED]}
 SANITIZER = '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift 2; done\nexec "$@"\n'
 """It runs the command that follows its own options, each of which has a word after it."""
 REFUSING = '#!/bin/sh\necho "$*" | grep -q "tool memcheck .*report-api-errors no" || exit 0\necho Device not supported; exit 255\n'
@@ -91,7 +93,7 @@ def require_faults_cost_their_kernels_alone(calls: Calls) -> None:
     assert {job for job, _ in jobs(found, "tools")} == {
         f"{t} {k}" for t in ("memcheck", "racecheck") for k in ("off", "block", "step")
     }
-    assert jobs(found, "bench")[-1] == ("bench: 1 shapes, 0 left out, with block, step", 0)
+    assert jobs(found, "bench")[-1] == ("bench: 1 shapes, with block, step", 0)
     assert dict(jobs(found, "rest")) == {"waiting": 0, "conformance": 0}
     errors = [one["excess"] for one in found if one.get("kernel") == "sweep"]
     assert len(errors) == len(QUICK.dtypes)
@@ -117,12 +119,16 @@ def require_nothing_is_run_again_that_ended_well(calls: Calls) -> None:
     assert dict(jobs(later, "selfcheck")) == {"grid: own check": 0, "sweep: own check": 0, "grid: beside traffic": 0}
     kernels = "block, grid, sweep, step"
     prepared = {
-        part: {f"{kind} {number} of 2 for {part}, {kernels}": 0 for kind in kinds for number in (0, 1)}
+        part: {
+            f"{kind} {number} of {PREPARED[kind]} for {part}, {kernels}": 0
+            for kind in kinds
+            for number in range(PREPARED[kind])
+        }
         for part, kinds in PARTS.items()
     }
     assert dict(jobs(later, "constants")) == prepared["constants"] | {"grid": 0, "sweep": 0}
     for part, shapes in (("bench", 1), ("more", 3)):
-        assert dict(jobs(later, part)) == prepared[part] | {f"{part}: {shapes} shapes, 0 left out, with {kernels}": 0}
+        assert dict(jobs(later, part)) == prepared[part] | {f"{part}: {shapes} shapes, with {kernels}": 0}
     assert dict(jobs(later, "tools")) == {
         f"{t} {k}": 0 for t in ("memcheck", "racecheck") for k in ("off", "grid", "sweep")
     }

@@ -27,7 +27,7 @@ def give_up() -> None:
 PLANTED: dict[str, tuple[int, Callable[[], object]]] = {
     "raises": (0, give_up),
     "dies": (0, die),
-    "hangs": (0, lambda: time.sleep(60)),
+    **dict.fromkeys(("hangs", "hangs, too"), (0, lambda: time.sleep(60))),
     "dies later": (CHECKED + 4, die),
 }
 """What a contestant does at a call after so many."""

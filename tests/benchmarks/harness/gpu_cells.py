@@ -1,7 +1,8 @@
 """Contestants on one GPU, each in a process of its own: what one of them does wrong costs the others nothing.
 
 They are made and checked at once, for nothing is timed meanwhile, and compilers are slow; then they are timed in turn, the
-others being stopped.  One that is wrong, breaks or does not answer is reported, and is there again for the next problem.
+others being stopped.  One that is wrong or breaks is reported, and is there again for the next problem; one that does not
+answer in time is left out of the others, for each would wait as long.
 """
 
 import sys
@@ -12,10 +13,11 @@ from math import nan
 from pathlib import Path
 from signal import Signals
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import IO, Any
 
 from harness.problem import Problem
-from harness.processes import EndedError, Entrant, Process, with_outputs
+from harness.processes import EndedError, Entrant, Process, UnansweredError, with_outputs
 from harness.timing import interleave
 from rnn_backends.errors import ArgumentError
 
@@ -55,12 +57,14 @@ class Contestants:
         self.task, self.stack = task, stack
         self.folder = Path(stack.enter_context(TemporaryDirectory()))
         self.running: dict[str, Process] = {}
+        self.silent: dict[str, str] = {}
         self.logs: dict[str, IO[str]] = {}
         self.asked: list[str] = []
 
     def begin(self) -> None:
-        """Start those that do not run, and ask them about the GPU."""
-        self.asked = [entrant.name for entrant in self.task.entrants if entrant.name not in self.running]
+        """Start those that do not run, but for those that once did not answer, and ask them about the GPU."""
+        out = {*self.running, *self.silent}
+        self.asked = [entrant.name for entrant in self.task.entrants if entrant.name not in out]
         for entrant in self.task.entrants:
             if entrant.name in self.asked:
                 log = self.stack.enter_context((self.folder / f"{len(self.logs)}.log").open("w+", encoding="utf-8"))
@@ -72,42 +76,50 @@ class Contestants:
 
     def begun(self) -> dict[str, Answer]:
         """Return what those that were started answer."""
-        return {name: self.answer(name) for name in self.asked}
+        return self.answers(self.asked)
 
     def ask_all(self, question: Answer, names: Sequence[str]) -> dict[str, Answer]:
         """Ask some that run at once, and return their answers."""
         for name in names:
             self.running[name].send(question)
-        return {name: self.answer(name) for name in names}
+        return self.answers(names)
+
+    def answers(self, names: Sequence[str]) -> dict[str, Answer]:
+        """Return the answers of some that were asked at once, and have the same time."""
+        deadline = monotonic() + self.task.answer_seconds
+        return {name: self.answer(name, max(0.0, deadline - monotonic())) for name in names}
 
     def ask(self, name: str, question: Answer) -> Answer:
         """Return the answer of one that runs."""
         self.running[name].send(question)
-        return self.answer(name)
+        return self.answer(name, self.task.answer_seconds)
 
-    def answer(self, name: str) -> Answer:
+    def answer(self, name: str, seconds: float) -> Answer:
         """Return the answer of one that was asked, or how it failed."""
         process = self.running[name]
         try:
-            return process.answer(self.task.answer_seconds)
-        except EndedError as error:
+            return process.answer(seconds)
+        except UnansweredError:
             del self.running[name]
-            return {"failed": self.reason(name, process.wait(), error)}
+            within = f"no answer within {self.task.answer_seconds:g} s"
+            self.silent[name] = f"left out: {within} before"
+            return {"failed": f"killed: {within}"}
+        except EndedError:
+            del self.running[name]
+            return {"failed": self.reason(name, process.wait())}
 
-    def reason(self, name: str, code: int, error: EndedError) -> str:
-        """Return why a process did not answer, and show what it has written."""
+    def reason(self, name: str, code: int) -> str:
+        """Return why a process ended, and show what it has written."""
         log = self.logs[name]
         log.seek(0)
         written = log.read().strip()
         sys.stderr.write(f"{written}\n" if written else "")
         if code < 0:
-            return f"crashed: {Signals(-code).name}" if code != -Signals.SIGKILL else f"killed: {killed(error)}"
+            is_killed = code == -Signals.SIGKILL
+            return (
+                "killed by somebody else, as where memory is short" if is_killed else f"crashed: {Signals(-code).name}"
+            )
         return f"crashed: {written.splitlines()[-1] if written else f'code {code}'}"
-
-
-def killed(error: EndedError) -> str:
-    """Return for what reason a process was killed: it took too long, or somebody else did it."""
-    return str(error) if str(error).startswith("no answer") else "by somebody else, as where memory is short"
 
 
 def cells(task: Task, note: Callable[[str], None]) -> Iterator[list[Answer]]:
@@ -131,7 +143,8 @@ def cells(task: Task, note: Callable[[str], None]) -> Iterator[list[Answer]]:
             begun = contestants.begun()
             about |= {name: answer for name, answer in begun.items() if "device" in answer}
             require_one_device(about)
-            failed = {name: answer["failed"] for name, answer in begun.items() if "failed" in answer}
+            silent = {name: why for name, why in contestants.silent.items() if name not in begun}
+            failed = silent | {name: answer["failed"] for name, answer in begun.items() if "failed" in answer}
             yield measured(problem, contestants, outputs, failed, about, note)
             if task.outputs is None:
                 outputs.unlink()

@@ -51,6 +51,10 @@ class EndedError(RuntimeError):
     """A process that ended, or was ended, and did not answer."""
 
 
+class UnansweredError(EndedError):
+    """A process that was ended, for it did not answer in time."""
+
+
 class Process(Popen[str]):
     """The process of a contestant, which runs only while it has a question to answer.
 
@@ -93,7 +97,7 @@ class Process(Popen[str]):
         if seconds is not None and not select([self.stdout], [], [], seconds)[0]:
             self.kill()
             msg = f"no answer within {seconds:g} s"
-            raise EndedError(msg)
+            raise UnansweredError(msg)
         line = self.stdout.readline()
         if not line:
             msg = f"the process of {self.name} ended with code {self.wait()}; its output is above."
