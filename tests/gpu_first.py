@@ -28,6 +28,8 @@ from gpu_stages.stages import STAGES, Stage
 from gpu_stages.summary import summary
 
 FINDINGS = "findings.jsonl"
+SITE = "site"
+"""The folder of a call for what --wheels brings."""
 LIMIT, MOST = 480.0, 580.0
 """The seconds of a call by default, and at most."""
 LEAST = 2.0
@@ -108,12 +110,15 @@ class Call:
         return text
 
 
-def prepare(call: Call, wheels: Path | None) -> frozenset[str] | None:
-    """Return the modules that are missing, after installing those there are wheels of; None if nothing can run."""
+def prepare(call: Call, wheels: Path | None, site: Path) -> frozenset[str] | None:
+    """Return the modules that are missing, after installing those there are wheels of; None if nothing can run.
+
+    They go to the folder `site`, on the path of all processes.
+    """
     if wheels is not None:
         for distribution in missing().values():
             call.findings.add(
-                stage="about", wheel=distribution, outcome=install(distribution, wheels, max(call.left, 1.0))
+                stage="about", wheel=distribution, outcome=install(distribution, wheels, site, max(call.left, 1.0))
             )
     absent = missing()
     if absent:
@@ -141,12 +146,18 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def begin(folder: Path) -> None:
+    """Have this process and all others import from the checkout and the folder of a call, and keep verdicts there."""
+    (folder / SITE).mkdir()
+    paths = [*map(str, names.PATH), str(folder / SITE)]
+    sys.path[:0] = paths
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["RNN_CACHE_DIR"] = str(folder / "cache")  # what a process has checked no other checks again
+
+
 def main() -> int:
     given = parsed()
     signal.signal(signal.SIGTERM, interrupted)
-    paths = [str(folder) for folder in names.PATH]
-    sys.path[:0] = paths
-    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
     given.out.mkdir(parents=True, exist_ok=True)
     if given.first is None and (given.out / FINDINGS).exists():
         print(f"{given.out} holds findings: go on with --from STAGE, or name another folder", file=sys.stderr)
@@ -155,13 +166,14 @@ def main() -> int:
     call.findings.mend()
     sizes = "quick" if given.quick else "full"
     call.findings.add(call=sys.argv[1:], sizes=sizes)
-    absent = prepare(call, given.wheels)
-    if absent is None:
-        return 1
-    processors = len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="gpu-first-") as folder:
-        os.environ["RNN_CACHE_DIR"] = str(Path(folder) / "cache")  # what a process has checked no other checks again
-        goes_on = run(call, Context(call.findings, sizes, Path(folder), absent, processors), given.first)
+    with tempfile.TemporaryDirectory(prefix="gpu-first-") as temporary:
+        folder = Path(temporary)
+        begin(folder)
+        absent = prepare(call, given.wheels, folder / SITE)
+        if absent is None:
+            return 1
+        processors = len(os.sched_getaffinity(0))
+        goes_on = run(call, Context(call.findings, sizes, folder, absent, processors), given.first)
     print(f"\n{call.summarize()}")
     if goes_on is not None:
         print(

@@ -56,6 +56,9 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
 }
 """The distribution of what some stages need, and what happens without it."""
 
+NEEDING = ("pytest", "hypothesis")
+"""The distributions that depend on others than those."""
+
 
 def harness(name: str) -> Any:
     """Return a module of the harness of tests/benchmarks."""

@@ -1,16 +1,12 @@
 """What must be installed, and what is, found without importing any of it; and wheels from a folder."""
 
 import importlib
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from gpu_stages.names import OPTIONAL, REQUIRED
-
-ALLOWED = {"PIP_BREAK_SYSTEM_PACKAGES": "1"}
-"""Has pip add to a Python that belongs to a system: --wheels asks for it."""
+from gpu_stages.names import NEEDING, OPTIONAL, REQUIRED
 
 
 def missing() -> dict[str, str]:
@@ -29,14 +25,17 @@ def consequences(absent: dict[str, str]) -> list[str]:
     ]
 
 
-def install(distribution: str, wheels: Path, seconds: float) -> str:
-    """Install a distribution from a folder of wheels, and return pip's last line."""
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheels), distribution]
+def install(distribution: str, wheels: Path, site: Path, seconds: float) -> str:
+    """Install a distribution from a folder of wheels into the folder `site`, and return pip's last line.
+
+    Python's own environment may belong to a system, or be read-only.  What is there already pip would not see.
+    """
+    needs = [] if distribution in NEEDING else ["--no-deps"]
+    where = ["--no-index", "--find-links", str(wheels), "--target", str(site)]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *where, *needs, distribution]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=seconds, env={**os.environ, **ALLOWED}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
         return f"pip took more than {seconds:.0f} s"
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    return lines[-1] if lines else f"pip ended with code {done.returncode}"
+    lines = done.stderr.strip().splitlines()
+    return "installed" if done.returncode == 0 else lines[-1] if lines else f"pip ended with code {done.returncode}"

@@ -10,12 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpu_stages.names import OPTIONAL, REQUIRED
+from gpu_stages.names import NEEDING, OPTIONAL, REQUIRED
 
 THERE = ("cupy", "torch", "numpy")
 """The modules of which no wheel is fetched."""
-NEEDING = ("pytest", "hypothesis")
-"""The distributions that depend on others than those."""
 PYTHON, PLATFORMS = "3.12", ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 

@@ -3,12 +3,11 @@
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gpu_stages import names, needs, processes, trust
+from gpu_stages import names, processes, trust
 from gpu_stages.context import Context
 from gpu_stages.findings import Findings
 from gpu_stages.processes import Job, together
@@ -47,30 +46,6 @@ def test_a_line_that_a_kill_cut_short(tmp_path: Path) -> None:
     findings.mend()
     findings.add(stage="smoke", job="grid", code="timeout")
     assert findings.codes("smoke") == {"block": 0, "grid": "timeout"}
-
-
-def test_what_is_missing_is_named_and_installed_from_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs, "REQUIRED", {"standin_of_a_need": "standin-of-a-need"})
-    monkeypatch.setattr(needs, "OPTIONAL", {"another_need": ("another-need", "bench is left out")})
-    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "site"))
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    required, optional = needs.consequences(needs.missing())
-    assert required == (
-        "standin_of_a_need is missing: nothing runs without it; pip install 'standin-of-a-need', or give --wheels DIR "
-        "with a wheel of it"
-    )
-    assert optional.startswith("another_need is missing: bench is left out; pip install 'another-need', or give")
-    info = "standin_of_a_need-1.0.dist-info"
-    with zipfile.ZipFile(tmp_path / "standin_of_a_need-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("standin_of_a_need.py", "")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: standin-of-a-need\nVersion: 1.0\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: none\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-    assert "Successfully installed standin" in needs.install("standin-of-a-need", tmp_path, 60)
-    assert "No matching distribution found" in needs.install("another-need", tmp_path, 60)
-    assert set(needs.missing()) == {"another_need"}
 
 
 PASSED = dict.fromkeys(("smoke", "features", "stress", "selfcheck", "memcheck", "racecheck"), "passed")
