@@ -1,7 +1,7 @@
-"""Write what `gpu_first.py` has found into the documents and plan.py: `python tests/gpu_pages.py OUT`.
+"""Write what `gpu_first.py` has found into the documents and the planner: `python tests/gpu_pages.py OUT`.
 
 docs/benchmarks/gpu.md gets the table of all shapes; docs/gpu.md, between two comments, what ran where and whether each
-kernel may be trusted; plan.py its constants as they were measured.  Nothing here needs a GPU.  What docs/gpu.md says
+kernel may be trusted; plan.py and tensor.py their constants as they were measured.  Nothing here needs a GPU.  What docs/gpu.md says
 elsewhere is left to whoever reads the verdicts.
 """
 
@@ -14,7 +14,7 @@ from gpu_stages import names
 from gpu_stages.findings import Finding, Findings
 from gpu_stages.fits import fits, replaced, worded
 from gpu_stages.summary import RULE, devices, kernel_rows
-from gpu_stages.tables import cells_by_row, counts
+from gpu_stages.tables import cells_by_row, counts, host_calls
 
 BEGIN, END = "<!-- gpu_pages.py: begin -->", "<!-- gpu_pages.py: end -->"
 """What stands around the part of docs/gpu.md."""
@@ -36,6 +36,7 @@ def what_ran(findings: Findings) -> str:
         "\n".join(f"* {device}" for device in devices(found)),
         "\n".join(f"| {' | '.join(row)} |" for row in table),
         RULE,
+        *filter(None, [host_calls(found)]),
         f"{counts(judged)} [benchmarks/gpu.md](benchmarks/gpu.md) has them all.",
     ])  # fmt: skip
 
@@ -62,7 +63,9 @@ def written(findings: Findings, folder: Path | None) -> list[Path]:
     texts = {
         names.BENCHMARKS: "\n".join(names.page().lines(names.goals().ROWS, cells_by_row(found))) + "\n",
         names.DOCUMENT: between(names.DOCUMENT.read_text(encoding="utf-8"), what_ran(findings)),
-        names.PLAN: replaced(names.PLAN.read_text(encoding="utf-8"), fits(found)),
+    }
+    texts |= {
+        path: replaced(path.read_text(encoding="utf-8"), fits(found), path.name) for path in (names.PLAN, names.TENSOR)
     }
     done = []
     for path, text in texts.items():

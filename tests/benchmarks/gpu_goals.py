@@ -9,6 +9,9 @@ from harness.timing import ratios
 OWN, TORCH, SHORT = "cupy", "torch", 32
 """This library's name and torch's among contestants, and the steps up to which a call is its launches."""
 
+HOST_US = 15.0
+"""The most microseconds that a call may take on the host, where it is one launch."""
+
 Cell = dict[str, Any]
 
 

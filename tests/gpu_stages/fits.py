@@ -1,18 +1,19 @@
-"""The constants of plan.py as they were measured: fitted, worded, and put into its text.
+"""The constants of plan.py and tensor.py as they were measured: fitted, worded, and put into their text.
 
-Each is fitted to the steps of one kernel, by least squares of relative errors, from the estimate with the value that
-plan.py has and its slope there.  The launches are what the host, or the device, took for them.
+Each is fitted to the steps of one kernel, or form of one, by least squares of relative errors, from the estimate with the
+value that stands there and its slope; the constants that an earlier kernel was fitted by are then as fitted.  The launches
+are what the host, or the device, took for them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpu_stages.findings import Finding
-from gpu_stages.names import FITTED, LAUNCHES, LAUNCHING
+from gpu_stages.names import FITTED, LAUNCHES, LAUNCHING, PLAN, RATE, TENSOR, TENSOR_CORES
 
 ROUNDED = 2
 """The digits of a constant that mean something."""
@@ -34,7 +35,10 @@ def fits(found: Sequence[Finding]) -> list[Fit]:
     if clock_khz is None:
         return []
     steps = list(latest.values())
-    return [*launches(steps, 1e-3 * clock_khz), *(fit for kernel in FITTED for fit in fitted(kernel, steps, clock_khz))]
+    done = launches(steps, 1e-3 * clock_khz)
+    for kernel in FITTED:
+        done += fitted(kernel, steps, clock_khz, {fit.name: fit.now - fit.before for fit in done})
+    return done
 
 
 def launches(steps: Sequence[Finding], clocks_us: float) -> list[Fit]:
@@ -52,8 +56,8 @@ def launches(steps: Sequence[Finding], clocks_us: float) -> list[Fit]:
     return done
 
 
-def fitted(kernel: str, steps: Sequence[Finding], clock_khz: int) -> list[Fit]:
-    """Return the constants of a kernel's step."""
+def fitted(kernel: str, steps: Sequence[Finding], clock_khz: int, changes: Mapping[str, float]) -> list[Fit]:
+    """Return the constants of a kernel's step, given the changes of others."""
     some = [one for one in steps if one["kernel"] == kernel and not one["launch_bound"] and one["us_step"] > 0]
     names = FITTED[kernel]
     some = [one for one in some if all(one["slopes"].get(name) is not None for name in names)]
@@ -62,11 +66,19 @@ def fitted(kernel: str, steps: Sequence[Finding], clock_khz: int) -> list[Fit]:
     clocks = np.array([1e-3 * one["us_step"] * clock_khz for one in some])
     slopes = np.array([[one["slopes"][name] for name in names] for one in some])
     before = np.array([some[-1]["constants"][name] for name in names], float)
-    rest = np.array([one["clocks_step_alone"] for one in some]) - slopes @ before
+    others = [sum(change * (one["slopes"].get(name) or 0.0) for name, change in changes.items()) for one in some]
+    rest = np.array([one["clocks_step_alone"] for one in some]) + others - slopes @ before
     now = solved(slopes / clocks[:, None], (clocks - rest) / clocks, before)
     off = (rest + slopes @ now) / clocks
     of = f"{kernel}: {len(some)} shapes, estimates then {off.min():.2f} to {off.max():.2f} of what was measured"
-    return [Fit(name, old, rounded(new), of) for name, old, new in zip(names, before, now, strict=True)]
+    return [fit(name, old, new, of, some[-1]) for name, old, new in zip(names, before, now, strict=True)]
+
+
+def fit(name: str, before: float, now: float, of: str, one: Finding) -> Fit:
+    """Return a constant as it stands in its file: a rate, rather than the clocks of a thousand multiplications."""
+    if name != RATE:
+        return Fit(name, before, rounded(now), of)
+    return Fit(f"{name}[{one['capability']}]", 1000.0 / before, rounded(1000.0 / (now or before)), of)
 
 
 def solved(slopes: Any, wanted: Any, before: Any) -> Any:
@@ -91,8 +103,13 @@ def worded(some: Sequence[Fit]) -> str:
     """Return the lines that say what plan.py would have."""
     if not some:
         return ""
-    lines = [f"{fit.name} = {written(fit.now)}  # plan.py: {written(fit.before)}; {fit.of}" for fit in some]
-    return "\n".join(["Constants of plan.py, in clocks, as measured:", *lines])
+    lines = [f"{fit.name} = {written(fit.now)}  # {file_of(fit)}: {written(fit.before)}; {fit.of}" for fit in some]
+    return "\n".join(["Constants of plan.py and tensor.py, in clocks, as measured:", *lines])
+
+
+def file_of(fit: Fit) -> str:
+    """Return the name of the file that a constant stands in."""
+    return TENSOR.name if fit.name.partition("[")[0] in FITTED[TENSOR_CORES] else PLAN.name
 
 
 def written(value: float) -> str:
@@ -100,23 +117,30 @@ def written(value: float) -> str:
     return f"{value:_.0f}"
 
 
-def replaced(text: str, some: Sequence[Fit]) -> str:
-    """Return the text of plan.py with other constants, which stand there as `A = 1` or `A, B = 1, 2`.
+def replaced(text: str, some: Sequence[Fit], file: str = PLAN.name) -> str:
+    """Return the text of a file with other constants, which stand there as `A = 1`, `A, B = 1, 2` or `A = {90: 1}`.
 
     Raises
     ------
     ValueError
         One of them does not stand there.
     """
-    values = {fit.name: written(fit.now) for fit in some}
+    values = {fit.name: written(fit.now) for fit in some if file_of(fit) == file}
 
     def line(match: re.Match[str]) -> str:
         names, old = (part.split(", ") for part in match.groups())
         new = [values.pop(name, value) for name, value in zip(names, old, strict=True)]
         return f"{', '.join(names)} = {', '.join(new)}"
 
+    def items(match: re.Match[str]) -> str:
+        name, inside = match.groups()
+        pairs = (pair.split(": ") for pair in inside.split(", "))
+        new = (f"{key}: {values.pop(f'{name}[{key}]', value)}" for key, value in pairs)
+        return f"{name} = {{{', '.join(new)}}}"
+
+    text = re.sub(r"^([A-Z_]+) = \{(\d+: [\d_]+(?:, \d+: [\d_]+)*)\}$", items, text, flags=re.MULTILINE)
     text = re.sub(r"^([A-Z_]+(?:, [A-Z_]+)*) = ([\d_.]+(?:, [\d_.]+)*)$", line, text, flags=re.MULTILINE)
     if values:
-        msg = f"plan.py has no line that sets {', '.join(values)}"
+        msg = f"{file} has no line that sets {', '.join(values)}"
         raise ValueError(msg)
     return text

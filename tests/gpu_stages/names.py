@@ -20,12 +20,19 @@ PAGE = "gpu"
 KERNELS = "rnn_backends.backends.cuda_kernels"
 
 PLAN = ROOT / "rnn_backends" / "backends" / "cuda_kernels" / "plan.py"
+TENSOR = PLAN.with_name("tensor.py")
+TENSOR_CORES = "grid, tensor cores"
 FITTED = {
     "block": ("CHAIN", "FOLD"),
     "grid": ("GRID_TURN", "GRID_STEP"),
     "sweep": ("SWEEP_TURN", "SWEEP_STEP"),
+    TENSOR_CORES: ("RATES", "LATENCY"),
 }
-"""The constants of plan.py that are fitted to the steps of each kernel."""
+"""The constants of plan.py, the last of tensor.py, that are fitted to the steps of each kernel, or form of one."""
+FORMS = {"grid, 16 bits": False, TENSOR_CORES: True}
+"""The forms of `grid` in 16 bits, and whether each multiplies on tensor cores."""
+RATE = "RATES"
+"""A rate by compute capability, of which what is fitted is the clocks of a thousand multiplications."""
 LAUNCHES, LAUNCHING = ("KERNEL", "PRODUCT"), ("sweep", "step")
 """Those of launches, and the kernels of which a step is: one launch; and that and a product."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from gpu_stages import constants
 from gpu_stages.bench import left, problem
 from gpu_stages.findings import RIGHT, Findings, leave
-from gpu_stages.names import harness
+from gpu_stages.names import FORMS, harness
 from gpu_stages.sizes import SIZES
 
 
@@ -24,7 +24,8 @@ def compile_(some: Sequence[tuple[Any, str]]) -> str:
     made = 0
     for one, kernel in some:
         try:
-            competitors.prepare(kernel, drawn_of(one), 1, gpu)
+            with constants.forced(kernel) as name:
+                competitors.prepare(name, drawn_of(one), 1, gpu)
         except absent:
             continue
         made += 1
@@ -49,11 +50,12 @@ def main() -> None:
     if kind == "torch":
         leave(RIGHT, warm())
     sizes, share = SIZES[name], slice(int(number), None, int(count))
-    chosen = (
-        constants.problems(sizes, sizes.lengths[0])
-        if part == "constants"
-        else [problem(asked) for asked in left(Findings(Path(path)), part, sizes, kernels)]
-    )
+    if part == "constants":
+        forms = [*kernels, *(FORMS if "grid" in kernels else ())]
+        length = sizes.lengths[0]
+        pairs = [(one, form) for form in forms for one in constants.problems(sizes, length, form)]
+        leave(RIGHT, compile_(pairs[share]))
+    chosen = [problem(asked) for asked in left(Findings(Path(path)), part, sizes, kernels)]
     if kind == "compile":
         leave(RIGHT, compile_([(one, kernel) for one in chosen for kernel in kernels][share]))
     for one in chosen[share]:

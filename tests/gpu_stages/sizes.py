@@ -37,6 +37,10 @@ class Sizes(NamedTuple):
     lengths: tuple[int, int]
     constants: tuple[tuple[int, int], ...]
     """hidden_size and batch."""
+    half: tuple[tuple[int, int], ...]
+    """The same in 16 bits, for both forms of `grid`."""
+    call: Shape
+    """A short call, of which the host's time is measured."""
     rounds: int
     bench: dict[str, tuple[Shape, ...]]
     """Shapes by row of the goals in tests/benchmarks/gpu_goals.py, which gives the dtype."""
@@ -83,6 +87,8 @@ FULL = Sizes(
         *((size, 16) for size in (128, 256, 512, 1024, 2048)),
         (128, 132), (256, 132), (1024, 64),
     ),
+    half=((512, 16), (2048, 16), (512, 64), (1024, 64)),
+    call=(8, 1, 32, 64),
     rounds=7,
     bench={
         "H <= 64": ((512, 1, 64, 32),),
@@ -120,6 +126,8 @@ QUICK = Sizes(
     helpers=2,
     lengths=(3, 9),
     constants=((16, 2), (24, 1)),
+    half=((96, 17),),
+    call=(2, 1, 2, 8),
     rounds=1,
     bench={"H <= 64": ((40, 2, 3, 4),)},
     more={"T <= 32": ((4, 1, 2, 3),), "float64": ((5, 2, 3, 4),), "float16": ((3, 17, 3, 96),)},

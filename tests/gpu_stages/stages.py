@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gpu_stages import names
 from gpu_stages.bench import cells_of, left, shapes_of, untried
+from gpu_stages.constants import HALF
 from gpu_stages.context import PYTHON, TF32, Batch, Context, by, shapes
 from gpu_stages.processes import Job
 from gpu_stages.tools import tools
@@ -101,11 +102,12 @@ def preparing(context: Context, part: str, kernels: Sequence[str]) -> Batch:
 
 
 def constants(context: Context) -> Iterator[Batch]:
-    """Yield what compiles for all kernels, then the measurement of each alone."""
+    """Yield what compiles for all kernels, then the measurement of each alone, and of `grid` in 16 bits."""
     alive = [name for name in context.kernels if name in context.passed("smoke")]
-    if any(name not in context.passed("constants") for name in alive):
+    wanted = [*alive, *([HALF] if "grid" in alive else [])]
+    if any(name not in context.passed("constants") for name in wanted):
         yield preparing(context, "constants", alive)
-    for name in alive:
+    for name in wanted:
         yield [Job(name, context.stage("constants", name, context.sizes_name), TF32)]
 
 

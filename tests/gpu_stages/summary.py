@@ -6,7 +6,7 @@ from gpu_stages import names
 from gpu_stages.findings import REFUSED, RIGHT, Finding, Findings
 from gpu_stages.fits import fits, worded
 from gpu_stages.processes import TIMEOUT
-from gpu_stages.tables import aligned, goals_table, speed_table, speeds
+from gpu_stages.tables import aligned, goals_table, host_calls, speed_table, speeds
 
 FASTER = 1.3
 """How many times the speed of the best other kernel one must have at some shape to be worth trusting."""
@@ -35,6 +35,7 @@ def summary(findings: Findings) -> str:
         worded(fits(found)),
         unrun(findings),
         goals_table(found),
+        host_calls(found),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -105,6 +105,14 @@ def goals_table(found: Sequence[Finding]) -> str:
     return f"{aligned(rows)}\n{counts(counted)} The slower of both clocks counts; up to {goals.SHORT} steps, the call."
 
 
+def host_calls(found: Sequence[Finding]) -> str:
+    """Return a line of the host's time of a short call, by kernel and problem, beside the goal; nothing if none is known."""
+    goal = names.goals().HOST_US
+    calls = {(one["kernel"], one["problem"]): one["host_us_call"] for one in found if "host_us_call" in one}
+    words = [f"{kernel} {us:.3g} us{'' if us <= goal else ' (not)'} at {what}" for (kernel, what), us in calls.items()]
+    return f"The host's time of a short call, at most {goal:g} us: {', '.join(words)}." if words else ""
+
+
 def counts(judged: Sequence[Any]) -> str:
     """Say how many shapes reach the goals."""
     known = [one for one in judged if one.missed is not None]

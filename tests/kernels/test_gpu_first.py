@@ -98,7 +98,7 @@ def require_nothing_is_run_again_that_ended_well(calls: Calls) -> None:
         }
         for part, kinds in PARTS.items()
     }
-    assert dict(jobs(later, "constants")) == prepared["constants"] | {"grid": 0, "sweep": 0}
+    assert dict(jobs(later, "constants")) == prepared["constants"] | {"grid": 0, "sweep": 0, "half": 0}
     for part, shapes in (("bench", 1), ("more", 3)):
         assert dict(jobs(later, part)) == prepared[part] | {f"{part}: {shapes} shapes, with {kernels}": 0}
     assert dict(jobs(later, "tools")) == {
@@ -126,10 +126,23 @@ def require_findings(calls: Calls) -> None:
     assert all(one["macros"]["SWEEP"] == 0 and one["blocks"] > 1 for one in walks)
     stressed = [one["mismatches"] for one in found if one.get("stage") == "stress" and "walk" in one]
     assert stressed == [0] * 4
+    launched = {
+        (one["kernel"], one["problem"].split()[-1]): one["host_us_call"] for one in found if "host_us_call" in one
+    }
+    assert launched == {
+        (name, dtype): pytest.approx(1e6 * HOST_SECONDS * (1 + (name == "grid")))  # and its product
+        for name in names.WHOLE
+        for dtype in ("float32", "float16")
+    }
     slopes = {(one["kernel"], one["H"]): (one["us_step"], one["host_us_step"]) for one in found if "us_step" in one}
     launch = 1e6 * DEVICE_SECONDS, 1e6 * HOST_SECONDS
     assert slopes["sweep", 16] == pytest.approx(launch)
     assert slopes["step", 16] == pytest.approx([2 * seconds for seconds in launch])
+    for form in names.FORMS:
+        assert slopes[form, 96] == pytest.approx((1e6 * STEP_SECONDS, 0.0))
+    (tensor,) = (one for one in found if one.get("kernel") == names.TENSOR_CORES)
+    assert set(tensor["slopes"]) == {"GRID_TURN", "GRID_STEP", "RATES", "LATENCY"}
+    assert max(tensor["slopes"]["RATES"], tensor["slopes"]["LATENCY"]) > 0
     assert slopes["grid", 16] == slopes["block", 16] == pytest.approx((1e6 * STEP_SECONDS, 0.0))
 
 
@@ -171,7 +184,9 @@ def require_the_whole_summary(calls: Calls) -> None:
     ]
     assert places == sorted(places)
     assert re.search(rf"^KERNEL = {1e-3 * CLOCK_KHZ * 1e6 * HOST_SECONDS:_.0f}  # plan.py: ", summary, re.MULTILINE)
-    *_, row, last = summary.splitlines()
+    *_, row, last, _, host = summary.splitlines()
+    assert host.startswith("The host's time of a short call, at most 15 us: block 10 us at T=2 B=1 I=2 H=8 float32, ")
+    assert "grid 20 us (not) at T=2 B=1 I=2 H=8 float16" in host
     assert row.startswith("T <= 32 ")
     assert re.match(r"Of [04] shapes \d reach what they must; torch is faster at \d\.", last)
 
@@ -191,6 +206,7 @@ def require_pages(calls: Calls, work: Path, capsys: pytest.CaptureFixture[str]) 
     assert "* not measured: H = 2048" in page
     assert "\nKERNEL, PRODUCT = 15_000, 15_000\n" in plan
     assert compile(plan, "plan.py", "exec")
+    assert "host's time of a short call" in document
 
 
 def require_few_files(calls: Calls) -> None:
