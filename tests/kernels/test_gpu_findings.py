@@ -1,4 +1,4 @@
-"""What is made of the findings of `gpu_first.py`: tables, constants that are fitted, pages; and what is left to measure."""
+"""What is made of the findings of `gpu_first.py`: tables and pages; and what is left to measure."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 import gpu_goals
 import gpu_pages
 import pytest
-from gpu_stages import fits, names, stages, tables, wheels
+from gpu_stages import names, stages, tables, wheels
 from gpu_stages.bench import Asked, left, shapes_of
 from gpu_stages.context import Context
 from gpu_stages.findings import Finding, Findings
@@ -124,77 +124,6 @@ def test_where_a_process_ends_another_goes_on(tmp_path: Path) -> None:
     (job,) = list(stages.more(context))[1][:1]
     assert job.again
     assert (job.name, job.command[-1]) == ("more: 2 shapes, with no kernels", "0,2")
-
-
-# The constants
-
-
-def step(kernel: str, us: float, **changed: Any) -> Finding:
-    constants = {"KERNEL": 1.0, "PRODUCT": 2.0, "GRID_TURN": 230.0, "GRID_STEP": 800.0}
-    return {
-        "kernel": kernel, "H": 1, "B": 1, "us_step": us, "host_us_step": us, "launch_bound": False, "slopes": {},
-        "clocks_step_alone": 0.0, "constants": constants,
-    } | changed  # fmt: skip
-
-
-def grid(turns: int, clocks: float, **changed: Any) -> Finding:
-    slopes = {"GRID_TURN": float(turns), "GRID_STEP": 1.0}
-    given = {"slopes": slopes, "clocks_step_alone": 50.0 + 230.0 * turns + 800.0, "B": turns}
-    return step("grid", clocks / 1e3, **given | changed)
-
-
-CLOCK = {"clock_khz": 1_000_000}
-
-
-def test_constants_are_those_that_give_what_was_measured() -> None:
-    found = [
-        CLOCK,
-        *(grid(turns, 50.0 + 300.0 * turns + 1200.0) for turns in (1, 2, 5)),
-        grid(7, 1.0, launch_bound=True),
-    ]
-    turn, exchange = fits.fits(found)
-    assert (turn.name, turn.before, turn.now) == ("GRID_TURN", 230.0, 300.0)
-    assert (exchange.name, exchange.before, exchange.now) == ("GRID_STEP", 800.0, 1200.0)
-    assert exchange.of == "grid: 3 shapes, estimates then 1.00 to 1.00 of what was measured"
-    text = fits.worded([turn, exchange])
-    assert text.splitlines()[1].startswith("GRID_TURN = 300  # plan.py: 230; grid: 3 shapes")
-
-
-def test_no_constant_is_negative() -> None:
-    turn, exchange = fits.fits([CLOCK, *(grid(turns, 50.0 + 1300.0 - 10.0 * turns) for turns in (1, 2, 3))])
-    assert turn.now == 0.0
-    assert exchange.now == pytest.approx(1300.0, rel=0.03)
-
-
-def test_launches_take_what_the_host_or_the_device_takes() -> None:
-    found = [
-        CLOCK,
-        *(step("sweep", 3.0, host_us_step=host, H=size) for size, host in enumerate((4.0, 5.0, 6.0))),
-        *(step("step", us, host_us_step=9.0, H=size) for size, us in enumerate((12.0, 20.0))),
-    ]
-    assert [(fit.name, fit.before, fit.now) for fit in fits.fits(found)] == [
-        ("KERNEL", 1.0, 5000.0), ("PRODUCT", 2.0, 7000.0),
-    ]  # fmt: skip
-
-
-def test_without_a_clock_or_steps_nothing_is_fitted() -> None:
-    assert fits.fits([grid(1, 10.0), grid(2, 10.0)]) == []
-    assert fits.fits([CLOCK, grid(1, 10.0)]) == []
-    assert fits.worded([]) == ""
-
-
-def test_the_text_of_plan_gets_other_constants() -> None:
-    some = [fits.Fit("PRODUCT", 1.0, 12_000.0, ""), fits.Fit("GRID_STEP", 1.0, 900.0, "")]
-    text = names.PLAN.read_text(encoding="utf-8")
-    before, after = (dict[str, Any](), dict[str, Any]())
-    for scope, source in ((before, text), (after, fits.replaced(text, some))):
-        exec(compile(source, "plan.py", "exec"), scope | {"__name__": "plan"}, scope)
-    every = {*names.LAUNCHES, *(name for of_kernel in names.FITTED.values() for name in of_kernel)}
-    assert {name: after[name] for name in every} == {name: before[name] for name in every} | {
-        "PRODUCT": 12_000, "GRID_STEP": 900,
-    }  # fmt: skip
-    with pytest.raises(ValueError, match=r"^plan\.py has no line that sets ABSENT$"):
-        fits.replaced(text, [fits.Fit("ABSENT", 1.0, 2.0, "")])
 
 
 # The pages
