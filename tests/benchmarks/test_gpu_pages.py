@@ -1,17 +1,13 @@
-"""tests/benchmarks/shape.py and gpu.py for a GPU, on a stand-in that keeps its time.  With --kernels, of the kernels too."""
+"""tests/benchmarks/shape.py and gpu_page.py for a GPU, on a stand-in that keeps its time.  With --kernels, of the kernels too."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import gpu as gpu_page
 import gpu_goals
+import gpu_page
 import numpy as np
 import pytest
 import shape
@@ -111,12 +107,15 @@ def test_every_kernel(
 # The page
 
 
+SOME = {name: gpu_goals.ROWS[name] for name in ("H <= 64", "T <= 32")}
+
+
 def cells(seconds: dict[str, float], errors: dict[str, float], **changed: Any) -> list[dict[str, Any]]:
     problem = asdict(replace(SMALL, seq_len=changed.pop("seq_len", 40)))
     common = {
         "problem": problem, "excess": errors, "versions": {"cupy": "14"}, "environment": {}, "device": {
             "name": "Stand-in", "compute_capability": "9.0", "driver": "CUDA 13.1",
-        }, "absent": {}, "failed": {},
+        }, "absent": {}, "failed": {}, "asked": [*seconds, "grid", "sweep", "copy"],
     } | changed  # fmt: skip
     device = common | {
         "clock": "device",
@@ -141,7 +140,7 @@ def columns(page: list[str]) -> dict[str, str]:
 def test_the_page_shows_what_is_reached(torch: float, error: float, reached: str) -> None:
     seconds = {"cupy": 1e-3, "torch": torch * 1e-3, "off": 0.1, "block": 1.25e-3}
     found = cells(seconds, {"cupy": error, "torch": 0.5}, failed={"grid": "crashed: SIGSEGV"}, absent={"copy": "no"})
-    page = list(gpu_page.lines(gpu_goals.QUICK, {"H <= 64": found}))
+    page = list(gpu_page.lines(SOME, {"H <= 64": found}))
     assert "* Stand-in, compute capability 9.0, CUDA 13.1, cupy 14, RNN_CUPY_KERNEL and CUPY_TF32 unset" in page
     assert [text for text in page if text.startswith("* not measured")] == ["* not measured: T <= 32"]
     shown = columns(page)
@@ -162,10 +161,19 @@ def test_the_slower_clock_counts() -> None:
 
 def test_a_shape_without_ours_or_torch_is_not_reached() -> None:
     wrong = {"cupy": "wrong: 3 times the bound"}
-    page = list(gpu_page.lines(gpu_goals.QUICK, {"H <= 64": cells({"torch": 1.0}, {"torch": 0.5}, failed=wrong)}))
+    page = list(gpu_page.lines(SOME, {"H <= 64": cells({"torch": 1.0}, {"torch": 0.5}, failed=wrong)}))
     assert (columns(page)["ms"], columns(page)["reached"]) == (wrong["cupy"], "not right")
-    page = list(gpu_page.lines(gpu_goals.QUICK, {"H <= 64": cells({"cupy": 1.0}, {"cupy": 0.5})}))
+    page = list(gpu_page.lines(SOME, {"H <= 64": cells({"cupy": 1.0}, {"cupy": 0.5})}))
     assert (columns(page)["torch"], columns(page)["reached"]) == ("-", "-")
+
+
+def test_whom_nobody_asked_has_no_column() -> None:
+    page = list(gpu_page.lines(SOME, {"H <= 64": cells({"cupy": 1.0, "off": 2.0}, {"cupy": 0.5})}))
+    assert not {"flashrnn", "product", "step"} & set(columns(page))
+    assert {"off", "grid", "copy"} <= set(columns(page))
+    asked = {"absent": {"flashrnn": "it does not build"}, "asked": ["cupy", "flashrnn"]}
+    page = list(gpu_page.lines(SOME, {"H <= 64": cells({"cupy": 1.0}, {"cupy": 0.5}, **asked)}))
+    assert columns(page)["flashrnn"] == "-"
 
 
 def test_the_rows_are_those_of_the_goals() -> None:
@@ -175,43 +183,3 @@ def test_the_rows_are_those_of_the_goals() -> None:
     for name, row in gpu_goals.ROWS.items():
         assert all((shape[0] <= 32) == (name == "T <= 32") for shape in row.shapes)
     assert sum(map(len, (row.shapes for row in gpu_goals.ROWS.values()))) == 45
-
-
-def test_the_page_is_written_of_what_could_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here, where nothing can."""
-    (tmp_path / "H <= 64.json").write_text(json.dumps({"cells": cells({"cupy": 1e-3}, {"cupy": 0.5})}))
-    wanted = [sys.executable, gpu_page.__file__, "T <= 32", "--quick", "--work", str(tmp_path)]
-    outside = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(wanted, capture_output=True, text=True, check=False, env=outside)
-    assert done.returncode == 1
-    assert "not measured, or not all of it: T <= 32; see above" in done.stderr
-    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
-    assert "* not measured: T <= 32\n" in page
-    assert "| T=40 B=3 I=4 H=5 float32 | 1 | - | - |" in page
-    wrong = subprocess.run([*wanted[:2], "H = 3"], capture_output=True, text=True, check=False, env=outside)
-    assert wrong.returncode == 2
-    assert "there is no row H = 3; there are: H <= 64; " in wrong.stderr
-
-
-def test_the_suite_measures_by_the_command(
-    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    if not request.config.getoption("--kernels"):
-        pytest.skip("the kernels are run with --kernels, which needs g++")
-    monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
-
-    def started(command: list[str], **_: Any) -> Any:
-        assert command[1] == shape.__file__
-        return SimpleNamespace(returncode=run(capfd, *command[2:])[0])
-
-    monkeypatch.setattr(subprocess, "run", started)
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--work", str(tmp_path)])
-    assert gpu_page.main() == 0
-    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
-    assert page.count("* Stand-in 0, compute capability 9.0") == 1
-    head, _, *rows = page[page.index("\n|") + 1 :].splitlines()
-    assert len(rows) == 2
-    for text in rows:
-        shown = dict(zip(head.split(" | "), text.split(" | "), strict=True))
-        assert all(shown[name] != "-" for name in (*REGIMES, "off", "product", "copy"))
-    assert "not measured" not in page

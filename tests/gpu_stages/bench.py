@@ -7,12 +7,13 @@ the part, as in 0,1,5.
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpu_stages import names
 from gpu_stages.findings import Findings
-from gpu_stages.sizes import SIZES, Shape, Sizes
+from gpu_stages.sizes import ELSEWHERE, SIZES, Shape, Sizes
 
 
 class Asked(NamedTuple):
@@ -68,6 +69,11 @@ def problem(asked: Asked) -> Any:
     )
 
 
+def against(sizes: Sizes) -> list[str]:
+    """Return who is measured beside this library and its kernels."""
+    return [name for name in sizes.against if name not in ELSEWHERE or find_spec(name) is not None]
+
+
 def main() -> None:
     path, name, part, folder, places, *kernels = sys.argv[1:]
     findings, sizes, cells = Findings(Path(path)), SIZES[name], names.harness("gpu_cells")
@@ -76,7 +82,7 @@ def main() -> None:
     task = cells.Task(
         problems=[problem(asked) for asked in some],
         backends=[names.goals().OWN],
-        against=[*sizes.against, *kernels],
+        against=[*against(sizes), *kernels],
         threads=min(16, len(os.sched_getaffinity(0))),  # results are checked on all
         seconds=sizes.seconds,
         rounds=sizes.rounds,

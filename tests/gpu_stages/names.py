@@ -15,7 +15,7 @@ CONFORMANCE_TESTS = "tests/backends/test_conformance.py"
 HARNESS = "harness"
 GOALS = "gpu_goals"
 """The module of tests/benchmarks that holds the goals by shape."""
-PAGE = "gpu"
+PAGE = "gpu_page"
 """The one that makes a page of what was measured."""
 KERNELS = "rnn_backends.backends.cuda_kernels"
 

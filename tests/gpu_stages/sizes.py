@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+ELSEWHERE = ("flashrnn",)
+"""Packages that few have."""
 Shape = tuple[int, int, int, int]
 """Steps, sequences, features and states."""
 
@@ -47,7 +49,7 @@ class Sizes(NamedTuple):
     more: dict[str, tuple[Shape, ...]] | None
     """Those of the stage `more`; None for all of the goals."""
     against: tuple[str, ...]
-    """Who is measured on them, beside this library and its kernels."""
+    """Who is measured on them, beside this library and its kernels; of the packages in ELSEWHERE, those installed."""
     seconds: float
     """After which no round begins, for each shape and clock."""
     answer_seconds: float
@@ -104,7 +106,7 @@ FULL = Sizes(
         "T <= 32": ((8, 1, 32, 64),),
     },
     more=None,
-    against=("torch", "torch-tf32", "off", "product", "copy"),
+    against=("torch", "torch-tf32", "flashrnn", "off", "product", "copy"),
     seconds=0.5,
     answer_seconds=45.0,
     tools=(4, 3, 5, 40),
@@ -131,7 +133,7 @@ QUICK = Sizes(
     rounds=1,
     bench={"H <= 64": ((40, 2, 3, 4),)},
     more={"T <= 32": ((4, 1, 2, 3),), "float64": ((5, 2, 3, 4),), "float16": ((3, 17, 3, 96),)},
-    against=("torch", "off", "copy"),
+    against=("torch", "flashrnn", "off", "copy"),
     seconds=0.0,
     answer_seconds=60.0,
     tools=(3, 3, 2, 20),

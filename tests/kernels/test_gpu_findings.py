@@ -10,7 +10,7 @@ import gpu_goals
 import gpu_pages
 import pytest
 from gpu_stages import names, stages, tables, wheels
-from gpu_stages.bench import Asked, left, shapes_of
+from gpu_stages.bench import Asked, against, left, shapes_of
 from gpu_stages.context import Context
 from gpu_stages.findings import Finding, Findings
 from gpu_stages.sizes import FULL, QUICK
@@ -97,6 +97,16 @@ def test_what_was_measured_with_all_kernels_is_not_left(tmp_path: Path) -> None:
     assert left(findings, "bench", FULL, ["block", "grid"]) == every[2:]
     assert len(shapes_of("more", FULL)) == sum(len(row.shapes) for row in gpu_goals.ROWS.values())
     assert set(every) <= set(shapes_of("more", FULL))
+
+
+def test_a_package_that_few_have_is_measured_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "flashrnn" not in against(FULL)
+    (tmp_path / "flashrnn.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert against(FULL) == list(FULL.against)
+    assert "flashrnn" in FULL.against
 
 
 def test_where_a_process_ends_another_goes_on(tmp_path: Path) -> None:
