@@ -12,6 +12,8 @@ from gpu_stages.processes import Job
 from gpu_stages.sizes import SIZES, Shape, Sizes
 
 PYTHON = sys.executable
+WARM = "torch is warm"
+"""The file in the folder of a call that says so."""
 
 Batch = Sequence[Job]
 """What is run at once."""
@@ -26,6 +28,11 @@ class Context:
     folder: Path
     absent: frozenset[str]
     processors: int
+
+    @property
+    def is_torch_cold(self) -> bool:
+        """Whether torch is there, and has yet to run in this call."""
+        return "torch" not in self.absent and not (self.folder / WARM).exists()
 
     @property
     def sizes(self) -> Sizes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gpu_stages import constants
 from gpu_stages.bench import left, problem
+from gpu_stages.context import WARM
 from gpu_stages.findings import RIGHT, Findings, leave
 from gpu_stages.names import FORMS, harness
 from gpu_stages.sizes import SIZES
@@ -32,7 +33,7 @@ def compile_(some: Sequence[tuple[Any, str]]) -> str:
     return f"{made} of {len(some)} kernels take their shapes"
 
 
-def warm() -> str:
+def warm(folder: Path) -> str:
     """Have torch run a tiny network on the device."""
     harness_problem = harness("problem")
     drawn = harness_problem.Drawn.of(harness_problem.Problem(seq_len=3, batch=2, input_size=4, hidden_size=8))
@@ -42,13 +43,14 @@ def warm() -> str:
         return str(reason)
     with contestant.context():
         contestant.output(contestant.call(contestant.place(drawn.x)))
-    return "torch is warm"
+    (folder / WARM).touch()
+    return WARM
 
 
 def main() -> None:
     path, name, part, kind, number, count, folder, *kernels = sys.argv[1:]
     if kind == "torch":
-        leave(RIGHT, warm())
+        leave(RIGHT, warm(Path(folder)))
     sizes, share = SIZES[name], slice(int(number), None, int(count))
     if part == "constants":
         forms = [*kernels, *(FORMS if "grid" in kernels else ())]

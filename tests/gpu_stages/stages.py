@@ -87,7 +87,7 @@ def preparing(context: Context, part: str, kernels: Sequence[str]) -> Batch:
     kinds = {"compile": (count, TF32)} if kernels else {}
     if part != "constants":  # which are not checked, and compare with nobody
         kinds |= {"reference": (count, {"OPENBLAS_NUM_THREADS": "1"})}
-        kinds |= {} if "torch" in context.absent else {"torch": (1, TF32)}
+        kinds |= {"torch": (1, TF32)} if context.is_torch_cold else {}
     return [
         Job(
             f"{kind} {number} of {shares} for {part}, {', '.join(kernels)}",

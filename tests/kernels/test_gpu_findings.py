@@ -11,7 +11,7 @@ import gpu_pages
 import pytest
 from gpu_stages import names, stages, tables, wheels
 from gpu_stages.bench import Asked, against, left, shapes_of
-from gpu_stages.context import Context
+from gpu_stages.context import WARM, Context
 from gpu_stages.findings import Finding, Findings
 from gpu_stages.sizes import FULL, QUICK
 from harness.problem import Problem
@@ -117,6 +117,9 @@ def test_where_a_process_ends_another_goes_on(tmp_path: Path) -> None:
     prepared = next(batches)  # without kernels there is nothing to compile
     assert [job.name for job in prepared] == ["reference 0 of 1 for more, ", "torch 0 of 1 for more, "]
     assert all(job.again for job in prepared)
+    (tmp_path / WARM).touch()
+    assert [job.name for job in next(stages.more(context))] == ["reference 0 of 1 for more, "]
+    (tmp_path / WARM).unlink()
     without_torch = replace(context, absent=frozenset({"torch"}))
     assert [job.name for job in next(stages.more(without_torch))] == ["reference 0 of 1 for more, "]
     (job,) = next(batches)

@@ -20,7 +20,7 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 
 PREPARED = {"compile": 2, "reference": 2, "torch": 1}
 """How many processes prepare what."""
-PARTS = {"constants": ["compile"], "bench": [*PREPARED], "more": [*PREPARED]}
+PARTS = {"constants": ["compile"], "bench": [*PREPARED], "more": ["compile", "reference"]}
 
 
 class Calls(NamedTuple):
