@@ -86,7 +86,7 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
     assert str(warning.message) == (
         "the CUDA kernel 'block' is not used for float32 on Stand-in 0, compute capability 9.0, driver 13010, NVRTC 13.1, "
         f"CuPy 14.0.0: {reason}. Another kernel, or the equation as written, takes over. RNN_CUPY_KERNEL=block uses it all "
-        f"the same; once '{path}' is removed, it is checked again."
+        f"the same, right or wrong; once '{path}' is removed, it is checked again."
     )
     assert run() <= 1.0  # without a warning, which would be an error
     another_process()
@@ -275,6 +275,8 @@ def test_a_kernel_after_which_nothing_runs(kind: str, monkeypatch: pytest.Monkey
 def test_info_shows_the_verdicts() -> None:
     from rnn_backends.cli import info
 
+    (unchecked,) = [line for line in info.lines(info.collect()) if "CUDA" in line]
+    assert unchecked.endswith("  none was checked yet; each is, before its first use on a device")
     distrust("grid")
     assert trusted("block")
     launched = len(standin.RawKernel.launches)

@@ -94,8 +94,8 @@ def settled(regime: str, dtype: np.dtype[Any], index: int) -> str:
     if verdict != PASSED:
         msg = (
             f"the CUDA kernel {regime!r} is not used for {dtype.name} on {place(index)}: {verdict}. "
-            f"Another kernel, or the equation as written, takes over. {VARIABLE}={regime} uses it all the same; once "
-            f"{verdicts.where(key)} is removed, it is checked again."
+            f"Another kernel, or the equation as written, takes over. {VARIABLE}={regime} uses it all the same, right or "
+            f"wrong; once {verdicts.where(key)} is removed, it is checked again."
         )
         warnings.warn(msg, KernelWarning, stacklevel=2)
     return verdict
