@@ -341,7 +341,7 @@ def all_faults(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["nightly"])
 def fuzz(session: nox.Session) -> None:
     """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
-    install(session)
+    install(session, "onnx>=1.21")
     session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
 
 
