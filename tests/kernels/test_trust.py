@@ -60,7 +60,9 @@ def test_a_wrong_kernel_is_never_used(regime: str, plant: Plant, monkeypatch: py
     plant(*fault)
     make_plan = module("plan").make_plan
     monkeypatch.setattr(module("launch"), "REGIMES", (regime, right))  # of which the former is taken for the faster
-    monkeypatch.setattr(module("walk"), "make_plan", lambda problem, device, left: make_plan(problem, device, left[:1]))
+    monkeypatch.setattr(
+        module("choices"), "make_plan", lambda problem, device, left: make_plan(problem, device, left[:1])
+    )
     rnn = rb.RNN(CASE.layers).to("cupy:0")
     with pytest.warns(KernelWarning) as told:
         assert run(rnn) <= 1.0
