@@ -3,7 +3,7 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
                   wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, sanitizers,
+nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, other processors, sanitizers,
                   TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
@@ -306,6 +306,13 @@ def kernels(session: nox.Session) -> None:
 def all_kernels(session: nox.Session) -> None:
     """Run the GPU kernels in every order, with every feature, and compile them for every class of shapes."""
     run_kernels(session, "--thorough")
+
+
+@nox.session(python="3.12", tags=["nightly"])
+def old_cupy(session: nox.Session) -> None:
+    """Run CuPy 13 without a GPU, as far as that goes."""
+    install(session, "cupy-cuda12x==13.6.*")
+    pytest(session, *peers("cupy"), "tests/backends/test_cupy_without_gpu.py", CUDA_VISIBLE_DEVICES="")
 
 
 @nox.session(python="3.11", tags=["nightly"])
