@@ -1,9 +1,10 @@
-"""The choice of what a check walks: the fewest kernels that have every branch which plans compile on a device.
+"""The choice of what a check walks: the fewest kernels that have every branch which plans take on a device.
 
-A branch is a value of a macro on which the text of a kernel depends, or whose loops have then one turn or more.
+A branch is what the text of a kernel is compiled to by the value of a macro, or how often one of its loops turns: once
+or more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ def branches(option: Option) -> Branches:
         return frozenset({("step", 1)})
     if problem.hidden_size * problem.itemsize % 16:
         return frozenset({("vectors", 0)})
-    found = {"vectors": 1, "FUSED": macros["FUSED"], "SEQUENCES": macros["SEQUENCES"] > 1}
+    found = {name: macros[name] for name in ("DIRECTIONS", "FUSED")}
+    found |= {"vectors": 1, "SEQUENCES": macros["SEQUENCES"] > 1}
     if plan.on_tensor_cores:
         results = macros["BLOCK_ROWS"] * macros["SEQUENCES"] // 2
         found |= {"SEQUENCES": macros["SEQUENCES"], "PARTS": macros["PARTS"] > 1, "ROUNDS": results > plan.threads}
@@ -41,8 +43,7 @@ def branches(option: Option) -> Branches:
         found |= {"DEPTH": macros["DEPTH"]}
     if plan.sequences:  # of a block, which takes some of them at once
         found |= {"turns": plan.sequences > macros["SEQUENCES"]}
-    product = "tensor cores" if plan.on_tensor_cores else "tile"
-    return frozenset((f"{product}: {name}", int(value)) for name, value in found.items())
+    return frozenset((name, int(value)) for name, value in found.items())
 
 
 def options(regime: str, problems: Iterable[Problem], device: Device) -> Iterator[Option]:
@@ -53,18 +54,23 @@ def options(regime: str, problems: Iterable[Problem], device: Device) -> Iterato
 
 
 def fewest(given: Iterable[Option]) -> list[Option]:
-    """Return the fewest kernels that together have all branches of some, on the smallest networks that do."""
-    first: dict[Branches, Option] = {}
+    """Return the fewest kernels that have all branches of some, of each product: that of tiles and of tensor cores."""
+    first: dict[bool, dict[Branches, Option]] = {False: {}, True: {}}
     for option in given:
-        first.setdefault(branches(option), option)
-    every = frozenset().union(*first)
-    for count in range(1, len(first) + 1):
-        covers = [some for some in combinations(first, count) if every == frozenset().union(*some)]
+        first[option.plan.on_tensor_cores].setdefault(branches(option), option)
+    return [option for each in first.values() for option in cover(each)]
+
+
+def cover(given: Mapping[Branches, Option]) -> list[Option]:
+    """Return the fewest that have all branches, on the smallest networks that do."""
+    every = frozenset().union(*given)
+    for count in range(1, len(given) + 1):
+        covers = [some for some in combinations(given, count) if every == frozenset().union(*some)]
         if covers:
-            return min(([first[one] for one in some] for some in covers), key=numbers)
+            return min(([given[one] for one in some] for some in covers), key=width)
     return []
 
 
-def numbers(some: Iterable[Option]) -> int:
-    """Return how many numbers the states of a step have, of all networks."""
+def width(some: Iterable[Option]) -> int:
+    """Return how many numbers the states of a step have in one direction, of all networks."""
     return sum(option.problem.batch * option.problem.hidden_size for option in some)

@@ -43,7 +43,7 @@ OF_TANH = 16
 
 
 class Sample:
-    """A layer of both directions, and arguments: lengths from 0 to all steps, NaN and infinity in some sequences.
+    """A layer of one or both directions, and arguments: lengths from 0 to all steps, NaN and infinity in some sequences.
 
     Parameters
     ----------
@@ -51,14 +51,15 @@ class Sample:
         That of the states.
     shape : tuple of int
         The steps, at least 4 sequences, features and states.
+    directions : int, optional
     """
 
-    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int, int, int], directions: int = 2) -> None:
         seq_len, batch, input_size, size = shape
         random = np.random.default_rng(0)
-        self.cells = [drawn_cell(random, input_size, size) for _ in range(2)]
+        self.cells = [drawn_cell(random, input_size, size) for _ in range(directions)]
         self.lengths = np.arange(batch, dtype=np.int32) * seq_len // np.int32(batch - 1)
-        x, self.h_0 = signs(random, seq_len, batch, input_size), signs(random, 2, batch, size)
+        x, self.h_0 = signs(random, seq_len, batch, input_size), signs(random, directions, batch, size)
         x[seq_len // 4, -2, 0], x[seq_len // 4, -3, 0], self.h_0[:, 0, 0] = np.nan, np.inf, np.inf
         x[np.arange(seq_len)[:, None] >= self.lengths] = np.nan
         self.x = x
@@ -67,7 +68,7 @@ class Sample:
         self.given = [cupy.asarray(x.astype(dtype)), [cupy.asarray(h.astype(dtype)) for h in self.h_0]]
         self.given.append(cupy.asarray(self.lengths))
         self.walker = Walk(cells, self.given[0], self.given[1][0], False)
-        self.problem = problem_of(dtype, shape)
+        self.problem = problem_of(dtype, shape, directions)
 
     def plans(self, regime: str) -> Iterator[Plan]:
         """Yield the plans of a kernel that fit on the device, the fastest by estimate first."""
@@ -93,7 +94,7 @@ class Sample:
         with np.errstate(invalid="ignore"):  # infinity less infinity
             walks = [
                 scan(cell, self.x, h, self.lengths, reverse)
-                for cell, h, reverse in zip(self.cells, self.h_0, (False, True), strict=True)
+                for cell, h, reverse in zip(self.cells, self.h_0, (False, True), strict=False)
             ]
         return np.concatenate([states for states, _ in walks], axis=-1), np.stack([last for _, last in walks])
 
@@ -117,15 +118,16 @@ def parts(cell: Cell) -> tuple[Host, Host, Host]:
     return cell.weight_ih, cell.weight_hh, cell.bias  # type: ignore[return-value]  # drawn with a bias
 
 
-def problem_of(dtype: np.dtype[Any], shape: tuple[int, int, int, int]) -> Problem:
-    """Return the sizes of a walk in both directions."""
-    return Problem(*shape, 8 if dtype == "float64" else 4, 2, half=dtype.itemsize == 2)
+def problem_of(dtype: np.dtype[Any], shape: tuple[int, int, int, int], directions: int) -> Problem:
+    """Return the sizes of a walk."""
+    return Problem(*shape, 8 if dtype == "float64" else 4, directions, half=dtype.itemsize == 2)
 
 
 def chosen(regime: str, dtype: np.dtype[Any]) -> list[tuple[Sample, Plan]]:
     """Return the walks of a check: a kernel of every kind that the device may run, and the network of each."""
     batches = (BATCH, BATCH_OF_TENSORS) if dtype.itemsize == 2 else (BATCH,)
-    problems = [problem_of(dtype, (STEPS, batch, INPUTS, size)) for batch in batches for size in SIZES]
+    shapes = [(STEPS, batch, INPUTS, size) for batch in batches for size in SIZES]
+    problems = [problem_of(dtype, shape, directions) for directions in (2, 1) for shape in shapes]
     left = [
         option
         for option in options(regime, problems, properties(cupy.cuda.Device().id))
@@ -135,7 +137,7 @@ def chosen(regime: str, dtype: np.dtype[Any]) -> list[tuple[Sample, Plan]]:
     while some := fewest(left):
         for problem in {option.problem for option in some} - samples.keys():
             shape = (problem.seq_len, problem.batch, problem.input_size, problem.hidden_size)
-            samples[problem] = Sample(dtype, shape)
+            samples[problem] = Sample(dtype, shape, problem.directions)
         unfit = [plan.blocks for problem, plan in some if not samples[problem].fits(plan)]
         if not unfit:
             return [(samples[problem], plan) for problem, plan in some]
