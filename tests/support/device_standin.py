@@ -38,7 +38,12 @@ class Device:
 class Event:
     """An event of a stream, of which nobody knows that it is done before the host has waited for the stream."""
 
-    done = False
+    def __init__(self) -> None:
+        self.is_over = False
+
+    @property
+    def done(self) -> bool:
+        return self.is_over
 
 
 class Stream:
@@ -69,7 +74,7 @@ class Stream:
 
     def synchronize(self) -> None:
         assert not self.captures, "CUDA would refuse, and end the capture"
-        self.last.done = True
+        self.last.is_over = True
 
 
 default_stream = Stream(null=True)

@@ -24,23 +24,21 @@ class Option(NamedTuple):
 def branches(option: Option) -> Branches:
     """Return which branches a kernel has.
 
-    Nearly all networks have rows of whole vectors, in memory too. Others count for nothing but that their own have not:
-    each branch is walked with vectors.
+    The rows of nearly all networks are whole vectors, with which each branch is walked therefore; where they are not,
+    nothing else counts.
     """
     (problem, plan), macros = option, dict(option.plan.macros)
-    if "SEQUENCES" not in macros:  # `step`, which has none
-        return frozenset({("step", 1)})
-    if problem.hidden_size * problem.itemsize % 16:
+    if plan.regime != "step" and problem.hidden_size * problem.itemsize % 16:
         return frozenset({("vectors", 0)})
-    found = {name: macros[name] for name in ("DIRECTIONS", "FUSED")}
-    found |= {"vectors": 1, "SEQUENCES": macros["SEQUENCES"] > 1}
+    found: dict[str, int] = {name: macros[name] for name in ("DIRECTIONS", "FUSED", "DEPTH") if name in macros}
     if plan.on_tensor_cores:
         results = macros["BLOCK_ROWS"] * macros["SEQUENCES"] // 2
         found |= {"SEQUENCES": macros["SEQUENCES"], "PARTS": macros["PARTS"] > 1, "ROUNDS": results > plan.threads}
-    else:
-        found |= {"HELD": macros["HELD"] * macros["LANES"] * 16 < macros["COLUMNS"] * problem.itemsize}
-    if "DEPTH" in macros:
-        found |= {"DEPTH": macros["DEPTH"]}
+    elif plan.regime != "step":
+        several, held = macros["SEQUENCES"] > 1, macros["HELD"] * macros["LANES"] * 16 // problem.itemsize
+        found |= {"SEQUENCES": several, "features of SEQUENCES": several and macros["FUSED"]}
+        if held == macros["COLUMNS"] or held < problem.hidden_size:  # else only zeros are in shared memory
+            found |= {"HELD": held == macros["COLUMNS"]}
     if plan.sequences:  # of a block, which takes some of them at once
         found |= {"turns": plan.sequences > macros["SEQUENCES"]}
     return frozenset((name, int(value)) for name, value in found.items())

@@ -43,7 +43,7 @@ OF_TANH = 16
 
 
 class Sample:
-    """A layer of one or both directions, and arguments: lengths from 0 to all steps, NaN and infinity in some sequences.
+    """A layer, and arguments: lengths from 0 to all steps, NaN and infinity in some sequences.
 
     Parameters
     ----------
