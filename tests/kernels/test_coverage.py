@@ -116,6 +116,11 @@ LIES = {
     "features": ("block.cu", "mine.first + s) * walk.input_size", "mine.first) * walk.input_size"),
     "fused bias": ("block.cu", "(input_of(inputs, round) + share.bias)", "(input_of(inputs, round) + share.bias * !FUSED)"),
     "bias": ("block.cu", "(input_of(inputs, round) + share.bias)", "(input_of(inputs, round) + share.bias * FUSED)"),
+    "parts": ("mma.cu", "(part * THREADS + thread_index()) / 32", "(thread_index()) / 32"),
+    "tiles": ("mma.cu", "first + half * 8", "first + half % 2 * 8"),
+    "a tile": ("mma.cu", "z[0] += share.of[0], z[1] += share.of[1]", "z[0] += share.of[TILES == 1], z[1] += share.of[1]"),
+    "tensor turns": ("mma.cu", "step, first, end, shares", "step, begin, end, shares"),
+    "rounds": ("mma.cu", "number = round * THREADS + thread_index()", "number = thread_index()"),
 }  # fmt: skip
 
 
@@ -127,6 +132,7 @@ LIES = {
     ("sequences", "grid", "float32"), ("sequences", "sweep", "float32"), ("sequences", "block", "float32"),
     ("a sequence", "grid", "float32"), ("turns", "grid", "float32"), ("turns", "sweep", "float32"),
     *(("a direction", regime, "float32") for regime in REGIMES),
+    *((lie, "grid", "float16") for lie in ("tiles", "a tile", "tensor turns", "rounds")),
     *((lie, "block", "float32") for lie in ("four ahead", "two ahead", "features", "fused bias", "bias")),
 ])  # fmt: skip
 def test_lies_in_one_branch(lie: str, regime: str, dtype: str, plant: Plant) -> None:
@@ -135,18 +141,19 @@ def test_lies_in_one_branch(lie: str, regime: str, dtype: str, plant: Plant) -> 
 
 
 @pytest.mark.usefixtures("none_checked")
-@pytest.mark.parametrize(("regime", "dtype", "size"), [
-    ("grid", "float64", 264), ("sweep", "float64", 264), ("block", "float32", 232), ("sweep", "float32", 520),
+@pytest.mark.parametrize(("lie", "regime", "dtype", "size"), [
+    ("shared memory", "block", "float32", 232), ("shared memory", "grid", "float64", 264),
+    ("shared memory", "sweep", "float64", 264), ("shared memory", "sweep", "float32", 520),
+    ("parts", "grid", "float16", 264),
 ])  # fmt: skip
-def test_lies_in_shared_memory(
-    regime: str, dtype: str, size: int, thorough: bool, plant: Plant, monkeypatch: pytest.MonkeyPatch
+def test_lies_in_a_branch_of_wide_networks(
+    lie: str, regime: str, dtype: str, size: int, thorough: bool, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With networks of which no more weights are in registers."""
     if regime == "sweep" and not thorough:
         pytest.skip("a sample")
     monkeypatch.setattr(selfcheck(), "SIZES", (size,))
     monkeypatch.setattr(selfcheck(), "STEPS", 4)
-    plant(*LIES["shared memory"])
+    plant(*LIES[lie])
     assert selfcheck().fault(regime, np.dtype(dtype)) is not None
 
 
