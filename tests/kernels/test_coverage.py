@@ -12,8 +12,10 @@ import standin
 from gpu_walks import module
 from kernel_checks import Plant, selfcheck
 
-from rnn_backends.backends.cuda_kernels.plan import REGIMES, make_plan
+from rnn_backends.backends.cuda_kernels import coverage
+from rnn_backends.backends.cuda_kernels.plan import REGIMES, Plan, make_plan
 from rnn_backends.backends.cuda_kernels.sources import body
+from rnn_backends.backends.cuda_kernels.tile import Problem
 from rnn_backends.core.cell import Cell
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -100,6 +102,34 @@ def test_all_that_is_used_is_walked(
         assert used
         assert used <= walked
         assert len(kernels) == (KERNELS_OF_HALF if np.dtype(dtype).itemsize == 2 else KERNELS)[regime]
+
+
+TILE = {"LANES": 8, "COLUMNS": 192, "HELD": 6, "SEQUENCES": 1, "DIRECTIONS": 1, "FUSED": 0, "DEPTH": 2}
+TENSOR = {"MMA": 1, "BLOCK_ROWS": 8, "PARTS": 1, "SEQUENCES": 16, "DIRECTIONS": 1, "FUSED": 0}
+
+
+def branches_of(macros: dict[str, int], sequences: int = 16) -> coverage.Branches:
+    """Return the branches of a plan for a network of 168 states."""
+    plan = Plan("grid", tuple(macros.items()), 1, 256, sequences=sequences)
+    return coverage.branches(coverage.Option(Problem(9, 5, 3, 168, 4), plan))
+
+
+@pytest.mark.parametrize(("macros", "name", "value"), [
+    (TILE, "HELD", 2), (TILE, "SEQUENCES", 2), (TILE, "DIRECTIONS", 2), (TILE, "FUSED", 1), (TILE, "DEPTH", 4),
+    (TENSOR, "BLOCK_ROWS", 64), (TENSOR, "PARTS", 2), (TENSOR, "SEQUENCES", 32), (TENSOR, "DIRECTIONS", 2),
+])  # fmt: skip
+def test_values_that_are_other_branches(macros: dict[str, int], name: str, value: int) -> None:
+    assert branches_of(macros) - branches_of({**macros, name: value})
+    assert branches_of({**macros, name: value}) - branches_of(macros)
+
+
+def test_how_many_sequences_a_block_has_is_a_branch() -> None:
+    assert {("turns", 0)} == branches_of(TENSOR) - branches_of(TENSOR, 17)
+
+
+def test_shared_memory_that_holds_zeros_counts_for_nothing() -> None:
+    """Beyond the last column there are no weights."""
+    assert {("HELD", 1)} == branches_of(TILE) - branches_of({**TILE, "COLUMNS": 224})
 
 
 LIES = {

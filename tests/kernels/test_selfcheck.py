@@ -61,6 +61,7 @@ def test_a_check_is_on_a_stream_of_its_own_beside_copies_on_another(log: Log) ->
     assert len(streams["walk"]) == 1
     assert not streams["copy"] & {device_standin.default_stream, *streams["walk"]}
     (own,) = streams["walk"]
+    assert own is not device_standin.default_stream
     alone = ["walk"] * (1 + selfcheck().STEPS) + ["wait"]
     beside = ["copy", "copy", "walk", "wait", "done?", "wait"] * 3
     assert [what for what, _ in log.lines] == (alone + beside) * (log.lines.count(("done?", None)) // 3)
