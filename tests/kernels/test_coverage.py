@@ -80,7 +80,7 @@ def real_use(regime: str, dtype: np.dtype[Any], sizes: Sequence[int]) -> set[fro
                 problem = selfcheck().problem_of(dtype, (256, batch, inputs, size), directions)
                 plan = make_plan(problem, device, (regime,))
                 if plan is not None:
-                    found |= branches(regime, walk.prepare(plan, 256, batch, False).function.macros)
+                    found |= branches(regime, walk.choices.prepare(plan, 256, batch, False).function.macros)
     return found
 
 

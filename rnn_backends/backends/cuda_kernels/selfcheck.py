@@ -13,11 +13,12 @@ from typing import Any
 import cupy
 import numpy as np
 
+from rnn_backends.backends.cuda_kernels.choices import Choice
 from rnn_backends.backends.cuda_kernels.coverage import fewest, options
 from rnn_backends.backends.cuda_kernels.device import fits, properties
 from rnn_backends.backends.cuda_kernels.plan import Plan
 from rnn_backends.backends.cuda_kernels.tile import Problem
-from rnn_backends.backends.cuda_kernels.walk import Choice, Walk
+from rnn_backends.backends.cuda_kernels.walk import Walk
 from rnn_backends.core.arrays import Array, Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.recurrence import scan
@@ -82,7 +83,7 @@ class Sample:
 
     def prepared(self, plan: Plan) -> Choice:
         """Return the kernel of a plan."""
-        return self.walker.prepare(plan, self.problem.seq_len, self.problem.batch, False)
+        return self.walker.choices.prepare(plan, self.problem.seq_len, self.problem.batch, False)
 
     def walk(self, plan: Plan) -> Sequence[Array]:
         """Return states and last states by a plan, on the device."""
