@@ -181,8 +181,8 @@ def on_host(results: Sequence[Array]) -> list[Host]:
 def outliers(found: Host, wanted: Host) -> int:
     """Return how many numbers are beyond the error of tanh and the rounding of states."""
     tolerance = EPSILON[found.dtype.name] + OF_TANH * min(EPSILON["float32"], EPSILON[found.dtype.name])
-    found = found.astype(np.float64)
     with np.errstate(invalid="ignore"):
+        found = found.astype(np.float64)
         is_near = (abs(found - wanted) <= tolerance) | (found == wanted)
     return int(np.sum(~(is_near | (np.isnan(found) & np.isnan(wanted)))))
 
@@ -192,7 +192,8 @@ def mismatches(one: Sequence[Host], other: Sequence[Host]) -> int:
     total = 0
     for first, second in zip(one, other, strict=True):
         bits = f"u{first.itemsize}"
-        total += int(np.sum((first.view(bits) != second.view(bits)) & ~(np.isnan(first) & np.isnan(second))))
+        differs = first.view(bits) != second.view(bits)
+        total += int(np.sum(~(np.isnan(first[differs]) & np.isnan(second[differs]))))
     return total
 
 
