@@ -91,6 +91,7 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
         f"the same, right or wrong; once '{path}' is removed, it is checked again."
     )
     assert run() <= 1.0  # without a warning, which would be an error
+    assert not trusted("block")
     another_process()
     with pytest.warns(KernelWarning, match=reason):
         assert not trusted("block")
