@@ -79,7 +79,7 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
     plant(*WRONG["block"][0])
     with pytest.warns(KernelWarning) as told:
         assert run() <= 1.0
-    path, numbers = verdicts.file_of(module("trust").key_of("block", "float32", 0)), 13 * 5 * 2 * 70
+    path, numbers = verdicts.file_of(module("trust").key_of("block", "float32", 0)), 13 * 5 * 2 * 88
     assert path.parent == tmp_path / "cache" / "cuda_kernels"
     reason = held()["block float32"]
     assert reason.startswith("of its states, ")
@@ -91,6 +91,7 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
         f"the same, right or wrong; once '{path}' is removed, it is checked again."
     )
     assert run() <= 1.0  # without a warning, which would be an error
+    assert not trusted("block")
     another_process()
     with pytest.warns(KernelWarning, match=reason):
         assert not trusted("block")
