@@ -169,9 +169,9 @@ def test_without_a_clock_or_steps_nothing_is_fitted() -> None:
 def test_the_text_of_plan_gets_other_constants() -> None:
     some = [fits.Fit("PRODUCT", 1.0, 12_000.0, ""), fits.Fit("GRID_STEP", 1.0, 900.0, "")]
     text = names.PLAN.read_text(encoding="utf-8")
-    before, after = (dict[str, Any](), dict[str, Any]())
+    before, after = (dict[str, Any](__name__="plan") for _ in range(2))
     for scope, source in ((before, text), (after, fits.replaced(text, some))):
-        exec(compile(source, "plan.py", "exec"), scope | {"__name__": "plan"}, scope)
+        exec(compile(source, "plan.py", "exec"), scope)
     every = {*names.LAUNCHES, *(name for of_kernel in names.FITTED.values() for name in of_kernel)}
     assert {name: after[name] for name in every} == {name: before[name] for name in every} | {
         "PRODUCT": 12_000, "GRID_STEP": 900,
