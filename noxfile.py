@@ -3,7 +3,7 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
                   wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, fuzzing, other processors, sanitizers,
+nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, other processors, sanitizers,
                   TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
@@ -308,6 +308,13 @@ def all_kernels(session: nox.Session) -> None:
     run_kernels(session, "--thorough")
 
 
+@nox.session(python="3.12", tags=["nightly"])
+def old_cupy(session: nox.Session) -> None:
+    """Run CuPy 13 without a GPU, as far as that goes."""
+    install(session, "cupy-cuda12x==13.6.*")
+    pytest(session, *peers("cupy"), "tests/backends/test_cupy_without_gpu.py", CUDA_VISIBLE_DEVICES="")
+
+
 @nox.session(python="3.11", tags=["nightly"])
 def all_jax(session: nox.Session) -> None:
     """Run all that JAX computes; it compiles each shape anew."""
@@ -341,7 +348,7 @@ def all_faults(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["nightly"])
 def fuzz(session: nox.Session) -> None:
     """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
-    install(session)
+    install(session, "onnx>=1.21")
     session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
 
 

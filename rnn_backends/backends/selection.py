@@ -15,6 +15,7 @@ import numpy as np
 from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend, loaded_backends
 from rnn_backends.core.arrays import Array
+from rnn_backends.core.checks import library_name
 from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError, UnknownBackendError
 
 VARIABLE = "RNN_BACKEND"
@@ -195,9 +196,11 @@ def require_owned(name: str, array: object) -> Backend:
 def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> None:
     """Check that an array of a model belongs to the model's backend."""
     if owner is not place.backend:
+        device, library = owner.device_of(array), library_name(place.backend.xp)
+        way = f"with {library}.from_dlpack, on its device" if device == place.device else "with rnn_backends.to_numpy"
         msg = (
-            f"`{name}` is of {owner.name} ({owner.device_of(array)}), but the model is on {place.backend.name} "
-            f"({place.device}). Nothing is moved implicitly: convert it, e.g. with rnn_backends.to_numpy."
+            f"`{name}` is of {owner.name} ({device}), but the model is on {place.backend.name} ({place.device}). "
+            f"Nothing is moved implicitly: convert it, e.g. {way}."
         )
         raise BackendMismatchError(msg)
 

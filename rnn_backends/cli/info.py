@@ -27,6 +27,7 @@ BUILDING = (
     "; NumPy walks, several times slower. With a C compiler `pip install .` builds one, in a clone `pip install -e .`"
 )
 """What `info` adds where no kernel was built."""
+UNCHECKED = "none was checked yet; each is, before its first use on a device"
 
 
 def collect() -> dict[str, Any]:
@@ -41,7 +42,7 @@ def collect() -> dict[str, Any]:
         "default": _default(),
         "cpu_kernel": _kernel(),
         "backends": backends,
-        "cuda_kernels": _cuda_kernels(backends.get("cupy", {"devices": []})["devices"]),
+        "cuda_kernels": _cuda_kernels(_devices_of_cupy(backends)),
     }
 
 
@@ -82,10 +83,16 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ("CPU kernel", kernel["reason"] or f"{kernel['state']}; threads: {kernel['threads']}{hint}"),
         ("", ""),
         *((f"{name} ({held['origin']})", _state(held)) for name, held in found["backends"].items()),
-        *(
-            (f"{held['device']}, CUDA kernel {held['kernel']}, {held['dtype']}", held["reason"] or "passed its check")
-            for held in found["cuda_kernels"]
-        ),
+        *_verdicts(found),
+    ]
+
+
+def _verdicts(found: dict[str, Any]) -> list[Row]:
+    if not found["cuda_kernels"]:
+        return [("CUDA kernels", UNCHECKED)] if _devices_of_cupy(found["backends"]) else []
+    return [
+        (f"{held['device']}, CUDA kernel {held['kernel']}, {held['dtype']}", held["reason"] or "passed its check")
+        for held in found["cuda_kernels"]
     ]
 
 
@@ -113,6 +120,11 @@ def _kernel() -> dict[str, Any]:
         return {"state": state(), "threads": thread_count(), "reason": None}
     except RNNBackendError as error:
         return {"state": None, "threads": None, "reason": one_line(error)}
+
+
+def _devices_of_cupy(backends: dict[str, dict[str, Any]]) -> list[str]:
+    devices: list[str] = backends["cupy"]["devices"] if "cupy" in backends else []
+    return devices
 
 
 def _cuda_kernels(devices: Sequence[str]) -> list[dict[str, Any]]:

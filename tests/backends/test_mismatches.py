@@ -96,6 +96,22 @@ def test_an_array_derived_from_numpys_belongs_to_its_own_backend(argument: str, 
         assert receive("x", array, parse("tagged", "x"), "float32") is array
 
 
+def test_an_array_of_another_library_on_the_same_device() -> None:
+    """Advice that copies nothing; it is taken."""
+    tagged = record("tagged", xp=array_api_compat.numpy, owns=lambda array: isinstance(array, Tagged))
+    array, rnn = np.zeros((2, 3), np.float32).view(Tagged), rb.RNN.init(3, 4, backend="numpy")
+    with rb.register_backend(tagged):
+        with refused(
+            rb.BackendMismatchError,
+            "`x` is of tagged (cpu), but the model is on numpy (cpu). Nothing is moved implicitly: convert it, e.g. with "
+            "numpy.from_dlpack, on its device.",
+        ):
+            rnn(array)
+        taken = np.from_dlpack(array)
+        assert np.shares_memory(taken, array)
+        rnn(taken)
+
+
 @pytest.mark.parametrize(
     ("data", "shown"),
     [

@@ -8,7 +8,7 @@ import pytest
 import shim
 import standin
 from gpu_walks import module
-from kernel_checks import Plant, another_process, selfcheck
+from kernel_checks import Plant, another_process, forget_kernels, selfcheck
 
 from rnn_backends.backends.cuda_kernels import sources
 
@@ -41,6 +41,7 @@ def all_trusted(monkeypatch: pytest.MonkeyPatch, passed: Path) -> Iterator[None]
     monkeypatch.delenv("CUPY_TF32", raising=False)
     standin.RawKernel.seed = 1
     standin.RawKernel.launches.clear()
+    module("choices").choices_of.cache_clear()
     yield
     standin.resident = 1
 
@@ -50,7 +51,7 @@ def none_checked(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     """No verdict is known, and a check is small."""
     monkeypatch.delenv("RNN_CUPY_KERNEL", raising=False)
     monkeypatch.setenv("RNN_CACHE_DIR", str(tmp_path / "cache"))
-    small = {"STEPS": 13, "SIZES": (70,), "SIZES_OF_HALF": (88,), "COPIES": 2, "COPIED": 16}
+    small = {"STEPS": 13, "SIZES": (88, 69), "COPIES": 2, "COPIED": 16}
     for name, value in small.items():
         monkeypatch.setattr(selfcheck(), name, value)
     monkeypatch.setattr(standin.RawKernel, "seed", 1)
@@ -68,7 +69,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
         monkeypatch.setattr(
             sources, "source", lambda name: text.replace(right, wrong) if name == file else before(name)
         )
-        module("device").compiled.cache_clear()
+        forget_kernels()
 
     return planted
 

@@ -317,7 +317,7 @@ def test_a_grid_that_does_not_fit_is_not_launched(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ["two_columns", "tensor"])
 def test_no_wait_is_without_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module("walk"), "fits", lambda *_: True)
+    monkeypatch.setattr(module("choices"), "fits", lambda *_: True)
     monkeypatch.setattr(standin, "capacity", lambda *_: 2)
     monkeypatch.setattr(shim, "WAITS", 50)
     states, _ = walked(grid_plan(name), *drawn(name, tokens=False))

@@ -18,6 +18,7 @@ from pieces import pieces_differ
 import rnn_backends as rb
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
 from rnn_backends.backends.cuda_kernels.sources import ENTRIES
+from rnn_backends.core.arrays import HALF
 from rnn_backends.core.network import Network
 from rnn_backends.testing import Case, records
 from rnn_backends.testing.cases import Draw
@@ -132,7 +133,7 @@ def test_a_walk_in_pieces_is_the_same_walk(regime: str, dtype: str, monkeypatch:
 
 def test_what_is_prepared_serves_other_shapes_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
     """It lives as long as the layer."""
-    monkeypatch.setattr(module("walk"), "MOST_SHAPES", 2)
+    monkeypatch.setattr(module("choices"), "MOST_SHAPES", 2)
     cells, x, h_0 = drawn("tiny", tokens=False, directions=2)
     layer = rb.Layer(*(on_device(cell) for cell in cells))
     ids = np.random.default_rng(0).integers(0, 4, x.shape[:2])
@@ -146,6 +147,19 @@ def test_what_is_prepared_serves_other_shapes_and_dtypes(monkeypatch: pytest.Mon
     del layer, found
     gc.collect()
     assert kept() is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_a_call_like_one_before_chooses_nothing(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it lay weights out again, where they are not widened; another network of the kind chooses nothing, too."""
+    case = Draw(dtype, 0).case(sides="fb", h_0=True, lengths=[7, 0, 3])
+    rnn, other = (rb.RNN(case.layers).to("cupy:0") for _ in range(2))
+    rnn(case.x, case.h_0, lengths=case.lengths)
+    monkeypatch.setattr(module("choices").Choices, "choose", None)
+    other(case.x, case.h_0, lengths=case.lengths)
+    if dtype not in HALF:
+        monkeypatch.setattr(launch(), "Walk", None)
+    rnn(case.x, case.h_0, lengths=case.lengths)
 
 
 def test_nothing_comes_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

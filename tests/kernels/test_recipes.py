@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import graph_standin
@@ -23,19 +23,43 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
         yield module
 
 
-def of_torch(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put in torch's place what makes NumPy arrays, and let both exchange arrays without a copy."""
+class Tensor:
+    """An array of torch's or of Numba's, of which it is on the device."""
 
-    class Torch(ModuleType):
-        ones = staticmethod(lambda shape, device: np.ones(shape, np.float32))
-        from_dlpack = staticmethod(lambda array: array.host)
+    def __init__(self, host: Any) -> None:
+        self.host = host
 
-    monkeypatch.setitem(sys.modules, "torch", Torch("torch"))
-    monkeypatch.setattr(cupy, "from_dlpack", standin.Array, raising=False)
+    def cpu(self) -> "Tensor":
+        return self
+
+    def numpy(self) -> Any:
+        return self.host
+
+    def copy_to_host(self) -> Any:
+        return self.host
+
+
+def of_others(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put in the place of torch and Numba what makes such arrays, and let CuPy exchange them without a copy."""
+    torch, numba = ModuleType("torch"), ModuleType("numba")
+    monkeypatch.setattr(torch, "ones", lambda shape, device: Tensor(np.ones(shape, np.float32)), raising=False)
+    monkeypatch.setattr(torch, "from_dlpack", lambda array: Tensor(array.host), raising=False)
+    cuda = SimpleNamespace(to_device=Tensor, as_cuda_array=lambda array: Tensor(array.host))
+    monkeypatch.setattr(numba, "cuda", cuda, raising=False)
+    for module in (torch, numba):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    taken = cupy.asarray
+    monkeypatch.setattr(cupy, "from_dlpack", lambda array: standin.Array(array.host), raising=False)
+    monkeypatch.setattr(
+        cupy,
+        "asarray",
+        lambda array, *a, **o: standin.Array(array.host) if type(array) is Tensor else taken(array, *a, **o),
+        raising=False,
+    )
 
 
 def test_the_blocks_of_the_page(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_torch(cupy, monkeypatch)
+    of_others(cupy, monkeypatch)
     names = recipes.run()
     assert names["graph"].launches
 

@@ -60,7 +60,9 @@ def test_a_wrong_kernel_is_never_used(regime: str, plant: Plant, monkeypatch: py
     plant(*fault)
     make_plan = module("plan").make_plan
     monkeypatch.setattr(module("launch"), "REGIMES", (regime, right))  # of which the former is taken for the faster
-    monkeypatch.setattr(module("walk"), "make_plan", lambda problem, device, left: make_plan(problem, device, left[:1]))
+    monkeypatch.setattr(
+        module("choices"), "make_plan", lambda problem, device, left: make_plan(problem, device, left[:1])
+    )
     rnn = rb.RNN(CASE.layers).to("cupy:0")
     with pytest.warns(KernelWarning) as told:
         assert run(rnn) <= 1.0
@@ -77,7 +79,7 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
     plant(*WRONG["block"][0])
     with pytest.warns(KernelWarning) as told:
         assert run() <= 1.0
-    path, numbers = verdicts.file_of(module("trust").key_of("block", "float32", 0)), 13 * 5 * 2 * 70
+    path, numbers = verdicts.file_of(module("trust").key_of("block", "float32", 0)), 13 * 5 * 2 * 88
     assert path.parent == tmp_path / "cache" / "cuda_kernels"
     reason = held()["block float32"]
     assert reason.startswith("of its states, ")
@@ -86,9 +88,10 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
     assert str(warning.message) == (
         "the CUDA kernel 'block' is not used for float32 on Stand-in 0, compute capability 9.0, driver 13010, NVRTC 13.1, "
         f"CuPy 14.0.0: {reason}. Another kernel, or the equation as written, takes over. RNN_CUPY_KERNEL=block uses it all "
-        f"the same; once '{path}' is removed, it is checked again."
+        f"the same, right or wrong; once '{path}' is removed, it is checked again."
     )
     assert run() <= 1.0  # without a warning, which would be an error
+    assert not trusted("block")
     another_process()
     with pytest.warns(KernelWarning, match=reason):
         assert not trusted("block")
@@ -275,6 +278,8 @@ def test_a_kernel_after_which_nothing_runs(kind: str, monkeypatch: pytest.Monkey
 def test_info_shows_the_verdicts() -> None:
     from rnn_backends.cli import info
 
+    (unchecked,) = [line for line in info.lines(info.collect()) if "CUDA" in line]
+    assert unchecked.endswith("  none was checked yet; each is, before its first use on a device")
     distrust("grid")
     assert trusted("block")
     launched = len(standin.RawKernel.launches)

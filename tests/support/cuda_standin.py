@@ -83,7 +83,7 @@ def walking(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give the launch of a kernel the time of its steps."""
 
     def launched(kernel: Any, grid: Any, block: Any, arguments: Any, *others: Any, **options: Any) -> None:
-        layout = sys.modules["rnn_backends.backends.cuda_kernels.walk"].layout(kernel.real)
+        layout = sys.modules["rnn_backends.backends.cuda_kernels.argument"].layout(kernel.real)
         walk = np.frombuffer(ctypes.string_at(arguments[0].ptr, layout.itemsize), layout)[0]
         timeline.launch("kernel", DEVICE_SECONDS + STEP_SECONDS * (int(walk["end"]) - int(walk["begin"]) - 1))
         function(kernel, grid, block, arguments, *others, **options)

@@ -10,6 +10,7 @@ class Device:
     attributes: dict[str, int] = {  # those of an H100, with few multiprocessors  # noqa: RUF012
         "MultiProcessorCount": 12, "MaxSharedMemoryPerBlockOptin": 232448, "MaxSharedMemoryPerMultiprocessor": 233472,
         "MaxThreadsPerMultiProcessor": 2048, "CooperativeLaunch": 1,
+        "L2CacheSize": 64,  # or copies of more would take long
     }  # fmt: skip
     compute_capability = "90"
 
@@ -34,6 +35,17 @@ class Device:
         """Wait for all streams, whose work is done."""
 
 
+class Event:
+    """An event of a stream, of which nobody knows that it is done before the host has waited for the stream."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    @property
+    def done(self) -> bool:
+        return self.is_over
+
+
 class Stream:
     """A stream, whose work is done at once, and the context in which it is the current one of a thread."""
 
@@ -43,6 +55,7 @@ class Stream:
         assert null or non_blocking, "the default stream would wait for it, and it for that"
         self.ptr, self.captures = 0, False
         self.before: list[Stream] = []
+        self.last = Event()
 
     def __enter__(self) -> "Stream":
         self.before.append(current_stream())
@@ -55,8 +68,13 @@ class Stream:
     def is_capturing(self) -> bool:
         return self.captures
 
+    def record(self) -> "Event":
+        self.last = Event()
+        return self.last
+
     def synchronize(self) -> None:
         assert not self.captures, "CUDA would refuse, and end the capture"
+        self.last.is_over = True
 
 
 default_stream = Stream(null=True)

@@ -106,7 +106,7 @@ def by(plan: Plan, cells: Sequence[rb.Cell], x: Any, h_0: Any, lengths: Any = No
     """Return the same of arguments that are on the device."""
     walk = launch().Walk(cells, x, h_0[0], reverse)
     return walk.run(
-        walk.prepare(plan, *x.shape[:2], lengths is not None and lengths.dtype == np.int64), x, h_0, lengths
+        walk.choices.prepare(plan, *x.shape[:2], lengths is not None and lengths.dtype == np.int64), x, h_0, lengths
     )
 
 

@@ -29,8 +29,14 @@ def another_process() -> None:
     """Forget what a process remembers."""
     module("trust")._verdicts.clear()
     module("trust").place.cache_clear()
-    module("device").compiled.cache_clear()
+    forget_kernels()
     standin.RawKernel.launches.clear()
+
+
+def forget_kernels() -> None:
+    """Choose and compile again."""
+    module("choices").choices_of.cache_clear()
+    module("device").compiled.cache_clear()
 
 
 def held() -> dict[str, Any]:

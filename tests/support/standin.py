@@ -30,7 +30,7 @@ MODULES = (
     "rnn_backends.backends.cupy",
     *(
         f"rnn_backends.backends.cuda_kernels.{name}"
-        for name in ("argument", "device", "gemm", "launch", "selfcheck", "trust", "walk")
+        for name in ("argument", "choices", "device", "gemm", "launch", "selfcheck", "trust", "walk")
     ),
 )
 
@@ -131,8 +131,8 @@ class Namespace(ModuleType):
         return value if isinstance(value, type) or not callable(value) else function_of(value)
 
 
-def asarray(value: Any, dtype: Any = None, **_: Any) -> Array:
-    return Array(np.array(value.host if isinstance(value, Array) else value, dtype=dtype))
+def asarray(value: Any, dtype: Any = None, order: Any = None, **_: Any) -> Array:
+    return Array(np.array(value.host if isinstance(value, Array) else value, dtype=dtype, order=order))
 
 
 def where(condition: Array, one: Array, other: Array) -> Array:

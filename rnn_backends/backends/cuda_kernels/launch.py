@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 import cupy
 
+from rnn_backends.backends.cuda_kernels.choices import VARIABLE
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
 from rnn_backends.backends.cuda_kernels.sources import ELEMENTWISE
 from rnn_backends.backends.cuda_kernels.trust import trusted
-from rnn_backends.backends.cuda_kernels.walk import VARIABLE, Walk
+from rnn_backends.backends.cuda_kernels.walk import Walk
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import HALF, Array, dtype_name, is_array
 from rnn_backends.core.cell import Cell

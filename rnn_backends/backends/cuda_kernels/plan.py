@@ -12,7 +12,7 @@ Times are estimates, in clocks of one chip, from what others measured of its mem
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from math import log2
 
@@ -58,10 +58,14 @@ class Plan:
     @property
     def on_tensor_cores(self) -> bool:
         """Whether the product is that of mma.cu."""
-        return "MMA" in dict(self.macros)
+        return "MMA" in self._values
+
+    @cached_property
+    def _values(self) -> dict[str, int]:
+        return dict(self.macros)
 
     def __getitem__(self, macro: str) -> int:
-        return dict(self.macros)[macro]
+        return self._values[macro]
 
 
 def projection(problem: Problem, device: Device) -> float:

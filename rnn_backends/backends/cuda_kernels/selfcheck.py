@@ -5,34 +5,38 @@ have weights of 32, so that tanh of z, a multiple of 32, is -1, 0 or 1; the othe
 none.  Whatever is dropped, stale or taken from elsewhere turns signs, and those turn others.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import cached_property
 from typing import Any
 
 import cupy
 import numpy as np
 
+from rnn_backends.backends.cuda_kernels.choices import Choice
+from rnn_backends.backends.cuda_kernels.coverage import fewest, options
 from rnn_backends.backends.cuda_kernels.device import fits, properties
-from rnn_backends.backends.cuda_kernels.plan import PLANS, Plan
+from rnn_backends.backends.cuda_kernels.plan import Plan
 from rnn_backends.backends.cuda_kernels.tile import Problem
-from rnn_backends.backends.cuda_kernels.walk import Choice, Walk
+from rnn_backends.backends.cuda_kernels.walk import Walk
 from rnn_backends.core.arrays import Array, Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.recurrence import scan
 
 STEPS, BATCH, INPUTS = 300, 5, 3
-SIZES = (253, 150, 70)
-"""hidden_size, the largest that a kernel takes; none is a multiple of a tile, and some weights lie in shared memory."""
+SIZES = (*range(40, 521, 32), 301, 205, 77)
+"""The numbers of states among which a check chooses: rows of whole vectors first, from where one block holds all to
+where few sequences leave no registers for all weights; then rows that no vector divides.  None is a multiple of a tile.
+"""
 
-BATCH_OF_HALF = 37
-SIZES_OF_HALF = (264, 152, 88)
-"""The same of 16 bits: also for tensor cores, with all of the 16 sequences that one multiplies at once."""
+BATCH_OF_TENSORS = 37
+"""The sequences for tensor cores: all of the 32 that some multiply at once, and more."""
 
-TIMES, COPIES, COPIED = 3, 100, 2**25
-"""How often blocks that wait for each other are tried; beside how many copies, which take longer than a walk; and of
-how many bytes, which are more than caches hold."""
+TIMES, MOST = 3, 6
+"""How often blocks that wait for each other are tried beside copies that outlast them, and at most in all."""
+
+COPIES, COPIED = 100, 2**25
+"""The copies beside the first walk, and the bytes of each, of which there are more where caches hold more."""
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 OF_TANH = 16
@@ -40,7 +44,7 @@ OF_TANH = 16
 
 
 class Sample:
-    """A layer of both directions, and arguments: lengths from 0 to all steps, NaN and infinity in some sequences.
+    """A layer, and arguments: lengths from 0 to all steps, NaN and infinity in some sequences.
 
     Parameters
     ----------
@@ -48,14 +52,15 @@ class Sample:
         That of the states.
     shape : tuple of int
         The steps, at least 4 sequences, features and states.
+    directions : int, optional
     """
 
-    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int, int, int], directions: int = 2) -> None:
         seq_len, batch, input_size, size = shape
         random = np.random.default_rng(0)
-        self.cells = [drawn_cell(random, input_size, size) for _ in range(2)]
+        self.cells = [drawn_cell(random, input_size, size) for _ in range(directions)]
         self.lengths = np.arange(batch, dtype=np.int32) * seq_len // np.int32(batch - 1)
-        x, self.h_0 = signs(random, seq_len, batch, input_size), signs(random, 2, batch, size)
+        x, self.h_0 = signs(random, seq_len, batch, input_size), signs(random, directions, batch, size)
         x[seq_len // 4, -2, 0], x[seq_len // 4, -3, 0], self.h_0[:, 0, 0] = np.nan, np.inf, np.inf
         x[np.arange(seq_len)[:, None] >= self.lengths] = np.nan
         self.x = x
@@ -64,40 +69,33 @@ class Sample:
         self.given = [cupy.asarray(x.astype(dtype)), [cupy.asarray(h.astype(dtype)) for h in self.h_0]]
         self.given.append(cupy.asarray(self.lengths))
         self.walker = Walk(cells, self.given[0], self.given[1][0], False)
-        self.problem = Problem(*shape, wide.itemsize, 2, half=dtype.itemsize == 2)
+        self.problem = problem_of(dtype, shape, directions)
 
-    def plans(self, regime: str, kind: tuple[int, ...] | None = None) -> Iterator[Plan]:
-        """Yield the plans of a kernel, or of a kind of it, that fit on the device, the fastest by estimate first."""
-        plans = PLANS[regime](self.problem, properties(cupy.cuda.Device().id))
-        for plan in sorted(plans, key=lambda plan: plan.clocks):
-            is_meant = kind is None or kind == kind_of(plan)
-            if is_meant and (not plan.cooperative or fits(self.prepared(plan).function, plan)):
+    def plans(self, regime: str) -> Iterator[Plan]:
+        """Yield the plans of a kernel that fit on the device, the fastest by estimate first."""
+        for _, plan in options(regime, [self.problem], properties(cupy.cuda.Device().id)):
+            if self.fits(plan):
                 yield plan
 
-    def unlike(self, regime: str) -> list[Plan]:
-        """Return two plans of a kernel that are as unlike as can be, one where it has but one kind, or none.
-
-        And two more on tensor cores, if there are such.
-        """
-        kinds = sorted({kind_of(plan) for plan in PLANS[regime](self.problem, properties(cupy.cuda.Device().id))})
-        apart = [[kind for kind in kinds if kind[0] == on_tensor_cores] for on_tensor_cores in (False, True)]
-        ends = dict.fromkeys(kind for some in apart for kind in (*some[:1], *some[-1:]))
-        return [plan for kind in ends for plan in islice(self.plans(regime, kind), 1)]
+    def fits(self, plan: Plan) -> bool:
+        """Return whether all blocks of a plan are on the chip at once, if they must."""
+        return not plan.cooperative or fits(self.prepared(plan).function, plan)
 
     def prepared(self, plan: Plan) -> Choice:
         """Return the kernel of a plan."""
-        return self.walker.prepare(plan, self.problem.seq_len, self.problem.batch, False)
+        return self.walker.choices.prepare(plan, self.problem.seq_len, self.problem.batch, False)
 
     def walk(self, plan: Plan) -> Sequence[Array]:
         """Return states and last states by a plan, on the device."""
         return self.walker.run(self.prepared(plan), *self.given)
 
+    @cached_property
     def wanted(self) -> Sequence[Host]:
         """Return states and last states by the equation as written, in float64 on the host."""
         with np.errstate(invalid="ignore"):  # infinity less infinity
             walks = [
                 scan(cell, self.x, h, self.lengths, reverse)
-                for cell, h, reverse in zip(self.cells, self.h_0, (False, True), strict=True)
+                for cell, h, reverse in zip(self.cells, self.h_0, (False, True), strict=False)
             ]
         return np.concatenate([states for states, _ in walks], axis=-1), np.stack([last for _, last in walks])
 
@@ -121,37 +119,53 @@ def parts(cell: Cell) -> tuple[Host, Host, Host]:
     return cell.weight_ih, cell.weight_hh, cell.bias  # type: ignore[return-value]  # drawn with a bias
 
 
-def kind_of(plan: Plan) -> tuple[int, ...]:
-    """Return whether a kernel uses tensor cores, the rows of a block then, else the sequences, and if it is fused."""
-    macros = dict(plan.macros)
-    size = macros["BLOCK_ROWS"] if plan.on_tensor_cores else macros.get("SEQUENCES", 1)
-    return plan.on_tensor_cores, size, macros["FUSED"]
+def problem_of(dtype: np.dtype[Any], shape: tuple[int, int, int, int], directions: int) -> Problem:
+    """Return the sizes of a walk."""
+    return Problem(*shape, 8 if dtype == "float64" else 4, directions, half=dtype.itemsize == 2)
+
+
+def chosen(regime: str, dtype: np.dtype[Any]) -> list[tuple[Sample, Plan]]:
+    """Return the walks of a check: a kernel of every kind that the device may run, and the network of each."""
+    batches = (BATCH, BATCH_OF_TENSORS) if dtype.itemsize == 2 else (BATCH,)
+    shapes = [(STEPS, batch, INPUTS, size) for batch in batches for size in SIZES]
+    problems = [problem_of(dtype, shape, directions) for directions in (2, 1) for shape in shapes]
+    left = [
+        option
+        for option in options(regime, problems, properties(cupy.cuda.Device().id))
+        if option.plan.on_tensor_cores == (option.problem.batch == BATCH_OF_TENSORS)
+    ]
+    samples: dict[Problem, Sample] = {}
+    while some := fewest(left):
+        for problem in {option.problem for option in some} - samples.keys():
+            shape = (problem.seq_len, problem.batch, problem.input_size, problem.hidden_size)
+            samples[problem] = Sample(dtype, shape, problem.directions)
+        unfit = [plan.blocks for problem, plan in some if not samples[problem].fits(plan)]
+        if not unfit:
+            return [(samples[problem], plan) for problem, plan in some]
+        left = [option for option in left if option.plan.blocks < min(unfit)]
+    return []
 
 
 def fault(regime: str, dtype: np.dtype[Any]) -> str | None:
     """Return what is wrong with a kernel on the current device, for states of a dtype; None if nothing is."""
     with cupy.cuda.Stream(non_blocking=True):
-        batch, sizes = (BATCH_OF_HALF, SIZES_OF_HALF) if dtype.itemsize == 2 else (BATCH, SIZES)
-        for size in sizes:
-            sample = Sample(dtype, (STEPS, batch, INPUTS, size))
-            if plans := sample.unlike(regime):
-                return differs(sample, plans)
-    return "it does not take the network of the check"
+        walks = chosen(regime, dtype)
+        for sample, plan in walks:
+            if found := difference(sample, plan):
+                return found
+    return None if walks else "it takes no network of the check"
 
 
-def differs(sample: Sample, plans: Sequence[Plan]) -> str | None:
-    """Return where the results of some plans are wrong."""
-    wanted = sample.wanted()
-    for found in [on_host(sample.walk(plan)) for plan in plans]:
-        for name, one, other in zip(("states", "last states"), found, wanted, strict=True):
-            if count := outliers(one, other):
-                return f"of its {name}, {count} of {one.size} numbers are not those of the equation as written"
-    for plan in [plan for plan in plans if plan.cooperative]:
+def difference(sample: Sample, plan: Plan) -> str | None:
+    """Return where the results of a plan are wrong; None if they are right."""
+    found = on_host(sample.walk(plan))
+    for name, one, other in zip(("states", "last states"), found, sample.wanted, strict=True):
+        if count := outliers(one, other):
+            return f"of its {name}, {count} of {one.size} numbers are not those of the equation as written"
+    if plan.cooperative:
         swept = on_host(sample.walk(as_sweep(plan)))
-        for _ in range(TIMES):
-            with traffic():
-                found = on_host(sample.walk(plan))
-            if count := mismatches(found, swept):
+        for results in beside_traffic(lambda: sample.walk(plan)):
+            if count := mismatches(on_host(results), swept):
                 return f"beside memory traffic, {count} numbers are not, bit for bit, those of 'sweep'"
     return None
 
@@ -167,8 +181,8 @@ def on_host(results: Sequence[Array]) -> list[Host]:
 def outliers(found: Host, wanted: Host) -> int:
     """Return how many numbers are beyond the error of tanh and the rounding of states."""
     tolerance = EPSILON[found.dtype.name] + OF_TANH * min(EPSILON["float32"], EPSILON[found.dtype.name])
-    found = found.astype(np.float64)
     with np.errstate(invalid="ignore"):
+        found = found.astype(np.float64)
         is_near = (abs(found - wanted) <= tolerance) | (found == wanted)
     return int(np.sum(~(is_near | (np.isnan(found) & np.isnan(wanted)))))
 
@@ -178,7 +192,8 @@ def mismatches(one: Sequence[Host], other: Sequence[Host]) -> int:
     total = 0
     for first, second in zip(one, other, strict=True):
         bits = f"u{first.itemsize}"
-        total += int(np.sum((first.view(bits) != second.view(bits)) & ~(np.isnan(first) & np.isnan(second))))
+        differs = first.view(bits) != second.view(bits)
+        total += int(np.sum(~(np.isnan(first[differs]) & np.isnan(second[differs]))))
     return total
 
 
@@ -188,16 +203,29 @@ def as_sweep(plan: Plan) -> Plan:
     return replace(plan, regime="sweep", macros=macros)
 
 
-@contextmanager
-def traffic() -> Iterator[None]:
-    """Copy from memory to memory meanwhile, on a stream of its own."""
-    source = cupy.zeros(COPIED, np.uint8)
+def beside_traffic(walk: Callable[[], Sequence[Array]]) -> Iterator[Sequence[Array]]:
+    """Yield the results of walks beside copies from memory to memory, on a stream of their own.
+
+    Until TIMES of them have ended before the copies beside them: where a walk outlasts these, there are twice as many
+    beside the next.  After MOST walks that is given up, and says nothing against the kernel, which has been right
+    beside copies for as long as they lasted.
+    """
+    source = cupy.zeros(max(COPIED, cupy.cuda.Device().attributes["L2CacheSize"]), np.uint8)
     target, stream = cupy.empty_like(source), cupy.cuda.Stream(non_blocking=True)
-    cupy.cuda.get_current_stream().synchronize()
-    with stream:
-        for _ in range(COPIES):
-            cupy.copyto(target, source)
-    try:
-        yield
-    finally:  # or the memory would be of others before the copies end
-        stream.synchronize()
+    own, copies, times = cupy.cuda.get_current_stream(), COPIES, 0
+    own.synchronize()
+    for _ in range(MOST):
+        with stream:
+            for _ in range(copies):
+                cupy.copyto(target, source)
+        end = stream.record()
+        try:
+            results = walk()
+            own.synchronize()
+            outlasts = end.done
+        finally:  # or the memory would be of others before the copies end
+            stream.synchronize()
+        yield results
+        copies, times = (2 * copies, times) if outlasts else (copies, times + 1)
+        if times == TIMES:
+            return

@@ -14,10 +14,10 @@ import cupy
 import numpy as np
 
 from rnn_backends.backends.cuda_kernels import selfcheck, verdicts
+from rnn_backends.backends.cuda_kernels.choices import VARIABLE
 from rnn_backends.backends.cuda_kernels.plan import REGIMES
 from rnn_backends.backends.cuda_kernels.sources import every_body, source
 from rnn_backends.backends.cuda_kernels.verdicts import PASSED
-from rnn_backends.backends.cuda_kernels.walk import VARIABLE
 from rnn_backends.core.arrays import FLOATING
 from rnn_backends.errors import BackendUnavailableError, KernelWarning
 
@@ -94,8 +94,8 @@ def settled(regime: str, dtype: np.dtype[Any], index: int) -> str:
     if verdict != PASSED:
         msg = (
             f"the CUDA kernel {regime!r} is not used for {dtype.name} on {place(index)}: {verdict}. "
-            f"Another kernel, or the equation as written, takes over. {VARIABLE}={regime} uses it all the same; once "
-            f"{verdicts.where(key)} is removed, it is checked again."
+            f"Another kernel, or the equation as written, takes over. {VARIABLE}={regime} uses it all the same, right "
+            f"or wrong; once {verdicts.where(key)} is removed, it is checked again."
         )
         warnings.warn(msg, KernelWarning, stacklevel=2)
     return verdict

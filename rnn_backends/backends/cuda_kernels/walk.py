@@ -6,48 +6,20 @@ All that depends on no number is prepared once: the host takes as long for it as
 from collections.abc import Callable, Sequence
 from ctypes import addressof, c_char
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import cupy
 import numpy as np
 
-from rnn_backends.backends.cuda_kernels.argument import (
-    ADDRESSES,
-    CELL,
-    NUMBERS,
-    POINTERS,
-    SIZES,
-    STEPS,
-    address,
-    dense,
-    layout,
-)
-from rnn_backends.backends.cuda_kernels.device import compiled, fits, properties
+from rnn_backends.backends.cuda_kernels.argument import ADDRESSES, CELL, POINTERS, STEPS, address, dense
+from rnn_backends.backends.cuda_kernels.choices import VECTOR_BYTES, Choice, Kind, choices_of
 from rnn_backends.backends.cuda_kernels.gemm import Gemm
-from rnn_backends.backends.cuda_kernels.plan import Plan, make_plan
-from rnn_backends.backends.cuda_kernels.tile import Problem
-from rnn_backends.core.arrays import HALF, Array, dtype_name
+from rnn_backends.backends.cuda_kernels.plan import Plan
+from rnn_backends.core.arrays import Array
 from rnn_backends.core.cell import Cell
-from rnn_backends.errors import ArgumentError
-
-VARIABLE = "RNN_CUPY_KERNEL"
 
 UNSET = {2: "int16", 4: "int32", 8: "int64"}
 """The integers, by their bytes, of which -1 is UNSET of words.cu."""
-
-VECTOR_BYTES = 16
-"""Of what a kernel loads at once of initial states, which begin at a multiple of it therefore."""
-
-MOST_SHAPES = 1000
-"""The shapes for which a walk keeps its choice."""
-
-
-class Choice(NamedTuple):
-    """The kernel for inputs of one shape, on the current device, and its argument, but for addresses."""
-
-    plan: Plan
-    function: Any
-    argument: bytes
 
 
 class Walk:
@@ -63,12 +35,9 @@ class Walk:
     """
 
     def __init__(self, cells: Sequence[Cell], x: Array, h_0: Array, reverse: bool) -> None:
-        self.takes_ids, self.reverse = x.ndim == 2, reverse
-        self.size, self.input_size, self.directions = cells[0].hidden_size, cells[0].input_size, len(cells)
-        self.dtype, self.state_dtype = cells[0].weight_hh.dtype, h_0.dtype
-        self.macros, self.struct = macros(cells[0], x, h_0), layout(self.dtype.name)
-        activation = cells[0].activation
-        self.numbers = (activation.alpha, activation.beta, cells[0].clip, cells[0].leak)  # type: ignore[union-attr]
+        (first, *_), self.takes_ids, self.reverse = cells, x.ndim == 2, reverse
+        self.size, self.input_size, self.directions = first.hidden_size, first.input_size, len(cells)
+        self.dtype, self.state_dtype = first.weight_hh.dtype, h_0.dtype
         given = [(cell.weight_ih, cell.weight_hh, cell.bias) for cell in cells]
         self.weights: list[tuple[Any, ...]] = [
             tuple(None if array is None else dense(array) for array in arrays) for arrays in given
@@ -76,7 +45,12 @@ class Walk:
         self.addresses = [tuple(map(address, arrays)) for arrays in self.weights]
         self.is_lasting = self.addresses == [tuple(map(address, arrays)) for arrays in given]
         self.gemm = Gemm(self.dtype)
-        self.choices: dict[tuple[Any, ...], Choice] = {}
+        row = self.size * self.dtype.itemsize
+        is_whole = all((weight_hh | row) % VECTOR_BYTES == 0 for _, weight_hh, _ in self.addresses)
+        sizes = (self.input_size, self.size, self.directions, reverse)
+        dtypes = (self.dtype, self.state_dtype, x.dtype if self.takes_ids else None)
+        kind = Kind(*sizes, *dtypes, first.activation, first.clip, first.leak, is_whole, h_0.device.id)  # type: ignore[arg-type]  # no callable is covered
+        self.choices = choices_of(kind)
 
     def __call__(
         self,
@@ -86,65 +60,11 @@ class Walk:
         regimes: tuple[str, ...],
         may_use: Callable[[str, Any], bool],
     ) -> tuple[Array, Array] | None:
-        """Return output and last states by the fastest kernel, as estimated, of the regimes that may be used.
-
-        None if there is none: `may_use` is asked with a regime and the dtype of the states.
-        """
+        """Return output and last states by the kernel that `Choices` gives; None if it gives none."""
         is_long = lengths is not None and lengths.dtype != np.int32
         seq_len, batch = x.shape[:2]
-        key = (seq_len, batch, regimes, is_long)
-        choice = self.choices.get(key)
-        if choice is None:
-            choice = self.choose(*key, may_use)
-            if choice is None:
-                return None
-            if len(self.choices) >= MOST_SHAPES:
-                self.choices.clear()
-            self.choices[key] = choice
-        return self.run(choice, x, h_0, lengths)
-
-    def choose(
-        self, seq_len: int, batch: int, regimes: tuple[str, ...], is_long: bool, may_use: Callable[[str, Any], bool]
-    ) -> Choice | None:
-        """Return the fastest kernel for inputs of a shape, all of whose blocks fit on the device if they must.
-
-        `is_long` means lengths of 64 bits.
-        """
-        inputs = 0 if self.takes_ids else self.input_size
-        is_half = self.state_dtype.itemsize == 2
-        problem = Problem(seq_len, batch, inputs, self.size, self.dtype.itemsize, self.directions, is_half)
-        left = regimes
-        while (plan := make_plan(problem, properties(cupy.cuda.Device().id), left)) is not None:
-            if may_use(plan.regime, self.state_dtype):
-                choice = self.prepare(plan, seq_len, batch, is_long)
-                if not plan.cooperative or fits(choice.function, plan):
-                    return choice
-            left = tuple(regime for regime in left if regime != plan.regime)
-        if len(regimes) > 1:
-            return None
-        msg = (
-            f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {self.size} with {batch} "
-            "sequences on this device. Unset the variable."
-        )
-        raise ArgumentError(msg)
-
-    def prepare(self, plan: Plan, seq_len: int, batch: int, is_long: bool) -> Choice:
-        """Return the kernel of a plan."""
-        is_whole = all((weight_hh | self.size * self.dtype.itemsize) % 16 == 0 for _, weight_hh, _ in self.addresses)
-        chunk = VECTOR_BYTES // self.dtype.itemsize  # the words of a state that a thread loads at once
-        others = (
-            ("WHOLE", int(is_whole and not plan["FUSED"])),
-            ("LONG_LENGTHS", int(is_long)),
-            ("CHUNK", 1 if self.size % chunk else chunk),
-        )
-        kernel = compiled(plan.regime, (*plan.macros, *self.macros, *others), plan.shared, cupy.cuda.Device().id)
-        argument = np.zeros((), self.struct)
-        pitch, blocks = self.directions * self.size, plan.blocks // self.directions
-        sizes = (seq_len, batch, self.size, self.input_size, pitch, self.reverse, blocks, plan.sequences, 0, seq_len)
-        numbers = (0.0 if number is None else number for number in self.numbers)
-        for name, number in (*zip(SIZES, sizes, strict=True), *zip(NUMBERS, numbers, strict=True)):
-            argument[name] = number
-        return Choice(plan, kernel.kernel, argument.tobytes())
+        choice = self.choices(seq_len, batch, regimes, is_long, may_use)
+        return None if choice is None else self.run(choice, x, h_0, lengths)
 
     def run(self, choice: Choice, x: Array, h_0: Sequence[Array], lengths: Array | None) -> tuple[Array, Array]:
         """Return the states (seq_len, batch, directions * size) and the last ones (directions, batch, size)."""
@@ -181,7 +101,7 @@ class Walk:
             products = self.products(arrays["inputs"], h)
             arguments = (argument, h)
         grid, block, shared = (plan.blocks,), (plan.threads,), plan.shared
-        _, place, *_ = self.struct.fields["begin"]  # type: ignore[index]
+        _, place, *_ = self.choices.struct.fields["begin"]  # type: ignore[index]
         for begin in range(len(arrays["states"])):
             STEPS.pack_into(memory, place, begin, begin + 1)
             if products is not None:
@@ -233,17 +153,3 @@ class Walk:
         if inputs is None or inputs.dtype != dtype or self.takes_ids:
             return cupy.empty(shape, dtype)
         return inputs
-
-
-def macros(cell: Cell, x: Array, h_0: Array) -> tuple[tuple[str, Any], ...]:
-    """Return the macros that kernels for a cell are compiled with, beside those of its plan."""
-    state = dtype_name(h_0)
-    return (
-        ("DOUBLE", int(state == "float64")),
-        *((name.upper(), int(state == name)) for name in HALF),
-        ("TOKENS", int(x.ndim == 2)),
-        ("LONG_IDS", int(x.dtype == np.int64)),
-        ("CLIP", int(cell.clip is not None)),
-        ("LEAK", int(cell.leak is not None)),
-        ("ACTIVATION", f"g1_{cell.activation.name}"),  # type: ignore[union-attr]  # not a user's callable
-    )

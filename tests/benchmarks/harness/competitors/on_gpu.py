@@ -20,7 +20,7 @@ import numpy as np
 from harness.contestant import AbsentError, Contestant, ours_on_gpu
 from harness.gpu import Gpu
 from harness.problem import Drawn
-from rnn_backends.backends.cuda_kernels.walk import VARIABLE
+from rnn_backends.backends.cuda_kernels.choices import VARIABLE
 from rnn_backends.backends.selection import get_backend
 from rnn_backends.errors import ArgumentError, DTypeError
 
