@@ -1,5 +1,6 @@
 """What the check of a kernel is and finds, with kernels that lie, on the stand-in for CuPy; needs --kernels."""
 
+import weakref
 from collections.abc import Container
 from itertools import groupby, pairwise
 from typing import Any
@@ -68,6 +69,21 @@ def test_a_check_is_on_a_stream_of_its_own_beside_copies_on_another(log: Log) ->
     waits = [(before, stream) for (before, _), (what, stream) in pairwise(log.lines) if what == "wait"]
     assert {before for before, stream in waits if stream is own} == {"walk"}
     assert {before for before, stream in waits if stream is not own} == {"done?"}
+
+
+def test_a_check_keeps_no_memory(cupy: Any, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it made is given back to CuPy's pool first, and then by the pool, of its stream alone."""
+    made: list[weakref.ref[Any]] = []
+    freed: list[tuple[Any, int]] = []
+    sample = selfcheck().Sample
+    monkeypatch.setattr(selfcheck(), "Sample", lambda *a: made.append(weakref.ref(one := sample(*a))) or one)  # type: ignore[func-returns-value]  # fmt: skip
+    pool = cupy.get_default_memory_pool()
+    monkeypatch.setattr(
+        pool, "free_all_blocks", lambda stream: freed.append((stream, sum(one() is not None for one in made)))
+    )
+    assert selfcheck().fault("step", FLOAT32) is None
+    assert made
+    assert freed == [(next(stream for what, stream in log.lines if what == "walk"), 0)]
 
 
 @pytest.mark.parametrize(("outlasting", "copies"), [

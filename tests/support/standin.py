@@ -227,6 +227,8 @@ def make() -> tuple[ModuleType, ModuleType]:
     cupy.asarray = xp.asarray = asarray  # type: ignore[attr-defined]
     cupy.where = xp.where = where  # type: ignore[attr-defined]
     cupy.ndarray, cupy.RawKernel, cupy.__version__ = Array, RawKernel, "14.0.0"  # type: ignore[attr-defined]
+    pool = SimpleNamespace(free_all_blocks=lambda stream: None)
+    cupy.get_default_memory_pool = lambda: pool  # type: ignore[attr-defined]
     cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
         Device=Device,
         Stream=Stream,
