@@ -197,10 +197,10 @@ def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> 
     """Check that an array of a model belongs to the model's backend."""
     if owner is not place.backend:
         device, library = owner.device_of(array), library_name(place.backend.xp)
-        way = f"with {library}.from_dlpack, on its device" if device == place.device else "with rnn_backends.to_numpy"
+        shared = f"with {library}.from_dlpack, on its device, or " if device == place.device else ""
         msg = (
             f"`{name}` is of {owner.name} ({device}), but the model is on {place.backend.name} ({place.device}). "
-            f"Nothing is moved implicitly: convert it, e.g. {way}."
+            f"Nothing is moved implicitly: convert it, e.g. {shared}with rnn_backends.to_numpy."
         )
         raise BackendMismatchError(msg)
 

@@ -104,7 +104,7 @@ def test_an_array_of_another_library_on_the_same_device() -> None:
         with refused(
             rb.BackendMismatchError,
             "`x` is of tagged (cpu), but the model is on numpy (cpu). Nothing is moved implicitly: convert it, e.g. with "
-            "numpy.from_dlpack, on its device.",
+            "numpy.from_dlpack, on its device, or with rnn_backends.to_numpy.",
         ):
             rnn(array)
         taken = np.from_dlpack(array)

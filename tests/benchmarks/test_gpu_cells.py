@@ -1,5 +1,6 @@
 """Contestants in processes of their own on one GPU, here the stand-in: some do wrong, which costs the others nothing."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 
@@ -7,6 +8,7 @@ import pytest
 from harness import gpu_cells
 from harness.gpu_cells import Task, cells
 from harness.problem import Problem
+from harness.processes import UnansweredError
 from harness.table import lines
 from harness.timing import ratios
 
@@ -89,6 +91,20 @@ def test_a_contestant_that_hangs_is_ended_and_left_out(task: Task) -> None:
     ):
         assert [set(cell["seconds"]) for cell in pair] == [{"cupy", "right"}] * 2
         assert pair[0]["failed"] == {"hangs": told, "hangs, too": told}
+
+
+def test_ours_is_begun_again_where_it_did_not_answer(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        def answer(self, seconds: float) -> None:
+            raise UnansweredError
+
+    with ExitStack() as stack:
+        contestants = gpu_cells.Contestants(task, stack)
+        for name in ("cupy", "right"):
+            monkeypatch.setitem(contestants.running, name, Silent())
+            assert "no answer" in contestants.answer(name, 0.0)["failed"]
+        assert set(contestants.silent) == {"right"}
+        assert not contestants.running
 
 
 def test_where_ours_fails_the_others_keep_their_numbers(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,25 +34,32 @@ def problems(sizes: Sizes, length: int, kernel: str) -> list[Any]:
 @contextmanager
 def forced(kernel: str) -> Iterator[str]:
     """Have `grid` choose among the plans of a form alone, if that is meant; yield the name of the kernel."""
-    plan = kernels("plan")
     if kernel not in FORMS:
         yield kernel
         return
-    every = plan.PLANS["grid"]
-    plan.PLANS["grid"] = lambda *given: (one for one in every(*given) if one.on_tensor_cores == FORMS[kernel])
-    plan.make_plan.cache_clear()
+    plans = kernels("plan").PLANS
+    every = plans["grid"]
+    plans["grid"] = lambda *given: (one for one in every(*given) if one.on_tensor_cores == FORMS[kernel])
+    choose_again()
     try:
         yield "grid"
     finally:
-        plan.PLANS["grid"] = every
-        plan.make_plan.cache_clear()
+        plans["grid"] = every
+        choose_again()
+
+
+def choose_again() -> None:
+    """Forget all plans, and what was chosen by them."""
+    kernels("plan").make_plan.cache_clear()
+    kernels("choices").choices_of.cache_clear()
 
 
 def constant(name: str) -> float:
     """Return a constant as it is fitted."""
     if name != RATE:
         return float(getattr(owner(name), name))
-    return 1000.0 / float(owner(name).RATES[kernels("device").properties(0).capability])
+    module = owner(name)
+    return 1000.0 / float(module.RATES.get(kernels("device").properties(0).capability, module.OTHERS))
 
 
 def owner(name: str) -> Any:

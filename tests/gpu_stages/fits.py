@@ -135,7 +135,9 @@ def replaced(text: str, some: Sequence[Fit], file: str = PLAN.name) -> str:
     def items(match: re.Match[str]) -> str:
         name, inside = match.groups()
         pairs = (pair.split(": ") for pair in inside.split(", "))
-        new = (f"{key}: {values.pop(f'{name}[{key}]', value)}" for key, value in pairs)
+        new = [f"{key}: {values.pop(f'{name}[{key}]', value)}" for key, value in pairs]
+        more = [other for other in values if other.startswith(f"{name}[")]
+        new += [f"{other[len(name) + 1 : -1]}: {values.pop(other)}" for other in more]
         return f"{name} = {{{', '.join(new)}}}"
 
     text = re.sub(r"^([A-Z_]+) = \{(\d+: [\d_]+(?:, \d+: [\d_]+)*)\}$", items, text, flags=re.MULTILINE)

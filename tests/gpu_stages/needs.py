@@ -1,6 +1,7 @@
 """What must be installed, and what is, found without importing any of it; and wheels from a folder."""
 
 import importlib
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -33,8 +34,9 @@ def install(distribution: str, wheels: Path, site: Path, seconds: float) -> str:
     needs = [] if distribution in NEEDING else ["--no-deps"]
     where = ["--no-index", "--find-links", str(wheels), "--target", str(site)]
     command = [sys.executable, "-m", "pip", "install", "--quiet", *where, *needs, distribution]
+    environment = {**os.environ, "PIP_USER": "0"}  # which a machine may have set, and which --target excludes
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
         return f"pip took more than {seconds:.0f} s"
     lines = done.stderr.strip().splitlines()

@@ -88,7 +88,8 @@ def together(jobs: Sequence[Job], seconds: float, folder: Path, root: Path) -> I
 def kill(some: Sequence[Running]) -> None:
     """End processes and all that they have started, and wait once for all of them."""
     for one in some:
-        os.killpg(one.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended, and was waited for
+            os.killpg(one.process.pid, signal.SIGKILL)
     deadline = time.monotonic() + KILL_SECONDS
     for one in some:
         with suppress(subprocess.TimeoutExpired):  # a driver may hold it for longer than there is time

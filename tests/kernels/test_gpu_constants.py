@@ -1,15 +1,18 @@
 """The constants of plan.py and tensor.py: fitted to what `gpu_first.py` has found, and put into their text."""
 
 import ast
-import re
 from pathlib import Path
 from typing import Any
 
+import device_standin
+import numpy as np
 import pytest
+import standin
 from gpu_stages import constants, fits, names
 from gpu_stages.findings import Finding
-from gpu_stages.sizes import FULL
+from gpu_stages.sizes import FULL, QUICK
 
+import rnn_backends as rb
 from rnn_backends.backends.cuda_kernels import plan
 from rnn_backends.backends.cuda_kernels.tile import Device, Problem
 
@@ -65,6 +68,29 @@ def test_constants_of_tensor_cores_are_fitted_with_those_of_grid_as_fitted() -> 
     assert "RATES[90] = 1_200  # tensor.py: 1_000; grid, tensor cores: 3 shapes" in fits.worded([rate, latency])
 
 
+@pytest.mark.usefixtures("all_trusted")
+def test_the_form_of_grid_that_is_meant_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever was before, by one model."""
+    monkeypatch.setenv("RNN_CUPY_KERNEL", "grid")
+    rnn = rb.RNN.init(5, 96, backend="cupy").to(dtype="float16")
+    for form in (*names.FORMS, *names.FORMS):
+        with constants.forced(form):
+            rnn(np.zeros((4, 32), np.int32))
+        assert ("MMA" in standin.RawKernel.latest) == names.FORMS[form]
+
+
+@pytest.mark.usefixtures("cupy")
+def test_constants_of_a_card_whose_rate_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_standin.Device, "compute_capability", "89")
+    names.kernels("device").properties.cache_clear()
+    assert constants.constant("RATES") == 1000.0 / 256
+    assert constants.estimate(
+        "grid", ("RATES",), constants.problems(QUICK, 8, names.TENSOR_CORES)[0], (4, 8)
+    )["constants"]["RATES"] == 1000.0 / 256  # fmt: skip
+    names.kernels("device").properties.cache_clear()
+
+
+@pytest.mark.usefixtures("cupy")
 @pytest.mark.parametrize("form", names.FORMS)
 def test_a_form_of_grid_is_measured_as_meant(form: str) -> None:
     """At each of the shapes, which both forms take, on an H200."""
@@ -119,6 +145,11 @@ def assigned(text: str) -> dict[str, Any]:
     [
         (names.PLAN, {"PRODUCT": 12_000.0, "GRID_STEP": 900.0}, {"PRODUCT": "12000", "GRID_STEP": "900"}),
         (names.TENSOR, {"RATES[90]": 1500.0, "LATENCY": 40.0}, {"RATES": "{80: 1024, 90: 1500, 100: 1270}", "LATENCY": "40"}),
+        (
+            names.TENSOR,
+            {"RATES[90]": 1270.0, "RATES[75]": 300.0, "LATENCY": 33.0},
+            {"RATES": "{80: 1024, 90: 1270, 100: 1270, 75: 300}"},
+        ),
     ],
 )  # fmt: skip
 def test_the_text_of_a_file_gets_other_constants(file: Path, fitted: dict[str, float], wanted: dict[str, str]) -> None:
@@ -130,10 +161,9 @@ def test_the_text_of_a_file_gets_other_constants(file: Path, fitted: dict[str, f
     compile(changed, file.name, "exec")
 
 
-@pytest.mark.parametrize(("file", "name"), [(names.PLAN, "ABSENT"), (names.TENSOR, "RATES[75]")])
-def test_a_constant_that_is_not_there(file: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{re.escape(f'{file.name} has no line that sets {name}')}$"):
-        fits.replaced(file.read_text(encoding="utf-8"), [fits.Fit(name, 1.0, 2.0, "")], file.name)
+def test_a_constant_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match=r"^plan\.py has no line that sets ABSENT$"):
+        fits.replaced(names.PLAN.read_text(encoding="utf-8"), [fits.Fit("ABSENT", 1.0, 2.0, "")])
 
 
 def test_all_that_is_fitted_stands_in_its_file() -> None:

@@ -38,6 +38,16 @@ def test_whoever_is_left_is_killed_with_all_that_it_started(tmp_path: Path) -> N
     pytest.fail("it is still there")
 
 
+def test_one_that_has_ended_does_not_keep_others_alive(tmp_path: Path) -> None:
+    some = [processes.begin(Job(word, [word, "60"]), tmp_path / word, tmp_path) for word in ("false", "sleep")]
+    ended, alive = (one for one in some if isinstance(one, processes.Running))
+    ended.process.wait()
+    processes.kill([ended, alive])
+    assert alive.process.returncode == -9
+    for one in (ended, alive):
+        one.log.close()
+
+
 def test_a_line_that_a_kill_cut_short(tmp_path: Path) -> None:
     findings = Findings(tmp_path / "findings.jsonl")
     findings.add(stage="smoke", job="block", code=0)

@@ -14,7 +14,7 @@ KINDS = {"float32": 0, "float64": 1}
 
 CAPTURED = (
     "this call needs a product of matrices, which CuPy refuses while a stream is being captured. Capture a call of "
-    "token ids, or one of so few features that the kernel 'block' multiplies them itself; docs/gpu.md says which."
+    "token ids, or one of so few features that the kernel 'block' multiplies them itself; see docs/gpu.md."
 )
 
 

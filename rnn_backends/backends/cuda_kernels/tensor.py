@@ -9,8 +9,9 @@ WARPS = 8
 """Of a block: fewer have no registers for as many weights, and more have more to add up."""
 
 RATES = {80: 1024, 90: 1270, 100: 1270}
-"""The multiplications of a multiprocessor in a clock by `mma` of float16 with sums in float32, by compute capability;
-others are those of graphics cards, which make 256."""
+"""The multiplications of a multiprocessor in a clock by `mma` of float16 with float32 sums, by compute capability."""
+OTHERS = 256
+"""The same of all others, which are graphics cards."""
 
 LATENCY = 33
 """The clocks from an `mma` to one that adds to its result."""
@@ -63,7 +64,7 @@ class Tensor:
 
     def clocks(self, device: Device) -> float:
         """Return the estimated time of a product: multiplications, or their latency, then the shares' way and sums."""
-        multiply = self.sequences * self.rows * self.parts * 32 * WARPS / RATES.get(device.capability, 256)
+        multiply = self.sequences * self.rows * self.parts * 32 * WARPS / RATES.get(device.capability, OTHERS)
         return max(multiply, 2 * self.parts * LATENCY) + self.shared / 128
 
     def macros(self, slices: int, sweep: int) -> tuple[tuple[str, int], ...]:

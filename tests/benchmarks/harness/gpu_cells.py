@@ -62,7 +62,7 @@ class Contestants:
         self.asked: list[str] = []
 
     def begin(self) -> None:
-        """Start those that do not run, but for those that once did not answer, and ask them about the GPU."""
+        """Start those that do not run, but for others than ours that once did not answer, and ask them about the GPU."""
         out = {*self.running, *self.silent}
         self.asked = [entrant.name for entrant in self.task.entrants if entrant.name not in out]
         for entrant in self.task.entrants:
@@ -102,7 +102,8 @@ class Contestants:
         except UnansweredError:
             del self.running[name]
             within = f"no answer within {self.task.answer_seconds:g} s"
-            self.silent[name] = f"left out: {within} before"
+            if name not in self.task.backends:  # without which a cell would be of nothing
+                self.silent[name] = f"left out: {within} before"
             return {"failed": f"killed: {within}"}
         except EndedError:
             del self.running[name]
