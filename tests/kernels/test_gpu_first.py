@@ -5,6 +5,7 @@ A call in which `grid` crashes, and one that goes on without the fault.
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 
 PREPARED = {"compile": 2, "reference": 2, "torch": 1}
 """How many processes prepare what."""
-PARTS = {"constants": ["compile"], "bench": [*PREPARED], "more": ["compile", "reference"]}
+BOTH = ["compile", "reference"]
+PARTS = {"constants": ["compile"], "bench": [*BOTH, *["torch"] * bool(find_spec("torch"))], "more": BOTH}
 
 
 class Calls(NamedTuple):
