@@ -159,7 +159,7 @@ def test_the_second_check_of_a_kernel_is_short(regime: str, dtype: str) -> None:
         found.append(selfcheck.fault(regime, rb.get_backend("cupy").dtype(dtype)))
         seconds = perf_counter() - begin
     assert found == [None, None]
-    assert seconds < 2  # mostly the reference, on the host
+    assert seconds < 10  # mostly the reference, on whatever the host is
 
 
 def test_nothing_is_checked_while_a_stream_is_captured(
