@@ -1,0 +1,78 @@
+"""Parts of the command line that commands share: the options of `rnn_backends.load`, and kinds of values."""
+
+import argparse
+from typing import Any, TypeAlias
+
+from rnn_backends.formats.options import OPTIONS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
+
+
+def load_options(*own: str) -> argparse.ArgumentParser:
+    """Return the options of `rnn_backends.load`, but those of whose names the command has options of its own."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("options that the model file does not record")
+    options = {name: option for name, option in OPTIONS.items() if name not in own}
+    parser.set_defaults(load_options=tuple(options))
+    for name, option in options.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}", help=option.help, **_KINDS.get(option.kind, {"metavar": "NAME"})
+        )
+    return parser
+
+
+def _names(text: str) -> str | tuple[str, ...]:
+    """Return a name, or names between commas as a tuple."""
+    names = tuple(part.strip() for part in text.split(","))
+    return names if len(names) > 1 else text
+
+
+def _paths(text: str) -> list[str | tuple[str | None, ...]]:
+    """Return paths between commas; those of two directions, joined by a plus, as a pair, in which one may be empty."""
+    paths = [tuple(part or None for part in path.split("+")) for path in text.split(",")]
+    return [path[0] or "" if len(path) == 1 else path for path in paths]
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Return texts by name, which stand as NAME=TEXT between commas."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and mark for name, mark, _ in pairs):
+        msg = f"expected NAME=TEXT, and more of them after commas; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "flag": {"action": argparse.BooleanOptionalAction},
+    "activations": {"metavar": "NAME[,NAME]", "type": _names},
+    "texts": {"metavar": "NAME=TEXT[,...]", "type": _pairs},
+    "number": {"metavar": "NUMBER", "type": float},
+    "paths": {"metavar": "PATH[,...]", "type": _paths},
+    "vocabulary": {"metavar": "CHARACTERS"},
+    "key": {"metavar": "NAME", "action": "append"},
+}
+"""The arguments of argparse's add_argument by the kind of an option."""
+
+
+def positive(text: str) -> int:
+    """Return a positive integer."""
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a positive integer; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, *parents: argparse.ArgumentParser
+) -> argparse.ArgumentParser:
+    """Add a command, and return its parser, which gives its name as `command` and itself as `parser`."""
+    parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False, parents=parents)
+    parser.set_defaults(command=name, parser=parser)
+    add_traceback(parser, default=argparse.SUPPRESS)  # else it would undo --traceback before the command
+    return parser
+
+
+def add_traceback(parser: argparse.ArgumentParser, *, default: bool | str) -> None:
+    """Add the option `--traceback`."""
+    help_text = "show the traceback of an error, too"
+    parser.add_argument("--traceback", action="store_true", default=default, help=help_text)
