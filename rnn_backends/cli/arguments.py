@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from rnn_backends.cli.options import Commands, add_command, load_options, positive
+from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
+from rnn_backends.cli.options import Commands, Group, add_command, load_options, positive
 from rnn_backends.core.network import READS
 
 
@@ -16,7 +17,7 @@ def add_info(commands: Commands) -> None:
 
 def add_run(commands: Commands) -> None:
     """Add the command `run`."""
-    summary = "Run a model once over arrays or text, and report how fast and how well it did."
+    summary = "Run a model once over arrays, text or a table, and report how fast and how well it did."
     parser = add_command(commands, "run", summary, load_options("reads"))
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
@@ -24,8 +25,8 @@ def add_run(commands: Commands) -> None:
         metavar="INPUT",
         type=Path,
         help="a .npy file of x; a .npz file of x and, if wanted, h_0 (h_0_l0, h_0_l1, ... of cells of several sizes), "
-        "lengths, mask and targets; any other file is UTF-8 text, in which each character, or word, is to predict the "
-        "next one, or, of a model that reads sequences as a whole, each line is one",
+        "lengths, mask and targets; a .csv, .tsv or .jsonl table; any other file is UTF-8 text, in which each "
+        "character, or word, is to predict the next one; - is stdin",
     )
     parser.add_argument(
         "--reads",
@@ -38,21 +39,53 @@ def add_run(commands: Commands) -> None:
         metavar="NAME[:DEVICE]",
         help="where to run, such as cupy:1; else what RNN_BACKEND says, else numpy",
     )
-    parser.add_argument(
+    _add_input_options(parser.add_argument_group("options of the input"))
+    _add_output_options(parser.add_argument_group("options of the output"))
+
+
+def _add_input_options(group: Group) -> None:
+    group.add_argument("--from", dest="input_format", choices=INPUTS, help="its format, where its name does not say")
+    group.add_argument(
+        "--lines",
+        action="store_true",
+        help="each line of a text is a sequence of its own; it always is for a model that reads sequences as a whole",
+    )
+    group.add_argument(
+        "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of an array"
+    )
+    group.add_argument(
+        "--id",
+        metavar="NAME",
+        help="the column, or the field, of the id of a sequence, whose steps are rows below one another; without it "
+        "a table is one sequence, but each row with text or lists is one",
+    )
+    group.add_argument(
+        "--x",
+        metavar="NAME[,NAME]",
+        type=lambda text: tuple(text.split(",")),
+        help="the columns of features, or the one of text or of token ids; default: all that are left",
+    )
+    group.add_argument("--targets", metavar="NAME", help="the column of the right classes, by name or id")
+
+
+def _add_output_options(group: Group) -> None:
+    group.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
         help="write the probabilities, or the hidden states of a model without readout, of each step or of each "
-        "sequence that is read as a whole, to a .npy file",
+        "sequence that is read as a whole, to a .npy, .csv, .tsv or .jsonl file; - is stdout, and the report then "
+        "goes to stderr",
     )
-    parser.add_argument(
+    group.add_argument("--to", dest="output_format", choices=OUTPUTS, help="its format, where its name does not say")
+    group.add_argument(
         "--predictions",
         action="store_true",
-        help="have --output write the likeliest ids, to a .npy file, or characters or words, to a .txt file",
+        help="write the likeliest instead, to stdout where there is no --output: in text, CSV and JSON Lines the names "
+        "of classes, characters or words where the model has them, else ids",
     )
-    parser.add_argument(
-        "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of a batch"
-    )
+    group.add_argument("--json", action="store_true", help="report in one JSON object, for machines")
+    group.add_argument("--quiet", action="store_true", help="show no progress, and no report on stderr")
 
 
 def add_convert(commands: Commands) -> None:

@@ -103,7 +103,14 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
 def _run(arguments: argparse.Namespace) -> Iterable[str]:
     from rnn_backends.cli.run import Request, run
 
-    return aligned(run(_request(Request, arguments), _note))
+    request = _request(Request, arguments)
+    report = run(request, _note)
+    lines = [json.dumps(report.facts())] if request.json else list(aligned(report.rows()))
+    if not request.is_to_stdout:
+        return lines
+    if not request.quiet:
+        sys.stderr.writelines(f"{line}\n" for line in lines)
+    return []
 
 
 def _convert(arguments: argparse.Namespace) -> Iterable[str]:

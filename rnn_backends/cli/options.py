@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from rnn_backends.formats.options import OPTIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
+Group: TypeAlias = "argparse._ArgumentGroup"  # noqa: SLF001
 
 
 def load_options(*own: str) -> argparse.ArgumentParser:

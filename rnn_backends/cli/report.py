@@ -1,0 +1,93 @@
+"""What the command `run` reports: sizes, place, speed, loss, and what was written."""
+
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from typing import Any
+
+from rnn_backends.cli.contents import describe, sizes
+from rnn_backends.cli.data.outputs import AnyOutput
+from rnn_backends.cli.data.texts import Shown
+from rnn_backends.cli.info import library_version
+from rnn_backends.cli.reports import Row
+from rnn_backends.cli.walk import Walk
+from rnn_backends.model.rnn import RNN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is known after a run."""
+
+    model: Path
+    input: Path
+    target: str | None
+    """The name of the output."""
+    rnn: RNN
+    walk: Walk
+    output: AnyOutput | None
+    unit: str
+    """What a step is called: a step, a character or a word."""
+    is_next: bool
+    """Whether each character or word of a text was to predict the next one."""
+    label: str | None
+    """The name of the ids of the sequences; None for one alone."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that is reported, as what JSON can hold."""
+        rnn, walk, loss = self.rnn, self.walk, self.walk.loss()
+        return {
+            "model": str(self.model),
+            "parameters": rnn.num_parameters,
+            "backend": rnn.backend.name,
+            "backend_version": library_version(rnn.backend),
+            "device": rnn.device,
+            "dtype": rnn.dtype,
+            "input": str(self.input),
+            "reads": walk.reads,
+            "unit": self.unit,
+            "sequences": walk.sequences,
+            "longest": walk.longest,
+            "steps": walk.steps,
+            "seconds": walk.seconds,
+            "steps_per_second": self._speed,
+            "cross_entropy": loss if loss == loss else None,  # NaN, of no step, is no number of JSON
+            **({f"bits_per_{self.unit}": loss / log(2)} if loss is not None and self.is_next else {}),
+            "output": self.target,
+            **({"results": self.output.results} if isinstance(self.output, Shown) else {}),
+        }
+
+    def rows(self) -> list[Row]:
+        """Return what is reported as rows for people."""
+        rnn, walk = self.rnn, self.walk
+        return [
+            ("model", f"{self.model}: {sizes(describe(rnn))}"),
+            ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
+            ("device", rnn.device),
+            ("dtype", rnn.dtype),
+            ("input", str(self.input)),
+            *([("reads", walk.reads)] if walk.reads != "steps" else []),
+            ("sequence length", f"{'' if self.label in {None, 'sequence'} else 'up to '}{walk.longest}"),
+            *(
+                []
+                if self.label is None
+                else [("batch" if self.label == "sequence" else "sequences", str(walk.sequences))]
+            ),
+            ("time", f"{walk.seconds:.6f} s"),
+            ("speed", f"{self._speed:.0f} {self.unit}s/s"),
+            *self._results(),
+        ]
+
+    @property
+    def _speed(self) -> float:
+        return self.walk.steps / max(self.walk.seconds, 1e-9)
+
+    def _results(self) -> list[Row]:
+        loss, rows = self.walk.loss(), list[Row]()
+        if loss is not None:
+            per = f"bits per {self.unit}", f"{loss / log(2):.6f}"
+            rows.append(per if self.is_next else ("cross-entropy", f"{loss:.6f} nats"))
+        if isinstance(self.output, Shown):
+            rows.append((self.output.label, str(self.output)))
+        elif self.output is not None:
+            rows.append(("output", f"{self.target}: {self.output}"))
+        return rows
