@@ -19,7 +19,8 @@ from rnn_backends.cli.info import library_version
 from rnn_backends.cli.inputs import Inputs, is_text, read_inputs
 from rnn_backends.cli.loading import Loading
 from rnn_backends.cli.outputs import ArrayOutput, Likeliest, TextOutput, WholeOutput
-from rnn_backends.cli.reports import Row, progress
+from rnn_backends.cli.progress import progress
+from rnn_backends.cli.reports import Row
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array
 from rnn_backends.core.losses import mean_of, require_softmax
@@ -76,7 +77,8 @@ def run(request: Request, note: Callable[[str], None]) -> list[Row]:
         output: _Output | Likeliest | None = None if file is None else _Output(file, request, rnn, chunks, reads)
         if output is None and reads != "steps" and rnn.readout is not None:
             output = Likeliest(rnn)
-        with progress(f"running {request.input} on {rnn.backend.name} ({rnn.device})", chunks.seq_len) as report:
+        counted = "steps" if chunks.is_batch else f"{inputs.unit}s"
+        with progress(request.input.name, chunks.seq_len, counted) as report:
             seconds, sums = _walk(rnn, _each(chunks, reads, report), output, report)
         rows = [*_describe(request, rnn, reads), *_measures(inputs, chunks, seconds)]
         if sums:
