@@ -59,12 +59,12 @@ def progress(text: str, total: int | None, unit: str, *, quiet: bool = False) ->
     text = stream.showable(text)
     if not stream.is_terminal():
         plain = _Plain(text, total, f" {unit}", stream)
-        yield _now_and_then(plain.update, PLAIN, PLAIN, total)
+        yield _now_and_then(lambda done: plain.update(done - plain.n), PLAIN, PLAIN, total)
         return
     with closing(_bar(text, total, f" {unit}", stream)) as line:
 
         def draw(done: int) -> None:
-            line.desc = cut(text, max(stream.columns() // 3, 2))  # or a long name would leave no room for the figures
+            line.desc = cut(text, max(stream.columns() // 4, 2))  # or a long name would leave no room for the figures
             line.update(done - line.n)
 
         yield _now_and_then(draw, DELAY, REFRESH, total)

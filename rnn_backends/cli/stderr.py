@@ -8,6 +8,8 @@ from unicodedata import east_asian_width
 
 COLUMNS = 80
 """The width of a terminal that does not say it."""
+CTRL_C = "^C"
+"""The text that a terminal adds to the line when a command is interrupted; there is room for it, or it would stay."""
 
 
 class Stderr:
@@ -20,7 +22,7 @@ class Stderr:
     """
 
     def __init__(self, file: TextIO | None) -> None:
-        self._file = file
+        self._file, self._drawn = file, 0
 
     def is_terminal(self) -> bool:
         """Return whether this is a terminal that can go back to the start of a line."""
@@ -57,10 +59,11 @@ class Stderr:
             self._file = None
 
     def draw(self, line: str) -> None:
-        """Draw a line over the last one."""
+        """Draw a line over the last one; an empty one clears all there is."""
         columns = self.columns()
-        line = cut(line, columns)
-        self.write(f"\r{line}{' ' * (columns - width(line))}")
+        line = cut(line, max(columns - len(CTRL_C), 0))
+        old, self._drawn = min(self._drawn, columns) if line else columns, width(line)
+        self.write(f"\r{line}{' ' * (old - self._drawn)}")
 
 
 def width(text: str) -> int:
