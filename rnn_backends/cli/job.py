@@ -162,7 +162,7 @@ class Job:
             msg = "sequences of several lengths make no array of their steps; write .jsonl or .csv, or --reads last."
             raise ArgumentError(msg)
         if form == "jsonl" and label is None and self.form == "text":
-            msg = "JSON Lines hold an object for each sequence, and a text is one; write .txt, .csv or .npy, or give --lines."
+            msg = "JSON Lines hold an object for each sequence, and a text is one; give --lines, or write .txt or .csv."
             raise ArgumentError(msg)
         if form in DELIMITERS:
             return TableOutput(self._file, shape, DELIMITERS[form])

@@ -101,7 +101,8 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _run(arguments: argparse.Namespace) -> Iterable[str]:
-    from rnn_backends.cli.run import Request, run
+    from rnn_backends.cli.request import Request
+    from rnn_backends.cli.run import run
 
     request = _request(Request, arguments)
     report = run(request, _note)

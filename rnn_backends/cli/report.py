@@ -1,7 +1,7 @@
 """What the command `run` reports: sizes, place, speed, loss, and what was written."""
 
 from dataclasses import dataclass
-from math import log
+from math import isnan, log
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Report:
             "steps": walk.steps,
             "seconds": walk.seconds,
             "steps_per_second": self._speed,
-            "cross_entropy": loss if loss == loss else None,  # NaN, of no step, is no number of JSON
+            "cross_entropy": None if loss is None or isnan(loss) else loss,
             **({f"bits_per_{self.unit}": loss / log(2)} if loss is not None and self.is_next else {}),
             "output": self.target,
             **({"results": self.output.results} if isinstance(self.output, Shown) else {}),
@@ -58,7 +58,7 @@ class Report:
 
     def rows(self) -> list[Row]:
         """Return what is reported as rows for people."""
-        rnn, walk = self.rnn, self.walk
+        rnn, walk, is_array = self.rnn, self.walk, self.label in {None, "sequence"}
         return [
             ("model", f"{self.model}: {sizes(describe(rnn))}"),
             ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
@@ -66,12 +66,8 @@ class Report:
             ("dtype", rnn.dtype),
             ("input", str(self.input)),
             *([("reads", walk.reads)] if walk.reads != "steps" else []),
-            ("sequence length", f"{'' if self.label in {None, 'sequence'} else 'up to '}{walk.longest}"),
-            *(
-                []
-                if self.label is None
-                else [("batch" if self.label == "sequence" else "sequences", str(walk.sequences))]
-            ),
+            ("sequence length", f"{'' if is_array else 'up to '}{walk.longest}"),
+            *([("batch" if is_array else "sequences", str(walk.sequences))] if self.label is not None else []),
             ("time", f"{walk.seconds:.6f} s"),
             ("speed", f"{self._speed:.0f} {self.unit}s/s"),
             *self._results(),

@@ -1,8 +1,6 @@
-"""Text that the commands print: aligned rows, errors of one line, and progress."""
+"""Text that the commands print: aligned rows and errors of one line."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 
 PROG = "rnn-backends"
 
@@ -29,21 +27,3 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}."
     return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextmanager
-def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows how much of a total is done, on one line of stderr; only where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-
-    def report(done: int) -> None:
-        sys.stderr.write(f"\r{PROG}: {text}: {100 * done // total if total else 100} %")
-        sys.stderr.flush()
-
-    report(0)
-    try:
-        yield report
-    finally:
-        sys.stderr.write("\n")

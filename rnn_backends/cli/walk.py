@@ -122,7 +122,7 @@ def through_arrays(walk: Walk, call: ChunkedCall, inputs: Inputs, output: AnyOut
             output.write(Part(0, chunk.start, values))
         else:
             kept.append(values)
-    if kept and not isinstance(output, (ArrayOutput, WholeOutput, None)):
+    if isinstance(output, Output) and kept:
         for index, values in enumerate(_split(walk, call, kept, inputs.lengths)):
             output.write(Part(index, 0, values))
 
@@ -193,7 +193,7 @@ def through_samples(
         for batch in batches(window, steps, batch_first=walk.placed.network.batch_first):
             call = ChunkedCall(walk.placed, batch.x, None, batch.lengths, None, batch.targets, walk.reads)
             chunks = walk.chunks(call, lambda _: None)
-            found = [None if output is None else walk.results(chunk) for chunk in chunks]
+            found = [walk.results(chunk) for chunk in chunks if output is not None]
             if output is not None:
                 for place, values in zip(batch.places, _split(walk, call, found, batch.lengths), strict=True):
                     results[place] = values

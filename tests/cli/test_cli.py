@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from rnn_backends.backends import registry
 from rnn_backends.backends.backend import NEEDED_FUNCTIONS
 from rnn_backends.backends.cpu_kernels.choice import kernels
 from rnn_backends.backends.cpu_kernels.threads import thread_count
-from rnn_backends.cli import info, loading, reports
+from rnn_backends.cli import info, loading, progress, reports
 from rnn_backends.cli import run as run_module
 from rnn_backends.core.forward import propagate
 from rnn_backends.model import chunks as pieces
@@ -321,20 +322,29 @@ def test_backward_cells_see_what_they_predict(run: Run) -> None:
 def test_progress_is_for_terminals(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     text_model()
     write_text()
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    line = "\rrnn-backends: running input.txt on numpy (cpu): "
-    assert run("run", "model.npz", "input.txt").err == f"{line}0 %{line}100 %\n"
     monkeypatch.setattr(pieces, "BUDGET", 6 * 4 * (1 + 7 + 7))  # six steps of ids and states
-    steps = "".join(f"{line}{100 * done // 21} %" for done in (0, 6, 12, 18, 21))
-    assert run("run", "model.npz", "input.txt").err == f"{steps}\n"
+    monkeypatch.setattr(progress, "monotonic", count().__next__)  # each look at the clock is a second later
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert run("run", "model.npz", "input.txt").err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    result = run("run", "model.npz", "input.txt")
+    shown = [
+        f"input.txt: {100 * done / 21:3.0f}% {size}/21.0 ["
+        for done, size in [(6, "6.00"), (12, "12.0"), (18, "18.0"), (21, "21.0")]
+    ]
+    drawn = [line for line in result.err.split("\r") if line.strip()]
+    assert [line[: len(wanted)] for line, wanted in zip(drawn, shown, strict=True)] == shown
+    assert all(line.rstrip().endswith(" characters/s]") for line in drawn)
+    assert result.out.startswith("model ")
     np.save("none.npy", np.zeros(0, int))
-    assert run("run", "model.npz", "none.npy").err.endswith(": 100 %\n")
+    assert run("run", "model.npz", "none.npy").err == ""
 
     def fail(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(placed, "propagate", fail)
-    assert run("run", "model.npz", "input.txt").err == f"{line}0 %\nrnn-backends: error: MemoryError\n"
+    assert run("run", "model.npz", "input.txt").err == "rnn-backends: error: MemoryError\n"
 
 
 def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

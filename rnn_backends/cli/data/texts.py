@@ -139,7 +139,9 @@ def spelled(values: Host, *, is_json: bool = False) -> Any:
     """Return numbers as lists of the shortest that are read as the same in their dtype; in JSON null for no number."""
     shortest = values.astype(np.float64) if values.dtype == np.float64 else values.astype("U32").astype(np.float64)
     if is_json and not np.isfinite(shortest).all():
-        return np.where(np.isfinite(shortest), shortest.astype(object), None).tolist()
+        known: Host = shortest.astype(object)
+        known[~np.isfinite(shortest)] = None
+        return known.tolist()
     return shortest.tolist()
 
 
