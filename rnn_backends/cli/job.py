@@ -74,8 +74,9 @@ class Job:
         if inputs.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)
+        self._label = "sequence" if call.is_batch else None
         self._output = self._made_for(call)
-        with self._progress(call.seq_len, "step") as report:
+        with self._progress(call.seq_len, "steps") as report:
             through_arrays(self.walk, call, inputs, self._output, report)
         self._close()
 
@@ -96,8 +97,8 @@ class Job:
                 samples, label = self._samples(reader)
                 self._output = self._made(label)
                 through_samples(self.walk, samples, reader, self._output, report)
+            self._require_enough(reader)
         self._close()
-        self._require_enough(reader)
 
     def _vocabulary(self) -> Vocabulary:
         """Return the vocabulary, and find out whether each item of the text is to predict the next one."""
@@ -134,12 +135,13 @@ class Job:
         return Sample(number, ids[:-1], ids[1:]) if self._is_next else Sample(number, ids)
 
     def _require_enough(self, reader: Reader) -> None:
-        if self.walk.sequences and (self.walk.steps or not self._is_next):
+        walk, name, vocabulary = self.walk, reader.name, self.placed.vocabulary
+        if walk.sequences and (walk.steps or self._label is not None):
             return
-        name = reader.name
-        if self.form == "text" and self.walk.sequences and self.placed.vocabulary is not None:
-            unit = self.placed.vocabulary.unit
-            msg = f"text must have at least 2 {unit}s, one to predict the other; {name} has fewer."
+        if self._label is None and vocabulary is not None:
+            least = "2" if self._is_next else "1"
+            reason = ", one to predict the other" if self._is_next else ""
+            msg = f"text must have at least {least} {vocabulary.unit}s{reason}; {name} has {walk.items}."
         elif self.form == "text":
             msg = f"text must have at least one line, each a sequence of its own; {name} is empty."
         else:
@@ -174,8 +176,7 @@ class Job:
         return kinds[form](self._file, shape)
 
     def _progress(self, total: int | None, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-        text = f"running {self.request.input} on {self.rnn.backend.name} ({self.rnn.device})"
-        return progress(text, total, unit, quiet=self.request.quiet)
+        return progress(str(self.request.input), total, unit, quiet=self.request.quiet)
 
     def _close(self) -> None:
         if isinstance(self._output, Output):
@@ -193,5 +194,6 @@ class Job:
             output=self._output,
             unit="step" if vocabulary is None or self.form in ARRAYS else vocabulary.unit,
             is_next=self._is_next,
-            label=self._label,
+            is_array=self.form in ARRAYS,
+            is_batch=self._label is not None,
         )

@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-"""Progress of long commands."""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-=======
 """Progress of a long command on stderr: one line of a terminal, drawn again and again, or a plain line now and then."""
 
 import sys
@@ -30,15 +24,10 @@ UNKNOWN = "{desc}: {n_fmt}/? [{elapsed}<?, {rate_noinv_fmt}]"
 """The line of a terminal, with and without a total: the format of a bar of tqdm, and of the one here."""
 PLAIN_KNOWN = f"{PROG}: {{desc}}: {{percentage:.0f}}% of {{total_fmt}}{{unit}}, {{rate_noinv_fmt}}, {{left}} left\n"
 PLAIN_UNKNOWN = f"{PROG}: {{desc}}: {{n_fmt}}{{unit}}, {{rate_noinv_fmt}}\n"
->>>>>>> progress
 
 
 @contextmanager
 def progress(text: str, total: int | None, unit: str, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-<<<<<<< HEAD
-    """To come."""
-    yield lambda _: None
-=======
     """Yield a function that is given how much is done, and shows it now and then; it costs next to nothing otherwise.
 
     Parameters
@@ -217,4 +206,3 @@ def interval(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
->>>>>>> progress

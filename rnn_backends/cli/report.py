@@ -7,11 +7,17 @@ from typing import Any
 
 from rnn_backends.cli.contents import describe, sizes
 from rnn_backends.cli.data.outputs import AnyOutput
-from rnn_backends.cli.data.texts import Shown
+from rnn_backends.cli.data.texts import Shown, TextOutput
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import Row
 from rnn_backends.cli.walk import Walk
 from rnn_backends.model.rnn import RNN
+
+_WHAT = {
+    "predictions": "predicted ids",
+    "logits": "logits (the readout has no activation)",
+    "hidden states": "hidden states (the model has no readout)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +35,10 @@ class Report:
     """What a step is called: a step, a character or a word."""
     is_next: bool
     """Whether each character or word of a text was to predict the next one."""
-    label: str | None
-    """The name of the ids of the sequences; None for one alone."""
+    is_array: bool
+    """Whether the input was an array."""
+    is_batch: bool
+    """Whether there were several sequences."""
 
     def facts(self) -> dict[str, Any]:
         """Return all that is reported, as what JSON can hold."""
@@ -58,7 +66,8 @@ class Report:
 
     def rows(self) -> list[Row]:
         """Return what is reported as rows for people."""
-        rnn, walk, is_array = self.rnn, self.walk, self.label in {None, "sequence"}
+        rnn, walk = self.rnn, self.walk
+        up_to, several = ("", "batch") if self.is_array or not self.is_batch else ("up to ", "sequences")
         return [
             ("model", f"{self.model}: {sizes(describe(rnn))}"),
             ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
@@ -66,8 +75,8 @@ class Report:
             ("dtype", rnn.dtype),
             ("input", str(self.input)),
             *([("reads", walk.reads)] if walk.reads != "steps" else []),
-            ("sequence length", f"{'' if is_array else 'up to '}{walk.longest}"),
-            *([("batch" if is_array else "sequences", str(walk.sequences))] if self.label is not None else []),
+            ("sequence length", f"{up_to}{walk.longest}"),
+            *([(several, str(walk.sequences))] if self.is_batch else []),
             ("time", f"{walk.seconds:.6f} s"),
             ("speed", f"{self._speed:.0f} {self.unit}s/s"),
             *self._results(),
@@ -78,12 +87,14 @@ class Report:
         return self.walk.steps / max(self.walk.seconds, 1e-9)
 
     def _results(self) -> list[Row]:
-        loss, rows = self.walk.loss(), list[Row]()
+        walk, rows = self.walk, list[Row]()
+        loss = walk.loss()
         if loss is not None:
             per = f"bits per {self.unit}", f"{loss / log(2):.6f}"
             rows.append(per if self.is_next else ("cross-entropy", f"{loss:.6f} nats"))
         if isinstance(self.output, Shown):
             rows.append((self.output.label, str(self.output)))
         elif self.output is not None:
-            rows.append(("output", f"{self.target}: {self.output}"))
+            what = "" if isinstance(self.output, TextOutput) else f"{_WHAT.get(walk.what, walk.what)}, "
+            rows.append(("output", f"{self.target}: {what}{self.output}"))
         return rows

@@ -43,11 +43,13 @@ class Walk:
         The time that the network took alone.
     steps, sequences, longest : int
         The valid steps and the sequences that were walked, and the steps of the longest.
+    items : int
+        The characters or words of a text that were read.
     """
 
     def __init__(self, placed: Placed, reads: str, *, is_predicted: bool) -> None:
         self.placed, self.reads, self.is_predicted = placed, reads, is_predicted
-        self.seconds, self.steps, self.sequences, self.longest = 0.0, 0, 0, 0
+        self.seconds, self.steps, self.sequences, self.longest, self.items = 0.0, 0, 0, 0, 0
         self._sums: list[tuple[Array, Array]] = []
 
     @property
@@ -154,6 +156,7 @@ def through_text(
         joined = np.concatenate([held, ids])
         x, targets = (joined[:-1], joined[1:]) if is_next else (joined, None)
         held = joined[-1:] if is_next else held
+        walk.items += len(ids)
         if not x.size:
             continue
         call = ChunkedCall(walk.placed, x, targets=targets)

@@ -145,8 +145,8 @@ class Encoder:
             at = int(ids.argmin())
             msg = (
                 f"the word {words[at]!r}, word {self._words + at + 1} of {self._where}, is not in the model's "
-                f"vocabulary of {len(self._vocabulary.items)} words; leave it out, or give a model with `unknown`, an item for such "
-                "words."
+                f"vocabulary of {len(self._vocabulary.items)} words; leave it out, or give a model with `unknown`, an "
+                "item for such words."
             )
             raise VocabularyError(msg)
         self._words += len(words)

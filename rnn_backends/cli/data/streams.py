@@ -63,9 +63,9 @@ class Reader:
 
     def _refusal(self, reason: str, place: int, block: bytes) -> str:
         if self.position == 0 and block.startswith(_UTF_16):
-            return f"{self.name} is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."
+            return "it is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."
         return (
-            f"{self.name} is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t "
+            f"it is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t "
             "UTF-8`; if it is an array, give --from npy or npz."
         )
 
@@ -86,7 +86,11 @@ class Reader:
 def reading(path: Path) -> Iterator[Reader]:
     """Open a file, or stdin, to read its bytes once."""
     if path == STDIN:
-        yield Reader("stdin", iter(partial(_stdin().read1, PIECE), b""), None)  # type: ignore[attr-defined]
+        try:
+            yield Reader("stdin", iter(partial(_stdin().read1, PIECE), b""), None)  # type: ignore[attr-defined]
+        except FormatError as error:
+            msg = f"stdin: {error}"
+            raise FormatError(msg) from error
         return
     with opened(path) as source:
         blocks = (

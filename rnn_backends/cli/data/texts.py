@@ -69,7 +69,7 @@ class TableOutput(Output):
         return [*before, *items]
 
     def __str__(self) -> str:
-        return f"{self._shape.what}, {counted(max(0, self._count), 'row')}"
+        return counted(max(0, self._count), "row")
 
 
 class LinesOutput(Output):
@@ -100,7 +100,7 @@ class LinesOutput(Output):
         self._count += 1
 
     def __str__(self) -> str:
-        return f"{self._shape.what}, {counted(self._count, 'object')}"
+        return counted(self._count, "object")
 
 
 class Shown(Output):
