@@ -37,7 +37,7 @@ def picture() -> str:
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 330" width="900" height="330" role="img">',
         "<title>A recurrent network unrolled in time, and one model file run by several array libraries</title>",
         f"<style>\n{SHAPES}\n{_style(LIGHT)}\n@media (prefers-color-scheme: dark) {{\n{_style(DARK)}\n}}\n</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">',
         '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
         '<rect class="paper" x="0.5" y="0.5" width="899" height="329" rx="10"/>',
         *_network(),
@@ -71,7 +71,7 @@ def _network() -> list[str]:
 
 def _equations() -> list[str]:
     return [
-        _text(245, 264, "a^{<t>} = g_{1}( W_{aa} a^{<t−1>} + W_{ax} x^{<t>} + b_{a} )", "ink equation"),
+        _text(245, 264, "a^{<t>} = g_{1}( W_{aa} a^{<t\u22121>} + W_{ax} x^{<t>} + b_{a} )", "ink equation"),
         _text(245, 293, "y^{<t>} = g_{2}( W_{ya} a^{<t>} + b_{y} )", "ink equation"),
         _text(245, 316, "activations: g_{1} such as tanh, g_{2} such as softmax", "quiet small"),
     ]
