@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
 from time import monotonic
 from typing import Any, Protocol
@@ -61,13 +61,16 @@ def progress(text: str, total: int | None, unit: str, *, quiet: bool = False) ->
         plain = _Plain(text, total, f" {unit}", stream)
         yield _now_and_then(lambda done: plain.update(done - plain.n), PLAIN, PLAIN, total)
         return
-    with closing(_bar(text, total, f" {unit}", stream)) as line:
+    with _bar(text, total, f" {unit}", stream) as line:
 
         def draw(done: int) -> None:
             line.desc = cut(text, max(stream.columns() // 4, 2))  # or a long name would leave no room for the figures
             line.update(done - line.n)
 
-        yield _now_and_then(draw, DELAY, REFRESH, total)
+        try:
+            yield _now_and_then(draw, DELAY, REFRESH, total)
+        finally:
+            stream.clear()
 
 
 def _now_and_then(draw: Callable[[int], None], first: float, every: float, total: int | None) -> Callable[[int], None]:
@@ -91,20 +94,20 @@ class _Line(Protocol):
     n: int
 
     def update(self, n: int, /) -> object: ...
-    def close(self) -> None: ...
 
 
-def _bar(text: str, total: int | None, unit: str, stream: Stderr) -> _Line:
+def _bar(text: str, total: int | None, unit: str, stream: Stderr) -> AbstractContextManager[_Line]:
     """Return a bar of tqdm where it is installed."""
     try:
         from tqdm import tqdm
     except ImportError:
-        return _Bar(text, total, unit, stream)
+        return nullcontext(_Bar(text, total, unit, stream))
     # tqdm's thread, which draws when nothing is reported, and its lock between processes are of no use here;
     # its printer does not look at the width of the terminal.
-    kind: Any = type("Bar", (tqdm,), {"monitor_interval": 0, "status_printer": lambda *_: stream.draw})
+    printer = staticmethod(lambda _: lambda line: stream.draw(line) if line else stream.clear())
+    kind: Any = type("Bar", (tqdm,), {"monitor_interval": 0, "status_printer": printer})
     kind.set_lock(RLock())
-    bar: _Line = kind(
+    bar: AbstractContextManager[_Line] = kind(
         desc=text,
         total=total,
         unit=unit,
@@ -176,19 +179,10 @@ class _Plain(_Meter):
 class _Bar(_Meter):
     """The line of a terminal as tqdm draws it."""
 
-    _drawn = False
-
     def update(self, n: int) -> None:
         """Add n to what is done, and draw the line over the last one."""
         self._count(n)
         self._stream.draw((UNKNOWN if self._total is None else KNOWN).format(**self._fields()))
-        self._drawn = True
-
-    def close(self) -> None:
-        """Clear the line."""
-        if self._drawn:
-            self._stream.draw("")
-            self._stream.write("\r")
 
 
 def si(number: float) -> str:

@@ -59,11 +59,17 @@ class Stderr:
             self._file = None
 
     def draw(self, line: str) -> None:
-        """Draw a line over the last one; an empty one clears all there is."""
+        """Draw a line over the last one."""
         columns = self.columns()
         line = cut(line, max(columns - len(CTRL_C), 0))
-        old, self._drawn = min(self._drawn, columns) if line else columns, width(line)
+        old, self._drawn = min(self._drawn, columns), width(line)
         self.write(f"\r{line}{' ' * (old - self._drawn)}")
+
+    def clear(self) -> None:
+        """Clear the line that was drawn, if any, and what keys have added to it."""
+        if self._drawn:
+            self._drawn = 0
+            self.write(f"\r{' ' * self.columns()}\r")
 
 
 def width(text: str) -> int:
