@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.cli.contents import describe, sizes
-from rnn_backends.cli.data.outputs import AnyOutput
+from rnn_backends.cli.data.outputs import AnyOutput, ArrayOutput, RowsOutput, WholeOutput
 from rnn_backends.cli.data.texts import Shown, TextOutput
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import Row
@@ -14,7 +14,6 @@ from rnn_backends.cli.walk import Walk
 from rnn_backends.model.rnn import RNN
 
 _WHAT = {
-    "predictions": "predicted ids",
     "logits": "logits (the readout has no activation)",
     "hidden states": "hidden states (the model has no readout)",
 }
@@ -86,6 +85,16 @@ class Report:
     def _speed(self) -> float:
         return self.walk.steps / max(self.walk.seconds, 1e-9)
 
+    @property
+    def _what(self) -> str:
+        """What the output holds, where it does not say so itself."""
+        what, output = self.walk.what, self.output
+        if isinstance(output, TextOutput):
+            return ""
+        if what != "predictions":
+            return f"{_WHAT.get(what, what)}, "
+        return f"{'predicted ids' if isinstance(output, (ArrayOutput, WholeOutput, RowsOutput)) else what}, "
+
     def _results(self) -> list[Row]:
         walk, rows = self.walk, list[Row]()
         loss = walk.loss()
@@ -95,6 +104,5 @@ class Report:
         if isinstance(self.output, Shown):
             rows.append((self.output.label, str(self.output)))
         elif self.output is not None:
-            what = "" if isinstance(self.output, TextOutput) else f"{_WHAT.get(walk.what, walk.what)}, "
-            rows.append(("output", f"{self.target}: {what}{self.output}"))
+            rows.append(("output", f"{self.target}: {self._what}{self.output}"))
         return rows
