@@ -108,7 +108,7 @@ def require_forecaster(placed: Placed) -> None:
     if is_softmax(network.readout[-1]):
         msg = (
             "a free run feeds the outputs of a model back to it, and those of this one are probabilities of a softmax; "
-            "it draws tokens if it is loaded with takes='tokens'."
+            "to draw token ids it must be made or loaded with takes='tokens'."
         )
         raise ArgumentError(msg)
     _require_feedback("a free run", placed)
