@@ -130,7 +130,7 @@ def add_generate(commands: Commands) -> None:
     )
     add("--backend", metavar="NAME[:DEVICE]", help="where to run, such as cupy:1; else what RNN_BACKEND says, else "
         "numpy")  # fmt: skip
-    add("--quiet", action="store_true", help="do not show the seed that was chosen")
+    add("--quiet", action="store_true", help="show neither the seed that was chosen nor the progress of --output")
 
 
 def add_convert(commands: Commands) -> None:

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
@@ -15,6 +16,7 @@ import numpy as np
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.progress import progress
 from rnn_backends.cli.prompts import Ending, Notation, steps
 from rnn_backends.cli.writer import Writer, written
 from rnn_backends.core.arrays import Host
@@ -123,16 +125,18 @@ def _draw(request: Request, placed: Placed, writer: Writer, note: Callable[[str]
     seed = randbelow(SEEDS) if request.seed is None else request.seed
     if request.seed is None and request.temperature != 0 and not request.quiet:
         note(f"seed {seed} (repeat with --seed {seed})")
-    for index, own in enumerate(seeds(seed, request.count)):
-        ending = Ending(stops)
-        tokens = ending.before(islice(drawn(placed, ids, Sampler(**request.sampling, seed=own)), request.length))
-        if request.json:
-            result = notation.result([*tokens])
-            _write_line(writer, {"prompt": prompt, **result, "seed": own, "stopped": ending.reason})
-            continue
-        writer.write(notation.between if index else "")
-        for piece in notation.spelt(tokens):
-            writer.write(piece)
+    with _progress(request, "tokens") as report:
+        for index, own in enumerate(seeds(seed, request.count)):
+            ending = Ending(stops)
+            tokens = islice(drawn(placed, ids, Sampler(**request.sampling, seed=own)), request.length)
+            found = ending.before(_counted(tokens, report, index * request.length))
+            if request.json:
+                result = notation.result([*found])
+                _write_line(writer, {"prompt": prompt, **result, "seed": own, "stopped": ending.reason})
+                continue
+            writer.write(notation.between if index else "")
+            for piece in notation.spelt(found):
+                writer.write(piece)
     writer.write("" if request.json else notation.end)
 
 
@@ -150,13 +154,28 @@ def _forecast(request: Request, placed: Placed, writer: Writer) -> None:
     require_forecaster(placed)
     request.require_no_sampling()
     x = steps(request.prompt, placed.network.readout[-1].output_size, placed.dtype)
-    rows = map(to_numpy, islice(roll_out(placed, x), request.length))
-    if request.json:
-        values = [_numbers(row) for row in rows]
-        _write_line(writer, {"prompt": [_numbers(row) for row in x], "values": values, "steps": len(values)})
-        return
-    for row in rows:
-        writer.write(",".join(map(str, row)) + "\n")
+    with _progress(request, "steps") as report:
+        rows = _counted(map(to_numpy, islice(roll_out(placed, x), request.length)), report)
+        if request.json:
+            values = [_numbers(row) for row in rows]
+            _write_line(writer, {"prompt": [_numbers(row) for row in x], "values": values, "steps": len(values)})
+            return
+        for row in rows:
+            writer.write(",".join(map(str, row)) + "\n")
+
+
+def _progress(request: Request, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+    """Return a report of how much is done, where the results themselves do not show it."""
+    if request.output is None or str(request.output) == "-":
+        return nullcontext(lambda _: None)
+    return progress(request.output.name, request.length * request.count, unit, quiet=request.quiet)
+
+
+def _counted(items: Iterable[Any], report: Callable[[int], None], done: int = 0) -> Iterator[Any]:
+    """Yield each item, and report how many there were, after those that were done before."""
+    for count, item in enumerate(items, done + 1):
+        yield item
+        report(count)
 
 
 def _numbers(row: Host) -> list[float | None]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from terminal import PROGRAM, Terminal
 
 import rnn_backends as rb
-from rnn_backends.cli import writer
+from rnn_backends.cli import progress, writer
 from rnn_backends.cli.generate import seeds
 from rnn_backends.cli.prompts import Ending
 from rnn_backends.model.placed import Placed
@@ -546,6 +546,24 @@ def test_a_file_holds_what_stdout_shows(generate: Run, count: int) -> None:
     assert Path("out.txt").read_bytes() == wanted.encode()
     assert generate(*words, "--output", "-") == (0, wanted, "")
     assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(("path", "words"), [("m.npz", ["ab", "--seed", 7, "--count", 2]), ("f.npz", ["0,0,0"])])
+def test_progress_is_that_of_a_file(
+    generate: Run, monkeypatch: pytest.MonkeyPatch, path: str, words: list[Any]
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN", 0.0)
+    model()
+    forecaster()
+    options = [path, *words, "--length", 4]
+    lines = generate(*options, "--output", "out.txt").err.splitlines()
+    total, unit = (8, "tokens") if path == "m.npz" else (4, "steps")
+    shares = [f"rnn-backends: out.txt: {100 * done / total:.0f}% of {total}.00 {unit}," for done in range(1, total + 1)]
+    assert len(lines) == total
+    assert all(line.startswith(share) for line, share in zip(lines, shares, strict=True))
+    assert generate(*options, "--output", "out.txt", "--json").err.count("\n") == total
+    for others in (["--output", "out.txt", "--quiet"], ["--output", "-"], []):
+        assert generate(*options, *others).err == ""
 
 
 def test_a_file_is_written_whole_or_not_at_all(generate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
