@@ -88,6 +88,51 @@ def _add_output_options(group: Group) -> None:
     group.add_argument("--quiet", action="store_true", help="show no progress, and no report on stderr")
 
 
+def add_generate(commands: Commands) -> None:
+    """Add the command `generate`."""
+    summary = (
+        "Continue a prompt: draw tokens from a model, or run a forecaster on; what comes is written as it comes, and "
+        "the prompt is not."
+    )
+    parser = add_command(commands, "generate", summary, load_options())
+    parser.epilog = (
+        "A model draws tokens if it has a vocabulary or takes tokens, and runs on with its own outputs if it takes "
+        "features; where neither the file nor --takes says, it draws if its readout is a softmax. Text is written as "
+        "drawn; only on a terminal is a last line break added, and control characters are escaped. Token ids are "
+        "written on one line, between spaces; values on a line for each step, between commas, with all digits that "
+        "their dtype needs."
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", type=Path, help="a model that predicts its own next input")
+    prompt = add("prompt", metavar="[PROMPT]", help="text, for a model with a vocabulary; else token ids ('3 1 4'), "
+        "or, for a forecaster, steps on lines or between semicolons, of numbers between commas or spaces ('1,5; 2,7'); "
+        "- is stdin, in UTF-8, of which one line break at the end is left out, since echo adds it (write two to keep "
+        "one); put -- before a prompt that begins with -; default: a line break, if the vocabulary has it")  # fmt: skip
+    prompt.required = False  # with nargs="?", argparse of Python 3.11 takes no prompt that stands after an option
+    add("--length", type=int, default=200, metavar="N", help="tokens to draw, or steps to run; default: 200")
+    add("--temperature", type=float, metavar="X", help="divide the logits by this before each draw; 0 takes the "
+        "likeliest token; default: 1")  # fmt: skip
+    add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens alone")
+    add("--top-p", type=float, metavar="P", help="draw from the fewest likeliest tokens whose probabilities sum to at "
+        "least P")  # fmt: skip
+    add("--seed", type=int, metavar="N", help="make the same draws each time; default: a new seed, shown on stderr")
+    add("--stop", action="append", metavar="TEXT", help="end where this text (words of a word model, or ids) is drawn, "
+        "and leave it out; again for more, of which the first to end counts, and the longest of those that end "
+        "together")  # fmt: skip
+    add("--count", type=int, default=1, metavar="N", help="draw N results, the first with the seed, the others with "
+        "seeds that follow from it, whatever N is; texts have a line --- between them, ids a line each; default: "
+        "1")  # fmt: skip
+    add("--json", action="store_true", help="write each result, when it is complete, as a JSON object on a line: "
+        "prompt, text or ids, tokens (their number), seed (which draws it alone), stopped (length or stop); of a "
+        "forecaster: prompt, values (null where not finite), steps (their number)")  # fmt: skip
+    add(
+        "--output", metavar="FILE", type=Path, help="write to a file, in UTF-8, whole or not at all; default: -, stdout"
+    )
+    add("--backend", metavar="NAME[:DEVICE]", help="where to run, such as cupy:1; else what RNN_BACKEND says, else "
+        "numpy")  # fmt: skip
+    add("--quiet", action="store_true", help="show neither the seed that was chosen nor the progress of --output")
+
+
 def add_convert(commands: Commands) -> None:
     """Add the command `convert`."""
     summary = "Write a model to a file of another format, show what is in it, and check it, on NumPy, by running both."

@@ -114,6 +114,13 @@ def _run(arguments: argparse.Namespace) -> Iterable[str]:
     return []
 
 
+def _generate(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.generate import Request, generate
+
+    generate(_request(Request, arguments), _note)  # which writes its results while they are drawn
+    return ()
+
+
 def _convert(arguments: argparse.Namespace) -> Iterable[str]:
     from rnn_backends.cli.convert import Request, convert
 
@@ -129,6 +136,7 @@ def _bench(arguments: argparse.Namespace) -> Iterable[str]:
 COMMANDS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "info": _info,
     "run": _run,
+    "generate": _generate,
     "convert": _convert,
     "bench": _bench,
 }

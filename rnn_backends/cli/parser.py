@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from rnn_backends import __version__
-from rnn_backends.cli.arguments import add_bench, add_convert, add_info, add_run
+from rnn_backends.cli.arguments import add_bench, add_convert, add_generate, add_info, add_run
 from rnn_backends.cli.options import add_traceback
 from rnn_backends.cli.reports import PROG
 
@@ -22,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_info(commands)
     add_run(commands)
+    add_generate(commands)
     add_convert(commands)
     add_bench(commands)
     return parser
