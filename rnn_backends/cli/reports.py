@@ -1,10 +1,17 @@
 """Text that the commands print: aligned rows, errors of one line, and progress."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from os import PathLike
+from pathlib import Path
 
 PROG = "rnn-backends"
+
+MOST_NAMES = 1000
+"""The most names of a folder that are compared with that of a file that there is not."""
 
 Row = tuple[str, str]
 
@@ -27,8 +34,24 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def one_line(error: BaseException) -> str:
     """Return the message of an error without line breaks; its type where it has no message."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}."
+        hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
+        return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}.{hint}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def near_file(path: str | bytes | PathLike[str]) -> str:
+    """Return a question after the file that was meant by the name of none, with a space before it, if one is near."""
+    from rnn_backends.core.near import nearest  # not for --help
+
+    given = Path(os.fsdecode(path))
+    try:
+        names = [each.name for each in islice(given.parent.iterdir(), MOST_NAMES) if each.is_file()]
+    except OSError:
+        return ""
+    stem = nearest(given.stem, (Path(name).stem for name in names))  # suffixes are alike without any meaning
+    alike = [name for name in names if Path(name).stem == stem]
+    guess = (nearest(given.name, alike) or alike[0]) if alike else None
+    return "" if guess is None else f" Did you mean {str(given.with_name(guess))!r}?"
 
 
 @contextmanager
