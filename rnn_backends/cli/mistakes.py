@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
-
 MEANT = {
     "predict": "run",
     "infer": "run",

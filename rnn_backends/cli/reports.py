@@ -32,11 +32,13 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error without line breaks; its type where it has no message."""
+    """Return the message of an error without line breaks, in the command line's words; its type where it has none."""
+    from rnn_backends.cli.wording import spelled  # not for --help
+
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
         return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}.{hint}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return spelled(" ".join(str(error).split())) or type(error).__name__
 
 
 def near_file(path: str | bytes | PathLike[str]) -> str:

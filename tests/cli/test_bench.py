@@ -211,7 +211,7 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str], messa
 def test_a_backend_that_is_unknown_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *ALONE, "--backend", "nunpy")
     assert (code, out) == (1, "")
-    assert "rnn-backends: error: unknown backend 'nunpy'" in err
+    assert "rnn-backends: error: unknown backend 'nunpy' (from option --backend)." in err
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(

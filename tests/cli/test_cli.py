@@ -615,8 +615,8 @@ def test_activation_for_files_that_do_not_tell(run: Run) -> None:
     told += ["--readout-activation", "softmax"]
     assert run("run", "bare.npz", "x.npy", *told, "--output", "y.npy").code == 0
     np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(features(4)))
-    assert "`activation` must be" in run("run", "bare.npz", "x.npy", "--activation", "rely").err
-    assert "leave `activation` out" in run("run", "model.npz", "x.npy", "--activation", "relu").err
+    assert "--activation must be one of identity, " in run("run", "bare.npz", "x.npy", "--activation", "rely").err
+    assert "leave --activation out" in run("run", "model.npz", "x.npy", "--activation", "relu").err
     told[-1] = "identity"
     result = run("run", "bare.npz", "x.npy", *told, "--output", "y.npy")
     assert result.rows["output"].strip() == "y.npy: logits (the readout has no activation), shape (4, 4), float32"
