@@ -191,13 +191,12 @@ def _load_installed(name: str, source: str) -> Backend:
         msg = f"there is no backend {name!r} any more (from {source}): {GONE[name]}."
         raise UnknownBackendError(msg)
     if not points:
-        from difflib import get_close_matches
+        from rnn_backends.core.near import did_you_mean
 
         known = list_backends()
-        guess = get_close_matches(name.lower(), known, n=1)
         msg = (
             f"unknown backend {name!r} (from {source}). Known: {', '.join(sorted(known))}."
-            f"{f' Did you mean {guess[0]!r}?' if guess else ''} Third-party backends register under the "
+            f"{did_you_mean(name, known)} Third-party backends register under the "
             f"entry-point group {GROUP!r}."
         )
         raise UnknownBackendError(msg)

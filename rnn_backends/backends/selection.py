@@ -14,11 +14,11 @@ import numpy as np
 
 from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend, loaded_backends
-from rnn_backends.core.arrays import Array
+from rnn_backends.core.arrays import FLOATING, Array
 from rnn_backends.core.checks import library_name
 from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError, UnknownBackendError
 
-VARIABLE = "RNN_BACKEND"
+VARIABLE, ARGUMENT = "RNN_BACKEND", "argument backend="
 
 DEVICES = {"cpu": ("numpy", "torch:cpu"), "gpu": ("cupy", "torch:cuda"), "cuda": ("cupy", "torch:cuda")}
 """Names of devices that are given for those of backends, and the backends of NumPy or CuPy and of torch to name."""
@@ -122,6 +122,7 @@ def get_backend(name: str | None = None) -> Backend:
 
 def parse(name: object, source: str) -> Placement:
     """Return the backend and the device of ``"name:device"``, which `source` gave."""
+    _require_no_dtype(name, source)
     if not isinstance(name, str):
         hint = f" Write 'torch:{name}'." if type(name).__module__.partition(".")[0] == "torch" else ""
         msg = f"a backend is named by a string such as 'cupy:0'; got {name!r} (from {source}).{hint}"
@@ -142,12 +143,21 @@ def parse(name: object, source: str) -> Placement:
         raise DeviceError(msg) from error
 
 
+def _require_no_dtype(name: object, source: str) -> None:
+    """Check that a backend is not named by a dtype, by name or as NumPy's or torch's object."""
+    dtype = str(name).strip().rpartition(".")[2].rstrip("'>")
+    if dtype in FLOATING:
+        hint = f" Write dtype={dtype!r}." if source == ARGUMENT else ""
+        msg = f"{name!r} is a dtype, not a backend (from {source}).{hint}"
+        raise UnknownBackendError(msg)
+
+
 def select(name: str | None = None, arrays: Iterable[tuple[str, Array]] = ()) -> Placement:
     """Return where a model is placed, given the argument `backend=` and the arrays it is made of."""
     owners = [(array_name, array, require_owned(array_name, array)) for array_name, array in arrays]
     foreign = [item for item in owners if item[2].name != "numpy"]
     if name is not None:
-        place = parse(name, "argument backend=")
+        place = parse(name, ARGUMENT)
         for array_name, array, owner in foreign:
             require_owner(array_name, array, owner, place)
         return place

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
+from rnn_backends.cli.mistakes import one_of
 from rnn_backends.cli.options import Commands, Group, add_command, load_options, positive
 from rnn_backends.core.network import READS
+
+DTYPES, LIBRARIES = ("float32", "float64"), ("torch", "onnxruntime")
 
 
 def add_info(commands: Commands) -> None:
@@ -30,6 +33,7 @@ def add_run(commands: Commands) -> None:
     )
     parser.add_argument(
         "--reads",
+        type=one_of(READS),
         choices=READS,
         help="what the readout reads, whatever the model says: every step, or of each sequence its last step, the "
         "final state of each direction, or the mean or the maximum of its steps",
@@ -148,11 +152,11 @@ def add_bench(commands: Commands) -> None:
     add("--shape", nargs=4, type=positive, action="append", dest="shapes", metavar=("T", "B", "I", "H"),
         help="steps, sequences, features and states; again for more; default: three shapes")  # fmt: skip
     add("--layers", type=positive, default=1, metavar="N", help="layers of the network; default: 1")
-    add("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    add("--dtype", type=one_of(DTYPES), choices=DTYPES, default="float32", help="default: float32")
     add("--backend", metavar="NAME[:DEVICE]", action="append", dest="backends", help="backend to measure; again for "
         "more; default: numpy")  # fmt: skip
-    add("--against", nargs="*", choices=("torch", "onnxruntime"), metavar="LIBRARY", help="torch and onnxruntime, on "
-        "the CPU; default: those that are installed; without a name: none")  # fmt: skip
+    add("--against", nargs="*", type=one_of(LIBRARIES), choices=LIBRARIES, metavar="LIBRARY", help="torch and "
+        "onnxruntime, on the CPU; default: those that are installed; without a name: none")  # fmt: skip
     add("--threads", type=positive, default=1, metavar="N", help="threads of each contestant; default: 1")
     add("--rounds", type=positive, default=15, metavar="N", help="times that each is measured; default: 15")
     add("--json", metavar="FILE", type=Path, help="also write the measured times to a file")

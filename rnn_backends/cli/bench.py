@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends import __version__, errors
-from rnn_backends.backends.selection import use_backend
+from rnn_backends.backends.selection import parse, use_backend
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import columns, one_line
@@ -189,6 +189,7 @@ def checked(kind: str, name: str, folder: Path, threads: int) -> tuple[Ready, fl
 
 def of_backend(name: str, folder: Path, x: Host) -> Ready:
     """Return this library on a backend; on a device a call ends when one value of its result is on the host."""
+    parse(name, "option --backend")  # for errors that name what the user typed
     rnn = load(folder / NETWORK, backend=name)
     placed = rnn.backend.from_host(x, rnn.dtype, rnn.device)
 

@@ -12,7 +12,8 @@ from dataclasses import fields
 from io import TextIOWrapper
 from typing import Any
 
-from rnn_backends.cli.parser import given, make_parser
+from rnn_backends.cli.mistakes import exchanged
+from rnn_backends.cli.parser import parse
 from rnn_backends.cli.reports import PROG, aligned, one_line
 from rnn_backends.errors import RNNBackendError
 
@@ -44,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> int:
     """Parse the command line and run its command."""
-    arguments = make_parser().parse_args(argv)
-    arguments.given = given(arguments)
+    arguments = parse(argv)
     try:
         for line in COMMANDS[arguments.command](arguments):
             print(line)
@@ -54,7 +54,7 @@ def _command(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of stdout has seen enough, as in `| head`
         return FAILED
     except FAILURES as error:
-        _report(error, with_traceback=arguments.traceback)
+        _report(error, exchanged(arguments), with_traceback=arguments.traceback)
         return FAILED
     return DONE
 
@@ -71,13 +71,13 @@ def _flush(code: int) -> int:
     return code
 
 
-def _report(error: Exception, *, with_traceback: bool = False) -> None:
+def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -> None:
     """Print an error on stderr, in one line after its traceback."""
     if with_traceback:
         from traceback import print_exception
 
         print_exception(error)
-    _note(f"error: {one_line(error)}")
+    _note(f"error: {one_line(error)}{hint}")
 
 
 def _note(text: str) -> None:

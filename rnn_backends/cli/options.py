@@ -3,15 +3,17 @@
 import argparse
 from typing import Any, TypeAlias
 
+from rnn_backends.cli.mistakes import Parser, one_of
 from rnn_backends.formats.options import OPTIONS
+from rnn_backends.formats.values import CHOICES
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # it has no public name
 Group: TypeAlias = "argparse._ArgumentGroup"  # noqa: SLF001
 
 
-def load_options(*own: str) -> argparse.ArgumentParser:
+def load_options(*own: str) -> Parser:
     """Return the options of `rnn_backends.load`, but those of whose names the command has options of its own."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     group = parser.add_argument_group("options that the model file does not record")
     options = {name: option for name, option in OPTIONS.items() if name not in own}
     parser.set_defaults(load_options=tuple(options))
@@ -51,6 +53,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "paths": {"metavar": "PATH[,...]", "type": _paths},
     "vocabulary": {"metavar": "CHARACTERS"},
     "key": {"metavar": "NAME", "action": "append"},
+    **{kind: {"type": one_of(choices), "choices": choices} for kind, choices in CHOICES.items()},
 }
 """The arguments of argparse's add_argument by the kind of an option."""
 
@@ -63,9 +66,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_command(
-    commands: Commands, name: str, summary: str, *parents: argparse.ArgumentParser
-) -> argparse.ArgumentParser:
+def add_command(commands: Commands, name: str, summary: str, *parents: Parser) -> Parser:
     """Add a command, and return its parser, which gives its name as `command` and itself as `parser`."""
     parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False, parents=parents)
     parser.set_defaults(command=name, parser=parser)

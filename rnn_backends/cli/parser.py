@@ -1,17 +1,20 @@
 """The command line: the program and its commands.  Nothing here needs what a command needs."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends import __version__
 from rnn_backends.cli.arguments import add_bench, add_convert, add_generate, add_info, add_run
+from rnn_backends.cli.mistakes import Parser, require_known
 from rnn_backends.cli.options import add_traceback
 from rnn_backends.cli.reports import PROG
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser, which gives the name of the command as `command` and its own parser as `parser`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROG,
         description="Run vanilla recurrent networks forward, on NumPy, CuPy and other array libraries.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
@@ -25,7 +28,20 @@ def make_parser() -> argparse.ArgumentParser:
     add_generate(commands)
     add_convert(commands)
     add_bench(commands)
+    parser.commands = commands.choices
     return parser
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments that the words of the command line give, those of this process by default."""
+    words = sys.argv[1:] if words is None else words
+    parser = make_parser()
+    require_known(parser, words)
+    arguments, extra = parser.parse_known_args(words)
+    if extra:
+        arguments.parser.error(f"there is no place for {extra[0]!r}")
+    arguments.given = given(arguments)
+    return arguments
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:

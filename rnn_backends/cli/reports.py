@@ -1,8 +1,15 @@
 """Text that the commands print: aligned rows and errors of one line."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from os import PathLike
+from pathlib import Path
 
 PROG = "rnn-backends"
+
+MOST_NAMES = 1000
+"""The most names of a folder that are compared with that of a file that there is not."""
 
 Row = tuple[str, str]
 
@@ -23,7 +30,25 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error without line breaks; its type where it has no message."""
+    """Return the message of an error without line breaks, in the command line's words; its type where it has none."""
+    from rnn_backends.cli.wording import spelled  # not for --help
+
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}."
-    return " ".join(str(error).split()) or type(error).__name__
+        hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
+        return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}.{hint}"
+    return spelled(" ".join(str(error).split())) or type(error).__name__
+
+
+def near_file(path: str | bytes | PathLike[str]) -> str:
+    """Return a question after the file that was meant by the name of none, with a space before it, if one is near."""
+    from rnn_backends.core.near import nearest  # not for --help
+
+    given = Path(os.fsdecode(path))
+    try:
+        names = [each.name for each in islice(given.parent.iterdir(), MOST_NAMES) if each.is_file()]
+    except OSError:
+        return ""
+    stem = nearest(given.stem, (Path(name).stem for name in names))  # suffixes are alike without any meaning
+    alike = [name for name in names if Path(name).stem == stem]
+    guess = (nearest(given.name, alike) or alike[0]) if alike else None
+    return "" if guess is None else f" Did you mean {str(given.with_name(guess))!r}?"

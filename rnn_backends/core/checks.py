@@ -79,7 +79,7 @@ def require_call(
         msg = "`lengths` needs a batch of sequences; for a single one, pass x[:length] instead."
         raise ShapeError(msg)
     if not is_integer(lengths):
-        msg = f"`lengths` must be integers; got {dtype_name(lengths)}. Convert them with astype."
+        msg = f"`lengths` must be integers; got {dtype_name(lengths)}. Convert them to int64."
         raise DTypeError(msg)
     if tuple(lengths.shape) != (batch,):
         msg = f"`lengths` must have shape (batch,) = ({batch},); got {tuple(lengths.shape)}."
@@ -134,7 +134,8 @@ def require_dtype(layers: tuple[Layer, ...], name: str, array: Array) -> None:
     got, parameter = dtype_name(array), first_array(layers)
     wanted = got if parameter is None else dtype_name(parameter)
     if got != wanted or got not in FLOATING:
-        msg = f"`{name}` must be {wanted}, as the parameters are; got {got}. Convert it with astype."
+        to = wanted if wanted in FLOATING else "float32"
+        msg = f"`{name}` must be {wanted}, as the parameters are; got {got}. Convert it to {to}."
         raise DTypeError(msg)
 
 

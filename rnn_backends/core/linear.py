@@ -64,7 +64,7 @@ class Linear:
         if self.bias is not None:
             require_shape("bias` of a `Linear", self.bias, "(output_size,)", (outputs,))
         if outputs == 1 and getattr(self.activation, "name", None) in {"softmax", "log_softmax"}:
-            msg = "a softmax over one output is 1 whatever the input; give Linear activation='sigmoid' or 'identity'."
+            msg = "a softmax over one output is 1 whatever the input; its activation can be 'sigmoid' or 'identity'."
             raise ArgumentError(msg)
 
     def __repr__(self) -> str:

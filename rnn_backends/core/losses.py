@@ -165,7 +165,7 @@ def require_fitting(logits: Array, targets: Array, reads: str = "steps") -> None
         msg = f"`logits` must have a last axis of at least one class; got shape {tuple(logits.shape)}."
         raise ShapeError(msg)
     if not is_integer(targets):
-        msg = f"`targets` must be integers; got {dtype_name(targets)}. Convert them with astype."
+        msg = f"`targets` must be integers; got {dtype_name(targets)}. Convert them to int64."
         raise DTypeError(msg)
     if tuple(targets.shape) != tuple(logits.shape[:-1]):
         wanted = f"{tuple(logits.shape[:-1])}, that of the logits without their last axis"

@@ -48,7 +48,7 @@ def require_floating(name: str, array: Array) -> None:
         raise DTypeError(msg)
     require_unmasked(name, array)
     if dtype_name(array) not in FLOATING:
-        msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {array.dtype}. Convert it with astype."
+        msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {array.dtype}. Convert it to float32."
         raise DTypeError(msg)
 
 
@@ -69,7 +69,10 @@ def require_flag(name: str, value: object) -> None:
 def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Check that an option is one of some names."""
     if not isinstance(value, str) or value not in choices:
-        msg = f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}."
+        from rnn_backends.core.near import did_you_mean
+
+        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        msg = f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}"
         raise ArgumentError(msg)
 
 
@@ -82,6 +85,6 @@ def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
         if dtype != first[1]:
             msg = (
                 f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
-                "Convert one with astype."
+                f"Convert `{name}` to {first[1]}."
             )
             raise DTypeError(msg)

@@ -141,9 +141,9 @@ WAYS: Mapping[str, str] = {
 
 LONGEST = 200
 """The most characters of a mapping in a way out."""
-_TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-_INSIDE = [rf"\{begin}(?:{_TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
-_VALUE = "|".join([*_INSIDE, _TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
+TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_INSIDE = [rf"\{begin}(?:{TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
+VALUE = "|".join([*_INSIDE, TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
 
 
 def way(key: str, /, **parts: object) -> str:
@@ -180,7 +180,7 @@ def proposed(message: str) -> dict[str, Any]:
 @cache
 def _options() -> re.Pattern[str]:
     """Return what finds options; names that a file has stand in quotation marks, in which nothing is looked for."""
-    return re.compile(rf"\b([a-z_]+)=({_VALUE})|(?<!\w)(?:{_TEXT})")
+    return re.compile(rf"\b([a-z_]+)=({VALUE})|(?<!\w)(?:{TEXT})")
 
 
 @cache

@@ -65,7 +65,7 @@ def _activation(name: str, value: Any, form: str) -> Callable[..., Any]:
     except ArgumentError as error:
         if name == "activation":
             raise
-        msg = f"`{name}` is none: {error}"
+        msg = str(error).replace("`activation`", f"`{name}`")
         raise ArgumentError(msg) from error
 
 

@@ -96,5 +96,7 @@ def _common_dtype(xp: Any, arrays: Sequence[Array]) -> Any:
         return xp.result_type(*(array.dtype for array in arrays))
     except TypeError as error:  # integers and floating point, in a library that does not mix them
         found = ", ".join(sorted({dtype_name(array) for array in arrays}))
-        msg = f"all `sequences` must be of one kind, integers or floating point; got {found}. Convert them with astype."
+        msg = (
+            f"all `sequences` must be of one kind, integers or floating point; got {found}. Convert them to one dtype."
+        )
         raise DTypeError(msg) from error

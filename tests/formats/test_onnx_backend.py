@@ -53,7 +53,7 @@ def test_g2_of_a_graph_that_has_one_must_be_left_out(tmp_path: Path) -> None:
         for read in (rb.load, rb.from_onnx):
             with pytest.raises(rb.FormatError, match=f"{what}; leave `readout_activation` out"):
                 read(path, readout_activation="softmax")
-    with pytest.raises(rb.ArgumentError, match="`readout_activation` is none: "):
+    with pytest.raises(rb.ArgumentError, match="`readout_activation` must be a callable or one of "):
         rb.from_onnx(own, readout_activation="softmacks")
 
 

@@ -1,0 +1,156 @@
+"""Wrong usage, in one line that names what was meant."""
+
+import argparse
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NoReturn
+
+MEANT = {
+    "predict": "run",
+    "infer": "run",
+    "inference": "run",
+    "forward": "run",
+    "evaluate": "run",
+    "eval": "run",
+    "test": "run",
+    "sample": "generate",
+    "export": "convert",
+    "save": "convert",
+    "show": "info",
+    "inspect": "info",
+    "list": "info",
+    "backends": "info",
+    "devices": "info",
+    "version": "--version",
+    "time": "bench",
+    "speed": "bench",
+    "compare": "bench",
+}
+"""Commands by other names for what they do."""
+MODELS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".ckpt", ".bin", ".keras", ".h5", ".msgpack")
+DATA = (".npy", ".npz", ".txt", ".csv", ".tsv")
+"""Suffixes that models and inputs mostly have; content decides what a file is."""
+TRAINING = ("train", "fit", "finetune", "fine-tune", "learn")
+OTHER_OPTIONS = {
+    "device": "--backend NAME:DEVICE",
+    "gpu": "--backend cupy",
+    "cuda": "--backend cupy",
+    "cpu": "--backend numpy",
+    "debug": "--traceback",
+    "verbose": "--traceback",
+    "trace": "--traceback",
+}
+"""Options by other names for what they do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line, and options that there are not before anything else."""
+
+    commands: Mapping[str, "Parser"] = MappingProxyType({})
+    """The parsers of its commands by their names."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with a line on stderr, and exit code 2."""
+        end = "" if message.endswith((".", "?")) else "."
+        self.exit(2, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
+
+    @property
+    def options(self) -> Iterable[str]:
+        """All spellings of its options."""
+        return self._option_string_actions
+
+    def require_options(self, words: Sequence[str], others: Mapping[str, "Parser"]) -> None:
+        """End where a word is an option that there is not; `others` are the parsers of commands that may have it."""
+        for word in words:
+            if word == "--":
+                return
+            if self._is_unknown(word):
+                self.error(self._unknown_option(word.partition("=")[0], others))
+
+    def _is_unknown(self, word: str) -> bool:
+        """Return whether a word is an option that there is not, by the rules by which argparse finds options."""
+        name = word.partition("=")[0]
+        if len(word) < 2 or word[0] != "-" or name in self.options or " " in word or re.fullmatch(r"-\.?\d.*", word):
+            return False
+        return name.startswith("--") or word[:2] not in self.options or f"-{name}" in self.options
+
+    def _unknown_option(self, name: str, others: Mapping[str, "Parser"]) -> str:
+        if owners := [command for command, parser in others.items() if name in parser.options]:
+            return f"{name} is an option of {' and '.join(owners)}, not of this command"
+        for action in self._actions:
+            if not action.option_strings and name.lstrip("-") in {action.dest, str(action.metavar).lower()}:
+                return f"there is no option {name}; {action.metavar} is given without one"
+        guess = _near_option(name, self.options)
+        return f"there is no option {name}{'' if guess is None else f'. Did you mean {guess}?'}"
+
+
+def _nearest(name: str, choices: Iterable[str]) -> str | None:
+    from rnn_backends.core.near import nearest  # not for --help
+
+    return nearest(name, choices)
+
+
+def _near_option(name: str, options: Iterable[str]) -> str | None:
+    """Return the option that was meant by a name."""
+    long = [option for option in options if option.startswith("--")]
+    plain = name.lstrip("-").replace("_", "-").lower()
+    if (meant := OTHER_OPTIONS.get(plain, "")) and meant.partition(" ")[0] in long:
+        return meant
+    if found := [option for option in long if option.startswith(f"--{plain}")]:
+        return min(found, key=len)
+    guess = _nearest(plain, [option[2:] for option in long])
+    return None if guess is None else f"--{guess}"
+
+
+def require_known(parser: Parser, words: Sequence[str]) -> None:
+    """End where the words do not begin with a command, or have an option that it does not have."""
+    commands = parser.commands
+    for index, word in enumerate(words):
+        if word in commands:
+            commands[word].require_options(words[index + 1 :], commands)
+            return
+        if not word.startswith("-"):
+            parser.error(_unknown_command(word, commands))
+        name = word.partition("=")[0]
+        owners = [command for command, each in commands.items() if name in each.options]
+        if owners and name not in parser.options:
+            parser.error(f"{name} is an option of {' and '.join(owners)}; it comes after the command")
+        parser.require_options([word], {})
+
+
+def _unknown_command(word: str, commands: Mapping[str, Parser]) -> str:
+    known = f"the commands are {', '.join(commands)}"
+    if word.lower() in TRAINING:
+        return "models are not trained here, but run forward: train one in a framework, and run what it saves"
+    meant = MEANT.get(word.lower())
+    guess = meant if meant in commands or meant == "--version" else _nearest(word, commands)
+    if guess is not None:
+        return f"there is no command {word!r}. Did you mean {guess}?"
+    if Path(word).exists():
+        return f"{word!r} is a file, not a command; put one before it: {known}"
+    return f"there is no command {word!r}; {known}"
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """Return a kind of values for argparse: one of some words, the near one of which is named where it is none."""
+
+    def choice(text: str) -> str:
+        if text not in choices:
+            guess = _nearest(text, choices)
+            hint = "" if guess is None else f". Did you mean {guess}?"
+            msg = f"expected one of {', '.join(choices)}; got {text!r}{hint}"
+            raise argparse.ArgumentTypeError(msg)
+        return text
+
+    return choice
+
+
+def exchanged(arguments: argparse.Namespace) -> str:
+    """Return what to say after a failure where INPUT has the suffix of a model, and MODEL that of an input."""
+    model, data = (Path(str(getattr(arguments, name, ""))) for name in ("model", "input"))
+    if data.suffix not in MODELS or model.suffix not in DATA or data.suffix == model.suffix:
+        return ""
+    return f" The model comes first: {arguments.parser.prog} {shlex.quote(str(data))} {shlex.quote(str(model))}"
