@@ -48,7 +48,13 @@ def add_run(commands: Commands) -> None:
 
 
 def _add_input_options(group: Group) -> None:
-    group.add_argument("--from", dest="input_format", choices=INPUTS, help="its format, where its name does not say")
+    group.add_argument(
+        "--from",
+        dest="input_format",
+        metavar="FORMAT",
+        type=one_of(INPUTS),
+        help=f"its format, where its name does not say: {', '.join(INPUTS)}",
+    )
     group.add_argument(
         "--lines",
         action="store_true",
@@ -81,7 +87,13 @@ def _add_output_options(group: Group) -> None:
         "sequence that is read as a whole, to a .npy, .csv, .tsv or .jsonl file; - is stdout, and the report then "
         "goes to stderr",
     )
-    group.add_argument("--to", dest="output_format", choices=OUTPUTS, help="its format, where its name does not say")
+    group.add_argument(
+        "--to",
+        dest="output_format",
+        metavar="FORMAT",
+        type=one_of(OUTPUTS),
+        help=f"its format, where its name does not say: {', '.join(OUTPUTS)}",
+    )
     group.add_argument(
         "--predictions",
         action="store_true",

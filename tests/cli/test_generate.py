@@ -382,7 +382,7 @@ def test_stdin_that_is_no_text_or_closed(generate: Run, stdin: Any, monkeypatch:
         (["--count", "3", "--temperature", "0"], "--count 3 would give the same result each time at --temperature 0"),
         (["--stop", ""], "--stop must not be empty; leave it out to draw --length tokens"),
         (["--output", "./m.npz"], "--output would overwrite MODEL, 'm.npz'; choose another name"),
-        (["and", "more"], "unrecognized arguments: more"),
+        (["and", "more"], "there is no place for 'more'"),
         (["--top", "3"], "--top"),
     ],
 )
@@ -451,7 +451,7 @@ def test_a_softmax_over_features_and_the_way_out(generate: Run) -> None:
     for words in (["m.npz"], loading):
         result = generate(*words, *options)
         assert (result.code, result.out) == (1, "")
-        assert "of a softmax; to draw token ids it must be made or loaded with takes='tokens'." in result.err
+        assert "of a softmax; to draw token ids it must be made or loaded with --takes tokens." in result.err
     assert generate(*loading, *options, "--takes", "tokens").out.split() == [str(token) for token in wanted]
 
 
