@@ -83,7 +83,7 @@ class Request(Loading):
             if self.is_to_stdout and self.output_format is None:
                 return "--output - writes predictions, or another format than text; add --predictions, or --to csv"
             return "text can hold predictions only; add --predictions, or write .npy, .csv or .jsonl"
-        if form == "npy" and self.is_to_stdout and sys.stdout is not None and sys.stdout.isatty():
+        if form == "npy" and self.is_to_stdout and sys.stdout and sys.stdout.isatty():
             return "an array in the .npy format is nothing for a terminal; give --output FILE, or --to csv"
         if self.output is not None and not self.is_to_stdout and self.output.exists():
             for path, what in ((self.input, "input"), (self.model, "model")):

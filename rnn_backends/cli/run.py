@@ -14,7 +14,7 @@ from rnn_backends.backends.selection import parse
 from rnn_backends.cli.job import Job
 from rnn_backends.cli.report import Report
 from rnn_backends.cli.request import Request
-from rnn_backends.errors import ArgumentError
+from rnn_backends.cli.writer import TextFile, written
 from rnn_backends.formats.files import replaced
 
 
@@ -35,14 +35,11 @@ def _opened(request: Request) -> Iterator[BinaryIO | None]:
     elif request.output is not None and not request.is_to_stdout:
         with replaced(request.output) as file:
             yield file
-    elif sys.stdout is None:
-        msg = "the results are to go to stdout, which is closed; give --output FILE."
-        raise ArgumentError(msg)
     elif request.output_format == "npy":  # whose header is written last
-        with TemporaryFile() as file:
+        with written(None), TemporaryFile() as file:
             yield file
             file.seek(0)
             copyfileobj(file, sys.stdout.buffer)
     else:
-        sys.stdout.flush()
-        yield sys.stdout.buffer
+        with written(None) as writer:
+            yield TextFile(writer) if sys.stdout.isatty() else sys.stdout.buffer

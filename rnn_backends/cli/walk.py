@@ -166,6 +166,8 @@ def through_text(
                 output.write(Part(0, walk.steps + chunk.start, walk.results(chunk)))
         state, begun = call.state, position
         walk.steps += len(x)
+        if output is not None:
+            output.flush()
     walk.sequences, walk.longest = 1, walk.steps
 
 

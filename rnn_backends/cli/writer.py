@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from time import monotonic
-from typing import TextIO
+from typing import Any, TextIO
 
 from rnn_backends.formats.files import replaced
 
@@ -40,6 +40,24 @@ class Writer:
         """Have what follows on a terminal, the prompt of a shell or an error, begin a line of its own."""
         if self._is_terminal and self._is_open:
             self.write("\n")
+
+
+class TextFile(BytesIO):
+    """A binary file of UTF-8 in whole characters, which goes on to a writer.
+
+    Parameters
+    ----------
+    writer : Writer
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def write(self, data: Any) -> int:
+        """Write text."""
+        self._writer.write(bytes(data).decode())
+        return len(data)
 
 
 def _visible(text: str) -> str:

@@ -39,13 +39,15 @@ class Output:
 
     takes_parts: ClassVar[bool]
     """Whether it takes the steps of a sequence in parts."""
+    _file: BinaryIO
 
     def write(self, part: Part) -> None:
         """Write results."""
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Let readers see what is written."""
+        """Let readers have what is written."""
+        self._file.flush()
 
     def close(self) -> None:
         """Write what is left."""

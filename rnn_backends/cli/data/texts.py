@@ -111,6 +111,9 @@ class Shown(Output):
     def __init__(self, shape: Shape) -> None:
         self._shape, self._found, self._count = shape, list[str](), 0
 
+    def flush(self) -> None:
+        """Do nothing: nothing is written."""
+
     def write(self, part: Part) -> None:
         """Keep the first results."""
         self._count += 1
