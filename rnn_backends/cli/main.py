@@ -81,7 +81,8 @@ def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -
 
 
 def _note(text: str) -> None:
-    print(f"{PROG}: {text}", file=sys.stderr)
+    if sys.stderr is not None:  # as Python has it where it is closed, and print would take stdout instead
+        print(f"{PROG}: {text}", file=sys.stderr)
 
 
 def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:

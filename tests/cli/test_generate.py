@@ -655,11 +655,10 @@ def test_what_is_drawn_is_seen_before_the_end_and_ctrl_c_ends_it_on_a_line_of_it
 
 
 def test_each_token_reaches_a_terminal_at_once(tmp_path: Path) -> None:
-    rnn = model(str(tmp_path / "m.npz"), vocabulary="abcdef")
-    (tmp_path / "sitecustomize.py").write_text(WAITING)
-    wanted = rnn.generate("a", 5, seed=1)
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with Terminal("generate", "m.npz", "a", "--length", 5, "--seed", 1, cwd=tmp_path, PYTHONPATH=path) as terminal:
+    wanted = model(str(tmp_path / "m.npz"), vocabulary="abcdef").generate("a", 5, seed=1)
+    words = ["generate", "m.npz", "a", "--length", 5, "--seed", 1]
+    program = (sys.executable, "-c", WAITING)
+    with Terminal(*words, program=program, cwd=tmp_path, PYTHONUNBUFFERED="") as terminal:
         assert terminal.wait_for(wanted[:3]) == wanted[:3]
         terminal.type("\n")
         assert terminal.finish() == 0
@@ -667,16 +666,19 @@ def test_each_token_reaches_a_terminal_at_once(tmp_path: Path) -> None:
 
 
 WAITING = """
+import sys
+from rnn_backends.cli.main import main
 from rnn_backends.model.sampling import Sampler
 draw, calls = Sampler.__call__, []
 def waiting(self, logits):
     calls.append(0)
     if len(calls) == 4:
-        open("/dev/tty").readline()
+        sys.stdin.readline()
     return draw(self, logits)
 Sampler.__call__ = waiting
+sys.exit(main())
 """
-"""Has the fourth token wait for a line that is typed."""
+"""The program, of which the fourth token waits for a line that is typed."""
 
 
 def test_control_characters_do_not_reach_a_terminal(tmp_path: Path) -> None:
@@ -734,6 +736,15 @@ def test_stdout_that_is_closed_or_full(tmp_path: Path) -> None:
             script = f'"$@" generate m.npz a --length {length} --seed 1 {place}'
             done = subprocess.run(["sh", "-c", script, "sh", *PROGRAM], cwd=tmp_path, capture_output=True, check=False)
             assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", message)
+
+
+def test_a_seed_is_never_shown_on_stdout(tmp_path: Path) -> None:
+    model(str(tmp_path / "m.npz"))
+    script = '"$@" generate m.npz a --length 5 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, len(done.stdout)) == (0, 5)
 
 
 def test_stdout_that_cannot_spell_a_character(tmp_path: Path) -> None:
