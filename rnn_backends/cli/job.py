@@ -33,12 +33,16 @@ class Job:
         self.reads = self.placed.require_reads(request.reads)
         self.names = Names(self.placed)
         self.form = request.form or self._form_of_stdin()
-        self.walk = Walk(self.placed, self.reads, is_predicted=request.predictions or file is None)
+        readout = self.placed.network.readout
+        is_predicted = bool(readout) and readout[-1].output_size > 1 and (request.predictions or file is None)
+        self.walk = Walk(self.placed, self.reads, is_predicted=is_predicted)
         self._output: AnyOutput | None = None
         self._is_next = False
         self._label: str | None = None
-        if request.predictions:
-            self._require_several()
+        request.require_fitting(self.form)
+        if request.predictions and self.placed.require_readout("--predictions")[-1].output_size == 1:
+            msg = "--predictions writes the likeliest of several outputs, and this model has one; leave it out."
+            raise ArgumentError(msg)
 
     def _form_of_stdin(self) -> str:
         head = head_of_stdin(6)
@@ -50,11 +54,6 @@ class Job:
             return "text"
         msg = "what stdin brings is open, as the model has no vocabulary for text; name it by --from csv, jsonl or tsv."
         raise ArgumentError(msg)
-
-    def _require_several(self) -> None:
-        if self.placed.require_readout("--predictions")[-1].output_size == 1:
-            msg = "--predictions writes the likeliest of several outputs, and this model has one; leave it out."
-            raise ArgumentError(msg)
 
     def run(self) -> Report:
         """Run the model, and return what is to be reported."""
@@ -75,14 +74,14 @@ class Job:
             require_softmax(self.placed.require_readout("loss"))
         call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)
         self._label = "sequence" if call.is_batch else None
-        self._output = self._made_for(call)
+        self._output = self._array_output(call)
         with self._progress(call.seq_len, "steps") as report:
             through_arrays(self.walk, call, inputs, self._output, report)
         self._close()
 
-    def _made_for(self, call: ChunkedCall) -> AnyOutput | None:
+    def _array_output(self, call: ChunkedCall) -> AnyOutput | None:
         if self._file is None or self.request.output_form(self.form) != "npy":
-            return self._made("sequence" if call.is_batch else None)
+            return self._sequence_output("sequence" if call.is_batch else None)
         return ArrayOutput(self._file, call.shape, call.axis) if self.reads == "steps" else WholeOutput(self._file)
 
     # Text and tables, as they are read
@@ -91,11 +90,11 @@ class Job:
         with self._progress(reader.size, "B") as report:
             if self.form == "text" and self.reads == "steps" and not self.request.lines:
                 vocabulary = self._vocabulary()
-                self._output = self._made(None)
+                self._output = self._sequence_output(None)
                 through_text(self.walk, reader, vocabulary, self._output, report, is_next=self._is_next)
             else:
                 samples, label = self._samples(reader)
-                self._output = self._made(label)
+                self._output = self._sequence_output(label)
                 through_samples(self.walk, samples, reader, self._output, report)
             self._require_enough(reader)
         self._close()
@@ -150,14 +149,13 @@ class Job:
 
     # What is made of it
 
-    def _made(self, label: str | None) -> Output | None:
+    def _sequence_output(self, label: str | None) -> Output | None:
         """Return the output of the results of one sequence after another, whose ids have this name."""
         self._label = label
         has_steps = self.reads == "steps"
         if self._file is None:
             if has_steps or not self.placed.network.readout:
                 return None
-            self.walk.is_predicted = self.placed.network.readout[-1].output_size > 1
             return Shown(Shape(self.walk.what, label, has_steps, self.names))
         shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
         if form == "npy" and has_steps and label is not None:

@@ -32,7 +32,9 @@ class Request(Loading):
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if problem := self._problem_of_input() or self._problem_of_output():
+        if self.form is not None:
+            self.require_fitting(self.form)
+        if problem := self._problem_of_output():
             raise argparse.ArgumentError(None, problem)
 
     @property
@@ -58,7 +60,8 @@ class Request(Loading):
             return format_of(self.output) or ""
         return form if form in TABLES else "text"
 
-    def _problem_of_input(self) -> str | None:
+    def require_fitting(self, form: str) -> None:
+        """Check that the options are for a format of the input."""
         for name, given, forms, what in (
             ("--lengths", self.lengths is not None, ARRAYS, "a batch of arrays"),
             ("--lines", self.lines, ("text",), "text"),
@@ -66,9 +69,9 @@ class Request(Loading):
             ("--x", self.x is not None, TABLES, "CSV and JSON Lines"),
             ("--targets", self.targets is not None, TABLES, "CSV and JSON Lines"),
         ):
-            if given and self.form is not None and self.form not in forms:
-                return f"{name} is for {what}, and the input is {self.form}; leave it out, or name the format by --from"
-        return None
+            if given and form not in forms:
+                msg = f"{name} is for {what}, and the input is {form}; leave it out, or name the format by --from"
+                raise argparse.ArgumentError(None, msg)
 
     def _problem_of_output(self) -> str | None:
         if not self.is_written:

@@ -48,7 +48,7 @@ class Walk:
     """
 
     def __init__(self, placed: Placed, reads: str, *, is_predicted: bool) -> None:
-        self.placed, self.reads, self.is_predicted = placed, reads, is_predicted
+        self.placed, self.reads, self._is_predicted = placed, reads, is_predicted
         self.seconds, self.steps, self.sequences, self.longest, self.items = 0.0, 0, 0, 0, 0
         self._sums: list[tuple[Array, Array]] = []
 
@@ -58,7 +58,7 @@ class Walk:
         readout = self.placed.network.readout
         if not readout:
             return "hidden states"
-        if self.is_predicted:
+        if self._is_predicted:
             return "predictions"
         return "logits" if readout[-1].activation == Activation("identity") else "probabilities"
 
@@ -95,7 +95,7 @@ class Walk:
         """Return what is wanted of a chunk, on the host."""
         readout, array = self.placed.network.readout, chunk.array
         with self.placed.on_device():
-            if self.is_predicted:
+            if self._is_predicted:
                 array = largest(chunk)
             elif readout:
                 array = probabilities(readout[-1], chunk)

@@ -206,6 +206,18 @@ def test_arrays_come_from_stdin(run: Run, stdin: Any) -> None:
     assert "what stdin brings is open, as the model has no vocabulary for text; name it by --from" in result.err
 
 
+@pytest.mark.parametrize(
+    ("option", "what"), [("--id", "CSV"), ("--x", "CSV"), ("--targets", "CSV"), ("--lengths", "a batch")]
+)
+def test_options_of_another_format_than_stdin_brings(run: Run, stdin: Any, option: str, what: str) -> None:
+    save()
+    stdin(TEXT)
+    code, out, err = run("run", "model.npz", "-", option, 1)
+    assert (code, out) == (2, "")
+    assert f"{option} is for {what}" in err
+    assert "and the input is text; leave it out, or name the format by --from" in err
+
+
 def test_an_empty_stdin_and_a_closed_one(run: Run, monkeypatch: pytest.MonkeyPatch, stdin: Any) -> None:
     save()
     stdin("")
