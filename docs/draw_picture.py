@@ -3,7 +3,7 @@
 python docs/draw_picture.py
 """
 
-import re
+from html import escape
 from pathlib import Path
 
 PICTURE = Path(__file__).with_name("picture.svg")
@@ -16,11 +16,12 @@ DARK = {"paper": "#0d1117", "edge": "#3d444d", "ink": "#f0f6fc", "quiet": "#b1ba
 
 SHAPES = """\
 text { font: 15px 'Segoe UI', Helvetica, Arial, sans-serif; text-anchor: middle }
-.equation { font-size: 19px }
+.equation, .node { font-family: ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace }
+.equation { font-size: 16px }
+.node { font-size: 13px }
 .quiet { font-size: 14px }
 .small { font-size: 12px }
 .strong { font-weight: 600 }
-.script { font-size: 11px }
 .start { text-anchor: start }
 .line { marker-end: url(#tip) }"""
 
@@ -50,30 +51,30 @@ def picture() -> str:
 
 def _network() -> list[str]:
     """Return the steps of time, from left to right."""
-    parts = [_node("state", 40, STATE, "a^{<0>}")]
+    parts = [_node("state", 40, STATE, "a<0>")]
     for time, x in STEPS.items():
         parts += [
             _arrow(x, INPUT - 23, x, STATE + 24),
             _arrow(x, STATE - 23, x, OUTPUT + 24),
-            _text(x + 8, (INPUT + STATE) // 2 + 5, "W_{ax}", "quiet start"),
-            _text(x + 8, (OUTPUT + STATE) // 2 + 5, "W_{ya}", "quiet start"),
-            _node("output", x, OUTPUT, f"y^{{{time}}}"),
-            _node("state", x, STATE, f"a^{{{time}}}"),
-            _node("input", x, INPUT, f"x^{{{time}}}"),
+            _text(x + 8, (INPUT + STATE) // 2 + 5, "W_ax", "quiet start"),
+            _text(x + 8, (OUTPUT + STATE) // 2 + 5, "W_ya", "quiet start"),
+            _node("output", x, OUTPUT, f"y{time}"),
+            _node("state", x, STATE, f"a{time}"),
+            _node("input", x, INPUT, f"x{time}"),
         ]
     first, second, last = STEPS.values()
     for start, stop in ((40, first), (first, second), (second, last - 90), (last - 90, last)):
         begin = start + (23 if start != last - 90 else 18)
         end = stop - (24 if stop != last - 90 else 18)
-        parts += [_arrow(begin, STATE, end, STATE), _text((begin + end) // 2 - 2, STATE - 9, "W_{aa}", "quiet")]
+        parts += [_arrow(begin, STATE, end, STATE), _text((begin + end) // 2 - 2, STATE - 9, "W_aa", "quiet")]
     return [*parts, *(_text(last - 90, y + 5, "…", "ink") for y in (OUTPUT, STATE, INPUT))]
 
 
 def _equations() -> list[str]:
     return [
-        _text(245, 264, "a^{<t>} = g_{1}( W_{aa} a^{<t\u22121>} + W_{ax} x^{<t>} + b_{a} )", "ink equation"),
-        _text(245, 293, "y^{<t>} = g_{2}( W_{ya} a^{<t>} + b_{y} )", "ink equation"),
-        _text(245, 316, "activations: g_{1} such as tanh, g_{2} such as softmax", "quiet small"),
+        _text(245, 264, "a<t> = g1(W_aa a<t-1> + W_ax x<t> + b_a)", "ink equation"),
+        _text(245, 293, "y<t> = g2(W_ya a<t> + b_y)", "ink equation"),
+        _text(245, 316, "activations: g1 such as tanh, g2 such as softmax", "quiet small"),
     ]
 
 
@@ -98,7 +99,7 @@ def _libraries() -> list[str]:
 
 
 def _node(kind: str, x: int, y: int, label: str) -> str:
-    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="22"/>\n{_text(x, y + 6, label, "ink")}'
+    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="22"/>\n{_text(x, y + 5, label, "ink node")}'
 
 
 def _arrow(x: int, y: int, to_x: int, to_y: int) -> str:
@@ -106,15 +107,7 @@ def _arrow(x: int, y: int, to_x: int, to_y: int) -> str:
 
 
 def _text(x: int, y: int, label: str, kinds: str) -> str:
-    """Return a text, in which ^{...} is raised and _{...} is lowered."""
-    spans, height = [], 0
-    for mark, inner, plain in re.findall(r"([_^])\{(.*?)\}|([^_^]+)", label):
-        wanted = {"^": -6, "_": 4, "": 0}[mark]
-        shift, height = wanted - height, wanted
-        size = ' class="script"' if mark else ""
-        escaped = (inner or plain).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        spans.append(f'<tspan dy="{shift}"{size}>{escaped}</tspan>')
-    return f'<text class="{kinds}" x="{x}" y="{y}" xml:space="preserve">{"".join(spans)}</text>'
+    return f'<text class="{kinds}" x="{x}" y="{y}">{escape(label)}</text>'
 
 
 def _style(colours: dict[str, str]) -> str:
