@@ -74,7 +74,9 @@ def encoding(model: str, text: str) -> tuple[float, int]:
 def command(model: Path, text: Path) -> tuple[float, int]:
     """Return the seconds and the largest memory of the command, in a process of its own."""
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "rnn_backends", "run", model, text, "--quiet"], stdout=-3) as process:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "rnn_backends", "run", model, text, "--quiet"], stdout=-3
+    ) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status
     assert status == 0
