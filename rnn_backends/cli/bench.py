@@ -19,6 +19,7 @@ from subprocess import PIPE, Popen
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time, sleep
 from timeit import Timer
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,15 @@ class Process(Popen[str]):
     def __init__(self, title: str, threads: int) -> None:
         self.title, command = title, [sys.executable, "-c", CHILD, *sys.path]
         outside = environment(threads, os.environ)
-        super().__init__(command, stdin=PIPE, stdout=PIPE, bufsize=1, text=True, encoding="utf-8", env=outside)
+        streams: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "bufsize": 1, "text": True, "encoding": "utf-8"}
+        super().__init__(command, **streams, env=outside, process_group=0)  # Ctrl-C is for this process, which ends it
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()  # or its answer would be waited for
+        super().__exit__(kind, error, traceback)
 
     def ask(self, question: Any) -> Any:
         """Return the answer; raise the error that it holds, or RuntimeError where the process ended."""
@@ -151,9 +160,11 @@ def write_problem(folder: Path, shape: list[int], layers: int, dtype: str) -> No
 
 def contestant() -> None:
     """Be the process of a contestant: check the result of a call, then answer each line of stdin with a sample."""
-    kind, name, folder, threads = json.loads(sys.stdin.readline())
+    if not (question := sys.stdin.readline()):
+        return
+    kind, name, folder, threads = json.loads(question)
     write = partial(print, file=sys.stdout, flush=True)
-    with redirect_stdout(sys.stderr), suppress(KeyboardInterrupt):  # libraries print, too
+    with redirect_stdout(sys.stderr):  # libraries print, too
         try:
             ready, error = checked(kind, name, Path(folder), threads)
         except ModuleNotFoundError as reason:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from io import TextIOWrapper
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from rnn_backends.cli.mistakes import exchanged
 from rnn_backends.cli.parser import parse
 from rnn_backends.cli.reports import PROG, aligned, one_line
+from rnn_backends.cli.signals import Ended, raised
 from rnn_backends.errors import RNNBackendError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -24,7 +26,7 @@ FAILURES = (RNNBackendError, OSError, UnicodeError, MemoryError, RuntimeError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, else 128 + signal.
 
     Parameters
     ----------
@@ -34,13 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names that the terminal cannot show
     try:
-        code = _command(argv)
+        with raised():
+            return _ended_well(argv)
+    except (Ended, KeyboardInterrupt) as error:  # as it began or ended
+        return _stopped(error)
+
+
+def _ended_well(argv: Sequence[str] | None) -> int:
+    """Run a command and return its exit code, whatever ends it."""
+    try:
+        return _flush(_command(argv))
     except SystemExit as end:  # argparse has printed help, version or usage
-        code = int(end.code or DONE)
-    except KeyboardInterrupt:
+        return _flush(int(end.code or DONE))
+    except (Ended, KeyboardInterrupt) as error:
+        return _flush(_stopped(error))
+
+
+def _stopped(error: Ended | KeyboardInterrupt) -> int:
+    """Report an interrupt, and nothing of other signals, whose senders know; return the exit code."""
+    code = error.code if isinstance(error, Ended) else INTERRUPTED
+    if code == INTERRUPTED:
         _note("interrupted")
-        code = INTERRUPTED
-    return _flush(code)
+    return code
 
 
 def _command(argv: Sequence[str] | None) -> int:
@@ -81,8 +98,10 @@ def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -
 
 
 def _note(text: str) -> None:
-    if sys.stderr is not None:  # as Python has it where it is closed, and print would take stdout instead
-        print(f"{PROG}: {text}", file=sys.stderr)
+    """Print a line on stderr, if anything is read there."""
+    if sys.stderr is not None:  # else it would be printed on stdout
+        with suppress(OSError):
+            print(f"{PROG}: {text}", file=sys.stderr)
 
 
 def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:

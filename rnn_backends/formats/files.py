@@ -1,7 +1,7 @@
 """Writing a file whole or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from secrets import token_hex
@@ -23,15 +23,12 @@ def replaced(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     # Each writer has a name of its own, so that two that write one file do not undo each other's work.
     aside = target.with_name(f".{target.name}.{token_hex(8)}.part")
     try:
-        file = aside.open("xb")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with file:
+        with _created(path, aside) as file:
             yield file
         _take_place(aside, target)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that there is not, say; what was raised before says so
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -49,6 +46,13 @@ def tried(path: Path) -> Iterator[Path]:
         aside = Path(folder.name, path.name)
         yield aside
         _take_place(aside, target)
+
+
+def _created(path: Path, aside: Path) -> BinaryIO:
+    try:
+        return aside.open("xb")
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _target(path: Path) -> Path:
