@@ -92,8 +92,9 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit code; below 0 it is a signal."""
+        end = time.monotonic() + LIMIT
         while self._read():
-            pass
+            assert time.monotonic() < end, f"the command did not end for {LIMIT} s"
         self.piped = "".join(
             pipe.read().decode() for pipe in (self.process.stdout, self.process.stderr) if pipe is not None
         )
