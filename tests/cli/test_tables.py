@@ -333,3 +333,34 @@ def test_targets_of_characters_by_id_and_by_name(run: Run, target: Any) -> None:
         "line 1 has the target 'ab', which is no id and none of the classes"
         in run("run", "model.npz", "x.jsonl", "--targets", "t").err
     )
+
+
+def test_a_row_without_steps_among_rows_of_features(run: Run) -> None:
+    rnn = model()  # which takes ids as well: nobody said
+    Path("x.jsonl").write_text('{"x": []}\n{"x": [[1, 2]]}\n')
+    first, second = objects(run("run", "model.npz", "x.jsonl", "--to", "jsonl").out)
+    assert first == {"line": 1, "probabilities": []}
+    np.testing.assert_allclose(second["probabilities"], rnn.probabilities(np.array([[1.0, 2.0]])), rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300", "-1e300", "0.5"])
+def test_numbers_in_a_table_that_are_no_token_ids(run: Run, value: str) -> None:
+    rb.RNN.init(3, 5, output_size=3).save("model.npz")
+    Path("x.csv").write_text(f"x\n1\n{value}\n")
+    assert "must be integers; those from line 2 are not" in run("run", "model.npz", "x.csv", "--takes", "tokens").err
+
+
+def test_an_integer_in_json_that_no_float_can_hold(run: Run) -> None:
+    model()
+    Path("x.jsonl").write_text(f'{{"a": 1{"0" * 400}, "b": 2}}\n')
+    assert "x.jsonl: column 'a' must hold numbers" in run("run", "model.npz", "x.jsonl").err
+
+
+def test_a_loss_that_is_no_number_is_null_in_json(run: Run) -> None:
+    drawn = rb.RNN.init(3, 5, seed=1)
+    readout = rb.Linear(np.full((3, 5), np.nan, "f4"))
+    rb.RNN(drawn.layers, readout, vocabulary="abc").save("model.npz")
+    Path("x.txt").write_text("abc")
+    facts = json.loads(run("run", "model.npz", "x.txt", "--json").out, parse_constant=pytest.fail)
+    assert (facts["cross_entropy"], facts["bits_per_character"]) == (None, None)

@@ -187,7 +187,7 @@ class Table:
         self._seen.add(label)
         x = np.array([[self._number(row, name) for name in self._x] for row in rows])
         if self._is_ids():
-            if (x != x.astype(np.int64)).any():
+            if not ((x == np.trunc(x)) & (np.abs(x) < 2**53)).all():
                 msg = f"the token ids in column {self._x[0]!r} must be integers; those from line {rows[0][0]} are not."
                 raise FormatError(msg)
             x = x[:, 0].astype(np.int64)
@@ -208,7 +208,7 @@ class Table:
         value = self._value(row, name)
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             msg = f"column {name!r} must hold numbers; got {value!r:.80} in line {row[0]}; leave it out by --x or --id."
             raise FormatError(msg) from None
 
