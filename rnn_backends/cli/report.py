@@ -1,7 +1,7 @@
 """What the command `run` reports: sizes, place, speed, loss, and what was written."""
 
 from dataclasses import dataclass
-from math import isnan, log
+from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Report:
     def facts(self) -> dict[str, Any]:
         """Return all that is reported, as what JSON can hold."""
         rnn, walk, loss = self.rnn, self.walk, self.walk.loss()
+        loss = loss if loss is not None and isfinite(loss) else None  # JSON has no word for NaN
         return {
             "model": str(self.model),
             "parameters": rnn.num_parameters,
@@ -57,8 +58,8 @@ class Report:
             "steps": walk.steps,
             "seconds": walk.seconds,
             "steps_per_second": self._speed,
-            "cross_entropy": None if loss is None or isnan(loss) else loss,
-            **({f"bits_per_{self.unit}": loss / log(2)} if loss is not None and self.is_next else {}),
+            "cross_entropy": loss,
+            **({f"bits_per_{self.unit}": None if loss is None else loss / log(2)} if self.is_next else {}),
             "output": self.target,
             **({"results": self.output.results} if isinstance(self.output, Shown) else {}),
         }

@@ -1,6 +1,7 @@
 """The names of a model's outputs: classes, characters or words."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from rnn_backends.core.arrays import Host
@@ -23,7 +24,7 @@ class Names:
 
     def __init__(self, placed: Placed) -> None:
         network = placed.network
-        count = network.readout[-1].output_size if network.readout else 0
+        self._count = count = network.readout[-1].output_size if network.readout else 0
         classes = network.metadata.get(CLASSES, "").split()
         self.vocabulary = None
         self.items: Sequence[str] | None = None
@@ -55,11 +56,20 @@ class Names:
 
     def id_of(self, given: Any) -> int | None:
         """Return the id that is given as a name or as itself; None if it is neither."""
-        if self.items is not None and given in self.items:
-            return list(self.items).index(given)
+        if isinstance(given, str) and given in self._ids:
+            return self._ids[given]
         if isinstance(given, str):
-            return int(given) if given.strip().isdecimal() else None
-        return int(given) if isinstance(given, int) or (isinstance(given, float) and given.is_integer()) else None
+            found = int(given) if given.strip().isdecimal() else None
+        else:
+            is_whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
+            found = int(given) if is_whole and not isinstance(given, bool) else None
+        return found if found is not None and 0 <= found < self._count else None
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """The ids by name, of a name that is there twice the first."""
+        items = [] if self.items is None else list(self.items)
+        return {name: index for index, name in reversed(list(enumerate(items)))}
 
     def __str__(self) -> str:
         return "that the model names" if self.items is None else ", ".join(map(repr, self.items[:20]))

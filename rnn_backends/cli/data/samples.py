@@ -75,7 +75,9 @@ def _padded(window: Sequence[Sample], places: list[int], batch_first: bool) -> B
 
 def _stacked(arrays: list[Host], batch_first: bool) -> Host:
     longest = max(map(len, arrays))
-    whole = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), np.result_type(*{each.dtype for each in arrays}))
+    like = [each for each in arrays if len(each)] or arrays  # one without steps may be of ids or of features
+    whole = np.zeros((len(arrays), longest, *like[0].shape[1:]), np.result_type(*{each.dtype for each in like}))
     for row, array in zip(whole, arrays, strict=True):
-        row[: len(array)] = array
+        if len(array):
+            row[: len(array)] = array
     return whole if batch_first else whole.swapaxes(0, 1)

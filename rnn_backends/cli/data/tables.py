@@ -104,12 +104,23 @@ class Table:
         if len(self._x) > 1:
             value = self._side_by_side(row)
         x = self._encoded(row[0], value) if self._placed.vocabulary is not None else self._array(row[0], value)
-        targets = None
-        if self._columns.targets is not None:
-            given = self._value(row, self._columns.targets)
-            targets = self._classes(row[0], given if isinstance(given, list) else [given])
-            targets = targets if isinstance(given, list) else targets[0]
-        return Sample(self._label(row), x, targets)
+        return Sample(self._label(row), x, self._targets_of_whole(row, len(x)))
+
+    def _targets_of_whole(self, row: Row, steps: int) -> Host | None:
+        """Return a class for each step, or one where the readout reads the sequence as a whole.
+
+        Sequences are padded to the longest of a batch: a number of targets that is wrong would no longer show there.
+        """
+        if self._columns.targets is None:
+            return None
+        given = self._value(row, self._columns.targets)
+        if self._reads != "steps" and not isinstance(given, list):
+            return self._classes(row[0], [given])[0]  # type: ignore[no-any-return]
+        if self._reads == "steps" and isinstance(given, list) and len(given) == steps:
+            return self._classes(row[0], given)
+        wanted = f"a list of {steps} classes, one for each step" if self._reads == "steps" else "one class"
+        msg = f"the targets in line {row[0]} must be {wanted}; got {given!r:.80}."
+        raise FormatError(msg)
 
     def _side_by_side(self, row: Row) -> Any:
         """Return lists, one for each feature, as one of steps."""
@@ -176,7 +187,7 @@ class Table:
         self._seen.add(label)
         x = np.array([[self._number(row, name) for name in self._x] for row in rows])
         if self._is_ids():
-            if (x != x.astype(np.int64)).any():
+            if not ((x == np.trunc(x)) & (np.abs(x) < 2**53)).all():
                 msg = f"the token ids in column {self._x[0]!r} must be integers; those from line {rows[0][0]} are not."
                 raise FormatError(msg)
             x = x[:, 0].astype(np.int64)
@@ -197,7 +208,7 @@ class Table:
         value = self._value(row, name)
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             msg = f"column {name!r} must hold numbers; got {value!r:.80} in line {row[0]}; leave it out by --x or --id."
             raise FormatError(msg) from None
 
