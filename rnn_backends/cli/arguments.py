@@ -11,7 +11,7 @@ DTYPES, LIBRARIES = ("float32", "float64"), ("torch", "onnxruntime")
 
 def add_info(commands: Commands) -> None:
     """Add the command `info`."""
-    summary = "Show what is installed and which backends work, or what a model file holds; never fails."
+    summary = "Show what is installed and which backends work, or what a model file holds."
     parser = add_command(commands, "info", summary, load_options())
     parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="show what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
