@@ -141,9 +141,23 @@ def _bench(arguments: argparse.Namespace) -> Iterable[str]:
     return bench(_request(Request, arguments), _note)
 
 
+def _completion(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.completion import script
+
+    return [script(arguments.program, arguments.shell)]
+
+
+def _help(arguments: argparse.Namespace) -> Iterable[str]:
+    program = arguments.program
+    (program if arguments.about is None else program.commands[arguments.about]).print_help()
+    return []
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "info": _info,
     "run": _run,
     "convert": _convert,
     "bench": _bench,
+    "completion": _completion,
+    "help": _help,
 }

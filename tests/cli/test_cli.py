@@ -114,7 +114,6 @@ sys.exit(bool({"rnn_backends.cli.run", "rnn_backends.cli.info", "torch", "jax", 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "rnn-backends: error: the following arguments are required: COMMAND"),
         (["walk"], "rnn-backends: error: there is no command 'walk'; the commands are info, run, "),
         (["run"], "rnn-backends run: error: the following arguments are required: MODEL, INPUT"),
         (["run", "m.npz", "x.npy", "--out", "y.npy"], "error: there is no option --out. Did you mean --output?"),
