@@ -7,12 +7,12 @@ from rnn_backends.cli.mistakes import one_of
 from rnn_backends.cli.options import Commands, Group, add_command, load_options, positive
 from rnn_backends.core.network import READS
 
-DTYPES, LIBRARIES = ("float32", "float64"), ("torch", "onnxruntime")
+DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")
 
 
 def add_info(commands: Commands) -> None:
     """Add the command `info`."""
-    summary = "Show what is installed and which backends work, or what a model file holds; never fails."
+    summary = "Show what is installed and which backends work, or what a model file holds."
     parser = add_command(commands, "info", summary, load_options())
     parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="show what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
@@ -172,3 +172,17 @@ def add_bench(commands: Commands) -> None:
     add("--threads", type=positive, default=1, metavar="N", help="threads of each contestant; default: 1")
     add("--rounds", type=positive, default=15, metavar="N", help="times that each is measured; default: 15")
     add("--json", metavar="FILE", type=Path, help="also write the measured times to a file")
+
+
+def add_completion(commands: Commands) -> None:
+    """Add the command `completion`."""
+    summary = "Print a script with which a shell completes commands, options and files; needs the package shtab."
+    parser = add_command(commands, "completion", summary)
+    parser.add_argument("shell", metavar="SHELL", type=one_of(SHELLS), choices=SHELLS, help="bash, zsh or fish")
+
+
+def add_help(commands: Commands) -> None:
+    """Add the command `help`."""
+    parser = add_command(commands, "help", "Show the help of a command, or of the program.")
+    names = tuple(commands.choices)
+    parser.add_argument("about", metavar="COMMAND", nargs="?", type=one_of(names), choices=names, help="a command")

@@ -1,6 +1,6 @@
 """The command `info`: what is installed, which backends work, and why the others do not; or what a model file holds.
 
-It never fails: it reports what goes wrong.
+It reports what goes wrong, and fails where a model file cannot be read.
 """
 
 import os
@@ -19,14 +19,17 @@ from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend
 from rnn_backends.backends.selection import VARIABLE, select
 from rnn_backends.cli import contents
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.reports import Row, aligned, one_line
+from rnn_backends.cli.reports import Row, aligned, one_line, reason_of
 from rnn_backends.core.checks import library_name
-from rnn_backends.errors import RNNBackendError
+from rnn_backends.errors import BackendNotInstalledError, RNNBackendError
 
 BUILDING = (
     "; NumPy walks, several times slower. With a C compiler `pip install .` builds one, in a clone `pip install -e .`"
 )
 """What `info` adds where no kernel was built."""
+ADVICE = ("line", "options", "note")
+"""What a file that cannot be read is told with, beside the reason."""
+LISTED = "the list of backends"
 UNCHECKED = "none was checked yet; each is, before its first use on a device"
 
 
@@ -51,7 +54,10 @@ def of_model(loading: Loading) -> dict[str, Any]:
     try:
         rnn = loading.load("numpy")
     except (RNNBackendError, OSError, MemoryError) as error:
-        return {"model": str(loading.model), "reason": one_line(error), "line": loading.line(error)}
+        way = loading.proposal(error)
+        advice = (None, None, None) if way is None else (way.line, way.options, way.note())
+        told = dict(zip(ADVICE, advice, strict=True))
+        return {"model": str(loading.model), "reason": reason_of(error).removeprefix(f"{loading.model}: "), **told}
     return {"model": str(loading.model), "reason": None, **contents.describe(rnn)}
 
 
@@ -66,6 +72,9 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield from aligned([("model", f"{found['model']}: cannot be read: {found['reason']}")])
         if found["line"] is not None:
             yield f"A line that reads it, with examples for what the file does not record:  {found['line']}"
+            yield f"The same as options of a command:  {found['options']}"
+        if found["note"] is not None:
+            yield found["note"]
 
 
 def rows(found: dict[str, Any]) -> list[Row]:
@@ -145,22 +154,27 @@ def _cuda_kernels(devices: Sequence[str]) -> list[dict[str, Any]]:
 
 def _probe(name: str, origin: str) -> dict[str, Any]:
     """Load a backend and count its devices."""
-    version, devices, reason = None, [], None
+    version, devices, reason, install = None, [], None, None
     try:
-        backend = load_backend(name, "the list of backends")
+        backend = load_backend(name, LISTED)
         version, devices = library_version(backend), list(backend.device_names())
     except RNNBackendError as error:
-        reason = one_line(error)
+        reason = one_line(error).replace(f" (from {LISTED})", "")
+        if isinstance(error, BackendNotInstalledError) and isinstance(error.__cause__, ModuleNotFoundError):
+            install = BUILTIN[name].install
     return {
         "origin": origin,
         "works": reason is None,
         "version": version,
         "devices": devices,
         "reason": reason,
+        "install": install,
     }
 
 
 def _state(held: dict[str, Any]) -> str:
+    if held["install"] is not None:
+        return f"not installed: {held['install']}"
     if not held["works"]:
         return f"cannot be used: {held['reason']}"
     version = "" if held["version"] is None else f", version {held['version']}"

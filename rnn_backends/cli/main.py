@@ -110,6 +110,7 @@ def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:
 
 
 def _info(arguments: argparse.Namespace) -> Iterable[str]:
+    """Yield the lines of `info`; a model that cannot be read is a failure, which they have reported."""
     from rnn_backends.cli import info
     from rnn_backends.cli.loading import Loading
 
@@ -117,7 +118,9 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
         name = next(iter(arguments.given)).replace("_", "-")
         raise argparse.ArgumentError(None, f"--{name} is an option for a MODEL; name its file")
     found = info.collect() if arguments.model is None else info.of_model(_request(Loading, arguments))
-    return [json.dumps(found, indent=2)] if arguments.json else info.lines(found)
+    yield from [json.dumps(found, indent=2)] if arguments.json else info.lines(found)
+    if found.get("reason") is not None:
+        raise SystemExit(FAILED)
 
 
 def _run(arguments: argparse.Namespace) -> Iterable[str]:
@@ -153,10 +156,24 @@ def _bench(arguments: argparse.Namespace) -> Iterable[str]:
     return bench(_request(Request, arguments), _note)
 
 
+def _completion(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.completion import script
+
+    return [script(arguments.program, arguments.shell)]
+
+
+def _help(arguments: argparse.Namespace) -> Iterable[str]:
+    program = arguments.program
+    (program if arguments.about is None else program.commands[arguments.about]).print_help()
+    return []
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "info": _info,
     "run": _run,
     "generate": _generate,
     "convert": _convert,
     "bench": _bench,
+    "completion": _completion,
+    "help": _help,
 }

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -56,6 +57,17 @@ class Parser(argparse.ArgumentParser):
         """End with a line on stderr, and exit code 2."""
         end = "" if message.endswith((".", "?")) else "."
         self.exit(2, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
+
+    @property
+    def actions(self) -> Sequence[argparse.Action]:
+        """All its arguments."""
+        return self._actions
+
+    def shorten_usage(self) -> None:
+        """Have usage name the arguments that stand by their place, and the options as one."""
+        placed = [action for action in self.actions if not action.option_strings]
+        words = [f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar) for action in placed]
+        self.usage = " ".join(["%(prog)s [OPTION ...]", *words])
 
     @property
     def options(self) -> Iterable[str]:
@@ -119,6 +131,10 @@ def require_known(parser: Parser, words: Sequence[str]) -> None:
         if owners and name not in parser.options:
             parser.error(f"{name} is an option of {', '.join(owners)}; it comes after the command")
         parser.require_options([word], {})
+    if not {"-h", "--help", "-V", "--version"} & set(words):
+        parser.epilog = None
+        parser.print_help(sys.stderr)
+        parser.exit(2, f"\n{parser.prog}: error: no command is given. See `{parser.prog} --help`.\n")
 
 
 def _unknown_command(word: str, commands: Mapping[str, Parser]) -> str:

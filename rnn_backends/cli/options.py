@@ -3,9 +3,19 @@
 import argparse
 from typing import Any, TypeAlias
 
+from rnn_backends.cli.examples import shown
 from rnn_backends.cli.mistakes import Parser, one_of
 from rnn_backends.formats.options import OPTIONS
 from rnn_backends.formats.values import CHOICES
+
+
+class Formatter(argparse.HelpFormatter):
+    """The layout of help, in which lines that begin with a space, as those of examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n".join(line if line[:1] == " " else fill(line, width, indent) for line in text.splitlines())
+
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # it has no public name
 Group: TypeAlias = "argparse._ArgumentGroup"  # noqa: SLF001
@@ -68,7 +78,15 @@ def positive(text: str) -> int:
 
 def add_command(commands: Commands, name: str, summary: str, *parents: Parser) -> Parser:
     """Add a command, and return its parser, which gives its name as `command` and itself as `parser`."""
-    parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False, parents=parents)
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=shown(name),
+        formatter_class=Formatter,
+        allow_abbrev=False,
+        parents=parents,
+    )
     parser.set_defaults(command=name, parser=parser)
     add_traceback(parser, default=argparse.SUPPRESS)  # else it would undo --traceback before the command
     return parser

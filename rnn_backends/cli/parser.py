@@ -6,29 +6,46 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends import __version__
-from rnn_backends.cli.arguments import add_bench, add_convert, add_generate, add_info, add_run
+from rnn_backends.cli.arguments import (
+    add_bench,
+    add_completion,
+    add_convert,
+    add_generate,
+    add_help,
+    add_info,
+    add_run,
+)
+from rnn_backends.cli.examples import shown
 from rnn_backends.cli.mistakes import Parser, require_known
-from rnn_backends.cli.options import add_traceback
+from rnn_backends.cli.options import Formatter, add_traceback
 from rnn_backends.cli.reports import PROG
+
+EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 128 + N ended by signal N."
 
 
 def make_parser() -> Parser:
-    """Return the parser, which gives the name of the command as `command` and its own parser as `parser`."""
+    """Return the parser, which gives the name of the command as `command`, its parser as `parser`, and itself."""
     parser = Parser(
         prog=PROG,
         description="Run vanilla recurrent networks forward, on NumPy, CuPy and other array libraries.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+        epilog=f"{shown('')}\n\n{EXIT_CODES}",
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"{PROG} {__version__}")
     add_traceback(parser, default=False)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog=PROG)
     add_info(commands)
     add_run(commands)
     add_generate(commands)
     add_convert(commands)
     add_bench(commands)
+    add_completion(commands)
+    add_help(commands)
     parser.commands = commands.choices
+    for each in (parser, *parser.commands.values()):
+        each.shorten_usage()
+        each.set_defaults(program=parser)
     return parser
 
 

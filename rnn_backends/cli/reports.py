@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
+from typing import TypeGuard
 
 PROG = "rnn-backends"
 
@@ -33,10 +34,22 @@ def one_line(error: BaseException) -> str:
     """Return the message of an error without line breaks, in the command line's words; its type where it has none."""
     from rnn_backends.cli.wording import spelled  # not for --help
 
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
-        return f"cannot use {str(error.filename2 or error.filename)!r}: {error.strerror}.{hint}"
+    if is_of_file(error):
+        return f"cannot use {str(error.filename2 or error.filename)!r}: {reason_of(error)}"
     return spelled(" ".join(str(error).split())) or type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the same without the name of a file that the system refuses, which stands before it."""
+    if not is_of_file(error):
+        return one_line(error)
+    hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
+    return f"{error.strerror}.{hint}"
+
+
+def is_of_file(error: BaseException) -> TypeGuard[OSError]:
+    """Return whether an error is one of the system about a file."""
+    return isinstance(error, OSError) and error.filename is not None and bool(error.strerror)
 
 
 def near_file(path: str | bytes | PathLike[str]) -> str:

@@ -1,6 +1,7 @@
 """The commands `convert` and `info MODEL`: what they tell of a file, and what they refuse to leave behind."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,27 +153,55 @@ def test_columns_of_a_missing_bias_and_readout() -> None:
     assert contents.sizes(found) == "3 -> 4, 28 parameters"
 
 
-# info never fails
+# info of a file that cannot be read
 
 
 def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
     Path("damaged.npz").write_bytes(b"PK\x03\x04")
     Path("folder.npz").mkdir()
     Path("m.txt").write_text("hello")
+    Path("layers.pt").write_bytes((DATA / "layers.pt").read_bytes())
     for name, reason in (
         ("damaged.npz", "damaged.npz is no .npz file, or is damaged: "),
-        ("no.npz", "cannot use 'no.npz': No such file or directory."),
+        ("no.npz", "No such file or directory."),
+        ("layer.pt", "No such file or directory. Did you mean 'layers.pt'?"),
         ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
-        ("m.txt", "m.txt: it is in none of the formats that are read: safetensors, .npz"),
-        (DATA / "layers.pt", f"{DATA / 'layers.pt'}: weights alone do not record the activation of the cells"),
+        ("m.txt", "it is in none of the formats that are read: safetensors, .npz"),
+        ("layers.pt", "weights alone do not record the activation of the cells"),
     ):
         code, out, err = run("info", name)
-        assert (code, err) == (0, "")
+        assert (code, err) == (1, "")
         first, *rest = out.splitlines()
         assert first.startswith(f"model  {name}: cannot be read: {reason}")
-        told = json.loads(run("info", name, "--json").out)
-        assert told == {"model": str(name), "reason": first.partition(": cannot be read: ")[2], "line": told["line"]}
-        assert [line.rpartition("  ")[2] for line in rest] == ([told["line"]] if told["line"] else [])
+        machines = run("info", name, "--json")
+        told = json.loads(machines.out)
+        assert (machines.code, machines.err) == (1, "")
+        assert told.pop("model") == name
+        assert told.pop("reason") == first.partition(": cannot be read: ")[2]
+        assert told.keys() == {"line", "options", "note"}
+        assert [line.rpartition(":  ")[2] for line in rest] == [text for text in told.values() if text]
+
+
+def test_info_prints_the_options_that_read_a_file(run: Run) -> None:
+    """Followed as they are printed, and with the other meaning of x that the note names."""
+    for name in ("word_lm.pt", "linear_before_rnn.pt", "mlx.safetensors", "minchar.npz"):
+        path = DATA / "cases" / name
+        *_, options, note = run("info", path).out.splitlines()
+        words = shlex.split(options.removeprefix("The same as options of a command:  "))
+        assert words
+        result = run("info", path, *words)
+        assert (result.code, "(seq_len, batch" in result.out) == (0, True)
+        assert note.startswith("x is read as (seq_len, batch, ...); add batch_first=True, or --batch-first, if ")
+        assert "(batch, seq_len" in run("info", path, *words, "--batch-first").out
+        assert run("convert", path, "c.npz", *words).code == 0
+
+
+def test_info_says_no_more_of_x_than_is_open(run: Run) -> None:
+    path = DATA / "cases" / "word_lm.pt"
+    assert "x is read" not in run("info", path, "--batch-first").out
+    Path("m.weights.h5").write_bytes(kf.hdf5(kf.cell_arrays("layers/simple_rnn")))
+    note = json.loads(run("info", "m.weights.h5", "--json").out)["note"]
+    assert note.startswith("x is read as (batch, seq_len, ...); add batch_first=False, or --no-batch-first, if ")
 
 
 def test_info_prints_the_line_that_reads_a_file(run: Run) -> None:
@@ -189,7 +218,7 @@ def test_info_survives_a_file_that_fills_the_memory(run: Run, monkeypatch: pytes
         raise MemoryError
 
     monkeypatch.setattr(formats, "read", fail)
-    assert run("info", "m.npz") == (0, "model  m.npz: cannot be read: MemoryError\n", "")
+    assert run("info", "m.npz") == (1, "model  m.npz: cannot be read: MemoryError\n", "")
 
 
 @pytest.mark.parametrize(
