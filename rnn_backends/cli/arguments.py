@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import one_of
-from rnn_backends.cli.options import Commands, Group, add_command, load_options, positive
+from rnn_backends.cli.options import Commands, Group, add_command, columns, load_options, positive
 from rnn_backends.core.network import READS
 
 DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")
@@ -72,7 +72,7 @@ def _add_input_options(group: Group) -> None:
     group.add_argument(
         "--x",
         metavar="NAME[,NAME]",
-        type=lambda text: tuple(text.split(",")),
+        type=columns,
         help="the columns of features, or the one of text or of token ids; default: all that are left",
     )
     group.add_argument("--targets", metavar="NAME", help="the column of the right classes, by name or id")

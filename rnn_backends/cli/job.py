@@ -1,8 +1,7 @@
 """A run of a model over an input: which walk it is, and what is made of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain
 from typing import BinaryIO
 
 from rnn_backends.cli.data.formats import ARRAYS
@@ -20,6 +19,7 @@ from rnn_backends.cli.request import Request
 from rnn_backends.cli.walk import Walk, through_arrays, through_samples, through_text
 from rnn_backends.core.losses import require_softmax
 from rnn_backends.errors import ArgumentError
+from rnn_backends.formats.names import listed
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import Encoder, Vocabulary, require_vocabulary
@@ -39,6 +39,7 @@ class Job:
         self._output: AnyOutput | None = None
         self._is_next = False
         self._label: str | None = None
+        self._read_as = "text"
         request.require_fitting(self.form)
         if request.predictions and self.placed.require_readout("--predictions")[-1].output_size == 1:
             msg = "--predictions writes the likeliest of several outputs, and this model has one; leave it out."
@@ -73,6 +74,7 @@ class Job:
         if inputs.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)
+        self._read_as = f"x of shape {inputs.x.shape} as {_axes(call)}"
         self._label = "sequence" if call.is_batch else None
         self._output = self._array_output(call)
         with self._progress(call.seq_len, "steps") as report:
@@ -109,7 +111,7 @@ class Job:
                 self._note(f"the model has backward cells, which see the {vocabulary.unit}s that they are to predict")
         return vocabulary
 
-    def _samples(self, reader: Reader) -> tuple[Iterator[Iterator[Sample]], str]:
+    def _samples(self, reader: Reader) -> tuple[Iterator[Iterator[Sample]], str | None]:
         """Return the sequences of the lines of a text or of the rows of a table, and the name of their ids."""
         if self.form == "text":
             return self._lines(reader, self._vocabulary()), "line"
@@ -117,11 +119,15 @@ class Job:
         if request.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         columns = Columns(request.id, request.x, request.targets)
-        table = Table(columns, self.placed, self.names, self.reads)
+        table = Table(columns, self.placed, self.names, self.reads, self._note_columns)
         if self.form == "jsonl":
             return table.samples(rows_of_jsonl(reader.lines())), request.id or "line"
-        rows = rows_of_csv(chain.from_iterable(reader.lines()), self.form)
-        return table.samples([rows]), request.id or "line"
+        is_one = request.id is None and self.placed.vocabulary is None
+        return table.samples(rows_of_csv(reader.lines(), self.form)), request.id or (None if is_one else "line")
+
+    def _note_columns(self, columns: Sequence[str]) -> None:
+        """Keep the columns that are read as x, to be reported."""
+        self._read_as = f"{listed(columns)} as {'text' if self.placed.vocabulary is not None else 'x'}"
 
     def _lines(self, reader: Reader, vocabulary: Vocabulary) -> Iterator[Iterator[Sample]]:
         number = 0
@@ -130,14 +136,16 @@ class Job:
             number += len(lines)
 
     def _line(self, vocabulary: Vocabulary, number: int, line: str) -> Sample:
-        ids = Encoder(vocabulary, number).encode(line, is_last=True)
+        ids = Encoder(vocabulary, f"line {number}").encode(line.removesuffix("\r"), is_last=True)
+        self.walk.items += len(ids)
+        self.walk.unknown += int((ids == vocabulary.other).sum())
         return Sample(number, ids[:-1], ids[1:]) if self._is_next else Sample(number, ids)
 
     def _require_enough(self, reader: Reader) -> None:
         walk, name, vocabulary = self.walk, reader.name, self.placed.vocabulary
         if walk.sequences and (walk.steps or self._label is not None):
             return
-        if self._label is None and vocabulary is not None:
+        if self.form == "text" and self._label is None and vocabulary is not None:
             least = "2" if self._is_next else "1"
             reason = ", one to predict the other" if self._is_next else ""
             msg = f"text must have at least {least} {vocabulary.unit}s{reason}; {name} has {walk.items}."
@@ -157,6 +165,9 @@ class Job:
             if has_steps or not self.placed.network.readout:
                 return None
             return Shown(Shape(self.walk.what, label, has_steps, self.names))
+        if label in {"step", "prediction", "predictions"}:
+            msg = f"the ids are called {label!r}, as a column of the output is; give that column another name."
+            raise ArgumentError(msg)
         shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
         if form == "npy" and has_steps and label is not None:
             msg = "sequences of several lengths make no array of their steps; write .jsonl or .csv, or --reads last."
@@ -192,6 +203,13 @@ class Job:
             output=self._output,
             unit="step" if vocabulary is None or self.form in ARRAYS else vocabulary.unit,
             is_next=self._is_next,
+            read_as=self._read_as,
             is_array=self.form in ARRAYS,
             is_batch=self._label is not None,
         )
+
+
+def _axes(call: ChunkedCall) -> str:
+    """Return how the axes of an input are read."""
+    steps = ["seq_len"] if not call.is_batch else ["batch", "seq_len"] if call.axis else ["seq_len", "batch"]
+    return f"({', '.join(steps)}, ...)"

@@ -46,6 +46,15 @@ def _paths(text: str) -> list[str | tuple[str | None, ...]]:
     return [path[0] or "" if len(path) == 1 else path for path in paths]
 
 
+def columns(text: str) -> tuple[str, ...]:
+    """Return names of columns between commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) != len(names):
+        msg = f"expected names of columns between commas, each once; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return names
+
+
 def _pairs(text: str) -> dict[str, str]:
     """Return texts by name, which stand as NAME=TEXT between commas."""
     pairs = [part.partition("=") for part in text.split(",")]

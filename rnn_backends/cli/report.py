@@ -34,6 +34,8 @@ class Report:
     """What a step is called: a step, a character or a word."""
     is_next: bool
     """Whether each character or word of a text was to predict the next one."""
+    read_as: str
+    """What of the input is x, and how it is read."""
     is_array: bool
     """Whether the input was an array."""
     is_batch: bool
@@ -51,11 +53,13 @@ class Report:
             "device": rnn.device,
             "dtype": rnn.dtype,
             "input": str(self.input),
+            "read_as": self.read_as,
             "reads": walk.reads,
             "unit": self.unit,
             "sequences": walk.sequences,
             "longest": walk.longest,
             "steps": walk.steps,
+            "unknown": walk.unknown,
             "seconds": walk.seconds,
             "steps_per_second": self._speed,
             "cross_entropy": loss,
@@ -73,7 +77,7 @@ class Report:
             ("backend", f"{rnn.backend.name} {library_version(rnn.backend) or ''}".rstrip()),
             ("device", rnn.device),
             ("dtype", rnn.dtype),
-            ("input", str(self.input)),
+            ("input", str(self.input) if self.read_as == "text" else f"{self.input}, {self.read_as}"),
             *([("reads", walk.reads)] if walk.reads != "steps" else []),
             ("sequence length", f"{up_to}{walk.longest}"),
             *([(several, str(walk.sequences))] if self.is_batch else []),
@@ -99,6 +103,8 @@ class Report:
     def _results(self) -> list[Row]:
         walk, rows = self.walk, list[Row]()
         loss = walk.loss()
+        if walk.unknown:
+            rows.append(("unknown", f"{walk.unknown} of {walk.items} {self.unit}s"))
         if loss is not None:
             per = f"bits per {self.unit}", f"{loss / log(2):.6f}"
             rows.append(per if self.is_next else ("cross-entropy", f"{loss:.6f} nats"))

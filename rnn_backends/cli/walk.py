@@ -22,7 +22,13 @@ from rnn_backends.model.placed import Placed
 from rnn_backends.model.reading import logits_of_whole, summarize
 from rnn_backends.model.vocabulary import Encoder, Vocabulary
 
-Report = Callable[[int], None]
+_OF_ACTIVATION = {
+    "identity": "logits",
+    "softmax": "probabilities",
+    "sigmoid": "probabilities",
+    "log_softmax": "log-probabilities",
+}
+Progress = Callable[[int], None]
 """A function that is given how much is done."""
 
 
@@ -43,26 +49,28 @@ class Walk:
         The time that the network took alone.
     steps, sequences, longest : int
         The valid steps and the sequences that were walked, and the steps of the longest.
-    items : int
-        The characters or words of a text that were read.
+    items, unknown : int
+        The characters or words of a text that were read, and those of them that are not in the vocabulary.
     """
 
     def __init__(self, placed: Placed, reads: str, *, is_predicted: bool) -> None:
         self.placed, self.reads, self._is_predicted = placed, reads, is_predicted
-        self.seconds, self.steps, self.sequences, self.longest, self.items = 0.0, 0, 0, 0, 0
+        self.seconds, self.steps, self.sequences, self.longest = 0.0, 0, 0, 0
+        self.items = self.unknown = 0
         self._sums: list[tuple[Array, Array]] = []
 
     @property
     def what(self) -> str:
-        """What is wanted: predictions, probabilities, logits or hidden states."""
+        """What is wanted: predictions, or what the readout gives by its activation, or hidden states."""
         readout = self.placed.network.readout
         if not readout:
             return "hidden states"
         if self._is_predicted:
             return "predictions"
-        return "logits" if readout[-1].activation == Activation("identity") else "probabilities"
+        activation = readout[-1].activation
+        return _OF_ACTIVATION.get(activation.name, "outputs") if isinstance(activation, Activation) else "outputs"
 
-    def chunks(self, call: ChunkedCall, report: Report) -> Iterator[Chunk]:
+    def chunks(self, call: ChunkedCall, report: Progress) -> Iterator[Chunk]:
         """Yield the chunks of a call, and take their losses; the results of whole sequences come as one."""
         start = perf_counter()
         for chunk in self._each(call, report):
@@ -75,7 +83,7 @@ class Walk:
             report(chunk.stop)
             start = perf_counter()
 
-    def _each(self, call: ChunkedCall, report: Report) -> Iterator[Chunk]:
+    def _each(self, call: ChunkedCall, report: Progress) -> Iterator[Chunk]:
         if self.reads == "steps":
             yield from call.each(lambda chunk: chunk)
             return
@@ -109,7 +117,7 @@ class Walk:
             return float(to_numpy(mean_of(self._sums)))
 
 
-def through_arrays(walk: Walk, call: ChunkedCall, inputs: Inputs, output: AnyOutput | None, report: Report) -> None:
+def through_arrays(walk: Walk, call: ChunkedCall, inputs: Inputs, output: AnyOutput | None, report: Progress) -> None:
     """Walk through the arrays of one call."""
     walk.steps = inputs.count_steps(call.shape, call.axis)
     walk.sequences, walk.longest = call.shape[1 - call.axis] if call.is_batch else 1, call.seq_len
@@ -144,7 +152,7 @@ def _split(walk: Walk, call: ChunkedCall, found: list[Host], lengths: Any) -> It
 
 
 def through_text(
-    walk: Walk, reader: Reader, vocabulary: Vocabulary, output: Output | None, report: Report, *, is_next: bool
+    walk: Walk, reader: Reader, vocabulary: Vocabulary, output: Output | None, report: Progress, *, is_next: bool
 ) -> None:
     """Walk through a text as it is read, whose states go from piece to piece.
 
@@ -157,6 +165,7 @@ def through_text(
         x, targets = (joined[:-1], joined[1:]) if is_next else (joined, None)
         held = joined[-1:] if is_next else held
         walk.items += len(ids)
+        walk.unknown += int((ids == vocabulary.other).sum())
         if not x.size:
             continue
         call = ChunkedCall(walk.placed, x, targets=targets)
@@ -171,7 +180,7 @@ def through_text(
     walk.sequences, walk.longest = 1, walk.steps
 
 
-def _report_part(report: Report, begun: int, end: int, count: int, done: int) -> None:
+def _report_part(report: Progress, begun: int, end: int, count: int, done: int) -> None:
     report(begun + (end - begun) * done // count)
 
 
@@ -188,7 +197,7 @@ def _encoded(reader: Reader, vocabulary: Vocabulary, *, is_whole: bool) -> Itera
 
 
 def through_samples(
-    walk: Walk, samples: Iterable[Iterable[Sample]], reader: Reader, output: Output | None, report: Report
+    walk: Walk, samples: Iterable[Iterable[Sample]], reader: Reader, output: Output | None, report: Progress
 ) -> None:
     """Walk through sequences in batches of similar lengths; their results are written in the order of the sequences."""
     begun = 0

@@ -25,10 +25,11 @@ from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 def require_softmax(readout: Sequence[Linear]) -> None:
     """Check that the cross-entropy is the loss of a readout."""
     g2 = readout[-1].activation
-    if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
+    name = getattr(g2, "name", None)
+    if name not in {"softmax", "log_softmax"}:
         msg = (
-            f"loss is the cross-entropy of a softmax readout; g2 of this one is {g2!r}. If it was "
-            "trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
+            f"loss is the cross-entropy of a softmax readout; g2 of this one is {name or g2!r}. If it "
+            "was trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
         )
         raise ArgumentError(msg)
 
@@ -107,15 +108,22 @@ def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
 def negative_log_likelihood(logits: Array, targets: Array) -> Array:
     """Return -log softmax(logits)[target] for each target, (..., classes), (...) -> (...)."""
     z = widen(logits)
-    xp, classes, is_class = array_namespace(z), z.shape[-1], in_range(targets, z.shape[-1])
+    xp, is_class = array_namespace(z), in_range(targets, z.shape[-1])
     largest = xp.max(z, axis=-1)
     total = xp.log(xp.sum(xp.exp(z - largest[..., None]), axis=-1))
-    # Of a large vocabulary, a row of log_softmax for the one that is wanted would take most of the time.
-    before = xp.arange(prod(targets.shape), device=device(z)) * classes
-    ids = xp.astype(xp.where(is_class, targets, xp.zeros_like(targets)), before.dtype)
-    wanted = xp.take(xp.reshape(z, (-1,)), before + xp.reshape(ids, (-1,)), axis=0)
-    nll = total - (xp.reshape(wanted, targets.shape) - largest)
+    nll = total - (_wanted(z, targets, is_class) - largest)
     return xp.where(is_class, nll, xp.full_like(nll, nan))
+
+
+def _wanted(z: Array, targets: Array, is_class: Array) -> Array:
+    """Return the logit of each target, and any number where there is no such class."""
+    xp = array_namespace(z)
+    if prod(z.shape) >= 2**31:  # places of 32 bits, as JAX has them by default, would not reach all
+        return xp.sum(xp.where(one_hot(targets, z), z, xp.zeros_like(z)), axis=-1)
+    # Of a large vocabulary, a row for the one that is wanted would take most of the time.
+    before = xp.arange(prod(targets.shape), device=device(z)) * z.shape[-1]
+    ids = xp.astype(xp.where(is_class, targets, xp.zeros_like(targets)), before.dtype)
+    return xp.reshape(xp.take(xp.reshape(z, (-1,)), before + xp.reshape(ids, (-1,)), axis=0), targets.shape)
 
 
 def sums_where(values: Array, valid: Array | None) -> tuple[Array, Array]:

@@ -94,7 +94,7 @@ def require_language(placed: Placed) -> None:
     """Check that a model predicts its own next input, a token id."""
     network = placed.network
     if not network.readout or placed.input_size != network.readout[-1].output_size or network.takes == "features":
-        msg = "generate needs a model that predicts its own next input: token ids, and a readout with as many outputs."
+        msg = f"generate needs a model that predicts its own next token id; this one {_counts(placed)}."
         raise ArgumentError(msg)
     _require_feedback("generate", placed)
 
@@ -103,7 +103,7 @@ def require_forecaster(placed: Placed) -> None:
     """Check that a model predicts its own next input, as many values as it takes features."""
     network = placed.network
     if not network.readout or placed.input_size != network.readout[-1].output_size or network.takes == "tokens":
-        msg = "a free run needs a model that predicts its own next input: features, and a readout with as many outputs."
+        msg = f"a free run needs a model that predicts its own next features; this one {_counts(placed)}."
         raise ArgumentError(msg)
     if is_softmax(network.readout[-1]):
         msg = (
@@ -112,6 +112,14 @@ def require_forecaster(placed: Placed) -> None:
         )
         raise ArgumentError(msg)
     _require_feedback("a free run", placed)
+
+
+def _counts(placed: Placed) -> str:
+    """Return how much a network takes and gives in a step."""
+    what = {"tokens": "one of {} token ids", "features": "{} features"}.get(placed.network.takes or "", "{} inputs")
+    readout = placed.network.readout
+    outputs = f"has {readout[-1].output_size} outputs" if readout else "has no readout"
+    return f"takes {what.format(placed.input_size)} and {outputs}"
 
 
 def is_softmax(readout: Linear) -> bool:

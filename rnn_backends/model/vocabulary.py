@@ -98,15 +98,15 @@ class Encoder:
     Parameters
     ----------
     vocabulary : Vocabulary
-    line : int, optional
-        The number of the line that the text is, if it is one of several; for errors.
+    where : str, optional
+        The name of the text in errors, if it is one of several; places are then counted from its beginning.
     """
 
-    def __init__(self, vocabulary: Vocabulary, line: int | None = None) -> None:
+    def __init__(self, vocabulary: Vocabulary, where: str | None = None) -> None:
         self._vocabulary = vocabulary
-        self._held = ""
-        self._where = "the text" if line is None else f"line {line}"
-        self._line, self._columns, self._words = line or 1, 0, 0
+        self._held: list[str] = []
+        self._where = where
+        self._line, self._columns, self._words = 1, 0, 0
 
     def encode(self, piece: str, *, is_last: bool = False) -> Host:
         """Return the token ids of the characters or words that end in a piece of the text, or with its last one.
@@ -123,10 +123,11 @@ class Encoder:
         if ids.size and ids.min() == MISSING:
             at = int(ids.argmin())
             self._count(piece[:at])
-            msg = (
-                f"the character {piece[at]!r} at line {self._line}, column {self._columns + 1} is not in the "
-                f"model's vocabulary of {len(self._vocabulary.items)} characters."
-            )
+            place = f"at line {self._line}, column {self._columns + 1}"
+            if self._where is not None:
+                place = f"at place {at + 1} of {self._where}"
+            count = len(self._vocabulary.items)
+            msg = f"the character {piece[at]!r} {place} is not in the model's vocabulary of {count} characters."
             raise VocabularyError(msg)
         self._count(piece)
         return ids
@@ -137,16 +138,25 @@ class Encoder:
         self._columns = len(text) - text.rfind("\n") - 1 + (0 if ends else self._columns)
 
     def _of_words(self, piece: str, is_last: bool) -> Host:
-        text = self._held + piece
-        words = text.split()
-        self._held = words.pop() if words and not is_last and not text[-1].isspace() else ""
+        words = piece.split()
+        if self._held:
+            if words and not piece[0].isspace():
+                self._held.append(words.pop(0))
+                is_ended = bool(words) or piece[-1].isspace()
+            else:
+                is_ended = bool(piece)
+            if is_ended or is_last:
+                words.insert(0, "".join(self._held))
+                self._held.clear()
+        if words and piece and not is_last and not piece[-1].isspace():
+            self._held.append(words.pop())
         ids = self._vocabulary.ids_of_words(words)
         if ids.size and ids.min() == MISSING:
             at = int(ids.argmin())
+            place, count = f"word {self._words + at + 1} of {self._where or 'the text'}", len(self._vocabulary.items)
             msg = (
-                f"the word {words[at]!r}, word {self._words + at + 1} of {self._where}, is not in the model's "
-                f"vocabulary of {len(self._vocabulary.items)} words; leave it out, or give a model with `unknown`, an "
-                "item for such words."
+                f"the word {words[at]!r}, {place}, is not in the model's vocabulary of {count} words; leave it out, or "
+                "give a model with `unknown`, an item for such words."
             )
             raise VocabularyError(msg)
         self._words += len(words)

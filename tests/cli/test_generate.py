@@ -415,21 +415,23 @@ def test_stops_that_cannot_be(generate: Run, vocabulary: Any, stop: str, code: i
 
 def test_models_that_cannot_feed_themselves(generate: Run) -> None:
     drawn = rb.RNN.init(6, 8, output_size=6)
-    own = "needs a model that predicts its own next input: token ids, and a readout with as many outputs."
+    own = "needs a model that predicts its own next"
     cases = {
-        "generate " + own: [
+        f"generate {own} token id; this one takes one of 6 token ids and has no readout.": [
             rb.RNN(drawn.layers, takes="tokens"),
-            rb.RNN(drawn.layers),
-            rb.RNN.init(6, 8, output_size=5),
         ],
+        f"generate {own} token id; this one takes 6 inputs and has no readout.": [rb.RNN(drawn.layers)],
+        f"generate {own} token id; this one takes 6 inputs and has 5 outputs.": [rb.RNN.init(6, 8, output_size=5)],
         "generate needs a readout of each step or of the last; that of this model reads the 'mean'.": [
             rb.RNN(drawn.layers, drawn.readout, reads="mean", takes="tokens"),
         ],
         "generate needs a network without backward cells, which start at the end of a sequence.": [
             rb.RNN.init(6, 8, output_size=6, bidirectional=True),
         ],
-        "a free run needs a model that predicts its own next input: features, and a readout with as many outputs.": [
+        f"a free run {own} features; this one takes 6 features and has no readout.": [
             rb.RNN(drawn.layers, takes="features"),
+        ],
+        f"a free run {own} features; this one takes 6 features and has 5 outputs.": [
             rb.RNN(drawn.layers, rb.Linear(np.ones((5, 8), np.float32), activation="tanh"), takes="features"),
         ],
         "a free run needs a readout of each step or of the last; that of this model reads the 'max'.": [

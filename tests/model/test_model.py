@@ -268,7 +268,7 @@ REFUSED = [
     (lambda rnn: rnn(X[..., :3]), rb.ShapeError, r"last axis of `x` must be input_size = 4; got shape \(5, 2, 3\)"),
     (lambda rnn: rnn(X, np.zeros((2, 3, 5))), rb.ShapeError, r"`h_0` must have shape .* = \(2, 2, 5\); got \(2, 3, 5\)"),
     (lambda rnn: rnn(X, lengths=[5.0, 4.0]), rb.DTypeError, "`lengths` must hold integers; got list of dtype float64"),
-    (lambda rnn: rnn(X, lengths=[5]), rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(2,\); got \(1,\)"),
+    (lambda rnn: rnn(X, lengths=[5]), rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(2,\), as x is \(seq_len, batch, \.\.\.\); got \(1,\)"),
     (lambda rnn: rnn(X, lengths=[6, 0]), rb.ArgumentError, r"every length in `lengths` must be in 0..5; got 6 at \[0\]"),
     (lambda rnn: rnn(X, lengths=[-1, 0]), rb.ArgumentError, r"got -1 at \[0\]"),
     (lambda rnn: rnn([[0, 4]]), rb.ArgumentError, r"every token id in `x` must be in 0..3; got 4 at \[0, 1\]"),

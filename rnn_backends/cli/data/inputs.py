@@ -3,20 +3,18 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import listed, require_initial_states
 from rnn_backends.formats.npy import HEAD, Npz, parse_header
 from rnn_backends.formats.source import Source
 
-Host = NDArray[Any]
-
-ARRAYS = ("x", "h_0", "lengths", "mask", "targets")
+NAMES = ("x", "h_0", "lengths", "mask", "targets")
 
 NUMBERS = ("|b1", "|i1", "|u1", *(f"{order}{kind}{size}" for kind in "fiu" for size in (2, 4, 8) for order in "<>"))
 """The dtypes of numbers and booleans."""
@@ -34,7 +32,9 @@ class Inputs:
 
     def count_steps(self, shape: tuple[int, ...], axis: int) -> int:
         """Return the number of steps that are taken, of all sequences together; `axis` is that of time."""
-        taken = np.ones(shape, bool) if self.mask is None else self.mask
+        if self.mask is None:
+            return prod(shape) if self.lengths is None else int(self.lengths.sum())
+        taken = self.mask
         if self.lengths is not None:
             valid = np.arange(shape[axis])[:, None] < self.lengths
             taken = taken & (valid.T if axis else valid)
@@ -66,8 +66,8 @@ def _read_npz(source: Source, network: Network) -> tuple[dict[str, Host], Host |
         for _, reverse in layer.cells
     ]
     states = [f"h_0_{place}" for place in cells]
-    if unknown := sorted(held.members.keys() - {*ARRAYS, *states}):
-        msg = f"it holds {listed(unknown)}, which run does not know; it reads {', '.join(ARRAYS)}."
+    if unknown := sorted(held.members.keys() - {*NAMES, *states}):
+        msg = f"it holds {listed(unknown)}, which run does not know; it reads {', '.join(NAMES)}."
         raise FormatError(msg)
     if "x" not in held.members:
         msg = f"it must hold the input as x; it holds {listed(held.members)}."

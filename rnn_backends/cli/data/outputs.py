@@ -22,7 +22,7 @@ class Shape(NamedTuple):
     """The kind of results that an output is to hold."""
 
     what: str
-    """Predictions, probabilities, logits or hidden states."""
+    """Predictions, probabilities, log-probabilities, logits, outputs or hidden states."""
     label: str | None
     """The name of the ids of the sequences; None for one sequence without an id."""
     has_steps: bool

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,29 +12,80 @@ from rnn_backends.formats.names import listed
 Row = tuple[int, Mapping[str, Any]]
 """The number of a line, from 1 on, and its values by name."""
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+LONGEST = 2**31 - 1
+"""The characters of a value; those that the module csv takes by default are few for a text."""
 
 
-def rows_of_csv(lines: Iterable[str], form: str) -> Iterator[Row]:
-    """Yield the rows of a table, whose first row names its columns."""
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=DELIMITERS[form], strict=True)
+class _Lines:
+    """The lines of a table, of which no more are waited for than a row needs."""
+
+    def __init__(self, pieces: Iterable[Sequence[str]]) -> None:
+        self._pieces, self.held = iter(pieces), deque[str]()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if not self.held and not self.are_more():
+            raise StopIteration
+        return f"{self.held.popleft()}\n"
+
+    def are_more(self) -> bool:
+        """Wait for lines, and return whether there are any."""
+        while not self.held:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return False
+            self.held.extend(piece)
+        return True
+
+
+def rows_of_csv(pieces: Iterable[Sequence[str]], form: str) -> Iterator[Iterator[Row]]:
+    """Yield the rows of a table, whose first row names its columns; those of lines that came together together."""
+    lines, before = _Lines(pieces), csv.field_size_limit(LONGEST)
     try:
-        names = next(reader, [])
-        if len(set(names)) != len(names) or not all(names):
-            msg = f"the first line must name each column once; got {listed(names)}."
+        reader = csv.reader(lines, delimiter=DELIMITERS[form], strict=True)
+        names = _named(next(_parsed(reader, form), []), form)
+        while lines.are_more():
+            yield _rows(reader, lines, names, form)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _rows(reader: Any, lines: _Lines, names: list[str], form: str) -> Iterator[Row]:
+    rows = _parsed(reader, form)
+    while lines.held:
+        number = reader.line_num + 1
+        values = next(rows, [])
+        if values and len(values) != len(names):
+            msg = f"line {number} has {len(values)} values for the {len(names)} columns of the first line."
             raise FormatError(msg)
-        for values in reader:
-            if len(values) != len(names) and values:
-                msg = f"line {reader.line_num} has {len(values)} values for the {len(names)} columns of the first line."
-                raise FormatError(msg)
-            if values:
-                yield reader.line_num, dict(zip(names, values, strict=True))
+        if values:
+            yield number, dict(zip(names, values, strict=True))
+
+
+def _parsed(reader: Any, form: str) -> Iterator[list[str]]:
+    try:
+        yield from reader
     except csv.Error as error:
-        msg = f"line {reader.line_num} is no row of {form.upper()}: {error}."
+        reason = str(error).partition(" - ")[0]
+        msg = f"line {reader.line_num} is no row of {form.upper()}: {reason}."
         raise FormatError(msg) from error
 
 
+def _named(names: list[str], form: str) -> list[str]:
+    if len(set(names)) != len(names) or not all(names):
+        msg = f"the first line must name each column once; got {listed(names)}."
+        raise FormatError(msg)
+    if len(names) == 1 and (found := {";", ",", "\t"} & {*names[0]} - {DELIMITERS[form]}):
+        other = "give --from tsv" if found == {"\t"} else "give --from csv" if found == {","} else "write commas"
+        msg = f"the columns of the first line seem to be separated by {min(found)!r}; {other}."
+        raise FormatError(msg)
+    return names
+
+
 def rows_of_jsonl(pieces: Iterable[Sequence[str]]) -> Iterator[Iterator[Row]]:
-    """Yield the objects of JSON Lines, those of the lines that came together together."""
+    """Yield the objects of JSON Lines, those of lines that came together together."""
     begin = 1
     for lines in pieces:
         yield (_object(number, line) for number, line in enumerate(lines, begin) if line.strip())

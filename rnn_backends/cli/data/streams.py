@@ -1,7 +1,7 @@
 """The input of the command `run` as it arrives: bytes of a file or of stdin, their text, and its lines."""
 
 import sys
-from codecs import getincrementaldecoder
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -52,14 +52,13 @@ class Reader:
         if rest := self._decoded(decoder, b"", final=True):
             yield rest
 
-    def _decoded(self, decoder: "object", block: bytes, *, final: bool = False) -> str:
-        held = decoder.getstate()[0]  # type: ignore[attr-defined]  # the class has no public name
+    def _decoded(self, decoder: IncrementalDecoder, block: bytes, *, final: bool = False) -> str:
+        held = decoder.getstate()[0]
         try:
-            text: str = decoder.decode(block, final)  # type: ignore[attr-defined]
+            return decoder.decode(block, final)
         except UnicodeDecodeError as error:
             place = self.position - len(held) + error.start
             raise FormatError(self._refusal(error.reason, place, held + block)) from error
-        return text
 
     def _refusal(self, reason: str, place: int, block: bytes) -> str:
         if self.position == 0 and block.startswith(_UTF_16):
@@ -70,13 +69,13 @@ class Reader:
         )
 
     def lines(self) -> Iterator[list[str]]:
-        """Yield the lines, as many at a time as a piece of the text completes, without their ends."""
+        """Yield the lines, as many at a time as a piece of the text completes, without line feeds at their ends."""
         held: list[str] = []
         for text in self.texts():
             first, *more = text.split("\n")
             held.append(first)
             if more:
-                yield [line.removesuffix("\r") for line in ("".join(held), *more[:-1])]
+                yield ["".join(held), *more[:-1]]
                 held = [more[-1]]
         if last := "".join(held):
             yield [last]
@@ -92,6 +91,9 @@ def reading(path: Path) -> Iterator[Reader]:
             msg = f"stdin: {error}"
             raise FormatError(msg) from error
         return
+    if path.is_fifo():
+        msg = f"{str(path)!r} is a FIFO; give - for the input, and pipe it in."
+        raise FormatError(msg)
     with opened(path) as source:
         blocks = (
             source.read(start, min(PIECE, source.size - start), "the text") for start in range(0, source.size, PIECE)

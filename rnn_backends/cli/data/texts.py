@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Iterable, Sequence
 from io import StringIO
+from math import prod
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from rnn_backends.cli.data.outputs import Output, Part, Shape
 from rnn_backends.core.arrays import Host
 
+SLICE = 2**16
+"""The numbers that are spelled at once; as text they take many times as much memory."""
 SHOWN = 20
 """The results of sequences that are printed."""
 
@@ -46,20 +50,29 @@ class TableOutput(Output):
     def write(self, part: Part) -> None:
         """Write rows."""
         values = part.values if self._shape.has_steps else part.values[None]
-        cells = [[name] for name in self._shape.names.of(values)] if self._shape.is_predicted else spelled(values)
-        text = StringIO()
-        rows = csv.writer(text, delimiter=self._delimiter, lineterminator="\n")
         if self._count < 0:
-            rows.writerow(self._head(cells, values))
+            self._write_rows([self._head(values)])
             self._count = 0
-        for step, row in enumerate(cells, part.start):
-            before = [] if self._shape.label is None else [part.label]
-            rows.writerow([*before, *([step] if self._shape.has_steps else []), *row])
-        self._file.write(text.getvalue().encode())
-        self._count += len(cells)
+        before = [] if self._shape.label is None else [part.label]
+        size = max(1, SLICE // max(1, prod(values.shape[1:])))
+        for first in range(0, len(values), size):
+            steps = enumerate(self._cells(values[first : first + size]), part.start + first)
+            self._write_rows([*before, *([step] if self._shape.has_steps else []), *row] for step, row in steps)
+        self._count += len(values)
 
-    def _head(self, cells: list[Any], values: Host) -> list[str]:
-        before = [*([] if self._shape.label is None else [self._shape.label]), *["step"][: self._shape.has_steps]]
+    def _cells(self, values: Host) -> list[list[Any]]:
+        if self._shape.is_predicted:
+            return [[name] for name in self._shape.names.of(values)]
+        return values.astype("U32").tolist()  # type: ignore[no-any-return]
+
+    def _write_rows(self, rows: Iterable[Sequence[Any]]) -> None:
+        text = StringIO()
+        csv.writer(text, delimiter=self._delimiter, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode())
+
+    def _head(self, values: Host) -> list[str]:
+        before = [] if self._shape.label is None else [self._shape.label]
+        before += ["step"] if self._shape.has_steps else []
         if self._shape.is_predicted:
             return [*before, "prediction"]
         width = values.shape[-1]
@@ -80,21 +93,19 @@ class LinesOutput(Output):
     def __init__(self, file: BinaryIO, shape: Shape) -> None:
         self._file, self._shape, self._count = file, shape, 0
         one = {"predictions": "prediction", "hidden states": "hidden_state"}
-        self._key = shape.what.replace(" ", "_") if shape.has_steps else one.get(shape.what, shape.what)
+        what = shape.what if shape.has_steps else one.get(shape.what, shape.what)
+        self._key = what.replace(" ", "_").replace("-", "_")
 
     def write(self, part: Part) -> None:
         """Write an object."""
+        names = self._shape.names
         found: Any
         if not self._shape.is_predicted:
-            found = spelled(part.values, is_json=True)
-        elif self._shape.has_steps and self._shape.names.vocabulary is not None:
-            found = self._shape.names.text(part.values)
+            found = shortest(part.values)
+        elif self._shape.has_steps:
+            found = names.of(part.values) if names.vocabulary is None else names.text(part.values)
         else:
-            found = (
-                self._shape.names.of(part.values)
-                if self._shape.has_steps
-                else self._shape.names.of(part.values[None])[0]
-            )
+            (found,) = names.of(part.values[None])
         before = {} if self._shape.label is None else {self._shape.label: part.label}
         self._file.write(f"{json.dumps({**before, self._key: found}, ensure_ascii=False)}\n".encode())
         self._count += 1
@@ -138,14 +149,18 @@ class Shown(Output):
         return " ".join([*self._found, *(["..."] if self._count > SHOWN else [])])
 
 
-def spelled(values: Host, *, is_json: bool = False) -> Any:
-    """Return numbers as lists of the shortest that are read as the same in their dtype; in JSON null for no number."""
-    shortest = values.astype(np.float64) if values.dtype == np.float64 else values.astype("U32").astype(np.float64)
-    if is_json and not np.isfinite(shortest).all():
-        known: Host = shortest.astype(object)
-        known[~np.isfinite(shortest)] = None
-        return known.tolist()
-    return shortest.tolist()
+def shortest(values: Host) -> Any:
+    """Return numbers as lists of the shortest that are read as the same in their dtype, None for what is no number."""
+    found = values.astype(np.float64)
+    if values.dtype != np.float64:
+        for first in range(0, values.size, SLICE):
+            part = slice(first, first + SLICE)
+            found.reshape(-1)[part] = values.reshape(-1)[part].astype("U32").astype(np.float64)
+    if np.isfinite(found).all():
+        return found.tolist()
+    known: Host = found.astype(object)
+    known[~np.isfinite(found)] = None
+    return known.tolist()
 
 
 def counted(count: int, what: str) -> str:

@@ -1,0 +1,87 @@
+"""Values of a table as the input of a network: texts, token ids, features."""
+
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.core.arrays import Host
+from rnn_backends.errors import FormatError, VocabularyError
+from rnn_backends.formats.names import listed
+from rnn_backends.model.placed import Placed
+from rnn_backends.model.vocabulary import Encoder
+
+
+class Values:
+    """What a network takes, made of the values in the lines of a table; errors name the line.
+
+    Parameters
+    ----------
+    placed : Placed
+    """
+
+    def __init__(self, placed: Placed) -> None:
+        self._takes, self._size, self.vocabulary = placed.network.takes, placed.input_size, placed.vocabulary
+        self._is_ids: bool | None = None if self._takes is None else self._takes == "tokens"
+
+    def sequence(self, number: int, value: Any) -> Host:
+        """Return a text, or a list of token ids or of steps of features, as an array."""
+        if isinstance(value, str) and self.vocabulary is not None:
+            try:
+                return Encoder(self.vocabulary, f"the text in line {number}").encode(value, is_last=True)
+            except VocabularyError as error:
+                raise FormatError(str(error)) from error
+        try:
+            array = np.asarray(value)
+        except ValueError:  # of lists of different lengths
+            array = np.asarray(None)
+        if array.shape == (0,):
+            return np.empty(0, np.int32) if self._is_ids is not False else np.empty((0, self._size or 1))
+        found = self._fitting(array)
+        if found is None:
+            msg = f"x in line {number} must be {self._wanted()}; got {value!r:.80}."
+            raise FormatError(msg)
+        if self._is_ids:
+            self._require_ids(number, found)
+        return found
+
+    def _fitting(self, array: Host) -> Host | None:
+        """Return an array as ids or features, whichever they are; None where it is neither, or not what came before."""
+        kind = array.dtype.kind
+        if kind not in "iuf":
+            return None
+        if self._is_ids is None:  # the first one that is not empty says it
+            self._is_ids = array.ndim == 1 and kind in "iu" and self._size != 1
+        if self._is_ids:
+            return array if array.ndim == 1 and kind in "iu" else None
+        if array.ndim == 1 and self._size == 1:
+            array = array[:, None]
+        is_right = array.ndim == 2 and self._size in {None, array.shape[1]}
+        return array.astype(np.float64) if is_right else None  # of integers core would make token ids
+
+    def _wanted(self) -> str:
+        ids, features = "a list of token ids", f"a list of steps with {self._size} numbers each"
+        return {True: ids, False: features, None: f"{ids}, or {features}"}[self._is_ids]
+
+    def _require_ids(self, number: int, ids: Host) -> None:
+        outside = (ids < 0) | (ids >= (self._size or 2**31))
+        if outside.any():
+            most = (self._size or 2**31) - 1
+            msg = f"each token id must be in 0..{most}; got {ids[outside.argmax()]} in line {number}."
+            raise FormatError(msg)
+
+    def steps(self, number: int, rows: list[list[float]], columns: tuple[str, ...]) -> Host:
+        """Return rows of numbers, the steps of a sequence that begins in a line, as ids or features."""
+        x = np.array(rows, np.float64)
+        if len(columns) == 1 and (self._takes == "tokens" or (self._takes is None and self._size != 1)):
+            if not ((x == np.trunc(x)) & (np.abs(x) < 2**53)).all():
+                msg = f"the token ids in column {columns[0]!r} must be integers; those from line {number} on are not."
+                raise FormatError(msg)
+            self._require_ids(number, x[:, 0].astype(np.int64))
+            return x[:, 0].astype(np.int64)
+        if x.shape[1] != self._size:
+            msg = (
+                f"the model takes {self._size} features, and there are {x.shape[1]} columns of them, "
+                f"{listed(columns)}; choose by --x NAME,NAME, and name that of an id by --id."
+            )
+            raise FormatError(msg)
+        return x
