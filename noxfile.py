@@ -3,8 +3,8 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
                   wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, other processors, sanitizers,
-                  TensorFlow, the training script
+nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, 100 MB of text, other
+                  processors, sanitizers, TensorFlow, the training script
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -350,6 +350,13 @@ def fuzz(session: nox.Session) -> None:
     """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
     install(session, "onnx>=1.21")
     session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def long_text(session: nox.Session) -> None:
+    """Run the command over 100 MB of text: its time beside that of the network alone, and its memory."""
+    install(session)
+    session.run("python", "-P", "tests/benchmarks/text.py", "--check")
 
 
 @nox.session(python="3.11", tags=["nightly"])

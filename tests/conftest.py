@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     require_installed(config)
+    for number in (signal.SIGINT, signal.SIGHUP):  # which a shell has jobs in the background ignore
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)  # processes that tests start take them as ever
     os.environ["PYTHONSAFEPATH"] = "1"  # or a Python that a test starts would import the checkout
     for name in config.getoption("--backend") or ():
         known = BUILTIN.get(name.partition(":")[0])

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import one_of
-from rnn_backends.cli.options import Commands, add_command, load_options, positive
+from rnn_backends.cli.options import Commands, Group, add_command, load_options, positive
 from rnn_backends.core.network import READS
 
 DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")
@@ -19,7 +20,7 @@ def add_info(commands: Commands) -> None:
 
 def add_run(commands: Commands) -> None:
     """Add the command `run`."""
-    summary = "Run a model once over arrays or text, and report how fast and how well it did."
+    summary = "Run a model once over arrays, text or a table, and report how fast and how well it did."
     parser = add_command(commands, "run", summary, load_options("reads"))
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
@@ -27,8 +28,8 @@ def add_run(commands: Commands) -> None:
         metavar="INPUT",
         type=Path,
         help="a .npy file of x; a .npz file of x and, if wanted, h_0 (h_0_l0, h_0_l1, ... of cells of several sizes), "
-        "lengths, mask and targets; any other file is UTF-8 text, in which each character, or word, is to predict the "
-        "next one, or, of a model that reads sequences as a whole, each line is one",
+        "lengths, mask and targets; a .csv, .tsv or .jsonl table; any other file is UTF-8 text, in which each "
+        "character, or word, is to predict the next one; - is stdin",
     )
     parser.add_argument(
         "--reads",
@@ -42,21 +43,110 @@ def add_run(commands: Commands) -> None:
         metavar="NAME[:DEVICE]",
         help="where to run, such as cupy:1; else what RNN_BACKEND says, else numpy",
     )
-    parser.add_argument(
+    _add_input_options(parser.add_argument_group("options of the input"))
+    _add_output_options(parser.add_argument_group("options of the output"))
+
+
+def _add_input_options(group: Group) -> None:
+    group.add_argument(
+        "--from",
+        dest="input_format",
+        metavar="FORMAT",
+        type=one_of(INPUTS),
+        help=f"its format, where its name does not say: {', '.join(INPUTS)}",
+    )
+    group.add_argument(
+        "--lines",
+        action="store_true",
+        help="each line of a text is a sequence of its own; it always is for a model that reads sequences as a whole",
+    )
+    group.add_argument(
+        "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of an array"
+    )
+    group.add_argument(
+        "--id",
+        metavar="NAME",
+        help="the column, or the field, of the id of a sequence, whose steps are rows below one another; without it "
+        "a table is one sequence, but each row with text or lists is one",
+    )
+    group.add_argument(
+        "--x",
+        metavar="NAME[,NAME]",
+        type=lambda text: tuple(text.split(",")),
+        help="the columns of features, or the one of text or of token ids; default: all that are left",
+    )
+    group.add_argument("--targets", metavar="NAME", help="the column of the right classes, by name or id")
+
+
+def _add_output_options(group: Group) -> None:
+    group.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
         help="write the probabilities, or the hidden states of a model without readout, of each step or of each "
-        "sequence that is read as a whole, to a .npy file",
+        "sequence that is read as a whole, to a .npy, .csv, .tsv or .jsonl file; - is stdout, and the report then "
+        "goes to stderr",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--to",
+        dest="output_format",
+        metavar="FORMAT",
+        type=one_of(OUTPUTS),
+        help=f"its format, where its name does not say: {', '.join(OUTPUTS)}",
+    )
+    group.add_argument(
         "--predictions",
         action="store_true",
-        help="have --output write the likeliest ids, to a .npy file, or characters or words, to a .txt file",
+        help="write the likeliest instead, to stdout where there is no --output: in text, CSV and JSON Lines the names "
+        "of classes, characters or words where the model has them, else ids",
     )
-    parser.add_argument(
-        "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of a batch"
+    group.add_argument("--json", action="store_true", help="report in one JSON object, for machines")
+    group.add_argument("--quiet", action="store_true", help="show no progress, and no report on stderr")
+
+
+def add_generate(commands: Commands) -> None:
+    """Add the command `generate`."""
+    summary = (
+        "Continue a prompt: draw tokens from a model, or run a forecaster on; what comes is written as it comes, and "
+        "the prompt is not."
     )
+    parser = add_command(commands, "generate", summary, load_options())
+    parser.epilog = (
+        "A model draws tokens if it has a vocabulary or takes tokens, and runs on with its own outputs if it takes "
+        "features; where neither the file nor --takes says, it draws if its readout is a softmax. Text is written as "
+        "drawn; only on a terminal is a last line break added, and control characters are escaped. Token ids are "
+        "written on one line, between spaces; values on a line for each step, between commas, with all digits that "
+        "their dtype needs."
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", type=Path, help="a model that predicts its own next input")
+    prompt = add("prompt", metavar="[PROMPT]", help="text, for a model with a vocabulary; else token ids ('3 1 4'), "
+        "or, for a forecaster, steps on lines or between semicolons, of numbers between commas or spaces ('1,5; 2,7'); "
+        "- is stdin, in UTF-8, of which one line break at the end is left out, since echo adds it (write two to keep "
+        "one); put -- before a prompt that begins with -; default: a line break, if the vocabulary has it")  # fmt: skip
+    prompt.required = False  # with nargs="?", argparse of Python 3.11 takes no prompt that stands after an option
+    add("--length", type=int, default=200, metavar="N", help="tokens to draw, or steps to run; default: 200")
+    add("--temperature", type=float, metavar="X", help="divide the logits by this before each draw; 0 takes the "
+        "likeliest token; default: 1")  # fmt: skip
+    add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens alone")
+    add("--top-p", type=float, metavar="P", help="draw from the fewest likeliest tokens whose probabilities sum to at "
+        "least P")  # fmt: skip
+    add("--seed", type=int, metavar="N", help="make the same draws each time; default: a new seed, shown on stderr")
+    add("--stop", action="append", metavar="TEXT", help="end where this text (words of a word model, or ids) is drawn, "
+        "and leave it out; again for more, of which the first to end counts, and the longest of those that end "
+        "together")  # fmt: skip
+    add("--count", type=int, default=1, metavar="N", help="draw N results, the first with the seed, the others with "
+        "seeds that follow from it, whatever N is; texts have a line --- between them, ids a line each; default: "
+        "1")  # fmt: skip
+    add("--json", action="store_true", help="write each result, when it is complete, as a JSON object on a line: "
+        "prompt, text or ids, tokens (their number), seed (which draws it alone), stopped (length or stop); of a "
+        "forecaster: prompt, values (null where not finite), steps (their number)")  # fmt: skip
+    add(
+        "--output", metavar="FILE", type=Path, help="write to a file, in UTF-8, whole or not at all; default: -, stdout"
+    )
+    add("--backend", metavar="NAME[:DEVICE]", help="where to run, such as cupy:1; else what RNN_BACKEND says, else "
+        "numpy")  # fmt: skip
+    add("--quiet", action="store_true", help="show neither the seed that was chosen nor the progress of --output")
 
 
 def add_convert(commands: Commands) -> None:

@@ -124,9 +124,24 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _run(arguments: argparse.Namespace) -> Iterable[str]:
-    from rnn_backends.cli.run import Request, run
+    from rnn_backends.cli.request import Request
+    from rnn_backends.cli.run import run
 
-    return aligned(run(_request(Request, arguments), _note))
+    request = _request(Request, arguments)
+    report = run(request, _note)
+    lines = [json.dumps(report.facts())] if request.json else list(aligned(report.rows()))
+    if not request.is_to_stdout:
+        return lines
+    if not request.quiet:
+        sys.stderr.writelines(f"{line}\n" for line in lines)
+    return []
+
+
+def _generate(arguments: argparse.Namespace) -> Iterable[str]:
+    from rnn_backends.cli.generate import Request, generate
+
+    generate(_request(Request, arguments), _note)  # which writes its results while they are drawn
+    return ()
 
 
 def _convert(arguments: argparse.Namespace) -> Iterable[str]:
@@ -156,6 +171,7 @@ def _help(arguments: argparse.Namespace) -> Iterable[str]:
 COMMANDS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "info": _info,
     "run": _run,
+    "generate": _generate,
     "convert": _convert,
     "bench": _bench,
     "completion": _completion,

@@ -32,7 +32,7 @@ MEANT = {
 }
 """Commands by other names for what they do."""
 MODELS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".ckpt", ".bin", ".keras", ".h5", ".msgpack")
-DATA = (".npy", ".npz", ".txt", ".csv", ".tsv")
+DATA = (".npy", ".npz", ".txt", ".csv", ".tsv", ".jsonl")
 """Suffixes that models and inputs mostly have; content decides what a file is."""
 TRAINING = ("train", "fit", "finetune", "fine-tune", "learn")
 OTHER_OPTIONS = {
@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown_option(self, name: str, others: Mapping[str, "Parser"]) -> str:
         if owners := [command for command, parser in others.items() if name in parser.options]:
-            return f"{name} is an option of {' and '.join(owners)}, not of this command"
+            return f"{name} is an option of {', '.join(owners)}, not of this command"
         for action in self._actions:
             if not action.option_strings and name.lstrip("-") in {action.dest, str(action.metavar).lower()}:
                 return f"there is no option {name}; {action.metavar} is given without one"
@@ -129,7 +129,7 @@ def require_known(parser: Parser, words: Sequence[str]) -> None:
         name = word.partition("=")[0]
         owners = [command for command, each in commands.items() if name in each.options]
         if owners and name not in parser.options:
-            parser.error(f"{name} is an option of {' and '.join(owners)}; it comes after the command")
+            parser.error(f"{name} is an option of {', '.join(owners)}; it comes after the command")
         parser.require_options([word], {})
     if not {"-h", "--help", "-V", "--version"} & set(words):
         parser.epilog = None

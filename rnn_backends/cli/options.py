@@ -3,7 +3,6 @@
 import argparse
 from typing import Any, TypeAlias
 
-from rnn_backends.cli.examples import shown
 from rnn_backends.cli.mistakes import Parser, one_of
 from rnn_backends.formats.options import OPTIONS
 from rnn_backends.formats.values import CHOICES
@@ -18,6 +17,7 @@ class Formatter(argparse.HelpFormatter):
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # it has no public name
+Group: TypeAlias = "argparse._ArgumentGroup"  # noqa: SLF001
 
 
 def load_options(*own: str) -> Parser:
@@ -81,7 +81,6 @@ def add_command(commands: Commands, name: str, summary: str, *parents: Parser) -
         name,
         help=summary,
         description=summary,
-        epilog=shown(name),
         formatter_class=Formatter,
         allow_abbrev=False,
         parents=parents,

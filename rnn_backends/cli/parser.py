@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends import __version__
-from rnn_backends.cli.arguments import add_bench, add_completion, add_convert, add_help, add_info, add_run
+from rnn_backends.cli.arguments import (
+    add_bench,
+    add_completion,
+    add_convert,
+    add_generate,
+    add_help,
+    add_info,
+    add_run,
+)
 from rnn_backends.cli.examples import shown
 from rnn_backends.cli.mistakes import Parser, require_known
 from rnn_backends.cli.options import Formatter, add_traceback
@@ -20,7 +28,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog=PROG,
         description="Run vanilla recurrent networks forward, on NumPy, CuPy and other array libraries.",
-        epilog=f"{shown('')}\n\n{EXIT_CODES}",
+        epilog=EXIT_CODES,
         formatter_class=Formatter,
         allow_abbrev=False,
     )
@@ -29,13 +37,15 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog=PROG)
     add_info(commands)
     add_run(commands)
+    add_generate(commands)
     add_convert(commands)
     add_bench(commands)
     add_completion(commands)
     add_help(commands)
     parser.commands = commands.choices
-    for each in (parser, *parser.commands.values()):
+    for name, each in (("", parser), *parser.commands.items()):
         each.shorten_usage()
+        each.epilog = "\n\n".join(filter(None, (shown(name), each.epilog)))
         each.set_defaults(program=parser)
     return parser
 

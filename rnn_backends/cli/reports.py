@@ -1,9 +1,7 @@
-"""Text that the commands print: aligned rows, errors of one line, and progress."""
+"""Text that the commands print: aligned rows and errors of one line."""
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -67,21 +65,3 @@ def near_file(path: str | bytes | PathLike[str]) -> str:
     alike = [name for name in names if Path(name).stem == stem]
     guess = (nearest(given.name, alike) or alike[0]) if alike else None
     return "" if guess is None else f" Did you mean {str(given.with_name(guess))!r}?"
-
-
-@contextmanager
-def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows how much of a total is done, on one line of stderr; only where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-
-    def report(done: int) -> None:
-        sys.stderr.write(f"\r{PROG}: {text}: {100 * done // total if total else 100} %")
-        sys.stderr.flush()
-
-    report(0)
-    try:
-        yield report
-    finally:
-        sys.stderr.write("\n")

@@ -82,7 +82,8 @@ def require_call(
         msg = f"`lengths` must be integers; got {dtype_name(lengths)}. Convert them to int64."
         raise DTypeError(msg)
     if tuple(lengths.shape) != (batch,):
-        msg = f"`lengths` must have shape (batch,) = ({batch},); got {tuple(lengths.shape)}."
+        axes = "(batch, seq_len, ...)" if network.batch_first else "(seq_len, batch, ...)"
+        msg = f"`lengths` must have shape (batch,) = ({batch},), as x is {axes}; got {tuple(lengths.shape)}."
         raise ShapeError(msg)
 
 

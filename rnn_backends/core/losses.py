@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import nan, prod
 
 from rnn_backends.core import checks
-from rnn_backends.core.activations import log_softmax, softmax
+from rnn_backends.core.activations import softmax
 from rnn_backends.core.arrays import (
     FLOATING,
     Array,
@@ -106,11 +106,16 @@ def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
 
 def negative_log_likelihood(logits: Array, targets: Array) -> Array:
     """Return -log softmax(logits)[target] for each target, (..., classes), (...) -> (...)."""
-    log_p = log_softmax(widen(logits))
-    xp = array_namespace(log_p)
-    picked = xp.where(one_hot(targets, log_p), log_p, xp.zeros_like(log_p))
-    nll = -xp.sum(picked, axis=-1)
-    return xp.where(in_range(targets, logits.shape[-1]), nll, xp.full_like(nll, nan))
+    z = widen(logits)
+    xp, classes, is_class = array_namespace(z), z.shape[-1], in_range(targets, z.shape[-1])
+    largest = xp.max(z, axis=-1)
+    total = xp.log(xp.sum(xp.exp(z - largest[..., None]), axis=-1))
+    # Of a large vocabulary, a row of log_softmax for the one that is wanted would take most of the time.
+    before = xp.arange(prod(targets.shape), device=device(z)) * classes
+    ids = xp.astype(xp.where(is_class, targets, xp.zeros_like(targets)), before.dtype)
+    wanted = xp.take(xp.reshape(z, (-1,)), before + xp.reshape(ids, (-1,)), axis=0)
+    nll = total - (xp.reshape(wanted, targets.shape) - largest)
+    return xp.where(is_class, nll, xp.full_like(nll, nan))
 
 
 def sums_where(values: Array, valid: Array | None) -> tuple[Array, Array]:

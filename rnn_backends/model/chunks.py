@@ -45,6 +45,10 @@ class ChunkedCall:
     seq_len, sequences : int
     block : int
         The number of steps whose states are held at once, unless a cell walks backward and every step is read.
+    h_0 : arrays
+        The states before the first step.
+    state : arrays
+        Those after the last step that was walked, from which a call of the next steps may go on.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class ChunkedCall:
         held = {name: host(name, value) for name, value in given.items()}
         like, steps_kept = placed.spec("x", held["x"]), placed.spec("mask", held["mask"])
         self.h_0, self.lengths = (placed.to_device(name, held[name]) for name in ("h_0", "lengths"))
+        self.state = self.h_0
         checks.require_call(network, like, self.h_0, self.lengths, steps_kept)
         checks.require_values(network, held["x"], held["lengths"], held["mask"])
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
@@ -118,6 +123,7 @@ class ChunkedCall:
             with self.placed.on_device():
                 x, lengths, mask = self.arguments(start, stop)
                 states, state = self.placed.run(x, state, lengths, mask)
+            self.state = state
             yield start, stop, states, state
 
     def run(self) -> tuple[Host, Any]:

@@ -1,5 +1,7 @@
-"""Drawing the next token from logits, on the host, and feeding it back to the network."""
+"""Sequences that a network continues by itself: the token drawn from its output, or the output, is the next input."""
 
+from collections.abc import Iterator
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -7,12 +9,16 @@ import numpy as np
 
 from rnn_backends.backends.transfer import as_host, to_numpy
 from rnn_backends.core.activations import finite_float
-from rnn_backends.core.arrays import Host, dtype_name, is_integer
+from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
+from rnn_backends.core.linear import Linear
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.init import require_integer
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.stream import Stream
+
+PIECE = 1024
+"""The steps of a prompt that are run at once."""
 
 
 class Sampler:
@@ -84,17 +90,58 @@ def _largest(z: Host, count: int) -> Host:
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
+def require_language(placed: Placed) -> None:
+    """Check that a model predicts its own next input, a token id."""
+    network = placed.network
+    if not network.readout or placed.input_size != network.readout[-1].output_size or network.takes == "features":
+        msg = "generate needs a model that predicts its own next input: token ids, and a readout with as many outputs."
+        raise ArgumentError(msg)
+    _require_feedback("generate", placed)
+
+
+def require_forecaster(placed: Placed) -> None:
+    """Check that a model predicts its own next input, as many values as it takes features."""
+    network = placed.network
+    if not network.readout or placed.input_size != network.readout[-1].output_size or network.takes == "tokens":
+        msg = "a free run needs a model that predicts its own next input: features, and a readout with as many outputs."
+        raise ArgumentError(msg)
+    if is_softmax(network.readout[-1]):
+        msg = (
+            "a free run feeds the outputs of a model back to it, and those of this one are probabilities of a softmax; "
+            "to draw token ids it must be made or loaded with takes='tokens'."
+        )
+        raise ArgumentError(msg)
+    _require_feedback("a free run", placed)
+
+
+def is_softmax(readout: Linear) -> bool:
+    """Return whether a readout gives probabilities of classes, or their logarithms."""
+    return getattr(readout.activation, "name", None) in {"softmax", "log_softmax"}
+
+
+def _require_feedback(method: str, placed: Placed) -> None:
+    """Check that the output of a step depends on no later one, and that the readout reads it."""
+    reads = placed.network.reads
+    if reads in {"mean", "max"}:
+        msg = f"{method} needs a readout of each step or of the last; that of this model reads the {reads!r}."
+        raise ArgumentError(msg)
+    if placed.has_backward:
+        msg = f"{method} needs a network without backward cells, which start at the end of a sequence."
+        raise ArgumentError(msg)
+
+
 def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     """Return the token ids that continue a prompt of token ids."""
     require_integer("length", length, 0)
-    network = placed.network
-    readout = network.readout
-    if not readout or placed.input_size != readout[-1].output_size or network.takes == "features":
-        msg = "generate needs a model that predicts its own next input: token ids, and a readout with as many outputs."
-        raise ArgumentError(msg)
-    if network.reads in {"mean", "max"}:
-        msg = f"generate needs a readout of each step or of the last; that of this model reads the {network.reads!r}."
-        raise ArgumentError(msg)
+    return np.fromiter(islice(drawn(placed, prompt, choose), length), dtype=np.int32, count=length)
+
+
+def drawn(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
+    """Return the token ids that continue a prompt of token ids, one by one and without end.
+
+    All is checked at once, before the first is asked for.
+    """
+    require_language(placed)
     ids = as_host("prompt", prompt)
     if len(ids.shape) != 1 or ids.shape[0] == 0:
         msg = f"`prompt` must hold at least one token, shape (seq_len,); got shape {tuple(ids.shape)}."
@@ -102,12 +149,60 @@ def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     if not is_integer(ids):
         msg = f"`prompt` must be text or token ids; got {dtype_name(ids)}."
         raise DTypeError(msg)
-    require_range("prompt", ids, readout[-1].output_size, "token id")
-    stream, drawn = Stream(placed), np.empty(length, dtype=np.int32)
-    for step in range(length):
-        output = stream(ids)
+    require_range("prompt", ids, placed.network.readout[-1].output_size, "token id")
+    return _draws(placed, ids, choose)
+
+
+def _draws(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
+    stream, ids = Stream(placed), np.empty(1, dtype=np.int32)
+    output = _run(stream, prompt)
+    while True:
         with placed.on_device():
             logits = placed.logits(output[-1:, :])
-        drawn[step] = choose(logits[0] if placed.is_plain else to_numpy(logits)[0])
-        ids = drawn[step : step + 1]
-    return drawn
+        ids[0] = token = choose(logits[0] if placed.is_plain else to_numpy(logits)[0])
+        yield token
+        output = stream(ids)
+
+
+def roll_out(placed: Placed, x: Any) -> Iterator[Array]:
+    """Return the outputs that continue the features of a sequence, each fed back as the next step, without end.
+
+    Parameters
+    ----------
+    placed : Placed
+        A network of features whose readout has as many outputs, without a softmax.
+    x : array or host data, shape (seq_len, input_size)
+        Checked and run at once, before the first output is asked for.
+
+    Returns
+    -------
+    iterator of array, shape (input_size,)
+        On the network's device, in its dtype.
+    """
+    require_forecaster(placed)
+    given = as_host("x", x)
+    if len(given.shape) != 2 or given.shape[0] == 0:
+        msg = f"`x` must hold at least one step, shape (seq_len, input_size); got shape {tuple(given.shape)}."
+        raise ShapeError(msg)
+    if is_integer(given) and placed.network.takes is None:
+        msg = f"`x` must hold floating-point numbers, as integers are token ids to this model; got {dtype_name(given)}."
+        raise DTypeError(msg)
+    stream = Stream(placed)
+    return _outputs(placed, stream, _run(stream, given))
+
+
+def _outputs(placed: Placed, stream: Stream, states: Array) -> Iterator[Array]:
+    while True:
+        with placed.on_device():
+            output = placed.network.readout[-1].activate(placed.logits(states[-1:, :]))
+            step = output[0, :]
+        yield step
+        states = stream(output)
+
+
+def _run(stream: Stream, prompt: Any) -> Array:
+    """Run a sequence in pieces, so that of a long one the outputs of a piece alone are held, and return the last."""
+    seq_len = prompt.shape[0]
+    for start in range(0, seq_len, PIECE):
+        output = stream(prompt[start : min(start + PIECE, seq_len), ...])
+    return output

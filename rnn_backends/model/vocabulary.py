@@ -1,12 +1,16 @@
 """Text as token ids and back, for networks over characters or words."""
 
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import VocabularyError
+
+MISSING = -1
+"""The id of what is not in a vocabulary, before it is refused."""
 
 
 class Vocabulary:
@@ -33,6 +37,31 @@ class Vocabulary:
     def _ids(self) -> dict[str, int]:
         return {item: index for index, item in enumerate(self.items)}
 
+    @cached_property
+    def other(self) -> int:
+        """The id of what is not there: that of the item for unknown ones, or `MISSING`."""
+        return MISSING if self._unknown is None else self._ids[self._unknown]
+
+    @cached_property
+    def codes(self) -> Host:
+        """The code points of the characters, by id."""
+        return code_points("".join(self.items))
+
+    @cached_property
+    def _table(self) -> Host:
+        """The ids of characters by their code points; the last one is that of all that are not there."""
+        table = np.full(int(self.codes.max(initial=0)) + 2, self.other, dtype=np.int32)
+        table[self.codes] = np.arange(len(self.codes))
+        return table
+
+    def ids_of_characters(self, text: str) -> Host:
+        """Return the id of each character, and that of `other` for what is not there."""
+        return self._table.take(code_points(text), mode="clip")
+
+    def ids_of_words(self, words: list[str]) -> Host:
+        """Return the id of each word, and that of `other` for what is not there."""
+        return np.fromiter(map(self._ids.get, words, repeat(self.other)), dtype=np.int32, count=len(words))
+
     def encode(self, text: str) -> Host:
         """Return the token id of each character or word.
 
@@ -41,28 +70,7 @@ class Vocabulary:
         VocabularyError
             An item is not there; the message names the first and where it is.
         """
-        items = text if isinstance(self.items, str) else text.split()
-        known = self._ids
-        if self._unknown is not None:
-            other = known[self._unknown]
-            return np.array([known.get(item, other) for item in items], dtype=np.int32)
-        try:
-            return np.array([known[item] for item in items], dtype=np.int32)
-        except KeyError as error:
-            (item,) = error.args
-            raise VocabularyError(self._refusal(item, text)) from None
-
-    def _refusal(self, item: str, text: str) -> str:
-        if self.unit == "word":
-            place, where = text.split().index(item) + 1, "word"
-            return (
-                f"the word {item!r}, {where} {place} of the text, is not in the model's vocabulary of "
-                f"{len(self.items)} words; leave it out, or give a model with `unknown`, an item for such words."
-            )
-        before = text[: text.index(item)]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        where = f"at line {line}, column {column}"
-        return f"the character {item!r} {where} is not in the model's vocabulary of {len(self.items)} characters."
+        return Encoder(self).encode(text, is_last=True)
 
     def decode(self, ids: Host) -> str:
         """Return the text that token ids spell, with a space between words.
@@ -72,10 +80,82 @@ class Vocabulary:
         VocabularyError
             An id is no place in the vocabulary.
         """
-        if outside := [int(index) for index in ids if not 0 <= index < len(self.items)]:
-            msg = f"the token id {outside[0]} is outside the model's vocabulary of {len(self.items)} {self.unit}s."
+        ids = np.asarray(ids, dtype=np.int64)
+        outside = (ids < 0) | (ids >= len(self.items))
+        if outside.any():
+            first = int(ids[outside.argmax()])
+            msg = f"the token id {first} is outside the model's vocabulary of {len(self.items)} {self.unit}s."
             raise VocabularyError(msg)
-        return ("" if isinstance(self.items, str) else " ").join(self.items[index] for index in ids)
+        if isinstance(self.items, str):
+            text: str = self.codes[ids].tobytes().decode("utf-32-le", "surrogatepass")
+            return text
+        return " ".join(map(self.items.__getitem__, ids.tolist()))
+
+
+class Encoder:
+    """A text as token ids, piece by piece; a word may stand in two pieces.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+    line : int, optional
+        The number of the line that the text is, if it is one of several; for errors.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, line: int | None = None) -> None:
+        self._vocabulary = vocabulary
+        self._held = ""
+        self._where = "the text" if line is None else f"line {line}"
+        self._line, self._columns, self._words = line or 1, 0, 0
+
+    def encode(self, piece: str, *, is_last: bool = False) -> Host:
+        """Return the token ids of the characters or words that end in a piece of the text, or with its last one.
+
+        Raises
+        ------
+        VocabularyError
+            As of `Vocabulary.encode`, with the place in the whole text.
+        """
+        return self._of_characters(piece) if self._vocabulary.unit == "character" else self._of_words(piece, is_last)
+
+    def _of_characters(self, piece: str) -> Host:
+        ids = self._vocabulary.ids_of_characters(piece)
+        if ids.size and ids.min() == MISSING:
+            at = int(ids.argmin())
+            self._count(piece[:at])
+            msg = (
+                f"the character {piece[at]!r} at line {self._line}, column {self._columns + 1} is not in the "
+                f"model's vocabulary of {len(self._vocabulary.items)} characters."
+            )
+            raise VocabularyError(msg)
+        self._count(piece)
+        return ids
+
+    def _count(self, text: str) -> None:
+        ends = text.count("\n")
+        self._line += ends
+        self._columns = len(text) - text.rfind("\n") - 1 + (0 if ends else self._columns)
+
+    def _of_words(self, piece: str, is_last: bool) -> Host:
+        text = self._held + piece
+        words = text.split()
+        self._held = words.pop() if words and not is_last and not text[-1].isspace() else ""
+        ids = self._vocabulary.ids_of_words(words)
+        if ids.size and ids.min() == MISSING:
+            at = int(ids.argmin())
+            msg = (
+                f"the word {words[at]!r}, word {self._words + at + 1} of {self._where}, is not in the model's "
+                f"vocabulary of {len(self._vocabulary.items)} words; leave it out, or give a model with `unknown`, an "
+                "item for such words."
+            )
+            raise VocabularyError(msg)
+        self._words += len(words)
+        return ids
+
+
+def code_points(text: str) -> Host:
+    """Return the code point of each character."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
 def require_vocabulary(vocabulary: Vocabulary | None) -> Vocabulary:

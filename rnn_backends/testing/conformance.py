@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.backends.selection import Placement, owner_of, parse, use_backend
+from rnn_backends.backends.selection import Placement, get_backend, owner_of, parse, use_backend
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Array
 from rnn_backends.core.linear import Linear
@@ -107,6 +107,8 @@ class BackendConformance:
         assert backend.device_of(array) == device, f"it was made on {backend.device_of(array)}, not on {device}"
         assert device in backend.device_names()
         assert not backend.owns([1.0]), "`owns` claims a list"
+        is_host = backend is get_backend("numpy")
+        assert is_host or not backend.owns(host), "`owns` claims NumPy's arrays, which are the user's on the host"
         assert "float32" in backend.dtypes()
         np.testing.assert_array_equal(backend.to_numpy(array), host)
 

@@ -13,6 +13,7 @@ from places import EVERY_WAY, TOY, WAYS, Choose, Install, local_toy, record, ref
 import rnn_backends as rb
 from rnn_backends.backends import backend as record_module
 from rnn_backends.backends import registry
+from rnn_backends.backends.selection import Placement
 from rnn_backends.testing import BackendConformance
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
@@ -247,3 +248,18 @@ class TestToy(BackendConformance):
 
     def test_it_is_of_the_distribution(self) -> None:
         assert rb.list_backends()["toy"] == "rnn-backends-toy 0.1.0"
+
+
+def test_a_backend_that_claims_the_arrays_of_the_host_is_found() -> None:
+    class Claiming(BackendConformance):
+        backend = "claiming"
+
+        @property
+        def place(self) -> Placement:
+            return Placement(
+                record("claiming", xp=rb.get_backend("numpy").xp, owns=lambda array: isinstance(array, np.ndarray)),
+                "cpu",
+            )
+
+    with pytest.raises(AssertionError, match="`owns` claims NumPy's arrays, which are the user's on the host"):
+        Claiming().test_record()

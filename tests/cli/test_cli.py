@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from rnn_backends.backends import registry
 from rnn_backends.backends.backend import NEEDED_FUNCTIONS
 from rnn_backends.backends.cpu_kernels.choice import kernels
 from rnn_backends.backends.cpu_kernels.threads import thread_count
-from rnn_backends.cli import info, loading, reports
+from rnn_backends.cli import info, loading, progress, reports, walk
 from rnn_backends.cli import run as run_module
 from rnn_backends.core.forward import propagate
 from rnn_backends.model import chunks as pieces
@@ -120,13 +121,28 @@ sys.exit(bool({"rnn_backends.cli.run", "rnn_backends.cli.info", "torch", "jax", 
         (["info", "--js"], "error: there is no option --js. Did you mean --json?"),
         (["run", "m.npz", "x.npy", "--lengths", "two"], "argument --lengths: invalid int value: 'two'"),
         (["run", "m.npz", "x.npy", "--lengths"], "argument --lengths: expected at least one argument"),
-        (["run", "m.npz", "x.npy", "--predictions"], "--predictions chooses what --output writes; give --output too"),
-        (["run", "m.npz", "x.npy", "--output", "y.csv"], "the suffix of --output must be .npy or .txt; got 'y.csv'"),
-        (["run", "m.npz", "x.npy", "--output", "y.txt"], "add --predictions or write a .npy file"),
         (
-            ["run", "m.npz", "x.txt", "--lengths", "3"],
-            "--lengths is for a batch of arrays, and those of text follow from it",
+            ["run", "m.npz", "x.npy", "--output", "y.h5"],
+            (
+                "the suffix of --output must be one of .txt, .npy, .csv, .tsv, .jsonl, .ndjson; got 'y.h5'; or name the "
+                "format by --to"
+            ),
         ),
+        (
+            ["run", "m.npz", "x.npy", "--output", "y.txt"],
+            "text can hold predictions only; add --predictions, or write .npy, .csv or .jsonl",
+        ),
+        (["run", "m.npz", "x.npy", "--output", "-"], "add --predictions, or --to csv"),
+        (["run", "m.npz", "x.npy", "--to", "text"], "text can hold predictions only; add --predictions"),
+        (
+            ["run", "m.npz", "x.npy", "--to", "npz"],
+            "argument --to: expected one of text, npy, csv, tsv, jsonl; got 'npz'. Did you mean npy?",
+        ),
+        (["run", "m.npz", "x.txt", "--lengths", "3"], "--lengths is for a batch of arrays, and the input is text"),
+        (["run", "m.npz", "x.npy", "--lines"], "--lines is for text, and the input is npy; leave it out"),
+        (["run", "m.npz", "x", "--id", "a"], "--id is for CSV and JSON Lines, and the input is text"),
+        (["run", "m.npz", "x.npz", "--x", "a"], "--x is for CSV and JSON Lines, and the input is npz"),
+        (["run", "m.npz", "-", "--from", "npy", "--targets", "a"], "--targets is for CSV and JSON Lines"),
     ],
 )
 def test_wrong_usage(run: Run, words: list[str], message: str) -> None:
@@ -321,20 +337,29 @@ def test_backward_cells_see_what_they_predict(run: Run) -> None:
 def test_progress_is_for_terminals(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     text_model()
     write_text()
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    line = "\rrnn-backends: running input.txt on numpy (cpu): "
-    assert run("run", "model.npz", "input.txt").err == f"{line}0 %{line}100 %\n"
     monkeypatch.setattr(pieces, "BUDGET", 6 * 4 * (1 + 7 + 7))  # six steps of ids and states
-    steps = "".join(f"{line}{100 * done // 21} %" for done in (0, 6, 12, 18, 21))
-    assert run("run", "model.npz", "input.txt").err == f"{steps}\n"
+    monkeypatch.setattr(progress, "monotonic", count().__next__)  # each look at the clock is a second later
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert run("run", "model.npz", "input.txt").err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    result = run("run", "model.npz", "input.txt")
+    shown = [
+        f"input.txt: {100 * done / 23:3.0f}% {size}/23.0 ["  # bytes, of 22 characters
+        for done, size in [(6, "6.00"), (13, "13.0"), (19, "19.0"), (23, "23.0")]
+    ]
+    drawn = [line for line in result.err.split("\r") if line.strip()]
+    assert [line[: len(wanted)] for line, wanted in zip(drawn, shown, strict=True)] == shown
+    assert all(line.rstrip().endswith(" B/s]") for line in drawn)
+    assert result.out.startswith("model ")
     np.save("none.npy", np.zeros(0, int))
-    assert run("run", "model.npz", "none.npy").err.endswith(": 100 %\n")
+    assert run("run", "model.npz", "none.npy").err == ""
 
     def fail(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(placed, "propagate", fail)
-    assert run("run", "model.npz", "input.txt").err == f"{line}0 %\nrnn-backends: error: MemoryError\n"
+    assert run("run", "model.npz", "input.txt").err == "rnn-backends: error: MemoryError\n"
 
 
 def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,8 +376,8 @@ def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, mo
     text_model()
     write_text()
     monkeypatch.setattr(placed, "propagate", logged("forward", propagate))
-    monkeypatch.setattr(run_module, "perf_counter", logged("clock", perf_counter))
-    monkeypatch.setattr(run_module, "to_numpy", logged("to_numpy", rb.to_numpy))
+    monkeypatch.setattr(walk, "perf_counter", logged("clock", perf_counter))
+    monkeypatch.setattr(walk, "to_numpy", logged("to_numpy", rb.to_numpy))
     assert run("run", "model.npz", "input.txt", "--output", "p.npy").code == 0
     assert events[:4] == ["clock", "forward", "to_numpy", "clock"]
     assert events.count("forward") == 1
@@ -363,7 +388,9 @@ def test_the_network_runs_once_and_the_clock_until_a_value_is_there(run: Run, mo
     [
         (b"", "text must have at least 2 characters, one to predict the other; 'input.txt' has 0."),
         (b"a", "text must have at least 2 characters, one to predict the other; 'input.txt' has 1."),
-        (b"ab\xff", "'input.txt' is not UTF-8 text: invalid start byte at byte 2; arrays are read from files named"),
+        (b"ab\xff", "input.txt: it is not UTF-8 text: invalid start byte at byte 2; convert it, for example by `iconv"),
+        (b"ab\xc3", "input.txt: it is not UTF-8 text: unexpected end of data at byte 2; convert it"),
+        ("ab".encode("utf-16"), "input.txt: it is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."),
         (b"ab\nabXa", "the character 'X' at line 2, column 3 is not in the model's vocabulary of 6 characters"),
         (b"ab\r\nab", "the character '\\r' at line 1, column 3 is not in the model's vocabulary"),
     ],
@@ -383,10 +410,6 @@ def test_models_that_cannot_take_text(run: Run) -> None:
     write_text()
     model()
     assert "text needs a model with a vocabulary, and this one has none" in run("run", "model.npz", "input.txt").err
-    text_model(output_size=None)
-    result = run("run", "model.npz", "input.txt")
-    assert result.code == 1
-    assert "loss needs a readout, and this model has none" in result.err
     rnn = text_model()
     assert rnn.readout is not None
     sigmoid = rb.Linear(rnn.readout.weight, rnn.readout.bias, "sigmoid")
@@ -438,7 +461,7 @@ def test_speed_counts_the_valid_steps(run: Run, monkeypatch: pytest.MonkeyPatch)
     model()
     np.save("x.npy", features(5, 4))
     ticks = iter([0.0, 2.0, 9.0] * 2)
-    monkeypatch.setattr(run_module, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(walk, "perf_counter", lambda: next(ticks))
     assert run("run", "model.npz", "x.npy").rows["speed"].strip() == "10 steps/s"
     assert run("run", "model.npz", "x.npy", "--lengths", 5, 0, 3, 0).rows["speed"].strip() == "4 steps/s"
 
@@ -450,7 +473,7 @@ def test_a_mask_in_a_file(run: Run, monkeypatch: pytest.MonkeyPatch, batch_first
         x, mask = x.swapaxes(0, 1), mask.T
     np.savez("x.npz", x=x, mask=mask)
     ticks = iter([0.0, 2.0, 9.0] * 2)
-    monkeypatch.setattr(run_module, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(walk, "perf_counter", lambda: next(ticks))
     assert run("run", "model.npz", "x.npz", "--output", "y.npy").rows["speed"].strip() == "6 steps/s"
     np.testing.assert_array_equal(np.load("y.npy"), rnn.probabilities(x, mask=mask))
     assert run("run", "model.npz", "x.npz", "--lengths", 5, 0, 3, 0).rows["speed"].strip() == "2 steps/s"
@@ -673,25 +696,11 @@ def test_outputs_that_the_model_cannot_give(run: Run, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(placed, "propagate", refuse)
     np.save("x.npy", features(4))
-    np.save("ids.npy", np.array([[0, 1], [2, 0]]))
-    predictions = ["--output", "y.txt", "--predictions"]
     model(output_size=None)
     result = run("run", "model.npz", "x.npy", "--output", "y.npy", "--predictions")
     assert result.code == 1
     assert "--predictions needs a readout, and this model has none" in result.err
-    model()
-    result = run("run", "model.npz", "x.npy", *predictions)
-    assert result.code == 1
-    assert "a .txt file holds characters or words, and the model has no vocabulary; write a .npy file." in result.err
-    model(vocabulary="abc")
-    result = run("run", "model.npz", "x.npy", *predictions)
-    assert result.code == 1
-    assert "the model has 4 outputs and a smaller vocabulary; write a .npy file." in result.err
-    model(vocabulary="abc", output_size=3)
-    result = run("run", "model.npz", "ids.npy", *predictions)
-    assert result.code == 1
-    assert "a .txt file holds one sequence, and x is a batch, shape (2, 2); write a .npy file." in result.err
-    assert not Path("y.txt").exists()
+    assert not list(Path().glob("y.*"))
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,7 @@ REFUSED = [
     ((X, np.zeros((1, 3, 4), np.float32)), {}, rb.ShapeError, r"`h_0` must have shape .* = \(1, 2, 4\); got \(1, 3, 4\)"),
     ((X[:, 0], np.zeros((1, 2, 4), np.float32)), {}, rb.ShapeError, r"`h_0` .* \(num_cells, hidden_size\) = \(1, 4\)"),
     ((X, np.zeros((1, 2, 4))), {}, rb.DTypeError, "`h_0` must be float32"),
-    ((X,), {"lengths": np.array([5])}, rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(2,\); got \(1,\)"),
+    ((X,), {"lengths": np.array([5])}, rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(2,\), as x is \(seq_len, batch, \.\.\.\); got"),
     ((X,), {"lengths": np.array([5.0, 1.0])}, rb.DTypeError, "`lengths` must be integers; got float64"),
     ((X,), {"lengths": np.array([5, 6])}, rb.ArgumentError, r"every length in `lengths` must be in 0..5; got 6 at \[1\]"),
     ((X,), {"lengths": np.array([-1, 5])}, rb.ArgumentError, r"every length in `lengths` .* got -1 at \[0\]"),

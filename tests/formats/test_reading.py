@@ -19,8 +19,8 @@ from native_files import description, parameters, weights, write, write_members
 from native_files import npy as npy_bytes
 
 import rnn_backends as rb
-from rnn_backends.cli.inputs import read_inputs
-from rnn_backends.formats.source import Source
+from rnn_backends.cli.data.inputs import Inputs, read_inputs
+from rnn_backends.formats.source import Source, opened
 
 FD = Path("/proc/self/fd")
 MEMORY = 64 * 2**20
@@ -225,14 +225,19 @@ def test_shapes_beyond_those_of_numpy_are_refused(tmp_path: Path, shape: list[in
         load(path)
 
 
+def inputs_of(path: Path) -> Inputs:
+    with opened(path) as source:
+        return read_inputs(source, "npz", path.name, rb.RNN.init(2, 2).placed.network, None)
+
+
 def test_the_readers_of_npz_agree(tmp_path: Path) -> None:
     side = 4000
     members = {"x": npy_bytes(np.zeros((side, side), "f4"))}
     path = write_members(tmp_path / "x.npz", members, zipfile.ZIP_DEFLATED)
     with little_memory(MEMORY), pytest.raises(rb.FormatError, match=r"x.npz: 'x.npy' would take 64000.* bytes"):
-        read_inputs(path, rb.RNN.init(2, 2).placed, None, "steps")
+        inputs_of(path)
     write_members(path, members)
-    assert read_inputs(path, rb.RNN.init(2, 2).placed, None, "steps").x.shape == (side, side)
+    assert inputs_of(path).x.shape == (side, side)
 
 
 def test_metadata_of_a_sound_file_may_be_long(tmp_path: Path) -> None:

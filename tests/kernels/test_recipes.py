@@ -1,5 +1,6 @@
 """The blocks of docs/gpu.md, run on the stand-in for CuPy: `pytest --kernels`."""
 
+import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -97,3 +98,18 @@ def test_products_alone_are_not_captured(cupy: Any, monkeypatch: pytest.MonkeyPa
         stream.begin_capture()
         with pytest.raises(rb.BackendUnavailableError, match="Capture a call of token ids"):
             rnn(cupy.asarray(np.zeros((5, 3), np.int32)))
+
+
+def test_the_pipeline_of_the_page_of_backends(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_others(cupy, monkeypatch)
+    monkeypatch.chdir(recipes.PAGE.parents[1])
+    (block,) = re.findall(
+        r"```python\n(# needs a GPU\n.*?)```",
+        recipes.PAGE.with_name("backends.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+    names: dict[str, Any] = {}
+    exec(compile(block, "backends.md", "exec"), names)
+    rnn, ones = rb.load("examples/deploy/forecast.safetensors"), np.ones((24, 32, 5), np.float32)
+    np.testing.assert_allclose(names["host"], rnn.logits(ones, reads="steps").sum(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(names["back"].numpy(), rnn(ones)[0], atol=1e-5)

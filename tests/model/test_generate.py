@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.model.sampling import Sampler
+from rnn_backends.model import sampling
+from rnn_backends.model.sampling import Sampler, roll_out
 from rnn_backends.model.vocabulary import Vocabulary
 
 VOCABULARY = "\n abé😀"
@@ -617,3 +618,94 @@ def test_a_vocabulary_that_is_too_small_never_turns_into_other_text() -> None:
     likes_the_third = dice([0.0, 0.0, 9.0])
     with pytest.raises(rb.ArgumentError, match="vocabulary"):
         rb.RNN(likes_the_third.layers, likes_the_third.readout, vocabulary="ab").generate("a", 50, seed=0)
+
+
+# Sequences without end
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7])
+@pytest.mark.parametrize("length", [1, 6, 7, 8])
+def test_a_long_prompt_is_run_in_pieces(monkeypatch: pytest.MonkeyPatch, backend: str, piece: int, length: int) -> None:
+    rnn, prompt = network(backend, dtype="float32"), draw_input("ids", length)
+    wanted = rb.to_numpy(rnn.generate(prompt, 20, seed=1))
+    most = 0
+    run = rb.Stream.__call__
+
+    def counted(stream: rb.Stream, x: Any) -> Any:
+        nonlocal most
+        most = max(most, x.shape[0])
+        return run(stream, x)
+
+    monkeypatch.setattr(rb.Stream, "__call__", counted)
+    monkeypatch.setattr(sampling, "PIECE", piece)
+    np.testing.assert_array_equal(rb.to_numpy(rnn.generate(prompt, 20, seed=1)), wanted)
+    assert most == min(piece, length)
+
+
+def test_tokens_are_drawn_when_they_are_asked_for_and_refused_before() -> None:
+    rnn = network()
+    tokens = sampling.drawn(rnn.placed, [0, 1], Sampler(seed=3))
+    assert [next(tokens) for _ in range(50)] == rnn.generate([0, 1], 50, seed=3).tolist()
+    with pytest.raises(rb.ShapeError, match="at least one token"):
+        sampling.drawn(rnn.placed, [], Sampler())
+    with pytest.raises(rb.ArgumentError, match="without backward cells"):
+        sampling.drawn(model(bidirectional=True).placed, [0], Sampler())
+
+
+def forecaster(backend: str = "numpy", activation: str = "tanh", **options: Any) -> rb.RNN:
+    drawn = rb.RNN.init(3, 5, output_size=3, num_layers=2, seed=5, backend=backend)
+    readout = rb.Linear(2 * drawn.readout.weight, drawn.readout.bias, activation)
+    return rb.RNN(drawn.layers, readout, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"takes": "features"}, {"reads": "last"}, {"reads": "final", "batch_first": True}]
+)
+def test_a_free_run_feeds_its_outputs_back(backend: str, options: dict[str, Any]) -> None:
+    rnn = forecaster(backend, **options)
+    x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    outputs = roll_out(rnn.placed, x)
+    for _ in range(8):
+        output = next(outputs)
+        assert type(output) is type(rnn.readout.weight)
+        assert (output.shape, output.dtype) == ((3,), rnn.readout.weight.dtype)
+        wanted = rb.to_numpy(rnn.probabilities(x, reads="steps"))[-1]
+        np.testing.assert_allclose(rb.to_numpy(output), wanted, rtol=0, atol=1e-5)
+        x = np.concatenate([x, rb.to_numpy(output)[None]])
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "match"),
+    [
+        (np.zeros((0, 3)), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(0, 3\)"),
+        (np.zeros(3), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(3,\)"),
+        (np.zeros((2, 1, 3)), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(2, 1, 3\)"),
+        (np.zeros((2, 4)), rb.ShapeError, r"the last axis of `x` must be input_size = 3; got shape \(2, 4\)"),
+        (
+            [[1, 2, 3]],
+            rb.DTypeError,
+            "floating-point numbers, as integers are token ids to this model; got int64",
+        ),
+        ("abc", rb.DTypeError, "`x` must hold real numbers"),
+    ],
+)
+def test_a_free_run_is_refused_at_once(x: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        roll_out(forecaster().placed, x)
+    assert next(roll_out(forecaster(takes="features").placed, [[1, 2, 3]])).shape == (3,)
+
+
+def test_models_that_have_no_free_run() -> None:
+    match = "a free run needs a model that predicts its own next input: features, and a readout with as many outputs"
+    own = forecaster()
+    for rnn in (rb.RNN(own.layers), rb.RNN.init(3, 5, output_size=4), forecaster(takes="tokens")):
+        with pytest.raises(rb.ArgumentError, match=match):
+            roll_out(rnn.placed, [[0.0, 0.0, 0.0]])
+    for activation in ("softmax", "log_softmax"):
+        with pytest.raises(rb.ArgumentError, match="those of this one are probabilities of a softmax"):
+            roll_out(forecaster(activation=activation).placed, [[0.0, 0.0, 0.0]])
+    with pytest.raises(rb.ArgumentError, match="that of this model reads the 'mean'"):
+        roll_out(forecaster(reads="mean").placed, [[0.0, 0.0, 0.0]])
+    both = rb.RNN.init(3, 5, output_size=3, bidirectional=True)
+    with pytest.raises(rb.ArgumentError, match="a free run needs a network without backward cells"):
+        roll_out(rb.RNN(both.layers, rb.Linear(both.readout.weight, activation="tanh")).placed, [[0.0, 0.0, 0.0]])

@@ -29,6 +29,8 @@ class Terminal:
     ----------
     *words : str
         The words after the program's name.
+    program : iterable of str
+        What is run, with the words after it.
     columns : int
         The width of the terminal.
     pipes : iterable of {"stdin", "stdout", "stderr"}
@@ -41,6 +43,7 @@ class Terminal:
     def __init__(
         self,
         *words: object,
+        program: Iterable[str] = PROGRAM,
         columns: int = 80,
         pipes: Iterable[str] = (),
         cwd: Path | None = None,
@@ -53,7 +56,7 @@ class Terminal:
         stdin = subprocess.DEVNULL if "stdin" in pipes else theirs
         held = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         self.process = subprocess.Popen(
-            ["sh", "-c", CONTROLLED, os.ttyname(theirs), *PROGRAM, *map(str, words)],
+            ["sh", "-c", CONTROLLED, os.ttyname(theirs), *program, *map(str, words)],
             stdin=stdin,
             stdout=out,
             stderr=err,
@@ -89,8 +92,9 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit code; below 0 it is a signal."""
+        end = time.monotonic() + LIMIT
         while self._read():
-            pass
+            assert time.monotonic() < end, f"the command did not end for {LIMIT} s"
         self.piped = "".join(
             pipe.read().decode() for pipe in (self.process.stdout, self.process.stderr) if pipe is not None
         )

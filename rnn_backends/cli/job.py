@@ -1,0 +1,197 @@
+"""A run of a model over an input: which walk it is, and what is made of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import chain
+from typing import BinaryIO
+
+from rnn_backends.cli.data.formats import ARRAYS
+from rnn_backends.cli.data.inputs import read_inputs
+from rnn_backends.cli.data.names import Names
+from rnn_backends.cli.data.outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
+from rnn_backends.cli.data.rows import DELIMITERS, rows_of_csv, rows_of_jsonl
+from rnn_backends.cli.data.samples import Sample
+from rnn_backends.cli.data.streams import Reader, head_of_stdin, reading, seekable
+from rnn_backends.cli.data.tables import Columns, Table
+from rnn_backends.cli.data.texts import LinesOutput, Shown, TableOutput, TextOutput
+from rnn_backends.cli.progress import progress
+from rnn_backends.cli.report import Report
+from rnn_backends.cli.request import Request
+from rnn_backends.cli.walk import Walk, through_arrays, through_samples, through_text
+from rnn_backends.core.losses import require_softmax
+from rnn_backends.errors import ArgumentError
+from rnn_backends.model.chunks import ChunkedCall
+from rnn_backends.model.rnn import RNN
+from rnn_backends.model.vocabulary import Encoder, Vocabulary, require_vocabulary
+
+
+class Job:
+    """A run of a model: what it reads, and what is made of it."""
+
+    def __init__(self, request: Request, rnn: RNN, file: BinaryIO | None, note: Callable[[str], None]) -> None:
+        self.request, self.rnn, self.placed, self._file, self._note = request, rnn, rnn.placed, file, note
+        self.reads = self.placed.require_reads(request.reads)
+        self.names = Names(self.placed)
+        self.form = request.form or self._form_of_stdin()
+        readout = self.placed.network.readout
+        is_predicted = bool(readout) and readout[-1].output_size > 1 and (request.predictions or file is None)
+        self.walk = Walk(self.placed, self.reads, is_predicted=is_predicted)
+        self._output: AnyOutput | None = None
+        self._is_next = False
+        self._label: str | None = None
+        request.require_fitting(self.form)
+        if request.predictions and self.placed.require_readout("--predictions")[-1].output_size == 1:
+            msg = "--predictions writes the likeliest of several outputs, and this model has one; leave it out."
+            raise ArgumentError(msg)
+
+    def _form_of_stdin(self) -> str:
+        head = head_of_stdin(6)
+        if head == b"\x93NUMPY":
+            return "npy"
+        if head[:4] == b"PK\x03\x04":
+            return "npz"
+        if self.placed.vocabulary is not None:
+            return "text"
+        msg = "what stdin brings is open, as the model has no vocabulary for text; name it by --from csv, jsonl or tsv."
+        raise ArgumentError(msg)
+
+    def run(self) -> Report:
+        """Run the model, and return what is to be reported."""
+        if self.form in ARRAYS:
+            self._run_arrays()
+        else:
+            with reading(self.request.input) as reader:
+                self._run_read(reader)
+        return self._report()
+
+    # Arrays
+
+    def _run_arrays(self) -> None:
+        with seekable(self.request.input) as source:
+            name = self.request.input.name
+            inputs = read_inputs(source, self.form, name, self.placed.network, self.request.lengths)
+        if inputs.targets is not None:
+            require_softmax(self.placed.require_readout("loss"))
+        call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)
+        self._label = "sequence" if call.is_batch else None
+        self._output = self._array_output(call)
+        with self._progress(call.seq_len, "steps") as report:
+            through_arrays(self.walk, call, inputs, self._output, report)
+        self._close()
+
+    def _array_output(self, call: ChunkedCall) -> AnyOutput | None:
+        if self._file is None or self.request.output_form(self.form) != "npy":
+            return self._sequence_output("sequence" if call.is_batch else None)
+        return ArrayOutput(self._file, call.shape, call.axis) if self.reads == "steps" else WholeOutput(self._file)
+
+    # Text and tables, as they are read
+
+    def _run_read(self, reader: Reader) -> None:
+        with self._progress(reader.size, "B") as report:
+            if self.form == "text" and self.reads == "steps" and not self.request.lines:
+                vocabulary = self._vocabulary()
+                self._output = self._sequence_output(None)
+                through_text(self.walk, reader, vocabulary, self._output, report, is_next=self._is_next)
+            else:
+                samples, label = self._samples(reader)
+                self._output = self._sequence_output(label)
+                through_samples(self.walk, samples, reader, self._output, report)
+            self._require_enough(reader)
+        self._close()
+
+    def _vocabulary(self) -> Vocabulary:
+        """Return the vocabulary, and find out whether each item of the text is to predict the next one."""
+        vocabulary, readout = require_vocabulary(self.placed.vocabulary), self.placed.network.readout
+        self._is_next = self.reads == "steps" and bool(readout) and readout[-1].output_size >= len(vocabulary.items)
+        if self._is_next:
+            require_softmax(readout)
+            if self.placed.has_backward:
+                self._note(f"the model has backward cells, which see the {vocabulary.unit}s that they are to predict")
+        return vocabulary
+
+    def _samples(self, reader: Reader) -> tuple[Iterator[Iterator[Sample]], str]:
+        """Return the sequences of the lines of a text or of the rows of a table, and the name of their ids."""
+        if self.form == "text":
+            return self._lines(reader, self._vocabulary()), "line"
+        request = self.request
+        if request.targets is not None:
+            require_softmax(self.placed.require_readout("loss"))
+        columns = Columns(request.id, request.x, request.targets)
+        table = Table(columns, self.placed, self.names, self.reads)
+        if self.form == "jsonl":
+            return table.samples(rows_of_jsonl(reader.lines())), request.id or "line"
+        rows = rows_of_csv(chain.from_iterable(reader.lines()), self.form)
+        return table.samples([rows]), request.id or "line"
+
+    def _lines(self, reader: Reader, vocabulary: Vocabulary) -> Iterator[Iterator[Sample]]:
+        number = 0
+        for lines in reader.lines():
+            yield (self._line(vocabulary, number + index, line) for index, line in enumerate(lines, 1))
+            number += len(lines)
+
+    def _line(self, vocabulary: Vocabulary, number: int, line: str) -> Sample:
+        ids = Encoder(vocabulary, number).encode(line, is_last=True)
+        return Sample(number, ids[:-1], ids[1:]) if self._is_next else Sample(number, ids)
+
+    def _require_enough(self, reader: Reader) -> None:
+        walk, name, vocabulary = self.walk, reader.name, self.placed.vocabulary
+        if walk.sequences and (walk.steps or self._label is not None):
+            return
+        if self._label is None and vocabulary is not None:
+            least = "2" if self._is_next else "1"
+            reason = ", one to predict the other" if self._is_next else ""
+            msg = f"text must have at least {least} {vocabulary.unit}s{reason}; {name} has {walk.items}."
+        elif self.form == "text":
+            msg = f"text must have at least one line, each a sequence of its own; {name} is empty."
+        else:
+            msg = f"a table must have at least one row beside the names of its columns; {name} has none."
+        raise ArgumentError(msg)
+
+    # What is made of it
+
+    def _sequence_output(self, label: str | None) -> Output | None:
+        """Return the output of the results of one sequence after another, whose ids have this name."""
+        self._label = label
+        has_steps = self.reads == "steps"
+        if self._file is None:
+            if has_steps or not self.placed.network.readout:
+                return None
+            return Shown(Shape(self.walk.what, label, has_steps, self.names))
+        shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
+        if form == "npy" and has_steps and label is not None:
+            msg = "sequences of several lengths make no array of their steps; write .jsonl or .csv, or --reads last."
+            raise ArgumentError(msg)
+        if form == "jsonl" and label is None and self.form == "text":
+            msg = "JSON Lines hold an object for each sequence, and a text is one; give --lines, or write .txt or .csv."
+            raise ArgumentError(msg)
+        if form in DELIMITERS:
+            return TableOutput(self._file, shape, DELIMITERS[form])
+        kinds: dict[str, type[RowsOutput | TextOutput | LinesOutput]] = {
+            "npy": RowsOutput,
+            "text": TextOutput,
+            "jsonl": LinesOutput,
+        }
+        return kinds[form](self._file, shape)
+
+    def _progress(self, total: int | None, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+        return progress(str(self.request.input), total, unit, quiet=self.request.quiet)
+
+    def _close(self) -> None:
+        if isinstance(self._output, Output):
+            self._output.close()
+
+    def _report(self) -> Report:
+        request, vocabulary = self.request, self.placed.vocabulary
+        target = None if not request.is_written else "-" if request.is_to_stdout else str(request.output)
+        return Report(
+            model=request.model,
+            input=request.input,
+            target=target,
+            rnn=self.rnn,
+            walk=self.walk,
+            output=self._output,
+            unit="step" if vocabulary is None or self.form in ARRAYS else vocabulary.unit,
+            is_next=self._is_next,
+            is_array=self.form in ARRAYS,
+            is_batch=self._label is not None,
+        )

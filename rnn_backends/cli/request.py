@@ -1,0 +1,95 @@
+"""What the command `run` is asked for, checked before anything is read."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnn_backends.cli.data.formats import ARRAYS, OUTPUTS, TABLES, WRITTEN, format_of
+from rnn_backends.cli.data.streams import STDIN
+from rnn_backends.cli.loading import Loading
+
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Loading):
+    """Arguments of `run`; an `argparse.ArgumentError` where they do not go together."""
+
+    input: Path
+    input_format: str | None = None
+    lines: bool = False
+    id: str | None = None
+    x: tuple[str, ...] | None = None
+    targets: str | None = None
+    lengths: list[int] | None = None
+    reads: str | None = None
+    backend: str | None = None
+    output: Path | None = None
+    output_format: str | None = None
+    predictions: bool = False
+    json: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.form is not None:
+            self.require_fitting(self.form)
+        if problem := self._problem_of_output():
+            raise argparse.ArgumentError(None, problem)
+
+    @property
+    def form(self) -> str | None:
+        """The format of the input; None where it is known from what stdin brings."""
+        return self.input_format or (None if self.input == STDIN else format_of(self.input) or "text")
+
+    @property
+    def is_written(self) -> bool:
+        """Whether results are to be written."""
+        return self.output is not None or self.predictions or self.output_format is not None
+
+    @property
+    def is_to_stdout(self) -> bool:
+        """Whether results go to stdout."""
+        return self.is_written and self.output in {None, STDOUT}
+
+    def output_form(self, form: str) -> str:
+        """Return the format of the output: the one that is named, that of its suffix, or that of the input."""
+        if self.output_format is not None:
+            return self.output_format
+        if not self.is_to_stdout and self.output is not None:
+            return format_of(self.output) or ""
+        return form if form in TABLES else "text"
+
+    def require_fitting(self, form: str) -> None:
+        """Check that the options are for a format of the input."""
+        for name, given, forms, what in (
+            ("--lengths", self.lengths is not None, ARRAYS, "a batch of arrays"),
+            ("--lines", self.lines, ("text",), "text"),
+            ("--id", self.id is not None, TABLES, "CSV and JSON Lines"),
+            ("--x", self.x is not None, TABLES, "CSV and JSON Lines"),
+            ("--targets", self.targets is not None, TABLES, "CSV and JSON Lines"),
+        ):
+            if given and form not in forms:
+                msg = f"{name} is for {what}, and the input is {form}; leave it out, or name the format by --from"
+                raise argparse.ArgumentError(None, msg)
+
+    def _problem_of_output(self) -> str | None:
+        if not self.is_written:
+            return None
+        form = self.output_form(self.form or "text")
+        if form not in OUTPUTS:
+            return (
+                f"the suffix of --output must be one of {', '.join(WRITTEN)}; got {str(self.output)!r}; or name the "
+                "format by --to"
+            )
+        if form == "text" and not self.predictions:
+            if self.is_to_stdout and self.output_format is None:
+                return "--output - writes predictions, or another format than text; add --predictions, or --to csv"
+            return "text can hold predictions only; add --predictions, or write .npy, .csv or .jsonl"
+        if form == "npy" and self.is_to_stdout and sys.stdout and sys.stdout.isatty():
+            return "an array in the .npy format is nothing for a terminal; give --output FILE, or --to csv"
+        if self.output is not None and not self.is_to_stdout and self.output.exists():
+            for path, what in ((self.input, "input"), (self.model, "model")):
+                if path.exists() and self.output.samefile(path):
+                    return f"--output would overwrite the {what} {str(path)!r}; choose another name"
+        return None
