@@ -8,18 +8,16 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, redirect_stdout, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
 from random import Random
-from subprocess import PIPE, Popen
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time, sleep
 from timeit import Timer
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +26,7 @@ from rnn_backends import __version__, errors
 from rnn_backends.backends.selection import parse, use_backend
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.info import library_version
+from rnn_backends.cli.process import Process
 from rnn_backends.cli.reports import columns, one_line
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import named_arrays
@@ -37,11 +36,9 @@ from rnn_backends.model.rnn import RNN
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.reference import Bounded, excess, reference
 
-CHILD = "import sys; sys.path[:] = sys.argv[1:]; from rnn_backends.cli.bench import contestant; contestant()"
 SHAPES = ([1000, 1, 64, 100], [50, 8, 16, 32], [128, 32, 128, 256])
 BACKENDS, OTHERS = ("numpy",), ("torch", "onnxruntime")
 SEQUENCES = 8  # that differ in a batch: the float64 reference is slow
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "RNN_NUM_THREADS")
 SAMPLE_SECONDS, IDLE_SECONDS, LONGEST_WAIT_SECONDS = 5e-3, 2e-3, 0.5
 NETWORK, PROBLEM = "network.safetensors", "problem.npz"
 
@@ -67,37 +64,6 @@ class Ready(NamedTuple):
     version: str | None
     device: str = "cpu"
     output: Callable[[Any], Host] = np.asarray
-
-
-class Process(Popen[str]):
-    """The process of a contestant, which answers each line with one, in JSON."""
-
-    def __init__(self, title: str, threads: int) -> None:
-        self.title, command = title, [sys.executable, "-c", CHILD, *sys.path]
-        outside = environment(threads, os.environ)
-        streams: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "bufsize": 1, "text": True, "encoding": "utf-8"}
-        super().__init__(command, **streams, env=outside, process_group=0)  # Ctrl-C is for this process, which ends it
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.kill()  # or its answer would be waited for
-        super().__exit__(kind, error, traceback)
-
-    def ask(self, question: Any) -> Any:
-        """Return the answer; raise the error that it holds, or RuntimeError where the process ended."""
-        assert self.stdin is not None
-        assert self.stdout is not None
-        with suppress(BrokenPipeError):  # the process has ended
-            self.stdin.write(f"{json.dumps(question)}\n")
-        held = json.loads(self.stdout.readline() or "null")
-        if held is None:
-            msg = f"the process of the {self.title} ended with code {self.wait()}; its output is above."
-            raise RuntimeError(msg)
-        if "raised" in held:
-            raise getattr(errors, held["raised"])(held["message"])
-        return held
 
 
 def bench(request: Request, note: Callable[[str], None]) -> Iterator[str]:
@@ -252,9 +218,3 @@ def wait_for_idle_threads() -> None:
         sleep(IDLE_SECONDS)
         if process_time() - before < IDLE_SECONDS / 4:
             return
-
-
-def environment(threads: int, outside: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process in which every library uses a number of threads (XLA counts NPROC)."""
-    flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
-    return {**outside, **dict.fromkeys(THREADS, str(threads)), "XLA_FLAGS": flags}

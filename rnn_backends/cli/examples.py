@@ -19,6 +19,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "rnn-backends run shakespeare.safetensors the-tempest.txt \\\n      --predictions --output likeliest.txt",
         "rnn-backends run shakespeare.safetensors the-tempest.txt --backend cupy",
     ),
+    "generate": (
+        "rnn-backends generate shakespeare.safetensors PROSPERO --seed 1",
+        "rnn-backends generate words.safetensors 'my lord ,' --stop . --count 3",
+        "echo 'my lord ,' | rnn-backends generate words.safetensors - --length 30",
+    ),
     "convert": (
         "rnn-backends convert shakespeare.safetensors shakespeare.npz",
         "rnn-backends convert shakespeare.safetensors shakespeare.onnx",

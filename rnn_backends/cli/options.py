@@ -3,7 +3,6 @@
 import argparse
 from typing import Any, TypeAlias
 
-from rnn_backends.cli.examples import shown
 from rnn_backends.cli.mistakes import Parser, one_of
 from rnn_backends.formats.options import OPTIONS
 from rnn_backends.formats.values import CHOICES
@@ -91,7 +90,6 @@ def add_command(commands: Commands, name: str, summary: str, *parents: Parser) -
         name,
         help=summary,
         description=summary,
-        epilog=shown(name),
         formatter_class=Formatter,
         allow_abbrev=False,
         parents=parents,

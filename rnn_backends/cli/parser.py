@@ -28,7 +28,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog=PROG,
         description="Run vanilla recurrent networks forward, on NumPy, CuPy and other array libraries.",
-        epilog=f"{shown('')}\n\n{EXIT_CODES}",
+        epilog=EXIT_CODES,
         formatter_class=Formatter,
         allow_abbrev=False,
     )
@@ -43,8 +43,9 @@ def make_parser() -> Parser:
     add_completion(commands)
     add_help(commands)
     parser.commands = commands.choices
-    for each in (parser, *parser.commands.values()):
+    for name, each in (("", parser), *parser.commands.items()):
         each.shorten_usage()
+        each.epilog = "\n\n".join(filter(None, (shown(name), each.epilog)))
         each.set_defaults(program=parser)
     return parser
 

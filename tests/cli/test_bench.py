@@ -14,6 +14,7 @@ import pytest
 import rnn_backends as rb
 from rnn_backends.cli import bench
 from rnn_backends.cli import main as cli
+from rnn_backends.cli.process import environment
 
 INSTALLED = [
     name
@@ -224,7 +225,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
 
 
 def test_the_environment_gives_every_library_its_threads() -> None:
-    given = bench.environment(3, {"PATH": "here", "OMP_NUM_THREADS": "9"})
+    given = environment(3, {"PATH": "here", "OMP_NUM_THREADS": "9"})
     assert given.pop("PATH") == "here"
     assert "multi_thread_eigen=true" in given["XLA_FLAGS"]
     assert given.pop("XLA_FLAGS").endswith("intra_op_parallelism_threads=3")

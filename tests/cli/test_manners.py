@@ -23,6 +23,7 @@ TESTS = Path(__file__).parents[1]
 FILES = (
     TESTS.parent / "examples/shakespeare/shakespeare.safetensors",
     TESTS.parent / "examples/shakespeare/the-tempest.txt",
+    TESTS.parent / "examples/deploy/words.safetensors",
     TESTS / "data/cases/word_lm.pt",
 )
 COMMANDS = tuple(make_parser().commands)
@@ -99,8 +100,7 @@ def test_examples_work(tmp_path: Path, example: str) -> None:
         assert done.stderr.endswith(f"which is not installed. Install it: {BUILTIN['cupy'].install}.\n")
         return
     assert done.returncode == 0, done.stderr
-    assert "error" not in done.stderr
-    assert re.fullmatch(r"(rnn-backends: T B I H = .*\n|rnn-backends: without the library .*\n)*", done.stderr)
+    assert all(line.startswith("rnn-backends: ") for line in done.stderr.splitlines())
 
 
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1"])

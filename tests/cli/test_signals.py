@@ -17,8 +17,8 @@ from terminal import LIMIT, PROGRAM, Terminal
 
 import rnn_backends as rb
 from rnn_backends.__main__ import program
-from rnn_backends.cli import bench, signals
 from rnn_backends.cli import main as cli
+from rnn_backends.cli import process, signals
 from rnn_backends.cli.signals import SIGNALS, Ended, raised
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -89,7 +89,7 @@ def begun(folder: Path, *words: str) -> "subprocess.Popen[str]":
     return made
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_undo_what_was_begun(folder: Path, number: signal.Signals) -> None:
     with begun(folder) as command:
         command.send_signal(number)
@@ -201,5 +201,5 @@ def test_the_program_has_python_show_no_traceback(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_contestant_that_nobody_asks_ends() -> None:
-    child = subprocess.run([sys.executable, "-c", bench.CHILD, *sys.path], input="", capture_output=True, text=True, check=False)  # fmt: skip
+    child = subprocess.run([sys.executable, "-c", process.CHILD, *sys.path], input="", capture_output=True, text=True, check=False)  # fmt: skip
     assert (child.returncode, child.stdout, child.stderr) == (0, "", "")

@@ -85,7 +85,7 @@ VALUES: dict[str, Any] = {
     "reads": "last",
     "takes": "tokens",
     "texts": {"a b": "c", "d": "e"},
-    "vocabulary": "-a 'b",
+    "vocabulary": "-a'b",
 }
 """A value of each kind of options."""
 

@@ -19,8 +19,8 @@ from harness.machine import stay_on
 from harness.problem import Drawn, Problem
 from harness.table import OF_CUPY
 from rnn_backends.backends.selection import get_backend, parse
-from rnn_backends.cli.bench import environment
 from rnn_backends.cli.info import library_version
+from rnn_backends.cli.process import environment
 from rnn_backends.cli.reports import one_line
 from rnn_backends.errors import ArgumentError, RNNBackendError
 from rnn_backends.testing.reference import Bounded

@@ -23,7 +23,7 @@ from harness.machine import allowed
 from harness.problem import Drawn, Problem
 from harness.timing import interleave
 from rnn_backends import errors
-from rnn_backends.cli.bench import environment
+from rnn_backends.cli.process import environment
 from rnn_backends.testing.reference import Bounded
 
 FOLDER = Path(__file__).parents[1]
