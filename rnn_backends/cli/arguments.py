@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import one_of
-from rnn_backends.cli.options import Commands, Group, add_command, columns, load_options, positive
+from rnn_backends.cli.options import Commands, Group, add_command, add_load_options, columns, positive
 from rnn_backends.core.network import READS
 
 DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")
@@ -13,15 +13,16 @@ DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("
 def add_info(commands: Commands) -> None:
     """Add the command `info`."""
     summary = "Show what is installed and which backends work, or what a model file holds."
-    parser = add_command(commands, "info", summary, load_options())
+    parser = add_command(commands, "info", summary)
     parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", help="show what is in this file, and no more")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
+    add_load_options(parser)
 
 
 def add_run(commands: Commands) -> None:
     """Add the command `run`."""
     summary = "Run a model once over arrays, text or a table, and report how fast and how well it did."
-    parser = add_command(commands, "run", summary, load_options("reads"))
+    parser = add_command(commands, "run", summary)
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
         "input",
@@ -45,6 +46,7 @@ def add_run(commands: Commands) -> None:
     )
     _add_input_options(parser.add_argument_group("options of the input"))
     _add_output_options(parser.add_argument_group("options of the output"))
+    add_load_options(parser, "reads")
 
 
 def _add_input_options(group: Group) -> None:
@@ -110,7 +112,7 @@ def add_generate(commands: Commands) -> None:
         "Continue a prompt: draw tokens from a model, or run a forecaster on; what comes is written as it comes, and "
         "the prompt is not."
     )
-    parser = add_command(commands, "generate", summary, load_options())
+    parser = add_command(commands, "generate", summary)
     parser.epilog = (
         "A model draws tokens if it has a vocabulary or takes tokens, and runs on with its own outputs if it takes "
         "features; where neither the file nor --takes says, it draws if its readout is a softmax. Text is written as "
@@ -147,14 +149,16 @@ def add_generate(commands: Commands) -> None:
     add("--backend", metavar="NAME[:DEVICE]", help="where to run, such as cupy:1; else what RNN_BACKEND says, else "
         "numpy")  # fmt: skip
     add("--quiet", action="store_true", help="show neither the seed that was chosen nor the progress of --output")
+    add_load_options(parser)
 
 
 def add_convert(commands: Commands) -> None:
     """Add the command `convert`."""
     summary = "Write a model to a file of another format, show what is in it, and check it, on NumPy, by running both."
-    parser = add_command(commands, "convert", summary, load_options())
+    parser = add_command(commands, "convert", summary)
     parser.add_argument("model", metavar="IN", type=Path, help="a model file, such as .pt, .onnx or .msgpack")
     parser.add_argument("output", metavar="OUT", type=Path, help="a .safetensors, .npz or .onnx file to write")
+    add_load_options(parser)
 
 
 def add_bench(commands: Commands) -> None:

@@ -13,7 +13,7 @@ from dataclasses import fields
 from io import TextIOWrapper
 from typing import Any
 
-from rnn_backends.cli.mistakes import exchanged
+from rnn_backends.cli.mistakes import hint
 from rnn_backends.cli.parser import parse
 from rnn_backends.cli.reports import PROG, aligned, one_line
 from rnn_backends.cli.signals import Ended, raised
@@ -71,7 +71,7 @@ def _command(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of stdout has seen enough, as in `| head`
         return FAILED
     except FAILURES as error:
-        _report(error, exchanged(arguments), with_traceback=arguments.traceback)
+        _report(error, hint(arguments), with_traceback=arguments.traceback)
         return FAILED
     return DONE
 

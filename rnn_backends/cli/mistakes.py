@@ -41,10 +41,37 @@ OTHER_OPTIONS = {
     "cuda": "--backend cupy",
     "cpu": "--backend numpy",
     "debug": "--traceback",
-    "verbose": "--traceback",
     "trace": "--traceback",
+    "silent": "--quiet",
+    "q": "--quiet",
+    "o": "--output",
+    "out": "--output",
+    "format": "--to",
+    "n": "--length",
+    "max-length": "--length",
+    "num-tokens": "--length",
+    "max-tokens": "--length",
+    "max-new-tokens": "--length",
+    "tokens": "--length",
+    "t": "--temperature",
+    "k": "--top-k",
+    "p": "--top-p",
+    "nonlinearity": "--activation",
+    "group-by": "--id",
+    "groupby": "--id",
+    "features": "--x",
+    "text": "--x",
+    "label": "--targets",
+    "labels": "--targets",
+    "sequences": "--shape T B I H",
+    "steps": "--shape T B I H",
+    "batch": "--shape T B I H",
 }
 """Options by other names for what they do."""
+UNKNOWN = ("batch-size", "verbose", "v", "epochs", "m", "i")
+"""Names of options that other programs have, and this one has nothing like them."""
+GIVEN = {"input": "IN", "i": "INPUT", "m": "MODEL", "data": "INPUT", "file": "INPUT", "p": "[PROMPT]"}
+"""Names of options of other programs for what is given without one here."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -93,8 +120,11 @@ class Parser(argparse.ArgumentParser):
         if owners := [command for command, parser in others.items() if name in parser.options]:
             return f"{name} is an option of {', '.join(owners)}, not of this command"
         for action in self._actions:
-            if not action.option_strings and name.lstrip("-") in {action.dest, str(action.metavar).lower()}:
-                return f"there is no option {name}; {action.metavar} is given without one"
+            plain = name.lstrip("-").lower()
+            if action.option_strings or f"--{OTHER_OPTIONS.get(plain, '')[2:]}" in self.options:
+                continue
+            if plain in {action.dest, str(action.metavar).lower()} or GIVEN.get(plain) == action.metavar:
+                return f"there is no option {name}; {str(action.metavar).strip('[]')} is given without one"
         guess = _near_option(name, self.options)
         return f"there is no option {name}{'' if guess is None else f'. Did you mean {guess}?'}"
 
@@ -111,6 +141,8 @@ def _near_option(name: str, options: Iterable[str]) -> str | None:
     plain = name.lstrip("-").replace("_", "-").lower()
     if (meant := OTHER_OPTIONS.get(plain, "")) and meant.partition(" ")[0] in long:
         return meant
+    if plain in UNKNOWN or len(plain) == 1:
+        return None
     if found := [option for option in long if option.startswith(f"--{plain}")]:
         return min(found, key=len)
     guess = _nearest(plain, [option[2:] for option in long])
@@ -164,9 +196,16 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return choice
 
 
-def exchanged(arguments: argparse.Namespace) -> str:
-    """Return what to say after a failure where INPUT has the suffix of a model, and MODEL that of an input."""
-    model, data = (Path(str(getattr(arguments, name, ""))) for name in ("model", "input"))
-    if data.suffix not in MODELS or model.suffix not in DATA or data.suffix == model.suffix:
-        return ""
-    return f" The model comes first: {arguments.parser.prog} {shlex.quote(str(data))} {shlex.quote(str(model))}"
+def hint(arguments: argparse.Namespace) -> str:
+    """Return what to say after a failure that the words of a command explain."""
+    held = vars(arguments)
+    model, data = Path(str(held.get("model") or "")), Path(str(held.get("input") or held.get("prompt") or ""))
+    is_swapped = data.suffix in MODELS and data.suffix != model.suffix
+    if is_swapped and (model.suffix in DATA or str(model) == "-" or not model.exists()) and data.is_file():
+        return f" The model comes first: {arguments.parser.prog} {shlex.quote(str(data))} {shlex.quote(str(model))}"
+    text = held.get("input")
+    if text is not None and str(text) != "-" and not text.suffix and model.is_file() and not text.exists():
+        return (
+            f" INPUT is a file; to run text, pipe it: echo {shlex.quote(str(text))} | {arguments.parser.prog} MODEL -"
+        )
+    return ""

@@ -20,9 +20,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # it
 Group: TypeAlias = "argparse._ArgumentGroup"  # noqa: SLF001
 
 
-def load_options(*own: str) -> Parser:
-    """Return the options of `rnn_backends.load`, but those of whose names the command has options of its own."""
-    parser = Parser(add_help=False)
+def add_load_options(parser: Parser, *own: str) -> None:
+    """Add the options of `rnn_backends.load`, but those of whose names the command has options of its own."""
     group = parser.add_argument_group("options that the model file does not record")
     options = {name: option for name, option in OPTIONS.items() if name not in own}
     parser.set_defaults(load_options=tuple(options))
@@ -30,7 +29,6 @@ def load_options(*own: str) -> Parser:
         group.add_argument(
             f"--{name.replace('_', '-')}", help=option.help, **_KINDS.get(option.kind, {"metavar": "NAME"})
         )
-    return parser
 
 
 def _names(text: str) -> str | tuple[str, ...]:
@@ -84,7 +82,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_command(commands: Commands, name: str, summary: str, *parents: Parser) -> Parser:
+def add_command(commands: Commands, name: str, summary: str) -> Parser:
     """Add a command, and return its parser, which gives its name as `command` and itself as `parser`."""
     parser = commands.add_parser(
         name,
@@ -92,7 +90,6 @@ def add_command(commands: Commands, name: str, summary: str, *parents: Parser) -
         description=summary,
         formatter_class=Formatter,
         allow_abbrev=False,
-        parents=parents,
     )
     parser.set_defaults(command=name, parser=parser)
     add_traceback(parser, default=argparse.SUPPRESS)  # else it would undo --traceback before the command

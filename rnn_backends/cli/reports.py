@@ -62,6 +62,11 @@ def near_file(path: str | bytes | PathLike[str]) -> str:
     except OSError:
         return ""
     stem = nearest(given.stem, (Path(name).stem for name in names))  # suffixes are alike without any meaning
-    alike = [name for name in names if Path(name).stem == stem]
+    alike = [name for name in names if Path(name).stem == stem and (stem == given.stem or _is_same_kind(name, given))]
     guess = (nearest(given.name, alike) or alike[0]) if alike else None
     return "" if guess is None else f" Did you mean {str(given.with_name(guess))!r}?"
+
+
+def _is_same_kind(name: str, given: Path) -> bool:
+    """Return whether a name has the suffix of another, but for its case, or the other has none."""
+    return Path(name).suffix.lower() == given.suffix.lower() or not given.suffix

@@ -11,8 +11,7 @@ from commands import Run
 from ways import PYTHON, require_same_on_the_command_line
 
 import rnn_backends as rb
-from rnn_backends.cli.options import load_options
-from rnn_backends.cli.parser import parse
+from rnn_backends.cli.parser import make_parser, parse
 from rnn_backends.cli.wording import PHRASES, as_options, as_words, spelled
 from rnn_backends.formats.advice import WAYS
 from rnn_backends.formats.options import OPTIONS
@@ -95,7 +94,7 @@ def test_an_option_is_read_as_it_is_spelled(name: str) -> None:
     value = VALUES[OPTIONS[name].kind]
     assert parse(["info", "m", *as_words(name, value)]).given == {name: value}
     assert shlex.split(as_options({name: value})) == as_words(name, value)
-    assert as_words(name, value)[0].partition("=")[0] in load_options().options
+    assert as_words(name, value)[0].partition("=")[0] in make_parser().commands["info"].options
 
 
 def test_phrases_are_those_of_the_library() -> None:
