@@ -34,7 +34,7 @@ ELSEWHERE = {"docs/coming_from.md": "tests/formats/test_coming_from.py", "docs/g
 WITH_COMMANDS = ("README.md", "docs/commands.md", "docs/backends.md", "examples/deploy/README.md")
 """Pages whose blocks of commands are run; those of others are for a checkout."""
 
-TO_COME = ("rnn-backends help ",)
+TO_COME: tuple[str, ...] = ()
 """Parts of blocks of commands that do not run yet."""
 
 OF_THE_MACHINE = re.compile(r"(backend|time|speed) ")

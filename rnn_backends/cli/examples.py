@@ -1,49 +1,72 @@
-"""Examples in the help of each command; a test runs them beside the files that they name."""
+"""Examples of each command, which its help shows, and which run in the folder examples/deploy of the source."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from textwrap import indent
 
-EXAMPLES: Mapping[str, tuple[str, ...]] = {
-    "": (
-        "rnn-backends info",
-        "rnn-backends run shakespeare.safetensors the-tempest.txt",
-        "rnn-backends convert shakespeare.safetensors shakespeare.npz",
+PROGRAM = ""
+"""The key of the examples of the program."""
+
+EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
+    PROGRAM: (
+        ("What is installed, and which backends work", "rnn-backends info"),
+        ("How well a model predicts a text", "rnn-backends run words.safetensors data/the-tempest.txt"),
+        ("How a model continues a prompt", 'rnn-backends generate words.safetensors "my lord ," --length 20'),
     ),
     "info": (
-        "rnn-backends info",
-        "rnn-backends info shakespeare.safetensors",
-        "rnn-backends info shakespeare.safetensors --json",
-        "rnn-backends info word_lm.pt --activation tanh \\\n      --readout-activation softmax",
+        ("What is installed, and which backends work", "rnn-backends info"),
+        ("What a model file holds", "rnn-backends info names.safetensors"),
+        ("The same for a program", "rnn-backends info names.safetensors --json"),
+        ("What weights of your own hold, of cells that are tanh", "rnn-backends info weights.pt --activation tanh"),
     ),
     "run": (
-        "rnn-backends run shakespeare.safetensors the-tempest.txt",
-        "rnn-backends run shakespeare.safetensors the-tempest.txt \\\n      --predictions --output likeliest.txt",
-        "rnn-backends run shakespeare.safetensors the-tempest.txt --backend cupy",
+        ("Bits per word of a text", "rnn-backends run words.safetensors data/the-tempest.txt"),
+        ("The class of each line", "echo Nakamura | rnn-backends run names.safetensors - --predictions"),
+        (
+            "Forecasts for the sequences of a table, a year each",
+            """rnn-backends run forecast.safetensors data/sea-temperatures.csv \\
+  --id year --x month,nino12,nino3,nino34,nino4 --output forecasts.csv""",
+        ),
     ),
     "generate": (
-        "rnn-backends generate shakespeare.safetensors PROSPERO --seed 1",
-        "rnn-backends generate words.safetensors 'my lord ,' --stop . --count 3",
-        "echo 'my lord ,' | rnn-backends generate words.safetensors - --length 30",
+        ("Twenty words after a prompt", 'rnn-backends generate words.safetensors "my lord ," --length 20'),
+        ("The likeliest words", 'rnn-backends generate words.safetensors "my lord ," --temperature 0'),
+        (
+            "Three sentences, the same each time",
+            'rnn-backends generate words.safetensors "ay ," --stop . --count 3 --seed 1',
+        ),
+        ("A prompt from stdin", 'echo "good night ," | rnn-backends generate words.safetensors - --json'),
     ),
     "convert": (
-        "rnn-backends convert shakespeare.safetensors shakespeare.npz",
-        "rnn-backends convert shakespeare.safetensors shakespeare.onnx",
-        "rnn-backends convert word_lm.pt word_lm.safetensors --activation tanh \\\n      --readout-activation softmax",
+        ("An archive of NumPy arrays", "rnn-backends convert names.safetensors names.npz"),
+        (
+            "Weights of your own, with what they do not record",
+            "rnn-backends convert weights.pt model.npz --activation tanh --batch-first",
+        ),
     ),
     "bench": (
-        "rnn-backends bench --shape 50 8 16 32 --rounds 3 --json times.json",
-        "rnn-backends bench --shape 50 1 8 16 --against --backend numpy --backend cupy",
+        ("A shape: steps, sequences, features, states", "rnn-backends bench --shape 100 1 64 100 --rounds 5"),
+        (
+            "No other library, in double precision, to a file as well",
+            "rnn-backends bench --shape 50 8 16 32 --against --dtype float64 --json t.json",
+        ),
+    ),
+    "help": (
+        ("The commands", "rnn-backends help"),
+        ("All options of a command", "rnn-backends help run"),
     ),
     "completion": (
-        'eval "$(rnn-backends completion bash)"',
-        "rnn-backends completion bash \\\n      > ~/.local/share/bash-completion/completions/rnn-backends",
-        "rnn-backends completion zsh > ~/.zfunc/_rnn-backends",
-        "rnn-backends completion fish \\\n      > ~/.config/fish/completions/rnn-backends.fish",
+        ("bash: once in this shell, or for good as a line of ~/.bashrc", 'eval "$(rnn-backends completion bash)"'),
+        ("zsh: as a line of ~/.zshrc, after compinit", 'eval "$(rnn-backends completion zsh)"'),
+        (
+            "fish: as a line of ~/.config/fish/config.fish",
+            "rnn-backends completion fish | source",
+        ),
     ),
-    "help": ("rnn-backends help run",),
 }
-"""The examples of each command by its name, those of the program itself under none."""
+"""What an example does, and the line for a shell, by the command."""
 
 
 def shown(command: str) -> str:
-    """Return the end of a help, in which lines that begin with a space stand as they are."""
-    return "\n".join(["Examples:", *(f"  {example}" for example in EXAMPLES.get(command, ()))])
+    """Return the examples of a command as its help shows them."""
+    lines = "\n".join(f"# {purpose}\n{line}" for purpose, line in EXAMPLES[command])
+    return f"Examples, in the folder examples/deploy of the source:\n{indent(lines, '  ')}"

@@ -6,29 +6,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pt_files
 import pytest
 from commands import Run
+from terminal import Terminal
 
 import rnn_backends as rb
-from rnn_backends.backends.registry import BUILTIN
 from rnn_backends.cli.examples import EXAMPLES
 from rnn_backends.cli.parser import make_parser
 
 TESTS = Path(__file__).parents[1]
-FILES = (
-    TESTS.parent / "examples/shakespeare/shakespeare.safetensors",
-    TESTS.parent / "examples/shakespeare/the-tempest.txt",
-    TESTS.parent / "examples/deploy/words.safetensors",
-    TESTS / "data/cases/word_lm.pt",
-)
 COMMANDS = tuple(make_parser().commands)
-NEEDS = {".onnx": "onnx", "completion": "shtab"}
-"""Packages by what in an example needs them."""
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -39,9 +30,10 @@ def test_help_fits_and_has_examples(run: Run, monkeypatch: pytest.MonkeyPatch, c
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: {' '.join(['rnn-backends', *words])} [OPTION ...]")
     assert [line for line in out.splitlines() if len(line) > 80] == []
-    assert 1 <= len(EXAMPLES[command]) <= 5
-    for example in EXAMPLES[command]:
-        assert f"\n  {example}\n" in out
+    assert 2 <= len(EXAMPLES[command]) <= 5
+    for purpose, line in EXAMPLES[command]:
+        lines = "\n".join(f"  {part}" for part in line.split("\n"))
+        assert f"  # {purpose}\n{lines}" in out, "examples are never wrapped"
     assert run(*words, "-h") == run("help", *words) == (0, out, "")
 
 
@@ -61,7 +53,7 @@ def test_the_help_of_the_program(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     )
     code, nothing, err = run()
     assert (code, nothing) == (2, "")
-    assert err.startswith(out.partition("Examples:")[0].rstrip())
+    assert err.startswith(out.partition("Examples, ")[0].rstrip())
     assert err.endswith("\nrnn-backends: error: no command is given. See `rnn-backends --help`.\n")
     assert run("--traceback").code == 2
     code, nothing, err = run("help", "rnu")
@@ -79,28 +71,32 @@ def test_help_is_in_colour_only_where_argparse_has_it(run: Run, monkeypatch: pyt
     assert "\x1b" not in run("--help").out + run("run", "--help").out + run().err
 
 
-@pytest.mark.parametrize("example", dict.fromkeys(chain.from_iterable(EXAMPLES.values())))
-def test_examples_work(tmp_path: Path, example: str) -> None:
-    """They are run by a shell, as they stand, beside the files that they name."""
-    for needed, package in NEEDS.items():
-        if needed in example:
-            pytest.importorskip(package)
-    for file in FILES:
-        shutil.copy(file, tmp_path)
-    for folder in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
-        (tmp_path / folder).mkdir(parents=True)
-    program = tmp_path / "bin/rnn-backends"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m rnn_backends "$@"\n')
-    program.chmod(0o755)
-    outside = {**os.environ, "HOME": str(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    command = ["bash", "-c", example]
-    done = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=False)
-    if "cupy" in example and find_spec("cupy") is None:
-        assert done.stderr.endswith(f"which is not installed. Install it: {BUILTIN['cupy'].install}.\n")
-        return
-    assert done.returncode == 0, done.stderr
-    assert all(line.startswith("rnn-backends: ") for line in done.stderr.splitlines())
+@pytest.fixture(scope="module")
+def deploy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder that the examples are for, with weights of a user."""
+    place = tmp_path_factory.mktemp("examples") / "deploy"
+    shutil.copytree(TESTS.parent / "examples" / "deploy", place)
+    pt_files.write(place / "weights.pt")
+    return place
+
+
+SHOWN = [line for command, examples in EXAMPLES.items() if command != "completion" for _, line in examples]
+"""The examples; those of completion are for several shells, and have tests of their own."""
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(SHOWN))
+def test_examples_work(deploy: Path, line: str) -> None:
+    script = f'set -euo pipefail\nrnn-backends() {{ {shlex.quote(sys.executable)} -m rnn_backends "$@"; }}\n{line}'
+    done = subprocess.run(["bash", "-c", script], cwd=deploy, capture_output=True, text=True, check=False)
+    assert (done.returncode, "error" in done.stderr) == (0, False), done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_in_a_terminal_of_20_columns(command: str) -> None:
+    with Terminal(*command.split(), "--help", columns=20, NO_COLOR="1", FORCE_COLOR="") as terminal:
+        assert terminal.finish() == 0
+        assert terminal.shown.count("usage: rnn-backends") == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1"])
