@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import one_of
-from rnn_backends.cli.options import Commands, Group, add_command, add_load_options, columns, positive
+from rnn_backends.cli.options import Commands, Group, add_command, add_load_options, columns, lengths, positive
 from rnn_backends.core.network import READS
 
 DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")
@@ -63,7 +63,11 @@ def _add_input_options(group: Group) -> None:
         help="each line of a text is a sequence of its own; it always is for a model that reads sequences as a whole",
     )
     group.add_argument(
-        "--lengths", metavar="N", type=int, nargs="+", help="the valid steps of each sequence of an array"
+        "--lengths",
+        metavar="N",
+        type=lengths,
+        nargs="+",
+        help="the valid steps of each sequence of an array",
     )
     group.add_argument(
         "--id",

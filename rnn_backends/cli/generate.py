@@ -17,7 +17,7 @@ from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.loading import Loading
 from rnn_backends.cli.progress import progress
-from rnn_backends.cli.prompts import Ending, Notation, steps
+from rnn_backends.cli.prompts import Ending, Notation, misread, steps
 from rnn_backends.cli.writer import Writer, written
 from rnn_backends.core.arrays import Host
 from rnn_backends.model.placed import Placed
@@ -102,6 +102,8 @@ def generate(request: Request, note: Callable[[str], None]) -> None:
         if request.backend is not None:
             parse(request.backend, "option --backend")  # for errors that name what the user typed
         placed = request.load(request.backend).placed
+        if not request.quiet and (remark := misread(request.prompt)):
+            note(remark)
         if _is_forecaster(placed):
             _forecast(request, placed, writer)
         else:

@@ -17,8 +17,9 @@ from rnn_backends.cli.progress import progress
 from rnn_backends.cli.report import Report
 from rnn_backends.cli.request import Request
 from rnn_backends.cli.walk import Walk, through_arrays, through_samples, through_text
+from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax
-from rnn_backends.errors import ArgumentError
+from rnn_backends.errors import ArgumentError, VocabularyError
 from rnn_backends.formats.names import listed
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.rnn import RNN
@@ -34,7 +35,8 @@ class Job:
         self.names = Names(self.placed)
         self.form = request.form or self._form_of_stdin()
         readout = self.placed.network.readout
-        is_predicted = bool(readout) and readout[-1].output_size > 1 and (request.predictions or file is None)
+        is_classes = bool(readout) and readout[-1].output_size > 1 and self._are_probabilities(readout[-1])
+        is_predicted = request.predictions or (file is None and is_classes)
         self.walk = Walk(self.placed, self.reads, is_predicted=is_predicted)
         self._output: AnyOutput | None = None
         self._is_next = False
@@ -44,6 +46,9 @@ class Job:
         if request.predictions and self.placed.require_readout("--predictions")[-1].output_size == 1:
             msg = "--predictions writes the likeliest of several outputs, and this model has one; leave it out."
             raise ArgumentError(msg)
+
+    def _are_probabilities(self, readout: Linear) -> bool:
+        return getattr(readout.activation, "name", None) in {"softmax", "log_softmax"} or self.names.items is not None
 
     def _form_of_stdin(self) -> str:
         head = head_of_stdin(6)
@@ -61,7 +66,8 @@ class Job:
         if self.form in ARRAYS:
             self._run_arrays()
         else:
-            with reading(self.request.input) as reader:
+            guessed = self._note if self.request.input_format is None and self.form == "text" else None
+            with reading(self.request.input, guessed) as reader:
                 self._run_read(reader)
         return self._report()
 
@@ -70,7 +76,9 @@ class Job:
     def _run_arrays(self) -> None:
         with seekable(self.request.input) as source:
             name = self.request.input.name
-            inputs = read_inputs(source, self.form, name, self.placed.network, self.request.lengths)
+            given = self.request.lengths
+            lengths = None if given is None else [length for part in given for length in part]
+            inputs = read_inputs(source, self.form, name, self.placed.network, lengths)
         if inputs.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)
@@ -92,14 +100,25 @@ class Job:
         with self._progress(reader.size, "B") as report:
             if self.form == "text" and self.reads == "steps" and not self.request.lines:
                 vocabulary = self._vocabulary()
-                self._output = self._sequence_output(None)
-                through_text(self.walk, reader, vocabulary, self._output, report, is_next=self._is_next)
+                self._output = output = self._sequence_output(None)
+                self._through_text(reader, vocabulary, output, report)
             else:
                 samples, label = self._samples(reader)
-                self._output = self._sequence_output(label)
-                through_samples(self.walk, samples, reader, self._output, report)
+                self._output = output = self._sequence_output(label)
+                through_samples(self.walk, samples, reader, output, report)
             self._require_enough(reader)
         self._close()
+
+    def _through_text(
+        self, reader: Reader, vocabulary: Vocabulary, output: Output | None, report: Callable[[int], None]
+    ) -> None:
+        try:
+            through_text(self.walk, reader, vocabulary, output, report, is_next=self._is_next)
+        except VocabularyError as error:
+            if "'\\n'" not in str(error):
+                raise
+            msg = f"{str(error).removesuffix('.')}; give --lines if each line is a sequence of its own."
+            raise VocabularyError(msg) from error
 
     def _vocabulary(self) -> Vocabulary:
         """Return the vocabulary, and find out whether each item of the text is to predict the next one."""

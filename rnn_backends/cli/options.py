@@ -52,6 +52,15 @@ def columns(text: str) -> tuple[str, ...]:
     return names
 
 
+def lengths(text: str) -> list[int]:
+    """Return a length, or several between commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        msg = f"expected whole numbers between commas, one for each sequence; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return [int(part) for part in parts]
+
+
 def _pairs(text: str) -> dict[str, str]:
     """Return texts by name, which stand as NAME=TEXT between commas."""
     pairs = [part.partition("=") for part in text.split(",")]

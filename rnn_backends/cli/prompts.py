@@ -1,11 +1,14 @@
 """What the command `generate` continues, and how it is spelt: text, token ids, or values."""
 
 import argparse
+import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -20,6 +23,25 @@ def prompt_text(given: str | None, wanted: str) -> str:
         msg = f"give a PROMPT of {wanted} after MODEL, or - to read it from stdin"
         raise argparse.ArgumentError(None, msg)
     return _stdin() if given == "-" else given
+
+
+def misread(given: str | None) -> str | None:
+    """Return what to remark where a prompt is not what somebody may take it for: the text of a file, or of stdin."""
+    if given is None:
+        is_piped = sys.stdin is not None and not sys.stdin.closed and _is_piped(sys.stdin)
+        return "stdin is not read; to continue what it brings, give - as PROMPT" if is_piped else None
+    if given != "-" and len(given) < 256 and "\n" not in given and Path(given).is_file():
+        return f"PROMPT is taken as text; to continue the text of the file {given!r}, give - < {given}"
+    return None
+
+
+def _is_piped(stream: TextIO) -> bool:
+    """Return whether a stream is a pipe or a file, which somebody gives; a closed or an empty one is none."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def require_prompt(size: int, wanted: str) -> None:

@@ -22,7 +22,7 @@ class Request(Loading):
     id: str | None = None
     x: tuple[str, ...] | None = None
     targets: str | None = None
-    lengths: list[int] | None = None
+    lengths: list[list[int]] | None = None
     reads: str | None = None
     backend: str | None = None
     output: Path | None = None

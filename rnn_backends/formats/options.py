@@ -55,7 +55,13 @@ class LoadOptions:
         ),
     ] = None
     batch_first: Annotated[
-        bool | None, Option("flag", "which axis is the batch", WEIGHTS, "whether x is (batch, seq_len, input_size)")
+        bool | None,
+        Option(
+            "flag",
+            "which axis is the batch",
+            WEIGHTS,
+            "whether x is (batch, seq_len, input_size); default: as the framework has it, for torch no",
+        ),
     ] = None
     reads: Annotated[
         str | None,

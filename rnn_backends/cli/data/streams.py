@@ -1,8 +1,9 @@
 """The input of the command `run` as it arrives: bytes of a file or of stdin, their text, and its lines."""
 
+import re
 import sys
 from codecs import IncrementalDecoder, getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -82,11 +83,12 @@ class Reader:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Reader]:
-    """Open a file, or stdin, to read its bytes once."""
+def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[Reader]:
+    """Open a file, or stdin, to read its bytes once; a `note` is made where a text looks like a table."""
     if path == STDIN:
+        blocks = iter(partial(_stdin().read1, PIECE), b"")  # type: ignore[attr-defined]
         try:
-            yield Reader("stdin", iter(partial(_stdin().read1, PIECE), b""), None)  # type: ignore[attr-defined]
+            yield Reader("stdin", blocks if note is None else _looked_at(blocks, note), None)
         except FormatError as error:
             msg = f"stdin: {error}"
             raise FormatError(msg) from error
@@ -98,7 +100,19 @@ def reading(path: Path) -> Iterator[Reader]:
         blocks = (
             source.read(start, min(PIECE, source.size - start), "the text") for start in range(0, source.size, PIECE)
         )
-        yield Reader(repr(str(path)), blocks, source.size)
+        yield Reader(repr(str(path)), blocks if note is None else _looked_at(blocks, note), source.size)
+
+
+def _looked_at(blocks: Iterator[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
+    """Yield blocks of a text, and say of the first one if it looks like a table."""
+    first = next(blocks, b"")
+    head = first.partition(b"\n")[0].strip()
+    if re.fullmatch(rb"\{\s*\".*\}", head):
+        note("the input is read as text, and looks like JSON Lines; if it is that, give --from jsonl")
+    elif re.fullmatch(rb"[\w ]+(,[\w ]+)+", head) and b"\n" in first and b" " not in head:
+        note("the input is read as text, and looks like CSV; if it is that, give --from csv")
+    yield from ([first] if first else [])
+    yield from blocks
 
 
 @contextmanager
