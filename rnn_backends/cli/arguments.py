@@ -4,7 +4,17 @@ from pathlib import Path
 
 from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import one_of
-from rnn_backends.cli.options import Commands, Group, add_command, add_load_options, columns, lengths, positive
+from rnn_backends.cli.options import (
+    Commands,
+    Group,
+    add_command,
+    add_load_options,
+    columns,
+    lengths,
+    number,
+    positive,
+    whole,
+)
 from rnn_backends.core.network import READS
 
 DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")
@@ -131,17 +141,17 @@ def add_generate(commands: Commands) -> None:
         "- is stdin, in UTF-8, of which one line break at the end is left out, since echo adds it (write two to keep "
         "one); put -- before a prompt that begins with -; default: a line break, if the vocabulary has it")  # fmt: skip
     prompt.required = False  # with nargs="?", argparse of Python 3.11 takes no prompt that stands after an option
-    add("--length", type=int, default=200, metavar="N", help="tokens to draw, or steps to run; default: 200")
-    add("--temperature", type=float, metavar="X", help="divide the logits by this before each draw; 0 takes the "
+    add("--length", type=whole, default=200, metavar="N", help="tokens to draw, or steps to run; default: 200")
+    add("--temperature", type=number, metavar="X", help="divide the logits by this before each draw; 0 takes the "
         "likeliest token; default: 1")  # fmt: skip
-    add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens alone")
-    add("--top-p", type=float, metavar="P", help="draw from the fewest likeliest tokens whose probabilities sum to at "
+    add("--top-k", type=whole, metavar="K", help="draw from the K likeliest tokens alone")
+    add("--top-p", type=number, metavar="P", help="draw from the fewest likeliest tokens whose probabilities sum to at "
         "least P")  # fmt: skip
-    add("--seed", type=int, metavar="N", help="make the same draws each time; default: a new seed, shown on stderr")
+    add("--seed", type=whole, metavar="N", help="make the same draws each time; default: a new seed, shown on stderr")
     add("--stop", action="append", metavar="TEXT", help="end where this text (words of a word model, or ids) is drawn, "
         "and leave it out; again for more, of which the first to end counts, and the longest of those that end "
         "together")  # fmt: skip
-    add("--count", type=int, default=1, metavar="N", help="draw N results, the first with the seed, the others with "
+    add("--count", type=whole, default=1, metavar="N", help="draw N results, the first with the seed, the others with "
         "seeds that follow from it, whatever N is; texts have a line --- between them, ids a line each; default: "
         "1")  # fmt: skip
     add("--json", action="store_true", help="write each result, when it is complete, as a JSON object on a line: "

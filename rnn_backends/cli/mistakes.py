@@ -12,6 +12,9 @@ from typing import NoReturn
 MEANT = {
     "predict": "run",
     "infer": "run",
+    "classify": "run",
+    "forecast": "run",
+    "complete": "generate",
     "inference": "run",
     "forward": "run",
     "evaluate": "run",
@@ -68,6 +71,15 @@ OTHER_OPTIONS = {
     "batch": "--shape T B I H",
 }
 """Options by other names for what they do."""
+PLAIN = {
+    r"the following arguments are required: INPUT$": "INPUT is missing: a file, or - for stdin",
+    r"the following arguments are required: (.*, .*)": r"\1 are missing",
+    r"the following arguments are required: (.*)": r"\1 is missing",
+    r"ignored explicit argument (.*)": r"it takes no value; got \1",
+    r"expected (\d+) arguments": r"expected \1 values, with spaces between",
+    r"expected (one|at least one) argument": "its value is missing",
+}
+"""Plain words for what argparse says."""
 UNKNOWN = ("batch-size", "verbose", "v", "epochs", "m", "i")
 """Names of options that other programs have, and this one has nothing like them."""
 GIVEN = {"input": "IN", "i": "INPUT", "m": "MODEL", "data": "INPUT", "file": "INPUT", "p": "[PROMPT]"}
@@ -82,6 +94,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with a line on stderr, and exit code 2."""
+        for pattern, plain in PLAIN.items():
+            message = re.sub(pattern, plain, message)
         end = "" if message.endswith((".", "?")) else "."
         self.exit(2, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
 
@@ -125,6 +139,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             if plain in {action.dest, str(action.metavar).lower()} or GIVEN.get(plain) == action.metavar:
                 return f"there is no option {name}; {str(action.metavar).strip('[]')} is given without one"
+        if GIVEN["p"] in (action.metavar for action in self._actions) and name[:2] != "--" and len(name) > 2:
+            return f"there is no option {name}; put -- before a text that begins with -"
         guess = _near_option(name, self.options)
         return f"there is no option {name}{'' if guess is None else f'. Did you mean {guess}?'}"
 
@@ -205,7 +221,5 @@ def hint(arguments: argparse.Namespace) -> str:
         return f" The model comes first: {arguments.parser.prog} {shlex.quote(str(data))} {shlex.quote(str(model))}"
     text = held.get("input")
     if text is not None and str(text) != "-" and not text.suffix and model.is_file() and not text.exists():
-        return (
-            f" INPUT is a file; to run text, pipe it: echo {shlex.quote(str(text))} | {arguments.parser.prog} MODEL -"
-        )
+        return f" INPUT is a file; pipe text to -: echo {shlex.quote(str(text))} | {arguments.parser.prog} MODEL -"
     return ""

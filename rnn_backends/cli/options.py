@@ -52,6 +52,24 @@ def columns(text: str) -> tuple[str, ...]:
     return names
 
 
+def whole(text: str) -> int:
+    """Return a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"expected a whole number, such as 20; got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def number(text: str) -> float:
+    """Return a number."""
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"expected a number, such as 0.5; got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
 def lengths(text: str) -> list[int]:
     """Return a length, or several between commas."""
     parts = [part.strip() for part in text.split(",")]
@@ -74,7 +92,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "flag": {"action": argparse.BooleanOptionalAction},
     "activations": {"metavar": "NAME[,NAME]", "type": _names},
     "texts": {"metavar": "NAME=TEXT[,...]", "type": _pairs},
-    "number": {"metavar": "NUMBER", "type": float},
+    "number": {"metavar": "NUMBER", "type": number},
     "paths": {"metavar": "PATH[,...]", "type": _paths},
     "vocabulary": {"metavar": "CHARACTERS"},
     "key": {"metavar": "NAME", "action": "append"},

@@ -57,7 +57,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     require_known(parser, words)
     arguments, extra = parser.parse_known_args(words)
     if extra:
-        arguments.parser.error(f"there is no place for {extra[0]!r}")
+        _refuse(arguments.parser, extra[0])
     arguments.given = given(arguments)
     return arguments
 
@@ -67,3 +67,12 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
     names = getattr(arguments, "load_options", ())
     found = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return found | ({"key": tuple(found["key"])} if "key" in found else {})
+
+
+def _refuse(parser: Parser, word: str) -> None:
+    """End with a word for which a command has no place."""
+    dashed = word.replace("\u2014", "--").replace("\u2013", "-")  # as writers of letters make them of dashes
+    if dashed != word and dashed.startswith("-"):
+        parser.require_options([dashed], {})
+        parser.error(f"{word!r} begins with another dash than an option does. Did you mean {dashed}?")
+    parser.error(f"there is no place for {word!r}; put quotes around words that belong together")

@@ -64,6 +64,7 @@ class Report:
             "steps_per_second": self._speed,
             "cross_entropy": loss,
             **({f"bits_per_{self.unit}": None if loss is None else loss / log(2)} if self.is_next else {}),
+            "accuracy": walk.right / walk.judged if walk.judged else None,
             "output": self.target,
             **({"results": self.output.results} if isinstance(self.output, Shown) else {}),
         }
@@ -108,6 +109,8 @@ class Report:
         if loss is not None:
             per = f"bits per {self.unit}", f"{loss / log(2):.6f}"
             rows.append(per if self.is_next else ("cross-entropy", f"{loss:.6f} nats"))
+            if not self.is_next and walk.judged:
+                rows.append(("accuracy", f"{walk.right / walk.judged:.6f}, {walk.right} of {walk.judged}"))
         if isinstance(self.output, Shown):
             rows.append((self.output.label, str(self.output)))
         elif self.output is not None:

@@ -51,12 +51,14 @@ class Walk:
         The valid steps and the sequences that were walked, and the steps of the longest.
     items, unknown : int
         The characters or words of a text that were read, and those of them that are not in the vocabulary.
+    right, judged : int
+        The predictions that are the target, of all those that have one.
     """
 
     def __init__(self, placed: Placed, reads: str, *, is_predicted: bool) -> None:
         self.placed, self.reads, self._is_predicted = placed, reads, is_predicted
         self.seconds, self.steps, self.sequences, self.longest = 0.0, 0, 0, 0
-        self.items = self.unknown = 0
+        self.items = self.unknown = self.right = self.judged = 0
         self._sums: list[tuple[Array, Array]] = []
 
     @property
@@ -77,11 +79,18 @@ class Walk:
             _wait_for(chunk.array)
             self.seconds += perf_counter() - start
             if chunk.targets is not None:
-                with self.placed.on_device():
-                    self._sums.append(loss_sums(chunk))
+                self._take_losses(chunk, chunk.targets)
             yield chunk
             report(chunk.stop)
             start = perf_counter()
+
+    def _take_losses(self, chunk: Chunk, targets: Array) -> None:
+        with self.placed.on_device():
+            self._sums.append(loss_sums(chunk))
+            found, wanted = to_numpy(largest(chunk)), to_numpy(targets)
+            counted = (found >= 0) if chunk.mask is None else (found >= 0) & to_numpy(chunk.mask)
+        self.right += int(((found == wanted) & counted).sum())
+        self.judged += int(counted.sum())
 
     def _each(self, call: ChunkedCall, report: Progress) -> Iterator[Chunk]:
         if self.reads == "steps":

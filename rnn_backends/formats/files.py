@@ -65,6 +65,8 @@ def _target(path: Path) -> Path:
 
 def _unwritable(path: Path, error: OSError) -> OSError:
     """Return an error of a name that the user has heard of."""
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        return FileNotFoundError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     return type(error)(f"{str(path)!r} cannot be written: {error.strerror}.")
 
 

@@ -194,7 +194,7 @@ def test_float64_is_no_dtype_of_onnxruntime(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--shape", "6", "3", "4"], "argument --shape: expected 4 arguments"),
+        (["--shape", "6", "3", "4"], "argument --shape: expected 4 values, with spaces between"),
         (["--shape", "6", "0", "4", "5"], "argument --shape: expected a positive integer; got '0'"),
         (["--layers", "two"], "argument --layers: expected a positive integer; got 'two'"),
         (["--threads", "-1"], "argument --threads: expected a positive integer; got '-1'"),

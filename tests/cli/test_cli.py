@@ -116,14 +116,14 @@ sys.exit(bool({"rnn_backends.cli.run", "rnn_backends.cli.info", "torch", "jax", 
     ("words", "message"),
     [
         (["walk"], "rnn-backends: error: there is no command 'walk'; the commands are info, run, "),
-        (["run"], "rnn-backends run: error: the following arguments are required: MODEL, INPUT"),
+        (["run"], "rnn-backends run: error: MODEL, INPUT are missing"),
         (["run", "m.npz", "x.npy", "--out", "y.npy"], "error: there is no option --out. Did you mean --output?"),
         (["info", "--js"], "error: there is no option --js. Did you mean --json?"),
         (
             ["run", "m.npz", "x.npy", "--lengths", "two"],
             "argument --lengths: expected whole numbers between commas, one for each sequence; got 'two'",
         ),
-        (["run", "m.npz", "x.npy", "--lengths"], "argument --lengths: expected at least one argument"),
+        (["run", "m.npz", "x.npy", "--lengths"], "argument --lengths: its value is missing"),
         (
             ["run", "m.npz", "x.npy", "--output", "y.h5"],
             (
@@ -715,7 +715,7 @@ def test_outputs_that_the_model_cannot_give(run: Run, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("no/y.npy", "cannot be written: No such file or directory."),
+        ("no/y.npy", "cannot be written: there is no folder 'no'."),
         ("model.npz/y.npy", "cannot be written: Not a directory."),
         ("y.npy", "is no ordinary file, and cannot be replaced by one; choose another name."),
     ],

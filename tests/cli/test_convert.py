@@ -361,7 +361,7 @@ def test_files_that_cannot_be_read_or_written(run: Run) -> None:
     Path("folder.npz").mkdir()
     Path("m.txt").write_text("hello")
     for out, reason in (
-        ("no/c.npz", "cannot be written: No such file or directory."),
+        ("no/c.npz", "cannot be written: there is no folder 'no'."),
         ("m.npz/c.npz", "cannot be written: Not a directory."),
         ("folder.npz", "is no ordinary file, and cannot be replaced by one; choose another name."),
     ):

@@ -45,7 +45,7 @@ def rows_of_csv(pieces: Iterable[Sequence[str]], form: str) -> Iterator[Iterator
     lines, before = _Lines(pieces), csv.field_size_limit(LONGEST)
     try:
         reader = csv.reader(lines, delimiter=DELIMITERS[form], strict=True)
-        names = _named(next(_parsed(reader, form), []), form)
+        names = _named([name.strip() for name in next(_parsed(reader, form), [])], form)
         while lines.are_more():
             yield _rows(reader, lines, names, form)
     finally:
