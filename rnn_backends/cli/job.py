@@ -13,10 +13,12 @@ from rnn_backends.cli.data.samples import Sample
 from rnn_backends.cli.data.streams import Reader, head_of_stdin, reading, seekable
 from rnn_backends.cli.data.tables import Columns, Table
 from rnn_backends.cli.data.texts import LinesOutput, Shown, TableOutput, TextOutput
+from rnn_backends.cli.data.values import Values
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.report import Report
 from rnn_backends.cli.request import Request
 from rnn_backends.cli.walk import Walk, through_arrays, through_samples, through_text
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax
 from rnn_backends.errors import ArgumentError, VocabularyError
@@ -138,7 +140,8 @@ class Job:
         if request.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         columns = Columns(request.id, request.x, request.targets)
-        table = Table(columns, self.placed, self.names, self.reads, self._note_columns)
+        values = Values(self.placed, self._count_unknown)
+        table = Table(columns, values, self.names, self.reads, self._note_columns)
         if self.form == "jsonl":
             return table.samples(rows_of_jsonl(reader.lines())), request.id or "line"
         is_one = request.id is None and self.placed.vocabulary is None
@@ -156,9 +159,13 @@ class Job:
 
     def _line(self, vocabulary: Vocabulary, number: int, line: str) -> Sample:
         ids = Encoder(vocabulary, f"line {number}").encode(line.removesuffix("\r"), is_last=True)
-        self.walk.items += len(ids)
-        self.walk.unknown += int((ids == vocabulary.other).sum())
+        self._count_unknown(ids)
         return Sample(number, ids[:-1], ids[1:]) if self._is_next else Sample(number, ids)
+
+    def _count_unknown(self, ids: Host) -> None:
+        """Count the token ids of a text, and those that stand for what is not in the vocabulary."""
+        self.walk.items += len(ids)
+        self.walk.unknown += int((ids == require_vocabulary(self.placed.vocabulary).other).sum())
 
     def _require_enough(self, reader: Reader) -> None:
         walk, name, vocabulary = self.walk, reader.name, self.placed.vocabulary

@@ -104,6 +104,8 @@ def test_the_report_counts_what_is_unknown(run: Run) -> None:
     for words in ([], ["--lines"]):
         rows = run("run", "model.npz", "input.txt", *words).rows
         assert rows["unknown"].split()[0] == "3"
+    Path("x.csv").write_text("text\na z\nyet\nx\n")
+    assert run("run", "model.npz", "x.csv").rows["unknown"].strip() == "3 of 7 characters"
     Path("input.txt").write_text("abc\n")
     assert "unknown" not in run("run", "model.npz", "input.txt").rows
 

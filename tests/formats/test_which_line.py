@@ -74,6 +74,11 @@ def of_words() -> Check:
     return lambda rnn: (rnn.probabilities([[1, 2]]), _words(rnn.to(dtype="float64"), [[1, 2]]))
 
 
+def of_classified_words() -> Check:
+    case("word_lm.pt")
+    return lambda rnn: (rnn.probabilities([[1, 2, 0]]), _words(rnn.to(dtype="float64"), [[1], [2], [0]])[-1])
+
+
 def _words(rnn: rb.RNN, ids: Any) -> Any:
     """Return the probabilities of the case by the text-book."""
     encoder, readout = rnn.encoder, rnn.readout
@@ -228,6 +233,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "of an `nn.RNN` and an `nn.Linear`": of_tagger,
     "the same, batch first, of which the last step is classified": of_tagger,
     "an embedding, an `nn.RNN` and an `nn.Linear`": of_words,
+    "the same, batch first, of which the last step is classified: what most classifiers of text are": of_classified_words,
     "a head of two `nn.Linear`": of_head,
     "an `nn.Linear` before the `nn.RNN`": of_encoder,
     "one that could stand before or after it": of_linear_before,
@@ -236,7 +242,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "a checkpoint of Lightning": of_lightning,
     "one with an average of the weights beside them": of_average,
     "the state dicts of `rnn` and `fc`, each under its name": of_parts,
-    "a module saved whole, which records more": of_module,
+    "a module saved whole, which records more, but for a softmax that it leaves to its loss": of_module,
     "weights under `weight_norm`": of_weight_norm,
     "torch's weights in safetensors": of_safetensors,
     "MLX's weights in safetensors": of_mlx,

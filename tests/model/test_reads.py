@@ -258,7 +258,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda rnn: rnn.loss(X, [0.0, 1.0, 2.0]), rb.DTypeError, "`targets` must hold integers"),
     (lambda rnn: rnn.loss(X[:, 0], [0]), rb.ShapeError, r"`targets` must have shape \(\), one for each sequence"),
     (lambda rnn: rnn.loss(X, [0, 1, 2], reads="steps"), rb.ShapeError, r"`targets` must have shape \(9, 3\)"),
-    (lambda rnn: rnn.generate([0], 3), rb.ArgumentError, "generate needs a model that predicts its own next input"),
+    (lambda rnn: rnn.generate([0], 3), rb.ArgumentError, "generate needs a model that predicts its own next token id"),
     (lambda rnn: rb.RNN(rnn.layers, rb.Linear(np.ones((4, 5), np.float32)), reads="max").generate([0], 3), rb.ArgumentError, "that of this model reads the 'max'"),
 ]  # fmt: skip
 

@@ -53,7 +53,7 @@ REFUSED_INPUTS = [
     (lambda rnn: rnn("the whale and a king"), rb.VocabularyError, "the word 'whale', word 2 of the text, is not in the model's vocabulary of 6 words; leave it out, or give a model with `unknown`"),
     (lambda rnn: rnn.generate("a whale", 3), rb.VocabularyError, "the word 'whale', word 2"),
     (lambda rnn: rnn(IDS, np.zeros((2, 2, 4))), rb.ShapeError, r"`h_0` must have shape .* = \(2, 2, 5\); got \(2, 2, 4\)"),
-    (lambda rnn: rb.RNN(rnn.layers, rnn.readout, takes="features").generate([0], 1), rb.ArgumentError, "predicts its own next input: token ids"),
+    (lambda rnn: rb.RNN(rnn.layers, rnn.readout, takes="features").generate([0], 1), rb.ArgumentError, "predicts its own next token id"),
 ]  # fmt: skip
 
 

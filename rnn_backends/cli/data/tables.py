@@ -12,7 +12,6 @@ from rnn_backends.cli.data.values import Values
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import listed
-from rnn_backends.model.placed import Placed
 
 
 class Columns(NamedTuple):
@@ -38,8 +37,8 @@ class Table:
     Parameters
     ----------
     columns : Columns
-    placed : Placed
-        The network that they are for.
+    values : Values
+        What the network takes.
     names : Names
         Those of the classes, by which targets may be given.
     reads : str
@@ -51,14 +50,13 @@ class Table:
     def __init__(
         self,
         columns: Columns,
-        placed: Placed,
+        values: Values,
         names: Names,
         reads: str,
         report_columns: Callable[[Sequence[str]], None],
     ) -> None:
         self._report_columns = report_columns
-        self._columns, self._names, self._reads = columns, names, reads
-        self._values = Values(placed)
+        self._columns, self._values, self._names, self._reads = columns, values, names, reads
         self._x: tuple[str, ...] = ()
         self._is_whole = False
         self._steps: _Steps | None = None

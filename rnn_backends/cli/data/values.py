@@ -1,5 +1,6 @@
 """Values of a table as the input of a network: texts, token ids, features."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ class Values:
     Parameters
     ----------
     placed : Placed
+    count : callable
+        It is given the token ids of each text.
     """
 
-    def __init__(self, placed: Placed) -> None:
+    def __init__(self, placed: Placed, count: Callable[[Host], None]) -> None:
+        self._count = count
         self._takes, self._size, self.vocabulary = placed.network.takes, placed.input_size, placed.vocabulary
         self._is_ids: bool | None = None if self._takes is None else self._takes == "tokens"
 
@@ -27,9 +31,11 @@ class Values:
         """Return a text, or a list of token ids or of steps of features, as an array."""
         if isinstance(value, str) and self.vocabulary is not None:
             try:
-                return Encoder(self.vocabulary, f"the text in line {number}").encode(value, is_last=True)
+                ids = Encoder(self.vocabulary, f"the text in line {number}").encode(value, is_last=True)
             except VocabularyError as error:
                 raise FormatError(str(error)) from error
+            self._count(ids)
+            return ids
         try:
             array = np.asarray(value)
         except ValueError:  # of lists of different lengths
