@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.cli.reports import Row, aligned, columns
+from rnn_backends.cli.reports import Row, aligned, columns, visible
 from rnn_backends.core.arrays import is_array
 from rnn_backends.core.linear import Linear
 from rnn_backends.model.rnn import RNN
@@ -157,5 +157,5 @@ def _several(label: str, found: Iterable[str]) -> list[Row]:
 
 def _shown(text: str) -> str:
     """Return a text of a file as a terminal can show it: in one line, without control characters, not too long."""
-    text = text if text.isprintable() else repr(text)[1:-1]
+    text = visible(text)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -16,6 +16,7 @@ import numpy as np
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.mistakes import MODELS
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.prompts import Ending, Notation, misread, steps
 from rnn_backends.cli.writer import Writer, written
@@ -73,6 +74,8 @@ class Request(Loading):
         output = self.output
         if output is not None and output.exists() and self.model.exists() and output.samefile(self.model):
             return f"--output would overwrite MODEL, {str(self.model)!r}; choose another name"
+        if output is not None and output.suffix in MODELS:
+            return f"--output writes text, and {str(output)!r} has the suffix of a model; choose another name"
         return None
 
     @property
@@ -123,6 +126,8 @@ def _draw(request: Request, placed: Placed, writer: Writer, note: Callable[[str]
     require_language(placed)
     notation = Notation(placed.vocabulary, placed.network.readout[-1].output_size)
     prompt, ids = notation.prompt(request.prompt)
+    if not request.quiet and (remark := notation.unknown(ids.tolist())):
+        note(remark)
     stops = [notation.stop(text) for text in request.stop or ()]
     seed = randbelow(SEEDS) if request.seed is None else request.seed
     if request.seed is None and request.temperature != 0 and not request.quiet:
@@ -142,13 +147,16 @@ def _draw(request: Request, placed: Placed, writer: Writer, note: Callable[[str]
     writer.write("" if request.json else notation.end)
 
 
-def seeds(seed: int, count: int) -> list[int]:
-    """Return a seed for each result, the same for any number of them: the given one, then others that follow from it.
+def seeds(seed: int, count: int) -> Iterator[int]:
+    """Yield a seed for each result, the same for any number of them: the given one, then others that follow from it.
 
     Each has at most 53 bits, which every reader of JSON takes exactly.
     """
-    others = np.random.SeedSequence(seed).spawn(count - 1)
-    return [seed, *(int(other.generate_state(1, np.uint64)[0]) >> 11 for other in others)]
+    yield seed
+    root = np.random.SeedSequence(seed)
+    for _ in range(count - 1):
+        (other,) = root.spawn(1)
+        yield int(other.generate_state(1, np.uint64)[0]) >> 11
 
 
 def _forecast(request: Request, placed: Placed, writer: Writer) -> None:

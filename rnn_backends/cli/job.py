@@ -60,7 +60,10 @@ class Job:
             return "npz"
         if self.placed.vocabulary is not None:
             return "text"
-        msg = "what stdin brings is open, as the model has no vocabulary for text; name it by --from csv, jsonl or tsv."
+        if not head:
+            msg = "stdin is empty, and is to bring the input."
+            raise ArgumentError(msg)
+        msg = "what stdin brings is unknown, as the model has no vocabulary; name it by --from csv, jsonl or tsv."
         raise ArgumentError(msg)
 
     def run(self) -> Report:

@@ -41,7 +41,7 @@ class Loading:
             roles = {**given.get("roles", {}), **more.get("roles", {})}
             given |= {**more, **({"roles": roles} if roles else {})}
             try:
-                return Proposal(self.model, given, load(self.model, backend="numpy", **given).batch_first)
+                return Proposal(self.model, given, load(self.model, backend="numpy", **given))
             except (RNNBackendError, OSError, MemoryError, TypeError) as other:
                 error = other
         return None
@@ -53,7 +53,8 @@ class Proposal:
 
     model: Path
     given: Mapping[str, Any]
-    batch_first: bool
+    rnn: RNN
+    """The model that they make of it."""
 
     @property
     def line(self) -> str:
@@ -67,14 +68,21 @@ class Proposal:
         return as_options(self.given)
 
     def note(self) -> str | None:
-        """Return how x is read, where that is an example, too; None where the file or an option says it."""
-        if "batch_first" in self.given:
+        """Return how x and the steps are read, where that is an example, too; None where something says it."""
+        batch_first = self.rnn.batch_first
+        axes = "x is read as (batch, seq_len, ...)" if batch_first else "x is read as (seq_len, batch, ...)"
+        notes = [self._other(axes, "the network was trained with that", "batch_first", not batch_first)]
+        if self.rnn.readout is not None and self.rnn.reads == "steps":
+            notes.append(self._other("every step is read", "one output is for each sequence", "reads", "last"))
+        return "; ".join(filter(None, notes)) + "." if any(notes) else None
+
+    def _other(self, fact: str, reason: str, name: str, value: Any) -> str | None:
+        """Return a fact and the option for another one; None where that option is given, or the file says it."""
+        if name in self.given:
             return None
-        other = {"batch_first": not self.batch_first}
+        other = {name: value}
         try:
             load(self.model, backend="numpy", **{**self.given, **other})
         except (RNNBackendError, OSError, MemoryError):
             return None
-        axes = "(batch, seq_len, ...)" if self.batch_first else "(seq_len, batch, ...)"
-        python = f"batch_first={not self.batch_first}"
-        return f"x is read as {axes}; add {python}, or {as_options(other)}, if the network was trained with that."
+        return f"{fact}; add {name}={value!r}, or {as_options(other)}, if {reason}"

@@ -8,15 +8,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from io import TextIOWrapper
 from typing import Any
 
 from rnn_backends.cli.mistakes import hint
 from rnn_backends.cli.parser import parse
-from rnn_backends.cli.reports import PROG, aligned, one_line
+from rnn_backends.cli.reports import PROG, aligned, one_line, visible
 from rnn_backends.cli.signals import Ended, raised
+from rnn_backends.cli.stderr import Stderr
 from rnn_backends.errors import RNNBackendError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -99,9 +99,7 @@ def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -
 
 def _note(text: str) -> None:
     """Print a line on stderr, if anything is read there."""
-    if sys.stderr is not None:  # else it would be printed on stdout
-        with suppress(OSError):
-            print(f"{PROG}: {text}", file=sys.stderr)
+    Stderr(sys.stderr).write(f"{PROG}: {visible(text)}\n")
 
 
 def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:
@@ -128,12 +126,12 @@ def _run(arguments: argparse.Namespace) -> Iterable[str]:
     from rnn_backends.cli.run import run
 
     request = _request(Request, arguments)
-    report = run(request, _note)
+    report = run(request, (lambda _: None) if request.quiet else _note)
     lines = [json.dumps(report.facts())] if request.json else list(aligned(report.rows()))
     if not request.is_to_stdout:
         return lines
     if not request.quiet:
-        sys.stderr.writelines(f"{line}\n" for line in lines)
+        Stderr(sys.stderr).write("".join(f"{line}\n" for line in lines))
     return []
 
 

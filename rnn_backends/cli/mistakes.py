@@ -193,7 +193,7 @@ def _unknown_command(word: str, commands: Mapping[str, Parser]) -> str:
     guess = meant if meant in commands or meant == "--version" else _nearest(word, commands)
     if guess is not None:
         return f"there is no command {word!r}. Did you mean {guess}?"
-    if Path(word).exists():
+    if is_there(word):
         return f"{word!r} is a file, not a command; put one before it: {known}"
     return f"there is no command {word!r}; {known}"
 
@@ -212,14 +212,28 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return choice
 
 
+def is_there(word: str) -> bool:
+    """Return whether a word is the name of something; what is too long for a name is none."""
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(word: str) -> bool:
+    """Return whether a word is the name of a file; what is too long for a name is none."""
+    return is_there(word) and Path(word).is_file()
+
+
 def hint(arguments: argparse.Namespace) -> str:
     """Return what to say after a failure that the words of a command explain."""
     held = vars(arguments)
-    model, data = Path(str(held.get("model") or "")), Path(str(held.get("input") or held.get("prompt") or ""))
-    is_swapped = data.suffix in MODELS and data.suffix != model.suffix
-    if is_swapped and (model.suffix in DATA or str(model) == "-" or not model.exists()) and data.is_file():
-        return f" The model comes first: {arguments.parser.prog} {shlex.quote(str(data))} {shlex.quote(str(model))}"
-    text = held.get("input")
-    if text is not None and str(text) != "-" and not text.suffix and model.is_file() and not text.exists():
-        return f" INPUT is a file; pipe text to -: echo {shlex.quote(str(text))} | {arguments.parser.prog} MODEL -"
-    return ""
+    prog, model, text = arguments.parser.prog, str(held.get("model") or ""), str(held.get("input") or "")
+    data = text or str(held.get("prompt") or "")
+    kind, other = (Path(word).suffix.lower() for word in (data, model))
+    is_no_model = other in DATA or model == "-" or not is_there(model)
+    if kind in MODELS and kind != other and is_no_model and is_file(data):
+        return f" The model comes first: {prog} {shlex.quote(data)} {shlex.quote(model)}"
+    if text not in {"", "-"} and not Path(text).suffix and is_file(model) and not is_there(text):
+        return f" INPUT is a file; pipe text to -: echo {shlex.quote(text)} | {prog} MODEL -"
+    return " MODEL is a file; only INPUT may come from stdin." if model == "-" else ""

@@ -1,6 +1,7 @@
 """Parts of the command line that commands share: the options of `rnn_backends.load`, and kinds of values."""
 
 import argparse
+import re
 from typing import Any, TypeAlias
 
 from rnn_backends.cli.mistakes import Parser, one_of
@@ -54,11 +55,10 @@ def columns(text: str) -> tuple[str, ...]:
 
 def whole(text: str) -> int:
     """Return a whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        msg = f"expected a whole number, such as 20; got {text!r}"
-        raise argparse.ArgumentTypeError(msg) from None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
+        msg = f"expected a whole number, such as 20; got {text!r:.40}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def number(text: str) -> float:
@@ -73,8 +73,8 @@ def number(text: str) -> float:
 def lengths(text: str) -> list[int]:
     """Return a length, or several between commas."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        msg = f"expected whole numbers between commas, one for each sequence; got {text!r}"
+    if not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
+        msg = f"expected whole numbers between commas, one for each sequence; got {text!r:.80}"
         raise argparse.ArgumentTypeError(msg)
     return [int(part) for part in parts]
 
@@ -103,8 +103,9 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 def positive(text: str) -> int:
     """Return a positive integer."""
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"expected a positive integer; got {text!r}"
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        most = " below a billion" if re.fullmatch(r"[0-9]{10,}", text) else ""
+        msg = f"expected a positive integer{most}; got {text!r:.40}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

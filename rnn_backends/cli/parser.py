@@ -16,7 +16,7 @@ from rnn_backends.cli.arguments import (
     add_run,
 )
 from rnn_backends.cli.examples import shown
-from rnn_backends.cli.mistakes import Parser, require_known
+from rnn_backends.cli.mistakes import Parser, is_there, require_known
 from rnn_backends.cli.options import Formatter, add_traceback
 from rnn_backends.cli.reports import PROG
 
@@ -75,4 +75,9 @@ def _refuse(parser: Parser, word: str) -> None:
     if dashed != word and dashed.startswith("-"):
         parser.require_options([dashed], {})
         parser.error(f"{word!r} begins with another dash than an option does. Did you mean {dashed}?")
+    if word.lower() in {"true", "false", "yes", "no"}:
+        known = "options of yes or no take no value: --batch-first, --no-batch-first"
+        parser.error(f"there is no place for {word!r}; {known}")
+    if is_there(word):
+        parser.error(f"there is no place for {word!r}; give one file at a time")
     parser.error(f"there is no place for {word!r}; put quotes around words that belong together")

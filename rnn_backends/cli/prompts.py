@@ -3,17 +3,19 @@
 import argparse
 import os
 import re
+import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from rnn_backends.cli.data.streams import STDIN, reading
+from rnn_backends.cli.mistakes import is_file
 from rnn_backends.core.arrays import Host
-from rnn_backends.errors import ArgumentError, FormatError, ShapeError, VocabularyError
+from rnn_backends.errors import ArgumentError, ShapeError, VocabularyError
 from rnn_backends.model.vocabulary import Vocabulary
 
 
@@ -30,8 +32,8 @@ def misread(given: str | None) -> str | None:
     if given is None:
         is_piped = sys.stdin is not None and not sys.stdin.closed and _is_piped(sys.stdin)
         return "stdin is not read; to continue what it brings, give - as PROMPT" if is_piped else None
-    if given != "-" and len(given) < 256 and "\n" not in given and Path(given).is_file():
-        return f"PROMPT is taken as text; to continue the text of the file {given!r}, give - < {given}"
+    if given != "-" and is_file(given):
+        return f"PROMPT is taken as text; to continue the text of the file {given!r}, give - < {shlex.quote(given)}"
     return None
 
 
@@ -56,12 +58,8 @@ def _stdin() -> str:
     if sys.stdin is None:  # as Python has it where it is closed
         msg = "PROMPT is -, and stdin is closed; write the prompt itself."
         raise OSError(msg)
-    data = sys.stdin.buffer.read()
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        msg = f"stdin is not UTF-8 text: {error.reason} at byte {error.start}."
-        raise FormatError(msg) from error
+    with reading(STDIN) as reader:
+        text = "".join(reader.texts())
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
@@ -123,11 +121,19 @@ class Notation:
             raise argparse.ArgumentError(None, msg)
         return ids
 
+    def unknown(self, ids: Sequence[int]) -> str | None:
+        """Return a remark on the tokens of a prompt that stand for what is not in the vocabulary."""
+        count = 0 if self.vocabulary is None else sum(token == self.vocabulary.other for token in ids)
+        return f"{count} of the {len(ids)} {self.unit}s of PROMPT are not in the vocabulary" if count else None
+
     def _numbers(self, name: str, text: str) -> list[int]:
         """Return token ids between white space or commas."""
         found = [part for part in re.split(r"[\s,]+", text) if part]
-        if wrong := next((part for part in found if not re.fullmatch(r"-?[0-9]+", part)), None):
-            msg = f"{name} must hold token ids between spaces or commas, for a model without vocabulary; got {wrong!r}."
+        if wrong := next((part for part in found if not re.fullmatch(r"-?[0-9]{1,4000}", part)), None):
+            msg = (
+                f"{name} must hold token ids between spaces or commas, for a model without vocabulary; got "
+                f"{wrong!r:.80}."
+            )
             raise ArgumentError(msg)
         ids = [int(part) for part in found]
         if wrong := next((part for part, token in zip(found, ids, strict=True) if not 0 <= token < self.size), None):

@@ -20,7 +20,17 @@ def aligned(rows: Iterable[Row]) -> Iterator[str]:
     rows = list(rows)
     width = max((len(label) for label, _ in rows), default=0)
     for label, value in rows:
-        yield f"{label:{width}}  {value}"
+        yield f"{label:{width}}  {visible(value)}"
+
+
+def visible(text: str, kept: str = "") -> str:
+    """Return a text without control characters, which are escaped, but those that are `kept`.
+
+    Names in a model or of a file would otherwise change what a terminal shows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in kept else repr(each)[1:-1] for each in text)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

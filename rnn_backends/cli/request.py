@@ -10,6 +10,8 @@ from rnn_backends.cli.data.streams import STDIN
 from rnn_backends.cli.loading import Loading
 
 STDOUT = Path("-")
+UNREAD = (".json", ".gz", ".bz2", ".xz", ".zip", ".parquet", ".xlsx", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".wav")
+"""Suffixes of files that are neither text nor tables nor arrays that are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,12 @@ class Request(Loading):
     quiet: bool = False
 
     def __post_init__(self) -> None:
+        if self.input_format is None and self.input.suffix.lower() in UNREAD:
+            msg = (
+                f"files named {self.input.suffix} are not read, but .npy, .npz, .csv, .tsv, .jsonl and text; convert "
+                f"{str(self.input)!r}, or name what it is by --from"
+            )
+            raise argparse.ArgumentError(None, msg)
         if self.form is not None:
             self.require_fitting(self.form)
         if problem := self._problem_of_output():
@@ -77,6 +85,9 @@ class Request(Loading):
         if not self.is_written:
             return None
         form = self.output_form(self.form or "text")
+        named = None if self.is_to_stdout or self.output is None else format_of(self.output)
+        if self.output_format is not None and named not in {None, self.output_format}:
+            return f"--to {self.output_format} and the name {str(self.output)!r} are of two formats; leave out one"
         if form not in OUTPUTS:
             return (
                 f"the suffix of --output must be one of {', '.join(WRITTEN)}; got {str(self.output)!r}; or name the "

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TextIO
 from unicodedata import east_asian_width
 
+from rnn_backends.cli.reports import visible
+
 COLUMNS = 80
 """The width of a terminal that does not say it."""
 CTRL_C = "^C"
@@ -33,9 +35,8 @@ class Stderr:
 
     def showable(self, text: str) -> str:
         """Return a text without control characters and what the encoding lacks, which are escaped."""
-        text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
         encoding = getattr(self._file, "encoding", None) or "utf-8"
-        return text.encode(encoding, "backslashreplace").decode(encoding)
+        return visible(text).encode(encoding, "backslashreplace").decode(encoding)
 
     def columns(self) -> int:
         """Return how many columns of the terminal, as wide as it is now, a line may take."""

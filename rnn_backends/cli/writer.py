@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
+from rnn_backends.cli.reports import visible
 from rnn_backends.formats.files import replaced
 
 WAIT = 0.1
@@ -30,7 +31,7 @@ class Writer:
 
     def write(self, piece: str) -> None:
         """Write a piece; a terminal gets no control characters but tabs and line breaks."""
-        self._stream.write(_visible(piece) if self._is_terminal else piece)
+        self._stream.write(visible(piece, kept="\t\n") if self._is_terminal else piece)
         self._is_open = not piece.endswith("\n") if piece else self._is_open
         if self._is_terminal or monotonic() - self._flushed > WAIT:
             self._stream.flush()
@@ -58,12 +59,6 @@ class TextFile(BytesIO):
         """Write text."""
         self._writer.write(bytes(data).decode())
         return len(data)
-
-
-def _visible(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in "\t\n" else repr(each)[1:-1] for each in text)
 
 
 @contextmanager

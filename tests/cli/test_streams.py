@@ -203,7 +203,7 @@ def test_arrays_come_from_stdin(run: Run, stdin: Any) -> None:
     stdin("1,2,3\n")
     result = run("run", "model.npz", "-")
     assert result.code == 1
-    assert "what stdin brings is open, as the model has no vocabulary for text; name it by --from" in result.err
+    assert "what stdin brings is unknown, as the model has no vocabulary; name it by --from" in result.err
 
 
 @pytest.mark.parametrize(

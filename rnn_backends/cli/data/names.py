@@ -1,5 +1,6 @@
 """The names of a model's outputs: classes, characters or words."""
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -59,7 +60,7 @@ class Names:
         if isinstance(given, str) and given in self._ids:
             return self._ids[given]
         if isinstance(given, str):
-            found = int(given) if given.strip().isdecimal() else None
+            found = int(given) if re.fullmatch(r"[0-9]{1,18}", given.strip()) else None
         else:
             is_whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
             found = int(given) if is_whole and not isinstance(given, bool) else None

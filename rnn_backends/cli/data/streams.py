@@ -17,6 +17,7 @@ STDIN = Path("-")
 PIECE = 2**20
 """The bytes that are read at once; of a pipe, no more than are there."""
 _BYTE_ORDER_MARK = "\ufeff"
+_ARRAYS, _PACKED = (b"\x93NUMPY", b"PK\x03\x04"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -64,10 +65,11 @@ class Reader:
     def _refusal(self, reason: str, place: int, block: bytes) -> str:
         if self.position == 0 and block.startswith(_UTF_16):
             return "it is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."
-        return (
-            f"it is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t "
-            "UTF-8`; if it is an array, give --from npy or npz."
-        )
+        if self.position == 0 and block.startswith(_ARRAYS):
+            return "it is no text, but a file of arrays; give --from npy or npz."
+        if self.position == 0 and block.startswith(_PACKED):
+            return "it is no text, but packed; unpack it first, as by `gunzip -c`."
+        return f"it is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t UTF-8`."
 
     def lines(self) -> Iterator[list[str]]:
         """Yield the lines, as many at a time as a piece of the text completes, without line feeds at their ends."""
