@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import one_of
 from rnn_backends.cli.options import (
     Commands,
@@ -15,6 +14,7 @@ from rnn_backends.cli.options import (
     positive,
     whole,
 )
+from rnn_backends.cli.running.formats import INPUTS, OUTPUTS
 from rnn_backends.core.network import READS
 
 DTYPES, LIBRARIES, SHELLS = ("float32", "float64"), ("torch", "onnxruntime"), ("bash", "zsh", "fish")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnn_backends.backends.registry import BUILTIN
-from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.mistakes import Parser
+from rnn_backends.cli.running.formats import INPUTS, OUTPUTS
 from rnn_backends.core.activations import ACTIVATIONS
 from rnn_backends.errors import RNNBackendError
 

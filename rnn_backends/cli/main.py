@@ -122,8 +122,8 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _run(arguments: argparse.Namespace) -> Iterable[str]:
-    from rnn_backends.cli.request import Request
     from rnn_backends.cli.run import run
+    from rnn_backends.cli.running.request import Request
 
     request = _request(Request, arguments)
     report = run(request, (lambda _: None) if request.quiet else _note)

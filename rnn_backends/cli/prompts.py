@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from rnn_backends.cli.data.streams import STDIN, reading
 from rnn_backends.cli.mistakes import is_file
+from rnn_backends.cli.running.streams import STDIN, reading
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import ArgumentError, ShapeError, VocabularyError
 from rnn_backends.model.vocabulary import Vocabulary

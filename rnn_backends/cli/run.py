@@ -11,9 +11,9 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from rnn_backends.backends.selection import parse
-from rnn_backends.cli.job import Job
-from rnn_backends.cli.report import Report
-from rnn_backends.cli.request import Request
+from rnn_backends.cli.running.job import Job
+from rnn_backends.cli.running.report import Report
+from rnn_backends.cli.running.request import Request
 from rnn_backends.cli.writer import TextFile, written
 from rnn_backends.formats.files import replaced
 

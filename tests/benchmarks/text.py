@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import rnn_backends as rb
-from rnn_backends.cli.data.streams import PIECE, reading
+from rnn_backends.cli.running.streams import PIECE, reading
 from rnn_backends.model.vocabulary import Encoder
 
 MIB = 2**20

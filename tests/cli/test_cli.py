@@ -24,8 +24,9 @@ from rnn_backends.backends import registry
 from rnn_backends.backends.backend import NEEDED_FUNCTIONS
 from rnn_backends.backends.cpu_kernels.choice import kernels
 from rnn_backends.backends.cpu_kernels.threads import thread_count
-from rnn_backends.cli import info, loading, progress, reports, walk
+from rnn_backends.cli import info, loading, progress, reports
 from rnn_backends.cli import run as run_module
+from rnn_backends.cli.running import walk
 from rnn_backends.core.forward import propagate
 from rnn_backends.model import chunks as pieces
 from rnn_backends.model import placed

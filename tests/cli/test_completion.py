@@ -11,9 +11,9 @@ from commands import Run
 from terminal import Terminal
 
 from rnn_backends.cli.arguments import SHELLS
-from rnn_backends.cli.data.formats import INPUTS, OUTPUTS
 from rnn_backends.cli.examples import EXAMPLES
 from rnn_backends.cli.parser import make_parser
+from rnn_backends.cli.running.formats import INPUTS, OUTPUTS
 from rnn_backends.core.activations import ACTIVATIONS
 from rnn_backends.core.network import READS
 

@@ -10,7 +10,7 @@ import pytest
 from commands import Run
 
 import rnn_backends as rb
-from rnn_backends.cli.data import samples, streams
+from rnn_backends.cli.running import samples, streams
 
 LETTERS = "ab c\nö"
 TEXT = "abba cab\nöc ab abc\nab\n\na böa\n"

@@ -12,7 +12,7 @@ from commands import Run
 from tables import LENGTHS, features, loss_in, model, objects, read_csv, write_csv
 
 import rnn_backends as rb
-from rnn_backends.cli.data import samples
+from rnn_backends.cli.running import samples
 
 # CSV
 

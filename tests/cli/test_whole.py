@@ -15,7 +15,8 @@ from commands import Run
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.cli import progress, walk
+from rnn_backends.cli import progress
+from rnn_backends.cli.running import walk
 from rnn_backends.core.forward import propagate
 from rnn_backends.core.network import READS
 from rnn_backends.model import chunks, placed, reading

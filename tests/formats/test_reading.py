@@ -19,7 +19,7 @@ from native_files import description, parameters, weights, write, write_members
 from native_files import npy as npy_bytes
 
 import rnn_backends as rb
-from rnn_backends.cli.data.inputs import Inputs, read_inputs
+from rnn_backends.cli.running.arrays import Inputs, read_inputs
 from rnn_backends.formats.source import Source, opened
 
 FD = Path("/proc/self/fd")

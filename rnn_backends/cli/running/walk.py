@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.cli.data.inputs import Inputs
-from rnn_backends.cli.data.outputs import AnyOutput, ArrayOutput, Output, Part, WholeOutput
-from rnn_backends.cli.data.samples import Sample, batches, windows
-from rnn_backends.cli.data.streams import Reader
+from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, Output, Part, WholeOutput
+from rnn_backends.cli.running.arrays import Inputs
+from rnn_backends.cli.running.samples import Sample, batches, windows
+from rnn_backends.cli.running.streams import Reader
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array, Host
 from rnn_backends.core.losses import mean_of

@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
-from rnn_backends.cli.data.formats import ARRAYS
-from rnn_backends.cli.data.inputs import read_inputs
-from rnn_backends.cli.data.names import Names
-from rnn_backends.cli.data.outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
-from rnn_backends.cli.data.rows import DELIMITERS, rows_of_csv, rows_of_jsonl
-from rnn_backends.cli.data.samples import Sample
-from rnn_backends.cli.data.streams import Reader, head_of_stdin, reading, seekable
-from rnn_backends.cli.data.tables import Columns, Table
-from rnn_backends.cli.data.texts import LinesOutput, Shown, TableOutput, TextOutput
-from rnn_backends.cli.data.values import Values
 from rnn_backends.cli.progress import progress
-from rnn_backends.cli.report import Report
-from rnn_backends.cli.request import Request
-from rnn_backends.cli.walk import Walk, through_arrays, through_samples, through_text
+from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
+from rnn_backends.cli.running.arrays import read_inputs
+from rnn_backends.cli.running.formats import ARRAYS
+from rnn_backends.cli.running.names import Names
+from rnn_backends.cli.running.report import Report
+from rnn_backends.cli.running.request import Request
+from rnn_backends.cli.running.rows import DELIMITERS, rows_of_csv, rows_of_jsonl
+from rnn_backends.cli.running.samples import Sample
+from rnn_backends.cli.running.streams import Reader, head_of_stdin, reading, seekable
+from rnn_backends.cli.running.tables import Columns, Table
+from rnn_backends.cli.running.text_outputs import LinesOutput, Shown, TableOutput, TextOutput
+from rnn_backends.cli.running.values import Values
+from rnn_backends.cli.running.walk import Walk, through_arrays, through_samples, through_text
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax

@@ -5,9 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnn_backends.cli.data.formats import ARRAYS, OUTPUTS, TABLES, WRITTEN, format_of
-from rnn_backends.cli.data.streams import STDIN
 from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.running.formats import ARRAYS, OUTPUTS, TABLES, WRITTEN, format_of
+from rnn_backends.cli.running.streams import STDIN
 
 STDOUT = Path("-")
 UNREAD = (".json", ".gz", ".bz2", ".xz", ".zip", ".parquet", ".xlsx", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".wav")

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from rnn_backends.cli.data.names import Names
+from rnn_backends.cli.running.names import Names
 from rnn_backends.core.arrays import Host
 
 

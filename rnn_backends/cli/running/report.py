@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.cli.contents import describe, sizes
-from rnn_backends.cli.data.outputs import AnyOutput, ArrayOutput, RowsOutput, WholeOutput
-from rnn_backends.cli.data.texts import Shown, TextOutput
 from rnn_backends.cli.info import library_version
 from rnn_backends.cli.reports import Row
-from rnn_backends.cli.walk import Walk
+from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, RowsOutput, WholeOutput
+from rnn_backends.cli.running.text_outputs import Shown, TextOutput
+from rnn_backends.cli.running.walk import Walk
 from rnn_backends.model.rnn import RNN
 
 _WHAT = {

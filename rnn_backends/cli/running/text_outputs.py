@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from rnn_backends.cli.data.outputs import Output, Part, Shape
+from rnn_backends.cli.running.array_outputs import Output, Part, Shape
 from rnn_backends.core.arrays import Host
 
 SLICE = 2**16

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.cli.data.names import Names
-from rnn_backends.cli.data.rows import Row
-from rnn_backends.cli.data.samples import Sample
-from rnn_backends.cli.data.values import Values
+from rnn_backends.cli.running.names import Names
+from rnn_backends.cli.running.rows import Row
+from rnn_backends.cli.running.samples import Sample
+from rnn_backends.cli.running.values import Values
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import listed

@@ -1,1 +1,0 @@
-"""What the commands read and write, beside models: arrays, text and tables."""

@@ -1,0 +1,1 @@
+"""The command `run`: what it reads, how it walks, and what it writes."""
