@@ -106,6 +106,9 @@ def test_model_and_input_exchanged(run: Run, data: str) -> None:
 def test_a_failure_that_is_no_exchange(run: Run) -> None:
     for words in (("a.npz", "b.npz"), ("a.pt", "b.npz"), ("a.npy", "b.npy"), ("a.pt", "b.txt")):
         assert "comes first" not in run("run", *words).err
+    rb.RNN.init(3, 4).save("m.safetensors")
+    Path("b.pt").write_text("no text, for there is no vocabulary")
+    assert "comes first" not in run("run", "m.safetensors", "b.pt").err
 
 
 @pytest.mark.parametrize(
