@@ -63,7 +63,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ),
     ),
 }
-"""What an example does, and the line for a shell, by the command."""
+"""The purpose of each example and its line for a shell, by the command."""
 
 
 def shown(command: str) -> str:

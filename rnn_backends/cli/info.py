@@ -26,9 +26,9 @@ from rnn_backends.errors import BackendNotInstalledError, RNNBackendError
 BUILDING = (
     "; NumPy walks, several times slower. With a C compiler `pip install .` builds one, in a clone `pip install -e .`"
 )
-"""What `info` adds where no kernel was built."""
+"""The advice of `info` where no kernel was built."""
 ADVICE = ("line", "options", "note")
-"""What a file that cannot be read is told with, beside the reason."""
+"""The parts of a report on a file that cannot be read, beside the reason."""
 LISTED = "the list of backends"
 UNCHECKED = "none was checked yet; each is, before its first use on a device"
 
@@ -56,8 +56,8 @@ def of_model(loading: Loading) -> dict[str, Any]:
     except (RNNBackendError, OSError, MemoryError) as error:
         way = loading.proposal(error)
         advice = (None, None, None) if way is None else (way.line, way.options, way.note())
-        told = dict(zip(ADVICE, advice, strict=True))
-        return {"model": str(loading.model), "reason": reason_of(error).removeprefix(f"{loading.model}: "), **told}
+        found = dict(zip(ADVICE, advice, strict=True))
+        return {"model": str(loading.model), "reason": reason_of(error).removeprefix(f"{loading.model}: "), **found}
     return {"model": str(loading.model), "reason": None, **contents.describe(rnn)}
 
 

@@ -64,7 +64,7 @@ class Proposal:
 
     @property
     def options(self) -> str:
-        """What to add to a command."""
+        """The words to add to a command."""
         return as_options(self.given)
 
     def note(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What the command `generate` continues, and how it is spelt: text, token ids, or values."""
+"""Prompts of the command `generate`, and how results are spelt: text, token ids, or values."""
 
 import argparse
 import os

@@ -1,6 +1,7 @@
 """The command `run`: a model run once over arrays, text or a table, with its speed and its loss.
 
-All is done piece by piece: no more than a piece of the input and of the results is held, however long they are.
+Text, and the sequences of lines and tables, are run as they are read: of the input and of the results no more is held
+than a piece, however long they are.  Of one sequence in a table, and of a text that backward cells read, all steps are.
 """
 
 import sys

@@ -10,7 +10,7 @@ from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ENDED = 128
-"""What the number of a signal is added to for an exit code."""
+"""The number to which that of a signal is added for an exit code."""
 AGAIN_SECONDS, SAME_SECONDS = 0.01, 1.0
 """A signal that follows another within this time is the same wish, and does not disturb what the first one undoes."""
 

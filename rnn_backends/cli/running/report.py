@@ -1,4 +1,4 @@
-"""What the command `run` reports: sizes, place, speed, loss, and what was written."""
+"""The report of the command `run`: sizes, place, speed, loss, and the output."""
 
 from dataclasses import dataclass
 from math import isfinite, log
@@ -21,7 +21,7 @@ _WHAT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is known after a run."""
+    """The facts of a run."""
 
     model: Path
     input: Path
@@ -31,11 +31,11 @@ class Report:
     walk: Walk
     output: AnyOutput | None
     unit: str
-    """What a step is called: a step, a character or a word."""
+    """The name of a step: a step, a character or a word."""
     is_next: bool
     """Whether each character or word of a text was to predict the next one."""
     read_as: str
-    """What of the input is x, and how it is read."""
+    """The part of the input that is x, and how it is read."""
     is_array: bool
     """Whether the input was an array."""
     is_batch: bool
@@ -93,7 +93,7 @@ class Report:
 
     @property
     def _what(self) -> str:
-        """What the output holds, where it does not say so itself."""
+        """The contents of the output, where it does not name them."""
         what, output = self.walk.what, self.output
         if isinstance(output, TextOutput):
             return ""

@@ -1,4 +1,4 @@
-"""What the command `run` is asked for, checked before anything is read."""
+"""The request of the command `run`, checked before anything is read."""
 
 import argparse
 import sys

@@ -135,7 +135,7 @@ class Shown(Output):
 
     @property
     def label(self) -> str:
-        """What the results are."""
+        """The kind of the results."""
         if not self._shape.is_predicted:
             return "outputs"
         return "likeliest ids" if self._shape.names.items is None else "likeliest"

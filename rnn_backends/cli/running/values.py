@@ -13,7 +13,7 @@ from rnn_backends.model.vocabulary import Encoder
 
 
 class Values:
-    """What a network takes, made of the values in the lines of a table; errors name the line.
+    """Input of a network, made of the values in the lines of a table; errors name the line.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class Walk:
 
     @property
     def what(self) -> str:
-        """What is wanted: predictions, or what the readout gives by its activation, or hidden states."""
+        """The results that are wanted: predictions, what the readout gives by its activation, or hidden states."""
         readout = self.placed.network.readout
         if not readout:
             return "hidden states"
