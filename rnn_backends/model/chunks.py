@@ -113,6 +113,7 @@ class ChunkedCall:
         for start, stop, states, _ in self._blocks():
             for first, last in spans(start, stop, self._chunk):
                 yield self._used(use, cut(states, first - start, last - start, 0), first, last)
+            del states  # or they would be held while the next ones are made
 
     def _blocks(self) -> Iterator[tuple[int, int, Array, Any]]:
         """Yield start and stop of each block, its states, time first, and the last ones of all cells."""
@@ -125,6 +126,7 @@ class ChunkedCall:
                 states, state = self.placed.run(x, state, lengths, mask)
             self.state = state
             yield start, stop, states, state
+            del x, states
 
     def run(self) -> tuple[Host, Any]:
         """Return the states of all steps, time first, and the last ones of all cells; on NumPy alone."""

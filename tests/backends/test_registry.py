@@ -257,7 +257,9 @@ def test_a_backend_that_claims_the_arrays_of_the_host_is_found() -> None:
         @property
         def place(self) -> Placement:
             return Placement(
-                record("claiming", xp=rb.get_backend("numpy").xp, owns=lambda array: isinstance(array, np.ndarray)),
+                record(
+                    "claiming", xp=np, devices=lambda: {"cpu": "cpu"}, owns=lambda array: isinstance(array, np.ndarray)
+                ),
                 "cpu",
             )
 

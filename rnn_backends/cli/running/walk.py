@@ -82,6 +82,7 @@ class Walk:
                 self._take_losses(chunk, chunk.targets)
             yield chunk
             report(chunk.stop)
+            del chunk  # or it would be held, here and by callers, while the next one is made
             start = perf_counter()
 
     def _take_losses(self, chunk: Chunk, targets: Array) -> None:
@@ -182,6 +183,7 @@ def through_text(
         for chunk in walk.chunks(call, partial(_report_part, report, begun, position, len(x))):
             if output is not None:
                 output.write(Part(0, walk.steps + chunk.start, walk.results(chunk)))
+            del chunk
         state, begun = call.state, position
         walk.steps += len(x)
         if output is not None:
