@@ -117,7 +117,7 @@ def _add_output_options(group: Group) -> None:
         "of classes, characters or words where the model has them, else ids",
     )
     group.add_argument("--json", action="store_true", help="report in one JSON object, for machines")
-    group.add_argument("--quiet", action="store_true", help="show no progress, and no report on stderr")
+    group.add_argument("--quiet", action="store_true", help="show no progress, no remarks and no report on stderr")
 
 
 def add_generate(commands: Commands) -> None:
