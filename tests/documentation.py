@@ -34,9 +34,6 @@ ELSEWHERE = {"docs/coming_from.md": "tests/formats/test_coming_from.py", "docs/g
 WITH_COMMANDS = ("README.md", "docs/commands.md", "docs/backends.md", "examples/deploy/README.md")
 """Pages whose blocks of commands are run; those of others are for a checkout."""
 
-TO_COME: tuple[str, ...] = ()
-"""Parts of blocks of commands that do not run yet."""
-
 OF_THE_MACHINE = re.compile(r"(backend|time|speed) ")
 """Rows of a report of which only the label is compared."""
 
@@ -148,17 +145,11 @@ RUN = [each for each in COMMANDS if not each[1].startswith("python3 -m venv")]
 
 @pytest.mark.parametrize(("page", "block", "output"), RUN, ids=lambda each: str(each).partition("\n")[0][:60])
 def test_commands_run(page: str, block: str, output: str | None, folder: Path) -> None:
-    if any(part in block for part in TO_COME):
-        pytest.skip("does not run yet")
     for line in block.splitlines():
         assert re.match(r"(rnn-backends|python|printf|\w+=\S+ rnn-backends) ", line), f"{page}: {line}"
     printed = in_shell(block)
     if output is not None:
         assert_same(printed, output)
-
-
-def test_what_is_to_come_is_there() -> None:
-    assert all(any(part in block for _, block, _ in RUN) for part in TO_COME)
 
 
 def test_the_commands_of_setting_up(folder: Path) -> None:

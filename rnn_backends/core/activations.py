@@ -162,7 +162,7 @@ class Activation:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
-            from difflib import get_close_matches
+            from rnn_backends.core.near import did_you_mean  # where a message needs it
 
             got = (
                 repr(self.name if len(self.name) <= 60 else f"{self.name[:57]}...")
@@ -170,10 +170,8 @@ class Activation:
                 else type(self.name).__name__
             )
             name = got.strip("'").lower()
-            guesses = ["identity"] if name == "linear" else get_close_matches(name, ACTIVATIONS, n=1)
-            if name in _OTHERS:
-                guesses = []
-            hint = f" Did you mean {guesses[0]!r}?" if guesses else ""
+            meant = "identity" if name == "linear" else name
+            hint = "" if name in _OTHERS else did_you_mean(meant, ACTIVATIONS)
             msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got}.{hint}"
             raise ArgumentError(msg)
         wanted = list(inspect.signature(ACTIVATIONS[self.name]).parameters.values())[1:]

@@ -121,6 +121,7 @@ def test_progress_of_a_run_in_a_terminal(tmp_path: Path, monkeypatch: pytest.Mon
             assert terminal.finish() == 0
             assert ("100% 300k/300k [" in terminal.shown) == is_shown
             assert "bits per character" in terminal.piped
+    Path("input.txt").write_text("ab ab")
     with Terminal("run", "model.npz", "input.txt", cwd=tmp_path, pipes=["stdout"]) as terminal:
         assert terminal.finish() == 0
         assert terminal.shown == ""  # nothing under a second

@@ -94,13 +94,15 @@ def test_a_folder_for_a_file(run: Run) -> None:
         assert err == "rnn-backends: error: 'folder' is a directory, not a regular file; name a file in it.\n"
 
 
+@pytest.mark.parametrize("model", ["my model.npz", "my model.h5"])
 @pytest.mark.parametrize("data", ["x.npy", "x.txt", "x.csv"])
-def test_model_and_input_exchanged(run: Run, data: str) -> None:
-    rb.RNN.init(3, 4).save("my model.npz")
+def test_model_and_input_exchanged(run: Run, data: str, model: str) -> None:
+    rb.RNN.init(3, 4).save("model.npz")
+    Path("model.npz").rename(model)
     Path(data).write_text("1 2 3")
-    code, out, err = run("run", data, "my model.npz")
+    code, out, err = run("run", data, model)
     assert (code, out) == (1, "")
-    assert err.endswith(f" The model comes first: rnn-backends run 'my model.npz' {data}\n")
+    assert err.endswith(f" The model comes first: rnn-backends run '{model}' {data}\n")
 
 
 def test_a_failure_that_is_no_exchange(run: Run) -> None:

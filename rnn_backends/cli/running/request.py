@@ -10,7 +10,7 @@ from rnn_backends.cli.running.formats import ARRAYS, OUTPUTS, TABLES, WRITTEN, f
 from rnn_backends.cli.running.streams import STDIN
 
 STDOUT = Path("-")
-UNREAD = (".json", ".gz", ".bz2", ".xz", ".zip", ".parquet", ".xlsx", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".wav")
+UNREAD = (".json", ".gz", ".bz2", ".xz", ".zip", ".parquet", ".xlsx", ".hdf5", ".mat", ".pkl", ".pickle", ".wav")
 """Suffixes of files that are neither text nor tables nor arrays that are read."""
 
 
