@@ -5,6 +5,7 @@ nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each
                   wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
 nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, 100 MB of text, other
                   processors, sanitizers, TensorFlow, the training script
+nox -s site       the documentation, in build/site; part of ci
 nox -s gpu        on a machine with an NVIDIA GPU
 """
 
@@ -180,6 +181,16 @@ def docs(session: nox.Session) -> None:
     install(session)
     session.run("pytest", "tests/documentation.py", *session.posargs)
     session.run("pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
+
+
+@nox.session(python="3.11", tags=["ci"])
+def site(session: nox.Session) -> None:
+    """Build the site into build/site: every page's cells run, every warning an error, every link followed."""
+    session.install(*group("site"), *group("test"), wheel(session))
+    build, environment = Path("build", "site"), {"PYTHONSAFEPATH": "1"}
+    words = ("-W", "--keep-going", "-q", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
+    session.run("sphinx-build", *words, "docs", str(build), env=environment)
+    session.run("pytest", "tests/site.py", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,104 @@
+"""How Sphinx builds the site: `nox -s site` writes it to build/site.
+
+Pages of cells are run as they are built, against the installed package, in the folder of the repository.  What they
+printed and drew is kept in .nox/site for as long as the page, the package and the examples are the same.
+"""
+
+import os
+from hashlib import sha256
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import jupytext
+from sphinx.application import Sphinx
+
+import rnn_backends
+
+ROOT = Path(__file__).parent.parent
+KEPT = ROOT / ".nox" / "site"
+NOTEBOOKS = KEPT / "notebooks"
+"""Pages as notebooks to download."""
+
+
+def digest(*folders: Path) -> str:
+    """Return a digest of all that the cells of a page run on."""
+    found = sha256(version_of("numpy").encode())
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix not in {".pyc", ".so"}):
+        found.update(path.read_bytes() if path.is_file() else b"")
+    return found.hexdigest()[:16]
+
+
+def prepare_kernel(folder: Path) -> None:
+    """Write the configuration of IPython by which cells run in the repository, and warnings are errors."""
+    profile = folder / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"import os; os.chdir({str(ROOT)!r})",
+        "import warnings; warnings.filterwarnings('error', module='__main__|rnn_backends')",
+    ]
+    style = {"savefig.bbox": "tight", "figure.dpi": 96, "figure.constrained_layout.use": True, "svg.hashsalt": "site"}
+    profile.joinpath("ipython_kernel_config.py").write_text(
+        f"c = get_config()\nc.InteractiveShellApp.exec_lines = {lines!r}\n"
+        f"c.InlineBackend.figure_formats = {{'svg'}}\nc.InlineBackend.rc = {style!r}\n",
+        encoding="utf-8",
+    )
+    os.environ["IPYTHONDIR"] = str(folder)
+
+
+def write_notebooks(app: Sphinx) -> None:
+    """Write the tutorial as a notebook."""
+    page = jupytext.read(Path(app.srcdir, "tutorial.md"), fmt="md:myst")
+    jupytext.write(page, NOTEBOOKS / "tutorial.ipynb")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Prepare the kernel of the cells, and the notebooks."""
+    NOTEBOOKS.mkdir(parents=True, exist_ok=True)
+    prepare_kernel(KEPT / "ipython")
+    app.connect("builder-inited", write_notebooks)
+    return {"parallel_read_safe": True}
+
+
+project = "rnn_backends"
+author = "The rnn_backends developers"
+copyright = f"2026, {author}"  # noqa: A001 - the name that Sphinx reads
+release = version = rnn_backends.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+exclude_patterns = ["_build"]
+
+# References: a name in a docstring is a link wherever it is of this package, and a warning where it seems to be.
+default_role = "py:obj"
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:obj", r"[a-z_0-9]+(\[.*\])?"),  # arguments and attributes of others
+    ("py:.*", r"(np|numpy|cupy|torch|jax|os|io|collections|pathlib|contextvars)\..*"),
+]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # numpydoc's sections have the types
+add_module_names = False
+numpydoc_show_class_members = False
+python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
+
+# Pages of cells.
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(KEPT / "cells" / digest(Path(rnn_backends.__file__).parent, ROOT / "examples"))
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+
+# The theme.
+html_theme = "furo"
+html_title = f"rnn_backends {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = [str(NOTEBOOKS)]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
+    "dark_css_variables": {"color-brand-primary": "#7ab8ff", "color-brand-content": "#7ab8ff"},
+}
