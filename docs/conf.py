@@ -64,7 +64,7 @@ project = "rnn_backends"
 author = "The rnn_backends developers"
 copyright = f"2026, {author}"  # noqa: A001 - the name that Sphinx reads
 release = version = rnn_backends.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]
 
 # References: a name in a docstring is a link wherever it is of this package, and a warning where it seems to be.
@@ -82,7 +82,7 @@ python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
 # Pages of cells.
-myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(KEPT / "cells" / digest(Path(rnn_backends.__file__).parent, ROOT / "examples"))
