@@ -37,7 +37,7 @@ def prepare_kernel(folder: Path) -> None:
         f"import os; os.chdir({str(ROOT)!r})",
         "import warnings; warnings.filterwarnings('error', module='__main__|rnn_backends')",
     ]
-    style = {"savefig.bbox": "tight", "figure.dpi": 96, "figure.constrained_layout.use": True, "svg.hashsalt": "site"}
+    style = {"savefig.bbox": "tight", "figure.dpi": 96, "svg.hashsalt": "site"}
     profile.joinpath("ipython_kernel_config.py").write_text(
         f"c = get_config()\nc.InteractiveShellApp.exec_lines = {lines!r}\n"
         f"c.InlineBackend.figure_formats = {{'svg'}}\nc.InlineBackend.rc = {style!r}\n",
@@ -89,6 +89,7 @@ nb_execution_cache_path = str(KEPT / "cells" / digest(Path(rnn_backends.__file__
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_output_stderr = "error"
 
 # The theme.
 html_theme = "furo"
