@@ -105,7 +105,8 @@ def _cells(row: tuple[object, ...]) -> Iterator[str]:
 
 
 def _cell(tag: str, value: object, style: str) -> str:
-    return f'<{tag} style="{style}">{escape(_short(str(value)))}</{tag}>'
+    shown = escape(_short(str(value)))
+    return f'<{tag} style="{style}">{shown}</{tag}>'
 
 
 def _short(text: str) -> str:
