@@ -180,7 +180,8 @@ def docs(session: nox.Session) -> None:
     """Run the examples of README.md, of the docs and of the docstrings with what a user has installed."""
     install(session)
     session.run("pytest", "tests/documentation.py", *session.posargs)
-    session.run("pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
+    doctest = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
+    session.run("pytest", *doctest, env={"MPLBACKEND": "Agg"})
 
 
 @nox.session(python="3.11", tags=["ci"])
