@@ -5,10 +5,11 @@
     f<t> = sigmoid(W_f x<t> + U_f a<t-1>)
     a<t> = (1 - f<t>) a<t-1> + f<t> tanh(W_a x<t> + U_a (f<t> a<t-1>))
 
-(Zhou, Wu, Zhang and Zhou, Minimal gated unit for recurrent neural networks, 2016, without biases.)  Two
-methods make a cell: `project` does for all steps at once what needs no state, `step` takes one step of time.
-Written in operations of the array API standard, they run wherever a network is placed; because the class is a
-dataclass, its arrays move with the network.
+(Zhou, Wu, Zhang and Zhou, Minimal gated unit for recurrent neural networks, 2016,
+without biases.)  Two methods make a cell: `project` does for all steps at once what
+needs no state, `step` takes one step of time.  Written in operations of the array API
+standard, they run wherever a network is placed; because the class is a dataclass, its
+arrays move with the network.
 """
 
 import sys
@@ -39,12 +40,14 @@ class MinimalGatedUnit:
     def step(self, projected: Any, h: Any) -> Any:
         n = self.hidden_size
         gate = sigmoid(projected[:, :n] + h @ self.recurrent[:n, :].T)
-        return (1.0 - gate) * h + gate * tanh(projected[:, n:] + (gate * h) @ self.recurrent[n:, :].T)
+        new = tanh(projected[:, n:] + (gate * h) @ self.recurrent[n:, :].T)
+        return (1.0 - gate) * h + gate * new
 
 
 def main(*backends: str) -> None:
     random = np.random.default_rng(0)
-    w, u, w_y = (random.normal(size=size).astype("float32") for size in ((12, 4), (12, 6), (3, 6)))
+    shapes = (12, 4), (12, 6), (3, 6)
+    w, u, w_y = (random.normal(size=shape).astype("float32") for shape in shapes)
     network = rb.RNN([MinimalGatedUnit(w, u)], readout=rb.Linear(w_y))
     x = random.normal(size=(20, 2, 4))
     for backend in backends or ("numpy",):

@@ -24,25 +24,31 @@ from rnn_backends import Backend
 def make() -> Backend:
     """Return the backend; pyproject.toml names this function as the entry point ``toy``.
 
-    A library that is installed but cannot run raises rnn_backends.BackendUnavailableError here, with the
-    reason; there is no fallback to another backend.
+    A library that is installed but cannot run raises
+    rnn_backends.BackendUnavailableError here, with the reason; there is no fallback to
+    another backend.
     """
     return Backend(
-        # The name that users write: RNN.init(..., backend="toy").  It must be that of the entry point.
+        # The name that users write: RNN.init(..., backend="toy").  It must be that of
+        # the entry point.
         name="toy",
-        # The functions of the array API standard: the library's own namespace, or one that wraps it.
+        # The functions of the array API standard: the library's own namespace, or one
+        # that wraps it.
         xp=xp,
-        # Is this object one of the library's arrays?  It is asked often: it must be quick and never raise.
+        # Is this object one of the library's arrays?  It is asked often: it must be
+        # quick and never raise.
         owns=lambda array: isinstance(array, ToyArray),
         # The one way from the library to the host; a copy.
         to_numpy=lambda array: array.data.copy(),
-        # The library's device objects by the names users write, backend="toy:1"; the default one first.
+        # The library's device objects by the names users write, backend="toy:1"; the
+        # default one first.
         devices=lambda: {"toy:0": TOY_DEVICES[0], "toy:1": TOY_DEVICES[1]},
         # Which of float16, bfloat16, float32 and float64 there are.
         dtypes=lambda: ("float16", "float32", "float64"),
-        # There is more for those who need it: `asarray`, the one way from the host to the library, where
-        # xp.asarray(host, dtype=dtype, device=device, copy=True) does not do; `on`, where the library's
-        # functions take no device; and `recurrence`, to walk a layer through time faster than by steps.
+        # There is more for those who need it: `asarray`, the one way from the host to
+        # the library, where xp.asarray(host, dtype=dtype, device=device, copy=True) does
+        # not do; `on`, where the library's functions take no device; and `recurrence`,
+        # to walk a layer through time faster than by steps.
     )
 
 
