@@ -191,7 +191,7 @@ def site(session: nox.Session) -> None:
     build, environment = Path("build", "site"), {"PYTHONSAFEPATH": "1"}
     words = ("-W", "--keep-going", "-q", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
     session.run("sphinx-build", *words, "docs", str(build), env=environment)
-    session.run("pytest", "tests/site.py", *session.posargs)
+    session.run("pytest", "tests/site.py", "tests/test_serve.py", *session.posargs)
 
 
 @nox.session(python="3.11")
