@@ -47,7 +47,7 @@ def reference_network(
     Parameters
     ----------
     network : rnn_backends.core.network.Network
-        Of NumPy arrays and `Cell`, with activations of the table; time comes first, whatever its `batch_first`.
+        Of NumPy arrays and `rnn_backends.Cell`, with activations of the table; time comes first, whatever its `batch_first`.
     x, h_0, lengths, mask, dtype
         As for `reference`.
     reads : str, optional

@@ -25,7 +25,7 @@ def from_flax(
     vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
-    """Make a model of Flax's parameters: of `SimpleCell`, `Dense` or `Linear` before and after, and `Embed`.
+    """Make a model of Flax's parameters: of ``SimpleCell``, ``Dense`` or ``Linear`` before and after, and ``Embed``.
 
     Parameters
     ----------
