@@ -28,8 +28,8 @@ class Recurrence(Protocol):
     For arrays of NumPy it may have an attribute ``prepared``, which spares each call what a dtype and shape decide:
     ``prepared(layers, shape, dtype)`` returns a function ``run(x, h_0)`` of all layers, or None where it has none.  The
     input is of that dtype and shape, (seq_len, batch, input_size) or (seq_len, batch), and in any memory layout;
-    ``seq_len`` and ``batch`` are at least 1.  `h_0` is None for zeros.  ``run`` returns the output of the last layer and
-    the last states of all cells, in memory of their own.  These, as `h_0`, are one array (num_cells, batch,
+    ``seq_len`` and ``batch`` are at least 1.  `h_0` is None for zeros.  ``run`` returns the output of the last layer
+    and the last states of all cells, in memory of their own.  These, as `h_0`, are one array (num_cells, batch,
     hidden_size), or where sizes differ a tuple of one (batch, hidden_size) for each cell.  Threads may share it.
 
     Parameters
