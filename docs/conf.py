@@ -30,10 +30,28 @@ def digest(*folders: Path) -> str:
     return found.hexdigest()[:16]
 
 
+BASH = '''
+def bash(line, cell):
+    """Run a cell in bash, and print at once all that it wrote; IPython prints pieces, which would be a line each."""
+    import subprocess
+
+    done = subprocess.run(["bash", "-c", cell], stdout=-1, stderr=-2, text=True)
+    print(done.stdout, end="")
+    if "--no-raise-error" not in line:
+        done.check_returncode()
+
+
+get_ipython().register_magic_function(bash, "cell")
+del bash
+'''
+"""Run as the kernel of a page begins."""
+
+
 def prepare_kernel(folder: Path) -> None:
     """Write the configuration of IPython by which cells run in the repository, and warnings are errors."""
     profile = folder / "profile_default"
-    profile.mkdir(parents=True, exist_ok=True)
+    profile.joinpath("startup").mkdir(parents=True, exist_ok=True)
+    profile.joinpath("startup", "bash.py").write_text(BASH, encoding="utf-8")
     lines = [
         f"import os; os.chdir({str(ROOT)!r})",
         "import warnings; warnings.filterwarnings('error', module='__main__|rnn_backends')",
