@@ -193,6 +193,13 @@ def site(session: nox.Session) -> None:
     session.run("pytest", "tests/site.py", *session.posargs)
 
 
+@nox.session(python="3.11")
+def links(session: nox.Session) -> None:
+    """Follow the site's links to other sites; needs the internet."""
+    session.install(*group("site"), wheel(session))
+    session.run("sphinx-build", "-q", "-b", "linkcheck", "docs", str(Path(".nox", "site", "links")))
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests that need no framework, but for the slow ones and those of tools, on this Python."""

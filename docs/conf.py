@@ -56,7 +56,7 @@ def prepare_kernel(folder: Path) -> None:
         f"import os; os.chdir({str(ROOT)!r})",
         "import warnings; warnings.filterwarnings('error', module='__main__|rnn_backends')",
     ]
-    style = {"savefig.bbox": "tight", "figure.dpi": 96, "figure.constrained_layout.use": True, "svg.hashsalt": "site"}
+    style = {"savefig.bbox": "tight", "figure.dpi": 96, "svg.hashsalt": "site"}
     profile.joinpath("ipython_kernel_config.py").write_text(
         f"c = get_config()\nc.InteractiveShellApp.exec_lines = {lines!r}\n"
         f"c.InlineBackend.figure_formats = {{'svg'}}\nc.InlineBackend.rc = {style!r}\n",
@@ -83,7 +83,7 @@ project = "rnn_backends"
 author = "The rnn_backends developers"
 copyright = f"2026, {author}"  # noqa: A001 - the name that Sphinx reads
 release = version = rnn_backends.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]
 
 # References: a name in a docstring is a link wherever it is of this package, and a warning where it seems to be.
@@ -111,13 +111,14 @@ python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
 # Pages of cells.
-myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(KEPT / "cells" / digest(Path(rnn_backends.__file__).parent, ROOT / "examples"))
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_output_stderr = "error"
 
 # The theme.
 html_theme = "furo"

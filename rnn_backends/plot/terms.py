@@ -1,0 +1,173 @@
+"""Heat maps of the terms that `RNN.trace` returns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnn_backends.core.arrays import ArrayArgument, Host
+from rnn_backends.core.near import did_you_mean
+from rnn_backends.errors import ArgumentError
+from rnn_backends.plot.arguments import (
+    as_labels,
+    of_sequence,
+    on_host,
+    require_pyplot,
+    require_sequence,
+    require_steps,
+    ticks_of,
+)
+
+WIDTH, HEIGHT, LOW = 8.0, 1.5, 0.9
+"""Inches of a figure, of the heat map of a term, and of that of one row."""
+MEANINGS = {
+    "input_product": r"$W_{ax}\, x^{\langle t \rangle}$",
+    "recurrent_product": r"$W_{aa}\, a^{\langle t-1 \rangle}$",
+    "sum": r"$W_{aa}\, a^{\langle t-1 \rangle} + W_{ax}\, x^{\langle t \rangle} + b_a$",
+    "hidden_state": r"$a^{\langle t \rangle}$",
+    "logits": r"$W_{ya}\, a^{\langle t \rangle} + b_y$",
+    "probabilities": r"$y^{\langle t \rangle}$",
+}
+
+
+def trace(
+    steps: Mapping[str, ArrayArgument],
+    names: str | Sequence[str] | None = None,
+    *,
+    sequence: int = 0,
+    labels: Sequence[object] | None = None,
+    batch_first: bool = False,
+) -> Any:
+    """Draw the terms of the equations over time, a heat map for each.
+
+    Signed values have a diverging colour map with 0 in its middle, probabilities a sequential one from 0.
+
+    Parameters
+    ----------
+    steps : mapping of str to array
+        What `rnn_backends.RNN.trace` returns.
+    names : str or sequence of str, optional
+        The terms to draw, from top to bottom; all by default.
+    sequence : int, default 0
+        The sequence of the batch to draw.
+    labels : sequence, optional
+        One for each step, such as the characters of a text, at the ticks of the axis of time; where there are many,
+        some are left out.
+    batch_first : bool, default False
+        Whether the model has ``batch_first``, so that the arrays have the axes (batch, seq_len, size).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With an axes for each term: steps along x, units along y.  Logits and probabilities of a model that reads its
+        sequences as a whole are one row.
+
+    Raises
+    ------
+    ArgumentError, ShapeError, DTypeError
+        A name that is not in `steps`, a sequence that is not in the batch, labels of another number than the steps,
+        or arrays that are no steps.
+    ModuleNotFoundError
+        There is no matplotlib.
+
+    Examples
+    --------
+    >>> import rnn_backends as rb
+    >>> from rnn_backends import plot
+    >>> steps = rb.RNN.init(3, 4, output_size=3).trace([0, 2, 1])
+    >>> figure = plot.trace(steps, ["hidden_state_l0", "probabilities"], labels="abc")
+    >>> [image.get_array().shape for axes in figure.axes for image in axes.images]
+    [(4, 3), (3, 3)]
+    """
+    chosen = _require_names(steps, names)
+    held = {name: on_host(name, array) for name, array in steps.items() if name in chosen or "hidden" in name}
+    is_batch = any(array.ndim == 3 for array in held.values())
+    drawn = {name: _one_sequence(name, held[name], sequence, batch_first, is_batch) for name in chosen}
+    texts = {len(array): as_labels("labels", labels, len(array), "step") for array in drawn.values() if array.ndim == 2}
+    pyplot = require_pyplot()
+    heights = [HEIGHT if array.ndim == 2 else LOW for array in drawn.values()]
+    figure, grid = pyplot.subplots(
+        len(drawn),
+        squeeze=False,
+        figsize=(WIDTH, sum(heights) + 0.4),
+        height_ratios=heights,
+        layout="constrained",
+    )
+    last = max((index for index, array in enumerate(drawn.values()) if array.ndim == 2), default=None)
+    for index, (ax, (name, array)) in enumerate(zip(grid[:, 0], drawn.items(), strict=True)):
+        _heat_map(figure, ax, name, array)
+        if array.ndim == 2:
+            _axis_of_time(ax, texts[len(array)], is_last=index == last)
+    return figure
+
+
+def _require_names(steps: Mapping[str, Any], names: str | Sequence[str] | None) -> list[str]:
+    """Return the names of the terms to draw, each of which there must be."""
+    if not isinstance(steps, Mapping) or not steps:
+        msg = f"`steps` must be the dict that rnn.trace(x) returns; got {type(steps).__name__}."
+        raise ArgumentError(msg)
+    chosen = [names] if isinstance(names, str) else list(steps if names is None else names)
+    for name in chosen:
+        if name not in steps:
+            hint = did_you_mean(str(name), steps)
+            msg = f"`names` must be of what was traced, {', '.join(steps)}; got {name!r}.{hint}"
+            raise ArgumentError(msg)
+    if not chosen:
+        msg = f"`names` must name a term to draw, of {', '.join(steps)}; got none."
+        raise ArgumentError(msg)
+    return list(dict.fromkeys(chosen))
+
+
+def _one_sequence(name: str, array: Host, sequence: int, batch_first: bool, is_batch: bool) -> Host:
+    """Return a term of one sequence, (seq_len, size), or (size,) where it is of the sequence as a whole."""
+    if array.ndim == 3:
+        array = of_sequence(name, array, sequence, batch_first)
+    elif is_batch and array.ndim == 2:
+        require_sequence(name, sequence, len(array))
+        whole: Host = array[sequence]
+        return whole
+    else:
+        require_sequence(name, sequence, 1)
+    if array.ndim == 1 and array.size and name.startswith(("readout", "logits", "probabilities")):
+        return array
+    require_steps(name, array)
+    return array
+
+
+def _heat_map(figure: Any, ax: Any, name: str, array: Host) -> None:
+    finite = array[np.isfinite(array)]
+    most = float(np.abs(finite).max(initial=0.0)) or 1.0
+    is_sequential = name == "probabilities" and bool((finite >= 0).all())
+    image = ax.imshow(
+        np.atleast_2d(array.T),
+        aspect="auto",
+        interpolation="nearest",
+        cmap="viridis" if is_sequential else "RdBu_r",
+        vmin=0.0 if is_sequential else -most,
+        vmax=most,
+    )
+    kind, _, layer = name.partition("_l")
+    kind, layer = (name, "") if kind not in MEANINGS else (kind, layer)
+    meaning = MEANINGS.get(kind, "")
+    if array.ndim == 1:
+        meaning = meaning.replace(r"^{\langle t \rangle}", "")
+    ax.set_title(f"{name}   {meaning}".rstrip(), loc="left", fontsize=10)
+    ax.locator_params(axis="y", integer=True, nbins=4)
+    if array.ndim == 1:
+        ax.set_yticks([])
+        ax.set_xlabel("output")
+        ax.locator_params(axis="x", integer=True)
+    else:
+        ax.set_ylabel("output" if kind in {"logits", "probabilities"} else "unit")
+    figure.colorbar(image, ax=ax, pad=0.01, aspect=12 if array.ndim == 2 else 4)
+
+
+def _axis_of_time(ax: Any, labels: list[str] | None, *, is_last: bool) -> None:
+    """Give the lowest heat map of steps the labels of time."""
+    ax.locator_params(axis="x", integer=True)
+    if not is_last:
+        ax.tick_params(axis="x", bottom=False, labelbottom=False)
+        return
+    ax.set_xlabel("step")
+    if labels is not None:
+        ticks_of(ax.xaxis, labels, WIDTH - 1.5)
