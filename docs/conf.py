@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
+from numpydoc.xref import DEFAULT_LINKS
 from sphinx.application import Sphinx
 
-import rnn_backends
+import rnn_backends.testing
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / ".nox" / "site"
@@ -29,10 +30,28 @@ def digest(*folders: Path) -> str:
     return found.hexdigest()[:16]
 
 
+BASH = '''
+def bash(line, cell):
+    """Run a cell in bash, and print at once all that it wrote; IPython prints pieces, which would be a line each."""
+    import subprocess
+
+    done = subprocess.run(["bash", "-c", cell], stdout=-1, stderr=-2, text=True)
+    print(done.stdout, end="")
+    if "--no-raise-error" not in line:
+        done.check_returncode()
+
+
+get_ipython().register_magic_function(bash, "cell")
+del bash
+'''
+"""Run as the kernel of a page begins."""
+
+
 def prepare_kernel(folder: Path) -> None:
     """Write the configuration of IPython by which cells run in the repository, and warnings are errors."""
     profile = folder / "profile_default"
-    profile.mkdir(parents=True, exist_ok=True)
+    profile.joinpath("startup").mkdir(parents=True, exist_ok=True)
+    profile.joinpath("startup", "bash.py").write_text(BASH, encoding="utf-8")
     lines = [
         f"import os; os.chdir({str(ROOT)!r})",
         "import warnings; warnings.filterwarnings('error', module='__main__|rnn_backends')",
@@ -72,12 +91,22 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", r"[a-z_0-9]+(\[.*\])?"),  # arguments and attributes of others
-    ("py:.*", r"(np|numpy|cupy|torch|jax|os|io|collections|pathlib|contextvars)\..*"),
+    ("py:.*", r"(np|numpy|cupy|torch|jax|os|io|collections|pathlib|contextlib|contextvars)\..*"),
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc's sections have the types
 add_module_names = False
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # but the classes of this package, wherever a type or an error is named
+numpydoc_xref_aliases = {
+    name: f"{module.__name__}.{name}"
+    for module in (rnn_backends.testing, rnn_backends)
+    for name in module.__all__
+    if name[0].isupper()
+}
+DEFAULT_LINKS.clear()  # to pages of Python and NumPy, which are elsewhere
+smartquotes = False  # "steps" is to be copied as it stands
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
