@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -183,6 +184,20 @@ def test_bad_features(send: Send, features: None, body: str, message: str) -> No
     status, answer, _ = send(body.encode())
     assert status == 400
     assert answer["detail"].startswith(message)
+
+
+def test_the_width_of_steps_is_looked_at_before_they_are_padded() -> None:
+    """As one batch, the body of a MiB would be 800 of them."""
+    one, many = [0] * 400, [[[0] * 400] * 1000]
+    body = json.dumps(many + [[one]] * 255, separators=(",", ":")).encode()
+    assert len(body) <= prediction.MOST_BYTES
+    served = prediction.Predictor(FORECAST)
+    tracemalloc.start()
+    with pytest.raises(prediction.RefusedError, match=r"steps of shape \(400,\)"):
+        served.answer(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26
 
 
 def test_what_is_too_large(send: Send) -> None:
