@@ -3,24 +3,20 @@
 That of FastAPI is tested where FastAPI is installed, as in the session `site`.
 """
 
-import importlib
-import io
 import json
 import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
+from typing import Any
 
 import numpy as np
 import prediction
 import pytest
 import wsgi
+from http_clients import Send, by_fastapi, by_wsgi, unvalidated
 
 import rnn_backends as rb
 
@@ -29,58 +25,6 @@ FOLDER = ROOT / "examples" / "serve"
 NAMES = ["Nakamura", "rossi", "", "  Virtanen ", "O'Brien-\u00c7elik"]
 FORECAST = rb.load(ROOT / "examples" / "deploy" / "forecast.safetensors")
 MONTHS = np.loadtxt(ROOT / "examples" / "deploy" / "data" / "sea-temperatures.csv", delimiter=",", skiprows=1)[:, 1:]
-
-
-class Answer(NamedTuple):
-    status: int
-    content: Any
-    headers: dict[str, str]
-
-
-class Send(Protocol):
-    def __call__(self, body: bytes | None, method: str = "POST", path: str = "/predict") -> Answer: ...
-
-
-def by_wsgi(body: bytes | None, method: str = "POST", path: str = "/predict", **changes: str) -> Answer:
-    """Send a request to the WSGI application, while `wsgiref.validate` looks at both sides."""
-    environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": ""}
-    if body is not None:
-        environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
-    setup_testing_defaults(environ)
-    environ |= changes
-    begun: list[Any] = []
-
-    def start(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
-        begun.extend((status, headers))
-        return begun.append
-
-    parts: Any = validator(wsgi.application)(environ, start)
-    content = b"".join(parts)
-    parts.close()
-    status, headers = begun
-    assert dict(headers)["Content-Length"] == str(len(content))
-    return Answer(int(status[:3]), strict(content), dict(headers))
-
-
-def strict(content: bytes) -> Any:
-    """Return JSON that was read without the extensions of Python, NaN and Infinity."""
-
-    def refuse(word: str) -> None:
-        msg = f"{word} is no JSON"
-        raise AssertionError(msg)
-
-    return json.loads(content, parse_constant=refuse)
-
-
-def by_fastapi() -> Send:
-    pytest.importorskip("fastapi")
-    client = pytest.importorskip("fastapi.testclient").TestClient(importlib.import_module("fastapi_app").app)
-
-    def send(body: bytes | None, method: str = "POST", path: str = "/predict") -> Answer:
-        response = client.request(method, path, content=body)
-        return Answer(response.status_code, strict(response.content), dict(response.headers))
-
-    return send
 
 
 @pytest.fixture(params=["wsgi", "fastapi"])
@@ -223,13 +167,6 @@ def test_a_long_body_that_does_not_state_its_length() -> None:
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "ten", "\u00b2"])
 def test_a_length_that_is_none(length: str) -> None:
     assert unvalidated({"CONTENT_LENGTH": length}).status == 411
-
-
-def unvalidated(changes: dict[str, str]) -> Answer:
-    environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict", "wsgi.input": io.BytesIO(b"[]")}
-    begun: list[Any] = []
-    parts = wsgi.application(environ | changes, lambda status, headers: begun.extend((status, headers)))
-    return Answer(int(begun[0][:3]), strict(b"".join(parts)), dict(begun[1]))
 
 
 def test_a_length_that_no_integer_would_hold() -> None:
