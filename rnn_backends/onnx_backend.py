@@ -81,8 +81,8 @@ def prepare(model: Any, device: str = "CPU") -> Prepared:
     model : onnx.ModelProto
         As for `rnn_backends.from_onnx`; W, R and B of its nodes may be inputs of the graph, too.
     device : str, default "CPU"
-        ``"CPU"`` is the backend of `rnn_backends.use_backend` or RNN_BACKEND, by default NumPy, and must not be a GPU's;
-        ``"CUDA"`` and ``"CUDA:1"`` are CuPy.
+        ``"CPU"`` is the backend of `rnn_backends.use_backend` or RNN_BACKEND, by default NumPy, and must not be a
+        GPU's; ``"CUDA"`` and ``"CUDA:1"`` are CuPy.
 
     Returns
     -------
