@@ -62,7 +62,8 @@ def probabilities(
     Examples
     --------
     >>> from rnn_backends import plot
-    >>> ax = plot.probabilities([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], vocabulary="abc", labels="xy", top=2)
+    >>> p = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
+    >>> ax = plot.probabilities(p, vocabulary="abc", labels="xy", top=2)
     >>> [text.get_text() for text in ax.texts]
     ['a', 'b', 'c', 'b']
     """
