@@ -84,7 +84,7 @@ class Scene:
             ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         ax.set_axis_off()
-        dpi = ax.get_figure(root=True).dpi
+        dpi = ax.figure.dpi
         scale = min(ax.bbox.width / (right - left), ax.bbox.height / (top - bottom)) / dpi
         self._draw_lines(ax, scale)
         self._draw_boxes(ax, scale)
