@@ -247,9 +247,10 @@ def test_nothing_is_read_of_weights() -> None:
     assert texts(plot.network(rnn)) == texts(plot.network(NETWORKS["sentiment"]))
 
 
-def test_a_picture_is_written() -> None:
+def test_a_picture_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plt.rcParams, "figure.constrained_layout.use", True)  # which has nothing to place here
     buffer = BytesIO()
-    plot.network(NETWORKS["both directions"], steps=4).figure.savefig(buffer, format="png")
+    plot.network(NETWORKS["both directions"], steps=4).figure.savefig(buffer, format="png", bbox_inches="tight")
     assert buffer.getvalue().startswith(b"\x89PNG")
 
 
