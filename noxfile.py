@@ -180,7 +180,8 @@ def docs(session: nox.Session) -> None:
     """Run the examples of README.md, of the docs and of the docstrings with what a user has installed."""
     install(session)
     session.run("pytest", "tests/documentation.py", *session.posargs)
-    session.run("pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
+    doctest = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
+    session.run("pytest", *doctest, env={"MPLBACKEND": "Agg"})
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -190,7 +191,14 @@ def site(session: nox.Session) -> None:
     build, environment = Path("build", "site"), {"PYTHONSAFEPATH": "1"}
     words = ("-W", "--keep-going", "-q", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
     session.run("sphinx-build", *words, "docs", str(build), env=environment)
-    session.run("pytest", "tests/site.py", *session.posargs)
+    session.run("pytest", "tests/site.py", "tests/test_serve.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def links(session: nox.Session) -> None:
+    """Follow the site's links to other sites; needs the internet."""
+    session.install(*group("site"), wheel(session))
+    session.run("sphinx-build", "-q", "-b", "linkcheck", "docs", str(Path(".nox", "site", "links")))
 
 
 @nox.session

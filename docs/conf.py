@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
+from numpydoc.xref import DEFAULT_LINKS
 from sphinx.application import Sphinx
 
-import rnn_backends
+import rnn_backends.testing
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / ".nox" / "site"
@@ -29,15 +30,33 @@ def digest(*folders: Path) -> str:
     return found.hexdigest()[:16]
 
 
+BASH = '''
+def bash(line, cell):
+    """Run a cell in bash, and print at once all that it wrote; IPython prints pieces, which would be a line each."""
+    import subprocess
+
+    done = subprocess.run(["bash", "-c", cell], stdout=-1, stderr=-2, text=True)
+    print(done.stdout, end="")
+    if "--no-raise-error" not in line:
+        done.check_returncode()
+
+
+get_ipython().register_magic_function(bash, "cell")
+del bash
+'''
+"""Run as the kernel of a page begins."""
+
+
 def prepare_kernel(folder: Path) -> None:
     """Write the configuration of IPython by which cells run in the repository, and warnings are errors."""
     profile = folder / "profile_default"
-    profile.mkdir(parents=True, exist_ok=True)
+    profile.joinpath("startup").mkdir(parents=True, exist_ok=True)
+    profile.joinpath("startup", "bash.py").write_text(BASH, encoding="utf-8")
     lines = [
         f"import os; os.chdir({str(ROOT)!r})",
         "import warnings; warnings.filterwarnings('error', module='__main__|rnn_backends')",
     ]
-    style = {"savefig.bbox": "tight", "figure.dpi": 96, "figure.constrained_layout.use": True, "svg.hashsalt": "site"}
+    style = {"savefig.bbox": "tight", "figure.dpi": 96, "svg.hashsalt": "site"}
     profile.joinpath("ipython_kernel_config.py").write_text(
         f"c = get_config()\nc.InteractiveShellApp.exec_lines = {lines!r}\n"
         f"c.InlineBackend.figure_formats = {{'svg'}}\nc.InlineBackend.rc = {style!r}\n",
@@ -64,7 +83,7 @@ project = "rnn_backends"
 author = "The rnn_backends developers"
 copyright = f"2026, {author}"  # noqa: A001 - the name that Sphinx reads
 release = version = rnn_backends.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]
 
 # References: a name in a docstring is a link wherever it is of this package, and a warning where it seems to be.
@@ -72,23 +91,34 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", r"[a-z_0-9]+(\[.*\])?"),  # arguments and attributes of others
-    ("py:.*", r"(np|numpy|cupy|torch|jax|os|io|collections|pathlib|contextvars)\..*"),
+    ("py:.*", r"(np|numpy|cupy|torch|jax|os|io|collections|pathlib|contextlib|contextvars)\..*"),
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc's sections have the types
 add_module_names = False
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # but the classes of this package, wherever a type or an error is named
+numpydoc_xref_aliases = {
+    name: f"{module.__name__}.{name}"
+    for module in (rnn_backends.testing, rnn_backends)
+    for name in module.__all__
+    if name[0].isupper()
+}
+DEFAULT_LINKS.clear()  # to pages of Python and NumPy, which are elsewhere
+smartquotes = False  # "steps" is to be copied as it stands
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
 # Pages of cells.
-myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(KEPT / "cells" / digest(Path(rnn_backends.__file__).parent, ROOT / "examples"))
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_output_stderr = "error"
 
 # The theme.
 html_theme = "furo"

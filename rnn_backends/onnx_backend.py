@@ -169,7 +169,8 @@ def run_node(
 
     Examples
     --------
-    >>> node = onnx.helper.make_node("RNN", ["X", "W", "R"], ["", "Y_h"], hidden_size=5)  # doctest: +SKIP
+    >>> names = ["X", "W", "R"], ["", "Y_h"]
+    >>> node = onnx.helper.make_node("RNN", *names, hidden_size=5)  # doctest: +SKIP
     >>> (y_h,) = onnx_backend.run_node(node, [x, w, r])  # doctest: +SKIP
     """
     onnx = package()

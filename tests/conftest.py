@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):  # which a shell has jobs in the background ignore
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)  # processes that tests start take them as ever
+    os.environ["MPLBACKEND"] = "Agg"  # pictures are drawn without a display
     os.environ["PYTHONSAFEPATH"] = "1"  # or a Python that a test starts would import the checkout
     for name in config.getoption("--backend") or ():
         known = BUILTIN.get(name.partition(":")[0])

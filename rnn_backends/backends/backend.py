@@ -43,7 +43,8 @@ class Backend:
         ``xp.__array_namespace_info__().devices()`` lists.
     dtypes : callable, optional
         Returns the names of the dtypes that the library has, of float16, bfloat16, float32 and float64; or a
-        mapping from them to the library's own objects, where ``xp`` does not have those by their names.
+        mapping from them to the library's own objects, where ``xp`` does not have those by their names.  Default:
+        float32 and float64.
     on : callable, optional
         ``on(device)`` is a context in which arrays are made on that device, for a library whose
         functions take no ``device``.  Default: none is needed.
@@ -68,7 +69,7 @@ class Backend:
     ...     devices=lambda: {"cpu": "cpu"},
     ...     owns=lambda array: isinstance(array, Mine),
     ...     to_numpy=lambda array: np.array(array, subok=False),
-    ...     asarray=lambda host, dtype, device: np.array(host, dtype=dtype).view(Mine),
+    ...     asarray=lambda host, dtype, device: np.array(host, dtype).view(Mine),
     ... )
     >>> with rb.register_backend(backend):
     ...     rnn = rb.RNN.init(3, 4, backend="mine")
@@ -120,6 +121,11 @@ class Backend:
         -------
         tuple of str
             The default one first.
+
+        Raises
+        ------
+        BackendUnavailableError
+            The library cannot list its devices, or has none.
         """
         return tuple(self._devices())
 
@@ -140,6 +146,12 @@ class Backend:
         ------
         DeviceError
             The library has no such device.
+
+        Examples
+        --------
+        >>> import rnn_backends as rb
+        >>> rb.get_backend("numpy").device_name()
+        'cpu'
         """
         names = self.device_names()
         if not name:
@@ -161,6 +173,11 @@ class Backend:
         Returns
         -------
         object
+
+        Raises
+        ------
+        DeviceError
+            The library has no such device.
         """
         return self._devices()[self.device_name(name)]
 
@@ -219,6 +236,18 @@ class Backend:
         -------
         array
             Of this library.
+
+        Raises
+        ------
+        DTypeError, DeviceError
+            The library has no such dtype or device.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import rnn_backends as rb
+        >>> rb.get_backend("numpy").from_host(np.ones(3), "float32", "cpu").dtype
+        dtype('float32')
         """
         own_dtype = getattr(self.xp, dtype) if dtype in {"int32", "bool"} else self.dtype(dtype)
         place = self.device(device)

@@ -61,7 +61,8 @@ class Registration:
     --------
     >>> from dataclasses import replace
     >>> import rnn_backends as rb
-    >>> with rb.register_backend(replace(rb.get_backend("numpy"), name="mine")) as registration:
+    >>> mine = replace(rb.get_backend("numpy"), name="mine")
+    >>> with rb.register_backend(mine) as registration:
     ...     registration.backend
     Backend('mine')
     >>> "mine" in rb.list_backends()
@@ -113,7 +114,8 @@ def register_backend(spec: Backend) -> Registration:
     --------
     >>> from dataclasses import replace
     >>> import rnn_backends as rb
-    >>> registration = rb.register_backend(replace(rb.get_backend("numpy"), name="mine"))
+    >>> mine = replace(rb.get_backend("numpy"), name="mine")
+    >>> registration = rb.register_backend(mine)
     >>> rb.RNN.init(3, 4, backend="mine").backend
     Backend('mine')
     >>> registration.unregister()

@@ -32,6 +32,9 @@ NUMBERS = ("real numbers", "iuf")
 KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}
 """The dtypes of arguments that are not numbers of any kind, in words and as NumPy's codes."""
 
+EXCHANGED = ("__array_namespace__", "__dlpack__", "__cuda_array_interface__")
+"""What arrays of libraries have; those of Numba on a GPU the last of them alone."""
+
 
 def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
     """Return host data (NumPy arrays, numbers, nested lists) as the array of an argument, all else as it is.
@@ -42,7 +45,7 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
     if type(value) is np.ndarray and value.dtype.kind == "f" and value.dtype.isnative and "f" in codes:
         return value  # the rule, at no cost
     owner = owner_of(value)
-    if owner is None and (hasattr(value, "__array_namespace__") or hasattr(value, "__dlpack__")):
+    if owner is None and any(hasattr(value, name) for name in EXCHANGED):
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
     if owner is not None and owner.name != "numpy":
         return value

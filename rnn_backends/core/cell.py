@@ -107,24 +107,91 @@ class Cell:
         return int(self.weight_ih.shape[0])
 
     def input_product(self, x: Array) -> Array:
-        """Return W_ax x<t> for rows of features (N, input_size), or for token ids (N,): a row of W_ax^T each."""
+        """Return W_ax x<t>.
+
+        Parameters
+        ----------
+        x : array, shape (N, input_size), or token ids, shape (N,)
+            Rows of features; an id takes its column of W_ax.
+
+        Returns
+        -------
+        array, shape (N, hidden_size)
+        """
         return rows_of_ids(self.weight_ih.T, x) if is_integer(x) else x @ self.weight_ih.T
 
     def recurrent_product(self, h: Array) -> Array:
-        """Return W_aa a<t-1>, (..., hidden_size) -> (..., hidden_size)."""
+        """Return W_aa a<t-1>.
+
+        Parameters
+        ----------
+        h : array, shape (..., hidden_size)
+            The states a<t-1>.
+
+        Returns
+        -------
+        array, shape (..., hidden_size)
+        """
         return h @ self.weight_hh.T
 
     def project(self, x: Array) -> Array:
-        """Return W_ax x<t> + b_a, what needs no state: (N, input_size) or ids (N,) -> (N, hidden_size)."""
+        """Return W_ax x<t> + b_a, what needs no state.
+
+        Parameters
+        ----------
+        x : array, shape (N, input_size), or token ids, shape (N,)
+            The input of all steps and sequences.
+
+        Returns
+        -------
+        array, shape (N, hidden_size)
+        """
         product = self.input_product(x)
         return product if self.bias is None else product + self.bias
 
     def activate(self, z: Array) -> Array:
-        """Return g1(z), of the shape of z."""
+        """Return g1(z).
+
+        Parameters
+        ----------
+        z : array
+            The argument of g1, clipped where the cell clips it.
+
+        Returns
+        -------
+        array
+            Of the shape of `z`.
+
+        Raises
+        ------
+        ShapeError
+            A function of one's own returned something else.
+        """
         return applied(self.activation, z)  # type: ignore[arg-type]  # a name became a callable
 
     def step(self, projected: Array, h: Array) -> Array:
-        """Take one step of time by THE equation: (B, hidden_size), (B, hidden_size) -> (B, hidden_size)."""
+        """Take one step of time by THE equation: g1(W_aa a<t-1> + W_ax x<t> + b_a).
+
+        Parameters
+        ----------
+        projected : array, shape (batch, hidden_size)
+            The result of `project` for this step.
+        h : array, shape (batch, hidden_size)
+            The state a<t-1>.
+
+        Returns
+        -------
+        array, shape (batch, hidden_size)
+            The state a<t>, with clip and leak where the cell has them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import rnn_backends as rb
+        >>> cell = rb.Cell(np.ones((1, 1)), np.ones((1, 1)), activation="relu", leak=0.5)
+        >>> cell.step(np.array([[3.0]]), np.array([[1.0]]))  # 0.5 * 1 + 0.5 * (1 + 3)
+        array([[2.5]])
+        """
         z = self.recurrent_product(h) + projected
         if self.clip is not None:
             z = clamp(z, -self.clip, self.clip)

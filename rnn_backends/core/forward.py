@@ -83,7 +83,8 @@ def forward(
     >>> import numpy as np
     >>> import rnn_backends as rb
     >>> cell = rb.Cell(np.full((4, 3), 0.1), np.zeros((4, 4)))
-    >>> output, h_n = rb.forward([cell], np.ones((5, 2, 3)), lengths=np.array([5, 2]))
+    >>> x, lengths = np.ones((5, 2, 3)), np.array([5, 2])
+    >>> output, h_n = rb.forward([cell], x, lengths=lengths)
     >>> output.shape, h_n.shape
     ((5, 2, 4), (1, 2, 4))
     >>> output[:, 1, 0].round(3)

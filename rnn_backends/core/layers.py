@@ -89,8 +89,11 @@ class Layer:
     >>> import numpy as np
     >>> import rnn_backends as rb
     >>> cell = rb.Cell(np.zeros((4, 3)), np.zeros((4, 4)))
-    >>> rb.Layer(forward=cell, backward=cell)
-    Layer(forward=Cell(input_size=3, hidden_size=4), backward=Cell(input_size=3, hidden_size=4))
+    >>> rb.Layer(backward=cell)
+    Layer(forward=None, backward=Cell(input_size=3, hidden_size=4))
+    >>> both = rb.Layer(forward=cell, backward=cell)
+    >>> [reverse for _, reverse in both.cells]
+    [False, True]
     """
 
     forward: RecurrentCell | None = None

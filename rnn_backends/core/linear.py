@@ -93,6 +93,15 @@ class Linear:
         -------
         array, shape (..., output_size)
             In the dtype of the states; of ids, in that of the weight.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import rnn_backends as rb
+        >>> table = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])  # an embedding of three ids
+        >>> rb.Linear(table.T)(np.array([2, 0]))
+        array([[4., 5.],
+               [0., 1.]])
         """
         xp = array_namespace(x)
         if is_integer(x):
@@ -118,6 +127,18 @@ class Linear:
         -------
         array, shape (..., output_size)
             The probabilities, where g2 is a softmax or sigmoid.
+
+        Raises
+        ------
+        ShapeError
+            A function of one's own returned another shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import rnn_backends as rb
+        >>> rb.Linear(np.eye(2), activation="softmax").activate(np.zeros(2))
+        array([0.5, 0.5])
         """
         return logits if self.activation is None else applied(self.activation, logits)  # type: ignore[arg-type]
 

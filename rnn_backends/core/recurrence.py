@@ -20,15 +20,16 @@ from rnn_backends.errors import ShapeError
 
 
 class Recurrence(Protocol):
-    """A walk of a layer through time: `scan_layer` of `rnn_backends.core.recurrence`, or that of a backend.
+    """A walk of a layer through time: ``scan_layer`` of ``rnn_backends.core.recurrence``, or that of a backend.
 
-    Where nothing is gained by walking both directions at once, `each_direction` makes one of a `CellRecurrence`.
+    Where nothing is gained by walking both directions at once, `each_direction` makes one of a
+    `rnn_backends.core.recurrence.CellRecurrence`.
 
     For arrays of NumPy it may have an attribute ``prepared``, which spares each call what a dtype and shape decide:
     ``prepared(layers, shape, dtype)`` returns a function ``run(x, h_0)`` of all layers, or None where it has none.  The
     input is of that dtype and shape, (seq_len, batch, input_size) or (seq_len, batch), and in any memory layout;
-    `seq_len` and `batch` are at least 1.  `h_0` is None for zeros.  ``run`` returns the output of the last layer and
-    the last states of all cells, in memory of their own.  These, as `h_0`, are one array (num_cells, batch,
+    ``seq_len`` and ``batch`` are at least 1.  `h_0` is None for zeros.  ``run`` returns the output of the last layer
+    and the last states of all cells, in memory of their own.  These, as `h_0`, are one array (num_cells, batch,
     hidden_size), or where sizes differ a tuple of one (batch, hidden_size) for each cell.  Threads may share it.
 
     Parameters
@@ -44,7 +45,7 @@ class Recurrence(Protocol):
         The state of each cell before its first step.  The states are rounded to this dtype after every step.
     lengths : integer array, shape (batch,), optional
         At steps t >= lengths[b] the state of sequence b is held.  On NumPy they are known to be in range;
-        elsewhere one that is not makes its sequence NaN; see `rnn_backends.core.masking.zero_padding`.
+        elsewhere one that is not makes its sequence NaN; see ``rnn_backends.core.masking.zero_padding``.
 
     Returns
     -------
@@ -54,7 +55,7 @@ class Recurrence(Protocol):
     last : array, shape (num_directions, batch, hidden_size), or a sequence of array, shape (batch, hidden_size) each
         The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`; an
         array must be memory of its own.
-        None instead of both declines, and `scan_layer` takes over.
+        None instead of both declines, and ``scan_layer`` takes over.
 
     Examples
     --------
@@ -98,7 +99,7 @@ class CellRecurrence(Protocol):
         The state after each step, at that step's own place; 0 at steps t >= lengths[b].
     last : array, shape (batch, hidden_size)
         The state after the last step that was taken; it may be a part of the states, or `h_0`.  None instead of
-        both declines, and `rnn_backends.core.recurrence.scan` takes over.
+        both declines, and ``rnn_backends.core.recurrence.scan`` takes over.
     """
 
     def __call__(

@@ -57,8 +57,8 @@ class LanguageModel(Predictor):
         >>> import numpy as np
         >>> import rnn_backends as rb
         >>> cell = rb.Cell(np.zeros((4, 3)), np.zeros((4, 4)))
-        >>> rnn = rb.RNN([cell], rb.Linear(np.ones((3, 4))))     # three outputs, always equally likely
-        >>> round(float(rnn.loss([0, 1, 2], [1, 2, 0])), 4)      # log(3)
+        >>> rnn = rb.RNN([cell], rb.Linear(np.ones((3, 4))))  # equally likely outputs
+        >>> round(float(rnn.loss([0, 1, 2], [1, 2, 0])), 4)   # log(3)
         1.0986
         """
         require_softmax(self._placed.require_readout("loss"))

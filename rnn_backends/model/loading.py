@@ -113,7 +113,8 @@ def load(
     >>> from tempfile import TemporaryDirectory
     >>> import numpy as np
     >>> import rnn_backends as rb
-    >>> weights = {"weight_ih_l0": np.ones((4, 3), "float32"), "weight_hh_l0": np.eye(4, dtype="float32")}
+    >>> w_ih, w_hh = np.ones((4, 3), "float32"), np.eye(4, dtype="float32")
+    >>> weights = {"weight_ih_l0": w_ih, "weight_hh_l0": w_hh}
     >>> with TemporaryDirectory() as folder:
     ...     np.savez(Path(folder, "weights.npz"), **weights)
     ...     rnn = rb.load(Path(folder, "weights.npz"), activation="tanh")

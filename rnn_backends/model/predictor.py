@@ -170,7 +170,8 @@ class Predictor(Runner):
         >>> import numpy as np
         >>> import rnn_backends as rb
         >>> cell = rb.Cell(np.eye(3), np.zeros((3, 3)))
-        >>> rb.RNN([cell], rb.Linear(np.eye(3))).predict([[0, 2], [1, 1]], lengths=[2, 1]).tolist()
+        >>> rnn = rb.RNN([cell], rb.Linear(np.eye(3)))
+        >>> rnn.predict([[0, 2], [1, 1]], lengths=[2, 1]).tolist()
         [[0, 2], [1, -1]]
         """
         if self._placed.require_readout("predict")[-1].output_size == 1:

@@ -168,3 +168,8 @@ class RNN(LanguageModel):
 
     def __repr__(self) -> str:
         return f"RNN({self._placed.summary()})"
+
+    def _repr_html_(self) -> str:
+        from rnn_backends.model.html import html  # notebooks alone need it
+
+        return html("RNN", self._placed)

@@ -210,6 +210,11 @@ class Stream:
     def __repr__(self) -> str:
         return f"Stream(batch_size={self.batch_size}, {self._placed.summary()})"
 
+    def _repr_html_(self) -> str:
+        from rnn_backends.model.html import html  # notebooks alone need it
+
+        return html("Stream", self._placed, batch_size=self.batch_size)
+
     def _run(self, x: Array) -> Array:
         """Run all layers over (seq_len, batch, ...) and keep their last states."""
         placed, state = self._placed, self._state

@@ -18,7 +18,7 @@ def summary(network: Network, place: Mapping[str, Any]) -> str:
         "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
         "num_layers": len(network.layers),
         "directions": ", ".join(sorted(sides)),
-        "activation": ", ".join(dict.fromkeys(_name(getattr(cell, "activation", cell)) for cell in cells)),
+        "activation": ", ".join(dict.fromkeys(activation_name(getattr(cell, "activation", cell)) for cell in cells)),
         "reads": network.reads if network.reads != "steps" else None,
         "head": " -> ".join(str(linear.output_size) for linear in network.readout) if network.readout[1:] else None,
         "output_size": network.readout[-1].output_size if network.readout else None,
@@ -31,5 +31,6 @@ def summary(network: Network, place: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
-def _name(activation: Any) -> str:
+def activation_name(activation: Any) -> str:
+    """Return the name of an activation, of one of the user's own that of the function or its class."""
     return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.core.arrays import ArrayArgument, Host
+from rnn_backends.backends.transfer import as_host, to_numpy
+from rnn_backends.core.arrays import ArrayLike, Host
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.init import require_integer
@@ -22,9 +22,9 @@ def require_pyplot() -> Any:
     return plt
 
 
-def on_host(name: str, array: ArrayArgument) -> Host:
+def on_host(name: str, array: ArrayLike) -> Host:
     """Return an array of numbers of any backend, or nested lists, as float64 on the host."""
-    held = np.asarray(array) if isinstance(array, (list, tuple)) else to_numpy(array)
+    held = to_numpy(as_host(name, array))
     if held.dtype.kind not in "fiu":
         msg = f"`{name}` must hold real numbers; got {held.dtype}."
         raise DTypeError(msg)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import ArrayArgument, Host
+from rnn_backends.core.arrays import ArrayLike, Host
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.init import require_integer
 from rnn_backends.plot.arguments import as_labels, of_sequence, on_host, require_pyplot, require_sequence, require_steps
@@ -16,7 +16,7 @@ CELL, ROW, LETTER = 0.27, 0.3, 0.085
 
 
 def probabilities(
-    p: ArrayArgument,
+    p: ArrayLike,
     *,
     vocabulary: str | Sequence[str] | None = None,
     labels: Sequence[object] | None = None,

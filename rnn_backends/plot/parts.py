@@ -1,6 +1,5 @@
 """The parts of a network in words, as a diagram shows them: no numbers are read but sizes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ from rnn_backends.core.arrays import is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.network import Network
+from rnn_backends.model.summary import activation_name
 from rnn_backends.plot.arguments import visible
 
 READS = {
@@ -139,11 +139,6 @@ def _options(cell: Cell) -> tuple[str, ...]:
 def _size(size: int | None, activation: Any, what: str) -> str:
     name = activation_name(activation)
     return f"{size} {what}" if name == "identity" else f"{size} {what}, {visible(name)}"
-
-
-def activation_name(activation: Callable[..., Any] | Any) -> str:
-    """Return the name of an activation, of one of the user's own that of the function or its class."""
-    return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))
 
 
 def _weight(name: str, array: Any) -> str:

@@ -146,9 +146,10 @@ def _heat_map(figure: Any, ax: Any, name: str, array: Host) -> None:
         vmin=0.0 if is_sequential else -most,
         vmax=most,
     )
-    kind, _, layer = name.partition("_l")
-    kind, layer = (name, "") if kind not in MEANINGS else (kind, layer)
+    kind = name.partition("_l")[0]
     meaning = MEANINGS.get(kind, "")
+    if name.endswith("_reverse"):  # whose step before is the one after
+        meaning = meaning.replace("t-1", "t+1")
     if array.ndim == 1:
         meaning = meaning.replace(r"^{\langle t \rangle}", "")
     ax.set_title(f"{name}   {meaning}".rstrip(), loc="left", fontsize=10)

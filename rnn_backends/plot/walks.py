@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import ArrayArgument, Host
+from rnn_backends.core.arrays import ArrayLike, Host
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.plot.arguments import as_labels, on_host, require_pyplot
@@ -15,9 +15,9 @@ MANY = 10
 
 
 def trajectories(
-    states: ArrayArgument,
+    states: ArrayLike,
     *,
-    lengths: ArrayArgument | None = None,
+    lengths: ArrayLike | None = None,
     labels: Sequence[object] | None = None,
     batch_first: bool = False,
     ax: Any = None,
@@ -92,11 +92,10 @@ def _require_lengths(lengths: Any, batch: int, seq_len: int) -> list[int]:
     if held.shape != (batch,):
         msg = f"`lengths` must have shape (batch,) = ({batch},), as `states` does; got {held.shape}."
         raise ShapeError(msg)
-    counts = [int(count) if np.isfinite(count) else -1 for count in held]
-    if any(not 0 <= count <= seq_len or count != given for count, given in zip(counts, held, strict=True)):
+    if ((held < 0) | (held > seq_len) | (held != np.floor(held))).any():
         msg = f"`lengths` must be integers from 0 to {seq_len}, the number of steps; got {held.tolist()}."
         raise ArgumentError(msg)
-    return counts
+    return [int(count) for count in held]
 
 
 def _principal(states: Host) -> tuple[Host, Host]:

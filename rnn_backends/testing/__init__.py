@@ -8,12 +8,20 @@
 The class needs no pytest, but its methods are named and written for it.
 """
 
-from rnn_backends.testing.cases import Case as Case
-from rnn_backends.testing.cases import cases as cases
-from rnn_backends.testing.conformance import BackendConformance as BackendConformance
-from rnn_backends.testing.networks import reference_network as reference_network
-from rnn_backends.testing.records import Record as Record
-from rnn_backends.testing.records import records as records
-from rnn_backends.testing.reference import Bounded as Bounded
-from rnn_backends.testing.reference import excess as excess
-from rnn_backends.testing.reference import reference as reference
+from rnn_backends.testing.cases import Case, cases
+from rnn_backends.testing.conformance import BackendConformance
+from rnn_backends.testing.networks import reference_network
+from rnn_backends.testing.records import Record, records
+from rnn_backends.testing.reference import Bounded, excess, reference
+
+__all__ = [
+    "BackendConformance",
+    "Bounded",
+    "Case",
+    "Record",
+    "cases",
+    "excess",
+    "records",
+    "reference",
+    "reference_network",
+]

@@ -47,7 +47,8 @@ def reference_network(
     Parameters
     ----------
     network : rnn_backends.core.network.Network
-        Of NumPy arrays and `Cell`, with activations of the table; time comes first, whatever its `batch_first`.
+        Of NumPy arrays and `rnn_backends.Cell`, with activations of the table; time comes first, whatever its
+        ``batch_first``.
     x, h_0, lengths, mask, dtype
         As for `reference`.
     reads : str, optional
@@ -64,7 +65,8 @@ def reference_network(
     >>> from rnn_backends.testing import excess, records, reference_network
     >>> record = records("float32")["embedding, last"]
     >>> wanted = reference_network(*record, dtype="float32").logits
-    >>> rnn = rb.RNN.from_network(record.network, rb.RNN.init(1, 1).placed.placement)
+    >>> numpy = rb.RNN.init(1, 1).placed.placement
+    >>> rnn = rb.RNN.from_network(record.network, numpy)
     >>> excess(rnn.logits(record.x, lengths=record.lengths), wanted) <= 1.0
     True
     """

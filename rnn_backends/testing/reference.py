@@ -98,7 +98,7 @@ def reference(
     mask: Any = None,
     dtype: str = "float64",
 ) -> tuple[Bounded, Any]:
-    """Run a network of `Cell` in float64, and bound the error of a run in a dtype.
+    """Run a network of `rnn_backends.Cell` in float64, and bound the error of a run in a dtype.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def reference(
     Raises
     ------
     TypeError
-        A cell is not a `Cell`, or its activation is a function of one's own.
+        A cell is not a `rnn_backends.Cell`, or its activation is a function of one's own.
 
     Examples
     --------

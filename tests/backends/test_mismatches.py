@@ -64,7 +64,13 @@ class OfDLPack(Copying):
         return pytest.fail("the array was exported")
 
 
-@pytest.mark.parametrize("unknown", [OfTheStandard(), OfDLPack()], ids=lambda array: type(array).__name__)
+class OfCUDA(Copying):
+    """As the arrays of Numba on a GPU are."""
+
+    __cuda_array_interface__: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+
+
+@pytest.mark.parametrize("unknown", [OfTheStandard(), OfDLPack(), OfCUDA()], ids=lambda array: type(array).__name__)
 @EVERY_ARGUMENT
 def test_an_array_of_a_library_without_backend(argument: str, call: Call, unknown: Any) -> None:
     with refused(

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 import rnn_backends as rb
-from rnn_backends import testing
+from rnn_backends import plot, testing
 
 PUBLIC: list[Any] = [getattr(rb, name) for name in rb.__all__ if name != "__version__"]
 TESTING: list[Any] = [testing.BackendConformance, testing.Bounded, testing.Case, testing.cases, testing.excess]
 TESTING += [testing.reference]
+PLOT: list[Any] = [getattr(plot, name) for name in plot.__all__]
 PARTS: list[Any] = list(rb.RNN.__mro__[1:-1])
 """The classes that RNN is made of: an example is found in the one that has its method."""
 
@@ -33,7 +34,7 @@ def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def described() -> Iterator[tuple[str, Any]]:
-    for item in filter(is_described, PUBLIC + TESTING):
+    for item in filter(is_described, PUBLIC + TESTING + PLOT):
         yield item.__name__, item
         if item in {rb.RNN, rb.Stream}:
             yield from methods(item)
@@ -57,7 +58,7 @@ def test_docstrings_have_every_section(name: str, item: Any) -> None:
         assert "Returns" in found or "Yields" in found, name
 
 
-@pytest.mark.parametrize("item", PUBLIC + TESTING + PARTS, ids=lambda item: item.__name__)
+@pytest.mark.parametrize("item", PUBLIC + TESTING + PLOT + PARTS, ids=lambda item: item.__name__)
 def test_examples_run(item: Any) -> None:
     finder, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner()
     for example in finder.find(item, item.__name__, globs={}):

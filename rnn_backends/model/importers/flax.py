@@ -25,7 +25,7 @@ def from_flax(
     vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
 ) -> RNN:
-    """Make a model of Flax's parameters: of `SimpleCell`, `Dense` or `Linear` before and after, and `Embed`.
+    """Make a model of Flax's parameters: of ``SimpleCell``, ``Dense`` or ``Linear`` before and after, and ``Embed``.
 
     Parameters
     ----------
@@ -84,8 +84,9 @@ def from_flax(
     --------
     >>> import numpy as np
     >>> import rnn_backends as rb
-    >>> cell = {"i": {"kernel": np.ones((3, 4)), "bias": np.zeros(4)}, "h": {"kernel": np.eye(4)}}
-    >>> rnn = rb.from_flax({"params": {"cell": cell}}, activation="tanh", residual=False)
+    >>> of_input, of_state = {"kernel": np.ones((3, 4)), "bias": np.zeros(4)}, {"kernel": np.eye(4)}
+    >>> variables = {"params": {"cell": {"i": of_input, "h": of_state}}}
+    >>> rnn = rb.from_flax(variables, activation="tanh", residual=False)
     >>> output, h_n = rnn(np.ones((2, 5, 3)))
     >>> output.shape, h_n.shape
     ((2, 5, 4), (1, 2, 4))

@@ -82,8 +82,9 @@ def from_keras(
     --------
     >>> import keras, numpy as np  # doctest: +SKIP
     >>> import rnn_backends as rb
-    >>> layers = [keras.Input((5, 3)), keras.layers.SimpleRNN(4, return_sequences=True)]  # doctest: +SKIP
-    >>> rnn = rb.from_keras(keras.Sequential(layers))  # doctest: +SKIP
+    >>> layer = keras.layers.SimpleRNN(4, return_sequences=True)  # doctest: +SKIP
+    >>> model = keras.Sequential([keras.Input((5, 3)), layer])  # doctest: +SKIP
+    >>> rnn = rb.from_keras(model)  # doctest: +SKIP
     >>> rnn(np.ones((2, 5, 3), "float32"))[0].shape  # doctest: +SKIP
     (2, 5, 4)
     """

@@ -91,7 +91,8 @@ def from_torch(
     --------
     >>> import numpy as np
     >>> import rnn_backends as rb
-    >>> state = {"weight_ih_l0": np.ones((4, 3), "float32"), "weight_hh_l0": np.eye(4, dtype="float32")}
+    >>> w_ih, w_hh = np.ones((4, 3), "float32"), np.eye(4, dtype="float32")
+    >>> state = {"weight_ih_l0": w_ih, "weight_hh_l0": w_hh}
     >>> rnn = rb.from_torch(state, activation="tanh")
     >>> output, h_n = rnn(np.ones((5, 2, 3), "float32"))
     >>> output.shape, h_n.shape
