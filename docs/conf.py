@@ -59,6 +59,7 @@ def prepare_kernel(folder: Path) -> None:
     style = {"savefig.bbox": "tight", "figure.dpi": 96, "svg.hashsalt": "site"}
     profile.joinpath("ipython_kernel_config.py").write_text(
         f"c = get_config()\nc.InteractiveShellApp.exec_lines = {lines!r}\n"
+        f"c.IPKernelApp.log_level = 40\n"  # its warning of TCP without encryption, within one machine
         f"c.InlineBackend.figure_formats = {{'svg'}}\nc.InlineBackend.rc = {style!r}\n",
         encoding="utf-8",
     )
