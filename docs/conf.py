@@ -35,7 +35,8 @@ def bash(line, cell):
     """Run a cell in bash, and print at once all that it wrote; IPython prints pieces, which would be a line each."""
     import subprocess
 
-    done = subprocess.run(["bash", "-c", cell], stdout=-1, stderr=-2, text=True)
+    program = 'rnn-backends() { python -m rnn_backends "$@"; }'  # as `pip install` puts it on the path
+    done = subprocess.run(["bash", "-c", f"{program}\\n{cell}"], stdout=-1, stderr=-2, text=True)
     print(done.stdout, end="")
     if "--no-raise-error" not in line:
         done.check_returncode()
