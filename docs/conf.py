@@ -108,6 +108,7 @@ numpydoc_xref_aliases = {
     if name[0].isupper()
 }
 DEFAULT_LINKS.clear()  # to pages of Python and NumPy, which are elsewhere
+highlight_language = "text"  # of a block that names none
 smartquotes = False  # "steps" is to be copied as it stands
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
@@ -121,12 +122,15 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
 nb_output_stderr = "error"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 
 # The theme.
 html_theme = "furo"
 html_title = f"rnn_backends {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
 html_extra_path = [str(NOTEBOOKS)]
 html_copy_source = False
 html_show_sphinx = False

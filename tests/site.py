@@ -36,7 +36,8 @@ class Page(HTMLParser):
             self.links.add(target)
         if tag == "img" and (target := held.get("src")):
             self.links.add(target)
-            if not held.get("alt"):
+            words = (held.get("alt") or "").strip()
+            if not words or words.endswith(target.rpartition("/")[2]):  # Sphinx puts the path where none are given
                 self.pictures_without_words.append(target)
 
 
@@ -58,6 +59,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert path.is_file(), link
         if anchor and path.suffix == ".html":
             assert unquote(anchor) in parsed(path).anchors, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(BUILT).as_posix())
+def test_pictures_have_words(page: Path) -> None:
+    assert not parsed(page).pictures_without_words
 
 
 def test_every_page_is_within_reach() -> None:

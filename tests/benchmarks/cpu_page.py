@@ -20,7 +20,7 @@ from thresholds import Verdict, verdicts, where
 from rnn_backends.backends.cpu_kernels import choice
 
 PREAMBLE = f"""\
-# On the CPU
+# Benchmarks on the CPU
 
 The time of others in units of the time of this library as it is installed: above 1, this library is faster. Each figure
 is the median, over rounds, of the ratio of two times taken in the same round; in brackets are the quartiles. Each

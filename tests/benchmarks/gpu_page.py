@@ -13,7 +13,7 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 OTHERS, LIMITS = (TORCH, "torch-tf32", "flashrnn", "off"), ("product", "copy")
 
 PREAMBLE = """\
-# On a GPU
+# Benchmarks on a GPU
 
 The time of others in units of the time of this library's `cupy` backend: above 1, this library is faster. A whole
 forward is timed, the input projection included: on the device, between two CUDA events, behind work that keeps it busy
