@@ -148,7 +148,7 @@ RUN = [each for each in COMMANDS if not each[1].startswith("python3 -m venv")]
 
 @pytest.mark.parametrize(("page", "block", "output"), RUN, ids=lambda each: str(each).partition("\n")[0][:60])
 def test_commands_run(page: str, block: str, output: str | None, folder: Path) -> None:
-    for line in block.splitlines():
+    for line in block.replace("\\\n", " ").splitlines():
         assert re.match(r"(rnn-backends|python|printf|\w+=\S+ rnn-backends) ", line), f"{page}: {line}"
     printed = in_shell(block)
     if output is not None:
