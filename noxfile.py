@@ -189,7 +189,7 @@ def site(session: nox.Session) -> None:
     """Build the site into build/site: every page's cells run, every warning an error, every link followed."""
     session.install(*group("site"), *group("test"), wheel(session))
     build, environment = Path("build", "site"), {"PYTHONSAFEPATH": "1"}
-    words = ("-W", "--keep-going", "-q", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
+    words = ("-W", "--keep-going", "-q", "-E", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
     session.run("sphinx-build", *words, "docs", str(build), env=environment)
     session.run("pytest", "tests/site.py", "tests/test_serve.py", *session.posargs)
 

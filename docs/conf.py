@@ -24,7 +24,7 @@ NOTEBOOKS = KEPT / "notebooks"
 
 def digest(*folders: Path) -> str:
     """Return a digest of all that the cells of a page run on."""
-    found = sha256(version_of("numpy").encode())
+    found = sha256(version_of("numpy").encode() + Path(__file__).read_bytes())
     for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix not in {".pyc", ".so"}):
         found.update(path.read_bytes() if path.is_file() else b"")
     return found.hexdigest()[:16]
@@ -35,7 +35,8 @@ def bash(line, cell):
     """Run a cell in bash, and print at once all that it wrote; IPython prints pieces, which would be a line each."""
     import subprocess
 
-    done = subprocess.run(["bash", "-c", cell], stdout=-1, stderr=-2, text=True)
+    program = 'rnn-backends() { python -m rnn_backends "$@"; }'  # as `pip install` puts it on the path
+    done = subprocess.run(["bash", "-c", f"{program}\\n{cell}"], stdout=-1, stderr=-2, text=True)
     print(done.stdout, end="")
     if "--no-raise-error" not in line:
         done.check_returncode()
@@ -59,6 +60,7 @@ def prepare_kernel(folder: Path) -> None:
     style = {"savefig.bbox": "tight", "figure.dpi": 96, "svg.hashsalt": "site"}
     profile.joinpath("ipython_kernel_config.py").write_text(
         f"c = get_config()\nc.InteractiveShellApp.exec_lines = {lines!r}\n"
+        f"c.IPKernelApp.log_level = 40\n"  # its warning of TCP without encryption, within one machine
         f"c.InlineBackend.figure_formats = {{'svg'}}\nc.InlineBackend.rc = {style!r}\n",
         encoding="utf-8",
     )

@@ -62,6 +62,7 @@ def is_compatible(model: Any, device: str = "CPU") -> bool:
     Examples
     --------
     >>> import onnx  # doctest: +SKIP
+    >>> from rnn_backends import onnx_backend  # doctest: +SKIP
     >>> onnx_backend.is_compatible(onnx.load("lstm.onnx"))  # doctest: +SKIP
     False
     """
@@ -80,12 +81,13 @@ def prepare(model: Any, device: str = "CPU") -> Prepared:
     model : onnx.ModelProto
         As for `rnn_backends.from_onnx`; W, R and B of its nodes may be inputs of the graph, too.
     device : str, default "CPU"
-        ``"CPU"`` is the backend of `use_backend` or RNN_BACKEND, by default NumPy, and must not be a GPU's;
-        ``"CUDA"`` and ``"CUDA:1"`` are CuPy.
+        ``"CPU"`` is the backend of `rnn_backends.use_backend` or RNN_BACKEND, by default NumPy, and must not be a
+        GPU's; ``"CUDA"`` and ``"CUDA:1"`` are CuPy.
 
     Returns
     -------
     Prepared
+        `Prepared.run` runs the model.
 
     Raises
     ------
@@ -97,6 +99,7 @@ def prepare(model: Any, device: str = "CPU") -> Prepared:
     Examples
     --------
     >>> import onnx  # doctest: +SKIP
+    >>> from rnn_backends import onnx_backend  # doctest: +SKIP
     >>> prepared = onnx_backend.prepare(onnx.load("model.onnx"), "CPU")  # doctest: +SKIP
     >>> y, y_h = prepared.run([x])  # doctest: +SKIP
     """
@@ -133,6 +136,7 @@ def run_model(model: Any, inputs: Any, device: str = "CPU") -> tuple[Host, ...]:
     Examples
     --------
     >>> import onnx  # doctest: +SKIP
+    >>> from rnn_backends import onnx_backend  # doctest: +SKIP
     >>> y, y_h = onnx_backend.run_model(onnx.load("model.onnx"), {"X": x})  # doctest: +SKIP
     """
     return prepare(model, device).run(inputs)
@@ -169,6 +173,8 @@ def run_node(
 
     Examples
     --------
+    >>> import onnx  # doctest: +SKIP
+    >>> from rnn_backends import onnx_backend  # doctest: +SKIP
     >>> names = ["X", "W", "R"], ["", "Y_h"]
     >>> node = onnx.helper.make_node("RNN", *names, hidden_size=5)  # doctest: +SKIP
     >>> (y_h,) = onnx_backend.run_node(node, [x, w, r])  # doctest: +SKIP

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 import rnn_backends as rb
+import rnn_backends.plot
 import rnn_backends.testing
 
 BUILT = Path(__file__).parent.parent / "build" / "site"
@@ -83,5 +84,7 @@ def methods(kind: type) -> set[str]:
 
 def test_the_reference_has_every_public_name() -> None:
     anchors = {anchor for page in PAGES if page.parent.name == "reference" for anchor in parsed(page).anchors}
-    wanted = public(rb) | public(rnn_backends.testing) | methods(rb.RNN) | methods(rb.Stream)
+    wanted = (
+        public(rb) | public(rnn_backends.testing) | public(rnn_backends.plot) | methods(rb.RNN) | methods(rb.Stream)
+    )
     assert not wanted - anchors

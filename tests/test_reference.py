@@ -43,7 +43,7 @@ def test_the_index_has_every_name_once() -> None:
 
 def test_every_command_has_its_help() -> None:
     commands = list(make_parser().commands)
-    assert re.findall(r"^python -m rnn_backends (\w+) --help$", PAGES["commands"], re.MULTILINE) == commands
+    assert re.findall(r"^rnn-backends (\w+) --help$", PAGES["commands"], re.MULTILINE) == commands
     shown, _, table = PAGES["commands"].partition("## Exit codes")
     assert re.findall(r"^## (\w+)$", shown, re.MULTILINE) == commands
     table = table.partition("## Where results go")[2]

@@ -3,23 +3,20 @@
 That of FastAPI is tested where FastAPI is installed, as in the session `site`.
 """
 
-import importlib
-import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
+from typing import Any
 
 import numpy as np
 import prediction
 import pytest
 import wsgi
+from http_clients import Send, by_fastapi, by_wsgi, unvalidated
 
 import rnn_backends as rb
 
@@ -28,58 +25,6 @@ FOLDER = ROOT / "examples" / "serve"
 NAMES = ["Nakamura", "rossi", "", "  Virtanen ", "O'Brien-\u00c7elik"]
 FORECAST = rb.load(ROOT / "examples" / "deploy" / "forecast.safetensors")
 MONTHS = np.loadtxt(ROOT / "examples" / "deploy" / "data" / "sea-temperatures.csv", delimiter=",", skiprows=1)[:, 1:]
-
-
-class Answer(NamedTuple):
-    status: int
-    content: Any
-    headers: dict[str, str]
-
-
-class Send(Protocol):
-    def __call__(self, body: bytes | None, method: str = "POST", path: str = "/predict") -> Answer: ...
-
-
-def by_wsgi(body: bytes | None, method: str = "POST", path: str = "/predict", **changes: str) -> Answer:
-    """Send a request to the WSGI application, while `wsgiref.validate` looks at both sides."""
-    environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": ""}
-    if body is not None:
-        environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
-    setup_testing_defaults(environ)
-    environ |= changes
-    begun: list[Any] = []
-
-    def start(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
-        begun.extend((status, headers))
-        return begun.append
-
-    parts: Any = validator(wsgi.application)(environ, start)
-    content = b"".join(parts)
-    parts.close()
-    status, headers = begun
-    assert dict(headers)["Content-Length"] == str(len(content))
-    return Answer(int(status[:3]), strict(content), dict(headers))
-
-
-def strict(content: bytes) -> Any:
-    """Return JSON that was read without the extensions of Python, NaN and Infinity."""
-
-    def refuse(word: str) -> None:
-        msg = f"{word} is no JSON"
-        raise AssertionError(msg)
-
-    return json.loads(content, parse_constant=refuse)
-
-
-def by_fastapi() -> Send:
-    pytest.importorskip("fastapi")
-    client = pytest.importorskip("fastapi.testclient").TestClient(importlib.import_module("fastapi_app").app)
-
-    def send(body: bytes | None, method: str = "POST", path: str = "/predict") -> Answer:
-        response = client.request(method, path, content=body)
-        return Answer(response.status_code, strict(response.content), dict(response.headers))
-
-    return send
 
 
 @pytest.fixture(params=["wsgi", "fastapi"])
@@ -185,6 +130,20 @@ def test_bad_features(send: Send, features: None, body: str, message: str) -> No
     assert answer["detail"].startswith(message)
 
 
+def test_the_width_of_steps_is_looked_at_before_they_are_padded() -> None:
+    """As one batch, the body of a MiB would be 800 of them."""
+    one, many = [0] * 400, [[[0] * 400] * 1000]
+    body = json.dumps(many + [[one]] * 255, separators=(",", ":")).encode()
+    assert len(body) <= prediction.MOST_BYTES
+    served = prediction.Predictor(FORECAST)
+    tracemalloc.start()
+    with pytest.raises(prediction.RefusedError, match=r"steps of shape \(400,\)"):
+        served.answer(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26
+
+
 def test_what_is_too_large(send: Send) -> None:
     assert send(encoded(["a"] * prediction.MOST_SEQUENCES)).status == 200
     assert send(encoded(["a" * prediction.MOST_STEPS])).status == 200
@@ -208,13 +167,6 @@ def test_a_long_body_that_does_not_state_its_length() -> None:
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "ten", "\u00b2"])
 def test_a_length_that_is_none(length: str) -> None:
     assert unvalidated({"CONTENT_LENGTH": length}).status == 411
-
-
-def unvalidated(changes: dict[str, str]) -> Answer:
-    environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict", "wsgi.input": io.BytesIO(b"[]")}
-    begun: list[Any] = []
-    parts = wsgi.application(environ | changes, lambda status, headers: begun.extend((status, headers)))
-    return Answer(int(begun[0][:3]), strict(b"".join(parts)), dict(begun[1]))
 
 
 def test_a_length_that_no_integer_would_hold() -> None:

@@ -75,7 +75,7 @@ class Layer:
 
     Parameters
     ----------
-    forward, backward : Cell, optional
+    forward, backward : Cell or RecurrentCell, optional
         The cells that walk the sequence from its first step on and from its last step back.  One of
         the two may be missing; with both, their outputs are joined on the last axis, forward first.
 

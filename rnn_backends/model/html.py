@@ -21,6 +21,7 @@ LONGEST = 160
 ITEMSIZE = {"float64": 8, "float32": 4}
 COLUMNS = ("part", "input size", "output size", "activation", "parameters")
 LEFT, RIGHT, NAME = "text-align: left", "text-align: right", "text-align: left; white-space: nowrap"
+PADDING = "padding: 0.15em 1em 0.15em 0"
 TABLE = '<table style="color: inherit">'
 
 
@@ -106,7 +107,7 @@ def _cells(row: tuple[object, ...]) -> Iterator[str]:
 
 def _cell(tag: str, value: object, style: str) -> str:
     shown = escape(_short(str(value)))
-    return f'<{tag} style="{style}">{shown}</{tag}>'
+    return f'<{tag} style="{style}; {PADDING}">{shown}</{tag}>'
 
 
 def _short(text: str) -> str:

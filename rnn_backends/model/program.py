@@ -39,7 +39,8 @@ class Prepared:
 
     Examples
     --------
-    >>> prepared = rnn_backends.onnx_backend.prepare(model)  # doctest: +SKIP
+    >>> from rnn_backends import onnx_backend
+    >>> prepared = onnx_backend.prepare(model)  # doctest: +SKIP
     >>> prepared.device  # doctest: +SKIP
     'cpu'
     """

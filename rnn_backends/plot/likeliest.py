@@ -62,7 +62,8 @@ def probabilities(
     Examples
     --------
     >>> from rnn_backends import plot
-    >>> ax = plot.probabilities([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], vocabulary="abc", labels="xy", top=2)
+    >>> p = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]
+    >>> ax = plot.probabilities(p, vocabulary="abc", labels="xy", top=2)
     >>> [text.get_text() for text in ax.texts]
     ['a', 'b', 'c', 'b']
     """
@@ -93,6 +94,7 @@ def probabilities(
 def _draw(ax: Any, shades: Host, shown: list[list[str]], labels: list[str] | None, wide: float) -> None:
     """Draw (seq_len, top) probabilities with the names of their outputs."""
     image = ax.imshow(shades.T, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0, vmax=1.0)
+    ax.figure.colorbar(image, ax=ax, label="probability", pad=0.01)  # which takes some of the room
     room = ax.bbox.width / ax.figure.dpi / len(shades)  # of a cell, in inches
     size = min(10.0, max(3.0, 10.0 * room / wide))
     for step, (column, names) in enumerate(zip(shades, shown, strict=True)):
@@ -111,4 +113,3 @@ def _draw(ax: Any, shades: Host, shown: list[list[str]], labels: list[str] | Non
         ax.locator_params(axis="x", integer=True)
     else:
         ax.set_xticks(range(len(labels)), labels=labels, fontsize=size)
-    ax.figure.colorbar(image, ax=ax, label="probability", pad=0.01)

@@ -114,7 +114,7 @@ def _cell(name: str, cell: RecurrentCell, reverse: bool, *, both: bool) -> Part:
     if isinstance(cell, Cell):
         notes: tuple[str, ...] = (_size(size, cell.activation, "units"), *_options(cell))
     else:
-        notes = (visible(type(cell).__name__), "units not stated" if size is None else f"{size} units")
+        notes = (visible(type(cell).__name__), "units not stated" if size is None else _count(size, "units"))
     arrow = "" if not both else r"\overleftarrow" if reverse else r"\overrightarrow"
     symbol = f"{arrow}{{{{a}}}}" if arrow else "a"
     space = r"\," if arrow else ""
@@ -124,7 +124,7 @@ def _cell(name: str, cell: RecurrentCell, reverse: bool, *, both: bool) -> Part:
         notes,
         rf"${symbol}^{{{{{space}\langle {{t}} \rangle}}}}$",
         _weight("W_{ax}", getattr(cell, "weight_ih", None)),
-        _weight("W_{aa}", getattr(cell, "weight_hh", None)) or r"$a^{\langle t-1 \rangle}$",
+        _weight("W_{aa}", getattr(cell, "weight_hh", None)) or rf"$a^{{\langle t{'+' if reverse else '-'}1 \rangle}}$",
         reverse,
     )
 
@@ -138,7 +138,11 @@ def _options(cell: Cell) -> tuple[str, ...]:
 
 def _size(size: int | None, activation: Any, what: str) -> str:
     name = activation_name(activation)
-    return f"{size} {what}" if name == "identity" else f"{size} {what}, {visible(name)}"
+    return _count(size, what) if name == "identity" else f"{_count(size, what)}, {visible(name)}"
+
+
+def _count(size: int | None, what: str) -> str:
+    return f"{size} {what.removesuffix('s') if size == 1 else what}"
 
 
 def _weight(name: str, array: Any) -> str:

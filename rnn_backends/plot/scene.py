@@ -80,11 +80,11 @@ class Scene:
         """Draw into axes, or a new figure as large as the picture; letters shrink or grow with the axes."""
         left, bottom, right, top = self.bounds()
         if ax is None:
-            figure = require_pyplot().figure(figsize=(right - left, top - bottom))
+            figure = require_pyplot().figure(figsize=(right - left, top - bottom), layout="none")
             ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         ax.set_axis_off()
-        dpi = ax.get_figure(root=True).dpi
+        dpi = ax.figure.dpi
         scale = min(ax.bbox.width / (right - left), ax.bbox.height / (top - bottom)) / dpi
         self._draw_lines(ax, scale)
         self._draw_boxes(ax, scale)

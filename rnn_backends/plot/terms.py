@@ -84,6 +84,10 @@ def trace(
     is_batch = any(array.ndim == 3 for array in held.values())
     drawn = {name: _one_sequence(name, held[name], sequence, batch_first, is_batch) for name in chosen}
     texts = {len(array): as_labels("labels", labels, len(array), "step") for array in drawn.values() if array.ndim == 2}
+    if labels is not None and not texts:
+        msg = f"`labels` are of steps, and {', '.join(drawn)} of this model are of the whole sequence; leave them out."
+        raise ArgumentError(msg)
+    has_head = any(name.startswith("readout") for name in steps)
     pyplot = require_pyplot()
     heights = [HEIGHT if array.ndim == 2 else LOW for array in drawn.values()]
     figure, grid = pyplot.subplots(
@@ -96,6 +100,7 @@ def trace(
     last = max((index for index, array in enumerate(drawn.values()) if array.ndim == 2), default=None)
     for index, (ax, (name, array)) in enumerate(zip(grid[:, 0], drawn.items(), strict=True)):
         _heat_map(figure, ax, name, array)
+        ax.set_title(f"{name}   {_meaning(name, array.ndim == 1, has_head)}".rstrip(), loc="left", fontsize=10)
         if array.ndim == 2:
             _axis_of_time(ax, texts[len(array)], is_last=index == last)
     return figure
@@ -146,21 +151,24 @@ def _heat_map(figure: Any, ax: Any, name: str, array: Host) -> None:
         vmin=0.0 if is_sequential else -most,
         vmax=most,
     )
-    kind = name.partition("_l")[0]
-    meaning = MEANINGS.get(kind, "")
-    if name.endswith("_reverse"):  # whose step before is the one after
-        meaning = meaning.replace("t-1", "t+1")
-    if array.ndim == 1:
-        meaning = meaning.replace(r"^{\langle t \rangle}", "")
-    ax.set_title(f"{name}   {meaning}".rstrip(), loc="left", fontsize=10)
     ax.locator_params(axis="y", integer=True, nbins=4)
     if array.ndim == 1:
         ax.set_yticks([])
         ax.set_xlabel("output")
         ax.locator_params(axis="x", integer=True)
     else:
-        ax.set_ylabel("output" if kind in {"logits", "probabilities"} else "unit")
+        ax.set_ylabel("output" if name in {"logits", "probabilities"} else "unit")
     figure.colorbar(image, ax=ax, pad=0.01, aspect=12 if array.ndim == 2 else 4)
+
+
+def _meaning(name: str, is_whole: bool, has_head: bool) -> str:
+    """Return a term in the notation of the text-books; nothing where they have none."""
+    if name == "logits" and has_head:  # which are not of the states
+        return ""
+    meaning = MEANINGS.get(name.partition("_l")[0], "")
+    if name.endswith("_reverse"):  # whose step before is the one after
+        meaning = meaning.replace("t-1", "t+1")
+    return meaning.replace(r"^{\langle t \rangle}", "") if is_whole else meaning
 
 
 def _axis_of_time(ax: Any, labels: list[str] | None, *, is_last: bool) -> None:

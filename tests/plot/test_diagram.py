@@ -160,7 +160,17 @@ def test_parts_by_their_names() -> None:
         texts(plot.network(NETWORKS["a head"]))
     )
     own = texts(plot.network(NETWORKS["a cell of one's own"]))
-    assert own[:5] == ["Input", "features or token ids, any number", "Layer 0", "Own", "4 units"]
+    assert own[:6] == [
+        "Input",
+        "features or token ids, any number",
+        "Layer 0",
+        "Own",
+        "4 units",
+        r"$a^{\langle t-1 \rangle}$",
+    ]
+    alone = Own(np.ones((1, 3)), hidden_size=1)
+    backward = rb.RNN([rb.Layer(backward=alone)], linear(1, 1, "sigmoid"))
+    assert {r"$a^{\langle t+1 \rangle}$", "1 unit", "1 output, sigmoid"} <= set(texts(plot.network(backward)))
     assert "2 words, 3 token ids" in texts(plot.network(NETWORKS["vocabulary"]))
     assert "leak of each unit" in texts(plot.network(NETWORKS["backward alone"]))
     for reads, what in (("last", "last step"), ("final", "final states"), ("mean", "mean of"), ("max", "maximum")):
@@ -247,9 +257,10 @@ def test_nothing_is_read_of_weights() -> None:
     assert texts(plot.network(rnn)) == texts(plot.network(NETWORKS["sentiment"]))
 
 
-def test_a_picture_is_written() -> None:
+def test_a_picture_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plt.rcParams, "figure.constrained_layout.use", True)  # which has nothing to place here
     buffer = BytesIO()
-    plot.network(NETWORKS["both directions"], steps=4).figure.savefig(buffer, format="png")
+    plot.network(NETWORKS["both directions"], steps=4).figure.savefig(buffer, format="png", bbox_inches="tight")
     assert buffer.getvalue().startswith(b"\x89PNG")
 
 

@@ -70,6 +70,17 @@ def test_titles_have_the_notation_of_the_text_books() -> None:
     assert titles[1] == r"recurrent_product_l0   $W_{aa}\, a^{\langle t-1 \rangle}$"
     assert titles[5] == r"recurrent_product_l0_reverse   $W_{aa}\, a^{\langle t+1 \rangle}$"
     assert titles[3] == r"hidden_state_l0   $a^{\langle t \rangle}$"
+    one, whole = (plot.trace(each.trace(X)).axes for each in (model(), model(reads="last")))
+    assert [ax.get_title(loc="left") for ax in one if ax.images][
+        -2
+    ] == r"logits   $W_{ya}\, a^{\langle t \rangle} + b_y$"
+    assert [ax.get_title(loc="left") for ax in whole if ax.images][-2:] == [
+        "logits   $W_{ya}\\, a + b_y$",
+        "probabilities   $y$",
+    ]
+    head = rb.RNN(rnn.layers, [rb.Linear(np.ones((4, 8), "float32")), rb.Linear(np.ones((2, 4), "float32"))])
+    shown = [ax.get_title(loc="left") for ax in plot.trace(head.trace(X)).axes if ax.images]
+    assert shown[-3:-1] == ["readout_0", "logits"]
 
 
 def test_labels_of_steps() -> None:
@@ -78,7 +89,7 @@ def test_labels_of_steps() -> None:
     shown = ["a", "\u2423", "\u21b5", r"\$", "\u21e5", "\ufffd", "g"]
     assert [label.get_text() for label in lower.get_xticklabels()] == shown
     assert lower.get_xticks().tolist() == [*range(7)]
-    assert not upper.xaxis.get_tick_params()["labelbottom"]
+    assert not any(tick.label1.get_visible() for tick in upper.xaxis.get_major_ticks())
 
 
 def test_many_labels_are_thinned_and_do_not_overlap() -> None:
@@ -176,6 +187,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: plot.trace(TRACED, labels="abc"),
         rb.ShapeError,
         "`labels` must hold 7 items, one for each step; got 3",
+    ),
+    "labels of a whole": (
+        lambda: plot.trace(model(reads="last").trace(X), "logits", labels="abcdefg"),
+        rb.ArgumentError,
+        "`labels` are of steps, and logits of this model are of the whole sequence; leave them out.",
     ),
     "no step": (lambda: plot.trace(model().trace(X[:0])), rb.ShapeError, "must have steps to draw"),
     "top": (lambda: plot.probabilities(P, top=0), rb.ArgumentError, "`top` must be an integer of at least 1; got 0"),
