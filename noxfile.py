@@ -189,7 +189,7 @@ def site(session: nox.Session) -> None:
     """Build the site into build/site: every page's cells run, every warning an error, every link followed."""
     session.install(*group("site"), *group("test"), wheel(session))
     build, environment = Path("build", "site"), {"PYTHONSAFEPATH": "1"}
-    words = ("-W", "--keep-going", "-q", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
+    words = ("-W", "--keep-going", "-q", "-E", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
     session.run("sphinx-build", *words, "docs", str(build), env=environment)
     session.run("pytest", "tests/site.py", "tests/test_serve.py", *session.posargs)
 
@@ -412,16 +412,23 @@ def tf_keras(session: nox.Session) -> None:
 
 @nox.session(python="3.11", tags=["nightly"])
 def training(session: nox.Session) -> None:
-    """Train a network for an epoch, and those of examples/deploy to the end, in copies of their folders; test these."""
+    """Train the networks of examples in copies of their folders, that of shakespeare for an epoch; test the others."""
     install(session, TORCH)
     folder = Path(session.create_tmp())
-    for name in ("shakespeare", "deploy"):
+    for name in ("shakespeare", "deploy", "vowels", "sunspots"):
         shutil.copytree(Path("examples", name), folder / name, dirs_exist_ok=True)
     session.run("python", str(folder / "shakespeare" / "train.py"), "--epochs", "1")
-    for network in (folder / "deploy").glob("*.safetensors"):
+    for network in (
+        path for name in ("deploy", "vowels", "sunspots") for path in (folder / name).glob("*.safetensors")
+    ):
         network.unlink()
     session.run("python", str(folder / "deploy" / "train.py"))
     session.run("pytest", "tests/test_deploy.py", "--deploy", str(folder / "deploy"))
+    for name in ("vowels", "sunspots"):
+        shutil.rmtree(folder / name / "data")
+        session.run("python", str(folder / name / "train.py"), "--data")
+        session.run("python", str(folder / name / "train.py"))
+    session.run("pytest", "tests/test_gallery.py", "--gallery", str(folder))
 
 
 @nox.session(python="3.11")

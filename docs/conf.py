@@ -5,6 +5,7 @@ printed and drew is kept in .nox/site for as long as the page, the package and t
 """
 
 import os
+import re
 from hashlib import sha256
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -70,6 +71,8 @@ def prepare_kernel(folder: Path) -> None:
 def write_notebooks(app: Sphinx) -> None:
     """Write the tutorial as a notebook."""
     page = jupytext.read(Path(app.srcdir, "tutorial.md"), fmt="md:myst")
+    for cell in page.cells:  # its links are to work from the root of the repository
+        cell.source = re.sub(r"\]\((?!https:)", "](docs/", cell.source) if cell.cell_type == "markdown" else cell.source
     jupytext.write(page, NOTEBOOKS / "tutorial.ipynb")
 
 
