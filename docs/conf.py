@@ -1,13 +1,16 @@
 """How Sphinx builds the site: `nox -s site` writes it to build/site.
 
 Pages of cells are run as they are built, against the installed package, in the folder of the repository.  What they
-printed and drew is kept in .nox/site for as long as the page, the package and the examples are the same.
+printed and drew is kept in .nox/site for as long as the page and all that it ran on are the same.
 """
 
 import os
+import platform
 import re
+import shutil
+import sys
 from hashlib import sha256
-from importlib.metadata import version as version_of
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,24 @@ NOTEBOOKS = KEPT / "notebooks"
 """Pages as notebooks to download."""
 
 
-def digest(*folders: Path) -> str:
-    """Return a digest of all that the cells of a page run on."""
-    found = sha256(version_of("numpy").encode() + Path(__file__).read_bytes())
-    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix not in {".pyc", ".so"}):
-        found.update(path.read_bytes() if path.is_file() else b"")
+def digest(*paths: Path) -> str:
+    """Return a digest of what the cells of a page run on: files, packages, Python, processor and environment."""
+    variables = sorted(each for each in os.environ.items() if each[0].startswith(("RNN_", "OPENBLAS_", "OMP_")))
+    packages = sorted(f"{each.name} {each.version}" for each in distributions())
+    found = sha256(repr((sys.version, platform.processor(), platform.machine(), variables, packages)).encode())
+    for path in sorted(each for given in paths for each in (given.rglob("*") if given.is_dir() else [given])):
+        if path.is_file() and path.suffix != ".pyc":
+            content = path.read_bytes()
+            found.update(f"{path} {len(content)} ".encode() + content)
     return found.hexdigest()[:16]
+
+
+def kept_cells(name: str) -> Path:
+    """Return the folder of what cells made under one digest; those of others are removed."""
+    for folder in KEPT.glob("cells/*"):
+        if folder.name != name:
+            shutil.rmtree(folder)
+    return KEPT / "cells" / name
 
 
 BASH = '''
@@ -120,7 +135,8 @@ toc_object_entries_show_parents = "hide"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(KEPT / "cells" / digest(Path(rnn_backends.__file__).parent, ROOT / "examples"))
+RUN_ON = (Path(rnn_backends.__file__).parent, ROOT / "examples", ROOT / "pyproject.toml", Path(__file__))
+nb_execution_cache_path = str(kept_cells(digest(*RUN_ON)))
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
