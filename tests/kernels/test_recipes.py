@@ -1,4 +1,4 @@
-"""The blocks of docs/gpu.md, run on the stand-in for CuPy: `pytest --kernels`."""
+"""The blocks of docs/gpu.md and docs/how_to/gpu_pipelines.md, run on the stand-in for CuPy: `pytest --kernels`."""
 
 import re
 import sys
@@ -100,16 +100,17 @@ def test_products_alone_are_not_captured(cupy: Any, monkeypatch: pytest.MonkeyPa
             rnn(cupy.asarray(np.zeros((5, 3), np.int32)))
 
 
-def test_the_pipeline_of_the_page_of_backends(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_the_page_of_pipelines(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     of_others(cupy, monkeypatch)
     monkeypatch.chdir(recipes.PAGE.parents[1])
-    (block,) = re.findall(
-        r"```python\n(# needs a GPU\n.*?)```",
-        recipes.PAGE.with_name("backends.md").read_text(encoding="utf-8"),
-        re.DOTALL,
-    )
-    names: dict[str, Any] = {}
-    exec(compile(block, "backends.md", "exec"), names)
-    rnn, ones = rb.load("examples/deploy/forecast.safetensors"), np.ones((24, 32, 5), np.float32)
-    np.testing.assert_allclose(names["host"], rnn.logits(ones, reads="steps").sum(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(names["back"].numpy(), rnn(ones)[0], atol=1e-5)
+    page = recipes.PAGE.parent / "how_to" / "gpu_pipelines.md"
+    blocks = re.findall(r"```python\n(# needs a GPU\n.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, Any] = {"np": np}
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), names)
+    wanted = rb.load("examples/deploy/forecast.safetensors").logits(np.ones((32, 24, 5), np.float32))
+    np.testing.assert_allclose(names["host"], wanted.max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(names["back"].numpy(), wanted, rtol=1e-5)
+    np.testing.assert_allclose(names["z"].copy_to_host(), wanted, rtol=1e-5)
+    np.testing.assert_allclose(rb.to_numpy(names["total"]), wanted.sum(), rtol=1e-5)
