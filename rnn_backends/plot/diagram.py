@@ -57,7 +57,7 @@ def network(rnn: RNN, *, steps: int | None = None, ax: Any = None) -> Any:
     rows = len(held.encoder) + len(held.layers) + len(held.readout)
     if rows > MOST_ROWS:
         msg = (
-            f"`rnn` must have at most {MOST_ROWS} encoders, layers and readouts, of which each is a row; it has {rows}. "
+            f"`rnn` must have at most {MOST_ROWS} encoders, layers and readouts, each a row; it has {rows}. "
             f"Draw some of its layers, such as plot.network(rnn_backends.RNN(rnn.layers[:{MOST_ROWS}]))."
         )
         raise ArgumentError(msg)

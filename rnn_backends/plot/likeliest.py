@@ -23,8 +23,8 @@ ROWS = ("steps", "sequences")
 def probabilities(
     p: ArrayLike,
     *,
-    vocabulary: str | Sequence[str] | None = None,
-    labels: Sequence[object] | None = None,
+    vocabulary: str | Sequence[str] | Host | None = None,
+    labels: Sequence[object] | Host | None = None,
     top: int = 8,
     rows: str = "steps",
     sequence: int = 0,

@@ -28,10 +28,10 @@ MEANINGS = {
 
 def trace(
     steps: Mapping[str, ArrayArgument],
-    names: str | Sequence[str] | None = None,
+    names: str | Sequence[str] | Host | None = None,
     *,
     sequence: int = 0,
-    labels: Sequence[object] | None = None,
+    labels: Sequence[object] | Host | None = None,
     batch_first: bool = False,
 ) -> Any:
     """Draw the terms of the equations over time, a heat map for each.

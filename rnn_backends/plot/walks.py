@@ -21,7 +21,7 @@ def trajectories(
     states: ArrayLike,
     *,
     lengths: ArrayLike | None = None,
-    labels: Sequence[object] | None = None,
+    labels: Sequence[object] | Host | None = None,
     batch_first: bool = False,
     ax: Any = None,
 ) -> Any:
