@@ -96,12 +96,16 @@ def probabilities(
     shades = np.take_along_axis(held, order, axis=1)
     shown = [[names[output] for output in outputs] for outputs in order]
     pyplot = require_pyplot()
-    wide = max(CELL, widest([*chain.from_iterable(shown), *(texts or ())], LARGEST) + 0.08)
-    if ax is None:
+    written = [*chain.from_iterable(shown), *(texts or ())]
+    wide, is_given = max(CELL, widest(written, LARGEST) + 0.1), ax is not None
+    if not is_given:
         size = _require_size(given, wide, shades.shape, batch_first)
         ax = pyplot.subplots(figsize=size, layout="constrained")[1]
-    _draw(ax, shades, shown, texts, wide)
-    _axis_of_columns(ax, "" if given.ndim == 1 else each, texts)
+    image = ax.imshow(shades.T, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0, vmax=1.0)
+    ax.figure.colorbar(image, ax=ax, label="probability", pad=0.01)  # which takes some of the room
+    letters = _fitting(ax, len(shades), wide, max(map(len, written))) if is_given else LARGEST
+    _write(ax, shades, shown, letters)
+    _axis_of_columns(ax, "" if given.ndim == 1 else each, texts, letters)
     return ax
 
 
@@ -133,15 +137,17 @@ def _require_size(given: Any, wide: float, shape: tuple[int, ...], batch_first: 
     return width, height
 
 
-def _draw(ax: Any, shades: Host, shown: list[list[str]], labels: list[str] | None, wide: float) -> None:
-    """Draw (seq_len, top) probabilities with the names of their outputs."""
-    image = ax.imshow(shades.T, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0, vmax=1.0)
-    ax.figure.colorbar(image, ax=ax, label="probability", pad=0.01)  # which takes some of the room
-    width = ax.bbox.width / ax.figure.dpi
-    size = min(LARGEST, LARGEST * width / len(shades) / wide)
-    is_legible = size >= SMALLEST
+def _fitting(ax: Any, count: int, wide: float, letters: int) -> float:
+    """Return the size of letters that fit the columns of axes, at 10 points as wide as given; 0 if not legible."""
+    room = (ax.bbox.width / count - letters / 2) / ax.figure.dpi  # each letter may be rounded up to pixels
+    size = min(LARGEST, LARGEST * room / wide)
+    return size if size >= SMALLEST else 0.0
+
+
+def _write(ax: Any, shades: Host, shown: list[list[str]], size: float) -> None:
+    """Write the names of outputs into the cells of (seq_len, top) probabilities, and number the ranks."""
     for step, (column, names) in enumerate(zip(shades, shown, strict=True)):
-        if not is_legible or not column.any() or not np.isfinite(column).all():
+        if not size or not column.any() or not np.isfinite(column).all():
             continue
         for rank, (probability, name) in enumerate(zip(column, names, strict=True)):
             ink = "black" if probability > 0.6 else "white"
@@ -151,14 +157,16 @@ def _draw(ax: Any, shades: Host, shown: list[list[str]], labels: list[str] | Non
     ax.set_xticks(np.arange(0.5, len(shades) - 1), minor=True)
     ax.grid(which="minor", axis="x", color="white", linewidth=0.6)
     ax.tick_params(which="minor", length=0)
-    if labels is not None and is_legible:
-        ax.set_xticks(range(len(labels)), labels=labels, fontsize=size)
-    elif labels is not None:
-        ticks_of(ax.xaxis, labels, width)
 
 
-def _axis_of_columns(ax: Any, name: str, labels: list[str] | None) -> None:
+def _axis_of_columns(ax: Any, name: str, labels: list[str] | None, size: float) -> None:
     """Name the columns; a single row is of a step or a sequence, which nobody has said."""
     ax.set_xlabel(name)
-    if labels is None:
-        ax.locator_params(axis="x", integer=True) if name else ax.set_xticks([])
+    if labels is not None and size:
+        ax.set_xticks(range(len(labels)), labels=labels, fontsize=size)
+    elif labels is not None:
+        ticks_of(ax.xaxis, labels, ax.bbox.width / ax.figure.dpi)
+    elif name:
+        ax.locator_params(axis="x", integer=True)
+    else:
+        ax.set_xticks([])

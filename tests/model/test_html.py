@@ -127,7 +127,7 @@ def test_many_parts_are_left_out() -> None:
     assert rows[41][0] == "readout"
     assert len(deep._repr_html_()) < 25_000
     assert [row[0] for row in of(rb.RNN([cell] * 41)).rows[20:23]] == [f"layer {k} forward" for k in (19, 20, 21)]
-    assert of(rb.RNN([Own()] * 50)).rows[21] == ["10 more", "", "", "", ""]  # type: ignore[list-item]
+    assert of(rb.RNN([Own()] * 50)).rows[21] == ["10 more", "", "", "", ""]
 
 
 def test_one_of_each_kind() -> None:

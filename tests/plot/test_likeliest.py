@@ -56,14 +56,14 @@ def test_a_sequence_of_a_batch_of_another_library(batch_first: bool) -> None:
 @pytest.mark.parametrize("word", ["considerably", "W" * 12, "\u6c34" * 6])
 def test_letters_fit_their_cells(word: str) -> None:
     words = ["a", word, "wide", "words", "in"]
-    for ax in (None, plt.subplots(figsize=(8, 3))[1]):
+    for ax in (None, plt.subplots(figsize=(9, 3))[1]):
         drawn = plot.probabilities(np.full((9, 5), 0.2), vocabulary=words, ax=ax)
         assert ax is None or drawn is ax
         drawn.figure.canvas.draw()
         width = drawn.bbox.width / 9
         assert max(text.get_window_extent().width for text in drawn.texts) <= width
-        black = drawn.texts[0].get_color()
-        assert black == "white"
+        assert drawn.texts[0].get_color() == "white"
+        assert ax is not None or {text.get_fontsize() for text in drawn.texts} == {10.0}
     assert plot.probabilities([[0.9, 0.1]]).texts[0].get_color() == "black"
 
 
@@ -102,7 +102,7 @@ def test_names_without_an_order(name: str, given: Any) -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "top": (lambda: plot.probabilities(P, top=0), rb.ArgumentError, "`top` must be an integer of at least 1; got 0"),
     "logits": (lambda: plot.probabilities(P - 1), rb.ArgumentError, "from 0 to 1; it holds values from -1 to -0.4"),
-    "p": (lambda: plot.probabilities(0.5), rb.ShapeError, "must have steps to draw"),  # type: ignore[arg-type]
+    "p": (lambda: plot.probabilities(0.5), rb.ShapeError, "must have steps to draw"),
     "no output": (lambda: plot.probabilities(P[:, :0]), rb.ShapeError, "got shape (3, 0)"),
     "of p": (
         lambda: plot.probabilities(P[:, None], sequence=1),
