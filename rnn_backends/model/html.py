@@ -25,6 +25,8 @@ ITEMSIZE = {"float64": 8, "float32": 4}
 COLUMNS = ("part", "input size", "output size", "activation", "parameters")
 LEFT, RIGHT = "text-align: left; overflow-wrap: anywhere", "text-align: right"
 NAME = "text-align: left; white-space: nowrap"
+ACTIVATION = f"{LEFT}; min-width: 6em"
+STYLES = {"part": NAME, "activation": ACTIVATION}
 PADDING = "padding: 0.15em 1em 0.15em 0"
 TABLE = '<table style="color: inherit">'
 UNTYPESET = "tex2jax_ignore mathjax_ignore"
@@ -34,7 +36,7 @@ UNTYPESET = "tex2jax_ignore mathjax_ignore"
 def html(kind: str, placed: Placed, **more: object) -> str:
     """Return the table of a model or a stream, whose own properties stand first."""
     network = placed.network
-    head = "".join(_cell("th", name, RIGHT if "size" in name or name == "parameters" else LEFT) for name in COLUMNS)
+    head = "".join(_cell("th", name, STYLES.get(name, RIGHT)) for name in COLUMNS)
     rows = "".join(f"<tr>{''.join(_cells(row))}</tr>" for row in _shown(list(_parts(network))))
     properties = {**more, **_properties(placed)}
     below = "".join(
@@ -126,8 +128,7 @@ def _uncounted(network: Network) -> str:
 def _cells(row: tuple[object, ...]) -> Iterator[str]:
     for column, value in zip(COLUMNS, row, strict=True):
         shown = "" if value is None else f"{value:,}" if isinstance(value, int) else value
-        style = {"part": NAME, "activation": LEFT}.get(column, RIGHT)
-        yield _cell("th" if column == "part" else "td", shown, style)
+        yield _cell("th" if column == "part" else "td", shown, STYLES.get(column, RIGHT))
 
 
 def _cell(tag: str, value: object, style: str) -> str:

@@ -16,6 +16,7 @@ def network(rnn: RNN, *, steps: int | None = None, ax: Any = None) -> Any:
     r"""Draw the parts of a network, and the weights between them by their names in the text-books.
 
     Each box is a part, with its size and activation; each arrow a weight, with its shape.  No weights are read.
+    Cells of a model that stores initial states say so.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ MEANINGS = {
     "logits": "before the activation",
     "probabilities": r"$y^{\langle t \rangle}$",
 }
-"""What holds of every model: whether there is a bias, and what a layer reads, the terms do not say."""
+"""Titles that hold of every model: whether there is a bias, and what a layer reads, the terms do not say."""
 
 
 def trace(

@@ -13,7 +13,7 @@ from rnn_backends.plot.letters import as_labels
 
 MANY = 10
 """Sequences that have a colour of the default cycle each."""
-MOST_NAMES = 20
+MOST_NAMES = 15
 """Sequences that a legend names."""
 
 
@@ -34,7 +34,7 @@ def trajectories(
     lengths : array of int, shape (batch,), optional
         The number of steps of each sequence; what is beyond is left out.
     labels : sequence, optional
-        A name for each sequence, in a legend, which holds the first 20 and how many others there are.
+        A name for each sequence, in a legend, which holds the first 15 and how many others there are.
     batch_first : bool, default False
         Whether the model has ``batch_first``, so that `states` has the axes (batch, seq_len, hidden_size).
     ax : matplotlib.axes.Axes, optional

@@ -168,7 +168,7 @@ def test_no_weights_and_no_colours() -> None:
     assert "0.123" not in model()._repr_html_()
     assert read.tags == {"div", "strong", "table", "thead", "tbody", "tr", "th", "td"}
     assert {name for style in read.styles for name in re.findall(r"([\w-]+):", style)} == {
-        "color", "overflow-wrap", "padding", "text-align", "white-space",
+        "color", "min-width", "overflow-wrap", "padding", "text-align", "white-space",
     }  # fmt: skip
     assert not [style for style in read.styles if re.search(r"(?<!-)color: (?!inherit)", style)]
 
