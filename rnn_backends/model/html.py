@@ -26,7 +26,7 @@ COLUMNS = ("part", "input size", "output size", "activation", "parameters")
 LEFT, RIGHT = "text-align: left; overflow-wrap: anywhere", "text-align: right"
 NAME = "text-align: left; white-space: nowrap"
 ACTIVATION = f"{LEFT}; min-width: 6em"
-STYLES = {"part": NAME, "activation": ACTIVATION}
+STYLES = {"part": "text-align: left", "activation": ACTIVATION}
 PADDING = "padding: 0.15em 1em 0.15em 0"
 TABLE = '<table style="color: inherit">'
 UNTYPESET = "tex2jax_ignore mathjax_ignore"
