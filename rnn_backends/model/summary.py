@@ -18,12 +18,12 @@ def summary(network: Network, place: Mapping[str, Any]) -> str:
         "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
         "num_layers": len(network.layers),
         "directions": ", ".join(sorted(sides)),
-        "activation": ", ".join(dict.fromkeys(activation_name(getattr(cell, "activation", cell)) for cell in cells)),
+        "activation": ", ".join(dict.fromkeys(activation_name(activation_of(cell)) for cell in cells)),
         "reads": network.reads if network.reads != "steps" else None,
         "head": " -> ".join(str(linear.output_size) for linear in network.readout) if network.readout[1:] else None,
         "output_size": network.readout[-1].output_size if network.readout else None,
         "takes": network.takes,
-        "vocabulary": words and f"{len(words)} {'characters' if isinstance(words, str) else 'words'}",
+        "vocabulary": words and f"{len(words)} {plural(len(words), 'character' if isinstance(words, str) else 'word')}",
         "h_0": "given" if network.h_0 is not None else None,
         "batch_first": network.batch_first or None,
         **place,
@@ -31,6 +31,19 @@ def summary(network: Network, place: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
+def activation_of(cell: Any) -> Any:
+    """Return the activation of a cell, or the cell where it is one of the user's own that has none."""
+    activation = getattr(cell, "activation", None)
+    return cell if activation is None else activation
+
+
 def activation_name(activation: Any) -> str:
     """Return the name of an activation, of one of the user's own that of the function or its class."""
+    if isinstance(activation, str):
+        return activation
     return str(getattr(activation, "name", getattr(activation, "__name__", type(activation).__name__)))
+
+
+def plural(count: int | None, what: str) -> str:
+    """Return the word for so many of a thing, of which None is any number."""
+    return what if count == 1 else f"{what}s"

@@ -1,15 +1,16 @@
 """Checks of what is to be drawn, and its way to the host."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.backends.transfer import as_host, to_numpy
-from rnn_backends.core.arrays import ArrayLike, Host
-from rnn_backends.core.parameters import require_flag
+from rnn_backends.core.arrays import ArrayLike, Host, is_masked
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.init import require_integer
+
+MOST_INCHES = 200
+"""The most inches of a new figure, each way."""
 
 
 def require_pyplot() -> Any:
@@ -22,21 +23,34 @@ def require_pyplot() -> Any:
     return plt
 
 
+def held_there(name: str, array: ArrayLike) -> Any:
+    """Return an array of any backend where it is, and nested lists as an array on the host."""
+    if is_masked(array):
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it before it is drawn."
+        raise DTypeError(msg)
+    return as_host(name, array)
+
+
 def on_host(name: str, array: ArrayLike) -> Host:
     """Return an array of numbers of any backend, or nested lists, as float64 on the host."""
-    held = to_numpy(as_host(name, array))
+    held = to_numpy(held_there(name, array))
     if held.dtype.kind not in "fiu":
         msg = f"`{name}` must hold real numbers; got {held.dtype}."
         raise DTypeError(msg)
     return held.astype(np.float64)
 
 
-def of_sequence(name: str, array: Host, sequence: int, batch_first: bool) -> Host:
-    """Return the steps of one sequence of (seq_len, batch, size), which batch_first exchanges: (seq_len, size)."""
-    require_flag("batch_first", batch_first)
-    batch = array.shape[0 if batch_first else 1]
-    require_sequence(name, sequence, batch)
-    return array[sequence] if batch_first else array[:, sequence]
+def of_sequence(name: str, array: Any, sequence: int, *, batch_first: bool, is_whole: bool = False) -> Host:
+    """Return what is of one sequence, on the host; it is taken where the array is, so that no other is copied.
+
+    Of (seq_len, batch, size), or (batch, seq_len, size), these are the steps (seq_len, size); of (batch, size), where
+    outputs are of sequences as a whole, the one row.  An array of no batch is that of its only sequence.
+    """
+    axis = {2: 0 if is_whole else None, 3: 0 if batch_first else 1}.get(array.ndim)
+    require_sequence(name, sequence, 1 if axis is None else array.shape[axis])
+    if axis is not None:
+        array = array[sequence, ...] if axis == 0 else array[:, sequence, ...]
+    return on_host(name, array)
 
 
 def require_sequence(name: str, sequence: int, batch: int) -> None:
@@ -53,29 +67,3 @@ def require_steps(name: str, array: Host) -> None:
     if array.ndim != 2 or 0 in array.shape:
         msg = f"`{name}` must have steps to draw, (seq_len, size) or (seq_len, batch, size); got shape {array.shape}."
         raise ShapeError(msg)
-
-
-def as_labels(name: str, labels: Sequence[object] | None, count: int, each: str) -> list[str] | None:
-    """Return labels as texts that show white space; there must be one for each of what is labelled."""
-    if labels is None:
-        return None
-    if len(labels) != count:
-        msg = f"`{name}` must hold {count} items, one for each {each}; got {len(labels)}."
-        raise ShapeError(msg)
-    return [visible(str(label)) for label in labels]
-
-
-def visible(text: str, longest: int = 24) -> str:
-    """Return a text with marks for white space, without what matplotlib reads as mathematics, and shortened."""
-    marks = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
-    shown = marks.get(text) or "".join(each if each.isprintable() else "\ufffd" for each in text)
-    return (shown if len(shown) <= longest else f"{shown[: longest - 1]}\u2026").replace("$", r"\$")
-
-
-def ticks_of(axis: Any, labels: list[str], room: float) -> None:
-    """Set labels at the ticks of an axis, as many as there is room for, in inches; long ones stand upright."""
-    longest = max(len(label.replace("\\", "")) for label in labels)
-    each = 0.13 if longest <= 2 else 0.16
-    every = max(1, -(-len(labels) // max(1, int(room / each))))
-    at = range(0, len(labels), every)
-    axis.set_ticks(list(at), labels=[labels[index] for index in at], rotation=0 if longest <= 2 else 90)

@@ -9,13 +9,14 @@ from rnn_backends.plot.arguments import require_pyplot
 from rnn_backends.plot.folded import folded
 from rnn_backends.plot.unrolled import unrolled
 
-MOST_STEPS = 100
+MOST_STEPS = MOST_ROWS = 100
 
 
 def network(rnn: RNN, *, steps: int | None = None, ax: Any = None) -> Any:
     r"""Draw the parts of a network, and the weights between them by their names in the text-books.
 
     Each box is a part, with its size and activation; each arrow a weight, with its shape.  No weights are read.
+    Cells of a model that stores initial states say so.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def network(rnn: RNN, *, steps: int | None = None, ax: Any = None) -> Any:
     Raises
     ------
     ArgumentError
-        `rnn` is no RNN, or `steps` is no integer from 1 to 100.
+        `rnn` is no RNN or has more than 100 encoders, layers and readouts, or `steps` is no integer from 1 to 100.
     ModuleNotFoundError
         There is no matplotlib.
 
@@ -53,6 +54,13 @@ def network(rnn: RNN, *, steps: int | None = None, ax: Any = None) -> Any:
         if steps > MOST_STEPS:
             msg = f"`steps` must be at most {MOST_STEPS}, of which each is a column; got {steps}."
             raise ArgumentError(msg)
-    require_pyplot()
     held = rnn.placed.network
+    rows = len(held.encoder) + len(held.layers) + len(held.readout)
+    if rows > MOST_ROWS:
+        msg = (
+            f"`rnn` must have at most {MOST_ROWS} encoders, layers and readouts, each a row; it has {rows}. "
+            f"Draw some of its layers, such as plot.network(rnn_backends.RNN(rnn.layers[:{MOST_ROWS}]))."
+        )
+        raise ArgumentError(msg)
+    require_pyplot()
     return (folded(held) if steps is None else unrolled(held, steps)).draw(ax)

@@ -1,8 +1,9 @@
 """The diagram of a network with its loops: from the input, below, to the outputs, above."""
 
 from rnn_backends.core.network import Network
+from rnn_backends.plot.letters import width_of_text
 from rnn_backends.plot.parts import READS, Part, Row, rows_of, width_of
-from rnn_backends.plot.scene import LEADING, NOTE, TITLE, Scene, width_of_text
+from rnn_backends.plot.scene import LEADING, NOTE, TITLE, Scene
 
 GAP, RISE = 0.44, 0.4
 """Inches between rows, and above and below a line to which both cells of a layer come."""
@@ -66,10 +67,8 @@ def _connect(scene: Scene, below: Row, above: Row, start: float, wide: float, re
         return stop
     line = start + RISE if len(below) > 1 else start + RISE / 2
     stop = line + RISE
-    for x in _centres(below, wide):
-        scene.line(f"from {below[0].title}", (x, start), (x, line), tip=False)
-    ends = [x for row in (below, above) for x in _centres(row, wide)]
-    scene.line(f"beside {above[0].title}", (min(ends), line), (max(ends), line), tip=False)
+    starts = [(x, start) for x in _centres(below, wide)]
+    scene.gather(starts, _centres(above, wide), line, f"from {below[0].title}", f"beside {above[0].title}")
     if joined is not None:
         scene.text(f"joined, {joined}", 0.0, line - LEADING / 2 - 0.04, "center")
     if len(above) == 1:
@@ -90,15 +89,9 @@ def _name(scene: Scene, weight: str, reads: str, y: float) -> None:
 
 def _end(scene: Scene, row: Row, start: float, wide: float, network: Network) -> None:
     """Add the arrow out of the last row, and what comes out."""
-    line = start
     if len(row) > 1:
-        line = start + RISE
-        ends = _centres(row, wide)
-        for x in ends:
-            scene.line(f"from {row[0].title}", (x, start), (x, line), tip=False)
-        scene.line("beside the output", (ends[0], line), (ends[1], line), tip=False)
         joined = width_of(network.layers[-1])
-        scene.text("" if joined is None else f"joined, {joined}", 0.0, line - LEADING / 2 - 0.04, "center")
-    scene.line("to the output", (0.0, line), (0.0, line + 0.3))
+        scene.text("" if joined is None else f"joined, {joined}", 0.0, start + RISE - LEADING / 2 - 0.04, "center")
+    x, end = scene.leave([(x, start) for x in _centres(row, wide)], RISE, 0.3)
     symbol = row[0].symbol.replace(r"\overrightarrow", "").format(t="t")
-    scene.text(symbol, 0.0, line + 0.3 + LEADING / 2 + 0.03, "center", TITLE, "#1f2328")
+    scene.text(symbol, x, end + LEADING / 2 + 0.03, "center", TITLE, "#1f2328")

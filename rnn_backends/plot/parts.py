@@ -7,8 +7,8 @@ from rnn_backends.core.arrays import is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.network import Network
-from rnn_backends.model.summary import activation_name
-from rnn_backends.plot.arguments import visible
+from rnn_backends.model.summary import activation_name, plural
+from rnn_backends.plot.letters import visible
 
 READS = {
     "steps": "reads each step",
@@ -49,13 +49,14 @@ class Part:
 
 
 Row = tuple[Part, ...]
-"""What stands side by side: the two cells of a layer, or one part."""
+"""The parts that stand side by side: the two cells of a layer, or one part."""
 
 
 def rows_of(network: Network) -> list[Row]:
     """Return the parts of a network from the input to the readout."""
     encoder = tuple((_encoder(network, index),) for index in range(len(network.encoder)))
-    layers = tuple(_layer(index, layer) for index, layer in enumerate(network.layers))
+    is_stored = network.h_0 is not None
+    layers = tuple(_layer(index, layer, is_stored) for index, layer in enumerate(network.layers))
     readout = tuple((_readout(network, index),) for index in range(len(network.readout)))
     return [(_input(network),), *encoder, *layers, *readout]
 
@@ -68,12 +69,13 @@ def width_of(layer: Layer) -> int | None:
 
 def _input(network: Network) -> Part:
     size, words = network.input_size, network.vocabulary
-    what = {"tokens": "token ids", "features": "features", None: "features or token ids"}[network.takes]
+    kinds = {"tokens": ("token id",), "features": ("feature",), None: ("feature", "token id")}[network.takes]
+    what = " or ".join(plural(size, kind) for kind in kinds)
     note = f"{what}, any number" if size is None else f"{size} {what}"
     if words is not None:
-        note = f"{len(words)} {'characters' if isinstance(words, str) else 'words'}"
+        note = _count(len(words), "character" if isinstance(words, str) else "word")
         if size is not None and size != len(words):
-            note = f"{note}, {size} token ids"
+            note = f"{note}, {_count(size, 'token id')}"
     return Part("input", "Input", (note,), r"$x^{{\langle {t} \rangle}}$")
 
 
@@ -85,7 +87,7 @@ def _encoder(network: Network, index: int) -> Part:
     return Part(
         "encoder",
         f"Encoder {index}" if several else "Encoder",
-        (_size(linear.output_size, linear.activation, "features"),),
+        (_size(linear.output_size, linear.activation, "feature"),),
         r"$e^{{\langle {t} \rangle}}$",
         _weight(name, linear.weight),
     )
@@ -98,23 +100,26 @@ def _readout(network: Network, index: int) -> Part:
     return Part(
         "readout",
         f"Readout {index}" if several else "Readout",
-        (_size(linear.output_size, linear.activation, "outputs" if is_last else "units"),),
+        (_size(linear.output_size, linear.activation, "output" if is_last else "unit"),),
         f"${'y' if is_last else 'z'}{time}$",
         _weight(f"W_{{ya,{index}}}" if several else "W_{ya}", linear.weight),
     )
 
 
-def _layer(index: int, layer: Layer) -> Row:
-    return tuple(_cell(f"Layer {index}", cell, reverse, both=len(layer.cells) > 1) for cell, reverse in layer.cells)
+def _layer(index: int, layer: Layer, is_stored: bool) -> Row:
+    both = len(layer.cells) > 1
+    return tuple(_cell(f"Layer {index}", cell, reverse, both, is_stored) for cell, reverse in layer.cells)
 
 
-def _cell(name: str, cell: RecurrentCell, reverse: bool, *, both: bool) -> Part:
+def _cell(name: str, cell: RecurrentCell, reverse: bool, both: bool, is_stored: bool) -> Part:
     title = f"{name} {'backward' if reverse else 'forward'}" if both or reverse else name
     size = getattr(cell, "hidden_size", None)
     if isinstance(cell, Cell):
-        notes: tuple[str, ...] = (_size(size, cell.activation, "units"), *_options(cell))
+        notes: tuple[str, ...] = (_size(size, cell.activation, "unit"), *_options(cell))
     else:
-        notes = (visible(type(cell).__name__), "units not stated" if size is None else _count(size, "units"))
+        notes = (visible(type(cell).__name__), "units not stated" if size is None else _count(size, "unit"))
+    if is_stored:  # where a call gives none
+        notes = (*notes, "initial state stored")
     arrow = "" if not both else r"\overleftarrow" if reverse else r"\overrightarrow"
     symbol = f"{arrow}{{{{a}}}}" if arrow else "a"
     space = r"\," if arrow else ""
@@ -142,7 +147,7 @@ def _size(size: int | None, activation: Any, what: str) -> str:
 
 
 def _count(size: int | None, what: str) -> str:
-    return f"{size} {what.removesuffix('s') if size == 1 else what}"
+    return f"{size} {plural(size, what)}"
 
 
 def _weight(name: str, array: Any) -> str:

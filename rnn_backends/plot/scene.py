@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnn_backends.plot.arguments import require_pyplot
+from rnn_backends.plot.letters import width_of_text
 
 INK, QUIET, LINE = "#1f2328", "#59636e", "#57606a"
 FILL = {"input": "#ddf4ff", "encoder": "#eae6f8", "cell": "#fff1cc", "readout": "#dafbe1"}
@@ -12,25 +13,13 @@ TITLE, NOTE = 10.0, 8.5
 LEADING = 0.16
 """Inches from a line of text to the next."""
 MARGIN = 0.12
-POINTS = 72.0
 
 Point = tuple[float, float]
 
 
-def width_of_text(text: str, size: float) -> float:
-    """Return how wide a text will be, in inches."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    is_math = "$" in text.replace(r"\$", "")
-    plain = text if is_math else text.replace(r"\$", "$")
-    width, _, _ = text_to_path.get_text_width_height_descent(plain, FontProperties(size=size), is_math)
-    return float(width) / POINTS
-
-
 @dataclass
 class Scene:
-    """What is to be drawn, in inches, of which y grows upwards; `draw` puts it into axes."""
+    """Boxes, lines and texts at places in inches, of which y grows upwards; `draw` puts them into axes."""
 
     boxes: list[tuple[str, str, float, float, float, float]] = field(default_factory=list)
     """Name, kind, and left, bottom, width and height."""
@@ -52,6 +41,22 @@ class Scene:
     def line(self, name: str, *corners: Point, tip: bool = True, curved: bool = False) -> None:
         """Add a line through corners, or a curve of four, with a tip at the end."""
         self.lines.append((name, list(corners), tip, curved))
+
+    def gather(self, starts: list[Point], ends: list[float], y: float, source: str, beside: str) -> None:
+        """Add lines from points up to one that goes across at a height, from which others go on at some x."""
+        for x, begin in starts:
+            self.line(source, (x, begin), (x, y), tip=False)
+        across = [x for x, _ in starts] + ends
+        self.line(beside, (min(across), y), (max(across), y), tip=False)
+
+    def leave(self, starts: list[Point], rise: float, length: float) -> Point:
+        """Add the arrow out of the last row, where those of both cells of a layer meet; return where it ends."""
+        (x, top), *others = starts
+        if others:
+            x, top = sum(x for x, _ in starts) / len(starts), max(y for _, y in starts) + rise
+            self.gather(starts, [], top, "from the last layer", "beside the output")
+        self.line("to the output", (x, top), (x, top + length))
+        return x, top + length
 
     def text(
         self, text: str, x: float, y: float, align: str, size: float = NOTE, colour: str = QUIET, weight: str = "normal"

@@ -7,35 +7,31 @@ import numpy as np
 
 from rnn_backends.core.arrays import ArrayArgument, Host
 from rnn_backends.core.near import did_you_mean
+from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError
-from rnn_backends.plot.arguments import (
-    as_labels,
-    of_sequence,
-    on_host,
-    require_pyplot,
-    require_sequence,
-    require_steps,
-    ticks_of,
-)
+from rnn_backends.plot.arguments import held_there, of_sequence, require_pyplot, require_steps
+from rnn_backends.plot.letters import TICK, as_items, as_labels, require_texts, stands_upright, ticks_of, widest
 
 WIDTH, HEIGHT, LOW = 8.0, 1.5, 0.9
 """Inches of a figure, of the heat map of a term, and of that of one row."""
+MOST_TERMS = 100
 MEANINGS = {
-    "input_product": r"$W_{ax}\, x^{\langle t \rangle}$",
+    "input_product": "$W_{ax}$ by the input of the layer",
     "recurrent_product": r"$W_{aa}\, a^{\langle t-1 \rangle}$",
-    "sum": r"$W_{aa}\, a^{\langle t-1 \rangle} + W_{ax}\, x^{\langle t \rangle} + b_a$",
+    "sum": "before the activation",
     "hidden_state": r"$a^{\langle t \rangle}$",
-    "logits": r"$W_{ya}\, a^{\langle t \rangle} + b_y$",
+    "logits": "before the activation",
     "probabilities": r"$y^{\langle t \rangle}$",
 }
+"""Titles that hold of every model: whether there is a bias, and what a layer reads, the terms do not say."""
 
 
 def trace(
     steps: Mapping[str, ArrayArgument],
-    names: str | Sequence[str] | None = None,
+    names: str | Sequence[str] | Host | None = None,
     *,
     sequence: int = 0,
-    labels: Sequence[object] | None = None,
+    labels: Sequence[object] | Host | None = None,
     batch_first: bool = False,
 ) -> Any:
     """Draw the terms of the equations over time, a heat map for each.
@@ -47,14 +43,15 @@ def trace(
     steps : mapping of str to array
         What `rnn_backends.RNN.trace` returns.
     names : str or sequence of str, optional
-        The terms to draw, from top to bottom; all by default.
+        The terms to draw, from top to bottom, at most 100; all by default.
     sequence : int, default 0
         The sequence of the batch to draw.
     labels : sequence, optional
         One for each step, such as the characters of a text, at the ticks of the axis of time; where there are many,
         some are left out.
     batch_first : bool, default False
-        Whether the model has ``batch_first``, so that the arrays have the axes (batch, seq_len, size).
+        Whether the model has ``batch_first``, so that arrays of three axes have (batch, seq_len, size); arrays of fewer
+        are the same either way.
 
     Returns
     -------
@@ -65,8 +62,8 @@ def trace(
     Raises
     ------
     ArgumentError, ShapeError, DTypeError
-        A name that is not in `steps`, a sequence that is not in the batch, labels of another number than the steps,
-        or arrays that are no steps.
+        A name that is not in `steps`, more than 100 of them, a sequence that is not in the batch, labels of another
+        number than the steps, or arrays that are no steps.
     ModuleNotFoundError
         There is no matplotlib.
 
@@ -80,63 +77,73 @@ def trace(
     [(4, 3), (3, 3)]
     """
     chosen = _require_names(steps, names)
-    held = {name: on_host(name, array) for name, array in steps.items() if name in chosen or "hidden" in name}
-    is_batch = any(array.ndim == 3 for array in held.values())
-    drawn = {name: _one_sequence(name, held[name], sequence, batch_first, is_batch) for name in chosen}
+    require_flag("batch_first", batch_first)
+    there = {name: held_there(name, array) for name, array in steps.items() if name in chosen or "hidden" in name}
+    is_batch = any(array.ndim == 3 for array in there.values())
+    drawn = {
+        name: _require_drawable(
+            name, of_sequence(name, there[name], sequence, batch_first=batch_first, is_whole=is_batch)
+        )
+        for name in chosen
+    }
     texts = {len(array): as_labels("labels", labels, len(array), "step") for array in drawn.values() if array.ndim == 2}
     if labels is not None and not texts:
         msg = f"`labels` are of steps, and {', '.join(drawn)} of this model are of the whole sequence; leave them out."
         raise ArgumentError(msg)
-    has_head = any(name.startswith("readout") for name in steps)
     pyplot = require_pyplot()
     heights = [HEIGHT if array.ndim == 2 else LOW for array in drawn.values()]
     figure, grid = pyplot.subplots(
         len(drawn),
         squeeze=False,
-        figsize=(WIDTH, sum(heights) + 0.4),
+        figsize=(WIDTH, sum(heights) + 0.4 + max(map(_room_below, texts.values()), default=0.0)),
         height_ratios=heights,
         layout="constrained",
     )
     last = max((index for index, array in enumerate(drawn.values()) if array.ndim == 2), default=None)
     for index, (ax, (name, array)) in enumerate(zip(grid[:, 0], drawn.items(), strict=True)):
         _heat_map(figure, ax, name, array)
-        ax.set_title(f"{name}   {_meaning(name, array.ndim == 1, has_head)}".rstrip(), loc="left", fontsize=10)
+        ax.set_title(f"{name}   {_meaning(name, array.ndim == 1)}".rstrip(), loc="left", fontsize=10)
         if array.ndim == 2:
             _axis_of_time(ax, texts[len(array)], is_last=index == last)
     return figure
 
 
-def _require_names(steps: Mapping[str, Any], names: str | Sequence[str] | None) -> list[str]:
+def _require_names(steps: Mapping[str, Any], names: Any) -> list[str]:
     """Return the names of the terms to draw, each of which there must be."""
     if not isinstance(steps, Mapping) or not steps:
-        msg = f"`steps` must be the dict that rnn.trace(x) returns; got {type(steps).__name__}."
+        got = f"an empty {type(steps).__name__}" if isinstance(steps, Mapping) else type(steps).__name__
+        msg = f"`steps` must be the dict that rnn.trace(x) returns; got {got}."
         raise ArgumentError(msg)
-    chosen = [names] if isinstance(names, str) else list(steps if names is None else names)
+    require_texts("steps", list(steps))
+    given = [names] if isinstance(names, str) else list(steps) if names is None else as_items("names", names)
+    chosen = list(dict.fromkeys(require_texts("names", given)))
     for name in chosen:
         if name not in steps:
-            hint = did_you_mean(str(name), steps)
-            msg = f"`names` must be of what was traced, {', '.join(steps)}; got {name!r}.{hint}"
+            msg = f"`names` must be of what was traced, {', '.join(steps)}; got {name!r}.{did_you_mean(name, steps)}"
             raise ArgumentError(msg)
     if not chosen:
         msg = f"`names` must name a term to draw, of {', '.join(steps)}; got none."
         raise ArgumentError(msg)
-    return list(dict.fromkeys(chosen))
+    if len(chosen) > MOST_TERMS:
+        msg = (
+            f"at most {MOST_TERMS} terms are drawn in one figure, and there are {len(chosen)}; give some of them, such "
+            f"as names=list(steps)[:{MOST_TERMS}]."
+        )
+        raise ArgumentError(msg)
+    return chosen
 
 
-def _one_sequence(name: str, array: Host, sequence: int, batch_first: bool, is_batch: bool) -> Host:
+def _require_drawable(name: str, array: Host) -> Host:
     """Return a term of one sequence, (seq_len, size), or (size,) where it is of the sequence as a whole."""
-    if array.ndim == 3:
-        array = of_sequence(name, array, sequence, batch_first)
-    elif is_batch and array.ndim == 2:
-        require_sequence(name, sequence, len(array))
-        whole: Host = array[sequence]
-        return whole
-    else:
-        require_sequence(name, sequence, 1)
     if array.ndim == 1 and array.size and name.startswith(("readout", "logits", "probabilities")):
         return array
     require_steps(name, array)
     return array
+
+
+def _room_below(labels: list[str] | None) -> float:
+    """Return the inches that labels at the axis of time need, beyond those of one line."""
+    return widest(labels, TICK) if labels and stands_upright(labels) else 0.0
 
 
 def _heat_map(figure: Any, ax: Any, name: str, array: Host) -> None:
@@ -161,10 +168,8 @@ def _heat_map(figure: Any, ax: Any, name: str, array: Host) -> None:
     figure.colorbar(image, ax=ax, pad=0.01, aspect=12 if array.ndim == 2 else 4)
 
 
-def _meaning(name: str, is_whole: bool, has_head: bool) -> str:
+def _meaning(name: str, is_whole: bool) -> str:
     """Return a term in the notation of the text-books; nothing where they have none."""
-    if name == "logits" and has_head:  # which are not of the states
-        return ""
     meaning = MEANINGS.get(name.partition("_l")[0], "")
     if name.endswith("_reverse"):  # whose step before is the one after
         meaning = meaning.replace("t-1", "t+1")

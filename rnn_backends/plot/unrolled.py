@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rnn_backends.core.network import Network
+from rnn_backends.plot.letters import width_of_text
 from rnn_backends.plot.parts import READS, Part, Row, rows_of
-from rnn_backends.plot.scene import INK, LEADING, NOTE, TITLE, Scene, width_of_text
+from rnn_backends.plot.scene import INK, LEADING, NOTE, TITLE, Scene
 
 HEIGHT, GAP, RISE = 0.4, 0.46, 0.36
 """Inches of a box, between rows, and above and below a line between them."""
@@ -66,7 +67,8 @@ def unrolled(network: Network, steps: int) -> Scene:
         tops = _row(scene, row, targets, bottom, columns, steps)
         sources = targets
     if not network.readout:
-        _end(scene, rows[-1], sources, tops)
+        for xs in zip(*sources, strict=True):
+            scene.leave(list(zip(xs, tops, strict=True)), 0.2, 0.28)
     return scene
 
 
@@ -132,10 +134,7 @@ def _connect(
         starts = [(xs[i], t) for xs, t in zip(sources, tops, strict=True) for i in group if i < len(xs)]
         ends = [xs[number] for xs in targets]
         if not is_straight:
-            for x, begin in starts:
-                scene.line(f"from below {row[0].title}", (x, begin), (x, line), tip=False)
-            across = [x for x, _ in starts] + ends
-            scene.line(f"beside {row[0].title}", (min(across), line), (max(across), line), tip=False)
+            scene.gather(starts, ends, line, f"from below {row[0].title}", f"beside {row[0].title}")
         for level, (part, x) in enumerate(zip(row, ends, strict=True)):
             end = bottom + level * (HEIGHT + BETWEEN)
             scene.line(f"to {part.title}", (x, line), (x, end))
@@ -170,21 +169,8 @@ def _beside_row(scene: Scene, part: Part, x: float, y: float) -> None:
 def _beside_arrows(scene: Scene, row: Row, reads: str, x: float, bottom: float) -> None:
     """Write beside the arrows to a row their weights, and what they read."""
     weights = list(dict.fromkeys(part.weight for part in row))
+    if len(weights) > 1:  # of cells of unequal size
+        weights = [f"{part.weight} {'backward' if part.reverse else 'forward'}" for part in row if part.weight]
     lines = [text for text in (*weights, reads) if text]
     for index, text in enumerate(reversed(lines)):
         scene.text(text, x, bottom - 0.12 - LEADING * index, "right")
-
-
-def _end(scene: Scene, row: Row, places: list[list[float]], tops: list[float]) -> None:
-    """Add the arrows out of the last row; those of both directions meet."""
-    top = max(tops)
-    if len(row) == 1:
-        for x in places[0]:
-            scene.line("to the output", (x, top), (x, top + 0.28))
-        return
-    for forward, backward in zip(*places, strict=True):
-        for x, begin in zip((forward, backward), tops, strict=True):
-            scene.line("from the last layer", (x, begin), (x, top + 0.2), tip=False)
-        scene.line("beside the output", (forward, top + 0.2), (backward, top + 0.2), tip=False)
-        middle = (forward + backward) / 2
-        scene.line("to the output", (middle, top + 0.2), (middle, top + 0.46))

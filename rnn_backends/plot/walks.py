@@ -8,17 +8,20 @@ import numpy as np
 from rnn_backends.core.arrays import ArrayLike, Host
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError, ShapeError
-from rnn_backends.plot.arguments import as_labels, on_host, require_pyplot
+from rnn_backends.plot.arguments import on_host, require_pyplot
+from rnn_backends.plot.letters import as_labels
 
 MANY = 10
 """Sequences that have a colour of the default cycle each."""
+MOST_NAMES = 15
+"""Sequences that a legend names."""
 
 
 def trajectories(
     states: ArrayLike,
     *,
     lengths: ArrayLike | None = None,
-    labels: Sequence[object] | None = None,
+    labels: Sequence[object] | Host | None = None,
     batch_first: bool = False,
     ax: Any = None,
 ) -> Any:
@@ -31,7 +34,7 @@ def trajectories(
     lengths : array of int, shape (batch,), optional
         The number of steps of each sequence; what is beyond is left out.
     labels : sequence, optional
-        A name for each sequence, in a legend.
+        A name for each sequence, in a legend, which holds the first 15 and how many others there are.
     batch_first : bool, default False
         Whether the model has ``batch_first``, so that `states` has the axes (batch, seq_len, hidden_size).
     ax : matplotlib.axes.Axes, optional
@@ -106,7 +109,9 @@ def _principal(states: Host) -> tuple[Host, Host]:
     if not np.isfinite(states).all():
         msg = "`states` must be finite; they hold NaN or infinity. Give `lengths` if these are padding."
         raise ArgumentError(msg)
-    centred = states - states.mean(axis=0)
+    most = np.abs(states).max() or 1.0  # the squares of which might overflow, or vanish
+    scaled = states / most
+    centred = scaled - scaled.mean(axis=0)
     _, singular, components = np.linalg.svd(centred, full_matrices=False)
     components = (
         components[:2] * np.sign(components[range(len(components)), np.abs(components).argmax(axis=1)])[:2, None]
@@ -114,13 +119,14 @@ def _principal(states: Host) -> tuple[Host, Host]:
     variance = singular**2
     shares = variance[:2] / (variance.sum() or 1.0)
     missing = 2 - len(shares)  # of a single unit, or a single state
-    return np.pad(centred @ components.T, ((0, 0), (0, missing))), np.pad(shares, (0, missing))
+    return np.pad(most * (centred @ components.T), ((0, 0), (0, missing))), np.pad(shares, (0, missing))
 
 
 def _draw(ax: Any, walks: list[Host], names: list[str] | None) -> None:
     """Draw a line for each sequence, and mark where it begins and ends."""
     from matplotlib.lines import Line2D
 
+    named: dict[Any, str] = {}
     colours = require_pyplot().get_cmap("viridis")(np.linspace(0, 0.9, len(walks)))
     for index, walk in enumerate(walks):
         if not len(walk):
@@ -130,9 +136,14 @@ def _draw(ax: Any, walks: list[Host], names: list[str] | None) -> None:
         ax.scatter(*walk[0], s=60, facecolors="none", edgecolors=[colour], linewidths=1.5, zorder=3)
         ax.scatter(*walk[-1], s=36, marker="s", color=[colour], zorder=3)
         if names is not None:
-            line.set_label(names[index])
+            named[line] = names[index]
     ax.set_aspect("equal", adjustable="datalim")
     marks = (("o", "none", "start"), ("s", "0.4", "end"))
     style: dict[str, Any] = {"color": "none", "markeredgecolor": "0.4", "markersize": 7}
     ends = [Line2D([], [], marker=mark, markerfacecolor=fill, label=name, **style) for mark, fill, name in marks]
-    ax.legend(handles=[*ax.get_legend_handles_labels()[0], *ends], fontsize=8)
+    others = len(named) - MOST_NAMES
+    more = {Line2D([], [], color="none"): f"{others} {'other' if others == 1 else 'others'}"} if others > 0 else {}
+    shown = {**dict(list(named.items())[:MOST_NAMES]), **more, **{end: end.get_label() for end in ends}}
+    legend = ax.legend([*shown], ["-"] * len(shown), fontsize=8)
+    for text, name in zip(legend.get_texts(), shown.values(), strict=True):
+        text.set_text(name)  # not as a label, which matplotlib leaves out where it begins with "_"

@@ -1,6 +1,7 @@
 """Models and streams in notebooks: a table of their parts, without their numbers, and nothing that a file can make of it."""
 
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
@@ -26,6 +27,9 @@ class Tables(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        if not self.open:  # of the outermost element: nothing in it is typeset as mathematics
+            assert attrs == [("class", "tex2jax_ignore mathjax_ignore")]
+            attrs = []
         self.open.append(tag)
         assert {name for name, _ in attrs} <= {"style"}
         self.styles |= {str(value) for _, value in attrs}
@@ -91,15 +95,46 @@ def test_what_is_there_only_at_times() -> None:
     assert {row[0]: row[1] for row in of(shown.stream(7)).rows[3:]} == {"batch_size": "7", **rows}
 
 
+class Own:
+    def project(self, x: Any) -> Any:
+        return x
+
+    def step(self, projected: Any, h: Any) -> Any:
+        return projected + h
+
+
+@dataclass(frozen=True)
+class Counted(Own):
+    weight: Any
+    activation: str = "<tanh>"
+
+
 def test_a_cell_of_ones_own() -> None:
-    class Own:
-        def project(self, x: Any) -> Any:
-            return x
+    rows = of(rb.RNN([Own(), Counted(np.ones((3, 4)))])).rows
+    assert rows[1] == ["layer 0 forward", "", "", "Own", ""]
+    assert rows[2] == ["layer 1 forward", "", "", "<tanh>", "12"]
+    assert rows[3] == ["parameters", "12, 96 bytes, without those of Own"]
+    assert "activation=<tanh>" in repr(rb.RNN([Counted(np.ones((3, 4)))]))
+    assert of(rb.RNN([Counted(np.ones((3, 4)), activation=None)])).rows[1][3] == "Counted"  # type: ignore[arg-type]
 
-        def step(self, projected: Any, h: Any) -> Any:
-            return projected + h
 
-    assert of(rb.RNN([Own()])).rows[1] == ["layer 0 forward", "", "", "Own", "0"]
+def test_many_parts_are_left_out() -> None:
+    cell = rb.Cell(np.ones((2, 2)), np.ones((2, 2)), np.ones(2))
+    deep = rb.RNN([cell] * 500, rb.Linear(np.ones((3, 2))))
+    rows = of(deep).rows
+    assert rows[20:22] == [["layer 19 forward", "2", "2", "tanh", "10"], ["461 more", "", "", "", "4,610"]]
+    assert rows[22][0] == "layer 481 forward"
+    assert rows[41][0] == "readout"
+    assert len(deep._repr_html_()) < 25_000
+    assert [row[0] for row in of(rb.RNN([cell] * 41)).rows[20:23]] == [f"layer {k} forward" for k in (19, 20, 21)]
+    assert of(rb.RNN([Own()] * 50)).rows[21] == ["10 more", "", "", "", ""]
+
+
+def test_one_of_each_kind() -> None:
+    for words, note in (("a", "1 character"), (["a"], "1 word"), (["a", "b"], "2 words")):
+        rnn = rb.RNN([rb.Cell(np.ones((2, 2)), np.ones((2, 2)))], vocabulary=words)
+        assert {row[0]: row[1] for row in of(rnn).rows[2:]}["vocabulary"] == note
+        assert f"vocabulary={note}," in repr(rnn)
 
 
 def test_nothing_is_read_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +168,7 @@ def test_no_weights_and_no_colours() -> None:
     assert "0.123" not in model()._repr_html_()
     assert read.tags == {"div", "strong", "table", "thead", "tbody", "tr", "th", "td"}
     assert {name for style in read.styles for name in re.findall(r"([\w-]+):", style)} == {
-        "color", "padding", "text-align", "white-space",
+        "color", "min-width", "overflow-wrap", "padding", "text-align", "white-space",
     }  # fmt: skip
     assert not [style for style in read.styles if re.search(r"(?<!-)color: (?!inherit)", style)]
 

@@ -1,7 +1,6 @@
 """Diagrams of networks: what stands where, and that nothing overlaps, whatever the network."""
 
 import re
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import combinations
 from typing import Any
@@ -9,79 +8,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from places import ROOT
+from diagrams import NETWORKS, Own, arrows, boxes, cell, centres, linear, shape, texts
+from matplotlib.patches import FancyBboxPatch
 
 import rnn_backends as rb
 from rnn_backends import plot
-
-
-@dataclass(frozen=True)
-class Own:
-    """A cell that states its size only."""
-
-    weight: Any
-    hidden_size: int = 4
-
-    def project(self, x: Any) -> Any:
-        return x @ self.weight.T
-
-    def step(self, projected: Any, h: Any) -> Any:
-        return projected + h
-
-
-def shape(name: str, *sizes: int) -> str:
-    """The name of a weight with its shape, W_ax as mathematics."""
-    return f"${name}$ ({', '.join(map(str, sizes))})"
-
-
-def cell(inputs: int, size: int, **options: Any) -> rb.Cell:
-    return rb.Cell(np.ones((size, inputs)), np.ones((size, size)), **options)
-
-
-def linear(inputs: int, outputs: int, activation: str | None = None) -> rb.Linear:
-    return rb.Linear(np.ones((outputs, inputs)), activation=activation)
-
-
-BOTH = rb.Layer(cell(6, 8), cell(6, 5, activation="relu", clip=20.0, leak=0.5))
-NETWORKS: dict[str, rb.RNN] = {
-    "no readout": rb.RNN([cell(3, 4)]),
-    "both directions, no readout": rb.RNN([BOTH]),
-    "a head": rb.RNN([cell(3, 4)], [linear(4, 7, "tanh"), linear(7, 6, "relu"), linear(6, 2)]),
-    "encoders": rb.RNN([cell(6, 4)], linear(4, 2), encoder=[linear(900, 30), linear(30, 6, "tanh")], takes="tokens"),
-    "layers of unequal size": rb.RNN([cell(3, 40), cell(40, 2), cell(2, 1000), cell(1000, 5)], linear(5, 3)),
-    "both directions": rb.RNN([BOTH, rb.Layer(cell(13, 9), cell(13, 9))], linear(18, 2)),
-    "one, both, one": rb.RNN([cell(3, 6), BOTH, cell(13, 4)], linear(4, 2)),
-    "backward alone": rb.RNN([rb.Layer(backward=cell(3, 4, leak=np.full(4, 0.5)))], linear(4, 2), reads="final"),
-    "a cell of one's own": rb.RNN([Own(np.ones((4, 3))), cell(4, 5)], linear(5, 2)),
-    **{f"both, {reads}": rb.RNN([BOTH], linear(13, 2), reads=reads) for reads in ("last", "final", "mean", "max")},
-    **{f"one, {reads}": rb.RNN([cell(3, 4)], [linear(4, 3), linear(3, 2)], reads=reads) for reads in ("last", "mean")},
-    "vocabulary": rb.RNN([cell(3, 4)], linear(4, 3), vocabulary=["a", "b"]),
-    "shakespeare": rb.load(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors"),
-    "sentiment": rb.load(ROOT / "examples" / "deploy" / "sentiment.safetensors"),
-}
-
-
-def boxes(axes: Any) -> dict[str, Any]:
-    """The boxes of a diagram by name, in pixels."""
-    axes.figure.canvas.draw()
-    return {str(each.get_gid()): each.get_window_extent() for each in axes.patches if isinstance(each, FancyBboxPatch)}
-
-
-def arrows(axes: Any, name: str) -> list[Any]:
-    """The ends of the arrows of a name, in inches: (x, y) and (x, y)."""
-    found = [each for each in axes.patches if isinstance(each, FancyArrowPatch) and each.get_gid() == name]
-    return [vars(each)["_path_original"].vertices[[0, -1]].round(6).tolist() for each in found]
-
-
-def texts(axes: Any) -> list[str]:
-    return [each.get_text() for each in axes.texts]
-
-
-def centres(axes: Any) -> dict[str, tuple[float, float]]:
-    """The centres of the boxes, in inches."""
-    found = {str(each.get_gid()): each.get_bbox() for each in axes.patches if isinstance(each, FancyBboxPatch)}
-    return {name: (round((b.x0 + b.x1) / 2, 6), round((b.y0 + b.y1) / 2, 6)) for name, b in found.items()}
 
 
 def overlap(one: Any, other: Any) -> bool:
@@ -177,58 +108,31 @@ def test_parts_by_their_names() -> None:
         assert [text for text in texts(plot.network(NETWORKS[f"both, {reads}"])) if f"reads the {what}" in text]
 
 
-def test_unrolled_in_time() -> None:
-    axes = plot.network(NETWORKS["shakespeare"], steps=3)
-    places = centres(axes)
-    assert [*places] == [f"{part}, step {t}" for part in ("Input", "Layer 0", "Layer 1", "Readout") for t in (1, 2, 3)]
-    columns = [places[f"Input, step {t}"][0] for t in (1, 2, 3)]
-    assert columns == sorted(columns)
-    assert all([places[f"{part}, step {t}"][0] for t in (1, 2, 3)] == columns for part in ("Layer 1", "Readout"))
-    through = arrows(axes, "in time to Layer 1")
-    assert len(through) == 3  # from the state before the first step, too
-    assert all(start[0] < end[0] and start[1] == end[1] == places["Layer 1, step 1"][1] for start, end in through)
-    assert [end[0] for _, end in through] == sorted(end[0] for _, end in through)
-    assert columns[0] < through[1][0][0] < through[1][1][0] < columns[1]
-    written = texts(axes)
-    assert written.count("$W_{aa}$") == 2 * 2
-    assert written.count("$W_{ax}$") == 2 * 3
-    assert written.count("$W_{ya}$") == 3
-    assert written.count(r"$a^{\langle 0 \rangle}$") == 2
-    for t in (1, 2, 3):
-        assert rf"$x^{{\langle {t} \rangle}}$" in written
-        assert rf"$y^{{\langle {t} \rangle}}$" in written
-    assert {shape(r"W_{aa}", 256, 256), shape(r"W_{ax}", 256, 65), shape(r"W_{ya}", 65, 256)} <= set(written)
+def test_one_of_each_kind() -> None:
+    for rnn, note in (
+        (rb.RNN([cell(1, 2)]), "1 feature or token id"),
+        (rb.RNN([cell(1, 2)], takes="features"), "1 feature"),
+        (rb.RNN([cell(1, 2)], vocabulary="a"), "1 character"),
+        (rb.RNN([cell(2, 2)], vocabulary=["a"]), "1 word, 2 token ids"),
+    ):
+        assert texts(plot.network(rnn))[1] == note
 
 
-def test_backward_cells_go_the_other_way() -> None:
-    axes = plot.network(NETWORKS["both, final"], steps=4)
-    through = arrows(axes, "in time to Layer 0 backward")
-    assert len(through) == 4
-    assert all(start[0] > end[0] for start, end in through)
-    assert all(start[0] < end[0] for start, end in arrows(axes, "in time to Layer 0 forward"))
-    assert [text for text in texts(axes) if "langle 5" in text] == [r"$\overleftarrow{a}^{\,\langle 5 \rangle}$"]
+def test_stored_initial_states_are_said() -> None:
+    stored = rb.RNN([cell(3, 4), cell(4, 4)], h_0=np.ones((2, 4)))
+    assert texts(plot.network(stored)).count("initial state stored") == 2
+    assert sum("initial state stored" in text for text in texts(plot.network(stored, steps=2))) == 2
+    assert "initial state stored" not in texts(plot.network(rb.RNN(stored.layers)))
 
 
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        ("one, last", ["Layer 0, step 4"]),
-        ("backward alone", ["Layer 0 backward, step 1"]),
-        ("both, last", ["Layer 0 forward, step 4", "Layer 0 backward, step 4"]),
-        ("both, final", ["Layer 0 forward, step 4", "Layer 0 backward, step 1"]),
-        ("one, mean", [f"Layer 0, step {t}" for t in (1, 2, 3, 4)]),
-        ("both, max", [f"Layer 0 {way}ward, step {t}" for way in ("for", "back") for t in (1, 2, 3, 4)]),
-    ],
-)
-def test_one_output_of_a_sequence(name: str, read: list[str]) -> None:
-    axes = plot.network(NETWORKS[name], steps=4)
-    places = centres(axes)
-    (readout, *_) = [part for part in places if part.startswith("Readout")]
-    from_x = sorted(places[part][0] for part in read)
-    assert places[readout][0] == pytest.approx((from_x[0] + from_x[-1]) / 2)
-    starts = arrows(axes, f"from below {readout}") or arrows(axes, f"to {readout}")
-    assert sorted(start[0] for start, _ in starts) == pytest.approx(from_x)
-    assert "$y$" in texts(axes)
+def test_the_outputs_of_both_directions_meet_at_the_end() -> None:
+    axes = plot.network(NETWORKS["both directions, no readout"])
+    (left, right) = (centres(axes)[f"Layer 0 {way}"][0] for way in ("forward", "backward"))
+    across, out = arrows(axes, "beside the output"), arrows(axes, "to the output")
+    assert [[x for x, _ in line] for line in across] == [[left, right]]
+    assert [[x for x, _ in line] for line in out] == [[0.0, 0.0]]
+    assert out[0][0][1] == across[0][0][1]
+    assert "joined, 13" in texts(axes)
 
 
 def test_axes_of_ones_own_have_smaller_letters() -> None:
@@ -275,3 +179,12 @@ def test_a_picture_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_arguments_that_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(rb.ArgumentError, match=f"^{re.escape(message)}$"):
         plot.network(**{"rnn": NETWORKS["no readout"], **given})
+
+
+def test_more_rows_than_are_drawn() -> None:
+    deep = rb.RNN([cell(2, 2)] * 100, linear(2, 2))
+    with pytest.raises(
+        rb.ArgumentError, match=r"it has 101\. Draw some .* plot\.network\(.*rnn\.layers\[:100\]\)\)\.$"
+    ):
+        plot.network(deep)
+    assert len(centres(plot.network(rb.RNN(deep.layers[:100])))) == 101

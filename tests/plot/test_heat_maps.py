@@ -1,4 +1,4 @@
-"""Heat maps of traces, and the likeliest outputs of each step."""
+"""Heat maps of traces."""
 
 import builtins
 import re
@@ -13,6 +13,7 @@ import pytest
 
 import rnn_backends as rb
 from rnn_backends import plot
+from rnn_backends.plot import arguments
 
 
 def model(**options: Any) -> rb.RNN:
@@ -70,17 +71,13 @@ def test_titles_have_the_notation_of_the_text_books() -> None:
     assert titles[1] == r"recurrent_product_l0   $W_{aa}\, a^{\langle t-1 \rangle}$"
     assert titles[5] == r"recurrent_product_l0_reverse   $W_{aa}\, a^{\langle t+1 \rangle}$"
     assert titles[3] == r"hidden_state_l0   $a^{\langle t \rangle}$"
-    one, whole = (plot.trace(each.trace(X)).axes for each in (model(), model(reads="last")))
-    assert [ax.get_title(loc="left") for ax in one if ax.images][
-        -2
-    ] == r"logits   $W_{ya}\, a^{\langle t \rangle} + b_y$"
-    assert [ax.get_title(loc="left") for ax in whole if ax.images][-2:] == [
-        "logits   $W_{ya}\\, a + b_y$",
-        "probabilities   $y$",
-    ]
-    head = rb.RNN(rnn.layers, [rb.Linear(np.ones((4, 8), "float32")), rb.Linear(np.ones((2, 4), "float32"))])
-    shown = [ax.get_title(loc="left") for ax in plot.trace(head.trace(X)).axes if ax.images]
-    assert shown[-3:-1] == ["readout_0", "logits"]
+    whole = [ax.get_title(loc="left") for ax in plot.trace(model(reads="last").trace(X)).axes if ax.images]
+    assert whole[-1] == "probabilities   $y$"
+    deep = rb.RNN([rb.Cell(np.ones((3, 3)), np.ones((3, 3)))] * 2, rb.Linear(np.ones((2, 3))))  # no bias
+    shown = [ax.get_title(loc="left") for ax in plot.trace(deep.trace(X)).axes if ax.images]
+    assert not any("b_" in title or "x^" in title for title in shown)
+    assert shown[4::4] == ["input_product_l1   $W_{ax}$ by the input of the layer", "logits   before the activation"]
+    assert shown[2] == "sum_l0   before the activation"
 
 
 def test_labels_of_steps() -> None:
@@ -105,59 +102,36 @@ def test_many_labels_are_thinned_and_do_not_overlap() -> None:
         assert all(one.x1 <= other.x0 for one, other in pairwise(places))
 
 
+def test_long_labels_have_room_below() -> None:
+    for labels in (["W" * 24] * 7, ["WW"] * 7):
+        figure = plot.trace(model().trace(X), "sum_l0", labels=labels)
+        figure.canvas.draw()  # constrained layout warns where there is no room
+        assert figure.axes[0].bbox.height > 80
+        places = [tick.get_window_extent() for tick in figure.axes[0].get_xticklabels()]
+        assert all(one.x1 <= other.x0 for one, other in pairwise(places))
+
+
+def test_only_what_is_drawn_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[tuple[int, ...]] = []
+
+    def to_numpy(array: Any) -> Any:
+        copied.append(tuple(array.shape))
+        return rb.to_numpy(array)
+
+    monkeypatch.setattr(arguments, "to_numpy", to_numpy)
+    plot.trace(model().to("array_api_strict").trace(X), ["logits", "sum_l0"], sequence=1)
+    assert copied == [(7, 5), (7, 4)]
+    plot.probabilities(model().to("array_api_strict").probabilities(X))
+    assert copied[2:] == [(7, 5)]
+
+
 def test_nan_is_left_out_of_the_scale() -> None:
     drawn = maps(plot.trace({"sum_l0": np.array([[np.nan, 1.0], [-3.0, np.inf]])}))
     assert drawn["sum_l0"].get_clim() == (-3.0, 3.0)
 
 
-P = np.array([[0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.0, 0.0, 0.0]])
-
-
-def columns(ax: Any) -> dict[tuple[int, int], str]:
-    """The texts of the cells by step and rank."""
-    return {(int(x), int(y)): text.get_text() for text in ax.texts for x, y in [text.get_position()]}
-
-
-def test_the_likeliest_of_each_step() -> None:
-    ax = plot.probabilities(P, vocabulary="a \n", labels="xyz", top=2)
-    assert columns(ax) == {(0, 0): "\u2423", (0, 1): "\u21b5", (1, 0): "\u21b5", (1, 1): "a"}  # none of padding
-    np.testing.assert_array_equal(ax.images[0].get_array(), [[0.6, 0.6, 0.0], [0.3, 0.2, 0.0]])
-    assert ax.images[0].get_clim() == (0.0, 1.0)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["x", "y", "z"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2"]
-
-
-def test_no_more_than_there_are_and_by_number() -> None:
-    ax = plot.probabilities(P[:1])
-    assert columns(ax) == {(0, 0): "1", (0, 1): "2", (0, 2): "0"}
-    assert plot.probabilities(np.tile(P, (1, 4)) / 4).images[0].get_array().shape == (8, 3)
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_a_sequence_of_a_batch_of_another_library(batch_first: bool) -> None:
-    rnn = model(batch_first=batch_first).to("array_api_strict")
-    x = X.swapaxes(0, 1) if batch_first else X
-    ax = plot.probabilities(rnn.probabilities(x), sequence=1, batch_first=batch_first, top=1)
-    wanted = model().probabilities(X)[:, 1]
-    np.testing.assert_allclose(ax.images[0].get_array()[0], wanted.max(axis=-1), atol=1e-6)
-    assert [columns(ax)[t, 0] for t in range(7)] == [str(each) for each in wanted.argmax(axis=-1)]
-
-
-def test_letters_fit_their_cells() -> None:
-    words = ["a", "considerably", "wide", "words", "in"]
-    for ax in (None, plt.subplots(figsize=(5, 3))[1]):
-        drawn = plot.probabilities(np.full((9, 5), 0.2), vocabulary=words, ax=ax)
-        assert ax is None or drawn is ax
-        drawn.figure.canvas.draw()
-        width = drawn.bbox.width / 9
-        assert max(text.get_window_extent().width for text in drawn.texts) <= width
-        black = drawn.texts[0].get_color()
-        assert black == "white"
-    assert plot.probabilities([[0.9, 0.1]]).texts[0].get_color() == "black"
-
-
 def test_pictures_are_written() -> None:
-    for figure in (plot.trace(model().trace(X)), plot.probabilities(P).figure):
+    for figure in (plot.trace(model().trace(X)), plot.probabilities([[0.5, 0.5]]).figure):
         buffer = BytesIO()
         figure.savefig(buffer, format="png")
         assert buffer.getvalue().startswith(b"\x89PNG")
@@ -171,6 +145,46 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "got 'hidden_state'. Did you mean 'hidden_state_l0'?",
     ),
     "no name": (lambda: plot.trace(TRACED, []), rb.ArgumentError, "`names` must name a term to draw"),
+    "an empty dict": (
+        lambda: plot.trace({}),
+        rb.ArgumentError,
+        "`steps` must be the dict that rnn.trace(x) returns; got an empty dict.",
+    ),
+    "names of terms": (
+        lambda: plot.trace({1: X[:, 0]}),  # type: ignore[dict-item]
+        rb.ArgumentError,
+        "`steps` must hold str alone; it holds 1 of int.",
+    ),
+    "a number for names": (
+        lambda: plot.trace(TRACED, 5),  # type: ignore[arg-type]
+        rb.ArgumentError,
+        "`names` must be a str, a list, a tuple or an array of one axis; got int.",
+    ),
+    "a name that is no text": (
+        lambda: plot.trace(TRACED, ["sum_l0", 5]),  # type: ignore[list-item]
+        rb.ArgumentError,
+        "`names` must hold str alone; it holds 5 of int.",
+    ),
+    "terms": (
+        lambda: plot.trace({f"sum_l{index}": X[:, 0] for index in range(101)}),
+        rb.ArgumentError,
+        "there are 101; give some of them, such as names=list(steps)[:100].",
+    ),
+    "batch_first": (
+        lambda: plot.trace(model().trace(X[:, 0]), batch_first="no"),  # type: ignore[arg-type]
+        rb.ArgumentError,
+        "`batch_first` must be True or False; got 'no'.",
+    ),
+    "labels of no order": (
+        lambda: plot.trace(TRACED, labels=(each for each in "abcdefg")),  # type: ignore[arg-type]
+        rb.ArgumentError,
+        "`labels` must be a str, a list, a tuple or an array of one axis; got generator.",
+    ),
+    "a masked array": (
+        lambda: plot.trace({"sum_l0": np.ma.masked_array(X[:, 0])}),
+        rb.DTypeError,
+        "`sum_l0` must not be a masked array, whose mask would be lost; fill it before it is drawn.",
+    ),
     "no dict": (lambda: plot.trace(X), rb.ArgumentError, "must be the dict that rnn.trace(x) returns; got ndarray"),  # type: ignore[arg-type]
     "sequence": (
         lambda: plot.trace(TRACED, sequence=2),
@@ -194,25 +208,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "`labels` are of steps, and logits of this model are of the whole sequence; leave them out.",
     ),
     "no step": (lambda: plot.trace(model().trace(X[:0])), rb.ShapeError, "must have steps to draw"),
-    "top": (lambda: plot.probabilities(P, top=0), rb.ArgumentError, "`top` must be an integer of at least 1; got 0"),
-    "logits": (lambda: plot.probabilities(P - 1), rb.ArgumentError, "from 0 to 1; it holds values from -1 to -0.4"),
-    "p": (lambda: plot.probabilities(P[0]), rb.ShapeError, "(seq_len, size) or (seq_len, batch, size); got shape (3,)"),
-    "of p": (
-        lambda: plot.probabilities(P[:, None], sequence=1),
-        rb.ArgumentError,
-        "one of the 1 that `p` holds, 0 to 0",
-    ),
-    "batch of p": (
-        lambda: plot.probabilities(P, sequence=-1),
-        rb.ArgumentError,
-        "`sequence` must be an integer of at least 0",
-    ),
-    "vocabulary": (
-        lambda: plot.probabilities(P, vocabulary="ab"),
-        rb.ShapeError,
-        "must hold 3 items, one for each output; got 2",
-    ),
-    "text": (lambda: plot.probabilities([["a"]]), rb.DTypeError, "`p` must hold "),
 }
 
 
@@ -237,7 +232,7 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: plot.network(model()),
         lambda: plot.network(model(), steps=2),
         lambda: plot.trace(TRACED),
-        lambda: plot.probabilities(P),
+        lambda: plot.probabilities([[0.5, 0.5]]),
         lambda: plot.trajectories(X),
     ]
     for call in calls:

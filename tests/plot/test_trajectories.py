@@ -68,6 +68,31 @@ def test_many_sequences_have_colours_of_their_own() -> None:
     assert len({str(line.get_color()) for line in ax.lines}) == 25
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_very_large_and_very_small_states(scale: float) -> None:
+    points, shares = plain(STATES[:, 0])
+    ax = plot.trajectories(STATES[:, 0] * scale)
+    np.testing.assert_allclose(ax.lines[0].get_xydata() / scale, points, atol=1e-9)
+    assert f"({100 * shares[0]:.3g} %" in ax.get_xlabel()
+    ax.figure.canvas.draw()
+
+
+def names(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_names_that_begin_with_an_underscore() -> None:
+    assert names(plot.trajectories(STATES, labels=["_a", "b", "$c$"])) == ["_a", "b", r"\$c\$", "start", "end"]
+
+
+def test_a_legend_has_an_end() -> None:
+    for count, more in ((15, []), (16, ["1 other"]), (200, ["185 others"])):
+        ax = plot.trajectories(np.random.default_rng(0).normal(size=(4, count, 3)), labels=range(count))
+        ax.figure.canvas.draw()  # constrained layout warns where there is no room
+        assert ax.get_legend().get_window_extent().height < ax.bbox.height
+        assert names(ax) == [*map(str, range(15)), *more, "start", "end"]
+
+
 def test_a_picture_is_written() -> None:
     buffer = BytesIO()
     plot.trajectories(STATES).figure.savefig(buffer, format="png")
@@ -90,6 +115,12 @@ def test_a_picture_is_written() -> None:
         ({"lengths": [1, 2, 1.5]}, rb.DTypeError, "`lengths` must hold "),
         ({"lengths": [-1, 2, 1]}, rb.ArgumentError, "must be integers from 0 to 9"),
         ({"labels": "ab"}, rb.ShapeError, "`labels` must hold 3 items, one for each sequence; got 2."),
+        (
+            {"labels": {"a": 1, "b": 2, "c": 3}},
+            rb.ArgumentError,
+            "`labels` must be a str, a list, a tuple or an array of one axis; got dict.",
+        ),
+        ({"states": np.ma.masked_array(STATES)}, rb.DTypeError, "fill it before it is drawn."),
         ({"batch_first": "yes"}, rb.ArgumentError, "`batch_first` must be True or False"),
     ],
 )
