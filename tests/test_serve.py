@@ -282,7 +282,7 @@ def small(*, outputs: int = 2, classes: str = "", **options: Any) -> rb.RNN:
     ("rnn", "message"),
     [
         (rb.RNN.init(3, 4), "a network without a readout"),
-        (rb.RNN.init(3, 4, output_size=2), "reads every step cannot be served; load it with reads='last'"),
+        (rb.RNN.init(3, 4, output_size=2), "reads every step cannot be served; make it with reads='last'"),
         (small(takes="tokens"), "a network of tokens needs a vocabulary"),
         (small(classes="a b c"), "a class for each output; got 3 for 2"),
         (small(classes="no yes", outputs=1), "a class for each output; got 2 for 1"),

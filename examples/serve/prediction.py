@@ -48,9 +48,9 @@ class Predictor:
         if rnn.readout is None:
             msg = "a network without a readout cannot be served; give it one, whose outputs are the answer."
         elif rnn.reads == "steps":
-            msg = "a network whose readout reads every step cannot be served; load it with reads='last' or another."
+            msg = "a network whose readout reads every step cannot be served; make it with reads='last' or another."
         elif rnn.vocabulary is None and rnn.takes == "tokens":
-            msg = "a network of tokens needs a vocabulary to be served; load it with vocabulary=."
+            msg = "a network of tokens needs a vocabulary to be served; make it with vocabulary=."
         elif rnn.vocabulary is None and rnn.input_size is None:
             msg = "a network whose cell states no input_size cannot be served; give the cell one."
         elif classes and len(classes) != outputs_of(rnn):
