@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from prediction import MODEL, MOST_BYTES, Predictor, RefusedError
+from prediction import LOWER_CASE, MODEL, MOST_BYTES, Predictor, RefusedError
 
 import rnn_backends as rb
 
-predictor = Predictor(rb.load(MODEL))  # once a process
-app = FastAPI(title="Predictions of a recurrent network")
+predictor = Predictor(rb.load(MODEL), lower_case=LOWER_CASE)  # once a process
+app = FastAPI(title="Predictions of a recurrent network", redirect_slashes=False)
 
 
 @app.exception_handler(RefusedError)
@@ -36,6 +36,7 @@ def predict(body: Annotated[bytes, Depends(read)]) -> list[dict[str, Any]]:
     return predictor.answer(body)
 
 
+@app.head("/health", include_in_schema=False)
 @app.get("/health")
 def health() -> dict[str, str]:
     """Say that the network is loaded."""

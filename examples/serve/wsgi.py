@@ -1,4 +1,4 @@
-"""A network behind a server of WSGI, with the standard library alone: `gunicorn --chdir examples/serve wsgi`.
+"""A network behind a server of WSGI, with the standard library alone: `gunicorn --pythonpath examples/serve wsgi`.
 
 `python examples/serve/wsgi.py` serves on port 8000 of this machine, for a try.
 """
@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.simple_server import make_server
 
-from prediction import MODEL, MOST_BYTES, Predictor, RefusedError
+from prediction import LOWER_CASE, MODEL, MOST_BYTES, Predictor, RefusedError
 
 import rnn_backends as rb
 
-predictor = Predictor(rb.load(MODEL))  # once a process
-METHODS = {"/predict": "POST", "/health": "GET"}
+predictor = Predictor(rb.load(MODEL), lower_case=LOWER_CASE)  # once a process
+METHODS = {"/predict": ("POST",), "/health": ("GET", "HEAD")}
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -27,17 +27,17 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     body = json.dumps(answer, allow_nan=False).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        headers.append(("Allow", METHODS[path]))
+        headers.append(("Allow", ", ".join(METHODS[path])))
     start_response(f"{status.value} {status.phrase}", headers)
-    return [body]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def respond(path: str, environ: dict[str, Any]) -> Any:
     """Return the answer to a request, to be written in JSON."""
     if path not in METHODS:
         raise RefusedError(HTTPStatus.NOT_FOUND, f"the paths are {', '.join(METHODS)}.")
-    if environ["REQUEST_METHOD"] != METHODS[path]:
-        raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {METHODS[path]}.")
+    if environ["REQUEST_METHOD"] not in METHODS[path]:
+        raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {' and '.join(METHODS[path])}.")
     return {"status": "ok"} if path == "/health" else predictor.answer(read(environ))
 
 

@@ -33,7 +33,7 @@ KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": (
 """The dtypes of arguments that are not numbers of any kind, in words and as NumPy's codes."""
 
 EXCHANGED = ("__array_namespace__", "__dlpack__", "__cuda_array_interface__")
-"""What arrays of libraries have; those of Numba on a GPU the last of them alone."""
+"""Attributes by which libraries exchange arrays; those of Numba on a GPU have the last alone."""
 
 
 def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
@@ -45,13 +45,13 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
     if type(value) is np.ndarray and value.dtype.kind == "f" and value.dtype.isnative and "f" in codes:
         return value  # the rule, at no cost
     owner = owner_of(value)
-    if owner is None and any(hasattr(value, name) for name in EXCHANGED):
+    if owner is None and any(hasattr(value, each) for each in EXCHANGED):
         owner = require_owned(name, value)  # nobody's: NumPy might copy it to the host, unasked
     if owner is not None and owner.name != "numpy":
         return value
     require_unmasked(name, value)
     try:
-        host = np.asarray(value)
+        host = np.asarray(value)  # of text too: to look for it before, in each element, costs half of a call with lists
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}."
         if name == "x":
