@@ -257,8 +257,8 @@ def main() -> None:
     count, seed = map(int, [*sys.argv[1:], *("10000", "0")[len(sys.argv) - 1 :]])
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("difflib", *(f"rnn_backends.formats.{name}" for name in FORMATS)):
-            importlib.import_module(name)  # the former for the suggestion of an error message
+        for name in ("rnn_backends.core.near", *(f"rnn_backends.formats.{name}" for name in FORMATS)):
+            importlib.import_module(name)  # the former for suggestions in messages
         run(200, 2**32, Path(folder))  # what else is imported when it is needed is imported now
         forbid()
         for (suffix, result), number in sorted(run(count, seed, Path(folder)).items()):
