@@ -68,7 +68,7 @@ def _as_arrays(sequences: Any) -> dict[str, Array]:
     found = {f"sequences[{index}]": each for index, each in enumerate(sequences)}
     for name, each in found.items():
         if isinstance(each, str):
-            msg = f"`{name}` must hold numbers; got text, of which a model's vocabulary makes token ids."
+            msg = f"`{name}` must hold numbers; got text; give a list of texts to a model with a vocabulary as it is."
             raise DTypeError(msg)
         found[name] = as_host(name, each)
     checks.require_together(found.items())

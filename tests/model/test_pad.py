@@ -59,7 +59,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     ([], rb.DTypeError, "`sequences` must be a list of at least one array, one for each sequence; got an empty one"),
     (np.ones((3, 2)), rb.DTypeError, "`sequences` must be a list .*; got a ndarray"),
     ("abc", rb.DTypeError, "`sequences` must be a list .*; got a str"),
-    (["abc"], rb.DTypeError, r"`sequences\[0\]` must hold numbers; got text, of which a model's vocabulary makes token ids"),
+    (["abc"], rb.DTypeError, r"`sequences\[0\]` must hold numbers; got text; give a list of texts to a model with a voc"),
     ([[1], 2], rb.ShapeError, r"`sequences\[1\]` must have shape \(length,\), as the other sequences; got \(\)"),
     ([np.ones((2, 3)), np.ones((2, 4))], rb.ShapeError, r"`sequences\[1\]` must have shape \(length, 3\), as the other sequences; got \(2, 4\)"),
     ([np.ones((2, 3)), np.ones(2)], rb.ShapeError, r"`sequences\[1\]` must have shape \(length, 3\)"),
@@ -93,6 +93,16 @@ def test_sequences_of_several_places_or_kinds_are_refused() -> None:
         rb.pad([ids, strict.from_host(np.arange(3), "int32", "device1")])
     with pytest.raises(rb.ArgumentError, match="`batch_first` must be True or False"):
         rb.pad([[1]], batch_first=1)  # type: ignore[arg-type]
+
+
+def test_texts_are_refused_with_what_takes_them() -> None:
+    """The advice, followed, gives what each text gives."""
+    drawn, texts = rb.RNN.init(3, 4), ["abca", "b"]
+    rnn = rb.RNN(drawn.layers, vocabulary="abc")
+    with pytest.raises(rb.DTypeError, match="give a list of texts to a model with a vocabulary as it is"):
+        rb.pad(texts)
+    for found, each in zip(rnn.last(texts), texts, strict=True):
+        np.testing.assert_allclose(found, rnn.last(each), atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
