@@ -1,10 +1,11 @@
 """The records of a network: what they show of themselves, and arrays and options that they refuse."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from own_cells import Own
 
 import rnn_backends as rb
 from rnn_backends.core.network import Network
@@ -12,20 +13,6 @@ from rnn_backends.testing.cases import Draw
 
 CELL = Draw("float32", 0).cell(3, 4)
 X = np.zeros((5, 2, 3), np.float32)
-
-
-@dataclass(frozen=True)
-class Own:
-    """A cell of the user's, whose own repr shows its numbers."""
-
-    weight: Any
-    hidden_size: int = 4
-
-    def project(self, x: Any) -> Any:
-        return x @ self.weight.T
-
-    def step(self, projected: Any, h: Any) -> Any:
-        return projected + h
 
 
 def test_records_show_sizes_and_no_numbers() -> None:

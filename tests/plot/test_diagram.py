@@ -8,8 +8,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from diagrams import NETWORKS, Own, arrows, boxes, cell, centres, linear, shape, texts
+from diagrams import NETWORKS, arrows, boxes, cell, centres, linear, shape, texts
 from matplotlib.patches import FancyBboxPatch
+from own_cells import Own
 
 import rnn_backends as rb
 from rnn_backends import plot

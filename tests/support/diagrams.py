@@ -1,27 +1,13 @@
 """Networks of all kinds to draw, and what is in a diagram of one."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from own_cells import Own
 from places import ROOT
 
 import rnn_backends as rb
-
-
-@dataclass(frozen=True)
-class Own:
-    """A cell that states its size only."""
-
-    weight: Any
-    hidden_size: int = 4
-
-    def project(self, x: Any) -> Any:
-        return x @ self.weight.T
-
-    def step(self, projected: Any, h: Any) -> Any:
-        return projected + h
 
 
 def shape(name: str, *sizes: int) -> str:

@@ -1,0 +1,18 @@
+"""A cell of the user's own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Own:
+    """A cell that states its size only, and whose own repr shows its numbers."""
+
+    weight: Any
+    hidden_size: int = 4
+
+    def project(self, x: Any) -> Any:
+        return x @ self.weight.T
+
+    def step(self, projected: Any, h: Any) -> Any:
+        return projected + h
