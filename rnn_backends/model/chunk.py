@@ -2,11 +2,9 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
-from rnn_backends.core.arrays import Array, array_namespace, where_valid, widen
+from rnn_backends.core.arrays import Array, where_valid
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.losses import negative_log_likelihood, sums_where
+from rnn_backends.core.losses import index_of_largest, negative_log_likelihood, sums_where
 
 
 class Chunk(NamedTuple):
@@ -33,23 +31,26 @@ def probabilities(readout: Linear, chunk: Chunk) -> Array:
     return where_valid(readout.activate(chunk.array), chunk.valid)
 
 
-def index_of_largest(array: Array) -> Array:
-    """Return the ids of the largest logits."""
-    if type(array) is np.ndarray:
-        return array.argmax(axis=-1)  # the function of NumPy takes five times as long for a few
-    return array_namespace(array).argmax(array, axis=-1)
-
-
 def largest(chunk: Chunk) -> Array:
     """Return the ids of the largest logits, -1 where a step is not valid."""
-    ids = index_of_largest(chunk.array)
-    return where_valid(ids, None if chunk.valid is None else chunk.valid[..., 0], -1)
+    return where_valid(index_of_largest(chunk.array), _valid(chunk), -1)
 
 
-def loss_sums(chunk: Chunk) -> tuple[Array, Array]:
-    """Return the sum of the cross-entropies of the targets at the valid steps, and the number of these."""
-    losses = negative_log_likelihood(widen(chunk.array), chunk.targets)
-    valid = None if chunk.valid is None else chunk.valid[..., 0]
-    if chunk.mask is not None:
-        valid = chunk.mask if valid is None else chunk.mask & valid
-    return sums_where(losses, valid)
+def loss_sums(chunk: Chunk, best: Array | None = None) -> tuple[Array, Array]:
+    """Return the sum of the cross-entropies of the targets at the valid steps, and the number of these.
+
+    `best` are the ids of the largest logits, where they are known.
+    """
+    return sums_where(negative_log_likelihood(chunk.array, chunk.targets, best), judged(chunk))
+
+
+def judged(chunk: Chunk) -> Array | None:
+    """Return whether each step is valid and not left out by the mask; None if all are."""
+    valid = _valid(chunk)
+    if chunk.mask is None:
+        return valid
+    return chunk.mask if valid is None else chunk.mask & valid
+
+
+def _valid(chunk: Chunk) -> Array | None:
+    return None if chunk.valid is None else chunk.valid[..., 0]

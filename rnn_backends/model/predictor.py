@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 from rnn_backends.core.arrays import Array, ArrayLike, Input
+from rnn_backends.core.losses import index_of_largest
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.chunk import Chunk, index_of_largest, largest, logits, probabilities
+from rnn_backends.model.chunk import Chunk, largest, logits, probabilities
 from rnn_backends.model.chunks import ChunkedCall, is_one_chunk
 from rnn_backends.model.model import part_of_rnn
 from rnn_backends.model.reading import logits_of_whole, read_at_once

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import isqrt
 from typing import Any, NamedTuple
 
-from rnn_backends.core.arrays import Array, array_namespace, device, widen
+from rnn_backends.core.arrays import Array, array_namespace, device
 from rnn_backends.core.forward import encoded, initial_state, propagate, started, state_dtype
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.losses import negative_log_likelihood, sums_where
@@ -56,7 +56,7 @@ def loss_sums_of_whole(call: ChunkedCall, reads: str) -> tuple[Array, Array]:
     """Return the sum of the cross-entropies of the targets of sequences that have a step, and their number."""
     with call.placed.on_device():
         logits, has_step = logits_of_whole(call, reads)
-        return sums_where(negative_log_likelihood(widen(logits), call.targets()), has_step)
+        return sums_where(negative_log_likelihood(logits, call.targets()), has_step)
 
 
 def read_at_once(placed: Placed, call: Call, x: Any, reads: str) -> Array:

@@ -121,7 +121,10 @@ def test_accuracy_beside_the_loss(run: Run, backend: str) -> None:
     np.savez("x.npz", x=x, targets=targets, lengths=lengths, mask=mask)
     right, count = int(((ids == targets) & counted).sum()), int(counted.sum())
     words = ["run", "model.npz", "x.npz", "--backend", backend]
-    assert run(*words).rows["accuracy"].strip() == f"{right / count:.6f}, {right} of {count}"
+    result = run(*words)
+    assert result.rows["accuracy"].strip() == f"{right / count:.6f}, {right} of {count}"
+    loss = float(rnn.loss(x, targets, lengths=lengths, mask=mask))
+    assert float(result.rows["cross-entropy"].split()[0]) == pytest.approx(loss, abs=1e-6)
     np.savez("x.npz", x=x, targets=targets[0], lengths=lengths)
     right = int((rnn.predict(x, lengths=lengths, reads="last") == targets[0])[np.array(lengths) > 0].sum())
     result = run(*words, "--reads", "last", "--json")

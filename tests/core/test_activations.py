@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 import rnn_backends as rb
 from rnn_backends.backends.cuda_kernels import sources
+from rnn_backends.core import losses
 from rnn_backends.core.activations import ACTIVATIONS, sigmoid
 from rnn_backends.core.arrays import Array
+from rnn_backends.core.losses import index_of_largest, negative_log_likelihood
 from rnn_backends.testing import excess, reference
 from rnn_backends.testing.cases import Draw
 from rnn_backends.testing.reference import FUNCTIONS
@@ -169,6 +171,27 @@ def test_cross_entropy(backend: str, scale: float) -> None:
     logits, targets = random.normal(size=(4, 3, 5)) * scale, random.integers(0, 5, (4, 3))
     moved = on(backend, logits, "float64"), on(backend, targets, "int32")
     assert float(rb.cross_entropy(*moved)) == pytest.approx(by_hand(logits, targets), rel=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_logit_may_be_known(backend: str, dtype: str) -> None:
+    """Of equal, infinite and missing logits, too: the first of the largest, and NaN where there is one."""
+    inf, nan = math.inf, math.nan
+    rows = [[1, 3, 3, 2], [-1e30, 1e30, 0, 0], [0, -inf, 0, 0], [0, 0, inf, 0], [-inf] * 4, [5, nan, 7, 0]]
+    logits, targets = on(backend, rows, dtype), on(backend, [2, 1, 0, 1, 0, 0], "int32")
+    best = index_of_largest(logits)
+    assert rb.to_numpy(best).tolist() == [1, 1, 0, 2, 0, 1]
+    with np.errstate(invalid="ignore"):
+        found, searched = (rb.to_numpy(negative_log_likelihood(logits, targets, known)) for known in (best, None))
+    np.testing.assert_allclose(found, [np.log(2 + np.exp(-1) + np.exp(-2)), 0, np.log(3), nan, nan, nan], rtol=1e-6)
+    np.testing.assert_array_equal(found, searched)
+
+
+def test_logits_that_32_bits_cannot_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, targets = Draw("float64", 0).normal(4, 3), np.array([0, 2, 1, 1])
+    wanted = negative_log_likelihood(logits, targets)
+    monkeypatch.setattr(losses, "prod", lambda _: 2**31)
+    np.testing.assert_array_equal(negative_log_likelihood(logits, targets), wanted)
 
 
 def test_gradient_of_cross_entropy(backend: str) -> None:

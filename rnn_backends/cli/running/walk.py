@@ -15,8 +15,8 @@ from rnn_backends.cli.running.samples import Sample, batches, windows
 from rnn_backends.cli.running.streams import Reader
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array, Host
-from rnn_backends.core.losses import mean_of
-from rnn_backends.model.chunk import Chunk, largest, loss_sums, probabilities
+from rnn_backends.core.losses import index_of_largest, mean_of
+from rnn_backends.model.chunk import Chunk, judged, largest, loss_sums, probabilities
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.reading import logits_of_whole, summarize
@@ -87,11 +87,12 @@ class Walk:
 
     def _take_losses(self, chunk: Chunk, targets: Array) -> None:
         with self.placed.on_device():
-            self._sums.append(loss_sums(chunk))
-            found, wanted = to_numpy(largest(chunk)), to_numpy(targets)
-            counted = (found >= 0) if chunk.mask is None else (found >= 0) & to_numpy(chunk.mask)
-        self.right += int(((found == wanted) & counted).sum())
-        self.judged += int(counted.sum())
+            best, counts = index_of_largest(chunk.array), judged(chunk)
+            self._sums.append(loss_sums(chunk, best))
+            is_right = to_numpy(best) == to_numpy(targets)
+            is_counted = np.ones_like(is_right) if counts is None else to_numpy(counts)
+        self.right += int((is_right & is_counted).sum())
+        self.judged += int(is_counted.sum())
 
     def _each(self, call: ChunkedCall, report: Progress) -> Iterator[Chunk]:
         if self.reads == "steps":
