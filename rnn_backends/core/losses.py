@@ -137,7 +137,7 @@ def _logits_of(ids: Array, z: Array) -> Array:
         return xp.sum(xp.where(one_hot(ids, z), z, xp.zeros_like(z)), axis=-1)
     # Of a large vocabulary, a row for the one that is wanted would take most of the time.
     before = xp.arange(prod(ids.shape), device=device(z)) * z.shape[-1]
-    places = before + xp.reshape(xp.astype(ids, before.dtype), (-1,))
+    places = before + xp.astype(xp.reshape(ids, (-1,)), before.dtype)
     return xp.reshape(xp.take(xp.reshape(z, (-1,)), places, axis=0), ids.shape)
 
 
