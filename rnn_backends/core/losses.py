@@ -110,13 +110,14 @@ def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
 def negative_log_likelihood(logits: Array, targets: Array, best: Array | None = None) -> Array:
     """Return -log softmax(logits)[target] for each target, (..., classes), (...) -> (...).
 
-    `best` are the ids of the largest logits, where they are known.
+    `best` are the ids of the largest logits, where they are known, which spares NumPy a search.
     """
     z = widen(logits)
     xp, is_class = array_namespace(z), in_range(targets, z.shape[-1])
-    if best is None and type(z) is np.ndarray:
-        best = index_of_largest(z)  # NumPy finds it in a third of the time of a maximum over a short axis
-    largest = xp.max(z, axis=-1) if best is None else _logits_of(best, z)
+    if type(z) is np.ndarray and z.flags.c_contiguous:  # ids take a third of the time of a maximum over a short axis
+        largest = _logits_of(index_of_largest(z) if best is None else best, z)
+    else:
+        largest = xp.max(z, axis=-1)
     total = xp.log(xp.sum(xp.exp(z - largest[..., None]), axis=-1))
     wanted = _logits_of(xp.where(is_class, targets, xp.zeros_like(targets)), z)
     nll = total - (wanted - largest)

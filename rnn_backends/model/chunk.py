@@ -41,11 +41,11 @@ def loss_sums(chunk: Chunk, best: Array | None = None) -> tuple[Array, Array]:
 
     `best` are the ids of the largest logits, where they are known.
     """
-    return sums_where(negative_log_likelihood(chunk.array, chunk.targets, best), judged(chunk))
+    return sums_where(negative_log_likelihood(chunk.array, chunk.targets, best), counted(chunk))
 
 
-def judged(chunk: Chunk) -> Array | None:
-    """Return whether each step is valid and not left out by the mask; None if all are."""
+def counted(chunk: Chunk) -> Array | None:
+    """Return whether each step counts, being valid and not left out by the mask; None if all do."""
     valid = _valid(chunk)
     if chunk.mask is None:
         return valid

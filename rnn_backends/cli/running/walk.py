@@ -16,7 +16,7 @@ from rnn_backends.cli.running.streams import Reader
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array, Host
 from rnn_backends.core.losses import index_of_largest, mean_of
-from rnn_backends.model.chunk import Chunk, judged, largest, loss_sums, probabilities
+from rnn_backends.model.chunk import Chunk, counted, largest, loss_sums, probabilities
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.reading import logits_of_whole, summarize
@@ -87,7 +87,7 @@ class Walk:
 
     def _take_losses(self, chunk: Chunk, targets: Array) -> None:
         with self.placed.on_device():
-            best, counts = index_of_largest(chunk.array), judged(chunk)
+            best, counts = index_of_largest(chunk.array), counted(chunk)
             self._sums.append(loss_sums(chunk, best))
             is_right = to_numpy(best) == to_numpy(targets)
             is_counted = np.ones_like(is_right) if counts is None else to_numpy(counts)
