@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from time import monotonic
 from types import FrameType
 
@@ -13,6 +14,7 @@ ENDED = 128
 """The number to which that of a signal is added for an exit code."""
 AGAIN_SECONDS, SAME_SECONDS = 0.01, 1.0
 """A signal that follows another within this time is the same wish, and does not disturb what the first one undoes."""
+_NATIVE_IMPORTS = (ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__)
 
 
 class Ended(BaseException):
@@ -32,16 +34,30 @@ class _Handler:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         before, self._last = self._last, monotonic()
-        if self.is_open and self._last - before > SAME_SECONDS:
-            raise Ended(number)
+        if not self.is_open or self._last - before <= SAME_SECONDS:
+            return
+        if _is_in_native_import(frame):
+            self._come_again(number)
+            return
+        raise Ended(number)
 
     def lost(self, unraisable: "sys.UnraisableHookArgs") -> None:
         """Have the signal come again whose exception was ignored, as in a callback of the garbage collector."""
         if not isinstance(unraisable.exc_value, Ended):
             self._hook(unraisable)
         elif self.is_open:
-            self._last = float("-inf")
-            threading.Timer(AGAIN_SECONDS, signal.raise_signal, [unraisable.exc_value.number]).start()
+            self._come_again(unraisable.exc_value.number)
+
+    def _come_again(self, number: int) -> None:
+        self._last = float("-inf")
+        threading.Timer(AGAIN_SECONDS, signal.raise_signal, [number]).start()
+
+
+def _is_in_native_import(frame: FrameType | None) -> bool:
+    """Return whether an extension module is being initialised, whose C++ an exception may crash."""
+    while frame is not None and frame.f_code not in _NATIVE_IMPORTS:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP: one word at most, the exit code, and nothing left behind."""
 
+import _imp
 import os
 import signal
 import subprocess
@@ -7,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -156,6 +159,35 @@ def test_an_exception_that_python_ignores_comes_again(capsys: pytest.CaptureFixt
         work()
     assert capsys.readouterr().err == ""
     assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize("step", ["create_dynamic", "exec_dynamic"])
+def test_the_initialisation_of_an_extension_module_is_not_disturbed(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """An exception would go through its C++, which may end the process or leave a wrong ImportError."""
+    done, end = [], time.monotonic() + LIMIT
+
+    def initialise(_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        done.append(step)
+
+    monkeypatch.setattr(_imp, step, initialise)
+    loader = ExtensionFileLoader("none", "none.so")
+    spec = ModuleSpec("none", loader)
+
+    def load() -> None:
+        if step == "create_dynamic":
+            loader.create_module(spec)
+        else:
+            loader.exec_module(ModuleType("none"))
+
+    def work() -> None:
+        load()
+        while time.monotonic() < end:
+            time.sleep(0.01)
+
+    with raised(), pytest.raises(Ended) as caught:
+        work()
+    assert (caught.value.code, done) == (128 + signal.SIGTERM, [step])
 
 
 @pytest.fixture
