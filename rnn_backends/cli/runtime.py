@@ -10,8 +10,8 @@ import numpy as np
 from rnn_backends.backends.selection import parse
 from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import short
 from rnn_backends.errors import DTypeError, WrongResultError
-from rnn_backends.formats.names import short
 from rnn_backends.formats.onnx import read_program
 from rnn_backends.formats.onnx.flow import Flow, Input, takes_tokens
 from rnn_backends.formats.onnx.network import Program

@@ -4,11 +4,11 @@ from importlib import import_module
 from os import PathLike, fspath
 from typing import Any
 
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.content import SUFFIXES, format_of
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source, opened, suffix_of
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.source import BLOCK, Source
 
 ENTRY = 24

@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rnn_backends.core.arrays import Host, dtype_name, is_array
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import Declared, shown
+from rnn_backends.formats.names import Declared
 from rnn_backends.formats.source import BLOCK, Source
 
 ToHost: TypeAlias = Callable[[Any], Host]

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.made import Made
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.scaling import Scaling, of_batch_norm, scaled
 from rnn_backends.formats.source import Account
 

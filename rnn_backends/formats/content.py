@@ -2,9 +2,9 @@
 
 import re
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.source import Source, suffix_of
 
 SUFFIXES = {

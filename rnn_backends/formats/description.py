@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import got
 from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.json_text import parse_json, require_keys
-from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 
@@ -77,7 +77,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     reads, takes = _get(what, held, "reads", str), _get(what, held, "takes", str, type(None))
     for name, value, choices in (("reads", reads, READS), ("takes", takes, (*TAKES, None))):
         if value not in choices:
-            msg = f"{name!r} of {what} must be one of {', '.join(map(repr, choices))}; got {shown_value(value)}."
+            msg = f"{name!r} of {what} must be one of {', '.join(map(repr, choices))}; got {got(value)}."
             raise FormatError(msg)
     return Description(
         {place: _cell_options(place, _get("cells", cells, place, dict)) for place in places},
@@ -140,7 +140,7 @@ def _cell_options(place: str, held: dict[str, Any]) -> dict[str, Any]:
 
 def _activation(place: str, held: Any) -> Activation:
     if not isinstance(held, dict):
-        msg = f"the activation of {place} must be a JSON object; got {shown_value(held)}."
+        msg = f"the activation of {place} must be a JSON object; got {got(held)}."
         raise FormatError(msg)
     require_keys(f"the activation of {place}", held, {"name", "alpha", "beta"})
     try:
@@ -153,7 +153,7 @@ def _activation(place: str, held: Any) -> Activation:
 def _notes(held: dict[Any, Any]) -> dict[str, str]:
     for name, note in held.items():
         if not (isinstance(name, str) and isinstance(note, str)):
-            msg = f"metadata must be text by name; got {shown_value(name)}: {shown_value(note)}."
+            msg = f"metadata must be text by name; got {got(name)}: {got(note)}."
             raise FormatError(msg)
     return held
 
@@ -162,6 +162,6 @@ def _get(what: str, held: Mapping[str, Any], key: str, *kinds: type) -> Any:
     value = held[key]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        msg = f"{key!r} of {what} must be {wanted}; got {shown_value(value)}."
+        msg = f"{key!r} of {what} must be {wanted}; got {got(value)}."
         raise FormatError(msg)
     return value

@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import Declared, listed, shown
+from rnn_backends.formats.names import Declared
 from rnn_backends.formats.source import Account
 
 _HOOKED = re.compile(r"(.*\.)?((?:weight|bias)[^.]*)_(g|v|orig|mask|u)", re.S)

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rnn_backends.core.messages import listed, short
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import listed, short
 from rnn_backends.formats.source import Account
 
 BATCH = 1000

@@ -7,9 +7,10 @@ from math import prod
 
 import numpy as np
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import PLACE, Declared, listed, require_no_gates, shown
+from rnn_backends.formats.names import PLACE, Declared, require_no_gates
 from rnn_backends.formats.notations import notations
 
 _RECURRENT = re.compile(

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 
 PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
 _NATIVE = re.compile(
     rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
 )
-_LISTED = 120
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
 Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -95,30 +95,3 @@ def require_no_gates(name: str, shape: tuple[int, ...]) -> None:
 def is_within(name: str, key: str, mark: str = ".") -> bool:
     """Return whether a name is a key, or begins with it up to a mark."""
     return name == key or name.startswith(f"{key}{mark}")
-
-
-def shown(name: object) -> str:
-    """Return what a file calls something, for one line of a message: quoted, short, in ASCII."""
-    text = ascii(name)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def shown_value(value: object) -> str:
-    """Return a value of a configuration for one line of a message; containers, which may be deep, by their type."""
-    return shown(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
-
-
-def listed(names: Iterable[object]) -> str:
-    """Return what a file calls some things, the first of them, for one line of a message."""
-    found = [shown(name) for name in names]
-    count = 1
-    while count < min(len(found), 5) and sum(map(len, found[: count + 1])) <= _LISTED:
-        count += 1
-    more = f" and {len(found) - count} more" if len(found) > count else ""
-    return ", ".join(found[:count]) + more or "none"
-
-
-def short(error: Exception) -> str:
-    """Return what an error of a library says, which may quote the whole file, for one line of a message."""
-    text = str(error).encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -5,9 +5,10 @@ Known are waa wax wya ba by and Whh Wxh Why bh by of the text-books, whose vecto
 
 from collections.abc import Iterator
 
+from rnn_backends.core.messages import listed
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import Declared, listed
+from rnn_backends.formats.names import Declared
 
 _NOTATIONS = (
     {"wax": "weight_ih_l0", "waa": "weight_hh_l0", "ba": "bias_l0", "wya": "weight", "by": "bias"},

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.archive import Archive
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.source import Source
 
 MAX_HEADER = 10_000

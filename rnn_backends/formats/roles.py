@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import Declared, is_within, listed, shown
+from rnn_backends.formats.names import Declared, is_within
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading, Readings, Widths, stand_side_by_side
 from rnn_backends.formats.values import Activations

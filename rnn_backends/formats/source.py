@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import short, shown
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import short, shown
 
 BLOCK = 2**18
 _WRITTEN = {"saved_model.pb": "saved_model", "_CHECKPOINT_METADATA": "orbax", "_METADATA": "orbax"}

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import Declared, layer_indices, listed, shown
+from rnn_backends.formats.names import Declared, layer_indices
 from rnn_backends.formats.readings import Widths
 
 _MOST = 5

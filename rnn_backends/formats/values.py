@@ -6,10 +6,10 @@ from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from rnn_backends.core.activations import as_activation
+from rnn_backends.core.messages import got
 from rnn_backends.core.network import READS, TAKES
 from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.errors import ArgumentError
-from rnn_backends.formats.names import shown_value
 
 Kind = Literal["activation", "activations", "flag", "key", "number", "paths", "reads", "takes", "texts", "vocabulary"]
 CHOICES: Mapping[str, Sequence[str]] = {"reads": READS, "takes": TAKES}
@@ -45,7 +45,7 @@ def checked(name: str, kind: Kind, value: Any, form: str) -> Any:
     if kind in _CHECKS:
         wanted, holds = _CHECKS[kind]
         if not holds(value):
-            msg = f"`{name}` must be {wanted}; got {shown_value(value)}."
+            msg = f"`{name}` must be {wanted}; got {got(value)}."
             raise ArgumentError(msg)
     if name == "roles":
         for role in value.values():

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -15,7 +16,7 @@ from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.made import Made, Read, declared_of, flat, made
 from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
-from rnn_backends.formats.names import Declared, is_own, is_within, listed, places, shown
+from rnn_backends.formats.names import Declared, is_own, is_within, places
 from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading

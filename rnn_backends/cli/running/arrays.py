@@ -8,9 +8,10 @@ from math import prod
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import listed, require_initial_states
+from rnn_backends.formats.names import require_initial_states
 from rnn_backends.formats.npy import HEAD, Npz, parse_header
 from rnn_backends.formats.source import Source
 

@@ -21,8 +21,8 @@ from rnn_backends.cli.running.walk import Walk, through_arrays, through_samples,
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax
+from rnn_backends.core.messages import listed
 from rnn_backends.errors import ArgumentError, VocabularyError
-from rnn_backends.formats.names import listed
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.vocabulary import Encoder, Vocabulary, require_vocabulary

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rnn_backends.core.messages import listed
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import listed
 
 Row = tuple[int, Mapping[str, Any]]
 """The number of a line, from 1 on, and its values by name."""

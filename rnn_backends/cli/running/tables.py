@@ -10,8 +10,8 @@ from rnn_backends.cli.running.rows import Row
 from rnn_backends.cli.running.samples import Sample
 from rnn_backends.cli.running.values import Values
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import listed
 
 
 class Columns(NamedTuple):

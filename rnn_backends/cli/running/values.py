@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed
 from rnn_backends.errors import FormatError, VocabularyError
-from rnn_backends.formats.names import listed
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.vocabulary import Encoder
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import got
 from rnn_backends.errors import ArgumentError
-from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.values import Named
 
@@ -44,6 +44,6 @@ def _function(option: str, given: Callable[..., Any] | None) -> Callable[..., An
         return given
     if given.name not in NAMES:
         known = ", ".join(NAMES)
-        msg = f"`{option}` must be a callable or a name of Flax's, one of {known}; got {shown_value(given.name)}."
+        msg = f"`{option}` must be a callable or a name of Flax's, one of {known}; got {got(given.name)}."
         raise ArgumentError(msg)
     return NAMES[given.name]

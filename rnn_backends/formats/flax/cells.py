@@ -4,9 +4,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import is_within, listed, shown
+from rnn_backends.formats.names import is_within
 
 _FLAX = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
 _HAIKU = re.compile(r"((?:.*/)?vanilla_rnn(?:_[0-9]+)?)/(linear(?:_1)?/[wb])", re.DOTALL)

@@ -4,12 +4,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from math import prod
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.flax.variables import STATISTICS
 from rnn_backends.formats.made import Made
 from rnn_backends.formats.modules import Module
-from rnn_backends.formats.names import listed, shown
 
 LINEAR = {"kernel": "weight", "w": "weight", "bias": "bias", "b": "bias"}
 TABLES = {"embedding": "weight", "embeddings": "weight"}

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import short, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.flax.tree import from_tree
-from rnn_backends.formats.names import short, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
 

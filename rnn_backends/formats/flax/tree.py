@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -22,7 +23,7 @@ from rnn_backends.formats.flax.flattened import flattened, require_numbers
 from rnn_backends.formats.flax.modules import TABLES, modules_of, require_no_statistics
 from rnn_backends.formats.flax.variables import variables_of
 from rnn_backends.formats.made import Made, declared_of, made
-from rnn_backends.formats.names import is_within, layer_indices, require_no_gates, shown
+from rnn_backends.formats.names import is_within, layer_indices, require_no_gates
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
 from rnn_backends.formats.roles import given_roles, reading_of

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rnn_backends.core.arrays import dtype_name, is_array
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import listed, shown
 
 MAX_PATH = 2000
 WANTED = "parameters of Flax, a mapping of mappings of arrays, are wanted"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -23,7 +24,6 @@ from rnn_backends.formats.keras.network import network
 from rnn_backends.formats.keras.plan import plan
 from rnn_backends.formats.keras.version import version_of
 from rnn_backends.formats.keras.weights import Weights
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account, Source
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import got
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.values import Named
 
 _MAX_DEPTH = 2
@@ -62,7 +62,7 @@ def by_name(option: str, given: Callable[..., Any], version: int | None) -> Acti
         return found.pop()
     if not found:
         known = ", ".join({name: None for each in NAMES if version in {each, None} for name in NAMES[each]})
-        msg = f"`{option}` must be a callable or a name of Keras's, one of {known}; got {shown_value(given.name)}."
+        msg = f"`{option}` must be a callable or a name of Keras's, one of {known}; got {got(given.name)}."
         raise ArgumentError(msg)
     first, second = (NAMES[each][name].function for each in NAMES)
     msg = (
@@ -91,7 +91,7 @@ def from_config(where: str, held: Any, version: int, depth: int = 0) -> Activate
             return from_layer(where, name, held.get("config"), version, depth + 1)
         # A function that is called by name has that name for a configuration; a layer has a class.
         name = held["config"] if isinstance(held.get("config"), str) else name
-    msg = f"{where} has the activation {shown_value(name)}; read are {', '.join(known)}, and {', '.join(LAYERS)}."
+    msg = f"{where} has the activation {got(name)}; read are {', '.join(known)}, and {', '.join(LAYERS)}."
     raise FormatError(msg)
 
 
@@ -133,7 +133,7 @@ def _thresholded_relu(where: str, config: Mapping[str, Any], _: int) -> Activate
 
 def _softmax(where: str, config: Mapping[str, Any], version: int) -> Activated:
     if config.get("axis") not in (-1, [-1]):
-        msg = f"{where} must be over the last axis, axis=-1; got {shown_value(config.get('axis'))}."
+        msg = f"{where} must be over the last axis, axis=-1; got {got(config.get('axis'))}."
         raise FormatError(msg)
     return NAMES[version]["softmax"]
 
@@ -150,7 +150,7 @@ def number(where: str, config: Mapping[str, Any], option: str) -> float:
     if getattr(value, "shape", None) == ():
         value = value.item()  # type: ignore[union-attr]  # it is an array, or a number of NumPy
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e30:
-        msg = f"`{option}` of {where} must be a number; got {shown_value(value)}."
+        msg = f"`{option}` of {where} must be a number; got {got(value)}."
         raise FormatError(msg)
     return float(value)
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.activations import number
 from rnn_backends.formats.keras.layers import Part
 from rnn_backends.formats.keras.weights import Weights, own
-from rnn_backends.formats.names import shown_value
 from rnn_backends.formats.scaling import Scaling, of_batch_norm
 
 KINDS = {"BatchNormalization", "Normalization", "Rescaling"}
@@ -59,7 +59,7 @@ def require_last_axis(part: Part, rank: int) -> None:
     axes = list(axis) if isinstance(axis, Sequence) and not isinstance(axis, str) else [axis]
     is_one_for_all = part.kind == "Normalization" and axes in ([None], [])
     if axes not in ([-1], [rank - 1]) and not is_one_for_all:
-        msg = f"{part.name}, a {part.kind}, must be over the last axis, the features; its axis is {shown_value(axis)}."
+        msg = f"{part.name}, a {part.kind}, must be over the last axis, the features; its axis is {got(axis)}."
         raise FormatError(msg)
 
 

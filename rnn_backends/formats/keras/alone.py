@@ -6,6 +6,7 @@ class, so that shapes must show which feeds which.  Keras 2's own ``.h5`` files 
 
 from typing import NamedTuple
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.activations import LINEAR, Activated, by_name
@@ -19,7 +20,6 @@ from rnn_backends.formats.keras.plan import NOT_ZERO, LinearPart, Plan
 from rnn_backends.formats.keras.recurrent import CellPart, Recurrent
 from rnn_backends.formats.keras.version import version_of
 from rnn_backends.formats.keras.weights import Weights
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 
 

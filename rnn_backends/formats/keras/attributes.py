@@ -8,10 +8,10 @@ import struct
 from collections.abc import Iterator
 from math import prod
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.hdf5 import File, fields
-from rnn_backends.formats.names import shown
 
 ATTRIBUTE = 0xC
 _STRING, _VARIABLE = 3, 9

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.layers import MODELS, Dialect, Part, class_of, folders
-from rnn_backends.formats.names import listed, shown, shown_value
 
 _MAX_DEPTH = 16
 _NEUTRAL = {"training": (None, False)}
@@ -135,9 +135,7 @@ def _ends(model: Part, option: str) -> str:
     if isinstance(held, (list, tuple)) and len(held) == 1:
         (held,) = held
     if not isinstance(held, (list, tuple)) or len(held) != 3 or [*held[1:]] != [0, 0] or not isinstance(held[0], str):
-        msg = (
-            f"{model.name} must have one input and one output, the first that its layer gives; got {shown_value(held)}."
-        )
+        msg = f"{model.name} must have one input and one output, the first that its layer gives; got {got(held)}."
         raise FormatError(msg)
     name: str = held[0]
     return name
@@ -179,6 +177,6 @@ def _source_of(mask: Any) -> str:
 def _text(held: Any, option: str) -> str:
     found = held.get(option) if isinstance(held, Mapping) else None
     if not isinstance(found, str):
-        msg = f"each layer of a functional model must have a {option}; got {shown_value(found)}."
+        msg = f"each layer of a functional model must have a {option}; got {got(found)}."
         raise FormatError(msg)
     return found

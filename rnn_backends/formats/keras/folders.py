@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.items import Item
 from rnn_backends.formats.keras.legacy import OLDER
-from rnn_backends.formats.names import listed, require_no_gates, shown
+from rnn_backends.formats.names import require_no_gates
 from rnn_backends.formats.options import LoadOptions
 
 _LAYER = re.compile(r"(embedding|simple_rnn|rnn|bidirectional|dense|time_distributed)(?:_([1-9][0-9]{0,3}))?")

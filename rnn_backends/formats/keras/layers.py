@@ -6,10 +6,10 @@ A configuration is looked at, never deserialized: a class is a name that stands 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.activations import LAYERS as ACTIVATIONS
-from rnn_backends.formats.names import shown, shown_value
 
 MODELS = {"Sequential", "Functional"}
 RECURRENT = {"SimpleRNN", "RNN", "Bidirectional"}
@@ -84,7 +84,7 @@ class Part(NamedTuple):
     @property
     def name(self) -> str:
         """The name that its user gave it, for messages."""
-        return shown_value(self.config.get("name", self.kind))
+        return got(self.config.get("name", self.kind))
 
     @property
     def version(self) -> int:
@@ -103,7 +103,7 @@ class Part(NamedTuple):
         """Return an option that is true or false; Keras 2 may leave out one that has a default."""
         found = self.config.get(option, default if self.version == 2 else None)
         if not isinstance(found, bool):
-            msg = f"`{option}` of {self.name} must be true or false; got {shown_value(found)}."
+            msg = f"`{option}` of {self.name} must be true or false; got {got(found)}."
             raise FormatError(msg)
         return found
 
@@ -116,7 +116,7 @@ def part(held: Any, path: str, dialect: Dialect) -> Part:
     if kind == "Sequential" and isinstance(config, list) and dialect.bare:
         config = {"layers": config}  # as the first Keras 2 wrote it
     if not isinstance(kind, str) or not isinstance(config, Mapping):
-        msg = f"a layer must be described by its class_name and config; got {shown_value(held)}."
+        msg = f"a layer must be described by its class_name and config; got {got(held)}."
         raise FormatError(msg)
     found = Part(path, kind, config, dialect)
     module, is_keras = held.get("module"), _is_keras(held, dialect)
@@ -185,7 +185,7 @@ def _require_known(found: Part) -> None:
         policy = policy["config"].get("name") if isinstance(policy.get("config"), Mapping) else policy
     if policy is not None and not (isinstance(policy, str) and policy in _DTYPES):
         named = policy.get("class_name") if isinstance(policy, Mapping) else policy
-        msg = f"{found.name} has the dtype policy {shown_value(named)}; it must be one of {', '.join(sorted(_DTYPES))}."
+        msg = f"{found.name} has the dtype policy {got(named)}; it must be one of {', '.join(sorted(_DTYPES))}."
         raise FormatError(msg)
 
 

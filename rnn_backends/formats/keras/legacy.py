@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.affine import KINDS as AFFINE
 from rnn_backends.formats.keras.affine import names as names_of_affine
@@ -15,7 +16,6 @@ from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.attributes import names
 from rnn_backends.formats.keras.layers import INERT, RECURRENT, Part
 from rnn_backends.formats.keras.recurrent import recurrent
-from rnn_backends.formats.names import listed, shown
 
 CELL = ("kernel", "recurrent_kernel", "bias")
 _NOT_TRAINED = {"moving_mean", "moving_variance", "mean", "variance", "count"}

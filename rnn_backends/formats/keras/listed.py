@@ -2,12 +2,12 @@
 
 import re
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.items import Item
 from rnn_backends.formats.keras.legacy import CELL, last, layers
-from rnn_backends.formats.names import listed, shown
 
 _INERT = re.compile(
     r"(?:input|dropout|spatial_dropout1d|alpha_dropout|gaussian_dropout|gaussian_noise|activity_regularization)"

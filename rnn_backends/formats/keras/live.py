@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import short
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.keras.layers import Dialect, folders
 from rnn_backends.formats.keras.version import version_of
-from rnn_backends.formats.names import short
 
 
 def described(source: Any) -> tuple[Mapping[str, Any], Dialect]:

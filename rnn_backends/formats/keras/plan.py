@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.activations import LINEAR, Activated, from_config, from_layer
 from rnn_backends.formats.keras.affine import KINDS as AFFINE
 from rnn_backends.formats.keras.affine import Affine, require_last_axis
 from rnn_backends.formats.keras.layers import INERT, RECURRENT, Part, is_activation
 from rnn_backends.formats.keras.recurrent import Recurrent, recurrent
-from rnn_backends.formats.names import shown_value
 
 NOT_ZERO = "x != 0"
 """The mask of an Embedding."""
@@ -112,7 +112,7 @@ class Planned:
         if kind in INERT:
             return
         if kind == "Masking" and not (plan.mask or plan.encoder or plan.layers or self.pending):
-            plan.mask = f"(x != {shown_value(part.config.get('mask_value'))}).any(axis=-1)"
+            plan.mask = f"(x != {got(part.config.get('mask_value'))}).any(axis=-1)"
         elif kind == "Embedding" and not (plan.mask or plan.encoder or plan.layers or self.pending):
             plan.mask = NOT_ZERO if part.flag("mask_zero") else ""
             plan.encoder.append(LinearPart(part.path, is_table=True))

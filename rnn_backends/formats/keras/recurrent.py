@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.activations import Activated, from_config
 from rnn_backends.formats.keras.layers import Part, folders
-from rnn_backends.formats.names import shown_value
 
 
 class CellPart(NamedTuple):
@@ -55,7 +55,7 @@ def recurrent(found: Part) -> Recurrent:
         sides = ([], cells) if backwards else (cells, [])
         return Recurrent(found.name, *sides, *_flags(found))
     if found.config.get("merge_mode") != "concat":
-        mode = shown_value(found.config.get("merge_mode"))
+        mode = got(found.config.get("merge_mode"))
         msg = f"{found.name} has merge_mode={mode}; a layer of both directions joins them, merge_mode='concat'."
         raise FormatError(msg)
     forward, backward = _sides(found)

@@ -3,9 +3,9 @@
 from typing import Protocol
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown
 
 
 class Weights(Protocol):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.source import Account, Source, opened
 
 _KNOWN = {"location", "offset", "length", "checksum"}

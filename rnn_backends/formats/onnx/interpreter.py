@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
 from rnn_backends.formats.onnx.rounding import require_outermost
 from rnn_backends.formats.onnx.shared import Shared

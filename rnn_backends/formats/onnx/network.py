@@ -9,12 +9,12 @@ import numpy as np
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx import rolled
 from rnn_backends.formats.onnx.described import described
 from rnn_backends.formats.onnx.flow import Encoded, Flow, Input, Product, Result, Stage, input_of, takes_tokens

@@ -9,9 +9,9 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import listed, shown
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 ACTIVATIONS = {

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import is_advised, way
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.operators import OPERATORS, in_order
 from rnn_backends.formats.source import Account
 

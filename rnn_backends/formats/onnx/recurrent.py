@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,

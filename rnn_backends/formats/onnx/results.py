@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Flow, Product, Result, Stage
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account

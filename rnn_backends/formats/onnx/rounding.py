@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.flow import Flow, Input, Result
 
 _KEEPING = {"Cast", "Gather", "Identity", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.onnx.external import External
 from rnn_backends.formats.onnx.proto import PLACE
 from rnn_backends.formats.source import Account, Source

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import is_recurrent
-from rnn_backends.formats.names import is_within, shown
+from rnn_backends.formats.names import is_within
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.torch.joined import without_twins
 from rnn_backends.formats.torch.pickled import Opaque

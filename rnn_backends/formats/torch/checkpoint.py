@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import is_recurrent
-from rnn_backends.formats.names import listed, shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.torch.joined import joined

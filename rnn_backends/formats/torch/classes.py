@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown
 
 GATED = ("LSTM", "LSTMCell", "GRU", "GRUCell")
 RECURRENT = ("RNN", "RNNCell")

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.modules import LOSS, is_recurrent
-from rnn_backends.formats.names import is_within, listed, shown
+from rnn_backends.formats.names import is_within
 
 _CELLS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

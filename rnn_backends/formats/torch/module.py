@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -16,7 +17,6 @@ from rnn_backends.formats.batch_norm import of_torch
 from rnn_backends.formats.description import Description
 from rnn_backends.formats.folding import folded
 from rnn_backends.formats.modules import require_numbers
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.scaling import Scaling, multiplied_in
 from rnn_backends.formats.source import Account

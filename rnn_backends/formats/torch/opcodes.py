@@ -5,8 +5,8 @@ import pickletools
 from collections.abc import Iterator
 from typing import Any
 
+from rnn_backends.core.messages import short
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import short
 from rnn_backends.formats.source import Account
 
 PROTOCOLS = range(2, 6)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from rnn_backends.formats.names import shown
+from rnn_backends.core.messages import shown
 
 Kind = Literal["rnn", "linear", "embedding", "activation", "norm", "code", "identity"]
 WHOLE = 0

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.names import shown, shown_value
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.torch.beside import no_tensor
 from rnn_backends.formats.torch.classes import MODES
@@ -240,7 +240,7 @@ def _require_facts(name: str, module: Module) -> None:
     facts = _FACTS.get(name)
     wrong = next((each for each, fits in (facts or {}).items() if not fits(vars(module).get(each))), None)
     if facts is None or wrong is not None or vars(module)["_modules"]:
-        what = f"{wrong} {shown_value(vars(module).get(wrong))}" if wrong else "modules in it or an odd name"
+        what = f"{wrong} {got(vars(module).get(wrong))}" if wrong else "modules in it or an odd name"
         msg = f"it holds a {shown(f'{owner}.{own}')} with {what}; it is damaged, or of another version of torch."
         raise FormatError(msg)
 
@@ -255,5 +255,5 @@ def _require_spectral(module: Module) -> None:
         whole, u, v = (getattr(arrays.get(f"{name}_{part}"), "shape", ()) for part in ("orig", "u", "v"))
         fits = type(axis) is int and 0 <= axis < len(whole) and u == whole[axis : axis + 1]
         if not (isinstance(name, str) and fits and v == (prod(whole) // max(1, whole[axis]),)):
-            msg = f"it holds a spectral norm of {shown_value(name)} whose parts do not fit; it is damaged."
+            msg = f"it holds a spectral norm of {got(name)} whose parts do not fit; it is damaged."
             raise FormatError(msg)

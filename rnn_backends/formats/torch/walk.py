@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import listed, shown
 from rnn_backends.formats.torch.classes import (
     ACTIVATIONS,
     CONTAINERS,

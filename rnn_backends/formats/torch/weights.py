@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.effective import effective, spectral_norm
-from rnn_backends.formats.names import Declared, shown
+from rnn_backends.formats.names import Declared
 
 _PLAIN = ("_WeightNorm", "_Orthogonal")
 """Parametrizations of torch that are the same in training, and change nothing."""

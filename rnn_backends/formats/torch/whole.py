@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.names import shown
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.torch.classes import MODES, RECURRENT, base
 from rnn_backends.formats.torch.saved import Module
