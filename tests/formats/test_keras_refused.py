@@ -147,7 +147,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
     "a registered class": ([changed(simple_rnn(), registered_name="Custom>SimpleRNN")], "which is not understood"),
     "a registered list": ([changed(simple_rnn(), registered_name=[])], "which is not understood"),
     "no layer": ([3], "a layer must be described by its class_name and config; got 3"),
-    "no configuration": ([changed(simple_rnn(), config=[])], "must be described by its class_name and config; got {}"),
+    "no configuration": ([changed(simple_rnn(), config=[])], "must be described by its class_name and config; got dict"),
     "no model": ({}, "must be described by its class_name and config; got {}"),
     "no list of layers": (layer("Sequential", layers="abc"), "'sequential' must have a list of layers, and at most 16"),
     "models in models": (deep(18), "must have a list of layers, and at most 16 models in each other"),
