@@ -5,9 +5,8 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from math import prod
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.made import Index, Made, closed, declared_of, in_tiles, of_array
 from rnn_backends.formats.names import Declared
-from rnn_backends.formats.source import Account
 
 _HOOKED = re.compile(r"(.*\.)?((?:weight|bias)[^.]*)_(g|v|orig|mask|u)", re.S)
 _PARAMETRIZED = re.compile(r"(.*\.)?parametrizations\.([^.]+)\.(.+)", re.S)
@@ -51,69 +50,77 @@ class _Made(NamedTuple):
         return self.of[1] if self.kind == "weight_norm" else self.of[0]
 
 
-def effective(
-    declared: Declared, read: Callable[[str], Host], account: Account | None = None
-) -> tuple[Declared, Callable[[str], Host]]:
-    """Return what is declared, with each weight that is computed in the place of its parts, and how it is read.
+def effective(arrays: Mapping[str, Made]) -> dict[str, Made]:
+    """Return the arrays of a state dict, with each weight that is computed in the place of its parts.
 
-    Parameters
-    ----------
-    declared : mapping of str to dtype and shape
-        Of a state dict.
-    read : callable
-        Returns an array by its name.
-    account : Account, optional
-        Asked before a weight is computed.
+    None of them takes more memory than the part that has its shape, in whose place it is computed.
 
     Raises
     ------
     FormatError
         A parametrization is of another kind, which its names do not record.
     """
-    made = _made(declared)
+    made = _made(arrays)
     for name, how in made.items():
-        _require_shapes(name, how, declared)
+        _require_shapes(name, how, declared_of(arrays))
     owners = {part: name for name, how in made.items() for part in how.of}
-    found: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name, what in declared.items():
+    found: dict[str, Made] = {}
+    for name, array in arrays.items():
         # Each stands where the first of its parts did: the order of names says what is applied first.
         owner = owners.get(name, name)
-        found.setdefault(owner, declared[made[owner].shaped] if owner in made else what)
-
-    def read_effective(name: str) -> Host:
-        if name not in made:
-            return read(name)
-        how = made[name]
-        if account is not None:
-            account.take(f"the weight {shown(name)}", "bytes", 8 * prod(declared[how.shaped][1]))
-        return _computed(name, how.kind, [read(part) for part in how.of])
-
-    return found, read_effective
+        if owner not in found:
+            found[owner] = _computed(owner, made[owner], arrays) if owner in made else array
+    return found
 
 
-def weight_norm(g: Host, v: Host) -> Host:
+def weight_norm(g: Host, v: Made) -> Host:
     """Return g v / |v|, the norm being over all axes but that of g."""
-    axes = tuple(axis for axis in range(v.ndim) if g.ndim == 0 or g.shape[axis] == 1)
+    axes = tuple(axis for axis, _ in enumerate(v.shape) if g.ndim == 0 or g.shape[axis] == 1)
+    found = v.own()
+    outer = next((axis for axis in range(found.ndim) if axis not in axes), None)
+
+    def place(index: Index) -> Index:
+        return tuple(slice(None) if axis in axes else part for axis, part in enumerate(index))
+
     with np.errstate(all="ignore"):  # as in torch, where a norm is 0
-        wide = v.astype(np.float64)
-        norm = np.sqrt((wide * wide).sum(axis=axes, keepdims=True))
-        scaled: Host = wide * (g.astype(np.float64) / norm)
-        return scaled.astype(v.dtype)
+        total = np.zeros([1 if axis in axes else size for axis, size in enumerate(found.shape)])
+        for index, part in in_tiles(found, outer):
+            wide = part.astype(np.float64)
+            total[place(index)] += (wide * wide).sum(axis=axes, keepdims=True)
+        scale = g.astype(np.float64) / np.sqrt(total)
+        for index, part in in_tiles(found):
+            part[...] = part.astype(np.float64) * scale[place(index)]
+    return closed(found)
 
 
-def spectral_norm(weight: Host, u: Host, v: Host, axis: int = 0) -> Host:
+def spectral_norm(weight: Made, u: Host, v: Host, axis: int = 0) -> Host:
     """Return W / (u W v), the rows of W being along an axis, as torch computes it where nothing is trained."""
+    found = weight.own()
+    left, right = u.astype(np.float64), v.astype(np.float64)
     with np.errstate(all="ignore"):
-        wide = weight.astype(np.float64)
-        rows: Host = np.moveaxis(wide, axis, 0).reshape(weight.shape[axis], -1)
-        scaled: Host = wide / (u.astype(np.float64) @ rows @ v.astype(np.float64))
-        return scaled.astype(weight.dtype)
+        rows = np.moveaxis(found, axis, 0).reshape(found.shape[axis], -1)
+        norm = _times(left, rows) @ right
+        for _, part in in_tiles(found):
+            part[...] = part.astype(np.float64) / norm
+    return closed(found)
 
 
-def pruned(weight: Host, mask: Host) -> Host:
+def pruned(weight: Made, mask: Made) -> Host:
     """Return a weight where a mask is 1, and 0 elsewhere."""
-    kept: Host = weight * mask.astype(weight.dtype)
-    return kept
+    found = weight.own()
+    with np.errstate(all="ignore"):
+        for index, part in mask.parts():
+            found[index] *= part.astype(found.dtype)
+    return closed(found)
+
+
+def _times(left: Host, matrix: Host) -> Host:
+    """Return a vector times a matrix, in float64."""
+    found = np.empty(matrix.shape[1])
+    for (rows, columns), part in in_tiles(matrix, 1):
+        product = left[rows] @ part.astype(np.float64)
+        found[columns] = found[columns] + product if rows.start else product
+    return found
 
 
 def _made(declared: Iterable[str]) -> dict[str, _Made]:
@@ -158,13 +165,21 @@ def _require_shapes(name: str, how: _Made, declared: Declared) -> None:
         raise FormatError(msg)
 
 
-def _computed(name: str, kind: Kind, parts: list[Any]) -> Host:
-    if kind == "weight_norm":
-        return weight_norm(*parts)
-    if kind == "pruned":
-        return pruned(*parts)
-    weight, u, v = parts
-    return spectral_norm(weight, u, v, _rows(name, weight, u, v))
+def _computed(name: str, how: _Made, arrays: Mapping[str, Made]) -> Made:
+    """Return a weight that is computed of its parts, when it is asked for."""
+    parts = [arrays[part] for part in how.of]
+    shaped = arrays[how.shaped]
+
+    def make() -> Host:
+        if how.kind == "weight_norm":
+            return weight_norm(parts[0].make(), shaped)
+        if how.kind == "pruned":
+            return pruned(*parts)
+        u, v = (part.make() for part in parts[1:])
+        whole = of_array(shaped.own())._replace(is_new=True)
+        return spectral_norm(whole, u, v, _rows(name, whole.make(), u, v))
+
+    return Made(shaped.dtype, shaped.shape, make, is_new=True)
 
 
 def _rows(name: str, weight: Host, u: Host, v: Host) -> int:
@@ -174,11 +189,12 @@ def _rows(name: str, weight: Host, u: Host, v: Host) -> int:
     """
     if weight.shape[0] != weight.shape[1]:
         return 0 if u.shape[0] == weight.shape[0] else 1
-    wide, left, right = (each.astype(np.float64) for each in (weight, u, v))
+    left, right = (each.astype(np.float64) for each in (u, v))
     with np.errstate(all="ignore"):
-        if np.isclose(left @ wide @ right, right @ wide @ left, rtol=1e-6, atol=0):
+        products = [(_times(right, rows.T), _times(left, rows)) for rows in (weight, weight.T)]
+        if np.isclose(products[0][1] @ right, products[1][1] @ right, rtol=1e-6, atol=0):
             return 0
-        along = [max(_cosine(rows @ right, left), _cosine(rows.T @ left, right)) for rows in (wide, wide.T)]
+        along = [max(_cosine(onto_u, left), _cosine(onto_v, right)) for onto_u, onto_v in products]
     axis = int(np.argmax(along))
     if not 1 - along[1 - axis] > 10 * (1 - along[axis]):  # NaN, too
         msg = (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.formats.made import Made
+from rnn_backends.formats.made import Index, Made
 from rnn_backends.formats.source import Account
 
 
@@ -32,27 +32,38 @@ def of_batch_norm(gamma: Any, beta: Any, mean: Host, variance: Host, eps: float)
 
 
 def multiplied_in(
-    weight: Host, bias: Host | None, before: Iterable[Scaling], after: Iterable[Scaling]
+    weight: Made, bias: Host | None, before: Iterable[Scaling], after: Iterable[Scaling]
 ) -> tuple[Host, Host]:
-    """Return the weight and the bias of a Linear whose input and result are scaled, both in float64.
+    """Return the weight of a Linear whose input and result are scaled, rounded once, and its bias in float64.
 
     Parameters
     ----------
-    weight : array of shape (output_size, input_size)
+    weight : Made
+        Of shape (output_size, input_size).
     bias : array of shape (output_size,), optional
     before, after : iterable of Scaling
         In the order in which they are applied.
     """
+    height, width = weight.shape
+    outer = [*after]
+    inner = [[np.broadcast_to(each, (width,)) for each in scaling] for scaling in reversed([*before])]
+    factors = [np.broadcast_to(scaling.factor, (height,)) for scaling in outer]
     with np.errstate(all="ignore"):
-        exact = weight.astype(np.float64)
-        total = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
-        for scaling in reversed([*before]):
-            shift = np.broadcast_to(scaling.shift, exact.shape[1:])
-            exact, total = exact * scaling.factor, total + exact @ shift
-        for scaling in after:
-            factor = np.broadcast_to(scaling.factor, exact.shape[:1])
-            exact, total = exact * factor[:, None], total * factor + scaling.shift
-        return exact, total
+        total = np.zeros(height) if bias is None else bias.astype(np.float64)
+
+        def product(index: Index, exact: Host) -> Host:
+            rows, columns = index
+            for factor, shift in inner:
+                total[rows] += exact @ shift[columns]
+                exact *= factor[columns]
+            for factor in factors:
+                exact *= factor[rows, None]
+            return exact
+
+        made = weight.changed(product)
+        for scaling in outer:
+            total = total * scaling.factor + scaling.shift
+        return made, total
 
 
 def scaled(
@@ -75,11 +86,12 @@ def scaled(
 
     @cache
     def product() -> tuple[Host, Host]:
-        account.take(f"{name}, multiplied by what is beside it,", "bytes", 16 * prod(weight.shape))
+        nbytes = prod(weight.shape) * np.dtype(weight.dtype).itemsize
+        account.take(f"{name}, multiplied by what is beside it,", "bytes", nbytes)
         before, after = scalings()
-        exact = multiplied_in(weight.make(), None if bias is None else bias.make(), before, after)
+        made, exact = multiplied_in(weight, None if bias is None else bias.make(), before, after)
         with np.errstate(all="ignore"):
-            return exact[0].astype(weight.dtype), exact[1].astype(weight.dtype)
+            return made, exact.astype(weight.dtype)
 
     made = Made(weight.dtype, weight.shape, lambda: product()[0])
     return made, Made(weight.dtype, weight.shape[:1], lambda: product()[1])

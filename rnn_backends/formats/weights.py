@@ -14,9 +14,9 @@ from rnn_backends.formats.batch_norm import require_place, with_norms
 from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import folded
-from rnn_backends.formats.made import Made, Read, declared_of, flat, made
+from rnn_backends.formats.made import Made, declared_of, flat
 from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
-from rnn_backends.formats.names import Declared, is_own, is_within, places
+from rnn_backends.formats.names import is_own, is_within, places
 from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
@@ -39,32 +39,29 @@ _TABLE = "embedding.weight"
 
 
 def from_weights(
-    declared: Declared, options: LoadOptions, read: Read, account: Account, *, ordered: bool = True
+    arrays: Mapping[str, Made], options: LoadOptions, account: Account, *, ordered: bool = True
 ) -> Network:
     """Return the network of arrays that are declared by name.
 
     Parameters
     ----------
-    declared : Declared
+    arrays : mapping of str to Made
     options : LoadOptions
-    read : callable
-        Returns an array by its name.
     account : Account
     ordered : bool, default True
         Whether the arrays stand in the order in which their modules were made; where they are sorted by their names,
         as torch never writes an nn.RNN, they do not.
     """
-    held = _selected({name: made(name, declared, read) for name in declared}, options.key)
+    held = _selected(arrays, options.key)
     held, own = _renamed(held, options.names or {})
     kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
     require_numbers(declared_of(kept))
     floats = [name for name, array in kept.items() if np.dtype(array.dtype).kind == "f"]
     ordered = ordered and (len(floats) == 1 or floats != sorted(floats))
-    whole, read_whole = effective(declared_of(kept), lambda name: kept[name].make(), account)
-    held = {name: made(name, whole, read_whole) for name in whole}
-    roles = given_roles(modules_of(declared_of(held)), options.roles or {}, [*declared, *held]) | own
-    arrays, reading = _network_arrays(held, options, roles, account, ordered=ordered)
-    return network_of(arrays, reading, options, account)
+    held = effective(kept)
+    roles = given_roles(modules_of(declared_of(held)), options.roles or {}, [*arrays, *held]) | own
+    found, reading = _network_arrays(held, options, roles, account, ordered=ordered)
+    return network_of(found, reading, options, account)
 
 
 def network_of(arrays: Mapping[str, Made], reading: Reading, options: LoadOptions, account: Account) -> Network:

@@ -385,7 +385,7 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "it is cut short or damaged"),
     "more than one object": (one(array_bytes()) + b"\0", "1 bytes follow the end of its tree"),
     "an unknown byte": (b"\xc1", "is not of flax.serialization.to_bytes, or is damaged"),
-    "no map": (array_bytes(), "parameters of Flax, a mapping of mappings of arrays, are wanted; got ndarray"),
+    "no map": (array_bytes(), "parameters of Flax, a mapping of mappings of arrays, are wanted; got an array"),
     "a list": (one(b"\x91\1"), "'i' must be an array, or a mapping of them; got list"),
     "bytes": (one(b"\xc4\1a"), "the tree holds no arrays of floating point"),
     "a long text": (b"\x81\xda\xff\xff" + bytes(65535) + b"\0", "is not of flax.serialization.to_bytes"),

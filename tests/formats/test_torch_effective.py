@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.formats.arrays import declare
 from rnn_backends.formats.effective import effective
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.made import declared_of, of_array
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -22,9 +21,9 @@ def normal(*shape: int, seed: int = 0) -> NDArray[Any]:
 
 def made(held: Arrays) -> Arrays:
     """The arrays of a state dict with those that are computed in the place of their parts."""
-    declared, read = effective(declare(held), held.__getitem__)
-    found = {name: read(name) for name in declared}
-    assert {name: (str(array.dtype), array.shape) for name, array in found.items()} == declared
+    computed = effective({name: of_array(array) for name, array in held.items()})
+    found = {name: array.make() for name, array in computed.items()}
+    assert {name: (str(array.dtype), array.shape) for name, array in found.items()} == declared_of(computed)
     return found
 
 
@@ -115,14 +114,6 @@ def test_other_parametrizations_are_refused_by_name(more: Arrays) -> None:
     held = {"original": normal(4, 4)} | more
     with pytest.raises(rb.FormatError, match=r"'r.weight' is parametrized by .*; call torch.*remove_parametrizations"):
         made({f"r.parametrizations.weight.{part}": array for part, array in held.items()})
-
-
-def test_a_weight_is_accounted_before_it_is_computed() -> None:
-    held = {"weight_orig": normal(4, 3), "weight_mask": np.ones((4, 3), "f4")}
-    account = Account(0)
-    _, read = effective(declare(held), held.__getitem__, account)
-    read("weight")
-    assert account.taken["bytes"] == 8 * 4 * 3
 
 
 def wrappers(torch: Any) -> list[Callable[[Any, str], Any]]:

@@ -4,18 +4,18 @@ The msgpack package decodes an item at a time; decoding the whole would take man
 nested, and copy every array twice.
 """
 
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import short, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.flax.tree import from_tree
+from rnn_backends.formats.made import Made, Place, row_by_row, stored
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
 
@@ -92,8 +92,11 @@ class _Reader:
             found[name] = self.value(depth + 1)
         return found
 
-    def array(self, code: int) -> Host | None:
-        """Return an array: (shape, name of the dtype, bytes); None of another extension that Flax writes."""
+    def array(self, code: int) -> Made | None:
+        """Return an array that is read later; None of another extension that Flax writes.
+
+        It is of a shape, the name of a dtype, and bytes.
+        """
         width = _EXTENSIONS.get(code, 0)
         size = self.length(self.at, width) if width else _FIXED[code]
         kind = self.byte(self.at + 1 + width)
@@ -112,18 +115,17 @@ class _Reader:
         if not isinstance(dtype, str) or dtype not in DTYPES:
             msg = f"an array in it has dtype {shown(dtype)}; it must be one of {', '.join(DTYPES)}."
             raise FormatError(msg)
-        octets, stored = _BINARY.get(self.byte(self.at), 0), np.dtype(DTYPES[dtype])
+        octets, numbers = _BINARY.get(self.byte(self.at), 0), np.dtype(DTYPES[dtype])
         begin = self.at + 1 + octets
         held = self.length(self.at, octets) if octets else -1
         self.source.account.take("an array in it", "axes", len(shape))
-        if held != prod(shape) * stored.itemsize or begin + held != end or end > self.source.size:
+        if held != prod(shape) * numbers.itemsize or begin + held != end or end > self.source.size:
             msg = f"an array in it is declared {dtype} of shape {shown(shape)}, but holds {end - begin} bytes."
             raise FormatError(msg)
         self.at = end
-        flat = self.source.numbers(begin, prod(shape), stored).astype(stored.newbyteorder("="), copy=False)
-        flat = widened(flat) if dtype == "bfloat16" else flat
-        flat.flags.writeable = False  # so that the model makes no other copy
-        return flat.reshape(shape)
+        is_bfloat16, sizes = dtype == "bfloat16", tuple(shape)
+        place = Place(partial(self.source.part, begin, held), numbers, row_by_row(sizes), is_bfloat16=is_bfloat16)
+        return stored(sizes, place, "float32" if is_bfloat16 else dtype)
 
     def item(self, method: str) -> Any:
         """Return a number, a text or a header."""

@@ -22,7 +22,7 @@ from rnn_backends.formats.flax.cells import cells_of, is_haiku, places_of
 from rnn_backends.formats.flax.flattened import flattened, require_numbers
 from rnn_backends.formats.flax.modules import TABLES, modules_of, require_no_statistics
 from rnn_backends.formats.flax.variables import variables_of
-from rnn_backends.formats.made import Made, declared_of, made
+from rnn_backends.formats.made import Made, closed, declared_of, made
 from rnn_backends.formats.names import is_within, layer_indices, require_no_gates
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
@@ -45,7 +45,10 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     require_no_statistics([path for path in statistics if not _is_below(path, ignored)])
     require_numbers(tree)
     declared = declare(tree)
-    held = {path: made(path, declared, lambda path: to_host(tree[path])) for path in tree}
+    held = {
+        path: array if isinstance(array, Made) else made(path, declared, lambda name: to_host(tree[name]))
+        for path, array in tree.items()
+    }
     cells = cells_of(held)
     arrays = _recurrent(
         cells, places_of(cells, options.layers, {path: array.shape for path, array in held.items()}), held, options
@@ -103,9 +106,9 @@ def _residual(weight_hh: Made) -> Made:
     """
 
     def added() -> Host:
-        found: Host = weight_hh.make().copy()
+        found = weight_hh.own()
         np.fill_diagonal(found, found.diagonal().astype(np.float64) + 1.0)
-        return found
+        return closed(found)
 
     return Made(weight_hh.dtype, weight_hh.shape, added)
 

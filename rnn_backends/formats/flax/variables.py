@@ -54,7 +54,7 @@ def variables_of(tree: Any, key: tuple[str, ...] | None) -> Variables:
         _require_one(found.params, is_given=key is not None)
         found = found.entered("params")
     if not isinstance(found.params, Mapping):
-        msg = f"{WANTED}; got {type(found.params).__name__}."
+        msg = f"{WANTED}; got {'an array' if is_array(found.params) else type(found.params).__name__}."
         raise FormatError(msg)
     return found
 

@@ -37,7 +37,9 @@ class Affine(NamedTuple):
                 msg = f"{self.part.name}, a {self.part.kind}, must have {width} features; its {name} has shape {shape}."
                 raise FormatError(msg)
         with np.errstate(all="ignore"):
-            numbers = {name: weights.read(path).astype(np.float64) for name, path in held.items() if name != "count"}
+            numbers = {
+                name: weights.made(path).make().astype(np.float64) for name, path in held.items() if name != "count"
+            }
             return _MADE[self.part.kind](self.part, numbers)
 
 

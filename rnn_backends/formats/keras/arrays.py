@@ -1,17 +1,17 @@
 """The arrays of an HDF5 file as Keras writes them: floats in one piece; any other is refused, by its path."""
 
 import struct
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.keras.hdf5 import UNDEFINED, File, fields
+from rnn_backends.formats.made import Made, Place, row_by_row, stored
 
 MAX_AXES = 4
 _SPACE, _TYPE, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE = 0x1, 0x3, 0x7, 0x8, 0xB, 0xC
@@ -83,15 +83,13 @@ class Arrays:
         dtype, shape, _ = self.found[path]
         return ("float32" if dtype == "bfloat16" else self.found[path].stored.name), shape
 
-    def read(self, path: str) -> Host:
-        """Return a copy of an array in the machine's byte order, read-only so that the model makes no other."""
-        dtype, shape, start = self.found[path]
-        stored = self.found[path].stored
-        flat = self.file.source.numbers(start, prod(shape), stored, shown(path))
-        held = flat.astype(stored.newbyteorder("="), copy=False)
-        held = widened(held) if dtype == "bfloat16" else held
-        held.flags.writeable = False  # before a view of it is made
-        return held.reshape(shape)
+    def made(self, path: str) -> Made:
+        """Return an array, which is read in the machine's byte order when it is asked for."""
+        dtype, shape = self.declared(path)
+        found = self.found[path]
+        part = partial(self.file.source.part, found.start, found.size)
+        place = Place(part, found.stored, row_by_row(shape), is_bfloat16=found.dtype == "bfloat16")
+        return stored(shape, place, dtype)
 
 
 def dataset(file: File, path: str) -> Dataset:

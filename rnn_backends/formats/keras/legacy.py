@@ -7,7 +7,6 @@ those that are trained, then the others.
 import re
 from collections.abc import Mapping, Sequence
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.affine import KINDS as AFFINE
@@ -16,6 +15,7 @@ from rnn_backends.formats.keras.arrays import Arrays
 from rnn_backends.formats.keras.attributes import names
 from rnn_backends.formats.keras.layers import INERT, RECURRENT, Part
 from rnn_backends.formats.keras.recurrent import recurrent
+from rnn_backends.formats.made import Made
 
 CELL = ("kernel", "recurrent_kernel", "bias")
 _NOT_TRAINED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
@@ -43,9 +43,9 @@ class Older:
         """Return the dtype and the shape that an array is read in."""
         return self.arrays.declared(_older(path))
 
-    def read(self, path: str) -> Host:
-        """Return an array."""
-        return self.arrays.read(_older(path))
+    def made(self, path: str) -> Made:
+        """Return an array, which is read when it is asked for."""
+        return self.arrays.made(_older(path))
 
 
 def _older(path: str) -> str:
@@ -77,9 +77,9 @@ class Renamed:
         """Return the dtype and the shape that an array is read in."""
         return self.arrays.declared(self._place(path))
 
-    def read(self, path: str) -> Host:
-        """Return an array."""
-        return self.arrays.read(self._place(path))
+    def made(self, path: str) -> Made:
+        """Return an array, which is read when it is asked for."""
+        return self.arrays.made(self._place(path))
 
     def _place(self, path: str) -> str:
         folder, _, number = path.rpartition("/vars/")

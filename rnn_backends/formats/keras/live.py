@@ -4,13 +4,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import short
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.keras.layers import Dialect, folders
 from rnn_backends.formats.keras.version import version_of
+from rnn_backends.formats.made import Made
 
 
 def described(source: Any) -> tuple[Mapping[str, Any], Dialect]:
@@ -50,9 +50,9 @@ class LiveWeights:
         """Return the dtype and the shape of an array."""
         return declare({path: self._array(path)})[path]
 
-    def read(self, path: str) -> Host:
-        """Return an array."""
-        return self.to_host(self._array(path))
+    def made(self, path: str) -> Made:
+        """Return an array, which is read when it is asked for."""
+        return Made(*self.declared(path), lambda: self.to_host(self._array(path)))
 
     def _array(self, path: str) -> Any:
         folder, _, number = path.rpartition("/vars/")

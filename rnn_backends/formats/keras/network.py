@@ -1,7 +1,6 @@
 """A plan of layers as a network: the direction of each cell, and what is multiplied into its weights."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,7 +119,7 @@ def _arrays(found: Plan, cells: Mapping[str, Placed], weights: Weights, account:
 
 def _stored(weights: Weights, path: str, count: int) -> list[Made]:
     """Return the arrays of a layer, of which there must be so many."""
-    return [Made(*weights.declared(each), partial(weights.read, each)) for each in own(weights, path, count)]
+    return [weights.made(each) for each in own(weights, path, count)]
 
 
 def _identity(arrays: Mapping[str, Made]) -> Made:

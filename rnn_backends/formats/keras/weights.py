@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.made import Made
 
 
 class Weights(Protocol):
@@ -17,8 +17,8 @@ class Weights(Protocol):
     def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
         """Return the dtype and the shape of an array."""
 
-    def read(self, path: str) -> Host:
-        """Return an array."""
+    def made(self, path: str) -> Made:
+        """Return an array, which is read when it is asked for."""
 
 
 def own(weights: Weights, path: str, count: int) -> list[str]:

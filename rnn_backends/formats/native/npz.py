@@ -9,6 +9,7 @@ from rnn_backends.core.network import Network
 from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.files import replaced
+from rnn_backends.formats.made import made
 from rnn_backends.formats.names import is_own
 from rnn_backends.formats.npy import Npz
 from rnn_backends.formats.options import LoadOptions
@@ -32,7 +33,8 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     if not described:
         from rnn_backends.formats.weights import from_weights  # most files of this format are described
 
-        return from_weights(declared, options, held.read, source.account)
+        arrays = {name: made(name, declared, held.read)._replace(is_new=True) for name in declared}
+        return from_weights(arrays, options, source.account)
     return from_described(declared, held.read(DESCRIPTION).tobytes(), options, held.read, source.account)
 
 

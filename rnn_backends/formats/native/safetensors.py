@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.arrays import gathered, widened
 from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.json_text import parse_json, require_keys
+from rnn_backends.formats.made import Made, Place, declared_of, row_by_row, stored
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
 
@@ -45,23 +44,22 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     # Of tied weights safetensors.torch.save_model keeps one, and notes whose name the other has.
     entries |= {name: entries[of] for name, of in notes.items() if of in entries and name not in entries}
 
-    def read_array(name: str) -> Host:
-        entry = entries[name]
-        part = data.part(entry.begin, entry.end - entry.begin)
-        strides = [prod(entry.shape[axis + 1 :]) for axis in range(len(entry.shape))]
-        held = gathered(part, np.dtype(DTYPES[entry.dtype]), 0, entry.shape, strides)
-        return widened(held) if entry.dtype == "BF16" else held
-
-    declared = {
-        name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)
-        for name, entry in entries.items()
-    }
+    arrays = {name: _array(entry, data) for name, entry in entries.items()}
     if (text := notes.get(KEY)) is not None:
-        return from_described(declared, text, options, read_array, source.account)
+        return from_described(declared_of(arrays), text, options, lambda name: arrays[name].make(), source.account)
     from rnn_backends.formats.weights import from_weights  # most files that programs load are described
 
     # The format's own writer sorts the arrays.
-    return from_weights(declared, options, read_array, source.account, ordered=False)
+    return from_weights(arrays, options, source.account, ordered=False)
+
+
+def _array(entry: Entry, data: Source) -> Made:
+    def part() -> Source:
+        return data.part(entry.begin, entry.end - entry.begin)
+
+    kind, is_bfloat16 = np.dtype(DTYPES[entry.dtype]), entry.dtype == "BF16"
+    place = Place(part, kind, row_by_row(entry.shape), is_bfloat16=is_bfloat16)
+    return stored(entry.shape, place, "f4" if is_bfloat16 else kind.str[1:])
 
 
 def write(network: Network, path: str) -> None:

@@ -1,12 +1,15 @@
 """The operator RNN: a layer in its place in the network."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.layers import Layer
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.made import of_array
 from rnn_backends.formats.onnx.flow import (
     Axis,
     Encoded,
@@ -66,9 +69,13 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
     call.graph.account.take("the weights of the layers", "bytes", kept)
-    if isinstance(x.content, Affine):
-        x, w, b = _unscaled(call, x.content, x.axes, (w, r, b))
+    content = x.content
+    if isinstance(content, Affine):
+        _require_scale(content, (w, r, b))
+        x = Flow(content.under, x.axes)
     held = layer(found, w, r, b)
+    if isinstance(content, Affine):
+        held = _scaled(call, content, held, b)
     below = _below(x, w)
     h_0 = _initial(call, initial_h, found, r.shape[-1], batch)
     directions = (Axis("directions", 2),) if len(found.reverse) == 2 else ()
@@ -76,24 +83,30 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     return Stage(held, below, seq[0], batch, directions, hidden, _lengths(call, lengths, seq[0], batch), (h_0,))
 
 
-def _unscaled(
-    call: Call, content: Affine, axes: tuple[Group, ...], weights: tuple[Any, ...]
-) -> tuple[Flow, Host, Host]:
-    """Return the input of a layer without the scale before it, which goes into its weight and its bias."""
+def _require_scale(content: Affine, weights: tuple[Any, ...]) -> None:
+    """Check that what scales the input of a layer has as many numbers as its weights."""
     w, r, b = weights
     hidden_size = r.shape[-1] if r.ndim else 0
     fits = w.ndim == 3 and all(each.size in {1, w.shape[2]} for each in content.scale)
     if not fits or (b is not None and b.shape != (len(w), 2 * hidden_size)):
         msg = f"what scales its X must fit to its weights; got W {w.shape} and {content.scale.factor.size} factors."
         raise FormatError(msg)
-    call.graph.account.take("the weights that a scale is folded into", "bytes", 16 * w.size)
-    halves = (
-        np.zeros((len(w), hidden_size)) if b is None else b[:, :hidden_size].astype(np.float64) + b[:, hidden_size:]
-    )
-    made = [multiplied_in(*each, [content.scale], []) for each in zip(w, halves, strict=True)]
-    bias = np.stack([np.concatenate([each, np.zeros_like(each)]) for _, each in made])
-    with np.errstate(all="ignore"):
-        return Flow(content.under, axes), np.stack([each for each, _ in made]).astype(w.dtype), bias.astype(w.dtype)
+
+
+def _scaled(call: Call, content: Affine, held: Layer, b: Host | None) -> Layer:
+    """Return a layer with the scale before it multiplied into its weights and its biases."""
+    cells: list[Any] = [cell for cell, _ in held.cells]
+    nbytes = sum(cell.weight_ih.nbytes for cell in cells)
+    call.graph.account.take("the weights that a scale is folded into", "bytes", nbytes)
+    size, found = cells[0].hidden_size, []
+    for d, cell in enumerate(cells):
+        with np.errstate(all="ignore"):
+            bias = None if b is None else b[d, :size].astype(np.float64) + b[d, size:]
+        weight_ih, exact = multiplied_in(of_array(cell.weight_ih), bias, [content.scale], [])
+        with np.errstate(all="ignore"):
+            found.append(replace(cell, weight_ih=weight_ih, bias=exact.astype(weight_ih.dtype)))
+    both = iter(found)
+    return Layer(held.forward and next(both), held.backward and next(both))
 
 
 def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from rnn_backends.core.arrays import Host
+from rnn_backends.formats.made import of_array
 from rnn_backends.formats.onnx.flow import Group, Input, Product, Result, Tokens
 from rnn_backends.formats.scaling import Scaling, multiplied_in
 
@@ -43,6 +42,4 @@ def effective(product: Product) -> tuple[Host, Host | None]:
     before, after = ([each] if each is not None else [] for each in (product.before, product.after))
     if not before and not after:
         return product.weight, product.bias
-    weight, bias = multiplied_in(product.weight, product.bias, before, after)
-    with np.errstate(all="ignore"):
-        return weight.astype(product.weight.dtype), bias
+    return multiplied_in(of_array(product.weight), product.bias, before, after)

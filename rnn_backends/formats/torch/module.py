@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
@@ -16,15 +15,16 @@ from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.batch_norm import of_torch
 from rnn_backends.formats.description import Description
 from rnn_backends.formats.folding import folded
+from rnn_backends.formats.made import Made, declared_of
 from rnn_backends.formats.modules import require_numbers
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.scaling import Scaling, multiplied_in
+from rnn_backends.formats.scaling import Scaling, scaled
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 from rnn_backends.formats.torch.parts import Applied, Part
 from rnn_backends.formats.torch.plan import plan
 from rnn_backends.formats.torch.walk import facts_of, parts_of
-from rnn_backends.formats.torch.weights import weights_of
+from rnn_backends.formats.torch.weights import ToMade, weights_of
 
 _OF_STATE_DICTS = ("key", "names", "batch_norm_eps")
 
@@ -36,7 +36,12 @@ def is_module(source: Any) -> bool:
     return callable(getattr(source, "named_modules", None)) and callable(getattr(source, "state_dict", None))
 
 
-def from_module(module: Any, options: LoadOptions, to_host: ToHost, account: Account | None = None) -> Network:
+def live(to_host: ToHost) -> ToMade:
+    """Return the function that returns a tensor of torch's as an array that is read when it is asked for."""
+    return lambda name, tensor: Made(*declare({name: tensor})[name], lambda: to_host(tensor))
+
+
+def from_module(module: Any, options: LoadOptions, to_made: ToMade, account: Account | None = None) -> Network:
     """Return the network of NumPy arrays that a module is; the account is that of a file."""
     account = account or Account()
     for option in _OF_STATE_DICTS:
@@ -48,10 +53,10 @@ def from_module(module: Any, options: LoadOptions, to_host: ToHost, account: Acc
     takes_tokens = bool(found.encoder) and found.encoder[0].part.kind == "embedding"
     if takes_tokens:
         options = options.taking_tokens(found.encoder[0].part.path)
-    arrays, activations = _cells(found.layers, to_host)
+    arrays, activations = _cells(found.layers, to_made)
     for role, linears in (("encoder", found.encoder), ("readout", found.readout)):
         for place, linear in enumerate(linears):
-            arrays |= _linear(f"{role}.{place}", linear, arrays["weight_hh_l0"].dtype, to_host, account)
+            arrays |= _linear(f"{role}.{place}", linear, arrays["weight_hh_l0"].dtype, to_made, account)
     size = found.readout[-1].part.gives if found.readout else None
     description = Description(
         {place: {"activation": activation} for place, activation in activations.items()},
@@ -63,7 +68,7 @@ def from_module(module: Any, options: LoadOptions, to_host: ToHost, account: Acc
         options.reads or "steps",
         options.takes or "features",
     )
-    return folded(assemble(declare(arrays), description, arrays.__getitem__), account)
+    return folded(assemble(declared_of(arrays), description, lambda name: arrays[name].make()), account)
 
 
 def _facts(cells: Sequence[Part]) -> dict[str, Any]:
@@ -76,12 +81,12 @@ def _facts(cells: Sequence[Part]) -> dict[str, Any]:
     return {"activation": Activation(facts[0][0]), "batch_first": layouts.pop() if layouts else None}
 
 
-def _weights(part: Part, to_host: ToHost) -> dict[str, Host]:
+def _weights(part: Part, to_made: ToMade) -> dict[str, Made]:
     """Return the weights of a part by their names in it; a file that is damaged may lack them."""
-    declared, read = weights_of(part.path, part.module, to_host)
-    require_numbers(declared)
+    held = weights_of(part.path, part.module, to_made)
+    require_numbers(declared_of(held))
     prefix = f"{part.path}." if part.path else ""
-    found = {name.removeprefix(prefix): read(name) for name in declared}
+    found = {name.removeprefix(prefix): array for name, array in held.items()}
     first = f"weight_hh{'_l0' if part.label == 'RNN' else ''}"
     wanted = {"rnn": (first,), "norm": ("running_mean", "running_var")}.get(part.kind, ("weight",))
     for name in wanted:
@@ -91,13 +96,13 @@ def _weights(part: Part, to_host: ToHost) -> dict[str, Host]:
     return found
 
 
-def _cells(parts: Sequence[Part], to_host: ToHost) -> tuple[dict[str, Host], dict[str, Activation]]:
+def _cells(parts: Sequence[Part], to_made: ToMade) -> tuple[dict[str, Made], dict[str, Activation]]:
     """Return the weights of the cells by their names in one stack of layers, and their activations by their places."""
-    arrays: dict[str, Host] = {}
+    arrays: dict[str, Made] = {}
     activations: dict[str, Activation] = {}
     depth = 0
     for part in parts:
-        held, activation = _weights(part, to_host), Activation(facts_of(part.module)[0])
+        held, activation = _weights(part, to_made), Activation(facts_of(part.module)[0])
         layers = getattr(part.module, "num_layers", 1)
         for layer in range(layers):
             for end in ("", "_reverse") if getattr(part.module, "bidirectional", False) else ("",):
@@ -110,28 +115,28 @@ def _cells(parts: Sequence[Part], to_host: ToHost) -> tuple[dict[str, Host], dic
     return arrays, activations
 
 
-def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost, account: Account) -> dict[str, Host]:
+def _linear(name: str, applied: Applied, dtype: str, to_made: ToMade, account: Account) -> dict[str, Made]:
     """Return the weight and the bias of a Linear, or of what is one here, such as an embedding."""
     part = applied.part
     if part.kind == "identity":
         account.take(f"the identity at {part}", "bytes", part.gives**2 * np.dtype(dtype).itemsize)
-    held = _weights(part, to_host) if part.kind != "identity" else {"weight": np.eye(part.gives, dtype=dtype)}
-    before = [_scaling(norm, held["weight"], 1, to_host) for norm in applied.before]
-    after = [_scaling(norm, held["weight"], int(part.kind == "embedding"), to_host) for norm in applied.after]
-    weight: Any = held["weight"].T if part.kind == "embedding" else held["weight"]
-    bias: Any = held.get("bias")
+        held = {"weight": Made(dtype, (part.gives, part.gives), lambda: np.eye(part.gives, dtype=dtype))}
+    else:
+        held = _weights(part, to_made)
+    shape = held["weight"].shape
+    before = [_scaling(norm, shape, 1, to_made) for norm in applied.before]
+    after = [_scaling(norm, shape, int(part.kind == "embedding"), to_made) for norm in applied.after]
+    weight, bias = held["weight"].turned() if part.kind == "embedding" else held["weight"], held.get("bias")
     if before or after:
-        exact = multiplied_in(weight, bias, before, after)
-        with np.errstate(all="ignore"):
-            weight, bias = (each.astype(weight.dtype) for each in exact)
+        weight, bias = scaled(weight, bias, lambda: (before, after), name, account)
     found = {f"{name}.weight": weight, f"{name}.bias": bias}
     return {each: array for each, array in found.items() if array is not None}
 
 
-def _scaling(part: Part, weight: Host, axis: int, to_host: ToHost) -> Scaling:
+def _scaling(part: Part, shape: tuple[int, ...], axis: int, to_made: ToMade) -> Scaling:
     """Return what a BatchNorm does, whose features are those along an axis of a weight."""
-    held = _weights(part, to_host)
-    if weight.ndim != 2 or any(array.shape != weight.shape[axis : axis + 1] for array in held.values() if array.ndim):
-        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {weight.shape}."
+    held = _weights(part, to_made)
+    if len(shape) != 2 or any(array.shape != shape[axis : axis + 1] for array in held.values() if array.shape):
+        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {shape}."
         raise FormatError(msg)
-    return of_torch(held, part.module.eps)
+    return of_torch({local: array.make() for local, array in held.items()}, part.module.eps)

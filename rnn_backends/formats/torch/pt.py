@@ -9,20 +9,20 @@ from collections.abc import Iterable
 from functools import cache
 from math import prod
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.content import HEAD, ZIP, is_of_old_torch
+from rnn_backends.formats.made import Made
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account, Source
 from rnn_backends.formats.torch.beside import tensors_of
 from rnn_backends.formats.torch.checkpoint import state_dict
 from rnn_backends.formats.torch.module import from_module
 from rnn_backends.formats.torch.pickled import unpickle
-from rnn_backends.formats.torch.saved import Array, Module
+from rnn_backends.formats.torch.saved import Module
 from rnn_backends.formats.torch.tensors import ORDERS, Storage, Tensor
 from rnn_backends.formats.weights import from_weights
 
@@ -83,19 +83,16 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     state, options = state_dict(held, options, account)
 
     @cache
-    def array(tensor: Tensor) -> Host:
-        return tensor.read(archive.part(f"data/{tensor.storage.key}"), order)
+    def array(tensor: Tensor) -> Made:
+        found = tensor.read(lambda: archive.part(f"data/{tensor.storage.key}"), order)
+        return found._replace(make=cache(found.make), is_new=False)  # which modules may share
 
     if isinstance(state, Module):
         _account_for([held for held in state.state_dict().values() if isinstance(held, Tensor)], account)
-        return from_module(state, options, lambda of: array(of.tensor) if isinstance(of, Array) else of, account)
+        return from_module(state, options, lambda _, of: array(of.tensor)._replace(dtype=of.dtype.name), account)
     tensors, options = tensors_of(state, options)
     _account_for(tensors.values(), account)
-    declared = {
-        name: ("f4" if tensor.storage.dtype == "bf16" else tensor.storage.dtype, tensor.shape)
-        for name, tensor in tensors.items()
-    }
-    return from_weights(declared, options, lambda name: array(tensors[name]), account)
+    return from_weights({name: array(tensor) for name, tensor in tensors.items()}, options, account)
 
 
 def _account_for(tensors: Iterable[Tensor], account: Account) -> None:

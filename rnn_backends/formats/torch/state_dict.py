@@ -13,18 +13,19 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.assembly import arrays_by_name, plain_cells
+from rnn_backends.formats.made import made
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
 from rnn_backends.formats.torch.beside import parts_of
 from rnn_backends.formats.torch.checkpoint import state_dict as selected
-from rnn_backends.formats.torch.module import from_module, is_module
+from rnn_backends.formats.torch.module import from_module, is_module, live
 from rnn_backends.formats.weights import from_weights
 
 
 def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
     """Return the network of NumPy arrays that a module or a state dict is."""
     if is_module(source):
-        return from_module(source, options, to_host)
+        return from_module(source, options, live(to_host))
     if not isinstance(source, Mapping):
         msg = (
             f"expected a torch module or a state dict, a mapping of arrays by name; got {_described(source)}; "
@@ -34,14 +35,16 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
     account = Account()
     state, options = selected(source, options, account, _is_tensor)
     if is_module(state):
-        return from_module(state, options, to_host)
+        return from_module(state, options, live(to_host))
     parts = parts_of(state, options, _is_tensor)
     held = {
         name: value
         for name, value in state.items()
         if name in parts.tensors or name in parts.weights or (_is_tensor(value) and not isinstance(name, str))
     }
-    return from_weights(declare(held), parts.options, lambda name: to_host(held[name]), account)
+    declared = declare(held)
+    arrays = {name: made(name, declared, lambda name: to_host(held[name])) for name in declared}
+    return from_weights(arrays, parts.options, account)
 
 
 def _described(source: object) -> str:

@@ -1,13 +1,13 @@
 """Tensors in a .pt file: where in which storage their elements lie."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.arrays import gathered, widened
+from rnn_backends.formats.made import Made, Place, stored
 from rnn_backends.formats.source import Source
 
 Order: TypeAlias = Literal["<", ">"]
@@ -46,11 +46,11 @@ class Tensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def read(self, source: Source, order: Order) -> Host:
-        """Return the tensor in the machine's byte order."""
-        stored = self.storage.stored.newbyteorder(order)
-        held = gathered(source, stored, self.offset, self.shape, self.strides)
-        return widened(held) if self.storage.dtype == "bf16" else held
+    def read(self, source: Callable[[], Source], order: Order) -> Made:
+        """Return the tensor, which is read in the machine's byte order when it is asked for."""
+        kind, is_bfloat16 = self.storage.stored.newbyteorder(order), self.storage.dtype == "bf16"
+        place = Place(source, kind, self.strides, self.offset, is_bfloat16)
+        return stored(self.shape, place, "f4" if is_bfloat16 else self.storage.dtype)
 
 
 def tensor_of(storage: Storage, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
