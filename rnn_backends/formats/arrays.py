@@ -60,18 +60,3 @@ def widened(bits: Host) -> Host:
     wide <<= 16
     wide.flags.writeable = False
     return wide.view(np.float32)
-
-
-def embedded(weight_ih: Host, table: Host) -> Host:
-    """Return W_ax E^T, (hidden_size, vocabulary_size), which takes a token id where W_ax takes its row of E.
-
-    Its columns are computed in float64 and rounded once: the product that would else be made at every step.
-    """
-    product: Host = np.empty((len(weight_ih), len(table)), weight_ih.dtype)
-    step = max(1, BLOCK // weight_ih.shape[1])  # so that not all of both is ever held in float64
-    for i in range(0, len(weight_ih), step):
-        for k in range(0, len(table), step):
-            w, e = weight_ih[i : i + step].astype(np.float64), table[k : k + step].astype(np.float64)
-            with np.errstate(all="ignore"):  # as where it is made at every step
-                product[i : i + step, k : k + step] = w @ e.T
-    return product

@@ -71,7 +71,7 @@ def assemble(declared: Declared, description: Description, read: Callable[[str],
     It is first made of arrays that take no memory, so that all is checked before any is read.
     """
     found = places(declared)
-    joined, read_joined = _join_biases(declared, found, read)
+    joined, read_joined = join_biases(declared, found, read)
     try:
         stand_ins = {name: np.broadcast_to(np.ones((), dtype), shape) for name, (dtype, shape) in joined.items()}
         _build(stand_ins, found, description)
@@ -98,7 +98,7 @@ def plain_cells(network: Network) -> dict[str, Cell]:
     return cells
 
 
-def _join_biases(
+def join_biases(
     declared: Declared, found: list[str], read: Callable[[str], Host]
 ) -> tuple[Declared, Callable[[str], Host]]:
     """Put one bias in the place of torch's two, as declared and as read: their sum."""

@@ -9,11 +9,10 @@ from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.batch_norm import require_place, with_norms
 from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
-from rnn_backends.formats.folding import folded
+from rnn_backends.formats.folding import assembled
 from rnn_backends.formats.made import Made, declared_of, flat
 from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
 from rnn_backends.formats.names import is_own, is_within, places
@@ -74,7 +73,7 @@ def network_of(arrays: Mapping[str, Made], reading: Reading, options: LoadOption
         encoder=[*tables, *stated("encoder", [None] * len(reading.encoder), options)],
         readout=stated("readout", [None] * len(reading.readout), options, output_size=_output_size(reading, arrays)),
     )
-    return folded(assemble(declared_of(arrays), description, lambda name: arrays[name].make()), account)
+    return assembled(arrays, description, account)
 
 
 def _output_size(reading: Reading, arrays: Mapping[str, Made]) -> int | None:

@@ -8,16 +8,15 @@ import numpy as np
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.description import Description
-from rnn_backends.formats.folding import folded
+from rnn_backends.formats.folding import assembled
 from rnn_backends.formats.keras.activations import LINEAR
 from rnn_backends.formats.keras.affine import Affine
 from rnn_backends.formats.keras.notes import notes
 from rnn_backends.formats.keras.plan import LinearPart, Plan
 from rnn_backends.formats.keras.recurrent import CellPart
 from rnn_backends.formats.keras.weights import Weights, own
-from rnn_backends.formats.made import Made, declared_of
+from rnn_backends.formats.made import Made
 from rnn_backends.formats.names import layer_indices, require_no_gates
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.scaling import Scaling, scaled
@@ -48,7 +47,7 @@ def network(found: Plan, weights: Weights, options: LoadOptions, account: Accoun
         batch_first=options.batch_first is not False, vocabulary=None, metadata=notes(found),
         reads=options.reads or found.reads or "steps", takes=options.takes or "features",
     )  # fmt: skip
-    return folded(assemble(declared_of(made), description, lambda name: made[name].make()), account)
+    return assembled(made, description, account)
 
 
 def _require_reading(found: Plan, options: LoadOptions) -> None:

@@ -11,10 +11,9 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
-from rnn_backends.formats.assembly import assemble
 from rnn_backends.formats.batch_norm import of_torch
 from rnn_backends.formats.description import Description
-from rnn_backends.formats.folding import folded
+from rnn_backends.formats.folding import assembled
 from rnn_backends.formats.made import Made, declared_of
 from rnn_backends.formats.modules import require_numbers
 from rnn_backends.formats.options import LoadOptions
@@ -68,7 +67,7 @@ def from_module(module: Any, options: LoadOptions, to_made: ToMade, account: Acc
         options.reads or "steps",
         options.takes or "features",
     )
-    return folded(assemble(declared_of(arrays), description, lambda name: arrays[name].make()), account)
+    return assembled(arrays, description, account)
 
 
 def _facts(cells: Sequence[Part]) -> dict[str, Any]:
