@@ -16,7 +16,7 @@ from rnn_backends.formats.made import Made, closed, declared_of, in_tiles, of_ar
 from rnn_backends.formats.names import linear_names, places
 from rnn_backends.formats.source import BLOCK, Account
 
-_MOST = 4 * BLOCK
+_MOST = 2 * BLOCK
 """The most elements of a matrix that are held in float64 at a time, to be multiplied."""
 
 
