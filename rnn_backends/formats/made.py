@@ -33,7 +33,8 @@ class Place(NamedTuple):
     offset : int
         The place of its first element, counted likewise.
     is_bfloat16 : bool
-        Whether its elements are the bits of bfloat16, which NumPy lacks; they become float32, exactly.
+        Whether its elements are the bits of bfloat16, which NumPy lacks; they become float32, exactly, and take twice
+        the memory that they have in the file.
     """
 
     source: Callable[[], Source]
