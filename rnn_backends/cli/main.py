@@ -14,10 +14,11 @@ from typing import Any
 
 from rnn_backends.cli.mistakes import hint
 from rnn_backends.cli.parser import parse
-from rnn_backends.cli.reports import PROG, aligned, one_line, visible
+from rnn_backends.cli.reports import PROG, STDOUT, aligned, one_line, visible
 from rnn_backends.cli.signals import Ended, raised
 from rnn_backends.cli.stderr import Stderr
 from rnn_backends.errors import RNNBackendError
+from rnn_backends.formats.files import writing
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -65,7 +66,8 @@ def _command(argv: Sequence[str] | None) -> int:
     arguments = parse(argv)
     try:
         for line in COMMANDS[arguments.command](arguments):
-            print(line)
+            with writing(STDOUT):
+                print(line)
     except argparse.ArgumentError as error:  # options that do not go together
         arguments.parser.error(str(error))
     except BrokenPipeError:  # the reader of stdout has seen enough, as in `| head`
@@ -79,7 +81,8 @@ def _command(argv: Sequence[str] | None) -> int:
 def _flush(code: int) -> int:
     """Write what is left for stdout: at exit, where Python would do it, a failure could not be reported."""
     try:
-        print(end="", flush=True)
+        with writing(STDOUT):
+            print(end="", flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if code == DONE and not isinstance(error, BrokenPipeError):

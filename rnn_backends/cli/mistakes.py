@@ -225,6 +225,14 @@ def is_file(word: str) -> bool:
     return is_there(word) and Path(word).is_file()
 
 
+def is_same(one: Path | None, other: Path) -> bool:
+    """Return whether two paths mean one file that is there."""
+    try:
+        return one is not None and one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def hint(arguments: argparse.Namespace) -> str:
     """Return what to say after a failure that the words of a command explain."""
     held = vars(arguments)

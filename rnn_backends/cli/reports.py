@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 PROG = "rnn-backends"
+STDOUT = "stdout"
+"""The name that errors have for it."""
 
 MOST_NAMES = 1000
 """The most names of a folder that are compared with that of a file that there is not."""

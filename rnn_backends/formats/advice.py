@@ -135,6 +135,7 @@ WAYS: Mapping[str, str] = {
     "pickled": "pickle the model instead",
     "torch_save": "for torch write rnn.to_torch() with torch.save",
     "other_name": "choose another name",
+    "other_folder": "choose another folder",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 

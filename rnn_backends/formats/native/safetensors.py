@@ -5,7 +5,7 @@ header of up to 100 MB before anything of it can be checked.  The package writes
 """
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -64,16 +64,12 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     return from_weights(declared, options, read_array, source.account, ordered=False)
 
 
-def write(network: Network, path: str) -> None:
+def write(network: Network, file: BinaryIO) -> None:
     """Write a network."""
     from safetensors.numpy import save
 
-    from rnn_backends.formats.files import replaced  # most programs write no file, and its imports take their time
-
     arrays, description = pack(network)
-    data = save(arrays, {KEY: description})  # of two notes the order, and so the file, would be random
-    with replaced(path) as file:
-        file.write(data)
+    file.write(save(arrays, {KEY: description}))  # of two notes the order, and so the file, would be random
 
 
 def _read_header(source: Source) -> tuple[dict[str, Any], Source]:
