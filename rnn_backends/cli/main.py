@@ -17,6 +17,7 @@ from rnn_backends.cli.parser import parse
 from rnn_backends.cli.reports import PROG, STDOUT, aligned, one_line, visible
 from rnn_backends.cli.signals import Ended, raised
 from rnn_backends.cli.stderr import Stderr
+from rnn_backends.core.messages import fitted
 from rnn_backends.errors import RNNBackendError
 from rnn_backends.formats.files import writing
 
@@ -102,7 +103,7 @@ def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -
 
 def _note(text: str) -> None:
     """Print a line on stderr, if anything is read there."""
-    Stderr(sys.stderr).write(f"{PROG}: {visible(text)}\n")
+    Stderr(sys.stderr).write(f"{PROG}: {fitted(visible(text))}\n")
 
 
 def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:

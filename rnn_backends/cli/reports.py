@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeGuard
 
+from rnn_backends.core.messages import shown_path
+
 PROG = "rnn-backends"
 STDOUT = "stdout"
 """The name that errors have for it."""
@@ -47,7 +49,7 @@ def one_line(error: BaseException) -> str:
     from rnn_backends.cli.wording import spelled  # not for --help
 
     if is_of_file(error):
-        return f"cannot use {str(error.filename2 or error.filename)!r}: {reason_of(error)}"
+        return f"cannot use '{shown_path(error.filename2 or error.filename)}': {reason_of(error)}"
     return spelled(" ".join(str(error).split())) or type(error).__name__
 
 
@@ -76,7 +78,7 @@ def near_file(path: str | bytes | PathLike[str]) -> str:
     stem = nearest(given.stem, (Path(name).stem for name in names))  # suffixes are alike without any meaning
     alike = [name for name in names if Path(name).stem == stem and (stem == given.stem or _is_same_kind(name, given))]
     guess = (nearest(given.name, alike) or alike[0]) if alike else None
-    return "" if guess is None else f" Did you mean {str(given.with_name(guess))!r}?"
+    return "" if guess is None else f" Did you mean '{shown_path(given.with_name(guess))}'?"
 
 
 def _is_same_kind(name: str, given: Path) -> bool:

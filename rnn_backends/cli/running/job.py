@@ -21,7 +21,7 @@ from rnn_backends.cli.running.walk import Walk, through_arrays, through_samples,
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax
-from rnn_backends.core.messages import listed
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import ArgumentError, VocabularyError
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.rnn import RNN
@@ -195,7 +195,7 @@ class Job:
                 return None
             return Shown(Shape(self.walk.what, label, has_steps, self.names))
         if label in {"step", "prediction", "predictions"}:
-            msg = f"the ids are called {label!r}, as a column of the output is; give that column another name."
+            msg = f"the ids are called {shown(label)}, as a column of the output is; give that column another name."
             raise ArgumentError(msg)
         shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
         if form == "npy" and has_steps and label is not None:

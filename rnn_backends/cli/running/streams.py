@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from rnn_backends.core.messages import shown_path
+from rnn_backends.core.messages import fitted, shown_path
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.files import TEMPORARY, File
 from rnn_backends.formats.source import Source, opened
@@ -95,7 +95,7 @@ def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[R
         try:
             yield Reader("stdin", blocks if note is None else _looked_at(blocks, note), None)
         except FormatError as error:
-            msg = f"stdin: {error}"
+            msg = fitted(f"stdin: {error}")
             raise FormatError(msg) from error
         return
     if path.is_fifo():
