@@ -3,8 +3,8 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
                   wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, writes that are killed, 100 MB of text,
-                  other processors, sanitizers, TensorFlow, the training script
+nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, writes that are
+                  killed, 100 MB of text, other processors, sanitizers, TensorFlow, the training script
 nox -s site       the documentation, in build/site; part of ci
 nox -s gpu        on a machine with an NVIDIA GPU
 """

@@ -103,7 +103,7 @@ def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -
 
 def _note(text: str) -> None:
     """Print a line on stderr, if anything is read there."""
-    Stderr(sys.stderr).write(f"{PROG}: {fitted(visible(text))}\n")
+    Stderr(sys.stderr).write(f"{fitted(f'{PROG}: {visible(text)}')}\n")
 
 
 def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:
