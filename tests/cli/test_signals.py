@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from terminal import LIMIT, PROGRAM, Terminal
+from terminal import LIMIT, PROGRAM, Terminal, is_writing
 
 import rnn_backends as rb
 from rnn_backends.__main__ import program
@@ -39,17 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def is_writing(folder: Path, command: int) -> bool:
-    """Return whether a process has begun a file in a folder; on Linux it has no name there."""
-    opened = (each.readlink() for each in Path(f"/proc/{command}/fd").glob("*") if each.is_symlink())
-    with suppress(OSError):
-        return any(each.parent == folder and each.name.endswith(("(deleted)", ".part")) for each in opened)
-    return False
-
-
 def wait_for_part(folder: Path, command: "subprocess.Popen[Any]") -> None:
     end = time.monotonic() + LIMIT
-    while not (list(folder.glob(".*.part")) or is_writing(folder, command.pid)):
+    while not is_writing(folder, command.pid):
         assert command.poll() is None, "the command has ended"
         assert time.monotonic() < end, "no file was begun"
         time.sleep(0.01)
