@@ -102,7 +102,8 @@ class Parser(argparse.ArgumentParser):
         for pattern, plain in PLAIN.items():
             message = re.sub(pattern, plain, message)
         end = "" if message.endswith((".", "?")) else "."
-        self.exit(2, f"{fitted(visible(f'{self.prog}: error: {message}{end} See `{self.prog} --help`.'))}\n")
+        line = fitted(visible(f"{self.prog}: error: {message}{end} See `{self.prog} --help`."))
+        self.exit(2, f"{line}\n")
 
     @property
     def actions(self) -> Sequence[argparse.Action]:

@@ -253,7 +253,7 @@ def test_a_full_disk_is_told_once(unbuffered: str) -> None:
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
     assert done.returncode == 1
-    assert done.stderr == "rnn-backends: error: [Errno 28] No space left on device\n"
+    assert done.stderr == "rnn-backends: error: stdout cannot be written: No space left on device.\n"
 
 
 def test_stdout_that_cannot_spell_a_file_name(tmp_path: Path) -> None:

@@ -24,7 +24,16 @@ LIMIT = 2000
 OLD = b"old"
 RUN = ("run", "m.npz", "x.npy", "--quiet")
 TEXT = ("run", "m.npz", "t.txt", "--quiet", "--predictions")
-DRAW = ("generate", "m.npz", "a", "--seed", "1", "--quiet", "--length", "5000")
+DRAW = (
+    "generate",
+    "m.npz",
+    "a",
+    "--seed",
+    "1",
+    "--quiet",
+    "--length",
+    "20000",
+)  # more than is kept before it is written
 TO_FILES = {
     **{f"run {suffix}": (*RUN, "--output", f"o{suffix}") for suffix in (".npy", ".csv", ".tsv", ".jsonl")},
     "run .txt": (*TEXT, "--output", "o.txt"),

@@ -57,6 +57,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "a library": ("bench", "--against", "{}"),
     "a shell": ("completion", "{}"),
     "help": ("help", "{}"),
+    "a value of an option without one": ("run", "m.npz", "t.txt", "--json={}"),
+    "a value of another": ("convert", "m.npz", "o.npz", "--traceback={}"),
     "roles": ("info", "m.npz", "--roles", "{}"),
     "names": ("info", "m.npz", "--names", "{}"),
     "a file of names": ("info", "m.npz", "--names", "a={}"),

@@ -8,7 +8,7 @@ import numpy as np
 from rnn_backends.cli.running.names import Names
 from rnn_backends.cli.running.rows import Row
 from rnn_backends.cli.running.samples import Sample
-from rnn_backends.cli.running.values import Values
+from rnn_backends.cli.running.values import Values, kind_of
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError
@@ -147,7 +147,7 @@ class Table:
         if self._reads == "steps" and isinstance(given, (list, str)) and len(given) == steps:
             return self._classes(row[0], given)
         wanted = f"a list of {steps} classes, one for each step" if self._reads == "steps" else "one class"
-        msg = f"the targets in line {row[0]} must be {wanted}; got {got(given)}."
+        msg = f"the targets in line {row[0]} must be {wanted}; got {kind_of(given)}."
         raise FormatError(msg)
 
     def _classes(self, number: int, given: Sequence[Any]) -> Host:

@@ -12,6 +12,11 @@ from rnn_backends.model.placed import Placed
 from rnn_backends.model.vocabulary import Encoder
 
 
+def kind_of(value: Any) -> str:
+    """Return what a message says of a value of a table, of a list how long it is."""
+    return f"a list of {len(value)}" if isinstance(value, list) else got(value)
+
+
 class Values:
     """Input of a network, made of the values in the lines of a table; errors name the line.
 
@@ -44,7 +49,7 @@ class Values:
             return np.empty(0, np.int32) if self._is_ids is not False else np.empty((0, self._size or 1))
         found = self._fitting(array)
         if found is None:
-            msg = f"x in line {number} must be {self._wanted()}; got {got(value)}."
+            msg = f"x in line {number} must be {self._wanted()}; got {kind_of(value)}."
             raise FormatError(msg)
         if self._is_ids:
             self._require_ids(number, found)
