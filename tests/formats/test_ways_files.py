@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from ways import follow, refused
 
 import rnn_backends as rb
+from rnn_backends.formats import files
 from rnn_backends.formats.source import Source
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
@@ -149,6 +150,26 @@ def test_other_name(path: Path) -> None:
         return rb.load(path.parent / name)
 
     follow("other_name", lambda: saved("folder.npz"), WANTED, output, then=lambda: saved("other.npz"))
+
+
+def test_other_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that takes no new file, as the superuser finds none."""
+    rnn, shut, kind, access = load(path), path.parent / "shut", files.File, os.access
+    shut.mkdir()
+
+    def made(file: Path, mode: str, what: Path, *opener: Any) -> files.File:
+        with files.writing(what):
+            if shut in {file, file.parent}:
+                raise PermissionError(13, "Permission denied")
+        return kind(file, mode, what, *opener)
+
+    def saved(name: str) -> rb.RNN:
+        rnn.save(path.parent / name)
+        return rb.load(path.parent / name)
+
+    monkeypatch.setattr(files, "File", made)
+    monkeypatch.setattr(os, "access", lambda place, how: Path(place) != shut and access(place, how))
+    follow("other_folder", lambda: saved("shut/m.npz"), WANTED, output, then=lambda: saved("m.npz"))
 
 
 def test_torch_save(path: Path) -> None:
