@@ -67,8 +67,8 @@ def short(error: BaseException) -> str:
 
 
 def fitted(message: str, most: int = MOST) -> str:
-    """Return a message without its middle, if it is longer than messages are; what to do next stands at its end."""
+    """Return a message without its middle, if it is longer than messages are; its end says what to do next."""
     if len(message) <= most:
         return message
-    end = (most - 5) // 2
+    end = 4 * (most - 5) // 5
     return f"{message[: most - 5 - end]} ... {message[-end:]}"

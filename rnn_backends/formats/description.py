@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -63,9 +63,9 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     what = "the description of the network"
     held = parse_json(text, what, account)
     version = held.get("format_version")
-    if version not in {1, VERSION} or type(version) is not int:
+    if type(version) is not int or version not in {1, VERSION}:
         hint = " A newer one has written it." if type(version) is int and version > VERSION else ""
-        msg = f"the file has format version {version!r}; this version of the package reads 1 to {VERSION}.{hint}"
+        msg = f"the file has format version {got(version)}; this version of the package reads 1 to {VERSION}.{hint}"
         raise FormatError(msg)
     if version == 1:
         require_keys(what, held, {"format_version", "cells", "readout", "batch_first", "vocabulary", "metadata"})
@@ -77,7 +77,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     reads, takes = _get(what, held, "reads", str), _get(what, held, "takes", str, type(None))
     for name, value, choices in (("reads", reads, READS), ("takes", takes, (*TAKES, None))):
         if value not in choices:
-            msg = f"{name!r} of {what} must be one of {', '.join(map(repr, choices))}; got {got(value)}."
+            msg = f"{shown(name)} of {what} must be one of {listed(choices)}; got {got(value)}."
             raise FormatError(msg)
     return Description(
         {place: _cell_options(place, _get("cells", cells, place, dict)) for place in places},
@@ -162,6 +162,6 @@ def _get(what: str, held: Mapping[str, Any], key: str, *kinds: type) -> Any:
     value = held[key]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        msg = f"{key!r} of {what} must be {wanted}; got {got(value)}."
+        msg = f"{shown(key)} of {what} must be {wanted}; got {got(value)}."
         raise FormatError(msg)
     return value

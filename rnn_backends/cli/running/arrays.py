@@ -56,7 +56,9 @@ def read_inputs(source: Source, form: str, name: str, network: Network, lengths:
 def _map_npy(source: Source, name: str) -> Host:
     """Map a file into memory, so that of a long input no more is read at once than is used at once."""
     header = parse_header(source, source.read(0, min(HEAD, source.size)), source.size, name, NUMBERS)
-    return header.array(source.mapped(header.start, header.elements, header.dtype))
+    flat = source.numbers(header.start, header.elements, header.dtype)
+    array = flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _read_npz(source: Source, network: Network) -> tuple[dict[str, Host], Host | tuple[Host, ...] | None]:

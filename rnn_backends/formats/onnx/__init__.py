@@ -15,15 +15,20 @@ from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account, Source
 
+COPIES = 4
+"""How many times its size a graph may take: the file, its tensors, what is computed of them, and the layers."""
+
 
 def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network from a file, which records everything but the activation of a readout that ends its graph."""
+    source.account.copies = COPIES
     external = External(Path(path).parent, source.account) if options.external_data else None
     return read_network(read_model(source), Tensors(source.account, source, external), options)
 
 
 def read_program(source: Source) -> Program:
     """Return the network of a file without external data, and its inputs and outputs."""
+    source.account.copies = COPIES
     return read_graph(read_model(source), Tensors(source.account, source))
 
 
