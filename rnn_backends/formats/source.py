@@ -67,7 +67,7 @@ class Source:
         """Return a few bytes that are looked at and not kept, so that they are not accounted."""
         self._require(start, size)
         held = bytearray(size)
-        self._fill(start, memoryview(held))
+        self.fill(start, memoryview(held))
         return bytes(held)
 
     def numbers(self, start: int, count: int, dtype: "np.dtype[Any] | str", what: str = "an array in it") -> Host:
@@ -82,7 +82,7 @@ class Source:
         self._require(start, count * stored.itemsize)
         found = np.empty(count, stored)
         octets: Any = found.view(np.uint8)
-        self._fill(start, memoryview(octets))
+        self.fill(start, octets.data)
         return found
 
     def blocks(self) -> Iterator[bytes]:
@@ -96,7 +96,9 @@ class Source:
             msg = f"it is empty; if it is just being written, {way('again')}."
             raise FormatError(msg)
 
-    def _fill(self, start: int, view: memoryview) -> None:
+    def fill(self, start: int, view: memoryview) -> None:
+        """Read bytes into memory that was accounted."""
+        self._require(start, view.nbytes)
         try:
             self._file.seek(self._base + start)
             while view.nbytes:  # a system call reads 2 GiB at most
