@@ -44,6 +44,7 @@ def one_line(error: BaseException) -> str:
     """Return the message of an error without line breaks, in the command line's words; its type where it has none."""
     from rnn_backends.cli.wording import spelled  # not for --help
 
+    error = _of_system(error)
     if is_of_file(error):
         return f"cannot use {str(error.filename2 or error.filename)!r}: {reason_of(error)}"
     return spelled(" ".join(str(error).split())) or type(error).__name__
@@ -51,10 +52,17 @@ def one_line(error: BaseException) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Return the same without the name of a file that the system refuses, which stands before it."""
+    error = _of_system(error)
     if not is_of_file(error):
         return one_line(error)
     hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
     return f"{error.strerror}.{hint}"
+
+
+def _of_system(error: BaseException) -> BaseException:
+    """Return the error of the system that a reader has made a sentence of, which has the name of the file apart."""
+    is_said = isinstance(error, OSError) and isinstance(error.__cause__, OSError)
+    return error.__cause__ or error if is_said else error
 
 
 def is_of_file(error: BaseException) -> TypeGuard[OSError]:

@@ -185,10 +185,8 @@ def require_ids(
 
     They may be more than the memory holds (np.memmap, Stored), and so are looked at a block of time at a time.
     """
-    known = isinstance(ids, np.ndarray | Stored) and all(
-        isinstance(each, np.ndarray | None) for each in (lengths, mask)
-    )
-    if not known:
+    others = all(isinstance(each, np.ndarray | None) for each in (lengths, mask))
+    if not others or not isinstance(ids, np.ndarray | Stored):
         return
     axis = 1 if batch_first and len(ids.shape) > 1 else 0
     count, first = ids.shape[axis], []

@@ -63,15 +63,8 @@ class ChunkedCall:
         reads: str = "steps",
     ) -> None:
         network, host = placed.network, placed.as_host
-        given = placed.with_texts(
-            {
-                "x": x.stand_in() if isinstance(x, Stored) else x,
-                "h_0": h_0,
-                "lengths": lengths,
-                "mask": mask,
-                "targets": targets,
-            }
-        )
+        like_x = x.stand_in() if isinstance(x, Stored) else x
+        given = placed.with_texts({"x": like_x, "h_0": h_0, "lengths": lengths, "mask": mask, "targets": targets})
         held = {name: host(name, value) for name, value in given.items()}
         like, steps_kept = placed.spec("x", held["x"]), placed.spec("mask", held["mask"])
         self.h_0, self.lengths = (placed.to_device(name, held[name]) for name in ("h_0", "lengths"))
