@@ -232,7 +232,7 @@ def require_range(name: str, values: Array, end: int, what: str) -> None:
         refuse(name, values, end, what, tuple(np.argwhere(outside)[0].tolist()))
 
 
-def refuse(name: str, values: Host, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
+def refuse(name: str, values: Host | Stored, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
     """Raise an error that names a value out of range and its place."""
     where = f" at {list(place)}" if place else ""
     msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]}{where}."

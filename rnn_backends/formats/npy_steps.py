@@ -8,9 +8,12 @@ from math import prod
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.stored import Stored
+from rnn_backends.core.stored import Stored, steps_of
 from rnn_backends.formats.npy import Header
 from rnn_backends.formats.source import Source
+
+_PIECE = 2**14
+"""The bytes that a piece has if there is memory for it; each costs a call of the system."""
 
 
 class Steps(Stored):
@@ -22,7 +25,7 @@ class Steps(Stored):
         What an array in a file begins with, and the array.
     header : Header
     most : int
-        The bytes that are read at once, and kept, of steps that do not lie in one piece: these are many short ones.
+        The most bytes that are read at once, and kept, of steps that lie in many short pieces.
     """
 
     def __init__(self, source: Source, header: Header, most: int) -> None:
@@ -34,16 +37,18 @@ class Steps(Stored):
 
     def steps(self, start: int, stop: int, axis: int) -> Host:
         """Return some steps, of which the axis is given."""
-        if self._is_in_one_piece(axis):
+        shape, place = self._rows(axis)
+        if prod(shape[:place]) == 1:
             return self._read(start, stop, axis)
         if self._held is None or self._held[0] != axis or not self._held[1] <= start <= stop <= self._held[2]:
             self._held = None  # or both would be held
-            count = max(1, self._most * self.shape[axis] // max(1, self._stored.itemsize * prod(self.shape)))
-            last = min(self.shape[axis], max(stop, start + count))
+            wanted = _PIECE // (self._stored.itemsize * prod(shape[place + 1 :]))
+            room = self._most * shape[place] // (self._stored.itemsize * prod(shape))
+            count = max(1, min(wanted, room) // (stop - start)) * (stop - start)
+            last = min(shape[place], start + count)
             self._held = axis, start, last, self._read(start, last, axis)
         _, first, _, held = self._held
-        part = held[:, start - first : stop - first] if axis else held[start - first : stop - first]
-        return part.copy()  # what is kept may be dropped by then
+        return steps_of(held, start - first, stop - first, axis)  # type: ignore[no-any-return]
 
     def whole(self) -> Host:
         """Return the array."""
@@ -51,14 +56,12 @@ class Steps(Stored):
         found: Host = flat.reshape(self.shape, order="F" if self._is_turned else "C")
         return found.astype(self.dtype, copy=False)
 
-    def _is_in_one_piece(self, axis: int) -> bool:
-        before = self.shape[axis + 1 :] if self._is_turned else self.shape[:axis]
-        return prod(before) == 1
+    def _rows(self, axis: int) -> tuple[tuple[int, ...], int]:
+        """Return the shape row by row, and the place of an axis in it: column by column is the transpose of that."""
+        return (self.shape[::-1], len(self.shape) - 1 - axis) if self._is_turned else (self.shape, axis)
 
     def _read(self, start: int, stop: int, axis: int) -> Host:
-        # An array column by column is its transpose row by row.
-        shape = self.shape[::-1] if self._is_turned else self.shape
-        place = len(shape) - 1 - axis if self._is_turned else axis
+        shape, place = self._rows(axis)
         count, rest = shape[place], prod(shape[place + 1 :])
         pieces = prod(shape[:place])
         found = np.empty((pieces, (stop - start) * rest), self._stored)
