@@ -42,20 +42,24 @@ def describe(network: Network, cells: Mapping[str, Cell]) -> str:
             msg = f"a file can hold Linear readouts and encoders only, not a {type(linear).__name__}."
             raise FormatError(msg)
     what, held = "the model", vars(network)
-    return json.dumps(
-        {
-            "format_version": VERSION,
-            "cells": {place: _describe_cell(cell) for place, cell in cells.items()},
-            "encoder": [_describe_activation(linear.activation) for linear in network.encoder],
-            "readout": [_describe_activation(linear.activation) for linear in network.readout],
-            "reads": network.reads,
-            "takes": network.takes,
-            "batch_first": _get(what, held, "batch_first", bool),
-            "vocabulary": network.vocabulary,
-            "unknown": network.unknown,
-            "metadata": _notes(dict(network.metadata)),
-        }
-    )
+    found = {
+        "format_version": VERSION,
+        "cells": {place: _describe_cell(cell) for place, cell in cells.items()},
+        "encoder": [_describe_activation(linear.activation) for linear in network.encoder],
+        "readout": [_describe_activation(linear.activation) for linear in network.readout],
+        "reads": network.reads,
+        "takes": network.takes,
+        "batch_first": _get(what, held, "batch_first", bool),
+        "vocabulary": network.vocabulary,
+        "unknown": network.unknown,
+        "metadata": _notes(dict(network.metadata)),
+    }
+    try:
+        text = json.dumps(found, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which UTF-8 has not
+        return json.dumps(found)
+    return text
 
 
 def parse(text: str | bytes, places: list[str], account: Account) -> Description:
@@ -83,7 +87,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
         {place: _cell_options(place, _get("cells", cells, place, dict)) for place in places},
         _activations(what, held, "readout"),
         _get(what, held, "batch_first", bool),
-        _vocabulary(_get(what, held, "vocabulary", str, list, type(None))),
+        _vocabulary(_get(what, held, "vocabulary", str, list, type(None)), account),
         _notes(_get(what, held, "metadata", dict)),
         _activations(what, held, "encoder"),
         reads,
@@ -98,7 +102,8 @@ def _activations(what: str, held: dict[str, Any], name: str) -> list[Activation]
     return [_activation(count, each) for each in held[name]]
 
 
-def _vocabulary(held: Any) -> Any:
+def _vocabulary(held: Any, account: Account) -> Any:
+    account.take("the vocabulary", "items", len(held or ()))
     if isinstance(held, list) and not all(isinstance(item, str) for item in held):
         msg = "the vocabulary must be a text or a list of texts."
         raise FormatError(msg)
@@ -126,7 +131,7 @@ def _describe_cell(cell: Cell) -> dict[str, Any]:
 def _describe_activation(activation: Any) -> dict[str, Any]:
     if type(activation) is not Activation:
         name = getattr(activation, "__name__", type(activation).__name__)
-        msg = f"a file cannot hold the function {name}; only the activations of the table can be saved."
+        msg = f"a file cannot hold the function {shown(name)}; only the activations of the table can be saved."
         raise FormatError(msg)
     return {"name": activation.name, "alpha": activation.alpha, "beta": activation.beta}
 
