@@ -115,7 +115,7 @@ class Npz:
         self.source.account.take(shown(name), kind, header.elements * stored.itemsize)
         shape, native = header.shape or (1,), stored.newbyteorder("=")
         by_rows = as_stored and not header.fortran_order
-        held: Host = np.empty(shape, native) if by_rows else np.empty(shape[::-1], native).T
+        held: Host = np.empty(shape, native) if by_rows else np.empty(shape, native, order="F")
         stream = _Stream(self.archive.stream(member))
         stream.take(header.start)
         _fill(held.T if header.fortran_order else held, stream, stored)

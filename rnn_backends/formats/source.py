@@ -1,11 +1,11 @@
 """One way to read a file: a descriptor that is opened once, and an account that is asked before memory is taken."""
 
-import io
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO, FileIO
 from os import PathLike
 from typing import Any, Self
 
@@ -43,14 +43,14 @@ class Source:
     Made by `opened` or `Source.of`.  `part` gives a window on it, which shares its descriptor and its account.
     """
 
-    def __init__(self, file: io.FileIO | io.BytesIO, base: int, size: int, account: Account) -> None:
+    def __init__(self, file: FileIO | BytesIO, base: int, size: int, account: Account) -> None:
         self._file, self._base = file, base
         self.size, self.account = size, account
 
     @classmethod
     def of(cls, data: bytes, account: Account | None = None) -> Self:
         """Return a source over bytes in memory; without an account, with one of its own for their size."""
-        return cls(io.BytesIO(data), 0, len(data), account or Account(len(data)))
+        return cls(BytesIO(data), 0, len(data), account or Account(len(data)))
 
     def part(self, start: int, size: int) -> "Source":
         """Return a window on this source."""
@@ -140,7 +140,7 @@ def opened(path: str | PathLike[str]) -> Iterator[Source]:
     OSError
         The file cannot be opened or read; it is of the system's type and number.
     """
-    with io.FileIO(descriptor_of(path)) as file:
+    with FileIO(descriptor_of(path)) as file:
         try:
             seen = Seen(file)
         except OSError as error:
@@ -168,7 +168,8 @@ def _require_same(path: str | PathLike[str], seen: Seen) -> None:
 def _named(path: str | PathLike[str], error: Exception) -> RNNBackendError:
     """Return an error that names the file."""
     if isinstance(error, RNNBackendError):
-        return type(error)(_said(path, str(error)))
+        is_named = not isinstance(error, FormatError) and shown_path(path) in str(error)
+        return type(error)(fitted(str(error)) if is_named else _said(path, str(error)))
     why = short(error)
     if isinstance(error, MemoryError):
         return FileMemoryError(f"{shown_path(path)} takes more memory than there is{why and f': {why}'}.")
