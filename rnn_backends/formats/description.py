@@ -103,7 +103,8 @@ def _activations(what: str, held: dict[str, Any], name: str) -> list[Activation]
 
 
 def _vocabulary(held: Any, account: Account) -> Any:
-    account.take("the vocabulary", "items", len(held or ()))
+    if isinstance(held, str):  # the items of a list are counted before they are parsed
+        account.take("the vocabulary", "items", len(held))
     if isinstance(held, list) and not all(isinstance(item, str) for item in held):
         msg = "the vocabulary must be a text or a list of texts."
         raise FormatError(msg)
