@@ -15,8 +15,8 @@ from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account, Source
 
-COPIES = 4
-"""How many times its size a graph may take: the file, its tensors, what is computed of them, and the layers."""
+COPIES = 8
+"""How many times the size of a file its nodes may take, one after the other: few of these bytes are held at once."""
 
 
 def read(source: Source, options: LoadOptions, path: str) -> Network:
