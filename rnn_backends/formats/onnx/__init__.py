@@ -34,11 +34,11 @@ def read_program(source: Source) -> Program:
 
 def network_of(model: Any, options: LoadOptions) -> Network:
     """Return the network of a ModelProto in memory."""
-    return read_network(model, Tensors(Account(model.ByteSize())), options)
+    return read_network(model, Tensors(Account(model.ByteSize(), COPIES)), options)
 
 
 def program_of(model: Any, known: Mapping[str, Host] | None = None) -> Program:
     """Return the network of a ModelProto in memory, and its inputs and outputs; known inputs are constants."""
     known = known or {}
     size = model.ByteSize() + sum(array.nbytes for array in known.values())
-    return read_graph(model, Tensors(Account(size)), known)
+    return read_graph(model, Tensors(Account(size, COPIES)), known)
