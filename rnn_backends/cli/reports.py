@@ -48,6 +48,7 @@ def one_line(error: BaseException) -> str:
     """Return the message of an error without line breaks, in the command line's words; its type where it has none."""
     from rnn_backends.cli.wording import spelled  # not for --help
 
+    error = _of_system(error)
     if is_of_file(error):
         return f"cannot use '{shown_path(error.filename2 or error.filename)}': {reason_of(error)}"
     return spelled(" ".join(str(error).split())) or type(error).__name__
@@ -55,10 +56,20 @@ def one_line(error: BaseException) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Return the same without the name of a file that the system refuses, which stands before it."""
+    error = _of_system(error)
     if not is_of_file(error):
         return one_line(error)
     hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
     return f"{error.strerror}.{hint}"
+
+
+def _of_system(error: BaseException) -> BaseException:
+    """Return the error of the system that a reader has made a sentence of, which has the name of the file apart."""
+    from rnn_backends.core.messages import shown_path  # not for --help
+
+    cause = error.__cause__ if isinstance(error, OSError) else None
+    is_said = cause is not None and is_of_file(cause) and str(error).startswith(f"{shown_path(cause.filename)} cannot")
+    return cause if is_said and cause is not None else error
 
 
 def is_of_file(error: BaseException) -> TypeGuard[OSError]:

@@ -4,7 +4,7 @@ from importlib import import_module
 from os import PathLike, fspath
 from typing import Any, BinaryIO
 
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import got, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -73,6 +73,6 @@ def write_to(file: BinaryIO, network: Network, path: str) -> None:
 def _path(path: str | PathLike[str]) -> str:
     name = fspath(path) if isinstance(path, (str, PathLike)) else None
     if not isinstance(name, str):
-        msg = f"`path` must be a str or a pathlib.Path; got {type(path).__name__}."
+        msg = f"`path` must be a str or a pathlib.Path; got {got(path)}."
         raise ArgumentError(msg)
     return name

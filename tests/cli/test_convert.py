@@ -165,7 +165,7 @@ def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
         ("damaged.npz", "damaged.npz is no .npz file, or is damaged: "),
         ("no.npz", "No such file or directory."),
         ("layer.pt", "No such file or directory. Did you mean 'layers.pt'?"),
-        ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
+        ("folder.npz", "folder.npz is a directory, not a regular file; name a file in it."),
         ("m.txt", "it is in none of the formats that are read: safetensors, .npz"),
         ("layers.pt", "weights alone do not record the activation of the cells"),
     ):

@@ -37,15 +37,15 @@ def load(path: Path) -> rb.RNN:
 
 
 def test_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = Source.numbers
+    look = Source.look
     os.utime(path, ns=(0, 0))
 
     def written_meanwhile(self: Source, *given: Any) -> Any:
-        found = numbers(self, *given)
+        found = look(self, *given)
         path.write_bytes(path.read_bytes())
         return found
 
-    monkeypatch.setattr(Source, "numbers", written_meanwhile)
+    monkeypatch.setattr(Source, "look", written_meanwhile)
     refused("again", partial(load, path))
     monkeypatch.undo()
     np.testing.assert_allclose(output(load(path)), WANTED, atol=1e-6)
@@ -58,13 +58,13 @@ def follow_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def shortened(self: Source, *given: Any) -> Any:
         monkeypatch.undo()
         os.truncate(path, size // 2)
-        return self.numbers(*given)
+        return self.look(*given)
 
     def again() -> rb.RNN:
         np.savez(path, **network())
         return load(path)
 
-    monkeypatch.setattr(Source, "numbers", shortened)
+    monkeypatch.setattr(Source, "look", shortened)
     follow("again", partial(load, path), WANTED, output, then=again)
 
 
@@ -112,6 +112,24 @@ def test_weights_alone(tmp_path: Path) -> None:
         return load(path)
 
     follow("weights_alone", lambda: load(path), WANTED, output, then=alone)
+
+
+def test_not_packed(tmp_path: Path) -> None:
+    size = 3700  # of a sparse reservoir, say, of which hardly anything is left when it is packed
+    held: dict[str, Any] = {
+        "weight_ih_l0": np.eye(size, X.shape[-1], dtype="f4"),
+        "weight_hh_l0": np.zeros((size, size), "f4"),
+    }
+    path = tmp_path / "m.npz"
+    save: Any = np.savez_compressed
+    save(path, **held)
+
+    def plain() -> rb.RNN:
+        np.savez(path, **held)
+        return load(path)
+
+    wanted = states(X, held["weight_ih_l0"], held["weight_hh_l0"], np.zeros(size))
+    follow("not_packed", lambda: load(path), wanted, output, then=plain)
 
 
 def test_name_both() -> None:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
-from rnn_backends.cli.running.arrays import read_inputs
+from rnn_backends.cli.running.arrays import Inputs, read_inputs
 from rnn_backends.cli.running.formats import ARRAYS
 from rnn_backends.cli.running.names import Names
 from rnn_backends.cli.running.report import Report
@@ -83,7 +83,10 @@ class Job:
             name = self.request.input.name
             given = self.request.lengths
             lengths = None if given is None else [length for part in given for length in part]
-            inputs = read_inputs(source, self.form, name, self.placed.network, lengths)
+            # What is long is read as it is used.
+            self._run_inputs(read_inputs(source, self.form, name, self.placed.network, lengths))
+
+    def _run_inputs(self, inputs: Inputs) -> None:
         if inputs.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)

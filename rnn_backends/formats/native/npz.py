@@ -27,12 +27,13 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     own = DESCRIPTION in held.members
     # Beside weights alone there may be texts, such as the characters that ids stand for, and objects, left unread.
     headers = {name: held.header(name) for name in held.members if own or is_own(name) or held.is_of_numbers(name)}
-    described = headers.pop(DESCRIPTION, None) is not None
+    size = headers.pop(DESCRIPTION).elements if own else 0
     declared = {name: (header.dtype[1:], header.shape) for name, header in headers.items()}
-    if not described:
+    if not own:
         from rnn_backends.formats.weights import from_weights  # most files of this format are described
 
         return from_weights(declared, options, held.read, source.account)
+    source.account.take("the description of the network", "text", size)
     return from_described(declared, held.read(DESCRIPTION).tobytes(), options, held.read, source.account)
 
 

@@ -4,6 +4,7 @@ The format is read here and not by its package, which opens a file by its name, 
 header of up to 100 MB before anything of it can be checked.  The package writes.
 """
 
+from collections import Counter
 from math import prod
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,6 +18,7 @@ from rnn_backends.formats.arrays import gathered, widened
 from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.json_text import parse_json, require_keys
+from rnn_backends.formats.names import require_name
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
 
@@ -25,6 +27,7 @@ DTYPES = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "|b1",
 }  # fmt: skip
 _NOTES = "__metadata__"
+_MOST = 2**63
 
 
 class Entry(NamedTuple):
@@ -44,9 +47,18 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     _require_covered(entries, data.size)
     # Of tied weights safetensors.torch.save_model keeps one, and notes whose name the other has.
     entries |= {name: entries[of] for name, of in notes.items() if of in entries and name not in entries}
+    shared = {entry for entry, count in Counter(entries.values()).items() if count > 1}
+    read_once: dict[Entry, Host] = {}
 
     def read_array(name: str) -> Host:
         entry = entries[name]
+        if entry not in shared:
+            return read_entry(entry)
+        if entry not in read_once:
+            read_once[entry] = read_entry(entry)
+        return read_once[entry]
+
+    def read_entry(entry: Entry) -> Host:
         part = data.part(entry.begin, entry.end - entry.begin)
         strides = [prod(entry.shape[axis + 1 :]) for axis in range(len(entry.shape))]
         held = gathered(part, np.dtype(DTYPES[entry.dtype]), 0, entry.shape, strides)
@@ -56,8 +68,8 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
         name: ("f4" if entry.dtype == "BF16" else DTYPES[entry.dtype][1:], entry.shape)
         for name, entry in entries.items()
     }
-    if (text := notes.get(KEY)) is not None:
-        return from_described(declared, text, options, read_array, source.account)
+    if KEY in notes:
+        return from_described(declared, notes.pop(KEY), options, read_array, source.account)
     from rnn_backends.formats.weights import from_weights  # most files that programs load are described
 
     # The format's own writer sorts the arrays.
@@ -74,7 +86,7 @@ def write(network: Network, file: BinaryIO) -> None:
 
 def _read_header(source: Source) -> tuple[dict[str, Any], Source]:
     """Return the header, a JSON object, and the data."""
-    length = int.from_bytes(source.read(0, min(8, source.size)), "little")
+    length = int.from_bytes(source.look(0, min(8, source.size)), "little")
     if source.size < 8 or length > source.size - 8:
         msg = (
             f"it is no safetensors file, or is cut short: it has {source.size} bytes and announces a header of "
@@ -92,7 +104,7 @@ def _notes(held: Any) -> dict[str, str]:
         return {}
     _require_object(_NOTES, held)
     if not all(isinstance(note, str) for note in held.values()):
-        msg = f"{_NOTES!r} in the header must hold text by name."
+        msg = f"{_NOTES} in the header must hold text by name."
         raise FormatError(msg)
     notes: dict[str, str] = held
     return notes
@@ -100,6 +112,7 @@ def _notes(held: Any) -> dict[str, str]:
 
 def _entry(name: str, held: Any, data: Source) -> Entry:
     """Return an entry of the header, whose bytes must be as many as its dtype and shape need."""
+    require_name(name)
     _require_object(name, held)
     require_keys(shown(name), held, {"dtype", "shape", "data_offsets"})
     dtype, shape, offsets = held["dtype"], held["shape"], held["data_offsets"]
@@ -107,8 +120,8 @@ def _entry(name: str, held: Any, data: Source) -> Entry:
         msg = f"{shown(name)} has dtype {shown(dtype)}; it must be one of {', '.join(DTYPES)}."
         raise FormatError(msg)
     for what, sizes in (("shape", shape), ("data_offsets", offsets)):
-        if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-            msg = f"the {what} of {shown(name)} must be a list of sizes; got {shown(sizes)}."
+        if not isinstance(sizes, list) or not all(type(size) is int and 0 <= size < _MOST for size in sizes):
+            msg = f"the {what} of {shown(name)} must be a list of sizes below 2**63; got {shown(sizes)}."
             raise FormatError(msg)
     data.account.take(shown(name), "axes", len(shape))
     needed = prod(shape) * np.dtype(DTYPES[dtype]).itemsize

@@ -102,7 +102,7 @@ def _account_for(tensors: Iterable[Tensor], account: Account) -> None:
     """Account for tensors, each of which is read once."""
     for tensor in set(tensors):
         account.take("its tensors", "axes", len(tensor.shape))
-        account.take("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
+        account.require("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
 
 
 def _require_size(archive: Archive, storage: Storage) -> None:
