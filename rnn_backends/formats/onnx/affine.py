@@ -31,8 +31,9 @@ def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) ->
         msg = "constants can scale and shift the features of the input, what Linears give, and states alone."
         raise FormatError(msg)
     place = next((place for place, group in enumerate(flow.axes) if group == features), None)
-    one, two = (_row(flow, place, np.asarray(each)) for each in (factor, shift))
-    call.graph.account.take("the scales of its features", "bytes", 16 * max(one.size, two.size))
+    given = [np.asarray(each) for each in (factor, shift)]
+    call.graph.account.take("the scales of its features", "bytes", 16 * max(each.size for each in given))
+    one, two = (_row(flow, place, each) for each in given)
     if step is not None:
         if step.content.link is not None:
             msg = "single steps of what a Linear gives are scaled, which no model does."
@@ -58,7 +59,7 @@ def _row(flow: Flow, place: int | None, constant: Host) -> Host:
         names = outlined(flow.axes)
         msg = f"its constant, {constant.shape} of {constant.dtype}, must be one number or one a feature of {names}."
         raise FormatError(msg)
-    return constant.astype(np.float64).reshape(-1 if wide else ())
+    return constant.astype(np.float64, copy=False).reshape(-1 if wide else ())
 
 
 def _sided(call: Call, a: Any, b: Any, name: str, function: Callable[..., Any]) -> tuple[Flow, Host] | Host:
@@ -70,6 +71,12 @@ def _sided(call: Call, a: Any, b: Any, name: str, function: Callable[..., Any]) 
         msg = f"only constants can be {name}, or the features of the input, what Linears give, and states by constants."
         raise FormatError(msg)
     return flow, constant
+
+
+def _require_floating(constant: Host) -> None:
+    if constant.dtype.kind != "f":
+        msg = f"features are scaled and shifted by constants of floating point; got one of {constant.dtype.name}."
+        raise FormatError(msg)
 
 
 def multiply(call: Call, a: Any, b: Any) -> Any:
@@ -86,7 +93,10 @@ def subtract(call: Call, a: Any, b: Any) -> Any:
     if not isinstance(found, tuple):
         return found
     flow, constant = found
-    return scaled(call, flow, 1.0, -constant) if flow is a else scaled(call, flow, -1.0, constant)
+    _require_floating(constant)
+    if flow is not a:
+        return scaled(call, flow, -1.0, constant)
+    return scaled(call, flow, 1.0, computed(call, constant.size, constant.dtype, np.negative, constant))
 
 
 def divide(call: Call, a: Any, b: Any) -> Any:
@@ -98,7 +108,8 @@ def divide(call: Call, a: Any, b: Any) -> Any:
     if flow is not a:
         msg = "it divides by an array that depends on the input."
         raise FormatError(msg)
-    factor = computed(call, 8 * constant.size, np.divide, 1.0, constant.astype(np.float64))
+    _require_floating(constant)
+    factor = computed(call, 2 * constant.size, np.float64, lambda: 1.0 / constant.astype(np.float64))
     return scaled(call, flow, factor, 0.0)
 
 

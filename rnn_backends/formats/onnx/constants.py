@@ -13,7 +13,7 @@ from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Size, Toke
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
 from rnn_backends.formats.onnx.packed import Order
 from rnn_backends.formats.onnx.rounding import converted
-from rnn_backends.formats.onnx.shapes import computed, integers, sizes
+from rnn_backends.formats.onnx.shapes import broadcast, computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
 
 SMALL = 2**16
@@ -58,9 +58,8 @@ def filled(call: Call, value: Host, wanted: list[int]) -> Host:
     if min(wanted, default=0) < 0:
         msg = f"the shape {wanted} is impossible."
         raise FormatError(msg)
-    nbytes = max(prod(wanted), 1) * max(value.nbytes, 1)
-    full = computed(call, nbytes, np.broadcast_shapes, value.shape, tuple(wanted))
-    return np.broadcast_to(value, tuple(full.tolist())).copy()
+    shape = broadcast(value.shape, wanted)
+    return computed(call, prod(shape), value.dtype, lambda: np.broadcast_to(value, shape).copy())
 
 
 def identity(call: Call, data: Any) -> Any:
@@ -78,7 +77,7 @@ def cast(call: Call, data: Any) -> Any:
         return data
     if isinstance(data, np.ndarray) and code in ELEMENTS and code != BFLOAT16 and data.dtype != object:
         dtype = np.dtype(ELEMENTS[code])
-        return computed(call, data.size * dtype.itemsize, data.astype, dtype)
+        return computed(call, data.size, dtype, data.astype, dtype)
     data = rolled.result_of(call, data)
     source = data.content if isinstance(data, Flow) else None
     if isinstance(source, Order) and whole:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import shown
-from rnn_backends.errors import FormatError
+from rnn_backends.core.messages import short, shown
+from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
 from rnn_backends.formats.onnx.rounding import require_outermost
 from rnn_backends.formats.onnx.shared import Shared
@@ -17,6 +17,8 @@ from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
 _KINDS = {1: FLOAT, 2: INT, 3: STRING, 4: TENSOR, 6: FLOATS, 7: INTS, 8: STRINGS}
+_OF_NUMPY = (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError)
+"""Errors of an operator whose inputs are not what it computes with."""
 _NAMES = {5: "a graph", 10: "graphs", 9: "tensors", 11: "a sparse tensor", 13: "a type"}
 
 
@@ -98,8 +100,9 @@ class Interpreter:
         """Read a node and define its outputs."""
         try:
             outputs = self._outputs(node)
-        except FormatError as error:
-            msg = f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {error}"
+        except (RNNBackendError, *_OF_NUMPY) as error:
+            what = str(error) if isinstance(error, RNNBackendError) else f"it cannot be computed: {short(error)}."
+            msg = f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {what}"
             raise FormatError(msg) from error
         for name, value in zip(node.output, outputs, strict=False):
             if isinstance(value, Flow):

@@ -9,7 +9,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx import rolled, unrolled
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import INT, Call, Operator
-from rnn_backends.formats.onnx.shapes import computed, places
+from rnn_backends.formats.onnx.shapes import computed, dtype_of_all, places
 
 
 def concat(call: Call, *parts: Any) -> Any:
@@ -21,7 +21,7 @@ def concat(call: Call, *parts: Any) -> Any:
     if all(isinstance(part, Zeros) for part in parts):
         return Zeros()
     if all(isinstance(part, np.ndarray) for part in parts):
-        return computed(call, sum(part.nbytes for part in parts), np.concatenate, parts, axis)
+        return computed(call, sum(part.size for part in parts), dtype_of_all(parts), np.concatenate, parts, axis)
     if any(isinstance(part, Flow) for part in parts):
         if (found := _of_steps(call, parts, axis)) is not None:
             return found

@@ -69,9 +69,13 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
 
 def appended(call: Call, flow: Flow, product: Product) -> Flow:
     """Return what a further Linear gives of a flow, whose last axis it takes."""
-    held = getattr(flow.content, "linears", ())
     # Nodes may share a matrix, of which each Linear keeps a copy.
     call.graph.account.take("the weights of its products", "bytes", product.weight.nbytes)
+    return _appended(call, flow, product)
+
+
+def _appended(call: Call, flow: Flow, product: Product) -> Flow:
+    held = getattr(flow.content, "linears", ())
     call.graph.account.take("the products before it", "items", len(held))
     axes = (*flow.axes[:-1], (product.output,))
     return Flow(_with_linears(flow.content, (*held, product)), axes)
@@ -172,8 +176,9 @@ def _as_they_are(call: Call, states: Flow) -> Flow:
         return states
     cell: Any = content.cells[0] if content.stage is None else content.stage.layer.cells[0][0]
     weight = content.linears[-1].weight if content.linears else cell.weight_hh
+    call.graph.account.take("the identity that its activation follows", "bytes", size**2 * weight.itemsize)
     product = Product(np.eye(size, dtype=weight.dtype), Axis("output_size", size), before=before)
-    return appended(call, Flow(content, states.axes), product)
+    return _appended(call, Flow(content, states.axes), product)
 
 
 def _require_last(call: Call, data: Flow, product: Product) -> None:

@@ -196,7 +196,8 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
         return Zeros((*data.axes[:place], *kept, *data.axes[place + 1 :]))  # type: ignore[index]  # they are known
     if isinstance(data, np.ndarray):
         row = prod(size for other, size in enumerate(data.shape) if other != place)
-        return computed(call, row * indices.size * data.itemsize + indices.nbytes, np.take, data, indices, place)
+        call.graph.account.take("the numbers of the entries that it takes", "bytes", 8 * indices.size)
+        return computed(call, row * indices.size, data.dtype, np.take, data, indices, place)
     if indices.size != 1 or indices.ndim > 1:
         msg = "it takes several entries of an array that depends on the input; a model gives one."
         raise FormatError(msg)

@@ -11,7 +11,15 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.constants import filled, zeros_of
 from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, named, size_of
 from rnn_backends.formats.onnx.interpreter import Call, Operator
-from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
+from rnn_backends.formats.onnx.shapes import (
+    broadcast,
+    computed,
+    dtype_of_all,
+    integers,
+    is_filled,
+    require_few,
+    sizes,
+)
 
 
 def expand(call: Call, data: Any, shape: Any) -> Any:
@@ -43,7 +51,9 @@ def tile(call: Call, data: Any, repeats: Any) -> Any:
     if min(counts, default=0) < 0:
         msg = f"`repeats` must not be negative; got {counts}."
         raise FormatError(msg)
-    return computed(call, data.nbytes * prod(max(count, 1) for count in counts), np.tile, data, counts)
+    size = data.size * prod(max(count, 1) for count in counts)
+    call.graph.account.take("what it repeats axis by axis", "bytes", size * data.itemsize)
+    return computed(call, size, data.dtype, np.tile, data, counts)
 
 
 def _numbers(wanted: Sequence[Any]) -> list[Any]:
@@ -122,9 +132,11 @@ def elementwise(call: Call, what: str, function: Callable[..., Any], *given: Any
     if not all(isinstance(each, np.ndarray) for each in given):
         msg = f"only constants can be {what}, not arrays that depend on the input."
         raise FormatError(msg)
-    shape = computed(call, 0, np.broadcast_shapes, *(each.shape for each in given)).tolist()
-    nbytes = prod(shape) * max(each.itemsize for each in given)
-    return computed(call, nbytes, function, *given)
+    size = prod(broadcast(*(each.shape for each in given)))
+    dtype = dtype_of_all(given[-2:])  # what comes before them chooses between them
+    if any(each.dtype == object for each in given):
+        require_few(size)
+    return computed(call, size, dtype, function, *given)
 
 
 OPERATORS = {

@@ -14,7 +14,7 @@ from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import features_of, moment_of, of_chain
 from rnn_backends.formats.onnx.node import Options
 from rnn_backends.formats.onnx.recurrent import placed
-from rnn_backends.formats.onnx.shared import total
+from rnn_backends.formats.onnx.shared import summed, total
 from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, Summed
 from rnn_backends.formats.onnx.unrolled import as_state
 
@@ -119,13 +119,9 @@ def _start(call: Call, chain: Chain) -> tuple[Flow | None, Host | None]:
 
 def _unfolded(call: Call, chain: Chain, first: Link) -> Host | None:
     """Return the state to start from, of which the graph holds the product with the recurrent weight in a constant."""
-    dtype, zero = chain.weight.dtype, np.zeros((1, len(chain.weight)))
-    added, biases = (
-        np.concatenate([zero, *(each[None].astype(np.float64) for each in held)])
-        for held in (first.added, chain.biases)
-    )
-    wanted = added.sum(axis=0) - biases.sum(axis=0)
-    scale = abs(added).sum(axis=0) + abs(biases).sum(axis=0)
+    dtype, zero = chain.weight.dtype, np.zeros(len(chain.weight))
+    wanted = summed([zero, *first.added]) - summed([zero, *chain.biases])
+    scale = summed(map(np.abs, (zero, *first.added, *chain.biases)))
     eps = float(np.finfo(dtype).eps)
     if (abs(wanted) <= eps * scale).all():
         return None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import got, listed
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, size_of
@@ -14,20 +15,48 @@ from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
 _FAR = 2**63
 """Numbers of 64 bits are below it, and not below its negative."""
+_PLACES = 256
+"""The most sizes that a node may compute with: those of several shapes, of 32 axes each."""
 
 
-def computed(call: Call, nbytes: int, function: Callable[..., Any], *arguments: Any) -> Host:
-    """Return a constant that NumPy computes from others, once its bytes are accounted."""
-    call.graph.account.take("the constants that the graph computes", "bytes", nbytes)
-    try:
-        with np.errstate(all="ignore"):
-            found = np.asarray(function(*arguments))
-    except (ValueError, TypeError, IndexError, OverflowError) as error:
-        msg = f"it cannot be computed: {error}."
-        raise FormatError(msg) from error
-    if found.dtype == object:
+def computed(call: Call, size: int, dtype: Any, function: Callable[..., Any], *arguments: Any) -> Host:
+    """Return a constant that NumPy computes from others, once its size in its own dtype is accounted."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "O":
+        require_few(size)
+    call.graph.account.take("the constants that the graph computes", "bytes", size * dtype.itemsize)
+    with np.errstate(all="ignore"):
+        found = np.asarray(function(*arguments))
+    if found.dtype.kind == "O":
         _require_sizes(call, found)
     return found
+
+
+def require_few(size: int) -> None:
+    """Check how many sizes of a shape a node computes with, which are objects of Python's."""
+    if size > _PLACES:
+        msg = f"it computes with {got(size)} sizes of arrays at once, where a shape has 32 at most."
+        raise FormatError(msg)
+
+
+def dtype_of_all(arrays: Sequence[Host]) -> Any:
+    """Return the one dtype of constants; integers beside sizes that are not numbers yet are objects."""
+    dtypes = list(dict.fromkeys(array.dtype for array in arrays))
+    if len(dtypes) > 1 and not (np.dtype(object) in dtypes and all(dtype.kind in "iO" for dtype in dtypes)):
+        names = ("int64" if dtype.kind == "O" else dtype.name for dtype in dtypes)  # ONNX has sizes so
+        msg = f"its constants must be of one dtype; they are of {listed(names)}."
+        raise FormatError(msg)
+    return dtypes[0] if len(dtypes) == 1 else np.dtype(object)
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that arrays of these shapes are repeated to."""
+    rank = max(map(len, shapes))
+    columns = [{shape[place] for shape in shapes if len(shape) >= -place} - {1} for place in range(-rank, 0)]
+    if any(len(column) > 1 for column in columns):
+        msg = f"its inputs, of the shapes {listed(shapes)}, do not fit to each other."
+        raise FormatError(msg)
+    return tuple(column.pop() if column else 1 for column in columns)
 
 
 def _require_sizes(call: Call, found: Host) -> None:
@@ -35,7 +64,7 @@ def _require_sizes(call: Call, found: Host) -> None:
     call.graph.account.take("the sizes that the graph computes", "items", found.size)
     for each in found.flat:
         if not isinstance(each, Size) and not (type(each) is int and -_FAR <= each < _FAR):
-            msg = f"shapes are made of whole numbers of 64 bits; it gives {each!r:.40}."
+            msg = f"shapes are made of whole numbers of 64 bits; it gives {got(each)}."
             raise FormatError(msg)
 
 
@@ -99,7 +128,7 @@ def reshape(call: Call, data: Any, shape: Any) -> Any:
         whole = integers(call, shape, "shape")
         if not call.get("allowzero", 0):
             whole = [data.shape[i] if size == 0 and i < data.ndim else size for i, size in enumerate(whole)]
-        return computed(call, data.nbytes, np.reshape, data, whole)
+        return computed(call, data.size, data.dtype, np.reshape, data, whole)
     if 0 in target and (call.get("allowzero", 0) or target[len(data.axes) :].count(0)):
         msg = f"the shape {target} has a size of 0."
         raise FormatError(msg)
@@ -183,7 +212,7 @@ def unsqueeze(call: Call, data: Any, axes: Any = None) -> Any:
     held: list[Any] = list(data.shape if constant else data.axes)
     for place in sorted(places(given, len(held) + len(given))):
         held.insert(place, 1 if constant else ())
-    return computed(call, 0, np.reshape, data, held) if constant else moved(data, tuple(held))
+    return np.reshape(data, held) if constant else moved(data, tuple(held))
 
 
 def shape(call: Call, data: Any) -> Any:

@@ -1,6 +1,6 @@
 """Constants and Linears of a graph by value, so that comparing the steps of an unrolled one is comparing objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -12,7 +12,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, outlined, size_of
 from rnn_backends.formats.onnx.scales import Affine, composed, effective
 from rnn_backends.formats.onnx.steps import Chain, Link
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.source import BLOCK, Account
 
 _BOUND = 8
 """Units in the last place that the rows of a product may differ by, of which exporters fold those of one state."""
@@ -145,9 +145,17 @@ def total(constants: Sequence[Host], dtype: Any) -> Host | None:
     if not constants:
         return None
     with np.errstate(all="ignore"):
-        summed = np.stack([each.astype(np.float64) for each in constants]).sum(axis=0)
-        rounded: Host = summed.astype(dtype)
+        rounded: Host = summed(constants).astype(dtype)
     return rounded
+
+
+def summed(constants: Iterable[Host]) -> Host:
+    """Return the sum of constants in float64, of which one at a time is held."""
+    rest = iter(constants)
+    found: Host = next(rest).astype(np.float64)
+    for each in rest:
+        found += each
+    return found
 
 
 def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) -> tuple[Host, tuple[Group, ...]]:
@@ -165,8 +173,9 @@ def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) 
 
 def _row(constant: Host) -> Host:
     rows = constant.reshape(-1, constant.shape[-1])
+    step = max(1, BLOCK // rows.shape[1])  # so that not all of them is ever held in float64
     with np.errstate(all="ignore"):
-        spread = abs(rows.astype(np.float64) - rows[:1]).max()
+        spread = np.max([abs(rows[i : i + step].astype(np.float64) - rows[0]).max() for i in range(0, len(rows), step)])
         scale = float(np.finfo(rows.dtype).eps) * float(abs(rows[0]).max())
     if len(rows) > 1 and not spread <= _BOUND * scale:
         msg = "it adds a constant that differs from sequence to sequence, or starts from such a state."

@@ -179,6 +179,7 @@ def activated(call: Call, flow: Flow, activation: Any) -> Flow:
         return Flow(replace(content, link=link), flow.axes)
     if isinstance(content, Moment) and isinstance(content.root, Chain) and content.link is None:
         # What is applied to a state is applied to what a Linear gives of it that is an identity.
+        call.graph.account.take("the identity that its activation follows", "bytes", content.root.weight.nbytes)
         weight = shared.made(("identity",), content.root.weight, lambda held: np.eye(len(held), dtype=held.dtype))
         link = shared.changed(shared.link(content.root, None, weight), activation=activation)
         return Flow(replace(content, link=link), (*flow.axes[:-1], (link.output,)))
