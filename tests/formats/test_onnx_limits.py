@@ -69,7 +69,11 @@ def messages() -> Iterator[tuple[str, bytes, str]]:
     yield "empty tensors", field(7, field(5, b"") * 4_000_000), fields
     yield "packed numbers", field(7, field(5, field(7, b"\0" * 8_000_000))), packed
     yield "packed sizes", field(7, field(5, field(1, b"\1" * 8_000_000))), packed
-    yield "a long name", OPSET + field(7, field(1, field(4, b"a" * 8_000_000))), "this operator is none"
+    yield (
+        "a long name",
+        OPSET + field(7, field(1, field(4, b"a" * 8_000_000))),
+        "it has a name of more than 1000 characters",
+    )
     deep = b""
     for _ in range(60):
         deep = field(1, field(5, field(6, deep)))

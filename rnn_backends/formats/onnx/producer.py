@@ -87,7 +87,7 @@ def _followed(graph: Any, of_nodes: bool) -> tuple[Any, dict[str, int]]:
     Those are operators by their names, and products of two arrays that depend on features, as gates, attention and
     normalisations have them.  In a graph of RNN nodes there are no steps that add such arrays or join them either.
     """
-    nodes = list(graph.node)
+    nodes = graph.node
     constants = {tensor.name for tensor in graph.initializer}
     known = dict.fromkeys(constants, _KNOWN)
     for info in graph.input:
