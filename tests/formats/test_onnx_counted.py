@@ -41,21 +41,21 @@ COLUMN, ROW = np.ones((6000, 1), np.float32), np.ones((1, 6000), np.float32)
 MADE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "an identity after a readout": (
         lambda: graph(node("MatMul", ["S", "v"], "l"), node("Tanh", ["l"], "t"), node("Sigmoid", ["t"], "u"), v=WIDE),
-        "the identity that its activation follows would take 144000000 bytes",
+        "the identity that its activation follows would take 288000000 bytes",
     ),
     "an identity after a readout of last states": (
         lambda: graph(
             node("Squeeze", ["H0", "zero"], "h"), node("MatMul", ["h", "v"], "l"), node("Relu", ["l"], "t"),
             node("Elu", ["t"], "u"), v=WIDE, zero=whole(0),
         ),
-        "the identity that its activation follows would take 144000000 bytes",
+        "the identity that its activation follows would take 288000000 bytes",
     ),
     "an identity after a pooled readout": (
         lambda: graph(
             node("ReduceMean", ["S"], "m", axes=[0], keepdims=0), node("MatMul", ["m", "v"], "l"),
             node("Softplus", ["l"], "t"), node("Softsign", ["t"], "u"), v=WIDE,
         ),
-        "the identity that its activation follows would take 144000000 bytes",
+        "the identity that its activation follows would take 288000000 bytes",
     ),
     "Tile": (lambda: graph(node("Tile", ["one", "n"], "y"), one=ONE, n=whole(2**25)), "repeats axis by axis would take"),
     "Tile of several axes": (

@@ -32,7 +32,7 @@ def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) ->
         raise FormatError(msg)
     place = next((place for place, group in enumerate(flow.axes) if group == features), None)
     given = [np.asarray(each) for each in (factor, shift)]
-    call.graph.account.take("the scales of its features", "bytes", 16 * max(each.size for each in given))
+    call.graph.kept.copied("the scales of its features", 16 * max(each.size for each in given))
     one, two = (_row(flow, place, each) for each in given)
     if step is not None:
         if step.content.link is not None:
@@ -136,7 +136,7 @@ def batch_norm(call: Call, x: Any, scale: Any, shift: Any, mean: Any, variance: 
     if not isinstance(x, Flow) or len(x.axes) < 2 or x.axes[1] != features_of(x.content):
         msg = "it must be over the features, which are to be its axis 1."
         raise FormatError(msg)
-    call.graph.account.take("the scales of its features", "bytes", 48 * scale.size)
+    call.graph.kept.copied("the scales of its features", 48 * scale.size)
     gamma, beta, average, spread = (each.astype(np.float64) for each in held)
     factor, shift = of_batch_norm(gamma, beta, average, spread, call.get("epsilon", float(np.float32(1e-5))))
     lifted = (slice(None), *(None,) * (len(x.axes) - 2))

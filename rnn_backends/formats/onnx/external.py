@@ -12,6 +12,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.onnx.kept import Kept
 from rnn_backends.formats.source import Account, Source, opened
 
 _KNOWN = {"location", "offset", "length", "checksum"}
@@ -65,7 +66,7 @@ class External:
         self._files: dict[Path, _Beside] = {}
         self._current: _Beside | None = None
 
-    def numbers(self, tensor: Any, count: int, dtype: Any) -> Host:
+    def numbers(self, tensor: Any, count: int, dtype: Any, kept: Kept) -> Host:
         """Return the elements of a TensorProto, as many as its shape has."""
         name, nbytes = shown(tensor.name), count * dtype.itemsize
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -86,6 +87,7 @@ class External:
             file.checksums.setdefault(checksum.lower(), name)
         self.account.size += file.fresh(offset, offset + length)
         self.account.take(f"the external data of {name}", "bytes", nbytes)
+        kept.take(f"the external data of {name}", nbytes)
         self._current = file
         found = file.source.numbers(offset, count, dtype)
         self._current = None

@@ -1,6 +1,7 @@
 """A graph, read from its inputs to its outputs: constants are computed, all else is followed axis by axis."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -61,7 +62,8 @@ class Interpreter:
         self.opset, self.tensors, self.operators = opset, tensors, operators
         self.values: dict[str, Any] = {}
         self.stages: dict[Stage, None] = {}
-        self.account = tensors.account
+        self.account, self.kept = tensors.account, tensors.kept
+        self.uses: Counter[str] = Counter()
         self.shared = Shared(tensors.account)
 
     def define(self, name: str, value: Any) -> None:
@@ -96,6 +98,12 @@ class Interpreter:
         dtype = "bfloat16" if held.elem_type == BFLOAT16 else np.dtype(ELEMENTS[held.elem_type]).name
         return Flow(Input(info.name, atoms, dtype), tuple((axis,) for axis in atoms))
 
+    def expect(self, graph: Any) -> None:
+        """Count how often each value is taken, so that constants are let go of where nothing takes them any more."""
+        for node in graph.node:
+            self.uses.update(node.input)
+        self.uses.update(info.name for info in graph.output)
+
     def run(self, node: Any) -> None:
         """Read a node and define its outputs."""
         try:
@@ -109,6 +117,19 @@ class Interpreter:
                 self.account.take(f"the shape of {shown(name)}", "axes", len(value.axes))
             if name:
                 self.define(name, value)
+        self._release(node, outputs)
+
+    def _release(self, node: Any, outputs: tuple[Any, ...]) -> None:
+        """Let go of the constants of which others have been made, where no other node takes them."""
+        made = all(isinstance(each, np.ndarray) for each in outputs)
+        for name in node.input:
+            self.uses[name] -= 1
+            value = self.values.get(name)
+            if not made or self.uses[name] or not isinstance(value, np.ndarray):
+                continue
+            if not any(np.may_share_memory(value, each) for each in outputs):
+                self.values[name] = None  # it stays defined
+                self.kept.widened += outputs[0].nbytes - value.nbytes if node.op_type == "Cast" else 0
 
     def _outputs(self, node: Any) -> tuple[Any, ...]:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:

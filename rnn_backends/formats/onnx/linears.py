@@ -70,7 +70,7 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
 def appended(call: Call, flow: Flow, product: Product) -> Flow:
     """Return what a further Linear gives of a flow, whose last axis it takes."""
     # Nodes may share a matrix, of which each Linear keeps a copy.
-    call.graph.account.take("the weights of its products", "bytes", product.weight.nbytes)
+    call.graph.kept.copied("the weights of its products", product.weight.nbytes)
     return _appended(call, flow, product)
 
 
@@ -176,7 +176,8 @@ def _as_they_are(call: Call, states: Flow) -> Flow:
         return states
     cell: Any = content.cells[0] if content.stage is None else content.stage.layer.cells[0][0]
     weight = content.linears[-1].weight if content.linears else cell.weight_hh
-    call.graph.account.take("the identity that its activation follows", "bytes", size**2 * weight.itemsize)
+    nbytes = size**2 * weight.itemsize
+    call.graph.kept.copied("the identity that its activation follows", 2 * nbytes)  # it, and the model's copy
     product = Product(np.eye(size, dtype=weight.dtype), Axis("output_size", size), before=before)
     return _appended(call, Flow(content, states.axes), product)
 

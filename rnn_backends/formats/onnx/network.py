@@ -65,6 +65,7 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
 def _program(model: Any, interpreter: Interpreter) -> Program:
     """Return the network of a graph, by its nodes."""
     graph = model.graph
+    interpreter.expect(graph)
     for node in in_order(graph.node, interpreter.values, interpreter.account):
         interpreter.run(node)
     outputs = {info.name: _output(interpreter, info.name) for info in graph.output}

@@ -65,7 +65,7 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     w, r, b = weights
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
-    call.graph.account.take("the weights of the layers", "bytes", kept)
+    call.graph.kept.copied("the weights of the layers", kept)
     if isinstance(x.content, Affine):
         x, w, b = _unscaled(call, x.content, x.axes, (w, r, b))
     held = layer(found, w, r, b)

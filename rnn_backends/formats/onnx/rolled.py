@@ -62,7 +62,7 @@ def _whole(call: Call, content: Moment) -> Any:
     root: Any = settled(call, content.root) if isinstance(content.root, Chain) else content.root
     if not isinstance(root, Stage):
         return shared.encoded(root, linears) if linears else root
-    call.graph.account.take("the weights of its products", "bytes", sum(each.weight.nbytes for each in linears))
+    call.graph.kept.copied("the weights of its products", sum(each.weight.nbytes for each in linears))
     last: Group = (linears[-1].output,) if linears else root.features
     return Result((root.seq, *root.batch, *last), root, linears=linears)
 

@@ -24,9 +24,11 @@ def computed(call: Call, size: int, dtype: Any, function: Callable[..., Any], *a
     dtype = np.dtype(dtype)
     if dtype.kind == "O":
         require_few(size)
-    call.graph.account.take("the constants that the graph computes", "bytes", size * dtype.itemsize)
+    what, nbytes = "the constants that the graph computes", size * dtype.itemsize
+    call.graph.account.take(what, "bytes", nbytes)
+    call.graph.kept.take(what, nbytes)
     with np.errstate(all="ignore"):
-        found = np.asarray(function(*arguments))
+        found = call.graph.kept.hold(np.asarray(function(*arguments)))
     if found.dtype.kind == "O":
         _require_sizes(call, found)
     return found

@@ -11,6 +11,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.onnx.external import External
+from rnn_backends.formats.onnx.kept import Kept
 from rnn_backends.formats.onnx.proto import PLACE
 from rnn_backends.formats.source import Account, Source
 
@@ -43,6 +44,7 @@ class Tensors:
 
     def __init__(self, account: Account, source: Source | None = None, external: External | None = None) -> None:
         self.account, self.source, self.external = account, source, external
+        self.kept = Kept(account)
 
     def read(self, tensor: Any) -> Host:
         """Return a TensorProto as an array; bfloat16 becomes float32, exactly."""
@@ -61,10 +63,11 @@ class Tensors:
         flat = self._flat(tensor, np.dtype(ELEMENTS[code]), prod(shape))
         if code == BFLOAT16:
             self.account.take(f"the tensor {name} in float32", "bytes", 2 * flat.nbytes)
+            self.kept.widened += flat.nbytes
             flat = widened(flat)
         flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
         flat.flags.writeable = False  # before a view of it is made, so that the model makes no copy
-        return flat.reshape(shape)
+        return self.kept.hold(flat).reshape(shape)
 
     def _flat(self, tensor: Any, dtype: Any, count: int) -> Host:
         """Return the elements, which must be as many as the shape has."""
@@ -84,6 +87,7 @@ class Tensors:
             has = f"{held:g} elements in {' and '.join(filled) or 'no field'}"
             msg = f"the tensor {shown(tensor.name)} declares the shape {tuple(tensor.dims)}, but has {has}."
             raise FormatError(msg)
+        self.kept.take(f"the tensor {shown(tensor.name)}", nbytes if inside else count * dtype.itemsize)
         if not inside:
             return self._listed(tensor, dtype, count)
         if self.source is not None:
@@ -94,7 +98,7 @@ class Tensors:
         if self.external is None:
             msg = f"the tensor {shown(tensor.name)} has its data in another file; {way('onnx_external')}."
             raise FormatError(msg)
-        return self.external.numbers(tensor, count, dtype)
+        return self.external.numbers(tensor, count, dtype, self.kept)
 
     def _listed(self, tensor: Any, dtype: Any, count: int) -> Host:
         """Return the elements of a typed field; of float16 and bfloat16 it holds the bits, as integers."""
