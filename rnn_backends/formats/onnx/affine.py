@@ -42,6 +42,7 @@ def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) ->
         return Flow(replace(step.content, root=root), flow.axes)
     linears = getattr(content, "linears", ())
     if linears and linears[-1].activation is None and not isinstance(content, Affine):
+        call.graph.account.take("the products before it", "items", len(linears) - 1)
         last = replace(linears[-1], after=composed(linears[-1].after, one, two))
         return Flow(replace(content, linears=(*linears[:-1], last)), flow.axes)
     if isinstance(content, Affine):

@@ -120,16 +120,18 @@ class Interpreter:
         self._release(node, outputs)
 
     def _release(self, node: Any, outputs: tuple[Any, ...]) -> None:
-        """Let go of the constants of which others have been made, where no other node takes them."""
+        """Let go of what no other node takes: flows, and constants of which others have been made."""
         made = all(isinstance(each, np.ndarray) for each in outputs)
         for name in node.input:
             self.uses[name] -= 1
-            value = self.values.get(name)
-            if not made or self.uses[name] or not isinstance(value, np.ndarray):
+            if self.uses[name]:
                 continue
-            if not any(np.may_share_memory(value, each) for each in outputs):
+            value: Any = self.values.get(name)
+            is_free = made and isinstance(value, np.ndarray) and not any(np.may_share_memory(value, o) for o in outputs)
+            if is_free and node.op_type == "Cast":
+                self.kept.widened += outputs[0].nbytes - value.nbytes
+            if is_free or isinstance(value, Flow):
                 self.values[name] = None  # it stays defined
-                self.kept.widened += outputs[0].nbytes - value.nbytes if node.op_type == "Cast" else 0
 
     def _outputs(self, node: Any) -> tuple[Any, ...]:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:

@@ -60,8 +60,8 @@ def _joined_cells(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
     if not beside and not on_cells:
         msg = "last states must be joined on the axis of cells, or side by side on that of their features."
         raise FormatError(msg)
-    rests = [_marked(part, place) for part in parts]
-    if any(rest != rests[0] for rest in rests):
+    rest = _marked(parts[0], place)
+    if any(_marked(part, place) != rest for part in {id(part): part for part in parts}.values()):
         msg = "last states must be joined with their other axes alike."
         raise FormatError(msg)
     first = parts[0]

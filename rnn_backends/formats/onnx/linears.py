@@ -76,13 +76,13 @@ def appended(call: Call, flow: Flow, product: Product) -> Flow:
 
 def _appended(call: Call, flow: Flow, product: Product) -> Flow:
     held = getattr(flow.content, "linears", ())
-    call.graph.account.take("the products before it", "items", len(held))
     axes = (*flow.axes[:-1], (product.output,))
-    return Flow(_with_linears(flow.content, (*held, product)), axes)
+    return Flow(_with_linears(call, flow.content, (*held, product)), axes)
 
 
-def _with_linears(content: Any, linears: tuple[Product, ...]) -> Any:
+def _with_linears(call: Call, content: Any, linears: tuple[Product, ...]) -> Any:
     """Return the content of a flow with other Linears, the last of which may be new."""
+    call.graph.account.take("the products before it", "items", len(linears) - 1)
     if not isinstance(content, Result):
         return Encoded(content.source if isinstance(content, Encoded) else content, linears)
     kept = tuple(axis for axis in content.atoms if axis not in content.features)
@@ -113,7 +113,7 @@ def add(call: Call, a: Any, b: Any) -> Flow:
         and (product is None or product.bias is not None or product.after is not None)
     ):
         return scaled(call, flow, 1.0, bias)
-    return _with_bias(flow, bias)
+    return _with_bias(call, flow, bias)
 
 
 def _last(value: Any) -> Product | None:
@@ -122,12 +122,12 @@ def _last(value: Any) -> Product | None:
     return linears[-1] if linears and linears[-1].activation is None else None
 
 
-def _changed(flow: Flow, product: Product) -> Flow:
+def _changed(call: Call, flow: Flow, product: Product) -> Flow:
     """Return a flow whose last Linear is another, that has the same output."""
-    return Flow(_with_linears(flow.content, (*flow.content.linears[:-1], product)), flow.axes)
+    return Flow(_with_linears(call, flow.content, (*flow.content.linears[:-1], product)), flow.axes)
 
 
-def _with_bias(flow: Any, bias: Any) -> Flow:
+def _with_bias(call: Call, flow: Any, bias: Any) -> Flow:
     product = _last(flow)
     if product is None or product.bias is not None or flow.axes[-1:] != ((product.output,),):
         msg = "a constant can be added only once, as the bias of a Linear of the encoder or the readout."
@@ -137,7 +137,7 @@ def _with_bias(flow: Any, bias: Any) -> Flow:
     if not fits or bias.dtype.kind != "f" or (bias.ndim and bias.shape[-1] != outputs):
         msg = f"the bias of a Linear must be a constant of shape ({outputs},)."
         raise FormatError(msg)
-    return _changed(flow, replace(product, bias=bias.reshape(outputs)))
+    return _changed(call, flow, replace(product, bias=bias.reshape(outputs)))
 
 
 def activation(name: str) -> Callable[[Call, Any], Flow]:
@@ -160,7 +160,7 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
         except RNNBackendError as error:
             msg = f"it is wrong: {error}"
             raise FormatError(msg) from error
-        return unrolled.activated(call, data, g2) if of_step else _changed(data, replace(product, activation=g2))
+        return unrolled.activated(call, data, g2) if of_step else _changed(call, data, replace(product, activation=g2))
 
     return read
 

@@ -66,6 +66,7 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
     call.graph.kept.copied("the weights of the layers", kept)
+    call.graph.account.take("its layers", "items", 16)
     if isinstance(x.content, Affine):
         x, w, b = _unscaled(call, x.content, x.axes, (w, r, b))
     held = layer(found, w, r, b)

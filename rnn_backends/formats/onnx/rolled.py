@@ -36,7 +36,7 @@ def stacked(call: Call, parts: Sequence[Any], place: int) -> Flow | None:
     if any((flow.content.root, flow.content.link) != (first.root, first.link) for flow in flows):
         return None
     numbers, size = [flow.content.place for flow in flows], first.seq.size or 0
-    if numbers not in (list(range(size)), list(range(size))[::-1]):
+    if len(numbers) != size or numbers not in ([*range(size)], [*range(size)][::-1]):
         if isinstance(first.root, Chain) and len(flows) == 1:
             return None
         msg = f"it joins the steps {_short(numbers)} of a sequence of {size}; all must be there, in their order."

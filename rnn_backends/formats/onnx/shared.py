@@ -1,6 +1,6 @@
 """Constants and Linears of a graph by value, so that comparing the steps of an unrolled one is comparing objects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -81,6 +81,13 @@ class Shared:
         if (name := (id(own), *key)) not in self._known:
             self._known[name] = (own, self.constant(make(own)))
         held: Host = self._known[name][1]
+        return held
+
+    def state_of(self, flow: Flow, make: Callable[[], Flow]) -> Flow:
+        """Return what a flow becomes, made once, as any number of nodes may take it."""
+        if (key := (id(flow), "state")) not in self._known:
+            self._known[key] = (flow, make())
+        held: Flow = self._known[key][1]
         return held
 
     def link(

@@ -192,7 +192,7 @@ def activated(call: Call, flow: Flow, activation: Any) -> Flow:
 def as_state(call: Call, value: Any) -> Any:
     """Return a sum that is used as it is as the state of a cell without an activation."""
     if isinstance(value, Flow) and isinstance(value.content, Summed):
-        return next_state(call, value, Activation("identity"))
+        return call.graph.shared.state_of(value, lambda: next_state(call, value, Activation("identity")))
     return value
 
 
