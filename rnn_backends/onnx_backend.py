@@ -11,6 +11,7 @@ import numpy as np
 
 from rnn_backends.backends.selection import Placement, parse, select
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import got, listed, short
 from rnn_backends.errors import ArgumentError, DeviceError, FormatError, RNNBackendError
 from rnn_backends.formats.onnx import package
 from rnn_backends.model.program import Prepared
@@ -107,7 +108,7 @@ def prepare(model: Any, device: str = "CPU") -> Prepared:
     try:
         checker.check_model(model)
     except checker.ValidationError as error:
-        msg = f"the model is not valid ONNX: {error}"
+        msg = f"the model is not valid ONNX: {short(error)}."
         raise FormatError(msg) from error
     return Prepared(model, _placement(device))
 
@@ -183,7 +184,7 @@ def run_node(
     names = [name for name in node.input if name]
     arrays = [np.asarray(value) for value in inputs]
     if len(names) != len(arrays):
-        msg = f"the node has the inputs {names}; got {len(arrays)} arrays."
+        msg = f"the node has the inputs {listed(names)}; got {len(arrays)} arrays."
         raise ArgumentError(msg)
     code = onnx.helper.np_dtype_to_tensor_dtype
     make = onnx.helper.make_tensor_value_info
@@ -198,11 +199,11 @@ def _placement(device: str) -> Placement:
     """Return the backend and the device that a device of ONNX stands for."""
     kind, _, number = device.partition(":")
     if kind == "CUDA":
-        return parse(f"cupy:{number}" if number else "cupy", f"the device {device!r} of ONNX")
+        return parse(f"cupy:{number}" if number else "cupy", f"the device {got(device)} of ONNX")
     found = select()
     if device != "CPU" or found.device.partition(":")[0] in ACCELERATORS:
         msg = (
-            f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {device!r}, and the backend that is selected, "
+            f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {got(device)}, and the backend that is selected, "
             f"{found.backend.name}, is on {found.device}."
         )
         raise DeviceError(msg)

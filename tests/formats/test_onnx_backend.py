@@ -110,7 +110,7 @@ def test_a_node_gets_as_many_arrays_as_it_has_inputs() -> None:
     x, w, r = np.ones((2, 3, 4), np.float32), np.ones((1, 5, 4), np.float32), np.ones((1, 5, 5), np.float32)
     (y_h,) = format_.run_node(node, [x, w, r])
     assert y_h.shape == (1, 3, 5)
-    with pytest.raises(rb.ArgumentError, match=r"the node has the inputs \['X', 'W', 'R'\]; got 2 arrays"):
+    with pytest.raises(rb.ArgumentError, match=r"the node has the inputs 'X', 'W', 'R'; got 2 arrays"):
         format_.run_node(node, [x, w])
 
 

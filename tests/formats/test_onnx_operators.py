@@ -92,8 +92,8 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Where", ["i1", "X1", "pair"], "y")], "Where .* only constants can be chosen from"),
         ([node("ReduceMean", ["w"], "y", axes=[0])], "ReduceMean .* it can only reduce the states of a layer over all steps"),
         ([node("ReduceMax", ["H0"], "y", axes=[0])], "ReduceMax .* it can only reduce the states of a layer over all steps"),
-        ([node("ReduceMean", ["X1"], "y", axes=[1])], r"ReduceMean .* it must be over the axis of steps alone; its axes are X0\[1\]"),
-        ([node("ReduceMean", ["X1"], "y", axes=[0, 2])], r"it must be over the axis of steps alone; its axes are X0\[0\], directions=2 hidden_size=5"),
+        ([node("ReduceMean", ["X1"], "y", axes=[1])], r"ReduceMean .* it must be over the axis of steps alone; its axes are \(X0\[1\]\)"),
+        ([node("ReduceMean", ["X1"], "y", axes=[0, 2])], r"it must be over the axis of steps alone; its axes are \(X0\[0\]\) by \(directions=2 hidden_size=5\)"),
         ([node("ReduceMean", ["X1"], "y")], "it must be over the axis of steps alone; its axes are none"),
         ([node("ReduceMax", ["X1"], "m", axes=[0]), node("ReduceMax", ["m"], "y", axes=[0])], "it can only reduce the states of a layer"),
         ([node("Expand", ["i1", "s0"], "y")], "its shape must be constant; got one that depends on the input's shape"),
@@ -103,13 +103,13 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Where", ["i1", "s0", "third"], "a"), node("Where", ["i0", "s0", "third"], "y")], r"Where .* must be of one dtype; they are of 'int64', 'float32'"),
         ([node("Shape", ["w"], "two"), node("Div", ["two", "pair"], "y")], "Div .* must be of one dtype; they are of 'int64', 'float32'"),
         ([node("Shape", ["w"], "two"), node("Sub", ["two", "least"], "y")], r"Sub .* of 64 bits; it gives 9223372036854775818"),
-        ([node("Concat", ["minus", "s0"], "m", axis=0), node("ConstantOfShape", ["m"], "y")], r"ConstantOfShape .* the shape \[-1, '\?', '\?', '\?'\] is impossible"),
+        ([node("Concat", ["minus", "s0"], "m", axis=0), node("ConstantOfShape", ["m"], "y")], r"ConstantOfShape .* the shape \[-1, \?, \?, \?\] is impossible"),
         ([node("Cast", ["X0"], "y", to=7)], "Cast .* it converts to the element type 7"),
         ([node("Cast", ["X1"], "y", to=7)], "Cast .* it converts to the element type 7"),
         ([node("Cast", ["X0"], "h", to=10), node("Cast", ["h"], "y", to=11)], "Cast .* it takes what is rounded to float16"),
         ([node("Cast", ["X0"], "h", to=11), node("Cast", ["h"], "y", to=10)], "Cast .* it converts the input 'X0' from float32 to float16"),
         ([node("Cast", ["ids"], "y", to=1)], "Cast .* it converts the input 'ids' from int64 to float32"),
-        ([node("Constant", [], "y")], "Constant .* it must have one attribute; got \\[\\]"),
+        ([node("Constant", [], "y")], "Constant .* it must have one attribute; got none"),
         ([node("Reshape", ["X1", "two_open"], "y")], r"the shape \[-1, -1\] leaves more than one size open"),
         ([node("Reshape", ["X0", "i1"], "y")], "it would tear axes apart: .* cannot be read as nothing"),
         ([node("Reshape", ["X1", "of_ten"], "y")], r"cannot be read as size 4"),
@@ -130,7 +130,7 @@ def extended(*more: onnx.NodeProto, outputs: Sequence[str] = ("X1",), **held: ND
         ([node("Gather", ["X1", "one"], "y")], "its indices must be constant integers, or an input of token ids"),
         ([node("Gather", ["X1", "i01"], "y")], "it takes several entries of an array that depends on the input"),
         ([node("Gather", ["X1", "k2"], "y", axis=5)], r"the axes \[5\] must be different ones of 3"),
-        ([node("Gather", ["H0", "k2"], "y")], "Gather .* the part 2:2 of cells is none that a model gives"),
+        ([node("Gather", ["H0", "k2"], "y")], "Gather .* the part 2:2 of cells=2 is none that a model gives"),
         ([node("Gather", ["w", "big"], "y")], "Gather .* it cannot be computed: index 99 is out of bounds"),
         ([node("Concat", ["X1", "X1"], "y")], "it must have `axis` and at least one input"),
         ([node("Concat", ["X1", "w"], "y", axis=0)], "it must join constants, last states of cells, or the states"),
@@ -192,5 +192,7 @@ def test_an_axis_that_was_removed_must_have_size_1() -> None:
     squeezed = node("Squeeze", ["X1", "i1"], "y")
     made = model([*nodes, squeezed], [value("X0", shape=["t", 1, 4])], ["y"], tensors | MERGE | {"i1": np.array([1])})
     assert format_.run_model(made, [np.zeros((7, 1, 4), np.float32)])[0].shape == (7, 10)
-    with pytest.raises(rb.FormatError, match=r"the axis X0\[1\] was removed from the array as one of size 1; it has 2"):
+    with pytest.raises(
+        rb.FormatError, match=r"the axis X0\[1\]=1 was removed from the array as one of size 1; it has 2"
+    ):
         format_.run_model(made, [np.zeros((7, 2, 4), np.float32)])

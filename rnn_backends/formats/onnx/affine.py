@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import moments
@@ -58,7 +59,8 @@ def _row(flow: Flow, place: int | None, constant: Host) -> Host:
     fits = constant.ndim <= len(flow.axes) and constant.dtype.kind == "f"
     if not fits or (wide and (places != [place] or size not in {None, constant.size})):
         names = outlined(flow.axes)
-        msg = f"its constant, {constant.shape} of {constant.dtype}, must be one number or one a feature of {names}."
+        own = f"{shown(constant.shape)} of {constant.dtype.name}"
+        msg = f"its constant, {own}, must be one number or one a feature of {names}."
         raise FormatError(msg)
     return constant.astype(np.float64, copy=False).reshape(-1 if wide else ())
 

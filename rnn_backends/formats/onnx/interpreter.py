@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import short, shown
+from rnn_backends.core.messages import fitted, listed, short, shown
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
 from rnn_backends.formats.onnx.rounding import require_outermost
 from rnn_backends.formats.onnx.shared import Shared
-from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
+from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, TYPES, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
 _KINDS = {1: FLOAT, 2: INT, 3: STRING, 4: TENSOR, 6: FLOATS, 7: INTS, 8: STRINGS}
@@ -87,8 +87,7 @@ class Interpreter:
         """Return the flow of an input of the graph."""
         held, name = info.type.tensor_type, shown(info.name)
         if not info.type.HasField("tensor_type") or held.elem_type not in ELEMENTS or not held.HasField("shape"):
-            known = sorted(ELEMENTS)
-            msg = f"the input {name} must be a tensor with a number of axes, of one of the types {known}."
+            msg = f"the input {name} must be a tensor with a number of axes, of one of the types {TYPES}."
             raise FormatError(msg)
         self.account.take(f"the shape of {name}", "axes", len(held.shape.dim))
         atoms = tuple(
@@ -110,7 +109,7 @@ class Interpreter:
             outputs = self._outputs(node)
         except (RNNBackendError, *_OF_NUMPY) as error:
             what = str(error) if isinstance(error, RNNBackendError) else f"it cannot be computed: {short(error)}."
-            msg = f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {what}"
+            msg = fitted(f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {what}")
             raise FormatError(msg) from error
         for name, value in zip(node.output, outputs, strict=False):
             if isinstance(value, Flow):
@@ -170,11 +169,11 @@ class Interpreter:
         for attribute in node.attribute:
             name, kind = attribute.name, _KINDS.get(attribute.type)
             if name not in known or name in found or attribute.ref_attr_name:
-                msg = f"its attribute {shown(name)} is unknown or given twice; known are {sorted(known)}."
+                msg = f"its attribute {shown(name)} is unknown or given twice; known are {listed(sorted(known))}."
                 raise FormatError(msg)
             if kind != known[name]:
-                got = _NAMES.get(attribute.type, kind)
-                msg = f"its attribute {shown(name)} must be of the kind {known[name]!r}; got {got!r}."
+                held = _NAMES.get(attribute.type) or (shown(kind) if kind else "an unknown kind")
+                msg = f"its attribute {shown(name)} must be of the kind {shown(known[name])}; got {held}."
                 raise FormatError(msg)
             found[name] = self._attribute(attribute, kind)
         return found

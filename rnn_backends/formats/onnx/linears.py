@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import unrolled
@@ -61,7 +62,7 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
         raise FormatError(msg)
     if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
         names = outlined(a.axes)
-        msg = f"its matrix, {b.shape}, must take the features of one step; the axes of its input are {names}."
+        msg = f"its matrix, {shown(b.shape)}, must take the features of one step; the axes of its input are {names}."
         raise FormatError(msg)
     before = a.content.scale if isinstance(a.content, Affine) else None
     return appended(call, Flow(content, a.axes), Product(b.T, Axis("output_size", b.shape[1]), before=before))
@@ -104,7 +105,7 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     if again and (step := moment_of(call, flow)) is not None:
         return unrolled.shifted(call, step, bias)
     if again and isinstance(bias, np.ndarray) and bias.ndim > 1 and bias.shape[-1] == product.weight.shape[0]:
-        what = f"it adds a row to each sequence, {bias.shape}, as where the only step starts from zeros"
+        what = f"it adds a row to each sequence, {shown(bias.shape)}, as where the only step starts from zeros"
         msg = f"{what}; {way('onnx_two_steps')}."
         raise FormatError(msg)
     if (

@@ -62,6 +62,9 @@ def read_model(source: Source) -> Any:
 
     A file that is damaged raises ValueError, which `opened` names the file in.
     """
+    if not source.size:
+        msg = f"it is empty; if it is just being written, {way('again')}."
+        raise FormatError(msg)
     if source.size > MAX_FILE:
         msg = f"it has more than 2 GiB, which protobuf cannot hold; {way('onnx_large')}."
         raise FormatError(msg)

@@ -10,7 +10,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import got, listed
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, size_of
+from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, named, outlined, size_of, stated
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
 _FAR = 2**63
@@ -56,7 +56,7 @@ def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
     rank = max(map(len, shapes))
     columns = [{shape[place] for shape in shapes if len(shape) >= -place} - {1} for place in range(-rank, 0)]
     if any(len(column) > 1 for column in columns):
-        msg = f"its inputs, of the shapes {listed(shapes)}, do not fit to each other."
+        msg = f"its inputs, of the shapes {listed(map(tuple, shapes))}, do not fit to each other."
         raise FormatError(msg)
     return tuple(column.pop() if column else 1 for column in columns)
 
@@ -102,7 +102,7 @@ def places(axes: list[int], rank: int) -> list[int]:
     """Return axes counted from the front, each once."""
     found = [axis + rank if axis < 0 else axis for axis in axes]
     if not all(0 <= axis < rank for axis in found) or len(set(found)) != len(found):
-        msg = f"the axes {axes} must be different ones of {rank}."
+        msg = f"the axes {stated(axes)} must be different ones of {rank}."
         raise FormatError(msg)
     return found
 
@@ -114,7 +114,7 @@ def transpose(call: Call, data: Any) -> Any:
     rank = data.ndim if isinstance(data, np.ndarray) else len(data.axes)
     order = integers(call, None, "perm") if "perm" in call.attributes else [*reversed(range(rank))]
     if sorted(order) != list(range(rank)):
-        msg = f"`perm` must order the {rank} axes; got {order}."
+        msg = f"`perm` must order the {rank} axes; got {stated(order)}."
         raise FormatError(msg)
     if not isinstance(data, np.ndarray):
         return moved(data, tuple(data.axes[place] for place in order))
@@ -132,11 +132,11 @@ def reshape(call: Call, data: Any, shape: Any) -> Any:
             whole = [data.shape[i] if size == 0 and i < data.ndim else size for i, size in enumerate(whole)]
         return computed(call, data.size, data.dtype, np.reshape, data, whole)
     if 0 in target and (call.get("allowzero", 0) or target[len(data.axes) :].count(0)):
-        msg = f"the shape {target} has a size of 0."
+        msg = f"the shape {stated(target)} has a size of 0."
         raise FormatError(msg)
     wanted = [Size(data.axes[place]) if size == 0 else size for place, size in enumerate(target)]
     if any(not isinstance(size, Size) and size < -1 for size in wanted):
-        msg = f"the shape {target} has a negative size."
+        msg = f"the shape {stated(target)} has a negative size."
         raise FormatError(msg)
     return Flow(data.content, regroup(data.axes, wanted))
 
@@ -146,7 +146,7 @@ def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group,
     atoms = [axis for group in axes for axis in group]
     free = [place for place, size in enumerate(target) if size == -1]
     if len(free) > 1:
-        msg = f"the shape {list(target)} leaves more than one size open."
+        msg = f"the shape {stated(target)} leaves more than one size open."
         raise FormatError(msg)
     cut = free[0] if free else len(target)
     front = [_take(atoms, size, 0) for size in target[:cut]]
@@ -165,7 +165,7 @@ def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
         count = len(size.group)
         place = slice(0, count) if end == 0 else slice(max(len(atoms) - count, 0), len(atoms))
         if tuple(atoms[place]) != size.group:
-            raise FormatError(_unfit(atoms, " by ".join(axis.name for axis in size.group) or "size 1"))
+            raise FormatError(_unfit(atoms, f"({named(size.group)})" if size.group else "size 1"))
         del atoms[place]
         return size.group
     while prod(axis.size or 0 for axis in taken) < size or (size == 1 and not taken and atoms and atoms[end].size == 1):
@@ -178,8 +178,8 @@ def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
 
 
 def _unfit(atoms: Sequence[Axis], wanted: str) -> str:
-    names = ", ".join(f"{axis.name} ({'?' if axis.size is None else axis.size})" for axis in atoms)
-    return f"it would tear axes apart: {names or 'no axis'} cannot be read as {wanted}."
+    names = outlined([(axis,) for axis in atoms]) or "no axis"
+    return f"it would tear axes apart: {names} cannot be read as {wanted}."
 
 
 def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
@@ -197,7 +197,7 @@ def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
         given = [place for place, size in enumerate(known) if size == 1]
     gone = places(given, len(held))
     if any(known[place] != 1 for place in gone):
-        msg = f"the axes {given} must have size 1; the sizes are {known}."
+        msg = f"the axes {stated(given)} must have size 1; the sizes are {stated(known)}."
         raise FormatError(msg)
     left = [place for place in range(len(held)) if place not in gone]
     if not constant:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, outlined, size_of
 from rnn_backends.formats.onnx.scales import Affine, composed, effective
@@ -173,7 +174,7 @@ def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) 
     sizes = [size_of(group) for group in found[:-1]][len(found) - 1 - len(leading) :]
     if not fits or any(own not in {1, size} for own, size in zip(leading, sizes, strict=True)):
         names = outlined(axes)
-        msg = f"a constant of shape {constant.shape} does not fit to one step, {names}."
+        msg = f"a constant of shape {shown(constant.shape)} does not fit to one step, {names}."
         raise FormatError(msg)
     return shared.made(("row",), constant, _row), found
 

@@ -19,6 +19,7 @@ EXTERNAL = 1
 BFLOAT16 = 16
 ELEMENTS = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8", BFLOAT16: "<u2"}
 """The dtypes of tensors by ONNX's numbers for them: those of weights, and of lengths, ids and shapes."""
+TYPES = ", ".join(map(str, sorted(ELEMENTS)))
 FIELDS = {
     1: "float_data",
     6: "int32_data",
@@ -50,12 +51,12 @@ class Tensors:
         """Return a TensorProto as an array; bfloat16 becomes float32, exactly."""
         code, name = tensor.data_type, shown(tensor.name)
         if code not in ELEMENTS:
-            msg = f"the tensor {name} has element type {code}; it must be one of {sorted(ELEMENTS)}."
+            msg = f"the tensor {name} has element type {code}; it must be one of {TYPES}."
             raise FormatError(msg)
         self.account.take(f"the shape of the tensor {name}", "axes", len(tensor.dims))
         shape = tuple(tensor.dims)
         if min(shape, default=0) < 0:
-            msg = f"the tensor {name} has the impossible shape {shape}."
+            msg = f"the tensor {name} has the impossible shape {shown(shape)}."
             raise FormatError(msg)
         if tensor.HasField("segment"):
             msg = f"the tensor {name} is a segment of another, which is not read."
@@ -85,7 +86,7 @@ class Tensors:
         filled += ["raw_data"] * inside
         if held != count or len(filled) > 1 or (filled and filled[0] not in {"raw_data", own}):
             has = f"{held:g} elements in {' and '.join(filled) or 'no field'}"
-            msg = f"the tensor {shown(tensor.name)} declares the shape {tuple(tensor.dims)}, but has {has}."
+            msg = f"the tensor {shown(tensor.name)} declares the shape {shown(tuple(tensor.dims))}, but has {has}."
             raise FormatError(msg)
         self.kept.take(f"the tensor {shown(tensor.name)}", nbytes if inside else count * dtype.itemsize)
         if not inside:
