@@ -86,7 +86,6 @@ class External:
         if (checksum := entries.get("checksum")) is not None:
             file.checksums.setdefault(checksum.lower(), name)
         self.account.size += file.fresh(offset, offset + length)
-        self.account.take(f"the external data of {name}", "bytes", nbytes)
         kept.take(f"the external data of {name}", nbytes)
         self._current = file
         found = file.source.numbers(offset, count, dtype)
