@@ -92,7 +92,7 @@ def messages() -> Iterator[tuple[str, bytes, str]]:
         "the order of its nodes would take",
     )
     yield "inputs", OPSET + field(7, field(11, b"") * none), "the input '' must be a tensor"
-    yield "operators of functions", OPSET + field(25, b"") * none, "the file has functions"
+    yield "operators of functions", OPSET + b"\xca\x01\0" * none, "the file has functions"
     yield "texts of a tensor", OPSET + field(7, field(5, b"\x10\x08" + field(6, b"") * none)), "has element type 8"
     floats = field(1, b"value_floats") + b"\xa0\x01\x06" + field(7, bytes(2**22))  # packed, as nobody writes them
     constant = field(2, b"c") + field(4, b"Constant") + field(5, floats)
