@@ -304,7 +304,7 @@ def test_external_data_may_be_read_only_so_often(tmp_path: Path) -> None:
         made.graph.initializer.append(tensor)
     path = tmp_path / "m.onnx"
     path.write_bytes(made.SerializeToString())
-    with pytest.raises(rb.FormatError, match=r"the external data of 't[0-9]+' would take"):
+    with pytest.raises(rb.FormatError, match=r"(the external data of 't[0-9]+'|an array in it) would take"):
         rb.from_onnx(path, external_data=True)
     del made.graph.initializer[16:]
     path.write_bytes(made.SerializeToString())
