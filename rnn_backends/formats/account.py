@@ -30,7 +30,7 @@ LIMITS: dict[Kind, Limit] = {
     "text": Limit("bytes of text", 8 * 2**20, summed=False),
     "items": Limit("items", 150_000, 1 / 64),
     "nodes": Limit("nodes", 50_000, 1 / 64),
-    "fields": Limit("fields", 150_000, 1 / 64),
+    "fields": Limit("fields", 150_000, 1 / 256),
     "axes": Limit("axes", 32, summed=False),
     "depth": Limit("levels", 128, summed=False),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
-from rnn_backends.formats.onnx.external import External
+from rnn_backends.formats.onnx.external import beside
 from rnn_backends.formats.onnx.network import Program, read_graph, read_network
 from rnn_backends.formats.onnx.proto import package as package
 from rnn_backends.formats.onnx.proto import read_model
@@ -22,8 +22,10 @@ COPIES = 8
 def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network from a file, which records everything but the activation of a readout that ends its graph."""
     source.account.copies = COPIES
-    external = External(Path(path).parent, source.account) if options.external_data else None
-    return read_network(read_model(source), Tensors(source.account, source, external), options)
+    if not options.external_data:
+        return read_network(read_model(source), Tensors(source.account, source), options)
+    with beside(Path(path).parent, source.account) as external:
+        return read_network(read_model(source), Tensors(source.account, source, external), options)
 
 
 def read_program(source: Source) -> Program:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import named_arrays
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -55,7 +56,7 @@ def _require_expressible(network: Network, cells: dict[str, Cell]) -> None:
             raise FormatError(msg)
         if held.name not in {"identity", *NAMES}:
             known = ", ".join(NAMES)
-            msg = f"ONNX's RNN has {known}, not {held.name!r}, the activation of {place}; {way('save_as')}."
+            msg = f"ONNX's RNN has {known}, not {shown(held.name)}, the activation of {place}; {way('save_as')}."
             raise FormatError(msg)
         _require_single(place, np.asarray(cell.weight_ih).dtype, cell.clip, held.alpha, held.beta)
     for place, linear in (places_of("encoder", network.encoder) | places_of("readout", network.readout)).items():
