@@ -3,8 +3,8 @@
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
                   wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, 100 MB of text, other
-                  processors, sanitizers, TensorFlow, the training script
+nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, writes that are
+                  killed, 100 MB of text, other processors, sanitizers, TensorFlow, the training script
 nox -s site       the documentation, in build/site; part of ci
 nox -s gpu        on a machine with an NVIDIA GPU
 """
@@ -370,6 +370,13 @@ def fuzz(session: nox.Session) -> None:
     """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
     install(session, "onnx>=1.21")
     session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def kills(session: nox.Session) -> None:
+    """End 200 writes of each kind by signals, at random moments, and show what they left."""
+    install(session, "onnx>=1.21", "onnxruntime")
+    pytest(session, "-rP", "--kills", "200", "tests/cli/test_kills.py")
 
 
 @nox.session(python="3.11", tags=["nightly"])

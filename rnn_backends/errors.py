@@ -15,6 +15,7 @@ RNNBackendError
 ├── BackendUnavailableError (RuntimeError)   the library is installed but cannot run here
 ├── InvalidBackendError (TypeError)          the object that was registered is not a backend
 ├── FormatError (ValueError)                 a file or weights that cannot be read, or a model that cannot be written
+│   └── FileMemoryError (MemoryError)        a file for which there is too little memory
 └── WrongResultError (ArithmeticError)       two programs that are compared have different results
 
 KernelWarning (RuntimeWarning) says that a kernel failed its check on a device, and is not used.
@@ -146,6 +147,13 @@ class FormatError(RNNBackendError, ValueError):
 
     The file is damaged or of no known format, holds what a network here does not do, or lacks what an option must give;
     the message names the option to write.
+    """
+
+
+class FileMemoryError(FormatError, MemoryError):
+    """A file for which there is too little memory.
+
+    It is a sound one, or is not known to be damaged; on a machine with more memory it may be read.
     """
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.selection import Placement, parse, select
-from rnn_backends.core.arrays import Host
+from rnn_backends.core.arrays import Host, is_masked
+from rnn_backends.core.messages import got, listed, short, shown
 from rnn_backends.errors import ArgumentError, DeviceError, FormatError, RNNBackendError
 from rnn_backends.formats.onnx import package
 from rnn_backends.model.program import Prepared
@@ -103,11 +104,13 @@ def prepare(model: Any, device: str = "CPU") -> Prepared:
     >>> prepared = onnx_backend.prepare(onnx.load("model.onnx"), "CPU")  # doctest: +SKIP
     >>> y, y_h = prepared.run([x])  # doctest: +SKIP
     """
-    checker = package().checker
+    onnx = package()
+    _require("model", model, onnx.ModelProto)
+    checker = onnx.checker
     try:
         checker.check_model(model)
     except checker.ValidationError as error:
-        msg = f"the model is not valid ONNX: {error}"
+        msg = f"the model is not valid ONNX: {short(error)}."
         raise FormatError(msg) from error
     return Prepared(model, _placement(device))
 
@@ -180,10 +183,13 @@ def run_node(
     >>> (y_h,) = onnx_backend.run_node(node, [x, w, r])  # doctest: +SKIP
     """
     onnx = package()
+    _require("node", node, onnx.NodeProto)
+    _require("inputs", inputs, Sequence)
+    _require("opset_version", opset_version, int)
     names = [name for name in node.input if name]
-    arrays = [np.asarray(value) for value in inputs]
-    if len(names) != len(arrays):
-        msg = f"the node has the inputs {names}; got {len(arrays)} arrays."
+    arrays = [_array(name, value) for name, value in zip(names, inputs, strict=False)]
+    if len(names) != len(inputs):
+        msg = f"the node has the inputs {listed(names)}; got {len(inputs)} arrays."
         raise ArgumentError(msg)
     code = onnx.helper.np_dtype_to_tensor_dtype
     make = onnx.helper.make_tensor_value_info
@@ -194,15 +200,35 @@ def run_node(
     return Prepared(model, _placement(device)).run(arrays)
 
 
+def _require(name: str, value: Any, wanted: type) -> None:
+    if not isinstance(value, wanted) or isinstance(value, (str, bytes, bool)):
+        known = {Sequence: "a sequence of arrays", int: "an integer"}.get(wanted, f"an onnx.{wanted.__name__}")
+        msg = f"`{name}` must be {known}; got {got(value)}."
+        raise ArgumentError(msg)
+
+
+def _array(name: str, value: Any) -> Host:
+    """Return an input as an array of numbers."""
+    try:
+        found = None if is_masked(value) else np.asarray(value)
+    except (TypeError, ValueError):  # of nested sequences that are no array
+        found = None
+    if found is None or found.dtype.kind not in "fiu":
+        held = got(value) if found is None else found.dtype.name[:40]
+        msg = f"the input {shown(name)} must be an array of numbers, without a mask; got {held}."
+        raise ArgumentError(msg)
+    return found
+
+
 def _placement(device: str) -> Placement:
     """Return the backend and the device that a device of ONNX stands for."""
-    kind, _, number = device.partition(":")
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind == "CUDA":
-        return parse(f"cupy:{number}" if number else "cupy", f"the device {device!r} of ONNX")
+        return parse(f"cupy:{number}" if number else "cupy", f"the device {got(device)} of ONNX")
     found = select()
     if device != "CPU" or found.device.partition(":")[0] in ACCELERATORS:
         msg = (
-            f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {device!r}, and the backend that is selected, "
+            f"the device must be 'CPU', 'CUDA' or 'CUDA:1'; got {got(device)}, and the backend that is selected, "
             f"{found.backend.name}, is on {found.device}."
         )
         raise DeviceError(msg)

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends import formats
+from rnn_backends.backends.selection import select
 from rnn_backends.cli.contents import describe, lines
 from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.mistakes import is_same
 from rnn_backends.cli.reports import Row, aligned
 from rnn_backends.cli.runtime import compare
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import fitted, shown_path
 from rnn_backends.errors import WrongResultError
 from rnn_backends.formats import WRITTEN
-from rnn_backends.formats.files import tried
-from rnn_backends.model.loading import load
+from rnn_backends.formats.files import replaced
+from rnn_backends.formats.source import Source, opened
 from rnn_backends.model.rnn import RNN
 
 SEQ_LEN, BATCH = 8, 3
@@ -36,32 +40,37 @@ class Request(Loading):
     def _problem(self) -> str | None:
         if self.output.suffix not in WRITTEN:
             hint = "; for torch, write rnn.to_torch() with torch.save" if self.output.suffix in {".pt", ".pth"} else ""
-            return f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got {str(self.output)!r}{hint}"
-        if self.output.exists() and self.model.exists() and self.output.samefile(self.model):
-            return f"OUT would overwrite IN, {str(self.model)!r}; choose another name"
+            return f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got '{shown_path(self.output)}'{hint}"
+        if is_same(self.output, self.model):
+            return f"OUT would overwrite IN, '{shown_path(self.model)}'; choose another name"
         return None
 
 
 def convert(request: Request) -> list[str]:
     """Convert a model file, and return the lines to print; a wrong file is not left behind."""
     rnn = request.load("numpy")
-    with tried(request.output) as path:
-        rnn.save(path)
-        rows = [("written", f"{request.output}, {path.stat().st_size} bytes"), *_checks(request, rnn, path)]
+    with replaced(request.output) as file:
+        formats.write_to(file, rnn.placed.on_host(), str(request.output))
+        file.seek(0)
+        rows = list(_checks(request, rnn, file.read()))
     return [*lines(str(request.model), describe(rnn)), "", *aligned(rows)]
 
 
-def _checks(request: Request, rnn: RNN, path: Path) -> Iterator[Row]:
+def _checks(request: Request, rnn: RNN, written: bytes) -> Iterator[Row]:
     """Run what was read and what was written, each in all ways that there are here; raise where they differ."""
-    x = random_input(rnn)
-    require_same(rnn, load(path, backend="numpy"), x, f"{request.output}, read back,")
+    x, name = random_input(rnn), str(request.output)
+    yield ("written", f"{name}, {len(written)} bytes")
+    again = RNN.from_network(formats.read_from(Source.of(written), name), select("numpy"))
+    require_same(rnn, again, x, f"{shown_path(name)}, read back,")
     yield (
         "read back",
         f"it gives the same bits as what was read from {request.model}, on random input of shape {x.shape}",
     )
-    for name, file in ((request.model, request.model), (request.output, path)):
-        if file.suffix == ".onnx":
-            yield ("ONNX Runtime", compare(file, str(name)))
+    if request.model.suffix == ".onnx":
+        with opened(request.model) as source:
+            yield ("ONNX Runtime", compare(source, str(request.model)))
+    if request.output.suffix == ".onnx":
+        yield ("ONNX Runtime", compare(Source.of(written), name))
 
 
 def random_input(rnn: RNN) -> Host:
@@ -78,7 +87,7 @@ def require_same(first: RNN, second: RNN, x: Any, what: str) -> None:
     if describe(first) != describe(second):
         held = zip(describe(first).items(), describe(second).values(), strict=True)
         name, one, other = next((name, one, other) for (name, one), other in held if one != other)
-        msg = f"{what} has another {name}: {other!r:.200} and not {one!r:.200}; {_FAULT}."
+        msg = f"{what} has another {name}: {fitted(ascii(other), 100)} and not {fitted(ascii(one), 100)}; {_FAULT}."
         raise WrongResultError(msg)
     for name, one in _results(first, x).items():
         other = _results(second, x)[name]

@@ -16,11 +16,12 @@ import numpy as np
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.mistakes import MODELS
+from rnn_backends.cli.mistakes import MODELS, is_same
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.prompts import Ending, Notation, misread, steps
 from rnn_backends.cli.writer import Writer, written
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown_path
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.sampling import Sampler, drawn, is_softmax, require_forecaster, require_language, roll_out
 
@@ -72,10 +73,10 @@ class Request(Loading):
                 f"--count {self.count} would give the same result each time at --temperature 0; leave out one of them"
             )
         output = self.output
-        if output is not None and output.exists() and self.model.exists() and output.samefile(self.model):
-            return f"--output would overwrite MODEL, {str(self.model)!r}; choose another name"
+        if is_same(output, self.model):
+            return f"--output would overwrite MODEL, '{shown_path(self.model)}'; choose another name"
         if output is not None and output.suffix in MODELS:
-            return f"--output writes text, and {str(output)!r} has the suffix of a model; choose another name"
+            return f"--output writes text, and '{shown_path(output)}' has the suffix of a model; choose another name"
         return None
 
     @property

@@ -21,6 +21,7 @@ from rnn_backends.cli import contents
 from rnn_backends.cli.loading import Loading
 from rnn_backends.cli.reports import Row, aligned, one_line, reason_of
 from rnn_backends.core.checks import library_name
+from rnn_backends.core.messages import shown, shown_path
 from rnn_backends.errors import BackendNotInstalledError, RNNBackendError
 
 BUILDING = (
@@ -57,7 +58,8 @@ def of_model(loading: Loading) -> dict[str, Any]:
         way = loading.proposal(error)
         advice = (None, None, None) if way is None else (way.line, way.options, way.note())
         found = dict(zip(ADVICE, advice, strict=True))
-        return {"model": str(loading.model), "reason": reason_of(error).removeprefix(f"{loading.model}: "), **found}
+        reason = reason_of(error).removeprefix(f"{shown_path(loading.model)}: ")
+        return {"model": str(loading.model), "reason": reason, **found}
     return {"model": str(loading.model), "reason": None, **contents.describe(rnn)}
 
 
@@ -88,7 +90,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
         ("Python", found["python"]),
         ("platform", found["platform"]),
         ("NumPy", found["numpy"]),
-        (VARIABLE, f"{'not set' if variable is None else repr(variable)}: {used}"),
+        (VARIABLE, f"{'not set' if variable is None else shown(variable)}: {used}"),
         ("CPU kernel", kernel["reason"] or f"{kernel['state']}; threads: {kernel['threads']}{hint}"),
         ("", ""),
         *((f"{name} ({held['origin']})", _state(held)) for name, held in found["backends"].items()),

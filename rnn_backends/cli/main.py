@@ -14,10 +14,12 @@ from typing import Any
 
 from rnn_backends.cli.mistakes import hint
 from rnn_backends.cli.parser import parse
-from rnn_backends.cli.reports import PROG, aligned, one_line, visible
+from rnn_backends.cli.reports import PROG, STDOUT, aligned, one_line, visible
 from rnn_backends.cli.signals import Ended, raised
 from rnn_backends.cli.stderr import Stderr
+from rnn_backends.core.messages import fitted
 from rnn_backends.errors import RNNBackendError
+from rnn_backends.formats.files import writing
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -65,7 +67,8 @@ def _command(argv: Sequence[str] | None) -> int:
     arguments = parse(argv)
     try:
         for line in COMMANDS[arguments.command](arguments):
-            print(line)
+            with writing(STDOUT):
+                print(line)
     except argparse.ArgumentError as error:  # options that do not go together
         arguments.parser.error(str(error))
     except BrokenPipeError:  # the reader of stdout has seen enough, as in `| head`
@@ -79,7 +82,8 @@ def _command(argv: Sequence[str] | None) -> int:
 def _flush(code: int) -> int:
     """Write what is left for stdout: at exit, where Python would do it, a failure could not be reported."""
     try:
-        print(end="", flush=True)
+        with writing(STDOUT):
+            print(end="", flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if code == DONE and not isinstance(error, BrokenPipeError):
@@ -99,7 +103,7 @@ def _report(error: Exception, hint: str = "", *, with_traceback: bool = False) -
 
 def _note(text: str) -> None:
     """Print a line on stderr, if anything is read there."""
-    Stderr(sys.stderr).write(f"{PROG}: {visible(text)}\n")
+    Stderr(sys.stderr).write(f"{fitted(f'{PROG}: {visible(text)}')}\n")
 
 
 def _request(kind: type[Any], arguments: argparse.Namespace) -> Any:

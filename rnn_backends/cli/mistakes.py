@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
+from rnn_backends.cli.reports import visible
+from rnn_backends.core.messages import fitted, shown
+
 MEANT = {
     "predict": "run",
     "infer": "run",
@@ -82,6 +85,8 @@ PLAIN = {
 """Plain words for what argparse says."""
 UNKNOWN = ("batch-size", "verbose", "v", "epochs", "m", "i")
 """Names of options that other programs have, and this one has nothing like them."""
+LONGEST = 80
+"""The most characters of a word that a message repeats as it is."""
 GIVEN = {"input": "IN", "i": "INPUT", "m": "MODEL", "data": "INPUT", "file": "INPUT", "p": "[PROMPT]"}
 """Names of options of other programs for what is given without one here."""
 
@@ -97,7 +102,8 @@ class Parser(argparse.ArgumentParser):
         for pattern, plain in PLAIN.items():
             message = re.sub(pattern, plain, message)
         end = "" if message.endswith((".", "?")) else "."
-        self.exit(2, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
+        line = fitted(visible(f"{self.prog}: error: {message}{end} See `{self.prog} --help`."))
+        self.exit(2, f"{line}\n")
 
     @property
     def actions(self) -> Sequence[argparse.Action]:
@@ -131,6 +137,7 @@ class Parser(argparse.ArgumentParser):
         return name.startswith("--") or word[:2] not in self.options or f"-{name}" in self.options
 
     def _unknown_option(self, name: str, others: Mapping[str, "Parser"]) -> str:
+        name = fitted(name, LONGEST)
         if owners := [command for command, parser in others.items() if name in parser.options]:
             return f"{name} is an option of {', '.join(owners)}, not of this command"
         for action in self._actions:
@@ -192,10 +199,10 @@ def _unknown_command(word: str, commands: Mapping[str, Parser]) -> str:
     meant = MEANT.get(word.lower())
     guess = meant if meant in commands or meant == "--version" else _nearest(word, commands)
     if guess is not None:
-        return f"there is no command {word!r}. Did you mean {guess}?"
+        return f"there is no command {shown(word)}. Did you mean {guess}?"
     if is_there(word):
-        return f"{word!r} is a file, not a command; put one before it: {known}"
-    return f"there is no command {word!r}; {known}"
+        return f"{shown(word)} is a file, not a command; put one before it: {known}"
+    return f"there is no command {shown(word)}; {known}"
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:
@@ -205,11 +212,16 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
         if text not in choices:
             guess = _nearest(text, choices)
             hint = "" if guess is None else f". Did you mean {guess}?"
-            msg = f"expected one of {', '.join(choices)}; got {text!r}{hint}"
+            msg = f"expected one of {', '.join(choices)}; got {shown(text)}{hint}"
             raise argparse.ArgumentTypeError(msg)
         return text
 
     return choice
+
+
+def quoted(word: str, name: str) -> str:
+    """Return a word as a shell reads it; the name of what it is, if it is long."""
+    return shlex.quote(word) if len(word) <= LONGEST else name
 
 
 def is_there(word: str) -> bool:
@@ -225,6 +237,14 @@ def is_file(word: str) -> bool:
     return is_there(word) and Path(word).is_file()
 
 
+def is_same(one: Path | None, other: Path) -> bool:
+    """Return whether two paths mean one file that is there."""
+    try:
+        return one is not None and one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def hint(arguments: argparse.Namespace) -> str:
     """Return what to say after a failure that the words of a command explain."""
     held = vars(arguments)
@@ -233,7 +253,7 @@ def hint(arguments: argparse.Namespace) -> str:
     kind, other = (Path(word).suffix.lower() for word in (data, model))
     is_no_model = other in DATA or model == "-" or not is_there(model)
     if kind in MODELS and kind != other and is_no_model and is_file(data):
-        return f" The model comes first: {prog} {shlex.quote(data)} {shlex.quote(model)}"
+        return f" The model comes first: {prog} {quoted(data, 'MODEL')} {quoted(model, 'INPUT')}"
     if text not in {"", "-"} and not Path(text).suffix and is_file(model) and not is_there(text):
-        return f" INPUT is a file; pipe text to -: echo {shlex.quote(text)} | {prog} MODEL -"
+        return f" INPUT is a file; pipe text to -: echo {quoted(text, 'TEXT')} | {prog} MODEL -"
     return " MODEL is a file; only INPUT may come from stdin." if model == "-" else ""

@@ -5,6 +5,7 @@ import re
 from typing import Any, TypeAlias
 
 from rnn_backends.cli.mistakes import Parser, one_of
+from rnn_backends.core.messages import shown
 from rnn_backends.formats.options import OPTIONS
 from rnn_backends.formats.values import CHOICES
 
@@ -48,7 +49,7 @@ def columns(text: str) -> tuple[str, ...]:
     """Return names of columns between commas."""
     names = tuple(name.strip() for name in text.split(","))
     if not all(names) or len(set(names)) != len(names):
-        msg = f"expected names of columns between commas, each once; got {text!r}"
+        msg = f"expected names of columns between commas, each once; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg)
     return names
 
@@ -56,7 +57,7 @@ def columns(text: str) -> tuple[str, ...]:
 def whole(text: str) -> int:
     """Return a whole number."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
-        msg = f"expected a whole number, such as 20; got {text!r:.40}"
+        msg = f"expected a whole number, such as 20; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
@@ -66,7 +67,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        msg = f"expected a number, such as 0.5; got {text!r}"
+        msg = f"expected a number, such as 0.5; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg) from None
 
 
@@ -74,7 +75,7 @@ def lengths(text: str) -> list[int]:
     """Return a length, or several between commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
-        msg = f"expected whole numbers between commas, one for each sequence; got {text!r:.80}"
+        msg = f"expected whole numbers between commas, one for each sequence; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg)
     return [int(part) for part in parts]
 
@@ -83,7 +84,7 @@ def _pairs(text: str) -> dict[str, str]:
     """Return texts by name, which stand as NAME=TEXT between commas."""
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(name and mark for name, mark, _ in pairs):
-        msg = f"expected NAME=TEXT, and more of them after commas; got {text!r}"
+        msg = f"expected NAME=TEXT, and more of them after commas; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -105,7 +106,7 @@ def positive(text: str) -> int:
     """Return a positive integer."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
         most = " below a billion" if re.fullmatch(r"[0-9]{10,}", text) else ""
-        msg = f"expected a positive integer{most}; got {text!r:.40}"
+        msg = f"expected a positive integer{most}; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

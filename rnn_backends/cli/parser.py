@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends import __version__
+from rnn_backends.cli import examples
 from rnn_backends.cli.arguments import (
     add_bench,
     add_completion,
@@ -15,10 +16,10 @@ from rnn_backends.cli.arguments import (
     add_info,
     add_run,
 )
-from rnn_backends.cli.examples import shown
 from rnn_backends.cli.mistakes import Parser, is_there, require_known
 from rnn_backends.cli.options import Formatter, add_traceback
 from rnn_backends.cli.reports import PROG
+from rnn_backends.core.messages import fitted, shown
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 128 + N ended by signal N."
 
@@ -45,7 +46,7 @@ def make_parser() -> Parser:
     parser.commands = commands.choices
     for name, each in (("", parser), *parser.commands.items()):
         each.shorten_usage()
-        each.epilog = "\n\n".join(filter(None, (shown(name), each.epilog)))
+        each.epilog = "\n\n".join(filter(None, (examples.shown(name), each.epilog)))
         each.set_defaults(program=parser)
     return parser
 
@@ -74,10 +75,10 @@ def _refuse(parser: Parser, word: str) -> None:
     dashed = word.replace("\u2014", "--").replace("\u2013", "-")  # as writers of letters make them of dashes
     if dashed != word and dashed.startswith("-"):
         parser.require_options([dashed], {})
-        parser.error(f"{word!r} begins with another dash than an option does. Did you mean {dashed}?")
+        parser.error(f"{shown(word)} begins with another dash than an option does. Did you mean {fitted(dashed, 80)}?")
     if word.lower() in {"true", "false", "yes", "no"}:
         known = "options of yes or no take no value: --batch-first, --no-batch-first"
-        parser.error(f"there is no place for {word!r}; {known}")
+        parser.error(f"there is no place for {shown(word)}; {known}")
     if is_there(word):
-        parser.error(f"there is no place for {word!r}; give one file at a time")
-    parser.error(f"there is no place for {word!r}; put quotes around words that belong together")
+        parser.error(f"there is no place for {shown(word)}; give one file at a time")
+    parser.error(f"there is no place for {shown(word)}; put quotes around words that belong together")

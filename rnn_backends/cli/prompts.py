@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +11,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from rnn_backends.cli.mistakes import is_file
+from rnn_backends.cli.mistakes import is_file, quoted
 from rnn_backends.cli.running.streams import STDIN, reading
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import got, shown, shown_path
 from rnn_backends.errors import ArgumentError, ShapeError, VocabularyError
 from rnn_backends.model.vocabulary import Vocabulary
 
@@ -33,7 +33,8 @@ def misread(given: str | None) -> str | None:
         is_piped = sys.stdin is not None and not sys.stdin.closed and _is_piped(sys.stdin)
         return "stdin is not read; to continue what it brings, give - as PROMPT" if is_piped else None
     if given != "-" and is_file(given):
-        return f"PROMPT is taken as text; to continue the text of the file {given!r}, give - < {shlex.quote(given)}"
+        name = quoted(given, "FILE")
+        return f"PROMPT is taken as text; to continue the text of the file '{shown_path(given)}', give - < {name}"
     return None
 
 
@@ -113,11 +114,12 @@ class Notation:
             known = self.vocabulary.items
             for item in text if self.unit == "character" else text.split():
                 if item not in known:  # it may not become the item for unknown ones, which is drawn
-                    msg = f"--stop {text!r} is never drawn: the {self.unit} {item!r} is not in the model's vocabulary."
+                    absent = f"the {self.unit} {shown(item)} is not in the model's vocabulary"
+                    msg = f"--stop {shown(text)} is never drawn: {absent}."
                     raise VocabularyError(msg)
             ids = [int(token) for token in self.vocabulary.encode(text)]
         if not ids:
-            msg = f"--stop must hold at least one {self.unit}; got {text!r}"
+            msg = f"--stop must hold at least one {self.unit}; got {shown(text)}"
             raise argparse.ArgumentError(None, msg)
         return ids
 
@@ -129,15 +131,15 @@ class Notation:
     def _numbers(self, name: str, text: str) -> list[int]:
         """Return token ids between white space or commas."""
         found = [part for part in re.split(r"[\s,]+", text) if part]
-        if wrong := next((part for part in found if not re.fullmatch(r"-?[0-9]{1,4000}", part)), None):
+        if odd := next((part for part in found if not re.fullmatch(r"-?[0-9]{1,4000}", part)), None):
             msg = (
                 f"{name} must hold token ids between spaces or commas, for a model without vocabulary; got "
-                f"{wrong!r:.80}."
+                f"{shown(odd)}."
             )
             raise ArgumentError(msg)
         ids = [int(part) for part in found]
-        if wrong := next((part for part, token in zip(found, ids, strict=True) if not 0 <= token < self.size), None):
-            msg = f"{name} must hold token ids in 0..{self.size - 1}; got {wrong}."
+        if wrong := [token for token in ids if not 0 <= token < self.size]:
+            msg = f"{name} must hold token ids in 0..{self.size - 1}; got {got(wrong[0])}."
             raise ArgumentError(msg)
         return ids
 
@@ -214,5 +216,5 @@ def _number(index: int, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        msg = f"step {index} of PROMPT must hold numbers; got {text!r}."
+        msg = f"step {index} of PROMPT must hold numbers; got {shown(text)}."
         raise ArgumentError(msg) from None

@@ -7,7 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeGuard
 
+from rnn_backends.core.messages import shown_path
+
 PROG = "rnn-backends"
+STDOUT = "stdout"
+"""The name that errors have for it."""
 
 MOST_NAMES = 1000
 """The most names of a folder that are compared with that of a file that there is not."""
@@ -44,17 +48,28 @@ def one_line(error: BaseException) -> str:
     """Return the message of an error without line breaks, in the command line's words; its type where it has none."""
     from rnn_backends.cli.wording import spelled  # not for --help
 
+    error = _of_system(error)
     if is_of_file(error):
-        return f"cannot use {str(error.filename2 or error.filename)!r}: {reason_of(error)}"
+        return f"cannot use '{shown_path(error.filename2 or error.filename)}': {reason_of(error)}"
     return spelled(" ".join(str(error).split())) or type(error).__name__
 
 
 def reason_of(error: BaseException) -> str:
     """Return the same without the name of a file that the system refuses, which stands before it."""
+    error = _of_system(error)
     if not is_of_file(error):
         return one_line(error)
     hint = near_file(error.filename) if isinstance(error, FileNotFoundError) else ""
     return f"{error.strerror}.{hint}"
+
+
+def _of_system(error: BaseException) -> BaseException:
+    """Return the error of the system that a reader has made a sentence of, which has the name of the file apart."""
+    from rnn_backends.core.messages import shown_path  # not for --help
+
+    cause = error.__cause__ if isinstance(error, OSError) else None
+    is_said = cause is not None and is_of_file(cause) and str(error).startswith(f"{shown_path(cause.filename)} cannot")
+    return cause if is_said and cause is not None else error
 
 
 def is_of_file(error: BaseException) -> TypeGuard[OSError]:
@@ -74,7 +89,7 @@ def near_file(path: str | bytes | PathLike[str]) -> str:
     stem = nearest(given.stem, (Path(name).stem for name in names))  # suffixes are alike without any meaning
     alike = [name for name in names if Path(name).stem == stem and (stem == given.stem or _is_same_kind(name, given))]
     guess = (nearest(given.name, alike) or alike[0]) if alike else None
-    return "" if guess is None else f" Did you mean {str(given.with_name(guess))!r}?"
+    return "" if guess is None else f" Did you mean '{shown_path(given.with_name(guess))}'?"
 
 
 def _is_same_kind(name: str, given: Path) -> bool:

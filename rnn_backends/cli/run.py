@@ -8,15 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from shutil import copyfileobj
-from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from rnn_backends.backends.selection import parse
 from rnn_backends.cli.running.job import Job
 from rnn_backends.cli.running.report import Report
 from rnn_backends.cli.running.request import Request
-from rnn_backends.cli.writer import TextFile, written
-from rnn_backends.formats.files import replaced
+from rnn_backends.cli.writer import Stdout, TextFile, written
+from rnn_backends.formats.files import replaced, temporary
 
 
 def run(request: Request, note: Callable[[str], None]) -> Report:
@@ -37,10 +36,10 @@ def _opened(request: Request) -> Iterator[BinaryIO | None]:
         with replaced(request.output) as file:
             yield file
     elif request.output_format == "npy":  # whose header is written last
-        with written(None), TemporaryFile() as file:
+        with written(None), temporary() as file:
             yield file
             file.seek(0)
-            copyfileobj(file, sys.stdout.buffer)
+            copyfileobj(file, Stdout())
     else:
         with written(None) as writer:
-            yield TextFile(writer) if sys.stdout.isatty() else sys.stdout.buffer
+            yield TextFile(writer) if sys.stdout.isatty() else Stdout()

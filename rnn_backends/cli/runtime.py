@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import numpy as np
 from rnn_backends.backends.selection import parse
 from rnn_backends.cli.reports import one_line
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import short
+from rnn_backends.core.messages import short, shown
 from rnn_backends.errors import DTypeError, WrongResultError
 from rnn_backends.formats.onnx import read_program
 from rnn_backends.formats.onnx.flow import Flow, Input, takes_tokens
 from rnn_backends.formats.onnx.network import Program
-from rnn_backends.formats.source import opened
+from rnn_backends.formats.source import Source
 from rnn_backends.model.program import run_program
 
 SEQ_LEN, BATCH = 8, 3
@@ -24,7 +23,7 @@ FACTOR = 64
 _REFUSALS = ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")
 
 
-def compare(path: Path, name: str) -> str:
+def compare(source: Source, name: str) -> str:
     """Return by how much ONNX Runtime's results differ from ours, or why it was not asked.
 
     They are right if they are no further from what we compute in float64 than `FACTOR` times what is right to
@@ -32,10 +31,10 @@ def compare(path: Path, name: str) -> str:
 
     Parameters
     ----------
-    path : Path
+    source : Source
         An .onnx file that `rnn_backends.load` reads, so that nothing but RNNs and their readouts is in it.
     name : str
-        What the user calls it.
+        Its name.
 
     Raises
     ------
@@ -48,9 +47,8 @@ def compare(path: Path, name: str) -> str:
         if error.name != "onnxruntime":
             raise
         return f"is not installed, so {name} was not run by it"
-    with opened(path) as source:
-        data = source.read(0, source.size, "the file")
-        program = read_program(source)
+    data = source.read(0, source.size, "the file")
+    program = read_program(source)
     refusals = tuple(getattr(runtime.capi.onnxruntime_pybind11_state, kind) for kind in _REFUSALS)
     try:
         inputs = random_inputs(program)
@@ -103,7 +101,7 @@ def _batch(program: Program, states: Sequence[Input]) -> int:
 
 def _normal(draw: np.random.Generator, shape: Sequence[int], source: Input) -> Host:
     if source.dtype == "bfloat16":
-        msg = f"its input {source.name!r} is bfloat16, which NumPy has not."
+        msg = f"its input {shown(source.name)} is bfloat16, which NumPy has not."
         raise DTypeError(msg)
     return draw.standard_normal(shape).astype(source.dtype)
 
@@ -122,9 +120,9 @@ def _difference(results: tuple[str, Host, Host, Host]) -> float:
     allowed = FACTOR * max(own, roundoff * max(1.0, float(np.abs(exact).max(initial=0.0, where=unlike))))
     if not other <= allowed:
         msg = (
-            f"ONNX Runtime computes another {name!r} of this graph than this package: {difference:.2g} apart, where "
-            f"rounding explains {allowed:.2g}. docs/onnx.md lists where ONNX Runtime leaves the specification; if that "
-            "is it, use rnn_backends.load(IN).save(OUT)."
+            f"ONNX Runtime computes another {shown(name)} of this graph than this package: {difference:.2g} "
+            f"apart, where rounding explains {allowed:.2g}. docs/onnx.md lists where ONNX Runtime leaves the "
+            "specification; if that is it, use rnn_backends.load(IN).save(OUT)."
         )
         raise WrongResultError(msg)
     return difference

@@ -8,8 +8,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
-from rnn_backends.cli.reports import visible
-from rnn_backends.formats.files import replaced
+from rnn_backends.cli.reports import STDOUT, visible
+from rnn_backends.formats.files import replaced, writing
 
 WAIT = 0.1
 """The seconds after which a reader that is no terminal is given what there is."""
@@ -31,16 +31,31 @@ class Writer:
 
     def write(self, piece: str) -> None:
         """Write a piece; a terminal gets no control characters but tabs and line breaks."""
-        self._stream.write(visible(piece, kept="\t\n") if self._is_terminal else piece)
-        self._is_open = not piece.endswith("\n") if piece else self._is_open
-        if self._is_terminal or monotonic() - self._flushed > WAIT:
-            self._stream.flush()
-            self._flushed = monotonic()
+        with writing(STDOUT):  # a file has said what it is
+            self._stream.write(visible(piece, kept="\t\n") if self._is_terminal else piece)
+            self._is_open = not piece.endswith("\n") if piece else self._is_open
+            if self._is_terminal or monotonic() - self._flushed > WAIT:
+                self._stream.flush()
+                self._flushed = monotonic()
 
     def close_line(self) -> None:
         """Have what follows on a terminal, the prompt of a shell or an error, begin a line of its own."""
         if self._is_terminal and self._is_open:
             self.write("\n")
+
+
+class Stdout(BytesIO):
+    """A binary file that goes on to stdout, and names it in errors."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        with writing(STDOUT):
+            return sys.stdout.buffer.write(data)
+
+    def flush(self) -> None:
+        """Let the reader have what is written."""
+        with writing(STDOUT):
+            sys.stdout.buffer.flush()
 
 
 class TextFile(BytesIO):

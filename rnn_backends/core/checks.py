@@ -19,6 +19,7 @@ from rnn_backends.core.arrays import (
 from rnn_backends.core.layers import Layer, first_array
 from rnn_backends.core.network import Network, hidden_sizes, is_one_each, is_uneven
 from rnn_backends.core.parameters import require_unmasked
+from rnn_backends.core.stored import Stored, steps_of
 from rnn_backends.errors import (
     ArgumentError,
     BackendMismatchError,
@@ -182,15 +183,18 @@ def require_ids(
 ) -> None:
     """Check the ids (seq_len, batch) or (seq_len,) of all steps to take where all three arrays are NumPy's.
 
-    They may be more than the memory holds (np.memmap), and so are looked at a block of time at a time.
+    They may be more than the memory holds (np.memmap, Stored), and so are looked at a block of time at a time.
     """
-    if not isinstance(ids, np.ndarray) or not all(isinstance(each, np.ndarray | None) for each in (lengths, mask)):
+    others = all(isinstance(each, np.ndarray | None) for each in (lengths, mask))
+    if not others or not isinstance(ids, np.ndarray | Stored):
         return
-    steps, first = ids.T if batch_first else ids, []
+    axis = 1 if batch_first and len(ids.shape) > 1 else 0
+    count, first = ids.shape[axis], []
     kept = None if mask is None else mask.T if batch_first else mask
-    block = max(1, BLOCK // max(1, prod(steps.shape[1:])))
-    for start in range(0, len(steps), block):
-        part = steps[start : start + block]
+    block = max(1, BLOCK * count // max(1, prod(ids.shape)))
+    for start in range(0, count, block):
+        part = steps_of(ids, start, min(start + block, count), axis)
+        part = part.T if batch_first else part
         outside = (part < 0) | (part >= end)
         if lengths is not None:
             outside &= np.arange(start, start + len(part))[:, None] < lengths
@@ -228,7 +232,7 @@ def require_range(name: str, values: Array, end: int, what: str) -> None:
         refuse(name, values, end, what, tuple(np.argwhere(outside)[0].tolist()))
 
 
-def refuse(name: str, values: Host, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
+def refuse(name: str, values: Host | Stored, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
     """Raise an error that names a value out of range and its place."""
     where = f" at {list(place)}" if place else ""
     msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]}{where}."

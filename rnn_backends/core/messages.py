@@ -1,6 +1,7 @@
 """What a message says of a value: quoted, short, on one line, in ASCII; never the numbers of an array."""
 
 import os
+import re
 from collections.abc import Iterable
 from math import log10
 from os import PathLike
@@ -17,6 +18,7 @@ _LISTED = 120
 _PATH = 150
 _LIBRARY = 200
 _INTEGER_BITS = 256
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
 def shown(name: object) -> str:
@@ -67,8 +69,14 @@ def short(error: BaseException) -> str:
 
 
 def fitted(message: str, most: int = MOST) -> str:
-    """Return a message without its middle, if it is longer than messages are; what to do next stands at its end."""
+    """Return a message without its middle, if it is longer than messages are; its end says what to do next."""
     if len(message) <= most:
         return message
-    end = (most - 5) // 2
-    return f"{message[: most - 5 - end]} ... {message[-end:]}"
+    begin, end = (most - 5) // 5, len(message) - 4 * (most - 5) // 5
+    for quoted in _QUOTED.finditer(message):  # whole or not at all, or what is within and without is exchanged
+        start, stop = quoted.span()
+        if stop - start <= _VALUE and start < begin < stop:
+            begin = start
+        if stop - start <= _VALUE and start < end < stop:
+            end = stop
+    return f"{message[:begin]} ... {message[end:]}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_array
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import Linear, as_linears
+from rnn_backends.core.messages import got, shown
 from rnn_backends.core.parameters import require_choice, require_flag, require_floating, require_one_dtype
 from rnn_backends.errors import ArgumentError, ShapeError
 
@@ -80,11 +81,11 @@ class Network:
         held = {
             "readout": as_linears("readout", self.readout, "softmax"),
             "encoder": as_linears("encoder", self.encoder, "identity"),
-            "vocabulary": as_vocabulary(self.vocabulary, self.unknown),
             "metadata": _as_metadata(self.metadata),
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "vocabulary", as_vocabulary(self.vocabulary, self.unknown, self.input_size))
         require_flag("batch_first", self.batch_first)
         require_choice("reads", self.reads, READS)
         object.__setattr__(self, "takes", _taken(self.takes, self.vocabulary))
@@ -97,7 +98,7 @@ class Network:
             object.__setattr__(self, "h_0", _as_initial(self.layers, self.h_0))
 
     def _require_inputs(self) -> None:
-        """Check that the encoder gives what the first layer takes, and that the items of the vocabulary have ids."""
+        """Check that the encoder gives what the first layer takes."""
         wanted = getattr(self.layers[0].cells[0][0], "input_size", None)
         if self.encoder and wanted is not None and self.encoder[-1].output_size != wanted:
             msg = (
@@ -106,12 +107,6 @@ class Network:
                 "embedding is to be transposed."
             )
             raise ShapeError(msg)
-        if self.vocabulary is not None and self.input_size is not None and len(self.vocabulary) > self.input_size:
-            msg = (
-                f"`vocabulary` must hold at most {self.input_size} items, as many as the model takes token ids; it "
-                f"holds {len(self.vocabulary)}."
-            )
-            raise ArgumentError(msg)
 
     @property
     def input_size(self) -> int | None:
@@ -155,13 +150,19 @@ def require_fitting(layers: tuple[Layer, ...], width: int | None = None) -> int 
     return width
 
 
-def as_vocabulary(given: Any, unknown: Any) -> str | tuple[str, ...] | None:
-    """Return a vocabulary, a text or a sequence of words, each of its items once."""
+def as_vocabulary(given: Any, unknown: Any, input_size: int | None) -> str | tuple[str, ...] | None:
+    """Return a vocabulary, a text or a sequence of words, each of its items once, none without a token id."""
+    if isinstance(given, (str, list, tuple)) and input_size is not None and len(given) > input_size:
+        msg = (
+            f"`vocabulary` must hold at most {input_size} items, as many as the model takes token ids; it holds "
+            f"{len(given)}."
+        )
+        raise ArgumentError(msg)
     held = tuple(given) if isinstance(given, (list, tuple)) else given
     if not isinstance(held, str | tuple | None) or not all(isinstance(item, str) for item in held or ()):
         msg = (
             "`vocabulary` must be a text, each of its characters a token, or a list of words; got "
-            f"{type(given).__name__}{' of other things' if isinstance(held, tuple) else ''}."
+            f"{got(given)}{' of other things' if isinstance(held, tuple) else ''}."
         )
         raise ArgumentError(msg)
     if held is not None and len(set(held)) != len(held):
@@ -169,10 +170,12 @@ def as_vocabulary(given: Any, unknown: Any) -> str | tuple[str, ...] | None:
         msg = f"`vocabulary` must hold each {what} once."
         raise ArgumentError(msg)
     if isinstance(held, tuple) and (torn := next((word for word in held if word and word.split() != [word]), None)):
-        msg = f"each word of `vocabulary` must be without white space, at which text is split; got {torn!r}."
+        msg = f"each word of `vocabulary` must be without white space, where text is split; got {shown(torn)}."
         raise ArgumentError(msg)
     if unknown is not None and (not isinstance(unknown, str) or unknown not in tuple(held or ()) or not unknown):
-        msg = f"`unknown` must be an item of the vocabulary, which stands for all that is not in it; got {unknown!r}."
+        msg = (
+            f"`unknown` must be an item of the vocabulary, which stands for all that is not in it; got {got(unknown)}."
+        )
         raise ArgumentError(msg)
     return held
 
@@ -190,7 +193,7 @@ def _taken(takes: str | None, vocabulary: object) -> str | None:
 def _as_metadata(given: Any) -> dict[str, str]:
     is_mapping = isinstance(given, Mapping)
     if not is_mapping or not all(isinstance(text, str) for note in given.items() for text in note):
-        msg = f"`metadata` must be texts by name; got {given!r}."
+        msg = f"`metadata` must be texts by name; got {got(given)}."
         raise ArgumentError(msg)
     return dict(given)  # not the caller's own, which may change
 

@@ -58,6 +58,7 @@ WAYS: Mapping[str, str] = {
     "keep_one": "keep one of them",
     "name_both": "with `names`, name both",
     "weights_alone": "save the weights of the network alone",
+    "not_packed": "write it without compression, by numpy.savez",
     "pickle": (
         "if you trust it, load it with pickle, and give what it holds to rnn_backends.from_torch, or a tree of Flax's "
         "to rnn_backends.from_flax"
@@ -135,12 +136,13 @@ WAYS: Mapping[str, str] = {
     "pickled": "pickle the model instead",
     "torch_save": "for torch write rnn.to_torch() with torch.save",
     "other_name": "choose another name",
+    "other_folder": "choose another folder",
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 
 
-LONGEST = 200
-"""The most characters of a mapping in a way out."""
+LONGEST = 150
+"""The most characters of the mappings in a way out."""
 TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _INSIDE = [rf"\{begin}(?:{TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
 VALUE = "|".join([*_INSIDE, TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
@@ -148,16 +150,21 @@ VALUE = "|".join([*_INSIDE, TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
 
 def way(key: str, /, **parts: object) -> str:
     """Return a way out, as the end of a sentence; of a mapping in it the first items, if it is long."""
-    return WAYS[key].format(**{name: _short(part) for name, part in parts.items()})
+    most = LONGEST // max(1, sum(isinstance(part, Mapping) for part in parts.values()))
+    return WAYS[key].format(**{name: _short(part, most) for name, part in parts.items()})
 
 
-def _short(part: object) -> object:
+def _short(part: object, most: int) -> object:
     if not isinstance(part, Mapping):
         return part
-    items = list(part.items())
-    while len(str(dict(items))) > LONGEST:
-        items.pop()
-    return dict(items)
+    found: dict[object, object] = {}
+    size = 0
+    for key, value in part.items():
+        size += len(str({key: value}))  # with its braces, as the others have a comma and a space
+        if size > most:
+            break
+        found[key] = value
+    return found
 
 
 def is_advised(message: str) -> bool:

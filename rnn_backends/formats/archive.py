@@ -3,13 +3,12 @@
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
-from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.names import require_name
 from rnn_backends.formats.source import BLOCK, Source
 
 ENTRY = 24
@@ -17,10 +16,12 @@ ENTRY = 24
 
 
 class Member(NamedTuple):
-    """A member: its name and bytes in the file, its size once unpacked, and its checksum."""
+    """A member: its name, its bytes and where it begins and ends in the file, its size once unpacked, its checksum."""
 
     name: str
     stored: Source
+    begin: int
+    end: int
     size: int
     crc: int
     deflated: bool
@@ -59,13 +60,18 @@ class Archive:
         if len(self.members) != len(infos):
             msg = "a member stands in it twice."
             raise FormatError(msg)
+        ordered = sorted(self.members.values(), key=lambda member: (member.begin, member.end))
+        for one, other in pairwise(ordered):
+            if one.end > other.begin:
+                msg = f"{listed([one.name, other.name])} share bytes of it, which {self.writer} does not write."
+                raise FormatError(msg)
 
     def part(self, name: str) -> Source:
         """Return a member that is not compressed, where it lies; it must be there and undamaged."""
         found = self._require(name)
         if name not in self.checked:
             crc = 0
-            for block in found.stored.blocks(shown(name)):
+            for block in found.stored.blocks():
                 crc = zlib.crc32(block, crc)
             self._require_checksum(found, crc)
             self.checked.add(name)
@@ -76,22 +82,26 @@ class Archive:
         found = self.part(name)
         return found.read(0, found.size, shown(name))
 
-    def unpacked(self, name: str) -> Host:
-        """Return the bytes of a member, compressed or not, as an array."""
-        found = self._require(name)
-        if found.deflated:
-            data = inflated(found.stored, found.size, shown(name))
-        else:
-            data = found.stored.numbers(0, found.size, "u1", shown(name))
-        self._require_checksum(found, zlib.crc32(memoryview(data)))  # type: ignore[arg-type]
-        return data
+    def stream(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a member, compressed or not, in blocks; what is wrong in it is refused at its end."""
+        found, at, crc = self._require(name), 0, 0
+        for block in _inflated(found.stored, shown(name)) if found.deflated else found.stored.blocks():
+            at, crc = at + len(block), zlib.crc32(block, crc)
+            if at > found.size:
+                msg = f"{shown(name)} unpacks to more than the {found.size} bytes that are announced."
+                raise FormatError(msg)
+            yield block
+        if at != found.size:
+            msg = f"{shown(name)} unpacks to {at} bytes, and not to the {found.size} that are announced."
+            raise FormatError(msg)
+        self._require_checksum(found, crc)
 
     def head(self, name: str, size: int) -> bytes:
         """Return at most so many bytes of the beginning of a member."""
         found = self._require(name)
         if not found.deflated:
-            return found.stored.read(0, min(size, found.size), shown(name))
-        packed = found.stored.read(0, min(2 * size + 1000, found.stored.size), shown(name))
+            return found.stored.look(0, min(size, found.size))
+        packed = found.stored.look(0, min(2 * size + 1000, found.stored.size))
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size)
 
     def _require(self, name: str) -> Member:
@@ -108,6 +118,7 @@ class Archive:
 
     def _locate(self, info: zipfile.ZipInfo) -> Member:
         """Return where the bytes of a member lie, by its own header, which must agree with the directory."""
+        require_name(info.filename)
         deflated = self.deflated and info.compress_type == zipfile.ZIP_DEFLATED
         plain = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
         if not (deflated or plain) or info.flag_bits & 0x61:  # encrypted, patched or encrypted otherwise
@@ -115,35 +126,19 @@ class Archive:
             raise FormatError(msg)
         start, name = info.header_offset, info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
         inside = 0 <= start <= self.source.size - 30 - len(name)
-        header = self.source.read(start, 30 + len(name), "a header") if inside else b""
+        header = self.source.look(start, 30 + len(name)) if inside else b""
         name_size, extra_size = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
         begin = start + 30 + name_size + extra_size
         sound = header[:4] == b"PK\3\4" and name_size == len(name) and header[30:] == name
         if not sound or begin + info.compress_size > self.source.size:
             msg = f"{shown(info.filename)} does not lie in it where its directory says."
             raise FormatError(msg)
-        stored = self.source.part(begin, info.compress_size)
-        return Member(info.filename, stored, info.file_size, info.CRC, deflated)
+        stored, end = self.source.part(begin, info.compress_size), begin + info.compress_size
+        return Member(info.filename, stored, start, end, info.file_size, info.CRC, deflated)
 
 
-def inflated(packed: Source, size: int, what: str) -> Host:
-    """Return the bytes of deflated data, which must be as many as announced, as an array."""
-    packed.account.take(what, "unpacked", size)
-    found, at = np.empty(size, np.uint8), 0
-    for piece in _inflated(packed, what, -zlib.MAX_WBITS):
-        if at + len(piece) > size:
-            msg = f"{what} unpacks to more than the {size} bytes that are announced."
-            raise FormatError(msg)
-        found[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-        at += len(piece)
-    if at != size:
-        msg = f"{what} unpacks to {at} bytes, and not to the {size} that are announced."
-        raise FormatError(msg)
-    return found
-
-
-def _inflated(packed: Source, what: str, wbits: int) -> Iterator[bytes]:
-    stream, blocks = zlib.decompressobj(wbits), packed.blocks(what)
+def _inflated(packed: Source, what: str) -> Iterator[bytes]:
+    stream, blocks = zlib.decompressobj(-zlib.MAX_WBITS), packed.blocks()
     while not stream.eof:
         data = stream.unconsumed_tail or next(blocks, b"")
         piece = stream.decompress(data, BLOCK)
@@ -172,7 +167,7 @@ class _Directory:
         left = self.source.size - self.at
         size = left if size < 0 else min(size, left)
         self.source.account.take("its directory", "bytes", ENTRY * size)
-        found = self.source.read(self.at, size, "its directory")
+        found = self.source.look(self.at, size)
         self.at += size
         return found
 

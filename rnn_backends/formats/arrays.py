@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rnn_backends.core.arrays import Host, dtype_name, is_array
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.names import Declared
@@ -21,7 +21,7 @@ def declare(arrays: Mapping[Any, Any]) -> Declared:
     declared = {}
     for name, array in arrays.items():
         if not isinstance(name, str) or not is_array(array):
-            msg = f"the value of {shown(name)} must be an array, and its name a text; got {type(array).__name__}."
+            msg = f"the value of {shown(name)} must be an array, and its name a text; got {got(array)}."
             raise FormatError(msg)
         if str(getattr(array, "device", "")) == "meta":
             msg = f"{shown(name)} is on torch's meta device, and has no values; {way('values')}."
@@ -37,7 +37,8 @@ def gathered(
     """Return an array whose elements lie so in a source, offset and strides being counted in elements.
 
     It is in the machine's byte order, read-only and column by column, as a model keeps it, which then makes no copy.
-    A few elements are read at a time along the axis of the longest stride, so that little is held twice.
+    A few elements are read at a time along the axis of the longest stride, so that little is held twice.  It is
+    accounted where it is kept.
     """
     held: Host = np.empty(shape or (1,), stored.newbyteorder("="), "F")
     strides = strides or (1,)
@@ -48,7 +49,7 @@ def gathered(
     for begin in range(0, held.shape[axis] if held.size else 0, step):
         part = held[(slice(None),) * axis + (slice(begin, begin + step),)]
         count = rest + (part.shape[axis] - 1) * strides[axis]
-        flat = source.numbers((offset + begin * strides[axis]) * stored.itemsize, count, stored)
+        flat = source.block((offset + begin * strides[axis]) * stored.itemsize, count, stored)
         part[...] = np.ndarray(part.shape, stored, flat.data, 0, [stride * stored.itemsize for stride in strides])
     held.flags.writeable = False
     return held.reshape(shape, order="F")  # a view, which cannot be made writable

@@ -16,6 +16,7 @@ from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import got
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -55,6 +56,7 @@ def from_described(
 ) -> Network:
     """Return the network of a file of this package: arrays and a JSON text."""
     description = parse(text, places(declared), account)
+    del text  # of which nothing is held beside the arrays
     if description.takes is None and options.takes is not None:
         description, options = description._replace(takes=options.takes), replace(options, takes=None)
     options.require_left_out("the file", OPTIONS)
@@ -107,7 +109,7 @@ def join_biases(
         first, second = pair = f"bias_ih_{place}", f"bias_hh_{place}"
         if first in declared:
             if declared[first] != declared[second]:
-                msg = f"{first} and {second} must be alike; got {declared[first]} and {declared[second]}."
+                msg = f"{first} and {second} must be alike; got {got(declared[first])} and {got(declared[second])}."
                 raise FormatError(msg)
             pairs[f"bias_{place}"] = pair
             joined[f"bias_{place}"] = joined.pop(first)

@@ -24,7 +24,8 @@ HEAD = 512
 
 def format_of(source: Source, path: str) -> str:
     """Return the module that reads a file."""
-    head = source.read(0, min(HEAD, source.size), "its first bytes")
+    source.require_content()
+    head = source.look(0, min(HEAD, source.size))
     found = _by_content(head, source.size)
     if found is not None:
         return found

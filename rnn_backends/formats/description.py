@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -42,20 +42,24 @@ def describe(network: Network, cells: Mapping[str, Cell]) -> str:
             msg = f"a file can hold Linear readouts and encoders only, not a {type(linear).__name__}."
             raise FormatError(msg)
     what, held = "the model", vars(network)
-    return json.dumps(
-        {
-            "format_version": VERSION,
-            "cells": {place: _describe_cell(cell) for place, cell in cells.items()},
-            "encoder": [_describe_activation(linear.activation) for linear in network.encoder],
-            "readout": [_describe_activation(linear.activation) for linear in network.readout],
-            "reads": network.reads,
-            "takes": network.takes,
-            "batch_first": _get(what, held, "batch_first", bool),
-            "vocabulary": network.vocabulary,
-            "unknown": network.unknown,
-            "metadata": _notes(dict(network.metadata)),
-        }
-    )
+    found = {
+        "format_version": VERSION,
+        "cells": {place: _describe_cell(cell) for place, cell in cells.items()},
+        "encoder": [_describe_activation(linear.activation) for linear in network.encoder],
+        "readout": [_describe_activation(linear.activation) for linear in network.readout],
+        "reads": network.reads,
+        "takes": network.takes,
+        "batch_first": _get(what, held, "batch_first", bool),
+        "vocabulary": network.vocabulary,
+        "unknown": network.unknown,
+        "metadata": _notes(dict(network.metadata)),
+    }
+    try:
+        text = json.dumps(found, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which UTF-8 has not
+        return json.dumps(found)
+    return text
 
 
 def parse(text: str | bytes, places: list[str], account: Account) -> Description:
@@ -63,9 +67,9 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     what = "the description of the network"
     held = parse_json(text, what, account)
     version = held.get("format_version")
-    if version not in {1, VERSION} or type(version) is not int:
+    if type(version) is not int or version not in {1, VERSION}:
         hint = " A newer one has written it." if type(version) is int and version > VERSION else ""
-        msg = f"the file has format version {version!r}; this version of the package reads 1 to {VERSION}.{hint}"
+        msg = f"the file has format version {got(version)}; this version of the package reads 1 to {VERSION}.{hint}"
         raise FormatError(msg)
     if version == 1:
         require_keys(what, held, {"format_version", "cells", "readout", "batch_first", "vocabulary", "metadata"})
@@ -77,13 +81,13 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     reads, takes = _get(what, held, "reads", str), _get(what, held, "takes", str, type(None))
     for name, value, choices in (("reads", reads, READS), ("takes", takes, (*TAKES, None))):
         if value not in choices:
-            msg = f"{name!r} of {what} must be one of {', '.join(map(repr, choices))}; got {got(value)}."
+            msg = f"{shown(name)} of {what} must be one of {listed(choices)}; got {got(value)}."
             raise FormatError(msg)
     return Description(
         {place: _cell_options(place, _get("cells", cells, place, dict)) for place in places},
         _activations(what, held, "readout"),
         _get(what, held, "batch_first", bool),
-        _vocabulary(_get(what, held, "vocabulary", str, list, type(None))),
+        _vocabulary(_get(what, held, "vocabulary", str, list, type(None)), account),
         _notes(_get(what, held, "metadata", dict)),
         _activations(what, held, "encoder"),
         reads,
@@ -98,7 +102,9 @@ def _activations(what: str, held: dict[str, Any], name: str) -> list[Activation]
     return [_activation(count, each) for each in held[name]]
 
 
-def _vocabulary(held: Any) -> Any:
+def _vocabulary(held: Any, account: Account) -> Any:
+    if isinstance(held, str):  # the items of a list are counted before they are parsed
+        account.take("the vocabulary", "items", len(held))
     if isinstance(held, list) and not all(isinstance(item, str) for item in held):
         msg = "the vocabulary must be a text or a list of texts."
         raise FormatError(msg)
@@ -126,7 +132,7 @@ def _describe_cell(cell: Cell) -> dict[str, Any]:
 def _describe_activation(activation: Any) -> dict[str, Any]:
     if type(activation) is not Activation:
         name = getattr(activation, "__name__", type(activation).__name__)
-        msg = f"a file cannot hold the function {name}; only the activations of the table can be saved."
+        msg = f"a file cannot hold the function {shown(name)}; only the activations of the table can be saved."
         raise FormatError(msg)
     return {"name": activation.name, "alpha": activation.alpha, "beta": activation.beta}
 
@@ -162,6 +168,6 @@ def _get(what: str, held: Mapping[str, Any], key: str, *kinds: type) -> Any:
     value = held[key]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        msg = f"{key!r} of {what} must be {wanted}; got {got(value)}."
+        msg = f"{shown(key)} of {what} must be {wanted}; got {got(value)}."
         raise FormatError(msg)
     return value

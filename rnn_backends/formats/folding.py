@@ -75,7 +75,7 @@ def _taken_in(arrays: Mapping[str, Made]) -> dict[str, Made]:
     (name,) = linear_names(declared, "encoder")
     shift = arrays[f"{name}.bias"].make() if f"{name}.bias" in arrays else None
     first = [place for place in ("l0", "l0_reverse") if f"weight_ih_{place}" in arrays]
-    weights = [arrays[f"weight_ih_{place}"].make() for place in first]
+    weights = [arrays[f"weight_ih_{place}"].passing() for place in first]
     found: dict[str, Made] = {each: array for each, array in arrays.items() if not each.startswith("encoder.")}
     for place, weight in zip(first, weights, strict=True):
         bias = _shifted(weight, shift, read(f"bias_{place}") if f"bias_{place}" in joined else None)

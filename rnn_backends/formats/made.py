@@ -35,6 +35,8 @@ class Place(NamedTuple):
     is_bfloat16 : bool
         Whether its elements are the bits of bfloat16, which NumPy lacks; they become float32, exactly, and take twice
         the memory that they have in the file.
+    name : str
+        What the account calls it.
     """
 
     source: Callable[[], Source]
@@ -42,6 +44,7 @@ class Place(NamedTuple):
     steps: tuple[int, ...]
     offset: int = 0
     is_bfloat16: bool = False
+    name: str = "an array in it"
 
     @property
     def outer(self) -> int:
@@ -49,7 +52,7 @@ class Place(NamedTuple):
         return int(np.argmax(self.steps)) if self.steps else 0
 
     def read(self, index: Index) -> Host:
-        """Return a part, read anew, column by column, as a model keeps it."""
+        """Return a part, read anew, column by column, as a model keeps it; it is accounted where it is kept."""
         sizes = tuple(each.stop - each.start for each in index)
         begin = self.offset + sum(each.start * step for each, step in zip(index, self.steps, strict=True))
         found = gathered(self.source(), self.kind, begin, sizes, self.steps)
@@ -79,9 +82,10 @@ class Made(NamedTuple):
 
     def turned(self) -> "Made":
         """Return the transpose."""
-        if self.place is not None:
-            return stored(self.shape[::-1], self.place._replace(steps=self.place.steps[::-1]), self.dtype)
-        return Made(self.dtype, self.shape[::-1], lambda: self.make().T, is_new=self.is_new)
+        place = None if self.place is None else self.place._replace(steps=self.place.steps[::-1])
+        if place is not None and self.is_new:
+            return stored(self.shape[::-1], place, self.dtype)
+        return Made(self.dtype, self.shape[::-1], lambda: self.make().T, place, self.is_new)
 
     def reshaped(self, shape: tuple[int, ...]) -> "Made":
         """Return the same numbers in another shape."""
@@ -91,10 +95,14 @@ class Made(NamedTuple):
         """Yield its parts, of a few MiB each, with their places."""
         return in_tiles(self.make()) if self.place is None else _read(self.place, self.shape)
 
+    def passing(self) -> Host:
+        """Return it for something that is computed of it and accounted itself."""
+        return self.make() if self.place is None else _whole(self.place, self.shape)
+
     def own(self) -> Host:
         """Return it as an array that can be written to, and that nobody else has."""
         if self.place is not None:
-            return writable(_whole(self.place, self.shape))
+            return writable(_kept(self.place, self.shape))
         return writable(self.make()) if self.is_new else self.make().copy("K")
 
     def changed(self, change: Callable[[Index, Host], Host]) -> Host:
@@ -102,6 +110,8 @@ class Made(NamedTuple):
 
         The function is given the place of a part, and may overwrite the part.
         """
+        if self.place is not None:
+            _account_for(self.place, self.shape)
         in_place = self.place is None and self.is_new
         found: Host = self.own() if in_place else np.empty(self.shape, self.dtype, "F")
         with np.errstate(all="ignore"):
@@ -117,12 +127,21 @@ def of_array(array: Host) -> Made:
 
 def stored(shape: tuple[int, ...], place: Place, dtype: str) -> Made:
     """Return an array of a file, which each reads for himself."""
-    return Made(dtype, shape, lambda: _whole(place, shape), place, is_new=True)
+    return Made(dtype, shape, lambda: _kept(place, shape), place, is_new=True)
 
 
 def row_by_row(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the strides of an array that lies row by row, counted in elements."""
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _kept(place: Place, shape: tuple[int, ...]) -> Host:
+    _account_for(place, shape)
+    return _whole(place, shape)
+
+
+def _account_for(place: Place, shape: tuple[int, ...]) -> None:
+    place.source().account.take(place.name, "bytes", prod(shape) * place.kind.itemsize)
 
 
 def _whole(place: Place, shape: tuple[int, ...]) -> Host:

@@ -123,7 +123,7 @@ def is_recurrent(names: Iterable[str]) -> bool:
 def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str:
     """Return the refusal of a module, beside others, that is none of those that a network is made of."""
     names, shapes = list(module.arrays.values()), {local: declared[name][1] for local, name in module.arrays.items()}
-    of = f"{listed(names)}, of shape {declared[names[0]][1]},"
+    of = f"{listed(names)}, of shape {shown(declared[names[0]][1])},"
     if shapes.keys() == {"bias"}:
         return f"{of} is a bias without its weight; {way('name_both')}."
     if (kind := _computing(shapes)) is not None:

@@ -11,10 +11,19 @@ PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
 _NATIVE = re.compile(
     rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
 )
+LONGEST = 1000
+"""The most characters of a name."""
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
 Declared: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 """The dtypes and shapes of arrays by name."""
+
+
+def require_name(name: str) -> None:
+    """Check that the name of an array or a member is no longer than any that a program writes."""
+    if len(name) > LONGEST:
+        msg = f"the name {shown(name)} has {len(name)} characters; a name has {LONGEST} at most."
+        raise FormatError(msg)
 
 
 def is_own(name: str) -> bool:
@@ -35,7 +44,7 @@ def places(names: Iterable[str]) -> list[str]:
             found.setdefault(match[2], set()).add(match[1])
     indices = layer_indices(found)
     if not found or indices != list(range(len(indices))):
-        msg = f"there must be layers 0, 1, ... without a gap; there are {indices or 'no weights'}."
+        msg = f"there must be layers 0, 1, ... without a gap; there are {listed(indices)}."
         raise FormatError(msg)
     for place, kinds in found.items():
         kinds -= {"leak", "h_0"}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, NamedTuple, Self
 
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import READS, Network, as_vocabulary
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -176,7 +177,8 @@ class LoadOptions:
     def taking_tokens(self, embedding: str) -> Self:
         """Return the options of a network whose embedding takes token ids."""
         if self.takes == "features":
-            msg = f"the embedding {embedding!a} takes token ids, and no features; {way('leave_out', option='takes')}."
+            advice = way("leave_out", option="takes")
+            msg = f"the embedding {shown(embedding)} takes token ids, and no features; {advice}."
             raise ArgumentError(msg)
         return replace(self, takes="tokens")
 
@@ -187,7 +189,8 @@ class LoadOptions:
         if network.vocabulary is not None:
             self.require_left_out("the file", ("vocabulary",))
         try:
-            return replace(network, vocabulary=as_vocabulary(self.vocabulary, None), takes="tokens")
+            vocabulary = as_vocabulary(self.vocabulary, None, network.input_size)
+            return replace(network, vocabulary=vocabulary, takes="tokens")
         except ArgumentError as error:
             msg = f"`vocabulary` does not fit: {error}"
             raise ArgumentError(msg) from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rnn_backends.core.messages import listed, shown
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import Module
@@ -29,7 +29,7 @@ def given_roles(
         own = [module.prefix for module in modules if is_within(module.prefix, key, mark)]
         if not own and not any(is_within(name, key, mark) for name in names):
             prefixes = listed(dict.fromkeys(module.prefix for module in modules))
-            msg = f"`roles` names {key!r}, which is no module of the state dict; those are {prefixes}."
+            msg = f"`roles` names {shown(key)}, which is no module of the state dict; those are {prefixes}."
             raise FormatError(msg)
         for prefix in own:
             found[prefix] = role
@@ -166,7 +166,7 @@ def _refusal(
 
 def _sizes(module: Module, declared: Declared) -> str:
     rows, columns = declared[module.arrays["weight"]][1]
-    return f"({columns} -> {rows})"
+    return f"({got(columns)} -> {got(rows)})"
 
 
 def _as_given(linears: Sequence[Module], fixed: Mapping[str, str]) -> Reading:

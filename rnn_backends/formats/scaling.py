@@ -86,8 +86,9 @@ def scaled(
 
     @cache
     def product() -> tuple[Host, Host]:
-        nbytes = prod(weight.shape) * np.dtype(weight.dtype).itemsize
-        account.take(f"{name}, multiplied by what is beside it,", "bytes", nbytes)
+        if weight.place is None and not weight.is_new:  # else it is accounted as it is read, or is overwritten
+            nbytes = prod(weight.shape) * np.dtype(weight.dtype).itemsize
+            account.take(f"{name}, multiplied by what is beside it,", "bytes", nbytes)
         before, after = scalings()
         made, exact = multiplied_in(weight, None if bias is None else bias.make(), before, after)
         with np.errstate(all="ignore"):

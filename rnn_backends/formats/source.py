@@ -1,97 +1,40 @@
 """One way to read a file: a descriptor that is opened once, and an account that is asked before memory is taken."""
 
-import io
-import mmap
 import os
-import stat
+import struct
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from math import inf
+from contextlib import contextmanager
+from io import BytesIO, FileIO
 from os import PathLike
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import short, shown
-from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.core.messages import MOST, fitted, short, shown_path
+from rnn_backends.errors import FileMemoryError, FormatError, RNNBackendError
+from rnn_backends.formats.account import LIMITS, Account
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.changes import Seen
+from rnn_backends.formats.regular import descriptor_of, unreadable
+
+__all__ = ["BLOCK", "LIMITS", "Account", "ReadError", "Source", "opened", "suffix_of"]
 
 BLOCK = 2**18
-_WRITTEN = {"saved_model.pb": "saved_model", "_CHECKPOINT_METADATA": "orbax", "_METADATA": "orbax"}
-"""Ways out of folders that frameworks write, by a file in them."""
+_NAME = 60
+"""The characters of a path that a long message leaves room for."""
 _SHORTER = f"it became shorter while it was read; {way('again')}."
-_NAMES = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-_DAMAGE = (zlib.error, EOFError, ValueError, OverflowError)
-"""Errors of zlib and NumPy for data that is damaged."""
-
-Kind = Literal["bytes", "unpacked", "text", "items", "nodes", "fields", "axes", "depth"]
+_DAMAGE = (zlib.error, struct.error, EOFError, ValueError, OverflowError)
+"""Errors of zlib, struct and NumPy for data that is damaged."""
 
 
-class Limit(NamedTuple):
-    """The most that may be taken of one kind: `floor`, and `per_byte` for each byte of the file.
+class ReadError(Exception):
+    """An error of the system at reading, in a form that no library takes for its own, as zipfile does OSError."""
 
-    A limit that is not `summed` holds for each request alone.
-    """
-
-    unit: str
-    floor: int
-    per_byte: float = 0.0
-    summed: bool = True
-
-
-LIMITS: dict[Kind, Limit] = {
-    "bytes": Limit("bytes", 32 * 2**20, 8),
-    "unpacked": Limit("bytes", 2**20, 200),
-    "text": Limit("bytes of text", 8 * 2**20, summed=False),
-    "items": Limit("items", 150_000, 1 / 64),
-    "nodes": Limit("nodes", 50_000, 1 / 64),
-    "fields": Limit("fields", 150_000, 1 / 64),
-    "axes": Limit("axes", 32, summed=False),
-    "depth": Limit("levels", 128, summed=False),
-}
-"""Limits by kind: bytes read, computed, repeated or kept; bytes unpacked; bytes of a text to parse; and counts."""
-
-
-class Account:
-    """The memory and work that reading one file may take, in proportion to its size.
-
-    Every reader asks before it reads, decompresses, computes, repeats or keeps anything.
-
-    Parameters
-    ----------
-    size : int or float
-        Bytes of the file; `math.inf`, the default, for an object that the caller holds in memory already.
-    """
-
-    def __init__(self, size: float = inf) -> None:
-        self.size = size
-        self.taken: Counter[Kind] = Counter()
-
-    def take(self, what: str, kind: Kind, amount: int) -> None:
-        """Take an amount for something, or refuse it."""
-        limit = LIMITS[kind]
-        most = limit.floor + (limit.per_byte * self.size if limit.per_byte else 0)
-        total = amount + (self.taken[kind] if limit.summed else 0)
-        if total > most:
-            number = f"{amount}" if amount < 2**63 else "over 2**63"
-            before = f" after {total - amount}" if total > amount else ""
-            whole = "an object" if self.size == inf else f"a file of {self.size} bytes"
-            msg = (
-                f"{what} would take {number} {limit.unit}{before}, more than the {int(most)} that {whole} may; "
-                f"{way('weights_alone')}."
-            )
-            raise FormatError(msg)
-        if limit.summed:
-            self.taken[kind] = total
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Source:
@@ -100,14 +43,14 @@ class Source:
     Made by `opened` or `Source.of`.  `part` gives a window on it, which shares its descriptor and its account.
     """
 
-    def __init__(self, file: io.FileIO | io.BytesIO, base: int, size: int, account: Account) -> None:
+    def __init__(self, file: FileIO | BytesIO, base: int, size: int, account: Account) -> None:
         self._file, self._base = file, base
         self.size, self.account = size, account
 
     @classmethod
     def of(cls, data: bytes, account: Account | None = None) -> Self:
         """Return a source over bytes in memory; without an account, with one of its own for their size."""
-        return cls(io.BytesIO(data), 0, len(data), account or Account(len(data)))
+        return cls(BytesIO(data), 0, len(data), account or Account(len(data)))
 
     def part(self, start: int, size: int) -> "Source":
         """Return a window on this source."""
@@ -118,48 +61,58 @@ class Source:
         """Return bytes; `what` names them in a refusal."""
         self._require(start, size)
         self.account.take(what, "bytes", size)
-        self._file.seek(self._base + start)
-        found = self._file.read(size) or b""
-        while len(found) < size:  # a system call reads 2 GiB at most
-            more = self._file.read(size - len(found))
-            if not more:
-                raise FormatError(_SHORTER)
-            found += more
-        return found
+        return self.look(start, size)
+
+    def look(self, start: int, size: int) -> bytes:
+        """Return a few bytes that are looked at and not kept, so that they are not accounted."""
+        self._require(start, size)
+        held = bytearray(size)
+        self.fill(start, memoryview(held))
+        return bytes(held)
 
     def numbers(self, start: int, count: int, dtype: "np.dtype[Any] | str", what: str = "an array in it") -> Host:
         """Return numbers in a row, in a new array that can be written to."""
         stored = np.dtype(dtype)
         self._require(start, count * stored.itemsize)
         self.account.take(what, "bytes", count * stored.itemsize)
+        return self.block(start, count, stored)
+
+    def block(self, start: int, count: int, stored: "np.dtype[Any]") -> Host:
+        """Return a few numbers in a row that are copied to what was accounted."""
+        self._require(start, count * stored.itemsize)
         found = np.empty(count, stored)
         octets: Any = found.view(np.uint8)
-        view = memoryview(octets)
-        self._file.seek(self._base + start)
-        while view.nbytes:
-            size = self._file.readinto(view)
-            if not size:
-                raise FormatError(_SHORTER)
-            view = view[size:]
+        self.fill(start, octets.data)
         return found
 
-    def blocks(self, what: str = "a part of it") -> Iterator[bytes]:
-        """Yield all bytes, in blocks that are accounted as one, as none of them is kept."""
+    def blocks(self) -> Iterator[bytes]:
+        """Yield all bytes, in blocks of which none is kept."""
         for start in range(0, self.size, BLOCK):
-            yield self.read(start, min(BLOCK, self.size - start), what)
+            yield self.look(start, min(BLOCK, self.size - start))
 
-    def mapped(self, start: int, count: int, dtype: "np.dtype[Any] | str") -> Host:
-        """Return numbers in a row that are read as they are used; they keep the file in use, and take no memory."""
-        stored = np.dtype(dtype)
-        self._require(start, count * stored.itemsize)
-        if not count:
-            return np.empty(0, stored)
-        held = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(held, stored, count, self._base + start)
+    def require_content(self) -> None:
+        """Check that the file is not empty."""
+        if self.size == 0:
+            msg = f"it is empty; if it is just being written, {way('again')}."
+            raise FormatError(msg)
+
+    def fill(self, start: int, view: memoryview) -> None:
+        """Read bytes into memory that was accounted."""
+        self._require(start, view.nbytes)
+        try:
+            self._file.seek(self._base + start)
+            while view.nbytes:  # a system call reads 2 GiB at most
+                size = self._file.readinto(view)
+                if not size:
+                    raise FormatError(_SHORTER)
+                view = view[size:]
+        except OSError as error:
+            raise ReadError(error) from error
 
     def _require(self, start: int, size: int) -> None:
         if start < 0 or size < 0 or start + size > self.size:
-            msg = f"it is cut short or damaged: it points to bytes {start} to {start + size} of {self.size}."
+            first, last = (f"{place}" if abs(place) < 2**63 else "over 2**63" for place in (start, start + size))
+            msg = f"it is cut short or damaged: it points to bytes {first} to {last} of {self.size}."
             raise FormatError(msg)
 
 
@@ -170,7 +123,7 @@ def suffix_of(path: str | PathLike[str]) -> str:
 
 @contextmanager
 def opened(path: str | PathLike[str]) -> Iterator[Source]:
-    """Open a regular file, which is closed at the end; errors about what it holds become a FormatError that names it.
+    """Open a regular file, which is closed at the end; an error about what it holds names it, in one sentence.
 
     Parameters
     ----------
@@ -179,64 +132,52 @@ def opened(path: str | PathLike[str]) -> Iterator[Source]:
     Raises
     ------
     FormatError
-        The path leads to something else than a regular file, or the file changed while it was read.
+        The path leads to something else than a regular file, the file is damaged, or it changed while it was read.
+    FileMemoryError
+        There is too little memory for it.
+    RNNBackendError
+        Any other is of the class that was raised.
     OSError
-        The file cannot be opened.
+        The file cannot be opened or read; it is of the system's type and number.
     """
-    with open(_descriptor(path), "rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
+    with FileIO(descriptor_of(path)) as file:
         try:
-            yield Source(file, 0, before.st_size, Account(before.st_size))
-        except FormatError as error:
-            msg = f"{path}: {error}"
-            raise FormatError(msg) from error
-        except RNNBackendError:
-            raise
-        except _DAMAGE as error:
-            msg = f"{path} is no {suffix_of(path)} file, or is damaged: {short(error)}."
-            raise FormatError(msg) from error
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        msg = f"{path} was written to while it was read; {way('again')}."
-        raise FormatError(msg)
+            seen = Seen(file)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        try:
+            yield Source(file, 0, seen.found.st_size, Account(seen.found.st_size))
+        except ReadError as error:
+            raise unreadable(path, error.reason) from error
+        except (RNNBackendError, MemoryError, *_DAMAGE) as error:
+            _require_same(path, seen)
+            raise _named(path, error) from error
+        _require_same(path, seen)
 
 
-def _descriptor(path: str | PathLike[str]) -> int:
-    """Return a descriptor of a regular file, opened without waiting for anything, such as the writer of a FIFO."""
-    flags = os.O_RDONLY
-    for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):  # each system has some of them
-        flags |= getattr(os, name, 0)
+def _require_same(path: str | PathLike[str], seen: Seen) -> None:
     try:
-        descriptor = os.open(path, flags)
-    except ValueError as error:
-        msg = f"{shown(os.fspath(path))} is no name of a file: {error}."
-        raise FormatError(msg) from error
+        change = seen.change()
     except OSError as error:
-        # A socket is opened by no system, and a folder not by Windows.
-        with suppress(OSError):
-            _require_regular(path, os.stat(path))  # noqa: PTH116  # bytes are a path, too
-        raise error from None
-    try:
-        _require_regular(path, os.fstat(descriptor))
-    except FormatError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _require_regular(path: str | PathLike[str], found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        what = _NAMES.get(stat.S_IFMT(found.st_mode), "a special file")
-        advice = _way_into(path) if stat.S_ISDIR(found.st_mode) else way("copied")
-        msg = f"{str(path)!r} is {what}, not a regular file; {advice}."
+        raise unreadable(path, error) from error
+    if change is not None:
+        msg = f"{shown_path(path)} {change} while it was read; {way('again')}."
         raise FormatError(msg)
 
 
-def _way_into(folder: str | PathLike[str]) -> str:
-    """Return what to do with a folder, by what writes such ones."""
-    with suppress(OSError):
-        held = {os.fsdecode(name) for name in os.listdir(folder)}  # noqa: PTH208  # bytes are a path, too
-        for name, key in _WRITTEN.items():
-            if name in held:
-                return way(key)
-    return way("file_in")
+def _named(path: str | PathLike[str], error: Exception) -> RNNBackendError:
+    """Return an error that names the file."""
+    if isinstance(error, RNNBackendError):
+        is_named = not isinstance(error, FormatError) and shown_path(path) in str(error)
+        return type(error)(fitted(str(error)) if is_named else _said(path, str(error)))
+    why = short(error)
+    if isinstance(error, MemoryError):
+        return FileMemoryError(f"{shown_path(path)} takes more memory than there is{why and f': {why}'}.")
+    return FormatError(f"{shown_path(path)} is no {shown_path(suffix_of(path))} file, or is damaged: {why}.")
+
+
+def _said(path: str | PathLike[str], message: str) -> str:
+    """Return a message after the path, of which no more than its end is kept where there is no room for both."""
+    name, room = shown_path(path), max(_NAME, MOST - 2 - len(message))
+    name = name if len(name) <= room else f"...{name[3 - room :]}"
+    return f"{name}: {fitted(message, MOST - 2 - len(name))}"

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from rnn_backends.core.activations import as_activation
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, shown
 from rnn_backends.core.network import READS, TAKES
 from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.errors import ArgumentError
@@ -28,7 +28,7 @@ class Named:
 
     def __call__(self, z: Any) -> Any:
         """Refuse to be applied: what it means depends on the source."""
-        msg = f"the activation {self.name!r} of a framework was not looked up"
+        msg = f"the activation {shown(self.name)} of a framework was not looked up"
         raise TypeError(msg)
 
 

@@ -15,7 +15,7 @@ from rnn_backends.formats.effective import effective
 from rnn_backends.formats.folding import assembled
 from rnn_backends.formats.made import Made, declared_of, flat
 from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
-from rnn_backends.formats.names import is_own, is_within, places
+from rnn_backends.formats.names import is_own, is_within, places, require_name
 from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
@@ -51,6 +51,8 @@ def from_weights(
         Whether the arrays stand in the order in which their modules were made; where they are sorted by their names,
         as torch never writes an nn.RNN, they do not.
     """
+    for name in arrays:
+        require_name(name)
     held = _selected(arrays, options.key)
     held, own = _renamed(held, options.names or {})
     kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
@@ -99,12 +101,12 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
     for theirs, given in names.items():
         name, turned = given.removesuffix(".T"), given.endswith(".T")
         if theirs not in held or not (is_own(name) or name == _TABLE):
-            what = f"{theirs!r}, which is no array of it" if theirs not in held else f"the name {given!r}"
+            what = f"{shown(theirs)}, which is no array of it" if theirs not in held else f"the name {shown(given)}"
             known = "weight_ih_l0, weight_hh_l0_reverse, bias_l0, encoder.0.weight, readout.bias and h_0, or with .T"
             msg = f"`names` has {what}; it maps {listed(held)} to {known}."
             raise FormatError(msg)
         if name in found and name not in names:
-            msg = f"`names` gives {theirs!r} the name {name!r}, which another array has."
+            msg = f"`names` gives {shown(theirs)} the name {shown(name)}, which another array has."
             raise FormatError(msg)
         array = found.pop(theirs) if found.get(theirs) is held[theirs] else held[theirs]
         array = array.turned() if turned else array
@@ -155,8 +157,8 @@ def require_kinds(modules: Sequence[Module], roles: Mapping[str, str]) -> None:
     for module in modules:
         role = roles.get(module.prefix)
         if role not in {None, *_ROLES[module.kind]}:
-            wanted = ", ".join(map(repr, _ROLES[module.kind]))
-            msg = f"`roles` makes {module.prefix!r} the {role}; of its kind, {module.kind}, it may be {wanted}."
+            wanted = listed(_ROLES[module.kind])
+            msg = f"`roles` makes {shown(module.prefix)} the {role}; of its kind, {module.kind}, it may be {wanted}."
             raise FormatError(msg)
 
 

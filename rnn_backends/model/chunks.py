@@ -20,6 +20,7 @@ from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.losses import require_fitting
 from rnn_backends.core.masking import valid_steps
+from rnn_backends.core.stored import Stored, steps_of
 from rnn_backends.model.chunk import Chunk
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.prepared import Call
@@ -62,12 +63,14 @@ class ChunkedCall:
         reads: str = "steps",
     ) -> None:
         network, host = placed.network, placed.as_host
-        given = placed.with_texts({"x": x, "h_0": h_0, "lengths": lengths, "mask": mask, "targets": targets})
+        like_x = x.stand_in() if isinstance(x, Stored) else x
+        given = placed.with_texts({"x": like_x, "h_0": h_0, "lengths": lengths, "mask": mask, "targets": targets})
         held = {name: host(name, value) for name, value in given.items()}
         like, steps_kept = placed.spec("x", held["x"]), placed.spec("mask", held["mask"])
         self.h_0, self.lengths = (placed.to_device(name, held[name]) for name in ("h_0", "lengths"))
         self.state = self.h_0
         checks.require_call(network, like, self.h_0, self.lengths, steps_kept)
+        held["x"] = x if isinstance(x, Stored) else held["x"]
         checks.require_values(network, held["x"], held["lengths"], held["mask"])
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
         self.placed, self.is_batch = placed, len(steps) == 2
@@ -112,7 +115,7 @@ class ChunkedCall:
         """
         for start, stop, states, _ in self._blocks():
             for first, last in spans(start, stop, self._chunk):
-                yield self._used(use, cut(states, first - start, last - start, 0), first, last)
+                yield self._used(use, steps_of(states, first - start, last - start, 0), first, last)
             del states  # or they would be held while the next ones are made
 
     def _blocks(self) -> Iterator[tuple[int, int, Array, Any]]:
@@ -156,7 +159,7 @@ class ChunkedCall:
     def _part(self, name: str, start: int, stop: int) -> Any:
         """Return the steps of an argument on the device, with the axes of the argument."""
         whole = self._given[name]
-        return None if whole is None else self.placed.to_device(name, cut(whole, start, stop, self.axis))
+        return None if whole is None else self.placed.to_device(name, steps_of(whole, start, stop, self.axis))
 
     def targets(self) -> Any:
         """Return the targets on the device."""
@@ -230,10 +233,3 @@ def spans(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the ends of spans of a size, the last one shorter; an empty one for no step."""
     for first in range(start, max(stop, start + 1), size):
         yield first, min(first + size, stop)
-
-
-def cut(array: Array, start: int, stop: int, axis: int) -> Array:
-    """Return the steps of an array on an axis, 0 or 1."""
-    if (start, stop) == (0, array.shape[axis]):
-        return array
-    return array[:, start:stop, ...] if axis else array[start:stop, ...]

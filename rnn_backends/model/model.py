@@ -196,6 +196,11 @@ class Model:
         OSError
             The file cannot be written; one that was there before is left as it was.
 
+        Notes
+        -----
+        The file is written whole or not at all: a new file in the same folder, which must allow that, takes the place
+        of an old one when all of it is on the disk.  A full disk, a signal or a crash leaves the old one as it was.
+
         Examples
         --------
         >>> import tempfile

@@ -165,7 +165,7 @@ def test_info_tells_in_one_line_why_a_file_cannot_be_read(run: Run) -> None:
         ("damaged.npz", "damaged.npz is no .npz file, or is damaged: "),
         ("no.npz", "No such file or directory."),
         ("layer.pt", "No such file or directory. Did you mean 'layers.pt'?"),
-        ("folder.npz", "'folder.npz' is a directory, not a regular file; name a file in it."),
+        ("folder.npz", "folder.npz is a directory, not a regular file; name a file in it."),
         ("m.txt", "it is in none of the formats that are read: safetensors, .npz"),
         ("layers.pt", "weights alone do not record the activation of the cells"),
     ):
@@ -401,8 +401,8 @@ def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(run: Ru
 
 def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
     """Have what is written hold something else than what is given."""
-    write = formats.write
-    monkeypatch.setattr(formats, "write", lambda network, path: write(change(network), path))
+    write = formats.write_to
+    monkeypatch.setattr(formats, "write_to", lambda file, network, path: write(file, change(network), path))
 
 
 def changed(network: Any, **options: Any) -> Any:
@@ -596,7 +596,7 @@ def test_what_onnx_runtime_computes_otherwise_is_refused(
         code, out, err = run("convert", "m.onnx", "c.npz")
     else:
         rb.load("m.onnx").save("m.npz")
-        monkeypatch.setattr(formats, "write", lambda _, path: onnx.save(made, path))
+        monkeypatch.setattr(formats, "write_to", lambda file, *_: file.write(made.SerializeToString()))
         code, out, err = run("convert", "m.npz", "c.onnx")
     assert (code, out) == (1, "")
     assert "ONNX Runtime computes another 'output' of this graph than this package: " in err

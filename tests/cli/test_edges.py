@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Run
-from terminal import PROGRAM, Terminal
+from terminal import PROGRAM, Terminal, is_writing
 
 import rnn_backends as rb
 from rnn_backends.cli.generate import seeds
@@ -149,7 +149,7 @@ def test_signals_leave_nothing_behind(
         process.stdin.write(b"ab")
         process.stdin.flush()
         deadline = time.monotonic() + 60
-        while sorted(tmp_path.rglob("*")) == before:
+        while sorted(tmp_path.rglob("*")) == before and not is_writing(tmp_path, process.pid):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.3)

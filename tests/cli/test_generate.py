@@ -735,7 +735,7 @@ def test_stdout_that_is_closed_or_full(tmp_path: Path) -> None:
     model(str(tmp_path / "m.npz"))
     for place, message in {
         ">&-": "rnn-backends: error: stdout is closed; name a file with --output.\n",
-        ">/dev/full": "rnn-backends: error: [Errno 28] No space left on device\n",
+        ">/dev/full": "rnn-backends: error: stdout cannot be written: No space left on device.\n",
     }.items():
         if place == ">/dev/full" and not Path("/dev/full").exists():
             continue

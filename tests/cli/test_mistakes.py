@@ -91,7 +91,7 @@ def test_a_folder_for_a_file(run: Run) -> None:
     Path("folder").mkdir()
     for words in (("folder", "x.npy"), ("model.npz", "folder")):
         _, _, err = run("run", *words)
-        assert err == "rnn-backends: error: 'folder' is a directory, not a regular file; name a file in it.\n"
+        assert err == "rnn-backends: error: folder is a directory, not a regular file; name a file in it.\n"
 
 
 @pytest.mark.parametrize("model", ["my model.npz", "my model.h5"])

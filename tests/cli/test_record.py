@@ -236,8 +236,8 @@ def leaking(held: Network, *leak: float) -> Network:
 def test_what_is_lost_of_a_record_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     change, message = LOST[name]
     uneven().save("m.npz")
-    write = formats.write
-    monkeypatch.setattr(formats, "write", lambda network, path: write(change(network), path))
+    write = formats.write_to
+    monkeypatch.setattr(formats, "write_to", lambda file, network, path: write(file, change(network), path))
     code, out, err = run("convert", "m.npz", "c.npz")
     assert (code, out) == (1, "")
     assert f"c.npz, read back, {'has ' if message.startswith('another') else ''}{message}" in err
@@ -250,9 +250,9 @@ def test_the_last_states_of_each_cell_count(run: Run, monkeypatch: pytest.Monkey
     top = rb.Cell(np.zeros((2, 4), "f4"), np.zeros((2, 2), "f4"))
     rnn = rb.RNN([cell(3, 4), top], readout=rb.Linear(draw(2, 2)))
     rnn.save("m.npz")
-    write = formats.write
+    write = formats.write_to
     below = replace(cell(3, 4), bias=draw(4) * 2)
     other = replace(rnn.placed.network, layers=(rb.Layer(below), rb.Layer(top)))
-    monkeypatch.setattr(formats, "write", lambda _, path: write(other, path))
+    monkeypatch.setattr(formats, "write_to", lambda file, _, path: write(file, other, path))
     err = run("convert", "m.npz", "c.npz").err
     assert "c.npz, read back, gives other last states of cell 0, by as much as " in err

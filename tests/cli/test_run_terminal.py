@@ -157,7 +157,7 @@ def test_a_full_disk_is_one_line(folder: Path, words: list[str]) -> None:
             [*PROGRAM, *WORDS, "input.txt", "--quiet", *words], cwd=folder, stdout=full, stderr=-1, check=False
         )
     assert done.returncode == 1
-    assert done.stderr == b"rnn-backends: error: [Errno 28] No space left on device\n"
+    assert done.stderr == b"rnn-backends: error: stdout cannot be written: No space left on device.\n"
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig"])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
-from terminal import LIMIT, PROGRAM, Terminal
+from terminal import LIMIT, PROGRAM, Terminal, is_writing
 
 import rnn_backends as rb
 from rnn_backends.__main__ import program
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def wait_for_part(folder: Path, command: "subprocess.Popen[Any]") -> None:
     end = time.monotonic() + LIMIT
-    while not list(folder.glob(".y.npy.*.part")):
+    while not is_writing(folder, command.pid):
         assert command.poll() is None, "the command has ended"
         assert time.monotonic() < end, "no file was begun"
         time.sleep(0.01)

@@ -46,8 +46,8 @@ import rnn_backends as rb
         ("x.jsonl", '{"x": [[1, 2]]}\n{"y": 1}', [], "x.jsonl: line 2 has no 'x', which the first one has."),
         ("x.jsonl", '{"x": [[1, 2], [3]]}', [], "x in line 1 must be a list of"),
         ("x.jsonl", '{"x": [[1, 2, 3]]}', [], "x in line 1 must be a list of"),
-        ("x.jsonl", '{"x": [[1, 2]]}\n{"x": [0, 1]}', [], "x in line 2 must be a list of steps with 2 numbers each; got [0, 1]."),
-        ("x.jsonl", '{"x": [0, 1]}\n{"x": [[1, 2]]}', [], "x in line 2 must be a list of token ids; got [[1, 2]]."),
+        ("x.jsonl", '{"x": [[1, 2]]}\n{"x": [0, 1]}', [], "x in line 2 must be a list of steps with 2 numbers each; got a list of 2."),
+        ("x.jsonl", '{"x": [0, 1]}\n{"x": [[1, 2]]}', [], "x in line 2 must be a list of token ids; got a list of 1."),
         ("x.jsonl", '{"x": [0, 1]}\n{"x": [1, 2]}', [], "x.jsonl: each token id must be in 0..1; got 2 in line 2."),
         ("x.jsonl", '{"x": [1.5, 2]}', [], "x in line 1 must be a list of"),
         ("x.jsonl", '{"x": [[1, 2]], "i": true}', ["--id", "i"], "the id in line 1 must be text or an integer; got True."),
@@ -82,10 +82,14 @@ def test_a_text_is_one_sequence_without_lines(run: Run) -> None:
 @pytest.mark.parametrize(
     ("reads", "targets", "wanted"),
     [
-        ("steps", [[2, 2, 2], [2]], "the targets in line 2 must be a list of 3 classes, one for each step; got [2]."),
+        (
+            "steps",
+            [[2, 2, 2], [2]],
+            "the targets in line 2 must be a list of 3 classes, one for each step; got a list of 1.",
+        ),
         ("steps", [[2, 2, 2], [2, 2, 2, 2]], "the targets in line 2 must be a list of 3 classes"),
         ("steps", [[2, 2, 2], 2], "the targets in line 2 must be a list of 3 classes"),
-        ("last", [2, [2, 2, 2]], "the targets in line 2 must be one class; got [2, 2, 2]."),
+        ("last", [2, [2, 2, 2]], "the targets in line 2 must be one class; got a list of 3."),
         ("steps", [[2, 2, 2], [2, 3, 2]], "line 2 has the target 3, which is no id"),
         ("last", [2, True], "line 2 has the target True, which is no id"),
         ("last", [2, 10**30], "line 2 has the target 1000000"),

@@ -173,7 +173,7 @@ def test_reads_is_no_option_of_loading_here(run: Run) -> None:
 def test_targets_of_another_shape(run: Run, shape: tuple[int, ...], message: str) -> None:
     model(reads="last")
     np.savez("x.npz", x=features(5, 4), targets=np.zeros(shape, int))
-    assert run("run", "model.npz", "x.npz", "--output", "y.npy") == (1, "", f"rnn-backends: error: {message}\n")
+    assert run("run", "model.npz", "x.npz", "--output", "y.npy") == (1, "", f"rnn-backends: error: x.npz: {message}\n")
     np.savez("x.npz", x=features(5, 4), targets=[0, 1, 4, 0])
     assert "every target in `targets` must be in 0..3; got 4 at [2]" in run("run", "model.npz", "x.npz").err
     model(readout=None)

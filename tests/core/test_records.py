@@ -68,9 +68,9 @@ BAD_CELLS = [
     (lambda: replace(CELL, clip=10**400), rb.ArgumentError, "`clip` must be a finite number; got 1000"),
     (lambda: rb.RNN([CELL], batch_first=cast(Any, "no")), rb.ArgumentError, "`batch_first` must be True or False; got 'no'"),
     (lambda: rb.RNN([CELL], vocabulary=cast(Any, [1])), rb.ArgumentError, "`vocabulary` must be a text, .* or a list of words; got list of other things"),
-    (lambda: rb.RNN([CELL], vocabulary=cast(Any, 3)), rb.ArgumentError, "`vocabulary` must be a text, .* or a list of words; got int"),
-    (lambda: rb.RNN([CELL], metadata=cast(Any, {"a": 1})), rb.ArgumentError, "`metadata` must be texts by name; got {'a': 1}"),
-    (lambda: rb.RNN([CELL], vocabulary="abca"), rb.ArgumentError, "`vocabulary` must hold each character once"),
+    (lambda: rb.RNN([CELL], vocabulary=cast(Any, 3)), rb.ArgumentError, "`vocabulary` must be a text, .* or a list of words; got 3"),
+    (lambda: rb.RNN([CELL], metadata=cast(Any, {"a": 1})), rb.ArgumentError, "`metadata` must be texts by name; got dict"),
+    (lambda: rb.RNN([CELL], vocabulary="aba"), rb.ArgumentError, "`vocabulary` must hold each character once"),
 ]  # fmt: skip
 
 

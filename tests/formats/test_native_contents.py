@@ -113,7 +113,7 @@ WRONG_ARRAYS: dict[str, tuple[dict[str, NDArray[Any] | None], str]] = {
     "no weight_ih": ({"weight_ih_l0": None}, "l0 must have weight_ih, weight_hh .*it has bias, weight_hh"),
     "no layer 0": (
         {"weight_ih_l0": None, "weight_hh_l0": None, "bias_l0": None},
-        r"layers 0, 1, ... without a gap; there are \[1\]",
+        r"layers 0, 1, ... without a gap; there are 1\.",
     ),
     "readout.bias alone": ({"readout.weight": None}, "is a readout.bias but no readout.weight"),
     "one of two biases": ({"bias_ih_l0": zeros(3), "bias_l0": None}, "l0 must have .*it has bias_ih, weight_hh"),
@@ -162,7 +162,7 @@ def test_a_gap_in_the_layers_is_refused(path: Path) -> None:
     arrays = {name.replace("_l1", "_l2"): array for name, array in weights().items()}
     refuse(
         write(path, arrays),
-        r"layers 0, 1, ... without a gap; there are \[0, 2\]",
+        r"layers 0, 1, ... without a gap; there are 0, 2\.",
         activation="tanh",
         readout_activation="softmax",
     )

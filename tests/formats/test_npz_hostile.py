@@ -27,7 +27,10 @@ WRONG_MEMBERS: dict[str, tuple[bytes, str]] = {
     "data that are too long": (npy(zeros(3, 2)) + b"\0", r"declares <f4 of shape \(3, 2\), but holds 25 bytes"),
     "shape too large": (npy(zeros(3, 2), header_of("(3, 4)")), r"declares <f4 of shape \(3, 4\), but holds 24 bytes"),
     "shape enormous": (npy(zeros(3, 2), header_of(f"({2**40}, {2**40})")), "declares .*, but holds 24 bytes"),
-    "shape with many digits": (npy(zeros(3, 2), header_of(f"({'9' * 5000},)")), "is damaged: Exceeds the limit"),
+    "shape with many digits": (
+        npy(zeros(3, 2), header_of(f"({'9' * 5000},)")),
+        "has a size of 5000 digits, which no array has",
+    ),
     "shape negative": (npy(zeros(3, 2), header_of("(-3, -2)")), "header of .* is not that of an array of numbers"),
     "shape of fractions": (npy(zeros(3, 2), header_of("(3.0, 2)")), "header of .* is not that of an array"),
     "shape of Python 2": (npy(zeros(3, 2), header_of("(3L, 2L)")), "header of .* is not that of an array"),
@@ -144,11 +147,11 @@ def test_damaged_directories_are_refused(
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
-    side = 2000
+    side = 4000
     members = {"weight_ih_l0": npy(zeros(side, 1)), "weight_hh_l0": npy(zeros(side, side))}
     path = write_members(tmp_path / "m.npz", members, zipfile.ZIP_DEFLATED)
     with little_memory():
-        refuse(path, "'weight_hh_l0.npy' would take 160000.* bytes.*, more than the", activation="tanh")
+        refuse(path, "'weight_hh_l0' would take 640000.* bytes.*, more than the", activation="tanh")
     rb.load(write_members(path, members), activation="tanh")
 
 

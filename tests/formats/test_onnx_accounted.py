@@ -74,15 +74,51 @@ def numbers() -> onnx.ModelProto:
     return graph(node("Constant", [], "c", value_floats=np.ones(200_000, np.float32).tolist()))
 
 
+def after_many_products(*last: str) -> onnx.ModelProto:
+    """One row of Linears, after which many nodes change the last of it, each in a row of its own."""
+    nodes = [node("MatMul", [f"x{k}", "w"], f"x{k + 1}") for k in range(300)]
+    nodes += [node(last[0], ["x300", *last[1:]], f"y{k}") for k in range(400)]
+    held: dict[str, Any] = {"w": np.ones((1, 1), np.float32), "one": np.ones(1, np.float32)}
+    return model(nodes, [value("x0", shape=["t", "b", 1])], ["x300"], held)
+
+
+def scaled_products() -> onnx.ModelProto:
+    return after_many_products("Mul", "one")
+
+
+def biased_products() -> onnx.ModelProto:
+    return after_many_products("Add", "one")
+
+
+def activated_products() -> onnx.ModelProto:
+    return after_many_products("Tanh")
+
+
+def many_layers() -> onnx.ModelProto:
+    return graph(*[node("RNN", ["X", *WEIGHTS], f"y{k}", **options(LAYER)) for k in range(10_000)])
+
+
+def many_parts() -> onnx.ModelProto:
+    """Parts of an input that is none of the network's."""
+    made = graph(node("Split", ["Z"], [f"z{k}" for k in range(40_000)], axis=0))
+    made.graph.input.append(value("Z", shape=[40_000, 3]))
+    return made
+
+
 REFUSED: list[tuple[Callable[[], onnx.ModelProto], str]] = [
     (joined, "the last states that it joins would take .* items after"),
     (taken, "the last states that it takes would take .* items after"),
     (zeros, "looking through its constants would take .* bytes after"),
-    (layers, "the weights of the layers would take .* bytes after"),
-    (products, "the weights of its products would take .* bytes after"),
+    (layers, "the weights of the layers would take .* bytes beside"),
+    (products, "the weights of its products would take .* bytes beside"),
     (rows_of_products, "the products before it would take .* items after"),
     (axes, "the shape of 'x2' would take 43 axes"),
     (numbers, "'value_floats' would take 200000 items"),
+    (scaled_products, "Mul .* the products before it would take .* items after"),
+    (biased_products, "Add .* the products before it would take .* items after"),
+    (activated_products, "Tanh .* the products before it would take .* items after"),
+    (many_layers, "RNN .* its layers would take 16 items after"),
+    (many_parts, "Split .* the parts that it takes would take 160000 items"),
 ]
 
 

@@ -1,6 +1,8 @@
 """ONNX models loaded by their entrances, and run by the interface of ONNX backends."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +112,7 @@ def test_a_node_gets_as_many_arrays_as_it_has_inputs() -> None:
     x, w, r = np.ones((2, 3, 4), np.float32), np.ones((1, 5, 4), np.float32), np.ones((1, 5, 5), np.float32)
     (y_h,) = format_.run_node(node, [x, w, r])
     assert y_h.shape == (1, 3, 5)
-    with pytest.raises(rb.ArgumentError, match=r"the node has the inputs \['X', 'W', 'R'\]; got 2 arrays"):
+    with pytest.raises(rb.ArgumentError, match=r"the node has the inputs 'X', 'W', 'R'; got 2 arrays"):
         format_.run_node(node, [x, w])
 
 
@@ -143,3 +145,42 @@ def test_files_of_torch(backend: str, name: str) -> None:
     for got, right in zip(run_on(backend, onnx.load(DATA / f"{name}.onnx"), inputs), wanted, strict=True):
         assert got.shape == right.shape
         assert np.abs(got - right).max() <= 16 * np.finfo(np.float32).eps  # contractive weights: errors do not grow
+
+
+RUN_NODE: Any = format_.run_node
+NODE = onnx.helper.make_node("RNN", ["X", "W", "R"], ["Y"], hidden_size=2)
+ONES = [np.ones((1, 1, 1), np.float32)] * 3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: format_.prepare(None), r"`model` must be an onnx\.ModelProto; got None"),
+        (lambda: format_.prepare("m.onnx"), r"`model` must be an onnx\.ModelProto; got 'm\.onnx'"),
+        (lambda: format_.run_model(3, []), r"`model` must be an onnx\.ModelProto; got 3"),
+        (lambda: RUN_NODE(None, []), r"`node` must be an onnx\.NodeProto; got None"),
+        (lambda: RUN_NODE(NODE, None), "`inputs` must be a sequence of arrays; got None"),
+        (lambda: RUN_NODE(NODE, {}), r"`inputs` must be a sequence of arrays; got \{\}"),
+        (lambda: RUN_NODE(NODE, [[1, [2]]] * 3), "the input 'X' must be an array of numbers.*; got list"),
+        (
+            lambda: RUN_NODE(NODE, [object()] * 3),
+            "the input 'X' must be an array of numbers.*; got object",
+        ),
+        (lambda: RUN_NODE(NODE, [np.zeros(3, "M8[s]")] * 3), r"the input 'X' .*; got datetime64\[s\]"),
+        (lambda: RUN_NODE(NODE, [np.ma.ones(3)] * 3), "the input 'X' .* without a mask; got MaskedArray"),
+        (lambda: RUN_NODE(NODE, ONES, opset_version=None), "`opset_version` must be an integer; got None"),
+        (lambda: RUN_NODE(NODE, ONES, opset_version=True), "`opset_version` must be an integer; got True"),
+    ],
+)
+def test_arguments_of_other_types(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(rb.ArgumentError, match=message) as caught:
+        call()
+    assert len(str(caught.value)) <= 400
+
+
+@pytest.mark.parametrize("device", [None, 1, b"CPU", ["CPU"], "CUDA:" + "9" * 5000, "C" * 5000, "CPU\n"])
+def test_devices_of_other_types(device: Any) -> None:
+    assert format_.supports_device(device) is False
+    with pytest.raises(rb.RNNBackendError) as caught:
+        format_.run_node(NODE, ONES, device)
+    assert len(str(caught.value)) <= 400

@@ -63,7 +63,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 def test_a_file_of_noise(tmp_path: Path) -> None:
     for data in (b"", bytes(100), b"\x80\x02}q\x00.", b"PK\x03\x04", bytes(range(256))):
         (tmp_path / "m.onnx").write_bytes(data)
-        match = r"m\.onnx is no \.onnx file, or is damaged|m\.onnx: (the opset must be|it is a pickle, a program)"
+        match = r"m\.onnx is no \.onnx file, or is damaged|m\.onnx: (it states no opset|it is empty|it is a pickle, a program)"
         with pytest.raises(rb.FormatError, match=match):
             rb.load(tmp_path / "m.onnx")
 
@@ -166,7 +166,7 @@ def test_tensors_in_their_own_fields(dtype: str) -> None:
         (lambda made: made.graph.quantization_annotation.add(), "the file has quantization annotations"),
         (lambda made: made.graph.initializer.append(made.graph.initializer[0]), "the name '.*' is given to two values"),
         (lambda made: made.graph.input.append(made.graph.input[0]), "."),
-        (lambda made: made.opset_import.pop(), "the opset must be 7 to 28; got 0"),
+        (lambda made: made.opset_import.pop(), "it states no opset"),
         (lambda made: made.graph.input[0].type.ClearField("tensor_type"), "the input 'X' must be a tensor with a number of axes"),
         (lambda made: made.graph.input[0].type.tensor_type.ClearField("shape"), "the input 'X' must be a tensor with a number of axes"),
         (lambda made: setattr(made.graph.input[0].type.tensor_type, "elem_type", 8), "the input 'X' must be a tensor"),
@@ -241,9 +241,9 @@ def test_external_data_where_they_are_asked_for(folder: Path) -> None:
         ({"location": "."}, "must be an ordinary file"),
         ({"location": ""}, "must have a location"),
         ({"offset": "4"}, "must have a location"),
-        ({"location": "w.bin", "basepath": "/"}, "at most offset, length and checksum; got 'location, basepath'|'basepath, location'"),
-        ({"location": "w.bin", "offset": "8"}, "needs 80 bytes; its external data are 80 from 8 on in a file of 84"),
-        ({"location": "w.bin", "length": "84"}, "needs 80 bytes; its external data are 84 from 0 on"),
+        ({"location": "w.bin", "basepath": "/"}, "at most offset, length and checksum; got 'location', 'basepath'"),
+        ({"location": "w.bin", "offset": "8"}, "needs 80 bytes; its external data are 80 from 8 on in 'w.bin', a file of 84"),
+        ({"location": "w.bin", "length": "84"}, "needs 80 bytes; its external data are 84 from 0 on in 'w.bin', a file of 84"),
         ({"location": "w.bin", "offset": "-4"}, "must be whole numbers; got '-4'"),
         ({"location": "w.bin", "offset": "9" * 30}, "must be whole numbers"),
         ({"location": "w.bin", "offset": "4", "checksum": "0" * 40}, "do not have the checksum"),

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,31 @@ def messages() -> Iterator[tuple[str, bytes, str]]:
     yield "empty tensors", field(7, field(5, b"") * 4_000_000), fields
     yield "packed numbers", field(7, field(5, field(7, b"\0" * 8_000_000))), packed
     yield "packed sizes", field(7, field(5, field(1, b"\1" * 8_000_000))), packed
-    yield "a long name", OPSET + field(7, field(1, field(4, b"a" * 8_000_000))), "this operator is none"
+    yield (
+        "a long name",
+        OPSET + field(7, field(1, field(4, b"a" * 8_000_000))),
+        "it has a name of more than 1000 characters",
+    )
     deep = b""
     for _ in range(60):
         deep = field(1, field(5, field(6, deep)))
     yield "graphs in graphs", field(7, deep), r"its messages in each other would take \d+ levels"
+    none, several = 148_000, b"".join(field(1, f"{k:x}".encode()) for k in range(100_000))
+    yield "nodes", OPSET + field(7, field(1, b"") * none), "this operator is none"
+    yield "tensors", OPSET + field(7, field(5, b"") * none), "the tensor '' has element type 0"
+    yield (
+        "attributes",
+        OPSET + field(7, field(1, field(5, b"") * none + field(4, b"Identity"))),
+        "unknown or given twice",
+    )
+    yield (
+        "names of a node",
+        OPSET + field(7, field(1, several + field(4, b"Identity"))),
+        "the order of its nodes would take",
+    )
+    yield "inputs", OPSET + field(7, field(11, b"") * none), "the input '' must be a tensor"
+    yield "operators of functions", OPSET + b"\xca\x01\0" * none, "the file has functions"
+    yield "texts of a tensor", OPSET + field(7, field(5, b"\x10\x08" + field(6, b"") * none)), "has element type 8"
     floats = field(1, b"value_floats") + b"\xa0\x01\x06" + field(7, bytes(2**22))  # packed, as nobody writes them
     constant = field(2, b"c") + field(4, b"Constant") + field(5, floats)
     yield "numbers of a node", OPSET + field(7, field(1, constant)), "'value_floats' would take"
@@ -169,6 +189,78 @@ def test_bombs(tmp_path: Path) -> None:
         assert seconds < 10, name
 
 
+NAMED: dict[str, Callable[[onnx.ModelProto, str], object]] = {
+    "a node": lambda made, name: setattr(made.graph.node[0], "name", name),
+    "an operator": lambda made, name: setattr(made.graph.node[0], "op_type", name),
+    "an output": lambda made, name: made.graph.node[0].output.append(name),
+    "an attribute": lambda made, name: made.graph.node[0].attribute.add(name=name),
+    "a tensor": lambda made, name: made.graph.initializer.add(name=name),
+    "an input": lambda made, name: made.graph.input.add(name=name),
+    "a size": lambda made, name: made.graph.input[0].type.tensor_type.shape.dim.add(dim_param=name),
+    "a domain": lambda made, name: made.opset_import.add(domain=name),
+    "a key": lambda made, name: made.metadata_props.add(key=name),
+    "a producer": lambda made, name: setattr(made, "producer_name", name),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+@pytest.mark.parametrize("name", ["a" * 1001, "\N{GRINNING FACE}" * 1001, "a" * 2**20])
+def test_names_have_a_thousand_characters(tmp_path: Path, what: str, name: str) -> None:
+    made = sound()
+    NAMED[what](made, name)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(rb.FormatError, match=r"it has a name of more than 1000 characters, which begins '") as caught:
+        rb.load(tmp_path / "m.onnx")
+    assert len(str(caught.value)) <= 400
+    if what in {"a node", "a producer"}:
+        made = sound()
+        NAMED[what](made, name[:1000])
+        (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+        assert rb.load(tmp_path / "m.onnx").hidden_size == 5
+
+
+def sound() -> onnx.ModelProto:
+    layer = Draw("float32", 1).layers("f", 1, 4, 5)[0]
+    held = weights(layer)
+    return model([node("RNN", ["X", *held], ["Y"], **options(layer))], [value("X", shape=["t", "b", 4])], ["Y"], held)
+
+
+LEFT_OUT: dict[str, Callable[[onnx.ModelProto, str], object]] = {
+    "of the model": lambda made, text: setattr(made, "doc_string", text),
+    "of the graph": lambda made, text: setattr(made.graph, "doc_string", text),
+    "of a node": lambda made, text: setattr(made.graph.node[0], "doc_string", text),
+    "of an attribute": lambda made, text: setattr(made.graph.node[0].attribute[0], "doc_string", text),
+    "of a tensor": lambda made, text: setattr(made.graph.initializer[0], "doc_string", text),
+    "of an input": lambda made, text: setattr(made.graph.input[0], "doc_string", text),
+    "beside a node": lambda made, text: made.graph.node[0].metadata_props.add(key=text, value=text),
+    "beside values": lambda made, text: made.graph.value_info.add(name=text),
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_what_nothing_needs_is_left_out_wherever_it_stands(tmp_path: Path, what: str) -> None:
+    for count in (1, 100, 2**20, 3 * 2**20):
+        made = sound()
+        LEFT_OUT[what](made, "t" * count)
+        (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+        found, own = rb.load(tmp_path / "m.onnx"), rb.from_onnx(sound())
+        one, other = (rnn.layers[0].forward for rnn in (found, own))
+        assert isinstance(one, rb.Cell)
+        assert isinstance(other, rb.Cell)
+        np.testing.assert_array_equal(one.weight_hh, other.weight_hh)
+
+
+@pytest.mark.parametrize("end", [0, 2, 20, 200, 300, -1, -4, -8])
+def test_a_file_that_is_cut_short_says_so(tmp_path: Path, end: int) -> None:
+    data = sound().SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(data[: end if end >= 0 else len(data) + end])
+    match = (
+        "it is empty; if|it states no opset, .* it is cut short, or no|or is damaged: (a field|it ends in the middle)"
+    )
+    with pytest.raises(rb.FormatError, match=match):
+        rb.load(tmp_path / "m.onnx")
+
+
 def bidirectional() -> onnx.ModelProto:
     """A layer whose two directions are joined by the graph, as exporters write it that fold nothing."""
     draw = np.random.default_rng(0)
@@ -212,7 +304,7 @@ def test_external_data_may_be_read_only_so_often(tmp_path: Path) -> None:
         made.graph.initializer.append(tensor)
     path = tmp_path / "m.onnx"
     path.write_bytes(made.SerializeToString())
-    with pytest.raises(rb.FormatError, match=r"the external data of 't[0-9]+' would take"):
+    with pytest.raises(rb.FormatError, match=r"(the external data of 't[0-9]+'|an array in it) would take"):
         rb.from_onnx(path, external_data=True)
     del made.graph.initializer[16:]
     path.write_bytes(made.SerializeToString())

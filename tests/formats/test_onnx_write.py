@@ -122,9 +122,21 @@ def test_a_description_must_agree_with_the_graph(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     rb.RNN.init(3, 4, output_size=2).save(path)
     for right, wrong, message in (
-        ('"tanh"', '"relu"', "the description of l0 is"),
-        ('"leak": null', '"leak": 0.5', "the description of l0 is"),
-        ('"clip": null', '"clip": 1.0', "the description of l0 is"),
+        (
+            '"tanh"',
+            '"relu"',
+            "the description of l0 has the activation",
+        ),
+        (
+            '"leak": null',
+            '"leak": 0.5',
+            "the description of l0 has the activation",
+        ),
+        (
+            '"clip": null',
+            '"clip": 1.0',
+            "the description of l0 has the activation",
+        ),
         ('"softmax"', '"sigmoid"', "the description of the readout differs"),
         ('"batch_first": false', '"batch_first": true', "the description of batch_first differs"),
         ('"reads": "steps"', '"reads": "mean"', "the description of reads differs"),

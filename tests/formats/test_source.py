@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.errors import ArgumentError, DeviceMemoryError, FileMemoryError, FormatError
 from rnn_backends.formats.json_text import parse_json
 from rnn_backends.formats.source import BLOCK, LIMITS, Account, Source, opened
 
@@ -97,7 +98,11 @@ def test_nothing_outside_is_read(start: int, size: int) -> None:
 ENDS: dict[str, tuple[BaseException, type[BaseException], str]] = {
     "refused": (FormatError("no."), FormatError, "m.npz: no.$"),
     "damaged": (ValueError("odd\nsize"), FormatError, r"m.npz is no .npz file, or is damaged: odd\\nsize.$"),
-    "option": (ArgumentError("`x`."), ArgumentError, "^`x`.$"),
+    "option": (ArgumentError("`x`."), ArgumentError, "m.npz: `x`.$"),
+    "memory": (MemoryError("61 MiB"), FileMemoryError, "m.npz takes more memory than there is: 61 MiB.$"),
+    "a device's memory": (DeviceMemoryError("full."), DeviceMemoryError, "m.npz: full.$"),
+    "structure": (struct.error("2 bytes"), FormatError, r"m.npz is no .npz file, or is damaged: 2 bytes.$"),
+    "another file": (OSError(28, "No space", "o.npy"), OSError, r"^\[Errno 28\] No space: 'o.npy'$"),
     "fault": (TypeError("bug"), TypeError, "^bug$"),
     "stopped": (KeyboardInterrupt("stop"), KeyboardInterrupt, "^stop$"),
 }
@@ -152,10 +157,10 @@ def test_an_account_refuses_more_than_a_file_of_its_size_may(tmp_path: Path) -> 
     account = Account(100)
     account.take("the first", "bytes", floor)
     with pytest.raises(
-        FormatError, match=rf"the second would take 801 bytes after {floor}, more than the {floor + 800} "
+        FormatError, match=rf"the second would take 101 bytes after {floor}, more than the {floor + 100} "
     ):
-        account.take("the second", "bytes", 801)
-    account.take("the third", "bytes", 800)  # what was refused is not taken
+        account.take("the second", "bytes", 101)
+    account.take("the third", "bytes", 100)  # what was refused is not taken
     for _ in range(3):
         account.take("an array", "axes", LIMITS["axes"].floor)
     with pytest.raises(
@@ -178,9 +183,11 @@ def test_reading_again_and_again_is_accounted() -> None:
     source = Source.of(bytes(2**20))
     times = LIMITS["bytes"].floor // 2**20 + int(LIMITS["bytes"].per_byte)
     for _ in range(times):
-        assert len(b"".join(source.blocks())) == source.size
-    with pytest.raises(FormatError, match="more than the"):
-        list(source.blocks())
+        assert len(source.read(0, source.size)) == source.size
+        assert len(b"".join(source.blocks())) == source.size  # none of which is kept
+    for read in (source.read, lambda start, size: source.numbers(start, size, "u1")):
+        with pytest.raises(FormatError, match="more than the"):
+            read(0, source.size)
 
 
 # JSON

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from ways import follow, refused
 
 import rnn_backends as rb
+from rnn_backends.formats import files
 from rnn_backends.formats.source import Source
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
@@ -36,15 +37,15 @@ def load(path: Path) -> rb.RNN:
 
 
 def test_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = Source.numbers
+    look = Source.look
     os.utime(path, ns=(0, 0))
 
     def written_meanwhile(self: Source, *given: Any) -> Any:
-        found = numbers(self, *given)
+        found = look(self, *given)
         path.write_bytes(path.read_bytes())
         return found
 
-    monkeypatch.setattr(Source, "numbers", written_meanwhile)
+    monkeypatch.setattr(Source, "look", written_meanwhile)
     refused("again", partial(load, path))
     monkeypatch.undo()
     np.testing.assert_allclose(output(load(path)), WANTED, atol=1e-6)
@@ -57,13 +58,13 @@ def follow_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def shortened(self: Source, *given: Any) -> Any:
         monkeypatch.undo()
         os.truncate(path, size // 2)
-        return self.numbers(*given)
+        return self.look(*given)
 
     def again() -> rb.RNN:
         np.savez(path, **network())
         return load(path)
 
-    monkeypatch.setattr(Source, "numbers", shortened)
+    monkeypatch.setattr(Source, "look", shortened)
     follow("again", partial(load, path), WANTED, output, then=again)
 
 
@@ -113,6 +114,24 @@ def test_weights_alone(tmp_path: Path) -> None:
     follow("weights_alone", lambda: load(path), WANTED, output, then=alone)
 
 
+def test_not_packed(tmp_path: Path) -> None:
+    size = 3700  # of a sparse reservoir, say, of which hardly anything is left when it is packed
+    held: dict[str, Any] = {
+        "weight_ih_l0": np.eye(size, X.shape[-1], dtype="f4"),
+        "weight_hh_l0": np.zeros((size, size), "f4"),
+    }
+    path = tmp_path / "m.npz"
+    save: Any = np.savez_compressed
+    save(path, **held)
+
+    def plain() -> rb.RNN:
+        np.savez(path, **held)
+        return load(path)
+
+    wanted = states(X, held["weight_ih_l0"], held["weight_hh_l0"], np.zeros(size))
+    follow("not_packed", lambda: load(path), wanted, output, then=plain)
+
+
 def test_name_both() -> None:
     state = network() | {"fc.bias": normal(2), "w_out": normal(2, 4)}
     read = partial(rb.from_torch, state, activation="tanh", readout_activation="softmax")
@@ -149,6 +168,26 @@ def test_other_name(path: Path) -> None:
         return rb.load(path.parent / name)
 
     follow("other_name", lambda: saved("folder.npz"), WANTED, output, then=lambda: saved("other.npz"))
+
+
+def test_other_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that takes no new file, as the superuser finds none."""
+    rnn, shut, kind, access = load(path), path.parent / "shut", files.File, os.access
+    shut.mkdir()
+
+    def made(file: Path, mode: str, what: Path, *opener: Any) -> files.File:
+        with files.writing(what):
+            if shut in {file, file.parent}:
+                raise PermissionError(13, "Permission denied")
+        return kind(file, mode, what, *opener)
+
+    def saved(name: str) -> rb.RNN:
+        rnn.save(path.parent / name)
+        return rb.load(path.parent / name)
+
+    monkeypatch.setattr(files, "File", made)
+    monkeypatch.setattr(os, "access", lambda place, how: Path(place) != shut and access(place, how))
+    follow("other_folder", lambda: saved("shut/m.npz"), WANTED, output, then=lambda: saved("m.npz"))
 
 
 def test_torch_save(path: Path) -> None:

@@ -487,7 +487,7 @@ def test_run_writes_text_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Path("y.txt").read_bytes() == wanted.encode()
 
 
-def test_run_maps_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_reads_its_input_as_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rnn = rb.RNN.init(40, 4, output_size=3)
     rnn.save("model.npz")

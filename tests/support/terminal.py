@@ -22,6 +22,17 @@ LIMIT = 60.0
 """The seconds after which a command that says nothing more has failed its test."""
 
 
+def is_writing(folder: Path, process: int) -> bool:
+    """Return whether a process has begun a file in a folder, where on Linux it has no name."""
+    if list(folder.glob(".*.part")):
+        return True
+    opened = (each.readlink() for each in Path(f"/proc/{process}/fd").glob("*") if each.is_symlink())
+    try:
+        return any(each.parent == folder.resolve() and each.name.endswith("(deleted)") for each in opened)
+    except OSError:  # one of them was closed
+        return False
+
+
 class Terminal:
     """A command whose streams are a terminal, but for those that are named, which are pipes.
 

@@ -8,15 +8,20 @@ from math import prod
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import listed
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
+from rnn_backends.core.stored import Stored
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import require_initial_states
 from rnn_backends.formats.npy import HEAD, Npz, parse_header
+from rnn_backends.formats.npy_steps import Steps
 from rnn_backends.formats.source import Source
+from rnn_backends.model import chunks
 
 NAMES = ("x", "h_0", "lengths", "mask", "targets")
 
+PIECES = 4
+"""How many blocks of steps are read at once of an array in which each lies in many pieces."""
 NUMBERS = ("|b1", "|i1", "|u1", *(f"{order}{kind}{size}" for kind in "fiu" for size in (2, 4, 8) for order in "<>"))
 """The dtypes of numbers and booleans."""
 
@@ -25,7 +30,7 @@ NUMBERS = ("|b1", "|i1", "|u1", *(f"{order}{kind}{size}" for kind in "fiu" for s
 class Inputs:
     """The arguments of one call of a model, on the host."""
 
-    x: Host
+    x: Host | Stored
     h_0: Host | tuple[Host, ...] | None = None
     lengths: Host | None = None
     mask: Host | None = None
@@ -44,19 +49,25 @@ class Inputs:
 
 def read_inputs(source: Source, form: str, name: str, network: Network, lengths: Sequence[int] | None) -> Inputs:
     """Read a .npy or .npz file; `lengths` are those of the command line."""
-    arrays, h_0 = _read_npz(source, network) if form == "npz" else ({"x": _map_npy(source, name)}, None)
-    if lengths is not None:
+    source.require_content()
+    given = None if lengths is None else np.asarray(lengths)
+    if form != "npz":
+        return Inputs(_npy(source, name), lengths=given)
+    arrays, h_0 = _read_npz(source, network)
+    if given is not None:
         if "lengths" in arrays:
-            msg = f"--lengths is given, and {name!r} holds `lengths` too; leave out one of them"
+            msg = f"--lengths is given, and {shown(name)} holds `lengths` too; leave out one of them"
             raise argparse.ArgumentError(None, msg)
-        arrays["lengths"] = np.asarray(lengths)
+        arrays["lengths"] = given
     return Inputs(arrays["x"], h_0, arrays.get("lengths"), arrays.get("mask"), arrays.get("targets"))
 
 
-def _map_npy(source: Source, name: str) -> Host:
-    """Map a file into memory, so that of a long input no more is read at once than is used at once."""
-    header = parse_header(source, source.read(0, min(HEAD, source.size)), source.size, name, NUMBERS)
-    return header.array(source.mapped(header.start, header.elements, header.dtype))
+def _npy(source: Source, name: str) -> Host | Stored:
+    """Return an array, or, of a long one, what reads no more of it at once than is used at once."""
+    header = parse_header(source, source.look(0, min(HEAD, source.size)), source.size, name, NUMBERS)
+    steps = Steps(source, header, PIECES * chunks.BUDGET)
+    is_long = source.size > chunks.BUDGET and len(header.shape) > 0
+    return steps if is_long else steps.whole()
 
 
 def _read_npz(source: Source, network: Network) -> tuple[dict[str, Host], Host | tuple[Host, ...] | None]:
@@ -74,6 +85,6 @@ def _read_npz(source: Source, network: Network) -> tuple[dict[str, Host], Host |
         msg = f"it must hold the input as x; it holds {listed(held.members)}."
         raise FormatError(msg)
     require_initial_states(set(held.members), cells)
-    arrays = {name: held.read(name) for name in held.members}
+    arrays = {name: held.read(name, as_stored=True) for name in held.members}
     h_0 = tuple(arrays[name] for name in states if name in arrays)
     return arrays, h_0 or arrays.get("h_0")

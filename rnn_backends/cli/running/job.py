@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
-from rnn_backends.cli.running.arrays import read_inputs
+from rnn_backends.cli.running.arrays import Inputs, read_inputs
 from rnn_backends.cli.running.formats import ARRAYS
 from rnn_backends.cli.running.names import Names
 from rnn_backends.cli.running.report import Report
@@ -21,7 +21,7 @@ from rnn_backends.cli.running.walk import Walk, through_arrays, through_samples,
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax
-from rnn_backends.core.messages import listed
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import ArgumentError, VocabularyError
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.rnn import RNN
@@ -83,7 +83,10 @@ class Job:
             name = self.request.input.name
             given = self.request.lengths
             lengths = None if given is None else [length for part in given for length in part]
-            inputs = read_inputs(source, self.form, name, self.placed.network, lengths)
+            # What is long is read as it is used.
+            self._run_inputs(read_inputs(source, self.form, name, self.placed.network, lengths))
+
+    def _run_inputs(self, inputs: Inputs) -> None:
         if inputs.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         call = ChunkedCall(self.placed, inputs.x, inputs.h_0, inputs.lengths, inputs.mask, inputs.targets, self.reads)
@@ -195,7 +198,7 @@ class Job:
                 return None
             return Shown(Shape(self.walk.what, label, has_steps, self.names))
         if label in {"step", "prediction", "predictions"}:
-            msg = f"the ids are called {label!r}, as a column of the output is; give that column another name."
+            msg = f"the ids are called {shown(label)}, as a column of the output is; give that column another name."
             raise ArgumentError(msg)
         shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
         if form == "npy" and has_steps and label is not None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed
 from rnn_backends.model.placed import Placed
 
 CLASSES = "classes"
@@ -73,4 +74,4 @@ class Names:
         return {name: index for index, name in reversed(list(enumerate(items)))}
 
     def __str__(self) -> str:
-        return "that the model names" if self.items is None else ", ".join(map(repr, self.items[:20]))
+        return "that the model names" if self.items is None else listed(self.items)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_backends.cli.loading import Loading
+from rnn_backends.cli.mistakes import is_same
 from rnn_backends.cli.running.formats import ARRAYS, OUTPUTS, TABLES, WRITTEN, format_of
 from rnn_backends.cli.running.streams import STDIN
+from rnn_backends.core.messages import shown_path
 
 STDOUT = Path("-")
 UNREAD = (".json", ".gz", ".bz2", ".xz", ".zip", ".parquet", ".xlsx", ".hdf5", ".mat", ".pkl", ".pickle", ".wav")
@@ -37,7 +39,7 @@ class Request(Loading):
         if self.input_format is None and self.input.suffix.lower() in UNREAD:
             msg = (
                 f"files named {self.input.suffix} are not read, but .npy, .npz, .csv, .tsv, .jsonl and text; convert "
-                f"{str(self.input)!r}, or name what it is by --from"
+                f"'{shown_path(self.input)}', or name what it is by --from"
             )
             raise argparse.ArgumentError(None, msg)
         if self.form is not None:
@@ -84,14 +86,13 @@ class Request(Loading):
     def _problem_of_output(self) -> str | None:
         if not self.is_written:
             return None
-        form = self.output_form(self.form or "text")
+        form, name = self.output_form(self.form or "text"), shown_path(self.output or STDOUT)
         named = None if self.is_to_stdout or self.output is None else format_of(self.output)
         if self.output_format is not None and named not in {None, self.output_format}:
-            return f"--to {self.output_format} and the name {str(self.output)!r} are of two formats; leave out one"
+            return f"--to {self.output_format} and the name '{name}' are of two formats; leave out one"
         if form not in OUTPUTS:
             return (
-                f"the suffix of --output must be one of {', '.join(WRITTEN)}; got {str(self.output)!r}; or name the "
-                "format by --to"
+                f"the suffix of --output must be one of {', '.join(WRITTEN)}; got '{name}'; or name the format by --to"
             )
         if form == "text" and not self.predictions:
             if self.is_to_stdout and self.output_format is None:
@@ -99,8 +100,7 @@ class Request(Loading):
             return "text can hold predictions only; add --predictions, or write .npy, .csv or .jsonl"
         if form == "npy" and self.is_to_stdout and sys.stdout and sys.stdout.isatty():
             return "an array in the .npy format is nothing for a terminal; give --output FILE, or --to csv"
-        if self.output is not None and not self.is_to_stdout and self.output.exists():
-            for path, what in ((self.input, "input"), (self.model, "model")):
-                if path.exists() and self.output.samefile(path):
-                    return f"--output would overwrite the {what} {str(path)!r}; choose another name"
+        for path, what in ((self.input, "input"), (self.model, "model")):
+            if not self.is_to_stdout and is_same(self.output, path):
+                return f"--output would overwrite the {what} '{shown_path(path)}'; choose another name"
         return None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rnn_backends.core.messages import listed
+from rnn_backends.core.messages import listed, short, shown
 from rnn_backends.errors import FormatError
 
 Row = tuple[int, Mapping[str, Any]]
@@ -79,7 +79,7 @@ def _named(names: list[str], form: str) -> list[str]:
         raise FormatError(msg)
     if len(names) == 1 and (found := {";", ",", "\t"} & {*names[0]} - {DELIMITERS[form]}):
         other = "give --from tsv" if found == {"\t"} else "give --from csv" if found == {","} else "write commas"
-        msg = f"the columns of the first line seem to be separated by {min(found)!r}; {other}."
+        msg = f"the columns of the first line seem to be separated by {shown(min(found))}; {other}."
         raise FormatError(msg)
     return names
 
@@ -96,7 +96,7 @@ def _object(number: int, line: str) -> Row:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        msg = f"line {number} is no JSON: {error}."
+        msg = f"line {number} is no JSON: {short(error)}."
         raise FormatError(msg) from error
     if not isinstance(found, dict):
         msg = f'line {number} must be a JSON object, as {{"x": [...]}}; got {type(found).__name__}.'

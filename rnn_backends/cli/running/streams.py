@@ -6,11 +6,14 @@ from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import BufferedWriter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from rnn_backends.core.messages import fitted, shown_path
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.files import TEMPORARY, File
 from rnn_backends.formats.source import Source, opened
 
 STDIN = Path("-")
@@ -92,17 +95,17 @@ def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[R
         try:
             yield Reader("stdin", blocks if note is None else _looked_at(blocks, note), None)
         except FormatError as error:
-            msg = f"stdin: {error}"
+            msg = fitted(f"stdin: {error}")
             raise FormatError(msg) from error
         return
     if path.is_fifo():
-        msg = f"{str(path)!r} is a FIFO; give - for the input, and pipe it in."
+        msg = f"'{shown_path(path)}' is a FIFO; give - for the input, and pipe it in."
         raise FormatError(msg)
     with opened(path) as source:
         blocks = (
             source.read(start, min(PIECE, source.size - start), "the text") for start in range(0, source.size, PIECE)
         )
-        yield Reader(repr(str(path)), blocks if note is None else _looked_at(blocks, note), source.size)
+        yield Reader(f"'{shown_path(path)}'", blocks if note is None else _looked_at(blocks, note), source.size)
 
 
 def _looked_at(blocks: Iterator[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
@@ -126,7 +129,7 @@ def seekable(path: Path) -> Iterator[Source]:
         return
     with TemporaryDirectory(prefix="rnn-backends-") as folder:
         kept = Path(folder, "stdin")
-        with kept.open("xb") as file:
+        with BufferedWriter(File(kept, "x", TEMPORARY)) as file:
             for block in iter(partial(_stdin().read, PIECE), b""):
                 file.write(block)
         with opened(kept) as source:

@@ -8,9 +8,9 @@ import numpy as np
 from rnn_backends.cli.running.names import Names
 from rnn_backends.cli.running.rows import Row
 from rnn_backends.cli.running.samples import Sample
-from rnn_backends.cli.running.values import Values
+from rnn_backends.cli.running.values import Values, kind_of
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import listed
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError
 
 
@@ -85,13 +85,13 @@ class Table:
         is_text, others = self._values.vocabulary is not None, {self._columns.id, self._columns.targets}
         for name in (*others, *(self._columns.x or ())):
             if name is not None and name not in values:
-                msg = f"there is no column {name!r}; there are {listed(values)}."
+                msg = f"there is no column {shown(name)}; there are {listed(values)}."
                 raise FormatError(msg)
         left = tuple(name for name in values if name not in others)
         usual = "text" if is_text else "x"
         chosen = self._columns.x or ((usual,) if usual in left else left)
         if taken := others & {*chosen}:
-            msg = f"column {taken.pop()!r} is named twice: it cannot be input and id or target at once."
+            msg = f"column {shown(taken.pop())} is named twice: it cannot be input and id or target at once."
             raise FormatError(msg)
         if not chosen or (is_text and len(chosen) > 1):
             msg = (
@@ -103,7 +103,7 @@ class Table:
     def _value(self, row: Row, name: str) -> Any:
         number, values = row
         if name not in values:
-            msg = f"line {number} has no {name!r}, which the first one has."
+            msg = f"line {number} has no {shown(name)}, which the first one has."
             raise FormatError(msg)
         return values[name]
 
@@ -112,7 +112,7 @@ class Table:
             return row[0]
         found = self._value(row, self._columns.id)
         if not isinstance(found, (str, int)) or isinstance(found, bool):
-            msg = f"the id in line {row[0]} must be text or an integer; got {found!r:.80}."
+            msg = f"the id in line {row[0]} must be text or an integer; got {got(found)}."
             raise FormatError(msg)
         return found
 
@@ -147,7 +147,7 @@ class Table:
         if self._reads == "steps" and isinstance(given, (list, str)) and len(given) == steps:
             return self._classes(row[0], given)
         wanted = f"a list of {steps} classes, one for each step" if self._reads == "steps" else "one class"
-        msg = f"the targets in line {row[0]} must be {wanted}; got {given!r:.80}."
+        msg = f"the targets in line {row[0]} must be {wanted}; got {kind_of(given)}."
         raise FormatError(msg)
 
     def _classes(self, number: int, given: Sequence[Any]) -> Host:
@@ -155,7 +155,7 @@ class Table:
         found = [self._names.id_of(each) for each in given]
         if None in found:
             wrong = given[found.index(None)]
-            msg = f"line {number} has the target {wrong!r:.80}, which is no id and none of the classes {self._names}."
+            msg = f"line {number} has the target {got(wrong)}, which is no id and none of the classes {self._names}."
             raise FormatError(msg)
         return np.array(found, np.int64)
 
@@ -168,9 +168,8 @@ class Table:
             if steps is not None:
                 yield self._of_steps(steps)
             if label in self._seen:
-                msg = (
-                    f"the rows of the sequence {label!r} are not together: it begins again in line {row[0]}; sort them."
-                )
+                again = f"it begins again in line {row[0]}"
+                msg = f"the rows of the sequence {shown(label)} are not together: {again}; sort them."
                 raise FormatError(msg)
             self._seen.add(label)
             self._steps = steps = _Steps(label, row[0])
@@ -183,7 +182,8 @@ class Table:
         try:
             return float(value)
         except (TypeError, ValueError, OverflowError):
-            msg = f"column {name!r} must hold numbers; got {value!r:.80} in line {row[0]}; leave it out by --x or --id."
+            found = f"got {got(value)} in line {row[0]}"
+            msg = f"column {shown(name)} must hold numbers; {found}; leave it out by --x or --id."
             raise FormatError(msg) from None
 
     def _of_steps(self, steps: _Steps) -> Sample:
@@ -199,8 +199,8 @@ class Table:
             return found
         if (found != found[0]).any():
             msg = (
-                f"the sequence {steps.label!r} is read as a whole, and its rows from line {steps.line} on have several "
-                "targets; give all of them the same."
+                f"the sequence {shown(steps.label)} is read as a whole, and its rows from line {steps.line} on have "
+                "several targets; give all of them the same."
             )
             raise FormatError(msg)
         one: Host = found[0]

@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import listed
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError, VocabularyError
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.vocabulary import Encoder
+
+
+def kind_of(value: Any) -> str:
+    """Return what a message says of a value of a table, of a list how long it is."""
+    return f"a list of {len(value)}" if isinstance(value, list) else got(value)
 
 
 class Values:
@@ -44,7 +49,7 @@ class Values:
             return np.empty(0, np.int32) if self._is_ids is not False else np.empty((0, self._size or 1))
         found = self._fitting(array)
         if found is None:
-            msg = f"x in line {number} must be {self._wanted()}; got {value!r:.80}."
+            msg = f"x in line {number} must be {self._wanted()}; got {kind_of(value)}."
             raise FormatError(msg)
         if self._is_ids:
             self._require_ids(number, found)
@@ -80,7 +85,8 @@ class Values:
         x = np.array(rows, np.float64)
         if len(columns) == 1 and (self._takes == "tokens" or (self._takes is None and self._size != 1)):
             if not ((x == np.trunc(x)) & (np.abs(x) < 2**53)).all():
-                msg = f"the token ids in column {columns[0]!r} must be integers; those from line {number} on are not."
+                column = shown(columns[0])
+                msg = f"the token ids in column {column} must be integers; those from line {number} on are not."
                 raise FormatError(msg)
             self._require_ids(number, x[:, 0].astype(np.int64))
             return x[:, 0].astype(np.int64)

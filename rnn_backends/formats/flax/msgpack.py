@@ -130,7 +130,7 @@ class _Reader:
     def item(self, method: str) -> Any:
         """Return a number, a text or a header."""
         unpacker = self.msgpack.Unpacker(max_buffer_size=MAX_ITEM, max_bin_len=0, max_ext_len=0, max_map_len=0)
-        unpacker.feed(self.source.read(self.at, min(MAX_ITEM, self.source.size - self.at)))
+        unpacker.feed(self.source.look(self.at, min(MAX_ITEM, self.source.size - self.at)))
         try:
             found = getattr(unpacker, method)()
         except (ValueError, self.msgpack.exceptions.UnpackException) as error:  # the package documents both

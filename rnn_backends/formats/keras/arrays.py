@@ -78,8 +78,7 @@ class Arrays:
     def declared(self, path: str) -> tuple[str, tuple[int, ...]]:
         """Return the dtype and the shape that an array is read in; bfloat16 becomes float32, exactly."""
         if path not in self.found:
-            self.found[path] = found = dataset(self.file, path)
-            self.file.source.account.take(shown(path), "bytes", found.size)
+            self.found[path] = dataset(self.file, path)
         dtype, shape, _ = self.found[path]
         return ("float32" if dtype == "bfloat16" else self.found[path].stored.name), shape
 
@@ -88,7 +87,7 @@ class Arrays:
         dtype, shape = self.declared(path)
         found = self.found[path]
         part = partial(self.file.source.part, found.start, found.size)
-        place = Place(part, found.stored, row_by_row(shape), is_bfloat16=found.dtype == "bfloat16")
+        place = Place(part, found.stored, row_by_row(shape), 0, found.dtype == "bfloat16", shown(path))
         return stored(shape, place, dtype)
 
 

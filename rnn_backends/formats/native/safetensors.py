@@ -4,8 +4,10 @@ The format is read here and not by its package, which opens a file by its name, 
 header of up to 100 MB before anything of it can be checked.  The package writes.
 """
 
+from collections import Counter
+from functools import cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.made import Made, Place, declared_of, row_by_row, stored
+from rnn_backends.formats.names import require_name
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Source
 
@@ -24,6 +27,7 @@ DTYPES = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "|b1",
 }  # fmt: skip
 _NOTES = "__metadata__"
+_MOST = 2**63
 
 
 class Entry(NamedTuple):
@@ -43,9 +47,16 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     _require_covered(entries, data.size)
     # Of tied weights safetensors.torch.save_model keeps one, and notes whose name the other has.
     entries |= {name: entries[of] for name, of in notes.items() if of in entries and name not in entries}
+    shared = {entry for entry, count in Counter(entries.values()).items() if count > 1}
 
-    arrays = {name: _array(entry, data) for name, entry in entries.items()}
-    if (text := notes.get(KEY)) is not None:
+    def array(entry: Entry) -> Made:
+        found = _array(entry, data)
+        return found._replace(make=cache(found.make), is_new=False) if entry in shared else found
+
+    once = {entry: array(entry) for entry in entries.values()}
+    arrays = {name: once[entry] for name, entry in entries.items()}
+    if KEY in notes:
+        text = notes.pop(KEY)
         return from_described(declared_of(arrays), text, options, lambda name: arrays[name].make(), source.account)
     from rnn_backends.formats.weights import from_weights  # most files that programs load are described
 
@@ -62,21 +73,17 @@ def _array(entry: Entry, data: Source) -> Made:
     return stored(entry.shape, place, "f4" if is_bfloat16 else kind.str[1:])
 
 
-def write(network: Network, path: str) -> None:
+def write(network: Network, file: BinaryIO) -> None:
     """Write a network."""
     from safetensors.numpy import save
 
-    from rnn_backends.formats.files import replaced  # most programs write no file, and its imports take their time
-
     arrays, description = pack(network)
-    data = save(arrays, {KEY: description})  # of two notes the order, and so the file, would be random
-    with replaced(path) as file:
-        file.write(data)
+    file.write(save(arrays, {KEY: description}))  # of two notes the order, and so the file, would be random
 
 
 def _read_header(source: Source) -> tuple[dict[str, Any], Source]:
     """Return the header, a JSON object, and the data."""
-    length = int.from_bytes(source.read(0, min(8, source.size)), "little")
+    length = int.from_bytes(source.look(0, min(8, source.size)), "little")
     if source.size < 8 or length > source.size - 8:
         msg = (
             f"it is no safetensors file, or is cut short: it has {source.size} bytes and announces a header of "
@@ -94,7 +101,7 @@ def _notes(held: Any) -> dict[str, str]:
         return {}
     _require_object(_NOTES, held)
     if not all(isinstance(note, str) for note in held.values()):
-        msg = f"{_NOTES!r} in the header must hold text by name."
+        msg = f"{_NOTES} in the header must hold text by name."
         raise FormatError(msg)
     notes: dict[str, str] = held
     return notes
@@ -102,6 +109,7 @@ def _notes(held: Any) -> dict[str, str]:
 
 def _entry(name: str, held: Any, data: Source) -> Entry:
     """Return an entry of the header, whose bytes must be as many as its dtype and shape need."""
+    require_name(name)
     _require_object(name, held)
     require_keys(shown(name), held, {"dtype", "shape", "data_offsets"})
     dtype, shape, offsets = held["dtype"], held["shape"], held["data_offsets"]
@@ -109,8 +117,8 @@ def _entry(name: str, held: Any, data: Source) -> Entry:
         msg = f"{shown(name)} has dtype {shown(dtype)}; it must be one of {', '.join(DTYPES)}."
         raise FormatError(msg)
     for what, sizes in (("shape", shape), ("data_offsets", offsets)):
-        if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-            msg = f"the {what} of {shown(name)} must be a list of sizes; got {shown(sizes)}."
+        if not isinstance(sizes, list) or not all(type(size) is int and 0 <= size < _MOST for size in sizes):
+            msg = f"the {what} of {shown(name)} must be a list of sizes below 2**63; got {shown(sizes)}."
             raise FormatError(msg)
     data.account.take(shown(name), "axes", len(shape))
     needed = prod(shape) * np.dtype(DTYPES[dtype]).itemsize

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import moments
@@ -31,8 +32,9 @@ def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) ->
         msg = "constants can scale and shift the features of the input, what Linears give, and states alone."
         raise FormatError(msg)
     place = next((place for place, group in enumerate(flow.axes) if group == features), None)
-    one, two = (_row(flow, place, np.asarray(each)) for each in (factor, shift))
-    call.graph.account.take("the scales of its features", "bytes", 16 * max(one.size, two.size))
+    given = [np.asarray(each) for each in (factor, shift)]
+    call.graph.kept.copied("the scales of its features", 16 * max(each.size for each in given))
+    one, two = (_row(flow, place, each) for each in given)
     if step is not None:
         if step.content.link is not None:
             msg = "single steps of what a Linear gives are scaled, which no model does."
@@ -41,6 +43,7 @@ def scaled(call: Call, flow: Flow, factor: Host | float, shift: Host | float) ->
         return Flow(replace(step.content, root=root), flow.axes)
     linears = getattr(content, "linears", ())
     if linears and linears[-1].activation is None and not isinstance(content, Affine):
+        call.graph.account.take("the products before it", "items", len(linears) - 1)
         last = replace(linears[-1], after=composed(linears[-1].after, one, two))
         return Flow(replace(content, linears=(*linears[:-1], last)), flow.axes)
     if isinstance(content, Affine):
@@ -56,9 +59,10 @@ def _row(flow: Flow, place: int | None, constant: Host) -> Host:
     fits = constant.ndim <= len(flow.axes) and constant.dtype.kind == "f"
     if not fits or (wide and (places != [place] or size not in {None, constant.size})):
         names = outlined(flow.axes)
-        msg = f"its constant, {constant.shape} of {constant.dtype}, must be one number or one a feature of {names}."
+        own = f"{shown(constant.shape)} of {constant.dtype.name}"
+        msg = f"its constant, {own}, must be one number or one a feature of {names}."
         raise FormatError(msg)
-    return constant.astype(np.float64).reshape(-1 if wide else ())
+    return constant.astype(np.float64, copy=False).reshape(-1 if wide else ())
 
 
 def _sided(call: Call, a: Any, b: Any, name: str, function: Callable[..., Any]) -> tuple[Flow, Host] | Host:
@@ -70,6 +74,12 @@ def _sided(call: Call, a: Any, b: Any, name: str, function: Callable[..., Any]) 
         msg = f"only constants can be {name}, or the features of the input, what Linears give, and states by constants."
         raise FormatError(msg)
     return flow, constant
+
+
+def _require_floating(constant: Host) -> None:
+    if constant.dtype.kind != "f":
+        msg = f"features are scaled and shifted by constants of floating point; got one of {constant.dtype.name}."
+        raise FormatError(msg)
 
 
 def multiply(call: Call, a: Any, b: Any) -> Any:
@@ -86,7 +96,10 @@ def subtract(call: Call, a: Any, b: Any) -> Any:
     if not isinstance(found, tuple):
         return found
     flow, constant = found
-    return scaled(call, flow, 1.0, -constant) if flow is a else scaled(call, flow, -1.0, constant)
+    _require_floating(constant)
+    if flow is not a:
+        return scaled(call, flow, -1.0, constant)
+    return scaled(call, flow, 1.0, computed(call, constant.size, constant.dtype, np.negative, constant))
 
 
 def divide(call: Call, a: Any, b: Any) -> Any:
@@ -98,7 +111,8 @@ def divide(call: Call, a: Any, b: Any) -> Any:
     if flow is not a:
         msg = "it divides by an array that depends on the input."
         raise FormatError(msg)
-    factor = computed(call, 8 * constant.size, np.divide, 1.0, constant.astype(np.float64))
+    _require_floating(constant)
+    factor = computed(call, 2 * constant.size, np.float64, lambda: 1.0 / constant.astype(np.float64))
     return scaled(call, flow, factor, 0.0)
 
 
@@ -125,7 +139,7 @@ def batch_norm(call: Call, x: Any, scale: Any, shift: Any, mean: Any, variance: 
     if not isinstance(x, Flow) or len(x.axes) < 2 or x.axes[1] != features_of(x.content):
         msg = "it must be over the features, which are to be its axis 1."
         raise FormatError(msg)
-    call.graph.account.take("the scales of its features", "bytes", 48 * scale.size)
+    call.graph.kept.copied("the scales of its features", 48 * scale.size)
     gamma, beta, average, spread = (each.astype(np.float64) for each in held)
     factor, shift = of_batch_norm(gamma, beta, average, spread, call.get("epsilon", float(np.float32(1e-5))))
     lifted = (slice(None), *(None,) * (len(x.axes) - 2))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Input, Zeros, order_of
@@ -147,7 +148,7 @@ def _held(flow: Flow, chain: Chain, x: Flow, before: Flow, number: int) -> Flow:
 
 def _require_square(recurrent: Host, own: Host) -> None:
     if recurrent.shape != (own.shape[0], own.shape[0]):
-        msg = f"the recurrent weight must be {(own.shape[0], own.shape[0])}; got {recurrent.shape}."
+        msg = f"the recurrent weight must be {shown((own.shape[0], own.shape[0]))}; got {shown(recurrent.shape)}."
         raise FormatError(msg)
 
 
@@ -212,7 +213,7 @@ def _as_given(call: Call, term: Flow) -> Flow | None:
         return None
     state: Any = root
     if content.seq is root.atoms[0]:
-        part = (Axis(f"{root.name}[0]", 1), *root.atoms[1:])
+        part = (Axis(f"{shown(root.name)[1:-1]}[0]", 1), *root.atoms[1:])
         state = Input(root.name, part, root.dtype, content.place, content.place + 1, root)
     elif content.seq is not call.graph.shared.one:
         return None

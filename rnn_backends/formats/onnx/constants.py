@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import listed
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx import rolled
-from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Size, Tokens, Zeros, size_of
+from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Result, Size, Tokens, Zeros, size_of, stated
 from rnn_backends.formats.onnx.interpreter import FLOAT, FLOATS, INT, INTS, TENSOR, Call, Operator
 from rnn_backends.formats.onnx.packed import Order
 from rnn_backends.formats.onnx.rounding import converted
-from rnn_backends.formats.onnx.shapes import computed, integers, sizes
+from rnn_backends.formats.onnx.shapes import broadcast, computed, integers, sizes
 from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS
 
 SMALL = 2**16
@@ -35,7 +36,7 @@ def constant_of_shape(call: Call, shape: Any) -> Any:
 def zeros_of(wanted: Sequence[int | Size]) -> Zeros:
     """Return zeros of a shape, some of whose sizes are those of the input."""
     if any(not isinstance(size, Size) and size < 0 for size in wanted):
-        msg = f"the shape {[size if isinstance(size, int) else '?' for size in wanted]} is impossible."
+        msg = f"the shape {stated(wanted)} is impossible."
         raise FormatError(msg)
     sizes = (size.group if isinstance(size, Size) else size for size in wanted)
     return Zeros(
@@ -56,11 +57,10 @@ def fewer(data: Zeros, axis: int, taken: slice) -> Zeros:
 def filled(call: Call, value: Host, wanted: list[int]) -> Host:
     """Return a constant repeated to a shape."""
     if min(wanted, default=0) < 0:
-        msg = f"the shape {wanted} is impossible."
+        msg = f"the shape {stated(wanted)} is impossible."
         raise FormatError(msg)
-    nbytes = max(prod(wanted), 1) * max(value.nbytes, 1)
-    full = computed(call, nbytes, np.broadcast_shapes, value.shape, tuple(wanted))
-    return np.broadcast_to(value, tuple(full.tolist())).copy()
+    shape = broadcast(value.shape, wanted)
+    return computed(call, prod(shape), value.dtype, lambda: np.broadcast_to(value, shape).copy())
 
 
 def identity(call: Call, data: Any) -> Any:
@@ -78,7 +78,7 @@ def cast(call: Call, data: Any) -> Any:
         return data
     if isinstance(data, np.ndarray) and code in ELEMENTS and code != BFLOAT16 and data.dtype != object:
         dtype = np.dtype(ELEMENTS[code])
-        return computed(call, data.size * dtype.itemsize, data.astype, dtype)
+        return computed(call, data.size, dtype, data.astype, dtype)
     data = rolled.result_of(call, data)
     source = data.content if isinstance(data, Flow) else None
     if isinstance(source, Order) and whole:
@@ -98,7 +98,7 @@ def cast(call: Call, data: Any) -> Any:
 def constant(call: Call) -> Any:
     """Return the value of a node that has no input."""
     if len(call.attributes) != 1:
-        msg = f"it must have one attribute; got {sorted(call.attributes)}."
+        msg = f"it must have one attribute; got {listed(sorted(call.attributes))}."
         raise FormatError(msg)
     ((name, value),) = call.attributes.items()
     if name == "value":

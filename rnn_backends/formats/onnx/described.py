@@ -9,6 +9,7 @@ import numpy as np
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import fitted, got, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.assembly import plain_cells
@@ -24,7 +25,11 @@ def described(network: Network, text: str, account: Account) -> Network:
         held = noted.cells[place]
         same = _same(held["activation"], cell.activation) and held["leak"] is None
         if not same or _single(held["clip"]) != cell.clip:
-            msg = f"the description of {place} is {held}, where the graph has {cell}."
+            noted_, own = held["activation"], cell.activation
+            msg = (
+                f"the description of {place} has the activation {_outlined(noted_)}, clip {got(held['clip'])} and leak "
+                f"{got(held['leak'])}, where the graph has {_outlined(own)}, clip {got(cell.clip)} and no leak."
+            )
             raise FormatError(msg)
     _require_noted(network, noted)
     layers_ = tuple(
@@ -48,7 +53,7 @@ def described(network: Network, text: str, account: Account) -> Network:
             metadata=noted.metadata,
         )
     except RNNBackendError as error:
-        msg = f"the description fits no network: {error}"
+        msg = fitted(f"the description fits no network: {error}")
         raise FormatError(msg) from error
 
 
@@ -88,7 +93,19 @@ def _same(noted: Any, held: Any) -> bool:
     return bool(Activation(noted.name, _single(noted.alpha), _single(noted.beta)) == held)
 
 
+def _outlined(activation: Any) -> str:
+    """Return an activation for a message."""
+    numbers = {key: getattr(activation, key) for key in ("alpha", "beta")}
+    found = " and ".join(f"{key} {got(number)}" for key, number in numbers.items() if number is not None)
+    return f"{shown(activation.name)}{found and f' of {found}'}"
+
+
 def _single(number: float | None) -> float | None:
     """Return a number rounded to float32."""
-    with np.errstate(over="ignore"):
-        return None if number is None else float(np.float32(number))
+    if number is None:
+        return None
+    try:
+        with np.errstate(over="ignore"):
+            return float(np.float32(number))
+    except OverflowError:  # an integer of more digits than any float has
+        return np.inf

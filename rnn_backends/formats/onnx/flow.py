@@ -7,6 +7,7 @@ two arrays of equal shape whose axes differ are different.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.scaling import Scaling
 
@@ -31,7 +33,7 @@ class Axis:
     sorted_by: str | None = None
 
 
-_ROOM = 120
+_ROOM = 80
 
 Group: TypeAlias = tuple[Axis, ...]
 """The axes that were merged into one axis of a flow, outermost first; none for a new axis of size 1."""
@@ -211,7 +213,14 @@ def order_of(group: Group) -> tuple[str | None, ...]:
 
 def named(group: Group) -> str:
     """Name merged axes for a message."""
-    return " ".join(axis.name if axis.size is None else f"{axis.name}={axis.size}" for axis in group) or "1"
+    text = " ".join(axis.name if axis.size is None else f"{axis.name}={axis.size}" for axis in group) or "1"
+    return text if len(text) <= _ROOM else f"{text[: _ROOM - 3]}..."
+
+
+def stated(sizes: Sequence[Any]) -> str:
+    """Return sizes for a message, ? where one is not a number yet."""
+    text = ", ".join("?" if isinstance(size, (Size, NoneType)) else got(size) for size in sizes)
+    return f"[{text}]" if len(text) <= _ROOM else f"[{text[: _ROOM - 3]}...]"
 
 
 def outlined(axes: Sequence[Group]) -> str:
@@ -224,9 +233,9 @@ def arranged(array: Host, atoms: Group, axes: Sequence[Group]) -> Host:
     """Return an array that has these axes with those of a flow: permuted, merged and with new ones of size 1."""
     sizes = dict(zip(atoms, array.shape, strict=True))
     order = [axis for group in axes for axis in group]
-    if lost := [axis for axis in atoms if axis not in order]:
+    if lost := tuple(axis for axis in atoms if axis not in order):
         if any(sizes[axis] != 1 for axis in lost):
-            msg = f"the axis {lost[0].name} was removed from the array as one of size 1; it has {sizes[lost[0]]}."
+            msg = f"the axis {named(lost[:1])} was removed from the array as one of size 1; it has {sizes[lost[0]]}."
             raise FormatError(msg)
         order += lost
     moved = np.transpose(array, [atoms.index(axis) for axis in order])

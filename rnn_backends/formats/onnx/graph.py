@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.node import ACTIVATIONS
@@ -76,7 +77,7 @@ def require_operator(place: str, linear: Linear) -> None:
     """Check that there is an operator of the activation of a Linear."""
     held: Any = linear.activation
     if held.name not in {"identity", *_OPERATORS}:
-        msg = f"ONNX has no operator for {held.name!r}, the activation of {place}; {way('save_as')}."
+        msg = f"ONNX has no operator for {shown(held.name)}, the activation of {place}; {way('save_as')}."
         raise FormatError(msg)
 
 

@@ -1,6 +1,7 @@
 """A graph, read from its inputs to its outputs: constants are computed, all else is followed axis by axis."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -8,15 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import shown
-from rnn_backends.errors import FormatError
+from rnn_backends.core.messages import fitted, listed, short, shown
+from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.onnx.flow import Axis, Flow, Input, Stage
 from rnn_backends.formats.onnx.rounding import require_outermost
 from rnn_backends.formats.onnx.shared import Shared
-from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, Tensors
+from rnn_backends.formats.onnx.tensors import BFLOAT16, ELEMENTS, TYPES, Tensors
 
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = "f", "i", "s", "t", "floats", "ints", "strings"
 _KINDS = {1: FLOAT, 2: INT, 3: STRING, 4: TENSOR, 6: FLOATS, 7: INTS, 8: STRINGS}
+_OF_NUMPY = (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError)
+"""Errors of an operator whose inputs are not what it computes with."""
 _NAMES = {5: "a graph", 10: "graphs", 9: "tensors", 11: "a sparse tensor", 13: "a type"}
 
 
@@ -59,7 +62,8 @@ class Interpreter:
         self.opset, self.tensors, self.operators = opset, tensors, operators
         self.values: dict[str, Any] = {}
         self.stages: dict[Stage, None] = {}
-        self.account = tensors.account
+        self.account, self.kept = tensors.account, tensors.kept
+        self.uses: Counter[str] = Counter()
         self.shared = Shared(tensors.account)
 
     def define(self, name: str, value: Any) -> None:
@@ -83,8 +87,7 @@ class Interpreter:
         """Return the flow of an input of the graph."""
         held, name = info.type.tensor_type, shown(info.name)
         if not info.type.HasField("tensor_type") or held.elem_type not in ELEMENTS or not held.HasField("shape"):
-            known = sorted(ELEMENTS)
-            msg = f"the input {name} must be a tensor with a number of axes, of one of the types {known}."
+            msg = f"the input {name} must be a tensor with a number of axes, of one of the types {TYPES}."
             raise FormatError(msg)
         self.account.take(f"the shape of {name}", "axes", len(held.shape.dim))
         atoms = tuple(
@@ -94,18 +97,40 @@ class Interpreter:
         dtype = "bfloat16" if held.elem_type == BFLOAT16 else np.dtype(ELEMENTS[held.elem_type]).name
         return Flow(Input(info.name, atoms, dtype), tuple((axis,) for axis in atoms))
 
+    def expect(self, graph: Any) -> None:
+        """Count how often each value is taken, so that constants are let go of where nothing takes them any more."""
+        for node in graph.node:
+            self.uses.update(node.input)
+        self.uses.update(info.name for info in graph.output)
+
     def run(self, node: Any) -> None:
         """Read a node and define its outputs."""
         try:
             outputs = self._outputs(node)
-        except FormatError as error:
-            msg = f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {error}"
+        except (RNNBackendError, *_OF_NUMPY) as error:
+            what = str(error) if isinstance(error, RNNBackendError) else f"it cannot be computed: {short(error)}."
+            msg = fitted(f"{shown(node.op_type)[1:-1]} {shown(node.name)}: {what}")
             raise FormatError(msg) from error
         for name, value in zip(node.output, outputs, strict=False):
             if isinstance(value, Flow):
                 self.account.take(f"the shape of {shown(name)}", "axes", len(value.axes))
             if name:
                 self.define(name, value)
+        self._release(node, outputs)
+
+    def _release(self, node: Any, outputs: tuple[Any, ...]) -> None:
+        """Let go of what no other node takes: flows, and constants of which others have been made."""
+        made = all(isinstance(each, np.ndarray) for each in outputs)
+        for name in node.input:
+            self.uses[name] -= 1
+            if self.uses[name]:
+                continue
+            value: Any = self.values.get(name)
+            is_free = made and isinstance(value, np.ndarray) and not any(np.may_share_memory(value, o) for o in outputs)
+            if is_free and node.op_type == "Cast":
+                self.kept.widened += outputs[0].nbytes - value.nbytes
+            if is_free or isinstance(value, Flow):
+                self.values[name] = None  # it stays defined
 
     def _outputs(self, node: Any) -> tuple[Any, ...]:
         if node.domain not in {"", "ai.onnx"} or node.op_type not in self.operators:
@@ -128,11 +153,12 @@ class Interpreter:
 
     def _inputs(self, node: Any, operator: Operator) -> list[Any]:
         needed, most = _counts(operator.read)
-        names = list(node.input)
-        if not needed <= len(names) <= (len(names) if most is None else most) or "" in names[:needed]:
+        count = len(node.input)
+        if not needed <= count <= (count if most is None else most) or "" in node.input[:needed]:
             known = f"it needs {needed}, and at most {most} are known" if most is not None else f"it needs {needed}"
-            msg = f"it has {len(names)} inputs, or leaves one empty; {known}."
+            msg = f"it has {count} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
+        names = list(node.input)
         if undefined := [name for name in names if name and name not in self.values]:
             msg = f"its input {shown(undefined[0])} is not defined before it."
             raise FormatError(msg)
@@ -143,11 +169,11 @@ class Interpreter:
         for attribute in node.attribute:
             name, kind = attribute.name, _KINDS.get(attribute.type)
             if name not in known or name in found or attribute.ref_attr_name:
-                msg = f"its attribute {shown(name)} is unknown or given twice; known are {sorted(known)}."
+                msg = f"its attribute {shown(name)} is unknown or given twice; known are {listed(sorted(known))}."
                 raise FormatError(msg)
             if kind != known[name]:
-                got = _NAMES.get(attribute.type, kind)
-                msg = f"its attribute {shown(name)} must be of the kind {known[name]!r}; got {got!r}."
+                held = _NAMES.get(attribute.type) or (shown(kind) if kind else "an unknown kind")
+                msg = f"its attribute {shown(name)} must be of the kind {shown(known[name])}; got {held}."
                 raise FormatError(msg)
             found[name] = self._attribute(attribute, kind)
         return found

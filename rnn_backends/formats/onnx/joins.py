@@ -9,7 +9,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx import rolled, unrolled
 from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Result, Stage, Zeros
 from rnn_backends.formats.onnx.interpreter import INT, Call, Operator
-from rnn_backends.formats.onnx.shapes import computed, places
+from rnn_backends.formats.onnx.shapes import computed, dtype_of_all, places
 
 
 def concat(call: Call, *parts: Any) -> Any:
@@ -21,7 +21,7 @@ def concat(call: Call, *parts: Any) -> Any:
     if all(isinstance(part, Zeros) for part in parts):
         return Zeros()
     if all(isinstance(part, np.ndarray) for part in parts):
-        return computed(call, sum(part.nbytes for part in parts), np.concatenate, parts, axis)
+        return computed(call, sum(part.size for part in parts), dtype_of_all(parts), np.concatenate, parts, axis)
     if any(isinstance(part, Flow) for part in parts):
         if (found := _of_steps(call, parts, axis)) is not None:
             return found
@@ -60,8 +60,8 @@ def _joined_cells(call: Call, parts: tuple[Flow, ...], place: int) -> Flow:
     if not beside and not on_cells:
         msg = "last states must be joined on the axis of cells, or side by side on that of their features."
         raise FormatError(msg)
-    rests = [_marked(part, place) for part in parts]
-    if any(rest != rests[0] for rest in rests):
+    rest = _marked(parts[0], place)
+    if any(_marked(part, place) != rest for part in {id(part): part for part in parts}.values()):
         msg = "last states must be joined with their other axes alike."
         raise FormatError(msg)
     first = parts[0]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx import unrolled
@@ -61,7 +62,7 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
         raise FormatError(msg)
     if not a.axes or a.axes[-1] != features or size_of(features) not in {None, b.shape[0]}:
         names = outlined(a.axes)
-        msg = f"its matrix, {b.shape}, must take the features of one step; the axes of its input are {names}."
+        msg = f"its matrix, {shown(b.shape)}, must take the features of one step; the axes of its input are {names}."
         raise FormatError(msg)
     before = a.content.scale if isinstance(a.content, Affine) else None
     return appended(call, Flow(content, a.axes), Product(b.T, Axis("output_size", b.shape[1]), before=before))
@@ -69,16 +70,20 @@ def _multiplied(call: Call, a: Any, b: Any, transposed: bool) -> Flow:
 
 def appended(call: Call, flow: Flow, product: Product) -> Flow:
     """Return what a further Linear gives of a flow, whose last axis it takes."""
-    held = getattr(flow.content, "linears", ())
     # Nodes may share a matrix, of which each Linear keeps a copy.
-    call.graph.account.take("the weights of its products", "bytes", product.weight.nbytes)
-    call.graph.account.take("the products before it", "items", len(held))
+    call.graph.kept.copied("the weights of its products", product.weight.nbytes)
+    return _appended(call, flow, product)
+
+
+def _appended(call: Call, flow: Flow, product: Product) -> Flow:
+    held = getattr(flow.content, "linears", ())
     axes = (*flow.axes[:-1], (product.output,))
-    return Flow(_with_linears(flow.content, (*held, product)), axes)
+    return Flow(_with_linears(call, flow.content, (*held, product)), axes)
 
 
-def _with_linears(content: Any, linears: tuple[Product, ...]) -> Any:
+def _with_linears(call: Call, content: Any, linears: tuple[Product, ...]) -> Any:
     """Return the content of a flow with other Linears, the last of which may be new."""
+    call.graph.account.take("the products before it", "items", len(linears) - 1)
     if not isinstance(content, Result):
         return Encoded(content.source if isinstance(content, Encoded) else content, linears)
     kept = tuple(axis for axis in content.atoms if axis not in content.features)
@@ -100,7 +105,7 @@ def add(call: Call, a: Any, b: Any) -> Flow:
     if again and (step := moment_of(call, flow)) is not None:
         return unrolled.shifted(call, step, bias)
     if again and isinstance(bias, np.ndarray) and bias.ndim > 1 and bias.shape[-1] == product.weight.shape[0]:
-        what = f"it adds a row to each sequence, {bias.shape}, as where the only step starts from zeros"
+        what = f"it adds a row to each sequence, {shown(bias.shape)}, as where the only step starts from zeros"
         msg = f"{what}; {way('onnx_two_steps')}."
         raise FormatError(msg)
     if (
@@ -109,7 +114,7 @@ def add(call: Call, a: Any, b: Any) -> Flow:
         and (product is None or product.bias is not None or product.after is not None)
     ):
         return scaled(call, flow, 1.0, bias)
-    return _with_bias(flow, bias)
+    return _with_bias(call, flow, bias)
 
 
 def _last(value: Any) -> Product | None:
@@ -118,12 +123,12 @@ def _last(value: Any) -> Product | None:
     return linears[-1] if linears and linears[-1].activation is None else None
 
 
-def _changed(flow: Flow, product: Product) -> Flow:
+def _changed(call: Call, flow: Flow, product: Product) -> Flow:
     """Return a flow whose last Linear is another, that has the same output."""
-    return Flow(_with_linears(flow.content, (*flow.content.linears[:-1], product)), flow.axes)
+    return Flow(_with_linears(call, flow.content, (*flow.content.linears[:-1], product)), flow.axes)
 
 
-def _with_bias(flow: Any, bias: Any) -> Flow:
+def _with_bias(call: Call, flow: Any, bias: Any) -> Flow:
     product = _last(flow)
     if product is None or product.bias is not None or flow.axes[-1:] != ((product.output,),):
         msg = "a constant can be added only once, as the bias of a Linear of the encoder or the readout."
@@ -133,7 +138,7 @@ def _with_bias(flow: Any, bias: Any) -> Flow:
     if not fits or bias.dtype.kind != "f" or (bias.ndim and bias.shape[-1] != outputs):
         msg = f"the bias of a Linear must be a constant of shape ({outputs},)."
         raise FormatError(msg)
-    return _changed(flow, replace(product, bias=bias.reshape(outputs)))
+    return _changed(call, flow, replace(product, bias=bias.reshape(outputs)))
 
 
 def activation(name: str) -> Callable[[Call, Any], Flow]:
@@ -156,7 +161,7 @@ def activation(name: str) -> Callable[[Call, Any], Flow]:
         except RNNBackendError as error:
             msg = f"it is wrong: {error}"
             raise FormatError(msg) from error
-        return unrolled.activated(call, data, g2) if of_step else _changed(data, replace(product, activation=g2))
+        return unrolled.activated(call, data, g2) if of_step else _changed(call, data, replace(product, activation=g2))
 
     return read
 
@@ -172,8 +177,10 @@ def _as_they_are(call: Call, states: Flow) -> Flow:
         return states
     cell: Any = content.cells[0] if content.stage is None else content.stage.layer.cells[0][0]
     weight = content.linears[-1].weight if content.linears else cell.weight_hh
+    nbytes = size**2 * weight.itemsize
+    call.graph.kept.copied("the identity that its activation follows", 2 * nbytes)  # it, and the model's copy
     product = Product(np.eye(size, dtype=weight.dtype), Axis("output_size", size), before=before)
-    return appended(call, Flow(content, states.axes), product)
+    return _appended(call, Flow(content, states.axes), product)
 
 
 def _require_last(call: Call, data: Flow, product: Product) -> None:

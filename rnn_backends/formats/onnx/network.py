@@ -9,7 +9,7 @@ import numpy as np
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import fitted, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
@@ -65,6 +65,7 @@ def read_graph(model: Any, tensors: Tensors, known: Mapping[str, Host] | None = 
 def _program(model: Any, interpreter: Interpreter) -> Program:
     """Return the network of a graph, by its nodes."""
     graph = model.graph
+    interpreter.expect(graph)
     for node in in_order(graph.node, interpreter.values, interpreter.account):
         interpreter.run(node)
     outputs = {info.name: _output(interpreter, info.name) for info in graph.output}
@@ -89,7 +90,7 @@ def _output(interpreter: Interpreter, name: str) -> Any:
     try:
         return rolled.result_of(Call(interpreter, None, {}), interpreter.values.get(name))
     except FormatError as error:
-        msg = f"the output {shown(name)}: {error}"
+        msg = fitted(f"the output {shown(name)}: {error}")
         raise FormatError(msg) from error
 
 
@@ -126,6 +127,12 @@ def _taking(network: Network, takes: str) -> Network:
 def _opset(model: Any) -> int:
     """Return the version of the operators, and check that the file has nothing that is not read."""
     versions = {entry.domain: entry.version for entry in model.opset_import}
+    if not versions:
+        msg = (
+            "it states no opset, the version of its operators, as every ONNX model does after its graph: it is cut "
+            f"short, or no ONNX file; if it is just being written, {way('again')}."
+        )
+        raise FormatError(msg)
     version = int(versions.get("", versions.get("ai.onnx", 0)))
     if version not in OPSETS:
         msg = f"the opset must be {OPSETS[0]} to {OPSETS[-1]}; got {version}; {way('onnx_version')}."
@@ -202,7 +209,7 @@ def _network(stages: tuple[Stage, ...], results: Sequence[Result], is_own: bool,
     except FormatError:
         raise
     except RNNBackendError as error:
-        msg = f"its parts make no network: {error}"
+        msg = fitted(f"its parts make no network: {error}")
         raise FormatError(msg) from error
 
 

@@ -9,7 +9,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
-from rnn_backends.core.messages import listed, shown
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.advice import way
 
@@ -47,7 +47,7 @@ def options(attributes: Mapping[str, Any]) -> Options:
         msg = f"`direction` must be one of {', '.join(DIRECTIONS)}; got {shown(direction)}."
         raise FormatError(msg)
     if layout not in {0, 1}:
-        msg = f"`layout` must be 0 or 1; got {layout}."
+        msg = f"`layout` must be 0 or 1; got {got(layout)}."
         raise FormatError(msg)
     reverse = DIRECTIONS[direction]
     activations = _activations(attributes, len(reverse))
@@ -92,8 +92,8 @@ def _consumed(attributes: Mapping[str, Any], which: str, names: list[str]) -> li
     by_direction = [given[index] for index in takers] if len(given) == len(names) else None
     if len(given) > len(takers) and by_direction != given[: len(takers)]:
         msg = (
-            f"`activation_{which}` has {len(given)} values where {len(takers)} of the activations {names} take one; "
-            f"which value belongs to which would be a guess; {way('onnx_as_many')}."
+            f"`activation_{which}` has {len(given)} values where {len(takers)} of the activations {listed(names)} take "
+            f"one; which value belongs to which would be a guess; {way('onnx_as_many')}."
         )
         raise FormatError(msg)
     return values
@@ -104,7 +104,7 @@ def layer(found: Options, w: Host, r: Host, b: Host | None) -> Layer:
     count = len(found.reverse)
     hidden_size = r.shape[-1] if r.ndim else 0
     if found.hidden_size not in {None, hidden_size}:
-        msg = f"`hidden_size` is {found.hidden_size}, but R has shape {r.shape}."
+        msg = f"`hidden_size` is {found.hidden_size}, but R has shape {shown(r.shape)}."
         raise FormatError(msg)
     wanted = {
         "W": (w, (count, hidden_size, w.shape[-1] if w.ndim else 0), "(num_directions, hidden_size, input_size)"),
@@ -113,7 +113,7 @@ def layer(found: Options, w: Host, r: Host, b: Host | None) -> Layer:
     }
     for name, (array, shape, axes) in wanted.items():
         if array is not None and array.shape != shape:
-            msg = f"{name} must have shape {axes} = {shape}; got {array.shape}."
+            msg = f"{name} must have shape {axes} = {shown(shape)}; got {shown(array.shape)}."
             raise FormatError(msg)
     cells = {}
     for d, reverse in enumerate(found.reverse):

@@ -119,7 +119,7 @@ def range_(call: Call, start: Any, limit: Any, delta: Any) -> Any:
         msg = "it must count in whole numbers."
         raise FormatError(msg)
     counted = range(*(int(each) for each in numbers))
-    return computed(call, 8 * len(counted), np.arange, counted.start, counted.stop, counted.step, "int64")
+    return computed(call, len(counted), np.int64, np.arange, counted.start, counted.stop, counted.step, "int64")
 
 
 def reduce_prod(call: Call, data: Any, axes: Any = None) -> Any:
@@ -135,7 +135,7 @@ def reduce_prod(call: Call, data: Any, axes: Any = None) -> Any:
     if any(isinstance(each, Size) for each in data):
         msg = "it multiplies several sizes of the input."
         raise FormatError(msg)
-    return np.asarray(prod(int(each) for each in data), dtype=object)
+    return computed(call, 1, object, lambda: np.asarray(prod(int(each) for each in data), dtype=object))
 
 
 def scatter(call: Call, data: Any, indices: Any, updates: Any) -> Flow:

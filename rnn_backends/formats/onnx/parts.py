@@ -103,7 +103,7 @@ def part(call: Call, flow: Flow, axis: int, start: int, stop: int | None) -> Flo
         msg = f"it takes step {start} alone of an axis whose size is not known, {named(group)}; {way('onnx_sizes')}."
         raise FormatError(msg)
     msg = (
-        f"the part {start}:{'' if stop is None else stop} of {', '.join(held.name for held in group) or 'an axis'} is "
+        f"the part {start}:{'' if stop is None else stop} of {named(group) if group else 'an axis'} is "
         "none that a model gives: those are the first and the last step, and the states of single cells."
     )
     raise FormatError(msg)
@@ -113,12 +113,12 @@ def _of_input(flow: Flow, axis: int, start: int, stop: int | None) -> Flow:
     """Return a part of the first axis of an input."""
     content: Input = flow.content
     if start < 0 or stop is None or stop <= start:
-        msg = f"the part {start}:{stop} of the input {content.name!r} is not known to hold anything."
+        msg = f"the part {start}:{stop} of the input {shown(content.name)} is not known to hold anything."
         raise FormatError(msg)
     if any(order_of(content.atoms[:1])):
         msg = f"it takes a part of the input {shown(content.name)} on the axis that is sorted by lengths."
         raise FormatError(msg)
-    atoms = (Axis(f"{content.name}[0]", stop - start), *content.atoms[1:])
+    atoms = (Axis(f"{shown(content.name)[1:-1]}[0]", stop - start), *content.atoms[1:])
     held = Input(content.name, atoms, content.dtype, start, stop, content, content.computed)
     return _exchanged(flow, axis, held, atoms[:1])
 
@@ -196,7 +196,8 @@ def gather(call: Call, data: Any, indices: Any) -> Any:
         return Zeros((*data.axes[:place], *kept, *data.axes[place + 1 :]))  # type: ignore[index]  # they are known
     if isinstance(data, np.ndarray):
         row = prod(size for other, size in enumerate(data.shape) if other != place)
-        return computed(call, row * indices.size * data.itemsize + indices.nbytes, np.take, data, indices, place)
+        call.graph.account.take("the numbers of the entries that it takes", "bytes", 8 * indices.size)
+        return computed(call, row * indices.size, data.dtype, np.take, data, indices, place)
     if indices.size != 1 or indices.ndim > 1:
         msg = "it takes several entries of an array that depends on the input; a model gives one."
         raise FormatError(msg)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.onnx.flow import Flow, Result, named
+from rnn_backends.formats.onnx.flow import Flow, Result, outlined
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.scales import Affine
 from rnn_backends.formats.onnx.shapes import integers, places
@@ -26,7 +26,7 @@ def pooled(reads: str) -> Callable[..., Flow]:
         given = places(integers(call, axes, "axes"), len(data.axes))
         over = [data.axes[place] for place in given]
         if over != [(content.stage.seq,)]:
-            names = ", ".join(map(named, over)) or "none"
+            names = outlined(over) or "none"
             msg = f"it must be over the axis of steps alone; its axes are {names}."
             raise FormatError(msg)
         if content.stage.lengths is not None:

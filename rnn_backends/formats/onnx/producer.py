@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import fitted, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import is_advised, way
 from rnn_backends.formats.onnx.operators import OPERATORS, in_order
@@ -52,7 +52,7 @@ def advised(error: FormatError, model: Any) -> FormatError:
         if text.startswith(f"{held}:"):
             return error
         what = "is no part of a model" if never.op_type in _NEVER else "takes two arrays of the input, as no model does"
-        return FormatError(f"{text.rstrip('.')}; {held} {what}, whatever exports it.")
+        return FormatError(fitted(f"{text.rstrip('.')}; {held} {what}, whatever exports it."))
     if keras:
         return FormatError(_joined(text, f"{producer} wrote this graph", way("onnx_keras")))
     is_traced = any(node.name.startswith("/") for node in model.graph.node)
@@ -78,7 +78,7 @@ def _is_known(text: str) -> bool:
 
 
 def _joined(text: str, who: str, advice: str) -> str:
-    return f"{text.rstrip('.')}; {who}: {advice}."
+    return fitted(f"{text.rstrip('.')}; {who}: {advice}.")
 
 
 def _followed(graph: Any, of_nodes: bool) -> tuple[Any, dict[str, int]]:
@@ -87,7 +87,7 @@ def _followed(graph: Any, of_nodes: bool) -> tuple[Any, dict[str, int]]:
     Those are operators by their names, and products of two arrays that depend on features, as gates, attention and
     normalisations have them.  In a graph of RNN nodes there are no steps that add such arrays or join them either.
     """
-    nodes = list(graph.node)
+    nodes = graph.node
     constants = {tensor.name for tensor in graph.initializer}
     known = dict.fromkeys(constants, _KNOWN)
     for info in graph.input:

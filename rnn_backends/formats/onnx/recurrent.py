@@ -68,7 +68,8 @@ def placed(call: Call, found: Options, x: Flow, weights: tuple[Any, ...], length
     w, r, b = weights
     # Nodes may share their weights, of which each layer keeps a copy.
     kept = r.nbytes + (0 if b is None else b.nbytes) + w.nbytes
-    call.graph.account.take("the weights of the layers", "bytes", kept)
+    call.graph.kept.copied("the weights of the layers", kept)
+    call.graph.account.take("its layers", "items", 16)
     content = x.content
     if isinstance(content, Affine):
         _require_scale(content, (w, r, b))
@@ -130,7 +131,7 @@ def _below(x: Flow, w: Host) -> Stage | Input | Tokens | Encoded:
     own = f", of {dtype_of(content)}," if isinstance(content, Input) else ""
     msg = (
         "its X must be the input, encoded or not, or all states of the layer below, as (seq_length, batch_size, "
-        f"input_size) = (..., ..., {w.shape[2]}) of {w.dtype}; the axes of its X{own} are {names}."
+        f"input_size) = (..., ..., {w.shape[2]}) of {w.dtype.name}; the axes of its X{own} are {names}."
     )
     raise FormatError(msg)
 
@@ -144,7 +145,7 @@ def _initial(call: Call, given: Any, found: Options, hidden_size: int, batch: Gr
         held = given.swapaxes(0, 1) if found.layout and given.ndim == 3 else given
         call.graph.account.take("looking through its initial states", "bytes", given.nbytes)
         if held.shape != (len(found.reverse), size_of(batch), hidden_size) or not (held == held[:, :1]).all():
-            msg = f"its initial_h must be {wanted}; its shape is {given.shape}, of {named(batch)} sequences."
+            msg = f"its initial_h must be {wanted}; its shape is {shown(given.shape)}, of {named(batch)} sequences."
             raise FormatError(msg)
         return held[:, 0]
     if not isinstance(given, Flow) or not isinstance(given.content, (Input, Fixed)) or len(given.axes) != 3:

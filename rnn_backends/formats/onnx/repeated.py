@@ -7,11 +7,20 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.constants import filled, zeros_of
-from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, named, size_of
+from rnn_backends.formats.onnx.flow import Axis, Fixed, Flow, Group, Size, Zeros, named, size_of, stated
 from rnn_backends.formats.onnx.interpreter import Call, Operator
-from rnn_backends.formats.onnx.shapes import computed, integers, is_filled, sizes
+from rnn_backends.formats.onnx.shapes import (
+    broadcast,
+    computed,
+    dtype_of_all,
+    integers,
+    is_filled,
+    require_few,
+    sizes,
+)
 
 
 def expand(call: Call, data: Any, shape: Any) -> Any:
@@ -41,9 +50,11 @@ def tile(call: Call, data: Any, repeats: Any) -> Any:
         return _along_input(call, data, ones)
     counts = [int(count) for count in wanted]
     if min(counts, default=0) < 0:
-        msg = f"`repeats` must not be negative; got {counts}."
+        msg = f"`repeats` must not be negative; got {stated(counts)}."
         raise FormatError(msg)
-    return computed(call, data.nbytes * prod(max(count, 1) for count in counts), np.tile, data, counts)
+    size = data.size * prod(max(count, 1) for count in counts)
+    call.graph.account.take("what it repeats axis by axis", "bytes", size * data.itemsize)
+    return computed(call, size, data.dtype, np.tile, data, counts)
 
 
 def _numbers(wanted: Sequence[Any]) -> list[Any]:
@@ -69,8 +80,10 @@ def _along_input(call: Call, data: Host, wanted: Sequence[int | Size]) -> Flow |
     if (grows or not fits) and is_filled(call, held, 0):
         return zeros_of(wanted) if held.ndim == len(wanted) else Zeros()
     if not fits:
-        names = ", ".join("?" if isinstance(size, Size) else str(size) for size in wanted)
-        msg = f"a constant of shape {data.shape} cannot be repeated to ({names}), where ? is a size of the input."
+        msg = (
+            f"a constant of shape {shown(data.shape)} cannot be repeated to ({stated(wanted)[1:-1]}), where ? is a "
+            "size of the input."
+        )
         raise FormatError(msg)
     held = filled(call, held, known) if grows else held
     axes: list[Group] = []
@@ -104,7 +117,7 @@ def _same(one: Any, other: Any) -> bool:
     one, other = _numbers([one, other])
     unknown = [each for each in (one, other) if isinstance(each, Size)]
     if len(unknown) == 1 and min(each for each in (one, other) if not isinstance(each, Size)) >= 0:
-        msg = f"whether {named(unknown[0].group)} is {other if one is unknown[0] else one} depends on the input."
+        msg = f"whether {named(unknown[0].group)} is {got(other if one is unknown[0] else one)} depends on the input."
         raise FormatError(msg)
     if len(unknown) == 2 and one != other:
         msg = f"whether {named(one.group)} is {named(other.group)} depends on the input."
@@ -122,9 +135,11 @@ def elementwise(call: Call, what: str, function: Callable[..., Any], *given: Any
     if not all(isinstance(each, np.ndarray) for each in given):
         msg = f"only constants can be {what}, not arrays that depend on the input."
         raise FormatError(msg)
-    shape = computed(call, 0, np.broadcast_shapes, *(each.shape for each in given)).tolist()
-    nbytes = prod(shape) * max(each.itemsize for each in given)
-    return computed(call, nbytes, function, *given)
+    size = prod(broadcast(*(each.shape for each in given)))
+    dtype = dtype_of_all(given[-2:])  # what comes before them chooses between them
+    if any(each.dtype == object for each in given):
+        require_few(size)
+    return computed(call, size, dtype, function, *given)
 
 
 OPERATORS = {

@@ -40,7 +40,7 @@ def require_results(
 
 def one_readout(results: Sequence[Result]) -> tuple[Product, ...]:
     """Return the readout of all outputs, with the activation of its last Linear if one of them has it."""
-    readouts = [result.linears for result in results if result.linears]
+    readouts = [*{id(result.linears): result.linears for result in results if result.linears}.values()]
     if not readouts:
         return ()
     whole = next((held for held in readouts if held[-1].activation is not None), readouts[0])
@@ -111,7 +111,7 @@ def note(flow: Flow, bottom: Stage, own: Mapping[Any, int]) -> str:
         what += "" if content.stage is not None else f" of the last state{'s' if len(content.cells) > 1 else ''}"
     elif content.cells:
         chosen = [own[cell] for cell in content.cells]
-        what += "" if chosen == list(range(len(own))) else f"[{', '.join(map(str, chosen))}]"
+        what += "" if len(chosen) == len(own) and chosen == [*range(len(own))] else f"[{', '.join(map(str, chosen))}]"
     what += _STEPS[content.step] + _POOLED[content.pooled]
     sequences = [*bottom.batch, *(axis.sorted_from for axis in bottom.batch if axis.sorted_from is not None)]
     names = {bottom.seq: "seq_len", **(dict.fromkeys(sequences, "batch"))}

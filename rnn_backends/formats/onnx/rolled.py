@@ -14,7 +14,7 @@ from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import features_of, moment_of, of_chain
 from rnn_backends.formats.onnx.node import Options
 from rnn_backends.formats.onnx.recurrent import placed
-from rnn_backends.formats.onnx.shared import total
+from rnn_backends.formats.onnx.shared import summed, total
 from rnn_backends.formats.onnx.steps import REFUSED, Chain, Flipped, Link, Moment, Summed
 from rnn_backends.formats.onnx.unrolled import as_state
 
@@ -36,7 +36,7 @@ def stacked(call: Call, parts: Sequence[Any], place: int) -> Flow | None:
     if any((flow.content.root, flow.content.link) != (first.root, first.link) for flow in flows):
         return None
     numbers, size = [flow.content.place for flow in flows], first.seq.size or 0
-    if numbers not in (list(range(size)), list(range(size))[::-1]):
+    if len(numbers) != size or numbers not in ([*range(size)], [*range(size)][::-1]):
         if isinstance(first.root, Chain) and len(flows) == 1:
             return None
         msg = f"it joins the steps {_short(numbers)} of a sequence of {size}; all must be there, in their order."
@@ -62,7 +62,7 @@ def _whole(call: Call, content: Moment) -> Any:
     root: Any = settled(call, content.root) if isinstance(content.root, Chain) else content.root
     if not isinstance(root, Stage):
         return shared.encoded(root, linears) if linears else root
-    call.graph.account.take("the weights of its products", "bytes", sum(each.weight.nbytes for each in linears))
+    call.graph.kept.copied("the weights of its products", sum(each.weight.nbytes for each in linears))
     last: Group = (linears[-1].output,) if linears else root.features
     return Result((root.seq, *root.batch, *last), root, linears=linears)
 
@@ -119,13 +119,9 @@ def _start(call: Call, chain: Chain) -> tuple[Flow | None, Host | None]:
 
 def _unfolded(call: Call, chain: Chain, first: Link) -> Host | None:
     """Return the state to start from, of which the graph holds the product with the recurrent weight in a constant."""
-    dtype, zero = chain.weight.dtype, np.zeros((1, len(chain.weight)))
-    added, biases = (
-        np.concatenate([zero, *(each[None].astype(np.float64) for each in held)])
-        for held in (first.added, chain.biases)
-    )
-    wanted = added.sum(axis=0) - biases.sum(axis=0)
-    scale = abs(added).sum(axis=0) + abs(biases).sum(axis=0)
+    dtype, zero = chain.weight.dtype, np.zeros(len(chain.weight))
+    wanted = summed([zero, *first.added]) - summed([zero, *chain.biases])
+    scale = summed(map(np.abs, (zero, *first.added, *chain.biases)))
     eps = float(np.finfo(dtype).eps)
     if (abs(wanted) <= eps * scale).all():
         return None

@@ -7,27 +7,58 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import got, listed
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, size_of
+from rnn_backends.formats.onnx.flow import Axis, Flow, Group, Size, Zeros, moved, named, outlined, size_of, stated
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 
 _FAR = 2**63
 """Numbers of 64 bits are below it, and not below its negative."""
+_PLACES = 256
+"""The most sizes that a node may compute with: those of several shapes, of 32 axes each."""
 
 
-def computed(call: Call, nbytes: int, function: Callable[..., Any], *arguments: Any) -> Host:
-    """Return a constant that NumPy computes from others, once its bytes are accounted."""
-    call.graph.account.take("the constants that the graph computes", "bytes", nbytes)
-    try:
-        with np.errstate(all="ignore"):
-            found = np.asarray(function(*arguments))
-    except (ValueError, TypeError, IndexError, OverflowError) as error:
-        msg = f"it cannot be computed: {error}."
-        raise FormatError(msg) from error
-    if found.dtype == object:
+def computed(call: Call, size: int, dtype: Any, function: Callable[..., Any], *arguments: Any) -> Host:
+    """Return a constant that NumPy computes from others, once its size in its own dtype is accounted."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "O":
+        require_few(size)
+    what, nbytes = "the constants that the graph computes", size * dtype.itemsize
+    call.graph.account.take(what, "bytes", nbytes)
+    call.graph.kept.take(what, nbytes)
+    with np.errstate(all="ignore"):
+        found = call.graph.kept.hold(np.asarray(function(*arguments)))
+    if found.dtype.kind == "O":
         _require_sizes(call, found)
     return found
+
+
+def require_few(size: int) -> None:
+    """Check how many sizes of a shape a node computes with, which are objects of Python's."""
+    if size > _PLACES:
+        msg = f"it computes with {got(size)} sizes of arrays at once, where a shape has 32 at most."
+        raise FormatError(msg)
+
+
+def dtype_of_all(arrays: Sequence[Host]) -> Any:
+    """Return the one dtype of constants; integers beside sizes that are not numbers yet are objects."""
+    dtypes = list(dict.fromkeys(array.dtype for array in arrays))
+    if len(dtypes) > 1 and not (np.dtype(object) in dtypes and all(dtype.kind in "iO" for dtype in dtypes)):
+        names = ("int64" if dtype.kind == "O" else dtype.name for dtype in dtypes)  # ONNX has sizes so
+        msg = f"its constants must be of one dtype; they are of {listed(names)}."
+        raise FormatError(msg)
+    return dtypes[0] if len(dtypes) == 1 else np.dtype(object)
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that arrays of these shapes are repeated to."""
+    rank = max(map(len, shapes))
+    columns = [{shape[place] for shape in shapes if len(shape) >= -place} - {1} for place in range(-rank, 0)]
+    if any(len(column) > 1 for column in columns):
+        msg = f"its inputs, of the shapes {listed(map(tuple, shapes))}, do not fit to each other."
+        raise FormatError(msg)
+    return tuple(column.pop() if column else 1 for column in columns)
 
 
 def _require_sizes(call: Call, found: Host) -> None:
@@ -35,7 +66,7 @@ def _require_sizes(call: Call, found: Host) -> None:
     call.graph.account.take("the sizes that the graph computes", "items", found.size)
     for each in found.flat:
         if not isinstance(each, Size) and not (type(each) is int and -_FAR <= each < _FAR):
-            msg = f"shapes are made of whole numbers of 64 bits; it gives {each!r:.40}."
+            msg = f"shapes are made of whole numbers of 64 bits; it gives {got(each)}."
             raise FormatError(msg)
 
 
@@ -71,7 +102,7 @@ def places(axes: list[int], rank: int) -> list[int]:
     """Return axes counted from the front, each once."""
     found = [axis + rank if axis < 0 else axis for axis in axes]
     if not all(0 <= axis < rank for axis in found) or len(set(found)) != len(found):
-        msg = f"the axes {axes} must be different ones of {rank}."
+        msg = f"the axes {stated(axes)} must be different ones of {rank}."
         raise FormatError(msg)
     return found
 
@@ -83,7 +114,7 @@ def transpose(call: Call, data: Any) -> Any:
     rank = data.ndim if isinstance(data, np.ndarray) else len(data.axes)
     order = integers(call, None, "perm") if "perm" in call.attributes else [*reversed(range(rank))]
     if sorted(order) != list(range(rank)):
-        msg = f"`perm` must order the {rank} axes; got {order}."
+        msg = f"`perm` must order the {rank} axes; got {stated(order)}."
         raise FormatError(msg)
     if not isinstance(data, np.ndarray):
         return moved(data, tuple(data.axes[place] for place in order))
@@ -99,13 +130,13 @@ def reshape(call: Call, data: Any, shape: Any) -> Any:
         whole = integers(call, shape, "shape")
         if not call.get("allowzero", 0):
             whole = [data.shape[i] if size == 0 and i < data.ndim else size for i, size in enumerate(whole)]
-        return computed(call, data.nbytes, np.reshape, data, whole)
+        return computed(call, data.size, data.dtype, np.reshape, data, whole)
     if 0 in target and (call.get("allowzero", 0) or target[len(data.axes) :].count(0)):
-        msg = f"the shape {target} has a size of 0."
+        msg = f"the shape {stated(target)} has a size of 0."
         raise FormatError(msg)
     wanted = [Size(data.axes[place]) if size == 0 else size for place, size in enumerate(target)]
     if any(not isinstance(size, Size) and size < -1 for size in wanted):
-        msg = f"the shape {target} has a negative size."
+        msg = f"the shape {stated(target)} has a negative size."
         raise FormatError(msg)
     return Flow(data.content, regroup(data.axes, wanted))
 
@@ -115,7 +146,7 @@ def regroup(axes: Sequence[Group], target: Sequence[int | Size]) -> tuple[Group,
     atoms = [axis for group in axes for axis in group]
     free = [place for place, size in enumerate(target) if size == -1]
     if len(free) > 1:
-        msg = f"the shape {list(target)} leaves more than one size open."
+        msg = f"the shape {stated(target)} leaves more than one size open."
         raise FormatError(msg)
     cut = free[0] if free else len(target)
     front = [_take(atoms, size, 0) for size in target[:cut]]
@@ -134,7 +165,7 @@ def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
         count = len(size.group)
         place = slice(0, count) if end == 0 else slice(max(len(atoms) - count, 0), len(atoms))
         if tuple(atoms[place]) != size.group:
-            raise FormatError(_unfit(atoms, " by ".join(axis.name for axis in size.group) or "size 1"))
+            raise FormatError(_unfit(atoms, f"({named(size.group)})" if size.group else "size 1"))
         del atoms[place]
         return size.group
     while prod(axis.size or 0 for axis in taken) < size or (size == 1 and not taken and atoms and atoms[end].size == 1):
@@ -147,8 +178,8 @@ def _take(atoms: list[Axis], size: int | Size, end: int) -> Group:
 
 
 def _unfit(atoms: Sequence[Axis], wanted: str) -> str:
-    names = ", ".join(f"{axis.name} ({'?' if axis.size is None else axis.size})" for axis in atoms)
-    return f"it would tear axes apart: {names or 'no axis'} cannot be read as {wanted}."
+    names = outlined([(axis,) for axis in atoms]) or "no axis"
+    return f"it would tear axes apart: {names} cannot be read as {wanted}."
 
 
 def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
@@ -166,7 +197,7 @@ def squeeze(call: Call, data: Any, axes: Any = None) -> Any:
         given = [place for place, size in enumerate(known) if size == 1]
     gone = places(given, len(held))
     if any(known[place] != 1 for place in gone):
-        msg = f"the axes {given} must have size 1; the sizes are {known}."
+        msg = f"the axes {stated(given)} must have size 1; the sizes are {stated(known)}."
         raise FormatError(msg)
     left = [place for place in range(len(held)) if place not in gone]
     if not constant:
@@ -183,7 +214,7 @@ def unsqueeze(call: Call, data: Any, axes: Any = None) -> Any:
     held: list[Any] = list(data.shape if constant else data.axes)
     for place in sorted(places(given, len(held) + len(given))):
         held.insert(place, 1 if constant else ())
-    return computed(call, 0, np.reshape, data, held) if constant else moved(data, tuple(held))
+    return np.reshape(data, held) if constant else moved(data, tuple(held))
 
 
 def shape(call: Call, data: Any) -> Any:

@@ -1,6 +1,6 @@
 """Constants and Linears of a graph by value, so that comparing the steps of an unrolled one is comparing objects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, outlined, size_of
 from rnn_backends.formats.onnx.scales import Affine, composed, effective
 from rnn_backends.formats.onnx.steps import Chain, Link
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.source import BLOCK, Account
 
 _BOUND = 8
 """Units in the last place that the rows of a product may differ by, of which exporters fold those of one state."""
@@ -83,6 +84,13 @@ class Shared:
         held: Host = self._known[name][1]
         return held
 
+    def state_of(self, flow: Flow, make: Callable[[], Flow]) -> Flow:
+        """Return what a flow becomes, made once, as any number of nodes may take it."""
+        if (key := (id(flow), "state")) not in self._known:
+            self._known[key] = (flow, make())
+        held: Flow = self._known[key][1]
+        return held
+
     def link(
         self, root: Any, parent: Link | None, weight: Host, added: Sequence[Host] = (), activation: Any = None,
         output: Axis | None = None,
@@ -145,9 +153,17 @@ def total(constants: Sequence[Host], dtype: Any) -> Host | None:
     if not constants:
         return None
     with np.errstate(all="ignore"):
-        summed = np.stack([each.astype(np.float64) for each in constants]).sum(axis=0)
-        rounded: Host = summed.astype(dtype)
+        rounded: Host = summed(constants).astype(dtype)
     return rounded
+
+
+def summed(constants: Iterable[Host]) -> Host:
+    """Return the sum of constants in float64, of which one at a time is held."""
+    rest = iter(constants)
+    found: Host = next(rest).astype(np.float64)
+    for each in rest:
+        found += each
+    return found
 
 
 def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) -> tuple[Host, tuple[Group, ...]]:
@@ -158,15 +174,16 @@ def row_of(shared: Shared, constant: Host, outputs: int, axes: Sequence[Group]) 
     sizes = [size_of(group) for group in found[:-1]][len(found) - 1 - len(leading) :]
     if not fits or any(own not in {1, size} for own, size in zip(leading, sizes, strict=True)):
         names = outlined(axes)
-        msg = f"a constant of shape {constant.shape} does not fit to one step, {names}."
+        msg = f"a constant of shape {shown(constant.shape)} does not fit to one step, {names}."
         raise FormatError(msg)
     return shared.made(("row",), constant, _row), found
 
 
 def _row(constant: Host) -> Host:
     rows = constant.reshape(-1, constant.shape[-1])
+    step = max(1, BLOCK // rows.shape[1])  # so that not all of them is ever held in float64
     with np.errstate(all="ignore"):
-        spread = abs(rows.astype(np.float64) - rows[:1]).max()
+        spread = np.max([abs(rows[i : i + step].astype(np.float64) - rows[0]).max() for i in range(0, len(rows), step)])
         scale = float(np.finfo(rows.dtype).eps) * float(abs(rows[0]).max())
     if len(rows) > 1 and not spread <= _BOUND * scale:
         msg = "it adds a constant that differs from sequence to sequence, or starts from such a state."

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.constants import fewer
-from rnn_backends.formats.onnx.flow import Zeros, size_of
+from rnn_backends.formats.onnx.flow import Flow, Zeros, size_of
 from rnn_backends.formats.onnx.interpreter import INT, INTS, Call, Operator
 from rnn_backends.formats.onnx.parts import part
 from rnn_backends.formats.onnx.shapes import integers, places
@@ -24,9 +25,11 @@ def split(call: Call, data: Any, sizes: Any = None) -> tuple[Any, ...]:
         whole = whole if whole is None or "num_outputs" in call.attributes or whole % count == 0 else None
         lengths = [min(each, max((whole or 0) - k * each, 0)) for k in range(count)]
     if whole is None or sum(lengths) != whole or min(lengths) < 1 or len(lengths) != count:
-        msg = f"it must have as many outputs as parts, of an axis of known size; got {len(lengths)} parts of {whole}."
+        what = f"{len(lengths)} parts of {got(whole)}"
+        msg = f"it must have as many outputs as parts, of an axis of known size; got {what}."
         raise FormatError(msg)
-    call.graph.account.take("the parts that it takes", "items", count)
+    # A part of what depends on the input is a record with axes of its own.
+    call.graph.account.take("the parts that it takes", "items", count * (4 if isinstance(data, Flow) else 1))
     ends = np.cumsum(lengths).tolist()
     found: list[Any] = []
     for end, length in zip(ends, lengths, strict=True):

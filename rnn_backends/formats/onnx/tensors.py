@@ -11,6 +11,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.onnx.external import External
+from rnn_backends.formats.onnx.kept import Kept
 from rnn_backends.formats.onnx.proto import PLACE
 from rnn_backends.formats.source import Account, Source
 
@@ -18,6 +19,7 @@ EXTERNAL = 1
 BFLOAT16 = 16
 ELEMENTS = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8", BFLOAT16: "<u2"}
 """The dtypes of tensors by ONNX's numbers for them: those of weights, and of lengths, ids and shapes."""
+TYPES = ", ".join(map(str, sorted(ELEMENTS)))
 FIELDS = {
     1: "float_data",
     6: "int32_data",
@@ -43,17 +45,18 @@ class Tensors:
 
     def __init__(self, account: Account, source: Source | None = None, external: External | None = None) -> None:
         self.account, self.source, self.external = account, source, external
+        self.kept = Kept(account)
 
     def read(self, tensor: Any) -> Host:
         """Return a TensorProto as an array; bfloat16 becomes float32, exactly."""
         code, name = tensor.data_type, shown(tensor.name)
         if code not in ELEMENTS:
-            msg = f"the tensor {name} has element type {code}; it must be one of {sorted(ELEMENTS)}."
+            msg = f"the tensor {name} has element type {code}; it must be one of {TYPES}."
             raise FormatError(msg)
         self.account.take(f"the shape of the tensor {name}", "axes", len(tensor.dims))
         shape = tuple(tensor.dims)
         if min(shape, default=0) < 0:
-            msg = f"the tensor {name} has the impossible shape {shape}."
+            msg = f"the tensor {name} has the impossible shape {shown(shape)}."
             raise FormatError(msg)
         if tensor.HasField("segment"):
             msg = f"the tensor {name} is a segment of another, which is not read."
@@ -61,10 +64,11 @@ class Tensors:
         flat = self._flat(tensor, np.dtype(ELEMENTS[code]), prod(shape))
         if code == BFLOAT16:
             self.account.take(f"the tensor {name} in float32", "bytes", 2 * flat.nbytes)
+            self.kept.widened += flat.nbytes
             flat = widened(flat)
         flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
         flat.flags.writeable = False  # before a view of it is made, so that the model makes no copy
-        return flat.reshape(shape)
+        return self.kept.hold(flat).reshape(shape)
 
     def _flat(self, tensor: Any, dtype: Any, count: int) -> Host:
         """Return the elements, which must be as many as the shape has."""
@@ -82,8 +86,9 @@ class Tensors:
         filled += ["raw_data"] * inside
         if held != count or len(filled) > 1 or (filled and filled[0] not in {"raw_data", own}):
             has = f"{held:g} elements in {' and '.join(filled) or 'no field'}"
-            msg = f"the tensor {shown(tensor.name)} declares the shape {tuple(tensor.dims)}, but has {has}."
+            msg = f"the tensor {shown(tensor.name)} declares the shape {shown(tuple(tensor.dims))}, but has {has}."
             raise FormatError(msg)
+        self.kept.take(f"the tensor {shown(tensor.name)}", nbytes if inside else count * dtype.itemsize)
         if not inside:
             return self._listed(tensor, dtype, count)
         if self.source is not None:
@@ -94,7 +99,7 @@ class Tensors:
         if self.external is None:
             msg = f"the tensor {shown(tensor.name)} has its data in another file; {way('onnx_external')}."
             raise FormatError(msg)
-        return self.external.numbers(tensor, count, dtype)
+        return self.external.numbers(tensor, count, dtype, self.kept)
 
     def _listed(self, tensor: Any, dtype: Any, count: int) -> Host:
         """Return the elements of a typed field; of float16 and bfloat16 it holds the bits, as integers."""

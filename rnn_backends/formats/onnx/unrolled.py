@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.onnx.chains import next_state
 from rnn_backends.formats.onnx.flow import (
@@ -20,6 +21,7 @@ from rnn_backends.formats.onnx.flow import (
     Tokens,
     Zeros,
     size_of,
+    stated,
 )
 from rnn_backends.formats.onnx.interpreter import Call
 from rnn_backends.formats.onnx.moments import features_of, moment_of
@@ -52,7 +54,7 @@ def _multiplied(call: Call, a: Any, weight: Host) -> Flow | None:
         return None
     content: Moment = held.content
     if held.axes[-1:] != (features_of(content),) or size_of(held.axes[-1]) not in {None, weight.shape[1]}:
-        msg = f"its matrix, {weight.shape[::-1]}, must take the features of one step."
+        msg = f"its matrix, {shown(weight.shape[::-1])}, must take the features of one step."
         raise FormatError(msg)
     link = shared.link(content.root, content.link, weight)
     return Flow(replace(content, link=link), (*held.axes[:-1], (link.output,)))
@@ -73,7 +75,7 @@ def _halves(call: Call, beside: Flow, weight: Host) -> Flow:
     sizes = [size_of(axes[-1]) if (axes := _axes_of(part)) else None for part in parts]
     cut = sizes[0] if sizes[1] is None or sizes[0] is not None else weight.shape[1] - sizes[1]
     if cut is None or not 0 < cut < weight.shape[1] or sizes[1] not in {None, weight.shape[1] - cut}:
-        msg = f"its matrix, {weight.shape[::-1]}, does not take {sizes} features side by side."
+        msg = f"its matrix, {shown(weight.shape[::-1])}, does not take {stated(sizes)} features side by side."
         raise FormatError(msg)
     halves = (
         shared.made(("columns", 0, cut), weight, lambda whole: whole[:, :cut]),
@@ -179,6 +181,7 @@ def activated(call: Call, flow: Flow, activation: Any) -> Flow:
         return Flow(replace(content, link=link), flow.axes)
     if isinstance(content, Moment) and isinstance(content.root, Chain) and content.link is None:
         # What is applied to a state is applied to what a Linear gives of it that is an identity.
+        call.graph.account.take("the identity that its activation follows", "bytes", content.root.weight.nbytes)
         weight = shared.made(("identity",), content.root.weight, lambda held: np.eye(len(held), dtype=held.dtype))
         link = shared.changed(shared.link(content.root, None, weight), activation=activation)
         return Flow(replace(content, link=link), (*flow.axes[:-1], (link.output,)))
@@ -191,7 +194,7 @@ def activated(call: Call, flow: Flow, activation: Any) -> Flow:
 def as_state(call: Call, value: Any) -> Any:
     """Return a sum that is used as it is as the state of a cell without an activation."""
     if isinstance(value, Flow) and isinstance(value.content, Summed):
-        return next_state(call, value, Activation("identity"))
+        return call.graph.shared.state_of(value, lambda: next_state(call, value, Activation("identity")))
     return value
 
 

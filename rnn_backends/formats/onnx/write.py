@@ -4,18 +4,18 @@ Opset 14 holds all that a network needs and runs in every ONNX Runtime since 1.8
 bfloat16, which is float32 on the host.
 """
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import named_arrays
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import KEY, describe
-from rnn_backends.formats.files import replaced
 from rnn_backends.formats.onnx.graph import NAMES, places_of, require_operator
 from rnn_backends.formats.onnx.proto import MAX_FILE, package
 from rnn_backends.formats.onnx.writer import Writer
@@ -23,7 +23,7 @@ from rnn_backends.formats.onnx.writer import Writer
 OPSET, IR_VERSION = 14, 7
 
 
-def write(network: Network, path: str) -> None:
+def write(network: Network, file: BinaryIO) -> None:
     """Write a network.
 
     The graph takes ``x``, which are token ids where the network takes tokens, and gives ``output``, ``h_n`` (of cells
@@ -44,9 +44,7 @@ def write(network: Network, path: str) -> None:
         producer_name="rnn_backends",
     )
     onnx.helper.set_model_props(model, {KEY: description})
-    data = model.SerializeToString()
-    with replaced(path) as file:
-        file.write(data)
+    file.write(model.SerializeToString())
 
 
 def _require_expressible(network: Network, cells: dict[str, Cell]) -> None:
@@ -58,7 +56,7 @@ def _require_expressible(network: Network, cells: dict[str, Cell]) -> None:
             raise FormatError(msg)
         if held.name not in {"identity", *NAMES}:
             known = ", ".join(NAMES)
-            msg = f"ONNX's RNN has {known}, not {held.name!r}, the activation of {place}; {way('save_as')}."
+            msg = f"ONNX's RNN has {known}, not {shown(held.name)}, the activation of {place}; {way('save_as')}."
             raise FormatError(msg)
         _require_single(place, np.asarray(cell.weight_ih).dtype, cell.clip, held.alpha, held.beta)
     for place, linear in (places_of("encoder", network.encoder) | places_of("readout", network.readout)).items():

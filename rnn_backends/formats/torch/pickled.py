@@ -48,7 +48,7 @@ class Opaque:
 
 def unpickle(data: bytes, account: Account) -> tuple[Any, dict[str, Storage]]:
     """Return what a pickle says, and the storages that it speaks of by key."""
-    account.take("its pickle", "bytes", 8 * len(data))  # of a text that is not in ASCII, a character takes 4
+    account.take("its pickle", "bytes", 4 * len(data))  # of a text that is not in ASCII, a character takes 4
     machine = _Machine()
     for opcode, argument in opcodes(data, account):
         machine.execute(opcode, argument)

@@ -5,6 +5,7 @@ where they lie; the pickle is read as data (see `pickled`).
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from math import prod
@@ -82,24 +83,28 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     account = archive.source.account
     state, options = state_dict(held, options, account)
 
+    names: Counter[Tensor] = Counter()
+
     @cache
     def array(tensor: Tensor) -> Made:
         found = tensor.read(lambda: archive.part(f"data/{tensor.storage.key}"), order)
-        return found._replace(make=cache(found.make), is_new=False)  # which modules may share
+        return found if names[tensor] == 1 else found._replace(make=cache(found.make), is_new=False)
 
     if isinstance(state, Module):
-        _account_for([held for held in state.state_dict().values() if isinstance(held, Tensor)], account)
+        names.update(held for held in state.state_dict().values() if isinstance(held, Tensor))
+        _account_for(names, account)
         return from_module(state, options, lambda _, of: array(of.tensor)._replace(dtype=of.dtype.name), account)
     tensors, options = tensors_of(state, options)
-    _account_for(tensors.values(), account)
+    names.update(tensors.values())
+    _account_for(names, account)
     return from_weights({name: array(tensor) for name, tensor in tensors.items()}, options, account)
 
 
 def _account_for(tensors: Iterable[Tensor], account: Account) -> None:
     """Account for tensors, each of which is read once."""
-    for tensor in set(tensors):
+    for tensor in tensors:
         account.take("its tensors", "axes", len(tensor.shape))
-        account.take("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
+        account.require("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
 
 
 def _require_size(archive: Archive, storage: Storage) -> None:
