@@ -63,6 +63,7 @@ WAYS: Mapping[str, str] = {
         "to rnn_backends.from_flax"
     ),
     "key": "pass key={key}, or that of another",
+    "key_of_one": "pass key= with the names on the way to one of them, a tuple of texts",
     "batch_norm_eps": (
         "pass batch_norm_eps=1e-05, or what it was made with, if it is applied right after the module before it, "
         "or give the module itself"

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -71,7 +71,7 @@ def _facts(cells: Sequence[Part]) -> dict[str, Any]:
     facts = [facts_of(part.module) for part in cells]
     layouts = {batch_first for _, batch_first in facts if batch_first is not None}
     if len(layouts) > 1:
-        msg = f"all nn.RNN must have one batch_first; those of {', '.join(shown(part.path) for part in cells)} differ."
+        msg = f"all nn.RNN must have one batch_first; those of {listed(part.path for part in cells)} differ."
         raise FormatError(msg)
     return {"activation": Activation(facts[0][0]), "batch_first": layouts.pop() if layouts else None}
 
@@ -132,6 +132,6 @@ def _scaling(part: Part, weight: Host, axis: int, to_host: ToHost) -> Scaling:
     """Return what a BatchNorm does, whose features are those along an axis of a weight."""
     held = _weights(part, to_host)
     if weight.ndim != 2 or any(array.shape != weight.shape[axis : axis + 1] for array in held.values() if array.ndim):
-        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {weight.shape}."
+        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {shown(weight.shape)}."
         raise FormatError(msg)
     return of_torch(held, part.module.eps)
