@@ -45,6 +45,7 @@ WAYS: Mapping[str, str] = {
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
         "both directions"
     ),
+    "layers_in_order": "pass layers= with the paths of its cells from the input to the output",
     "every_cell": "name every cell, or, if the network does without them, pass roles={roles}",
     "residual": "pass residual=False, or True if it was made so",
     "load": "read it by rnn_backends.load",

@@ -197,14 +197,16 @@ MANY: dict[str, bytes] = {
 
 
 @MEASURED
-@pytest.mark.parametrize("padding", [0, 10_000_000])
 @pytest.mark.parametrize("kind", MANY)
-def test_pickles_of_many_values_take_little_memory(tmp_path: Path, kind: str, padding: int) -> None:
+def test_pickles_of_many_values_take_little_memory(tmp_path: Path, kind: str) -> None:
+    assert refused(tmp_path, MANY[kind], activation="tanh")
+
+
+@MEASURED
+@pytest.mark.parametrize("kind", ["sets", "dicts of one", "tuples", "letters", "names"])
+def test_a_long_text_makes_no_room_for_many_values(tmp_path: Path, kind: str) -> None:
     many = MANY[kind]
-    value = (
-        b"(" + text(padding) + many + many.replace(b"q\0", b"q\2").replace(b"h\0", b"h\2") + b"t" if padding else many
-    )
-    assert refused(tmp_path, value, activation="tanh")
+    assert refused(tmp_path, b"(" + text(10_000_000) + many + many + b"t", activation="tanh")
 
 
 LETTER = "\U0001f600"
