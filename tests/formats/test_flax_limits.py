@@ -94,7 +94,7 @@ def test_small_trees_take_little_memory_and_time(tmp_path: Path, kind: str) -> N
 
 @MEASURED
 def test_collections_beside_many_modules_take_no_time_of_their_square(tmp_path: Path) -> None:
-    data = mapped({"params": mapped(many(18_000, b"\x80") | {"cell": CELL}), **many(18_000, b"\x80")})
+    data = mapped({"params": mapped(many(12_000, b"\x80") | {"cell": CELL}), **many(12_000, b"\x80")})
     assert refused(tmp_path, data) == ""
 
 

@@ -1,6 +1,6 @@
 """Networks of live torch modules, without importing torch: modules are asked what they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,8 +116,9 @@ def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost, account: A
     if part.kind == "identity":
         account.take(f"the identity at {part}", "bytes", part.gives**2 * np.dtype(dtype).itemsize)
     held = _weights(part, to_host) if part.kind != "identity" else {"weight": np.eye(part.gives, dtype=dtype)}
-    before = [_scaling(norm, held["weight"], 1, to_host) for norm in applied.before]
-    after = [_scaling(norm, held["weight"], int(part.kind == "embedding"), to_host) for norm in applied.after]
+    before = _joined(_scaling(norm, held["weight"], 1, to_host) for norm in applied.before)
+    axis = int(part.kind == "embedding")
+    after = _joined(_scaling(norm, held["weight"], axis, to_host) for norm in applied.after)
     weight: Any = held["weight"].T if part.kind == "embedding" else held["weight"]
     bias: Any = held.get("bias")
     if before or after:
@@ -126,6 +127,14 @@ def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost, account: A
             weight, bias = (each.astype(weight.dtype) for each in exact)
     found = {f"{name}.weight": weight, f"{name}.bias": bias}
     return {each: array for each, array in found.items() if array is not None}
+
+
+def _joined(scalings: Iterable[Scaling]) -> list[Scaling]:
+    """Return scalings one after the other as one, so that a weight is gone through once, whatever their number."""
+    found: list[Scaling] = []
+    for scaling in scalings:
+        found[:] = [found[0].then(scaling)] if found else [scaling]
+    return found
 
 
 def _scaling(part: Part, weight: Host, axis: int, to_host: ToHost) -> Scaling:
