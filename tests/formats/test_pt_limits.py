@@ -299,6 +299,28 @@ def test_a_module_whose_name_is_too_long_is_refused(tmp_path: Path) -> None:
         rb.load(path)
 
 
+HUGE = b"\x8b" + struct.pack("<i", 3000) + b"\x7f" * 3000
+FACTS: dict[str, tuple[str, dict[str, bytes]]] = {
+    "input_size": ("rnn RNN", {"input_size": HUGE}),
+    "hidden_size": ("rnn RNNCell", {"input_size": integer(3), "hidden_size": HUGE}),
+    "in_features": ("linear Linear", {"in_features": HUGE}),
+    "embedding_dim": ("sparse Embedding", {"num_embeddings": integer(3), "embedding_dim": HUGE}),
+    "dim": ("activation Softmax", {"dim": HUGE}),
+    "negative_slope": ("activation LeakyReLU", {"negative_slope": HUGE}),
+    "eps": ("batchnorm BatchNorm1d", {"num_features": integer(3), "track_running_stats": b"\x88", "eps": HUGE}),
+}
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_facts_of_thousands_of_digits_are_refused(tmp_path: Path, fact: str) -> None:
+    kind, held = FACTS[fact]
+    wrong = module(f"torch.nn.modules.{kind}", state(**held))
+    path = write(tmp_path / "m.pt", whole({"rnn": RNN, "other": wrong}))
+    with pytest.raises(rb.FormatError, match=rf"with {fact} an integer of some 72\d\d digits; it is damaged") as caught:
+        rb.load(path)
+    assert len(str(caught.value).removeprefix(str(path))) < 400
+
+
 def test_two_spectral_norms_of_one_weight_are_refused(tmp_path: Path) -> None:
     hook = module("torch.nn.utils.spectral_norm SpectralNorm", entries({"name": short("weight"), "dim": integer(0)}))
     arrays = entries({"weight_orig": SQUARE, "weight_u": ROW, "weight_v": ROW})

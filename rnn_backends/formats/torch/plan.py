@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.options import LoadOptions
@@ -228,7 +229,7 @@ def _require_features(role: str, found: Sequence[Applied], cell: Part, options: 
             if role == "readout" and options.reads is None and by.axis in {1, None}:
                 advice = f"{way('module_many_to_one')}, or {advice}"
             shape = "(batch, features)" if flat else "(seq_len, batch, features)"
-            msg = f"{by} is over axis {by.axis}, not over the features of {shape}; {advice}."
+            msg = f"{by} is over axis {got(by.axis)}, not over the features of {shape}; {advice}."
             raise FormatError(msg)
 
 

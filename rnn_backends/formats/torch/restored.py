@@ -11,6 +11,7 @@ from rnn_backends.formats.source import Account
 from rnn_backends.formats.torch.classes import MODES, bare
 from rnn_backends.formats.torch.placeholders import Opaque
 from rnn_backends.formats.torch.saved import Module
+from rnn_backends.formats.torch.tensors import MAX_SIZE
 
 _PARTS = ("_parameters", "_buffers", "_modules")
 """The attributes of a module that hold its arrays and its modules, by name."""
@@ -127,7 +128,7 @@ class _Hook:
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value < MAX_SIZE
 
 
 def _is_flag(value: Any) -> bool:
@@ -135,11 +136,11 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in {int, float} and isfinite(value)
+    return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) < MAX_SIZE)
 
 
 def _is_axis(value: Any) -> bool:
-    return value is None or type(value) is int
+    return value is None or (type(value) is int and abs(value) < MAX_SIZE)
 
 
 _SIZES: Mapping[str, Callable[[Any], bool]] = {"input_size": _is_size, "hidden_size": _is_size}
