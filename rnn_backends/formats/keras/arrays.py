@@ -3,6 +3,7 @@
 import struct
 from math import prod
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -66,6 +67,7 @@ class Arrays:
 
     def __init__(self, file: File) -> None:
         self.file, self.found = file, dict[str, Dataset]()
+        self.owners: WeakValueDictionary[Dataset, Any] = WeakValueDictionary()
 
     def count(self, path: str) -> int:
         """Return how many arrays a layer has of its own, which must be named 0, 1, 2."""
@@ -83,14 +85,20 @@ class Arrays:
         return ("float32" if dtype == "bfloat16" else self.found[path].stored.name), shape
 
     def read(self, path: str) -> Host:
-        """Return a copy of an array in the machine's byte order, read-only so that the model makes no other."""
-        dtype, shape, start = self.found[path]
-        stored = self.found[path].stored
-        flat = self.file.source.numbers(start, prod(shape), stored, shown(path))
-        held = flat.astype(stored.newbyteorder("="), copy=False)
-        held = widened(held) if dtype == "bfloat16" else held
-        held.flags.writeable = False  # before a view of it is made
-        return held.reshape(shape)
+        """Return an array in the machine's byte order, read-only so that the model makes no copy of it.
+
+        One that is in use is returned again, as many paths may lead to it.
+        """
+        held = self.found[path]
+        owner = self.owners.get(held)
+        if owner is None:
+            flat = self.file.source.numbers(held.start, prod(held.shape), held.stored, shown(path))
+            found = flat.astype(held.stored.newbyteorder("="), copy=False)
+            found = widened(found) if held.dtype == "bfloat16" else found
+            found.flags.writeable = False  # before a view of it is made
+            self.owners[held] = owner = found if found.base is None else found.base
+        dtype, shape = self.declared(path)
+        return owner.view(dtype).reshape(shape)
 
 
 def dataset(file: File, path: str) -> Dataset:

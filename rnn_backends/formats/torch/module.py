@@ -1,13 +1,13 @@
 """Networks of live torch modules, without importing torch: modules are asked what they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -71,7 +71,7 @@ def _facts(cells: Sequence[Part]) -> dict[str, Any]:
     facts = [facts_of(part.module) for part in cells]
     layouts = {batch_first for _, batch_first in facts if batch_first is not None}
     if len(layouts) > 1:
-        msg = f"all nn.RNN must have one batch_first; those of {', '.join(shown(part.path) for part in cells)} differ."
+        msg = f"all nn.RNN must have one batch_first; those of {listed(part.path for part in cells)} differ."
         raise FormatError(msg)
     return {"activation": Activation(facts[0][0]), "batch_first": layouts.pop() if layouts else None}
 
@@ -116,8 +116,9 @@ def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost, account: A
     if part.kind == "identity":
         account.take(f"the identity at {part}", "bytes", part.gives**2 * np.dtype(dtype).itemsize)
     held = _weights(part, to_host) if part.kind != "identity" else {"weight": np.eye(part.gives, dtype=dtype)}
-    before = [_scaling(norm, held["weight"], 1, to_host) for norm in applied.before]
-    after = [_scaling(norm, held["weight"], int(part.kind == "embedding"), to_host) for norm in applied.after]
+    before = _joined(_scaling(norm, held["weight"], 1, to_host) for norm in applied.before)
+    axis = int(part.kind == "embedding")
+    after = _joined(_scaling(norm, held["weight"], axis, to_host) for norm in applied.after)
     weight: Any = held["weight"].T if part.kind == "embedding" else held["weight"]
     bias: Any = held.get("bias")
     if before or after:
@@ -128,10 +129,18 @@ def _linear(name: str, applied: Applied, dtype: Any, to_host: ToHost, account: A
     return {each: array for each, array in found.items() if array is not None}
 
 
+def _joined(scalings: Iterable[Scaling]) -> list[Scaling]:
+    """Return scalings one after the other as one, so that a weight is gone through once, whatever their number."""
+    found: list[Scaling] = []
+    for scaling in scalings:
+        found[:] = [found[0].then(scaling)] if found else [scaling]
+    return found
+
+
 def _scaling(part: Part, weight: Host, axis: int, to_host: ToHost) -> Scaling:
     """Return what a BatchNorm does, whose features are those along an axis of a weight."""
     held = _weights(part, to_host)
     if weight.ndim != 2 or any(array.shape != weight.shape[axis : axis + 1] for array in held.values() if array.ndim):
-        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {weight.shape}."
+        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {shown(weight.shape)}."
         raise FormatError(msg)
     return of_torch(held, part.module.eps)
