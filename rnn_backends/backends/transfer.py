@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from rnn_backends.backends.nested import from_lists
 from rnn_backends.backends.selection import (
     Placement,
     owner_of,
@@ -18,14 +19,14 @@ from rnn_backends.core.arrays import (
     Host,
     as_indices,
     dtype_name,
-    dtype_name_of,
     is_array,
     is_integer,
     native,
 )
 from rnn_backends.core.arrays import cast as cast_array
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
-from rnn_backends.core.parameters import map_arrays, require_unmasked
+from rnn_backends.core.parameters import dtype_name_of, map_arrays, require_unmasked
 from rnn_backends.errors import ArgumentError, DTypeError
 
 NUMBERS = ("real numbers", "iuf")
@@ -51,7 +52,7 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
         return value
     require_unmasked(name, value)
     try:
-        host = np.asarray(value)  # of text too: to look for it before, in each element, costs half of a call with lists
+        host = from_lists(value) if isinstance(value, (list, tuple)) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}."
         if name == "x":
@@ -63,7 +64,7 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
     if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
         host = host.astype(np.bool if codes == "b" else np.int64)
     if host.dtype.kind not in codes:
-        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype}."
+        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype.name}."
         raise DTypeError(msg)
     host = native(host)
     return host.astype(np.float64) if name == "h_0" and host.dtype.kind != "f" else host
@@ -139,8 +140,8 @@ def _require_moving(network: Network, place: Placement, dtype: str | None) -> No
             for name, array in held.items():
                 if is_array(array) and not (owner_of(array) is place.backend and dtype in {None, dtype_name(array)}):
                     msg = (
-                        f"the array {name!r} of {type(cell).__name__} would stay behind when the model moves; make the "
-                        "class a dataclass(frozen=True, eq=False), whose arrays move with it."
+                        f"the array {shown(name)} of {type(cell).__name__} would stay behind when the model moves; "
+                        "make the class a dataclass(frozen=True, eq=False), whose arrays move with it."
                     )
                     raise ArgumentError(msg)
 

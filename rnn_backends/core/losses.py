@@ -6,7 +6,7 @@ from math import nan, prod
 import numpy as np
 
 from rnn_backends.core import checks
-from rnn_backends.core.activations import softmax
+from rnn_backends.core.activations import Activation, softmax
 from rnn_backends.core.arrays import (
     FLOATING,
     Array,
@@ -21,16 +21,17 @@ from rnn_backends.core.arrays import (
     widen,
 )
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 
 def require_softmax(readout: Sequence[Linear]) -> None:
     """Check that the cross-entropy is the loss of a readout."""
     g2 = readout[-1].activation
-    name = getattr(g2, "name", None)
-    if name not in {"softmax", "log_softmax"}:
+    if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
+        own = g2.name if isinstance(g2, Activation) else got(g2)
         msg = (
-            f"loss is the cross-entropy of a softmax readout; g2 of this one is {name or g2!r}. If it "
+            f"loss is the cross-entropy of a softmax readout; g2 of this one is {own}. If it "
             "was trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
         )
         raise ArgumentError(msg)
@@ -186,14 +187,15 @@ def require_fitting(logits: Array, targets: Array, reads: str = "steps") -> None
         msg = f"`logits` must be floating point; got {dtype_name(logits)}."
         raise DTypeError(msg)
     if len(logits.shape) == 0 or logits.shape[-1] == 0:
-        msg = f"`logits` must have a last axis of at least one class; got shape {tuple(logits.shape)}."
+        msg = f"`logits` must have a last axis of at least one class; got shape {shown(tuple(logits.shape))}."
         raise ShapeError(msg)
     if not is_integer(targets):
         msg = f"`targets` must be integers; got {dtype_name(targets)}. Convert them to int64."
         raise DTypeError(msg)
     if tuple(targets.shape) != tuple(logits.shape[:-1]):
-        wanted = f"{tuple(logits.shape[:-1])}, that of the logits without their last axis"
+        what = "that of the logits without their last axis"
         if reads != "steps":
-            wanted = f"{tuple(logits.shape[:-1])}, one for each sequence, whose {reads!r} the readout reads"
-        msg = f"`targets` must have shape {wanted}; got {tuple(targets.shape)}."
+            what = f"one for each sequence, whose {shown(reads)} the readout reads"
+        wanted = shown(tuple(logits.shape[:-1]))
+        msg = f"`targets` must have shape {wanted}, {what}; got {shown(tuple(targets.shape))}."
         raise ShapeError(msg)

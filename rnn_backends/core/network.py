@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_array
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import Linear, as_linears
+from rnn_backends.core.messages import listed
 from rnn_backends.core.parameters import require_choice, require_flag, require_floating, require_one_dtype
 from rnn_backends.errors import ArgumentError, ShapeError
 
@@ -200,8 +201,10 @@ def _require_chain(name: str, linears: tuple[Linear, ...], width: int | None) ->
     for index, linear in enumerate(linears):
         if width is not None and linear.input_size != width:
             which = f"the {name}" if len(linears) == 1 else f"{name}[{index}]"
-            got, hint = tuple(linear.weight.shape), " It is transposed." if linear.output_size == width else ""
-            msg = f"`weight` of {which} must have shape (output_size, {width}), as many as come to it; got {got}.{hint}"
+            found, hint = tuple(linear.weight.shape), " It is transposed." if linear.output_size == width else ""
+            msg = (
+                f"`weight` of {which} must have shape (output_size, {width}), as many as come to it; got {found}.{hint}"
+            )
             raise ShapeError(msg)
         width = linear.output_size
 
@@ -220,7 +223,6 @@ def _as_initial(layers: tuple[Layer, ...], given: Any) -> Array | tuple[Array, .
         return arrays if len(set(shapes)) > 1 else array_namespace(arrays[0]).stack(arrays)
     wanted = f"(num_cells, hidden_size) = ({len(sizes)}, {sizes[0] or 'hidden_size'})"
     if is_uneven(layers):
-        wanted = f"(hidden_size,) of each cell, in a tuple: {', '.join(f'({size},)' for size in sizes)}"
-    got = ", ".join(map(str, shapes)) or "none"
-    msg = f"`h_0` of a model must have shape {wanted}; got {got}."
+        wanted = f"(hidden_size,) of each cell, in a tuple: {listed((size,) for size in sizes)}"
+    msg = f"`h_0` of a model must have shape {wanted}; got {listed(shapes)}."
     raise ShapeError(msg)

@@ -5,6 +5,7 @@ from typing import Any
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
 from rnn_backends.core.forward import encoded, in_compute_dtype, started, state_dtype, walk_layers
+from rnn_backends.core.messages import shown
 from rnn_backends.core.reading import Reading
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.errors import ArgumentError, ShapeError
@@ -140,7 +141,7 @@ class Stream:
             batch = chunk.shape[1] if has_batch else 1
             if batch != self.batch_size:
                 shape = tuple(self._placed.swap_time_axis(chunk, is_integer(chunk)).shape)
-                msg = f"`x` must hold batch_size = {self.batch_size} sequences; got {batch} in shape {shape}."
+                msg = f"`x` must hold batch_size = {self.batch_size} sequences; got {batch} in shape {shown(shape)}."
                 raise ShapeError(msg)
             output = self._run(chunk if has_batch else chunk[:, None, ...])
             return self._placed.swap_time_axis(output) if has_batch else output[:, 0, :]

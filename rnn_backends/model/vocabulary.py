@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import VocabularyError
 
 MISSING = -1
@@ -127,7 +128,7 @@ class Encoder:
             if self._where is not None:
                 place = f"at place {at + 1} of {self._where}"
             count = len(self._vocabulary.items)
-            msg = f"the character {piece[at]!r} {place} is not in the model's vocabulary of {count} characters."
+            msg = f"the character {shown(piece[at])} {place} is not in the model's vocabulary of {count} characters."
             raise VocabularyError(msg)
         self._count(piece)
         return ids
@@ -155,8 +156,8 @@ class Encoder:
             at = int(ids.argmin())
             place, count = f"word {self._words + at + 1} of {self._where or 'the text'}", len(self._vocabulary.items)
             msg = (
-                f"the word {words[at]!r}, {place}, is not in the model's vocabulary of {count} words; leave it out, or "
-                "give a model with `unknown`, an item for such words."
+                f"the word {shown(words[at])}, {place}, is not in the model's vocabulary of {count} words; leave it "
+                "out, or give a model with `unknown`, an item for such words."
             )
             raise VocabularyError(msg)
         self._words += len(words)

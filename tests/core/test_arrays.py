@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.core.arrays import dtype_name, dtype_name_of
+from rnn_backends.core.arrays import dtype_name
+from rnn_backends.core.parameters import dtype_name_of
 
 NAMED = [
     *("float16", "bfloat16", "float32", "float64"),
