@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Array, Host
+from rnn_backends.core.arrays import Array, Host, quiet
 from rnn_backends.core.arrays import device as device_of_array
 from rnn_backends.core.messages import fitted, got, short, shown
 from rnn_backends.core.parameters import dtype_name_of
@@ -250,7 +250,8 @@ class Backend:
         own_dtype = getattr(self.xp, dtype) if dtype in {"int32", "bool"} else self.dtype(dtype)
         place = self.device(device)
         # Libraries differ in the foreign byte orders and long doubles that they take; NumPy takes all.
-        host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)
+        with quiet():
+            host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)
         if self.asarray is not None:
             return self.asarray(host, own_dtype, place)
         with self.on(place):

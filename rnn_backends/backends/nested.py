@@ -19,18 +19,16 @@ NESTED = {list, tuple}
 DTYPES: dict[type, Any] = {float: np.float64, int: np.int64}
 
 
-def from_lists(value: Sequence[Any]) -> Host:
-    """Return nested lists of numbers as an array.
+def from_lists(value: Sequence[Any]) -> Host | None:
+    """Return nested lists of numbers as an array; None for those that hold text, bytes or records.
 
     Raises
     ------
-    TypeError
-        They hold text, bytes or records.
     ValueError
         Lists of an axis differ in length, or are nested too deep.
     """
     rows, shape = [value], [len(value)]
-    while type(first := next(chain.from_iterable(rows), None)) in NESTED:
+    while isinstance(first := next(chain.from_iterable(rows), None), (list, tuple)):
         rows = list(chain.from_iterable(rows))
         if not set(map(type, rows)) <= NESTED or len(set(map(len, rows))) > 1 or len(shape) == DEEPEST:
             msg = "lists of an axis differ in length, or are nested too deep"
@@ -46,8 +44,7 @@ def from_lists(value: Sequence[Any]) -> Host:
     kinds = set(map(type, chain.from_iterable(rows)))
     is_text = any(issubclass(each, (str, bytes, np.flexible)) for each in kinds)
     if is_text or (kinds & NESTED) or any(map(_holds_text, chain.from_iterable(rows))):
-        msg = "text is no number"
-        raise TypeError(msg)
+        return None
     return np.asarray(value)
 
 

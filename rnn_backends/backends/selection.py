@@ -52,7 +52,8 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
     RNNBackendError
         On entering, the backend is unknown or cannot run.
     ArgumentError
-        The block is entered twice, or left twice, or left on another thread or in another task than it was entered in.
+        The block is entered twice, or left twice, left before a block inside it, or on another thread or in another
+        task than it was entered in.
 
     Examples
     --------
@@ -66,12 +67,14 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
     def __init__(self, backend: str) -> None:
         self.name = backend
         self._token: Token[Placement | None] | None = None
+        self._place: Placement | None = None
 
     def __enter__(self) -> Self:
         if self._token is not None:
             msg = f"use_backend({got(self.name)}) is entered already; make another one for a block inside its block."
             raise ArgumentError(msg)
-        self._token = _chosen.set(parse(self.name, "use_backend()"))
+        self._place = parse(self.name, "use_backend()")
+        self._token = _chosen.set(self._place)
         return self
 
     def __exit__(
@@ -80,6 +83,7 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
         if self._token is None:
             msg = f"use_backend({got(self.name)}) is left already; enter it once for each time that it is left."
             raise ArgumentError(msg)
+        current = _chosen.get()
         try:
             _chosen.reset(self._token)
         except ValueError as reason:
@@ -88,6 +92,10 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
                 "left in another context; put the whole with block into one function."
             )
             raise ArgumentError(msg) from reason
+        if current is not self._place:
+            self._token = _chosen.set(current)
+            msg = f"use_backend({got(self.name)}) must be left after the blocks inside it; leave the inner block first."
+            raise ArgumentError(msg)
         self._token = None
 
 
@@ -223,6 +231,7 @@ def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> 
 
 def require_device(name: str, array: Array, place: Placement) -> None:
     """Check that an array of a model's backend is on the model's device; a tracer is on none."""
-    if (device := place.backend.device_of(array)) not in {place.device, None}:
+    device = "meta" if getattr(array, "is_meta", False) else place.backend.device_of(array)
+    if device not in {place.device, None}:
         msg = f"`{name}` is on {device}, but the model is on {place.device}. Move one to the other's device."
         raise DeviceError(msg)

@@ -22,12 +22,13 @@ from rnn_backends.core.arrays import (
     is_array,
     is_integer,
     native,
+    quiet,
 )
 from rnn_backends.core.arrays import cast as cast_array
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
-from rnn_backends.core.parameters import dtype_name_of, map_arrays, require_unmasked
-from rnn_backends.errors import ArgumentError, DTypeError
+from rnn_backends.core.parameters import dtype_name_of, map_arrays, require_dense, require_unmasked
+from rnn_backends.errors import ArgumentError, DeviceError, DTypeError
 
 NUMBERS = ("real numbers", "iuf")
 KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}
@@ -61,6 +62,9 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
                 f" x, lengths = rnn_backends.pad(sequences{option}) makes one batch of sequences of different lengths."
             )
         raise DTypeError(msg) from error
+    if host is None:
+        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of text, bytes or records."
+        raise DTypeError(msg)
     if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
         host = host.astype(np.bool if codes == "b" else np.int64)
     if host.dtype.kind not in codes:
@@ -99,6 +103,7 @@ def receive(name: str, value: Any, place: Placement, dtype: str, *, is_features:
         return place.backend.from_host(host, _dtype_there(host, dtype, is_features), place.device)
     require_owner(name, value, owner, place)
     require_device(name, value, place)
+    require_dense(name, value)
     if is_features and is_integer(value):
         return place.backend.xp.astype(value, place.backend.dtype(dtype))
     return as_indices(value)
@@ -125,7 +130,7 @@ def move(network: Network, place: Placement, dtype: object = None) -> Network:
         owner = require_owned("a parameter", array)
         name = wanted or dtype_name(array)
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
-            with owner.on(owner.device(place.device)):
+            with quiet(), owner.on(owner.device(place.device)):
                 return frozen(cast_array(array, owner.dtype(name)))
         return frozen(place.backend.from_host(np.asarray(owner.to_numpy(array)), name, place.device))
 
@@ -151,21 +156,46 @@ def frozen(array: Array) -> Array:
 
     The copy is stored column by column, so that the rows of W^T, which the products use, are contiguous.
     """
-    if isinstance(array, np.ndarray) and not (_is_frozen(array) and array.flags.f_contiguous):
-        copy = array.copy(order="F")
-        copy.flags.writeable = False
-        return copy.view()  # a view of a read-only array cannot be made writable; the array itself can
-    return array
+    return _in_bytes(array) if isinstance(array, np.ndarray) and not _is_frozen(array) else array
+
+
+def sealed(network: Network) -> Network:
+    """Return a network that shares no memory with the caller's NumPy arrays, which he may make writable again."""
+    own: dict[int, Host] = {}  # an array that is there twice stays one
+
+    def sealed_once(array: Array) -> Array:
+        if not isinstance(array, np.ndarray) or isinstance(_owner(array), bytes):
+            return array
+        if id(array) not in own:
+            own[id(array)] = _in_bytes(array)
+        return own[id(array)]
+
+    return cast(Network, map_arrays(sealed_once, network))
+
+
+def _in_bytes(array: Host) -> Host:
+    """Return a copy in memory of Python that cannot be written to: that of an array can, once its flag is set."""
+    return np.ndarray(array.shape, array.dtype, array.tobytes("F"), order="F")
 
 
 def _is_frozen(array: Host) -> bool:
-    """Return whether an array is a view of read-only arrays of NumPy alone, or of bytes."""
+    """Return whether an array is stored column by column, in bytes or as a view of read-only arrays of NumPy alone."""
+    if not array.flags.f_contiguous:
+        return False
     held: Any = array
     while isinstance(held, np.ndarray):
         if held.flags.writeable:
             return False
         held = held.base
     return isinstance(held, bytes) or (held is None and array.base is not None)
+
+
+def _owner(array: Host) -> Any:
+    """Return what the memory of an array belongs to, None for an array."""
+    held: Any = array
+    while isinstance(held, np.ndarray):
+        held = held.base
+    return held
 
 
 def to_numpy(array: ArrayArgument) -> Host:
@@ -185,6 +215,8 @@ def to_numpy(array: ArrayArgument) -> Host:
     ------
     BackendMismatchError
         No loaded backend owns the object.
+    DTypeError, DeviceError
+        It is sparse or quantized, or has no values.
 
     Examples
     --------
@@ -193,4 +225,9 @@ def to_numpy(array: ArrayArgument) -> Host:
     >>> rb.to_numpy(output).shape
     (1, 4)
     """
-    return np.asarray(require_owned("array", array).to_numpy(array))
+    owner = require_owned("array", array)
+    require_dense("array", array)
+    if getattr(array, "is_meta", False):
+        msg = "`array` must have values; got one of the device meta, which has a shape alone."
+        raise DeviceError(msg)
+    return np.asarray(owner.to_numpy(array))

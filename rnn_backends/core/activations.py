@@ -9,8 +9,7 @@ takes its argument unchanged in the branch that a false condition selects.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, widen
 from rnn_backends.core.messages import got, shown
@@ -159,7 +158,6 @@ class Activation:
     name: str
     alpha: float | None = None
     beta: float | None = None
-    function: Callable[[Array], Array] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
@@ -177,8 +175,6 @@ class Activation:
                 raise ArgumentError(msg)
         for parameter in wanted:
             object.__setattr__(self, parameter.name, self._value(parameter))
-        values = {parameter.name: getattr(self, parameter.name) for parameter in wanted}
-        object.__setattr__(self, "function", partial(ACTIVATIONS[self.name], **values))
 
     def _value(self, parameter: inspect.Parameter) -> float:
         value = getattr(self, parameter.name)
@@ -201,7 +197,7 @@ class Activation:
         array
             Of the shape and dtype of `z`.
         """
-        return self.function(z)
+        return ACTIVATIONS[self.name](z, *(value for value in (self.alpha, self.beta) if value is not None))
 
 
 def applied(activation: Callable[[Array], Array], z: Array) -> Array:

@@ -1,6 +1,7 @@
 """Types of arrays, and the operations on them that the array API standard leaves out."""
 
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from math import nan
 from typing import Any, Protocol, TypeAlias
@@ -67,7 +68,8 @@ def is_array(value: object) -> bool:
     except RuntimeError:  # by a nested tensor of torch, which has no shape
         return False
     # Classes of arrays, and modules, have functions and descriptors of these names.
-    return hasattr(shape, "__len__") and hasattr(value, "dtype") and not isinstance(value, type)
+    is_shaped = hasattr(shape, "__len__") and not isinstance(value, type)
+    return is_shaped and hasattr(value, "dtype") and type(value.dtype).__hash__ is not None
 
 
 def dtype_name(array: Array) -> str:
@@ -82,6 +84,11 @@ def _name(_: int, dtype: Hashable) -> str:  # of its type, for dtypes of two lib
         return dtype.name  # in any byte order
     name = str(dtype).rpartition(".")[2]
     return name if name.isidentifier() else type(dtype).__name__
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Return a context in which NumPy does not warn of inf and NaN, which are results like others."""
+    return np.errstate(all="ignore")
 
 
 def is_integer(array: Array) -> bool:

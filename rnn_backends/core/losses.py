@@ -18,10 +18,12 @@ from rnn_backends.core.arrays import (
     dtype_name,
     is_integer,
     native,
+    quiet,
     widen,
 )
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, shown
+from rnn_backends.core.parameters import require_dense
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 
@@ -70,7 +72,8 @@ def cross_entropy(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     0.6931
     """
     logits, targets = checked(logits, targets)
-    return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
+    with quiet():
+        return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
 
 
 def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
@@ -101,11 +104,12 @@ def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     array([[-0.5,  0.5]])
     """
     logits, targets = checked(logits, targets)
-    p = softmax(widen(logits))
-    xp = array_namespace(p)
-    gradient = xp.where(one_hot(targets, p), p - 1.0, p) / max(prod(targets.shape), 1)
-    known = in_range(targets, logits.shape[-1])[..., None]
-    return cast(xp.where(known, gradient, xp.full_like(gradient, nan)), logits.dtype)
+    with quiet():
+        p = softmax(widen(logits))
+        xp = array_namespace(p)
+        gradient = xp.where(one_hot(targets, p), p - 1.0, p) / max(prod(targets.shape), 1)
+        known = in_range(targets, logits.shape[-1])[..., None]
+        return cast(xp.where(known, gradient, xp.full_like(gradient, nan)), logits.dtype)
 
 
 def negative_log_likelihood(logits: Array, targets: Array, best: Array | None = None) -> Array:
@@ -176,6 +180,8 @@ def in_range(targets: Array, classes: int) -> Array:
 def checked(logits: ArrayArgument, targets: ArrayArgument) -> tuple[Array, Array]:
     """Check that targets are arrays like the logits, fit them and are classes; return them to compute with."""
     checks.require_together([("logits", logits), ("targets", targets)])
+    require_dense("logits", logits)
+    require_dense("targets", targets)
     require_fitting(logits, targets)
     checks.require_range("targets", targets, logits.shape[-1], "target")
     return native(logits), as_indices(native(targets))

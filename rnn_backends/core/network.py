@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_array
@@ -82,7 +83,7 @@ class Network:
             "readout": as_linears("readout", self.readout, "softmax"),
             "encoder": as_linears("encoder", self.encoder, "identity"),
             "vocabulary": as_vocabulary(self.vocabulary, self.unknown),
-            "metadata": _as_metadata(self.metadata),
+            "metadata": MappingProxyType(_as_metadata(self.metadata)),
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
@@ -96,6 +97,12 @@ class Network:
         _require_chain("readout", self.readout, width)
         if self.h_0 is not None:
             object.__setattr__(self, "h_0", _as_initial(self.layers, self.h_0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "metadata": dict(self.metadata)}  # what it is held in has no pickle
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, metadata=MappingProxyType(state["metadata"]))
 
     def _require_inputs(self) -> None:
         """Check that the encoder gives what the first layer takes, and that the items of the vocabulary have ids."""

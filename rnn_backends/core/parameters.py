@@ -88,6 +88,18 @@ def require_unmasked(name: str, value: object) -> None:
         raise DTypeError(msg)
 
 
+def require_dense(name: str, array: Array) -> None:
+    """Check that an array is one whose elements lie in memory, each for itself; those of torch have flags that say."""
+    if type(array) is np.ndarray:
+        return
+    is_other = any(getattr(array, flag, False) is True for flag in ("is_quantized", "is_nested", "is_mkldnn"))
+    if is_other or "sparse" in str(getattr(array, "layout", "")):
+        msg = (
+            f"`{name}` must be a dense array; got {type(array).__name__} of another layout. Call its `to_dense` first."
+        )
+        raise DTypeError(msg)
+
+
 def require_flag(name: str, value: object) -> None:
     """Check that an option is true or false, and no text that says so."""
     if not isinstance(value, bool):

@@ -7,7 +7,7 @@ from rnn_backends.backends.transfer import as_host
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, array_namespace, device, dtype_name, is_integer
 from rnn_backends.core.messages import shown
-from rnn_backends.core.parameters import require_flag
+from rnn_backends.core.parameters import require_dense, require_flag
 from rnn_backends.errors import DTypeError, ShapeError
 
 
@@ -72,6 +72,7 @@ def _as_arrays(sequences: Any) -> dict[str, Array]:
             msg = f"`{name}` must hold numbers; got text; give a list of texts to a model with a vocabulary as it is."
             raise DTypeError(msg)
         found[name] = as_host(name, each)
+        require_dense(name, found[name])
     checks.require_together(found.items())
     return found
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.backends.nested import from_lists
 from rnn_backends.backends.selection import Placement
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Array, Host, array_namespace
@@ -91,9 +92,21 @@ class Prepared:
         if len(given) != len(inputs) or given.keys() != set(self._inputs):
             msg = f"the inputs must be {listed(self._inputs)}; got {listed(given) if by_name else len(inputs)}."
             raise ArgumentError(msg)
-        arrays = {name: np.asarray(value) for name, value in given.items()}
+        arrays = {name: _as_input(name, value) for name, value in given.items()}
         known = {name: arrays[name] for name in self._weights}
         return run_program(self._program or program_of(self._model, known), arrays, self._placement)
+
+
+def _as_input(name: str, value: Any) -> Host:
+    """Return an input as an array of NumPy."""
+    try:
+        host = from_lists(value) if isinstance(value, (list, tuple)) else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        host = None
+    if host is None:
+        msg = f"the input {shown(name)} must be an array or nested lists of numbers; got {type(value).__name__}."
+        raise DTypeError(msg)
+    return host
 
 
 def run_program(

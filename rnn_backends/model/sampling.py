@@ -14,7 +14,7 @@ from rnn_backends.core.checks import require_range
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
-from rnn_backends.model.init import require_integer
+from rnn_backends.model.init import SEEDS, require_integer
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.stream import Stream
 
@@ -43,7 +43,7 @@ class Sampler:
             msg = f"`top_p` must be in 0 < top_p <= 1; got {got(top_p)}."
             raise ArgumentError(msg)
         if seed is not None:
-            require_integer("seed", seed, 0)
+            require_integer("seed", seed, 0, SEEDS)
         self.top_k = top_k
         self.random = np.random.default_rng(seed)
 
@@ -142,7 +142,7 @@ def _require_feedback(method: str, placed: Placed) -> None:
 def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     """Return the token ids that continue a prompt of token ids."""
     require_integer("length", length, 0)
-    return np.fromiter(islice(drawn(placed, prompt, choose), length), dtype=np.int32, count=length)
+    return np.fromiter(islice(drawn(placed, prompt, choose), length), dtype=np.int32)
 
 
 def drawn(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:

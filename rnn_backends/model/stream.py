@@ -47,11 +47,16 @@ class Stream:
         if placed.has_backward:
             msg = "a stream needs a network without backward cells, which start at the end of a sequence."
             raise ArgumentError(msg)
-        self.batch_size = batch_size
+        self._batch_size = int(batch_size)
         self._placed = placed
         with placed.on_device():
             self._layers = in_compute_dtype(placed.network.layers)
         self._begin(None)
+
+    @property
+    def batch_size(self) -> int:
+        """The number of sequences that run side by side."""
+        return self._batch_size
 
     @property
     def state(self) -> Any:
@@ -131,7 +136,7 @@ class Stream:
         True
         """
         call = self._placed.prepared(x)
-        if call is not None and call.steps[1] == self.batch_size:
+        if call is not None and call.steps[1] == self._batch_size:
             output, self._state = call.run(call.take(x), self._state)
             self._reading.add(output, None)
             return call.give(output)

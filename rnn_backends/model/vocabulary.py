@@ -1,5 +1,6 @@
 """Text as token ids and back, for networks over characters or words."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -14,6 +15,7 @@ MISSING = -1
 """The id of what is not in a vocabulary, before it is refused."""
 
 
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The items that token ids stand for: the characters of a text, or words that are split at white space.
 
@@ -25,9 +27,8 @@ class Vocabulary:
         The item that stands for all that are not there.
     """
 
-    def __init__(self, items: str | tuple[str, ...], unknown: str | None = None) -> None:
-        self.items = items
-        self._unknown = unknown
+    items: str | tuple[str, ...]
+    unknown: str | None = None
 
     @property
     def unit(self) -> str:
@@ -41,7 +42,7 @@ class Vocabulary:
     @cached_property
     def other(self) -> int:
         """The id of what is not there: that of the item for unknown ones, or `MISSING`."""
-        return MISSING if self._unknown is None else self._ids[self._unknown]
+        return MISSING if self.unknown is None else self._ids[self.unknown]
 
     @cached_property
     def codes(self) -> Host:
@@ -53,6 +54,7 @@ class Vocabulary:
         """The ids of characters by their code points; the last one is that of all that are not there."""
         table = np.full(int(self.codes.max(initial=0)) + 2, self.other, dtype=np.int32)
         table[self.codes] = np.arange(len(self.codes))
+        table.flags.writeable = False
         return table
 
     def ids_of_characters(self, text: str) -> Host:
