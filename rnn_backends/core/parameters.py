@@ -41,8 +41,8 @@ def dtype_name_of(dtype: object) -> str:
         return name
     known: np.dtype[Any] | None
     try:
-        known = None if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]  # "f4", np.float32, float
-    except (TypeError, ValueError, RecursionError):
+        known = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None  # "f4", np.float32, float
+    except (TypeError, ValueError):
         known = None
     if known is None or known.name not in FLOATING or not known.isnative:
         msg = (
