@@ -15,7 +15,7 @@ from rnn_backends.core.arrays import Host
 
 DEEPEST = 8
 """The most axes of nested lists; one that holds itself twice has twice as many items on each."""
-NESTED = {list, tuple}
+NESTED = (list, tuple)
 DTYPES: dict[type, Any] = {float: np.float64, int: np.int64}
 
 
@@ -28,9 +28,10 @@ def from_lists(value: Sequence[Any]) -> Host | None:
         Lists of an axis differ in length, or are nested too deep.
     """
     rows, shape = [value], [len(value)]
-    while isinstance(first := next(chain.from_iterable(rows), None), (list, tuple)):
+    while isinstance(first := next(chain.from_iterable(rows), None), NESTED):
         rows = list(chain.from_iterable(rows))
-        if not set(map(type, rows)) <= NESTED or len(set(map(len, rows))) > 1 or len(shape) == DEEPEST:
+        are_lists = all(issubclass(kind, NESTED) for kind in set(map(type, rows)))
+        if not are_lists or len(set(map(len, rows))) > 1 or len(shape) == DEEPEST:
             msg = "lists of an axis differ in length, or are nested too deep"
             raise ValueError(msg)
         shape.append(len(first))
@@ -43,7 +44,7 @@ def from_lists(value: Sequence[Any]) -> Host | None:
             return np.asarray(value)
     kinds = set(map(type, chain.from_iterable(rows)))
     is_text = any(issubclass(each, (str, bytes, np.flexible)) for each in kinds)
-    if is_text or (kinds & NESTED) or any(map(_holds_text, chain.from_iterable(rows))):
+    if is_text or any(map(_holds_text, chain.from_iterable(rows))):
         return None
     return np.asarray(value)
 

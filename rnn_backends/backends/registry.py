@@ -227,7 +227,7 @@ def _load_installed(name: str, source: str) -> Backend:
 
         known = list_backends()
         msg = (
-            f"unknown backend {shown(name)} (from {source}). Known: {listed(sorted(known))}."
+            f"unknown backend {shown(name)} (from {source}). Known: {listed(known)}."
             f"{did_you_mean(name, known)} Third-party backends register under the "
             f"entry-point group {shown(GROUP)}."
         )

@@ -17,7 +17,8 @@ LARGEST = 2**31 - 1
 """The largest size, length or number of sequences: the places of an axis that 32 bits count."""
 LAYERS = 2**16 - 1
 """The most layers, each of which takes memory beside its parameters."""
-SEEDS = 2**256 - 1
+LARGEST_NUMBER = 2**256 - 1
+"""The largest seed, and the largest count of which no array is made."""
 
 
 def initial_network(
@@ -34,7 +35,7 @@ def initial_network(
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
     for name, size in sizes.items() if output_size is None else [*sizes.items(), ("output_size", output_size)]:
         require_integer(name, size, 1, LAYERS if name == "num_layers" else LARGEST)
-    require_integer("seed", seed, 0, SEEDS)
+    require_integer("seed", seed, 0, LARGEST_NUMBER)
     require_flag("bidirectional", bidirectional)
     require_flag("bias", bias)
     generator = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ from rnn_backends.core.checks import require_range
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
-from rnn_backends.model.init import SEEDS, require_integer
+from rnn_backends.model.init import LARGEST_NUMBER, require_integer
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.stream import Stream
 
@@ -37,13 +37,13 @@ class Sampler:
             msg = f"`temperature` must be at least 0; got {got(temperature)}."
             raise ArgumentError(msg)
         if top_k is not None:
-            require_integer("top_k", top_k, 1)
+            require_integer("top_k", top_k, 1, LARGEST_NUMBER)
         self.top_p = None if top_p is None else finite_float("top_p", top_p)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             msg = f"`top_p` must be in 0 < top_p <= 1; got {got(top_p)}."
             raise ArgumentError(msg)
         if seed is not None:
-            require_integer("seed", seed, 0, SEEDS)
+            require_integer("seed", seed, 0, LARGEST_NUMBER)
         self.top_k = top_k
         self.random = np.random.default_rng(seed)
 

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 

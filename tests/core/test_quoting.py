@@ -56,7 +56,7 @@ def test_what_is_allowed_is_there(name: str) -> None:
         ('msg = f"got {value!r}."', ["!r"]),
         ('msg = f"got {value!a:.80}."', ["!a"]),
         ('msg = f"got {repr(value)}."', ["repr"]),
-        ('msg = f"{\', \'.join(map(ascii, values))}"', ["ascii"]),
+        ("msg = f\"{', '.join(map(ascii, values))}\"", ["ascii"]),
         ('def f(x):\n    def g():\n        return f"{x:{width!r}}"', ["!r"]),
         ('class A:\n    def __repr__(self):\n        return f"A({self.x!r})"', []),
         ('msg = f"got {shown(value)}."', []),
