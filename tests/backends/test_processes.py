@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from threading import Event, Thread
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -153,9 +153,9 @@ def test_a_fork_has_the_backends_that_were_loaded(slow: Slow) -> None:
 @IGNORE_THREADS
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_processes_of_every_method_compute_while_a_thread_loads(method: str, slow: Slow) -> None:
-    rnn, context = rb.RNN.init(3, 4, output_size=3, seed=3), multiprocessing.get_context(method)
-    results: Any = context.SimpleQueue()
-    workers: list[Any] = [context.Process(target=computed_in_a_process, args=(rnn, results)) for _ in range(2)]
+    rnn, context = rb.RNN.init(3, 4, output_size=3, seed=3), cast(Any, multiprocessing.get_context(method))
+    results = context.SimpleQueue()
+    workers = [context.Process(target=computed_in_a_process, args=(rnn, results)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
