@@ -103,7 +103,7 @@ class Backend:
             problems.append(f"xp has no function {', '.join(missing)}")
         if self.devices is None and not hasattr(self.xp, "__array_namespace_info__"):
             problems.append("xp has no function __array_namespace_info__, so devices must be given")
-        if self.protocol_version != PROTOCOL_VERSION:
+        if type(self.protocol_version) is not int or self.protocol_version != PROTOCOL_VERSION:
             problems.append(f"protocol_version is {got(self.protocol_version)}, this package knows {PROTOCOL_VERSION}")
         if problems:
             msg = fitted(f"the backend {got(self.name)} cannot be used: {'; '.join(problems)}.")

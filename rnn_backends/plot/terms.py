@@ -79,11 +79,12 @@ def trace(
     """
     chosen = _require_names(steps, names)
     require_flag("batch_first", batch_first)
-    there = {name: held_there(name, array) for name, array in steps.items() if name in chosen or "hidden" in name}
+    said = {name: shown(name)[1:-1] for name in steps}  # the dict may be the caller's own
+    there = {name: held_there(said[name], array) for name, array in steps.items() if name in chosen or "hidden" in name}
     is_batch = any(array.ndim == 3 for array in there.values())
     drawn = {
         name: _require_drawable(
-            name, of_sequence(name, there[name], sequence, batch_first=batch_first, is_whole=is_batch)
+            said[name], of_sequence(said[name], there[name], sequence, batch_first=batch_first, is_whole=is_batch)
         )
         for name in chosen
     }

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, cast
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_the_error_says_what_to_do() -> None:
     with pytest.raises(
         AttributeError, match=r"an RNN is immutable, its attribute 'foo' too; make another by `to` or RNN\("
     ):
-        made().foo = 1  # type: ignore[attr-defined]
+        made().foo = 1
     with pytest.raises(AttributeError) as caught:
         setattr(made(), "a" * 10**5, 1)
     assert len(str(caught.value)) < 400
@@ -161,13 +162,16 @@ def a_subclass() -> Any:
 
 @foreign
 def a_mapped_file() -> Any:
-    import tempfile
-
-    file = tempfile.NamedTemporaryFile()  # noqa: SIM115  # closed with the array
+    file = NamedTemporaryFile()  # noqa: SIM115  # closed with the test
     mapped = np.memmap(file, np.float32, "w+", shape=(4, 3), order="F")
     mapped[...] = 1
     again = np.memmap(file.name, np.float32, "r", shape=(4, 3), order="F")
-    return again, lambda: (mapped.__setitem__(..., 0), file.close())
+
+    def change() -> None:
+        mapped[...] = 0
+        file.close()
+
+    return again, change
 
 
 @pytest.mark.parametrize("way", ["RNN", "from_torch", "h_0", "leak", "readout"])

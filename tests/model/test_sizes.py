@@ -10,7 +10,7 @@ from rnn_backends.model.init import LARGEST, LARGEST_NUMBER, LAYERS
 
 GREAT = (2**31, 2**62, 2**63, 2**64, 10**40, 10**400, 10**5000, np.int64(2**62), np.uint64(2**63))
 MODEL = rb.RNN.init(3, 4, output_size=3)
-SIZES = {
+SIZES: dict[str, Any] = {
     "input_size": lambda size: rb.RNN.init(size, 4),
     "hidden_size": lambda size: rb.RNN.init(3, size),
     "output_size": lambda size: rb.RNN.init(3, 4, output_size=size),
