@@ -42,6 +42,12 @@ def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, f"rnn_backends.backends.{name}", raising=False)
 
 
+def test_what_is_loaded_is_found_without_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    rb.get_backend("numpy")
+    monkeypatch.setattr(registry, "RLock", lambda: pytest.fail("a lock was made"))
+    assert rb.get_backend("numpy").name == "numpy"
+
+
 @pytest.mark.parametrize("name", INSTALL)
 def test_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     forget(name, monkeypatch)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
+from rnn_backends.core.network import Network
 
 X = np.ones((5, 2, 3), np.float32)
 IDS = np.ones((5, 2), np.int32)
@@ -191,6 +192,29 @@ def test_memory_of_others(kind: str, way: str) -> None:
     after = rnn.trace(X)
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array)
+
+
+@pytest.mark.parametrize("kind", ["an array", "a buffer", "a mapped file", "a view of an array that can be written to"])
+def test_views_that_readers_give(kind: str) -> None:
+    """Those of read-only arrays are held as they are: a file is not held twice."""
+    array = ones()
+    view = array.view()
+    view.flags.writeable = False
+    weight, change = FOREIGN[kind]() if kind in FOREIGN else (view, lambda: zero(array))
+    network = Network((rb.Layer(rb.Cell(weight, np.zeros((4, 4), np.float32))),))
+    rnn = rb.RNN.from_network(network, made().placed.placement)
+    before = rnn(X)[0]
+    change()
+    np.testing.assert_array_equal(rnn(X)[0], before)
+
+
+def test_a_file_is_held_once(tmp_path: Path) -> None:
+    made().save(tmp_path / "m.safetensors")
+    weight = cell_of(rb.load(tmp_path / "m.safetensors")).weight_ih
+    assert rb.load(tmp_path / "m.safetensors").placed.network.metadata == {"source": "here"}
+    assert not weight.flags.writeable
+    network = Network((rb.Layer(rb.Cell(weight, np.zeros((4, 4), np.float32))),))
+    assert cell_of(rb.RNN.from_network(network, made().placed.placement)).weight_ih is weight
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
