@@ -31,7 +31,7 @@ def require_softmax(readout: Sequence[Linear]) -> None:
     """Check that the cross-entropy is the loss of a readout."""
     g2 = readout[-1].activation
     if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
-        own = g2.name if isinstance(g2, Activation) else got(g2)
+        own = shown(g2.name) if isinstance(g2, Activation) else got(g2)
         msg = (
             f"loss is the cross-entropy of a softmax readout; g2 of this one is {own}. If it "
             "was trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
