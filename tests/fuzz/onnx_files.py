@@ -1,0 +1,113 @@
+"""Files of ONNX: graphs that exporters have written, and those of a grammar, changed in their structure."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from fuzz import graphs, jsons, native, wire
+from fuzz.cases import Case, options
+from fuzz.draws import Draw, damaged
+from fuzz.graphs import Graph, info, text
+from fuzz.torch_files import DATA
+from fuzz.weights import Tensor
+from fuzz.wire import BYTES, VARINT, Field, Message
+
+REAL = (
+    "torch_embedding", "torch_last_step", "torch_lengths", "torch_normalized", "torch_softmax", "torch_state", "torch_unbatched",
+    "torch_unsorted", "unrolled_cells", "unrolled_head", "unrolled_layers", "unrolled_state", "unrolled_step", "cases/dynamo_plain",
+    "cases/export_bh", "cases/export_mlp", "cases/export_norm", "cases/half_layers", "cases/half_unrolled", "cases/tf2onnx_simple",
+)  # fmt: skip
+
+_DESCRIBING: Mapping[str, frozenset[int]] = {
+    "graph": frozenset((10, 13, 14, 16)), "node": frozenset((6, 9)), "model": frozenset((6, 14)), "info": frozenset((3, 4)),
+    "tensor": frozenset((12, 16)), "attribute": frozenset((13,)),
+}  # fmt: skip
+"""Fields of types of values, texts and properties, which most of a file of some exporters is."""
+
+
+@cache
+def real(name: str) -> Message:
+    """Return a model that an exporter has written, without what only describes it."""
+    model = wire.decoded((DATA / f"{name}.onnx").read_bytes())
+    for kind, message in wire.messages_of(model):
+        message[:] = [field for field in message if field.number not in _DESCRIBING.get(kind, ())]
+    return model
+
+
+def model(draw: Draw) -> Message:
+    """Return a model of the grammar."""
+    graph = Graph(draw)
+    width, x = 3, "x"
+    kind = draw.below(6)
+    if kind == 1:
+        graph.inputs.append(info("x", ["t", "b"], graphs.INT64))
+        x = graph.node("Gather", [graph.floats(5, width), "x"], axis=draw.pick((None, 0)))
+    elif kind == 2:
+        graph.inputs.append(info("x", ["b", "t", width], graph.code))
+        x = graph.node("Transpose", ["x"], perm=[1, 0, 2])
+    elif kind == 3:
+        graph.inputs.append(info("x", ["t", "b"], graphs.INT64))
+        values = graph.constant((2,), bytes(4) + b"\0\0\x80\x3f", graphs.FLOAT)
+        x = graph.node("OneHot", ["x", graph.integers(width), values], axis=-1)
+    elif kind == 4:
+        graph.inputs.append(info("x", ["t", "b", 5], graph.code))
+        x = graph.node("Add", [graph.node("MatMul", ["x", graph.floats(5, width)]), graph.floats(width)])
+        x = graph.node("Relu", [x]) if draw.once(2) else x
+    else:
+        graph.inputs.append(info("x", [draw.pick((3, "t")), draw.pick((2, "b")), width], graph.code))
+    graph.names.append("x")
+    for _ in range(draw.pick((0, 0, 0, 1, 2))):
+        graphs.noise(graph)
+    last, rank = x, 3
+    if draw.once(24):
+        x = graphs.branches(graph, x, width)
+    for _ in range(draw.pick((1, 1, 2, 3))):
+        layer = graphs.unrolled if draw.once(4) else graphs.recurrent
+        x, last, width = layer(graph, x, width)
+    way = draw.below(7)
+    if way == 1:
+        x, rank = graph.node("Squeeze", [last, graph.integers(0)]), 2
+    elif way == 2:
+        index = graph.constant((), (2**64 - 1).to_bytes(8, "little"), graphs.INT64)
+        x, rank = graph.node("Gather", [x, index], axis=0), 2
+    elif way == 3:
+        x, rank = graph.node("ReduceMean", [x], axes=[0], keepdims=0), 2
+    elif way == 4:
+        x, rank = graph.node("ReduceMax", [x, graph.integers(0)], keepdims=0), 2
+    elif way == 5:
+        x, rank = graph.node("Concat", [last, last], axis=draw.pick((0, 1, -1))), 3
+    x = graphs.head(graph, x, width, rank)
+    for _ in range(draw.pick((0, 0, 1, 3))):
+        graphs.noise(graph)
+    return _whole(draw, graph, x)
+
+
+def _whole(draw: Draw, graph: Graph, x: str) -> Message:
+    """Return the model of a graph."""
+    outputs = [x, draw.pick(graph.names)] if draw.once(12) else [x]
+    held = [Field(1, BYTES, each) for each in graph.nodes] + [text(2, "g")]
+    held += [Field(5, BYTES, each) for each in graph.tensors] + [Field(11, BYTES, each) for each in graph.inputs]
+    held += [Field(12, BYTES, info(name, ["t", "b", "o"], graph.code)) for name in outputs]
+    opset = draw.pick((14, 17, 11, 7, 13, 22, 6, 99))
+    found = [Field(1, VARINT, 8), text(2, "fuzz"), Field(7, BYTES, held), Field(8, BYTES, [text(1, ""), Field(2, VARINT, opset)])]
+    if draw.once(8):
+        names = draw.pick((("weight_hh_l0",), ("weight_hh_l0", "weight_hh_l1"), ("weight_hh_l0", "readout.weight")))
+        arrays = {name: Tensor("f4", (1,), b"") for name in names}
+        note = jsons.written(draw, native.description(draw, arrays))
+        found.append(Field(14, BYTES, [text(1, "rnn_backends"), Field(2, BYTES, note)]))
+    if draw.once(30):
+        function = [text(1, "F"), text(4, "a"), text(5, "b"), *(Field(7, BYTES, each) for each in graph.nodes[:2])]
+        found.append(Field(25, BYTES, function))
+    return found
+
+
+def generate(draw: Draw) -> Case:
+    # The half of the cases are real models, of which the first is the one without choices.
+    held = real(draw.pick(REAL)) if draw.below(2) == 0 else model(draw)
+    whole = wire.encoded(wire.changed(draw, held))
+    if draw.once(40):
+        whole = damaged(draw, whole)
+    given: dict[str, Any] = options(draw, "onnx", [], {})
+    if draw.once(10):
+        given["external_data"] = True
+    return Case(".onnx", whole, given, {"w.bin": bytes(range(64)) * 2})
