@@ -15,7 +15,7 @@ class Case(NamedTuple):
     suffix: str
     data: bytes
     options: Mapping[str, Any]
-    beside: Mapping[str, bytes] = {}  # noqa: RUF012  # it is never changed
+    beside: Mapping[str, bytes] = {}
 
 
 def options(draw: Draw, form: str, names: list[str], base: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -127,8 +127,23 @@ def _by_atheris(work_: _Work, reader: str, seed: int) -> None:
         if work_.seen.tried == work_.count:
             work_.write()
 
-    words = [sys.argv[0], f"-runs={work_.count}", f"-seed={seed + 1}", f"-max_len={_LONGEST}", "-len_control=10", "-rss_limit_mb=0"]
-    words += [f"-artifact_prefix={work_.output.parent}/", "-timeout=100000", "-handle_alrm=0", "-verbosity=0", "-print_final_stats=0", "-reduce_inputs=0", str(seeds)]
+    words = [
+        sys.argv[0],
+        f"-runs={work_.count}",
+        f"-seed={seed + 1}",
+        f"-max_len={_LONGEST}",
+        "-len_control=10",
+        "-rss_limit_mb=0",
+    ]
+    words += [
+        f"-artifact_prefix={work_.output.parent}/",
+        "-timeout=100000",
+        "-handle_alrm=0",
+        "-verbosity=0",
+        "-print_final_stats=0",
+        "-reduce_inputs=0",
+        str(seeds),
+    ]
     atheris.Setup(words, one)
     atheris.Fuzz()
 

@@ -8,7 +8,18 @@ from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
 from fuzz.weights import Tensor
 
-_NAMES = {"f4": "float32", "f2": "float16", "f8": "float64", "bf16": "bfloat16", "i8": "int64", "i4": "int32", "u1": "uint8", "i1": "int8", "b1": "bool", "c8": "complex64"}
+_NAMES = {
+    "f4": "float32",
+    "f2": "float16",
+    "f8": "float64",
+    "bf16": "bfloat16",
+    "i8": "int64",
+    "i4": "int32",
+    "u1": "uint8",
+    "i1": "int8",
+    "b1": "bool",
+    "c8": "complex64",
+}
 
 
 def packed(draw: Draw, held: Any) -> bytes:
@@ -17,7 +28,13 @@ def packed(draw: Draw, held: Any) -> bytes:
         return _array(draw, held)
     if isinstance(held, dict):
         count = len(held) if draw.below(60) != 59 else draw.pick((0, 1, 15, 2**16, 2**32 - 1))
-        head = bytes([0x80 | count]) if count < 16 else b"\xde" + struct.pack(">H", count) if count < 2**16 else b"\xdf" + struct.pack(">I", count)
+        head = (
+            bytes([0x80 | count])
+            if count < 16
+            else b"\xde" + struct.pack(">H", count)
+            if count < 2**16
+            else b"\xdf" + struct.pack(">I", count)
+        )
         return head + b"".join(packed(draw, key) + packed(draw, value) for key, value in held.items())
     if isinstance(held, (list, tuple)):
         count = len(held)
@@ -30,7 +47,11 @@ def packed(draw: Draw, held: Any) -> bytes:
             return bytes([0xA0 | len(data)]) + data
         if len(data) < 256 and form < 14:
             return b"\xd9" + bytes([len(data)]) + data
-        return b"\xda" + struct.pack(">H", len(data)) + data if form < 15 else b"\xdb" + struct.pack(">I", len(data)) + data
+        return (
+            b"\xda" + struct.pack(">H", len(data)) + data
+            if form < 15
+            else b"\xdb" + struct.pack(">I", len(data)) + data
+        )
     if isinstance(held, bytes):
         return held
     if held is None or isinstance(held, bool):
@@ -46,7 +67,8 @@ def packed(draw: Draw, held: Any) -> bytes:
 
 def _array(draw: Draw, held: Tensor) -> bytes:
     """Return an array: an extension of its shape, dtype and bytes."""
-    shape, name, data, code, count = list(held.shape), _NAMES[held.code], held.data, 1, 3
+    shape: list[Any] = list(held.shape)
+    name, data, code, count = _NAMES[held.code], held.data, 1, 3
     kind = draw.below(40)
     if kind == 1:
         shape = [draw.number() for _ in range(draw.below(4))]
@@ -67,7 +89,11 @@ def _array(draw: Draw, held: Tensor) -> bytes:
         return draw.pick((b"\xd4", b"\xd5", b"\xd6", b"\xd7", b"\xd8")) + bytes([code]) + inner[:16]
     if kind == 9:
         return b"\xc9" + struct.pack(">I", size) + bytes([code]) + inner
-    return b"\xc7" + bytes([size, code]) + inner if size < 256 else b"\xc8" + struct.pack(">H", size & 0xFFFF) + bytes([code]) + inner
+    return (
+        b"\xc7" + bytes([size, code]) + inner
+        if size < 256
+        else b"\xc8" + struct.pack(">H", size & 0xFFFF) + bytes([code]) + inner
+    )
 
 
 def _cell(draw: Draw, width: int, size: int) -> dict[str, Any]:
@@ -87,7 +113,8 @@ def _cell(draw: Draw, width: int, size: int) -> dict[str, Any]:
 
 def tree(draw: Draw) -> dict[str, Any]:
     """Return the parameters of a network."""
-    width, found = 3, {}
+    found: dict[str, Any] = {}
+    width = 3
     if draw.once(4):
         found["Embed_0"] = {"embedding": weights.tensor(draw, 5, width)}
     for number in range(draw.pick((0, 0, 0, 1, 2))):
@@ -99,7 +126,10 @@ def tree(draw: Draw) -> dict[str, Any]:
             found[name] = {side: {"cell": _cell(draw, width, size)} for side in ("forward_rnn", "backward_rnn")}
         elif draw.once(8):
             own = {"w": weights.tensor(draw, width, size), "b": weights.tensor(draw, size)}
-            found["vanilla_rnn"] = {"linear": own, "linear_1": {"w": weights.tensor(draw, size, size), "b": weights.tensor(draw, size)}}
+            found["vanilla_rnn"] = {
+                "linear": own,
+                "linear_1": {"w": weights.tensor(draw, size, size), "b": weights.tensor(draw, size)},
+            }
         else:
             found[name] = _cell(draw, width, size)
         width = size * (2 if both else 1)
@@ -128,9 +158,16 @@ def generate(draw: Draw) -> Case:
     if kind == 0:
         held = {"params": held}
     elif kind == 1:
-        held = {"params": held, "batch_stats": {"BatchNorm_0": {"mean": weights.tensor(draw, 3), "var": weights.tensor(draw, 3)}}}
+        held = {
+            "params": held,
+            "batch_stats": {"BatchNorm_0": {"mean": weights.tensor(draw, 3), "var": weights.tensor(draw, 3)}},
+        }
     elif kind == 2:
-        held = {"step": 5, "params": held, "opt_state": {"0": {"mu": tree(draw), "count": weights.tensor(draw, code="i4")}, "1": {}}}
+        held = {
+            "step": 5,
+            "params": held,
+            "opt_state": {"0": {"mu": tree(draw), "count": weights.tensor(draw, code="i4")}, "1": {}},
+        }
     elif kind == 3:
         held = {"params": {"params": held}, "ema": held}
     elif kind == 4:
@@ -146,7 +183,11 @@ def generate(draw: Draw) -> Case:
     whole = packed(draw, held)
     given = options(draw, "flax", names, {"activation": "tanh", "residual": False, "readout_activation": "identity"})
     if draw.once(6):
-        given["layers"] = [name for name, part in held.items() if isinstance(part, dict) and "i" in part] if isinstance(held, dict) else []
+        given["layers"] = (
+            [name for name, part in held.items() if isinstance(part, dict) and "i" in part]
+            if isinstance(held, dict)
+            else []
+        )
     return Case(".msgpack", damaged(draw, whole) if draw.once(10) else whole, given)
 
 

@@ -18,7 +18,7 @@ class Group(NamedTuple):
     """A group: its members by name, and its attributes, texts or lists of texts."""
 
     members: Mapping[str, Any]
-    attributes: Mapping[str, Any] = {}  # noqa: RUF012  # it is never changed
+    attributes: Mapping[str, Any] = {}
 
 
 def grouped(arrays: Mapping[str, Tensor], attributes: Mapping[str, Mapping[str, Any]]) -> Group:
@@ -38,7 +38,10 @@ def grouped(arrays: Mapping[str, Tensor], attributes: Mapping[str, Mapping[str, 
             held = inner if isinstance(inner, dict) else {}
 
     def made(held: Mapping[str, Any], path: str) -> Group:
-        own = {name: made(each, f"{path}/{name}".lstrip("/")) if isinstance(each, dict) else each for name, each in held.items()}
+        own = {
+            name: made(each, f"{path}/{name}".lstrip("/")) if isinstance(each, dict) else each
+            for name, each in held.items()
+        }
         return Group(own, attributes.get(path, {}))
 
     return made(root, "")
@@ -158,7 +161,10 @@ class Writer:
     def header(self, messages: list[tuple[int, bytes]]) -> int:
         """Add the header of an object, in one block or in two."""
         if self.odd(20):
-            messages.insert(self.draw.below(len(messages) + 1), (self.draw.pick((0, 3, 7, 0xB, 0xC, 0x10, 0x12)), self.draw.octets(24)))
+            messages.insert(
+                self.draw.below(len(messages) + 1),
+                (self.draw.pick((0, 3, 7, 0xB, 0xC, 0x10, 0x12)), self.draw.octets(24)),
+            )
         split = self.draw.below(len(messages)) if self.odd(6) and messages else len(messages)
         first, rest = messages[:split], messages[split:]
         place = 0
@@ -178,7 +184,11 @@ class Writer:
             self.put("HHBBBB", kind, len(padded), 2 if self.odd(60) else 0, 0, 0, 0)
             at = len(self.out)
             self.out += padded
-            self.fields += [(at + place, size) for place, size in ((0, 1), (1, 1), (2, 2), (8, 8), (4, 4), (16, 8)) if place + size <= len(padded)]
+            self.fields += [
+                (at + place, size)
+                for place, size in ((0, 1), (1, 1), (2, 2), (8, 8), (4, 4), (16, 8))
+                if place + size <= len(padded)
+            ]
         return begin
 
     def array(self, held: Tensor) -> int:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fuzz import hdf5, jsons, zips
+from fuzz import hdf5, jsons, weights, zips
 from fuzz import keras_layers as kl
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
+from fuzz.keras_chain import chain
 from fuzz.keras_layers import Layer
 from fuzz.weights import Tensor, changed
 
@@ -19,7 +20,7 @@ _GIVEN = {"go_backwards": False, "activation": "tanh", "readout_activation": "li
 
 def _model(draw: Draw, version: int, depth: int = 0) -> tuple[Any, list[tuple[str, Layer]]]:
     """Return the configuration of a model, and its layers by the folders of their arrays."""
-    layers = kl.chain(draw)
+    layers = chain(draw)
     held: list[Any] = []
     placed: list[tuple[str, Layer]] = []
     taken: dict[str, int] = {}
@@ -32,7 +33,10 @@ def _model(draw: Draw, version: int, depth: int = 0) -> tuple[Any, list[tuple[st
     if depth == 0 and draw.once(8):
         inner, more = _model(draw, version, 1)
         held.append(inner)
-        placed += [(f"layers/{'sequential' if inner['class_name'] == 'Sequential' else 'functional'}/{path}", layer) for path, layer in more]
+        placed += [
+            (f"layers/{'sequential' if inner['class_name'] == 'Sequential' else 'functional'}/{path}", layer)
+            for path, layer in more
+        ]
     if draw.once(3):
         return kl.functional(draw, held, version), placed
     if version == 2 and draw.once(6):
@@ -47,15 +51,20 @@ def archive(draw: Draw) -> Case:
     config, placed = _model(draw, version)
     arrays = {f"{path}/{own}": array for path, layer in placed for own, array in layer.folders().items()}
     if version == 2 and draw.once(2):
-        arrays = {path.replace("layers/", "_layer_checkpoint_dependencies/", 1): array for path, array in arrays.items()}
-    arrays |= {"optimizer/vars/0": kl.tensor(draw, 1)} if draw.once(6) else {}
+        arrays = {
+            path.replace("layers/", "_layer_checkpoint_dependencies/", 1): array for path, array in arrays.items()
+        }
+    arrays |= {"optimizer/vars/0": weights.tensor(draw, 1)} if draw.once(6) else {}
     if draw.once(3):
         arrays = changed(draw, arrays)
-    weights = hdf5.Writer(draw).whole(hdf5.grouped(arrays, {}))
+    held = hdf5.Writer(draw).whole(hdf5.grouped(arrays, {}))
     metadata = {"keras_version": kl.version(draw, version), "date_saved": "2024"}
     text = jsons.written(draw, jsons.changed(draw, config) if draw.once(2) else config)
-    members = [("metadata.json", jsons.written(draw, jsons.changed(draw, metadata) if draw.once(8) else metadata)), ("config.json", text)]
-    members.append(("model.weights.h5", damaged(draw, weights) if draw.once(20) else weights))
+    members = [
+        ("metadata.json", jsons.written(draw, jsons.changed(draw, metadata) if draw.once(8) else metadata)),
+        ("config.json", text),
+    ]
+    members.append(("model.weights.h5", damaged(draw, held) if draw.once(20) else held))
     if draw.once(30):
         members.append(draw.pick((("assets/vocabulary.txt", b"a\nb"), ("x.py", b""))))
     given = options(draw, "keras", [], {} if draw.once(3) else {"masking": True})
@@ -72,9 +81,13 @@ def alone(draw: Draw) -> Case:
     if version == 3:
         attributes = {path.rpartition("/")[0]: {"name": draw.pick(("vars", "simple_rnn", ""))} for path in arrays}
     elif draw.once(2):
-        arrays = {path.replace("layers/", "_layer_checkpoint_dependencies/", 1): array for path, array in arrays.items()}
+        arrays = {
+            path.replace("layers/", "_layer_checkpoint_dependencies/", 1): array for path, array in arrays.items()
+        }
     if draw.once(6):
-        arrays[draw.pick(("optimizer/vars/0", "my_model/layers/x", "layers/lstm/cell/vars/0", "layers/dropout/vars/0"))] = kl.tensor(draw, 3)
+        arrays[
+            draw.pick(("optimizer/vars/0", "my_model/layers/x", "layers/lstm/cell/vars/0", "layers/dropout/vars/0"))
+        ] = weights.tensor(draw, 3)
     if draw.once(3):
         arrays = changed(draw, arrays)
     return _h5(draw, arrays, attributes)
@@ -82,7 +95,12 @@ def alone(draw: Draw) -> Case:
 
 def _h5(draw: Draw, arrays: dict[str, Tensor], attributes: dict[str, Any], *, is_model: bool = False) -> Case:
     whole = hdf5.Writer(draw).whole(hdf5.grouped(arrays, attributes))
-    given = options(draw, "keras", [], {} if is_model and not draw.once(3) else {**_GIVEN, **({"masking": False} if draw.once(2) else {})})
+    given = options(
+        draw,
+        "keras",
+        [],
+        {} if is_model and not draw.once(3) else {**_GIVEN, **({"masking": False} if draw.once(2) else {})},
+    )
     return Case(".h5", damaged(draw, whole) if draw.once(16) else whole, given)
 
 
@@ -106,7 +124,9 @@ def whole(draw: Draw) -> Case:
         tops.append(top)
     if draw.once(8):
         group = draw.pick(list(attributes) or [""])
-        attributes.setdefault(group, {})[draw.pick(("weight_names", "weight_names0", "x"))] = draw.pick(([], ["a", "a"], ["b" * 300], "kernel:0", ["é"]))
+        attributes.setdefault(group, {})[draw.pick(("weight_names", "weight_names0", "x"))] = draw.pick(
+            ([], ["a", "a"], ["b" * 300], "kernel:0", ["é"])
+        )
     listed: Any = draw.pick((tops, tops, tops, tops, [*tops, *tops], tops[::-1], []))
     attributes.setdefault(root, {})
     if draw.once(10):

@@ -46,13 +46,23 @@ def main(words: Sequence[str]) -> int:
 
 def _arguments(words: Sequence[str]) -> Any:
     parser = argparse.ArgumentParser(prog="python tests/fuzz", description="Load files that are wrong in many ways.")
-    parser.add_argument("--reader", action="append", choices=READERS, help="this reader (again for more); without it, all")
-    parser.add_argument("--count", type=int, default=10_000, help="cases of all readers together (default: %(default)s)")
+    parser.add_argument(
+        "--reader", action="append", choices=READERS, help="this reader (again for more); without it, all"
+    )
+    parser.add_argument(
+        "--count", type=int, default=10_000, help="cases of all readers together (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", choices=("atheris", "lines"), default=None, help="default: atheris where it is installed")
+    parser.add_argument(
+        "--engine", choices=("atheris", "lines"), default=None, help="default: atheris where it is installed"
+    )
     parser.add_argument("--found", type=Path, help="a folder that keeps what reached new lines, for --minimize")
-    parser.add_argument("--minimize", action="store_true", help="write the corpus anew: the shortest that reach what it and FOUND do")
-    parser.add_argument("--lines", action="store_true", help="fail where a line is neither reached nor listed in unreached.toml")
+    parser.add_argument(
+        "--minimize", action="store_true", help="write the corpus anew: the shortest that reach what it and FOUND do"
+    )
+    parser.add_argument(
+        "--lines", action="store_true", help="fail where a line is neither reached nor listed in unreached.toml"
+    )
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     found = parser.parse_args(words)
@@ -85,8 +95,21 @@ def _tried(reader: str, count: int, given: Any, folder: Path) -> Report:
     """Try cases of a reader in a process of its own."""
     output = folder / f"{reader}.json"
     output.unlink(missing_ok=True)
-    words = ["--reader", reader, "--count", str(count), "--seed", str(given.seed), "--engine", given.engine, "--work", str(output)]
-    done = subprocess.run([sys.executable, str(Path(__file__).parent), *words], capture_output=True, text=True, check=False)
+    words = [
+        "--reader",
+        reader,
+        "--count",
+        str(count),
+        "--seed",
+        str(given.seed),
+        "--engine",
+        given.engine,
+        "--work",
+        str(output),
+    ]
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent), *words], capture_output=True, text=True, check=False
+    )
     if done.returncode or not output.exists():
         return Report(_nothing(), [f"{reader}: the process ended with {done.returncode}: {done.stderr[-2000:]}"])
     found = json.loads(output.read_text(encoding="utf-8"))
@@ -116,13 +139,24 @@ def _again(reader: str, name: str, data: str) -> list[str]:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"outcomes": {}, "slowest": 0.0, "largest": 0, "seconds": 0.0, "lines": None, "failures": {}, "suspects": {}, "kept": []}
+    return {
+        "outcomes": {},
+        "slowest": 0.0,
+        "largest": 0,
+        "seconds": 0.0,
+        "lines": None,
+        "failures": {},
+        "suspects": {},
+        "kept": [],
+    }
 
 
 def _print(reports: dict[str, Report], reached: set[Line]) -> None:
     """Print the table."""
     share = unreached.shares(reached) if CAN_SEE else {}
-    print(f"{'reader':12}{'tried':>9}{'loaded':>9}{'refused':>9}{'failed':>8}{'a second':>10}{'slowest':>11}{'largest':>10}{'lines':>14}")
+    print(
+        f"{'reader':12}{'tried':>9}{'loaded':>9}{'refused':>9}{'failed':>8}{'a second':>10}{'slowest':>11}{'largest':>10}{'lines':>14}"
+    )
     for reader, (found, _) in reports.items():
         outcomes, own = found["outcomes"], share.get(reader)
         tried = sum(outcomes.values())

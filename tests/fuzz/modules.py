@@ -38,9 +38,23 @@ def whole(draw: Draw) -> Object:
         parts.append(draw.pick(parts))  # the same module twice
     if draw.once(8):
         parts.insert(draw.below(len(parts) + 1), _odd(draw, width))
-    names = draw.pick((("emb", "rnn", "fc", "out", "x", "y", "z", "v", "w"), tuple("012345678"), ("encoder", "rnn", "decoder", "head", "e", "f", "g", "h", "i")))
+    names = draw.pick(
+        (
+            ("emb", "rnn", "fc", "out", "x", "y", "z", "v", "w"),
+            tuple("012345678"),
+            ("encoder", "rnn", "decoder", "head", "e", "f", "g", "h", "i"),
+        )
+    )
     children = dict(zip(names, parts, strict=False))
-    kind = draw.pick(("__main__ Net", f"{_NN}.container Sequential", "my.nets Tagger", f"{_NN}.container ModuleList", f"{_NN}.container ModuleDict"))
+    kind = draw.pick(
+        (
+            "__main__ Net",
+            f"{_NN}.container Sequential",
+            "my.nets Tagger",
+            f"{_NN}.container ModuleList",
+            f"{_NN}.container ModuleDict",
+        )
+    )
     found = module(draw, kind, {}, children, own_arrays=draw.once(16))
     if len(parts) == 1 and draw.once(2):
         found = parts[0]
@@ -50,13 +64,25 @@ def whole(draw: Draw) -> Object:
 
 
 def module(
-    draw: Draw, name: str, arrays: Mapping[str, Any], children: Mapping[str, Any], *, own_arrays: bool = False, **facts: Any
+    draw: Draw,
+    name: str,
+    arrays: Mapping[str, Any],
+    children: Mapping[str, Any],
+    *,
+    own_arrays: bool = False,
+    **facts: Any,
 ) -> Object:
     """Return a module; now and then it has hooks, facts of another kind, or lacks something."""
     held = dict(arrays)
     if own_arrays:
         held["scale"] = weights.tensor(draw, 4)
-    state: dict[str, Any] = {"training": draw.once(2), "_parameters": held, "_buffers": {}, "_modules": dict(children), **facts}
+    state: dict[str, Any] = {
+        "training": draw.once(2),
+        "_parameters": held,
+        "_buffers": {},
+        "_modules": dict(children),
+        **facts,
+    }
     kind = draw.below(40)
     if kind == 1:
         state["_forward_pre_hooks"] = {0: _hook(draw)}
@@ -76,7 +102,12 @@ def module(
 
 
 def _hook(draw: Draw) -> Object:
-    state = {"name": draw.pick(("weight", "weight_hh_l0", 3)), "dim": draw.pick((0, 1, -1, None)), "n_power_iterations": 1, "eps": 1e-12}
+    state = {
+        "name": draw.pick(("weight", "weight_hh_l0", 3)),
+        "dim": draw.pick((0, 1, -1, None)),
+        "n_power_iterations": 1,
+        "eps": 1e-12,
+    }
     return Object(draw.pick(_HOOKS), draw.pick((state, state, None, 5)))
 
 
@@ -90,8 +121,13 @@ def _recurrent(draw: Draw, width: int) -> tuple[Object, int]:
     size = draw.pick((4, 3))
     if draw.once(6):
         shapes = {"weight_ih": (size, width), "weight_hh": (size, size), "bias_ih": (size,), "bias_hh": (size,)}
-        facts = {"input_size": width, "hidden_size": size, "bias": True, "nonlinearity": draw.pick(("tanh", "relu", 5))}
-        return module(draw, f"{_NN}.rnn RNNCell", _arrays(draw, shapes), {}, **facts), size
+        own_facts: dict[str, Any] = {
+            "input_size": width,
+            "hidden_size": size,
+            "bias": True,
+            "nonlinearity": draw.pick(("tanh", "relu", 5)),
+        }
+        return module(draw, f"{_NN}.rnn RNNCell", _arrays(draw, shapes), {}, **own_facts), size
     layers, both = draw.pick((1, 2)), draw.once(4)
     sides, given = (("", "_reverse") if both else ("",)), width
     shapes = {}
@@ -100,7 +136,7 @@ def _recurrent(draw: Draw, width: int) -> tuple[Object, int]:
             shapes |= {f"weight_ih_l{layer}{side}": (size, given), f"weight_hh_l{layer}{side}": (size, size)}
             shapes |= {f"bias_ih_l{layer}{side}": (size,), f"bias_hh_l{layer}{side}": (size,)}
         given = size * len(sides)
-    facts = {
+    facts: dict[str, Any] = {
         "mode": draw.pick(("RNN_TANH", "RNN_RELU", "LSTM")), "input_size": width, "hidden_size": size, "num_layers": layers, "bias": True,
         "batch_first": draw.once(2), "dropout": 0.0, "bidirectional": both, "proj_size": 0,
     }  # fmt: skip
@@ -120,7 +156,12 @@ def _linear(draw: Draw, width: int) -> tuple[Object, int]:
 def _before(draw: Draw, width: int) -> tuple[Object, int]:
     kind = draw.below(4)
     if kind == 0:
-        facts = {"num_embeddings": 5, "embedding_dim": width, "padding_idx": None, "max_norm": draw.pick((None, None, 1.0))}
+        facts: dict[str, Any] = {
+            "num_embeddings": 5,
+            "embedding_dim": width,
+            "padding_idx": None,
+            "max_norm": draw.pick((None, None, 1.0)),
+        }
         return module(draw, f"{_NN}.sparse Embedding", _arrays(draw, {"weight": (5, width)}), {}, **facts), width
     return _linear(draw, width) if kind == 1 else _after(draw, width)
 
@@ -131,8 +172,14 @@ def _after(draw: Draw, width: int) -> tuple[Object, int]:
         name = draw.pick(list(_ACTIVATIONS))
         return module(draw, f"{_NN}.activation {name}", {}, {}, **_ACTIVATIONS[name]), width
     if kind == 3:
-        shapes = {name: (width,) for name in ("weight", "bias", "running_mean", "running_var")}
-        facts = {"num_features": width, "eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": draw.pick((True, True, False))}
+        shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (width,))
+        facts: dict[str, Any] = {
+            "num_features": width,
+            "eps": 1e-5,
+            "momentum": 0.1,
+            "affine": True,
+            "track_running_stats": draw.pick((True, True, False)),
+        }
         return module(draw, f"{_NN}.batchnorm BatchNorm1d", _arrays(draw, shapes), {}, **facts), width
     if kind == 4:
         return module(draw, f"{_NN}.dropout Dropout", {}, {}, p=0.5), width

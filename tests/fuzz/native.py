@@ -10,14 +10,39 @@ from fuzz.cases import ACTIVATIONS, Case, options
 from fuzz.draws import Draw, damaged
 from fuzz.weights import Tensor
 
-_CODES = {"f4": "F32", "f2": "F16", "f8": "F64", "bf16": "BF16", "i8": "I64", "i4": "I32", "u1": "U8", "i1": "I8", "b1": "BOOL", "c8": "C64"}
-_DESCRS = {"f4": "<f4", "f2": "<f2", "f8": "<f8", "bf16": "<u2", "i8": "<i8", "i4": "<i4", "u1": "|u1", "i1": "|i1", "b1": "|b1", "c8": "<c8"}
+_CODES = {
+    "f4": "F32",
+    "f2": "F16",
+    "f8": "F64",
+    "bf16": "BF16",
+    "i8": "I64",
+    "i4": "I32",
+    "u1": "U8",
+    "i1": "I8",
+    "b1": "BOOL",
+    "c8": "C64",
+}
+_DESCRS = {
+    "f4": "<f4",
+    "f2": "<f2",
+    "f8": "<f8",
+    "bf16": "<u2",
+    "i8": "<i8",
+    "i4": "<i4",
+    "u1": "|u1",
+    "i1": "|i1",
+    "b1": "|b1",
+    "c8": "<c8",
+}
 
 
 def description(draw: Draw, names: Mapping[str, Tensor]) -> Any:
     """Return what a file says of a network that has the arrays of these names."""
     places = [name.removeprefix("weight_hh_") for name in names if name.startswith("weight_hh_")]
-    heads = {role: sum(name.startswith(role) and name.endswith("weight") for name in names) for role in ("encoder", "readout")}
+    heads = {
+        role: sum(name.startswith(role) and name.endswith("weight") for name in names)
+        for role in ("encoder", "readout")
+    }
     act = {"name": draw.pick(ACTIVATIONS), "alpha": draw.pick((None, 0.5, 1)), "beta": draw.pick((None, 0.25))}
     cell = {"activation": act, "clip": draw.pick((None, 1.0, 3)), "leak": draw.pick((None, 0.5))}
     found: dict[str, Any] = {
@@ -50,7 +75,9 @@ def safetensors(draw: Draw) -> Case:
         begin = len(data)
         data += tensor.data
         header[name] = {"dtype": _CODES[tensor.code], "shape": list(tensor.shape), "data_offsets": [begin, len(data)]}
-    notes: dict[str, Any] = {} if described is None else {"rnn_backends": jsons.written(draw, described).decode("utf-8", "surrogateescape")}
+    notes: dict[str, Any] = (
+        {} if described is None else {"rnn_backends": jsons.written(draw, described).decode("utf-8", "surrogateescape")}
+    )
     if draw.once(8):
         notes |= draw.pick(({"format": "pt"}, {"tied": next(iter(held), "a")}, {"a": "b"}))
     if notes or draw.once(8):
@@ -70,7 +97,9 @@ def npz(draw: Draw) -> Case:
         text = jsons.written(draw, described)
         members.insert(0, ("__rnn_backends__.npy", npy(draw, Tensor("u1", (len(text),), text))))
     if draw.once(6):
-        members.append((draw.pick(("chars.npy", "weight_ih_l0", "notes.txt", "x.npy")), npy(draw, Tensor("u1", (3,), b"abc"))))
+        members.append(
+            (draw.pick(("chars.npy", "weight_ih_l0", "notes.txt", "x.npy")), npy(draw, Tensor("u1", (3,), b"abc")))
+        )
     whole = zips.written(draw, members, deflated=draw.once(2))
     return Case(".npz", damaged(draw, whole) if draw.once(12) else whole, given)
 
@@ -86,12 +115,16 @@ def npy(draw: Draw, tensor: Tensor) -> bytes:
     elif kind == 3:
         version = draw.pick((b"\2\0", b"\3\0", b"\0\0"))
     elif kind == 4:
-        shape = draw.pick(("()", "(4, 4", "(-1,)", "4", f"({'9' * 30},)", f"({'1,' * 40})", "(0, 99999999999999999999)", "(4,)"))
+        shape = draw.pick(
+            ("()", "(4, 4", "(-1,)", "4", f"({'9' * 30},)", f"({'1,' * 40})", "(0, 99999999999999999999)", "(4,)")
+        )
     elif kind == 5:
         shape = f"({draw.number()}, {draw.number()})"
     text = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}"
     if kind == 6:
-        text = draw.pick((text[:-1], text + " " * 70 + "\n", "{}", text.replace(",", ""), "x" * 12000, text.replace("'", '"')))
+        text = draw.pick(
+            (text[:-1], text + " " * 70 + "\n", "{}", text.replace(",", ""), "x" * 12000, text.replace("'", '"'))
+        )
     length = draw.number() % 65536 if kind == 7 else len(text)
     size = struct.pack("<I", length) if version == b"\2\0" else struct.pack("<H", length)
     body = tensor.data[: draw.below(len(tensor.data) + 1)] if kind == 8 else tensor.data

@@ -7,7 +7,7 @@ from typing import Any
 from fuzz import graphs, jsons, native, wire
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
-from fuzz.graphs import Graph, info, text
+from fuzz.graph import FLOAT, INT64, Graph, info, text
 from fuzz.torch_files import DATA
 from fuzz.weights import Tensor
 from fuzz.wire import BYTES, VARINT, Field, Message
@@ -34,27 +34,33 @@ def real(name: str) -> Message:
     return model
 
 
-def model(draw: Draw) -> Message:
-    """Return a model of the grammar."""
-    graph = Graph(draw)
-    width, x = 3, "x"
+def _input(graph: Graph, width: int) -> str:
+    """Add the input, and what makes features of it; return the name of these."""
+    draw = graph.draw
     kind = draw.below(6)
     if kind == 1:
-        graph.inputs.append(info("x", ["t", "b"], graphs.INT64))
-        x = graph.node("Gather", [graph.floats(5, width), "x"], axis=draw.pick((None, 0)))
-    elif kind == 2:
+        graph.inputs.append(info("x", ["t", "b"], INT64))
+        return graph.node("Gather", [graph.floats(5, width), "x"], axis=draw.pick((None, 0)))
+    if kind == 2:
         graph.inputs.append(info("x", ["b", "t", width], graph.code))
-        x = graph.node("Transpose", ["x"], perm=[1, 0, 2])
-    elif kind == 3:
-        graph.inputs.append(info("x", ["t", "b"], graphs.INT64))
-        values = graph.constant((2,), bytes(4) + b"\0\0\x80\x3f", graphs.FLOAT)
-        x = graph.node("OneHot", ["x", graph.integers(width), values], axis=-1)
-    elif kind == 4:
+        return graph.node("Transpose", ["x"], perm=[1, 0, 2])
+    if kind == 3:
+        graph.inputs.append(info("x", ["t", "b"], INT64))
+        values = graph.constant((2,), bytes(4) + b"\0\0\x80\x3f", FLOAT)
+        return graph.node("OneHot", ["x", graph.integers(width), values], axis=-1)
+    if kind == 4:
         graph.inputs.append(info("x", ["t", "b", 5], graph.code))
         x = graph.node("Add", [graph.node("MatMul", ["x", graph.floats(5, width)]), graph.floats(width)])
-        x = graph.node("Relu", [x]) if draw.once(2) else x
-    else:
-        graph.inputs.append(info("x", [draw.pick((3, "t")), draw.pick((2, "b")), width], graph.code))
+        return graph.node("Relu", [x]) if draw.once(2) else x
+    shape = draw.pick(((3, 2, width), ("t", "b", width), (3, "b", width), ("t", 2, width)))
+    graph.inputs.append(info("x", shape, graph.code))
+    return "x"
+
+
+def model(draw: Draw) -> Message:
+    """Return a model of the grammar."""
+    graph, width = Graph(draw), 3
+    x = _input(graph, width)
     graph.names.append("x")
     for _ in range(draw.pick((0, 0, 0, 1, 2))):
         graphs.noise(graph)
@@ -68,7 +74,7 @@ def model(draw: Draw) -> Message:
     if way == 1:
         x, rank = graph.node("Squeeze", [last, graph.integers(0)]), 2
     elif way == 2:
-        index = graph.constant((), (2**64 - 1).to_bytes(8, "little"), graphs.INT64)
+        index = graph.constant((), (2**64 - 1).to_bytes(8, "little"), INT64)
         x, rank = graph.node("Gather", [x, index], axis=0), 2
     elif way == 3:
         x, rank = graph.node("ReduceMean", [x], axes=[0], keepdims=0), 2
@@ -89,7 +95,12 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
     held += [Field(5, BYTES, each) for each in graph.tensors] + [Field(11, BYTES, each) for each in graph.inputs]
     held += [Field(12, BYTES, info(name, ["t", "b", "o"], graph.code)) for name in outputs]
     opset = draw.pick((14, 17, 11, 7, 13, 22, 6, 99))
-    found = [Field(1, VARINT, 8), text(2, "fuzz"), Field(7, BYTES, held), Field(8, BYTES, [text(1, ""), Field(2, VARINT, opset)])]
+    found = [
+        Field(1, VARINT, 8),
+        text(2, "fuzz"),
+        Field(7, BYTES, held),
+        Field(8, BYTES, [text(1, ""), Field(2, VARINT, opset)]),
+    ]
     if draw.once(8):
         names = draw.pick((("weight_hh_l0",), ("weight_hh_l0", "weight_hh_l1"), ("weight_hh_l0", "readout.weight")))
         arrays = {name: Tensor("f4", (1,), b"") for name in names}

@@ -117,8 +117,21 @@ class Pickler:
             self.found += [b"ctorch._utils\n_rebuild_parameter\n", b"("]
         if kind == 7:
             self.found += [b"ctorch._tensor\n_rebuild_from_type_v2\n", b"("]
-        self.found += [b"ctorch._utils\n_rebuild_tensor_v2\n", b"("] if kind != 7 else [b"ctorch._utils\n_rebuild_tensor_v2\n", b"N", b"("]
-        self.found += [b"(", plain("storage"), f"ctorch\n{STORAGES[held.code]}Storage\n".encode(), plain(key), plain("cpu"), plain(count), b"t", b"Q"]
+        self.found += (
+            [b"ctorch._utils\n_rebuild_tensor_v2\n", b"("]
+            if kind != 7
+            else [b"ctorch._utils\n_rebuild_tensor_v2\n", b"N", b"("]
+        )
+        self.found += [
+            b"(",
+            plain("storage"),
+            f"ctorch\n{STORAGES[held.code]}Storage\n".encode(),
+            plain(key),
+            plain("cpu"),
+            plain(count),
+            b"t",
+            b"Q",
+        ]
         self.found.append(plain(offset))
         self.value(tuple(held.shape))
         self.value(tuple(strides))

@@ -5,9 +5,8 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 import numpy as np
+from numpy.typing import NDArray
 
 import rnn_backends as rb
 from fuzz.watch import MEMORY, require_sound_message, watched

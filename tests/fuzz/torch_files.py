@@ -34,7 +34,10 @@ def state_dict(draw: Draw) -> tuple[Pickler, dict[str, Any]]:
     held, given = weights.state_dict(draw)
     found, kind = Pickler(draw), draw.below(10)
     whole: Any = dict(held)
-    optimizer = {"state": {0: {"step": 3, "exp_avg": weights.tensor(draw, 4)}}, "param_groups": [{"lr": 0.1, "params": [0, 1]}]}
+    optimizer = {
+        "state": {0: {"step": 3, "exp_avg": weights.tensor(draw, 4)}},
+        "param_groups": [{"lr": 0.1, "params": [0, 1]}],
+    }
     if kind == 1:
         whole = {"epoch": 7, "state_dict": whole, "optimizer": optimizer, "loss": 0.5}
     elif kind == 2:
@@ -61,11 +64,18 @@ def generate(draw: Draw) -> Case:
     if kind == 2:
         own, others = real(draw.pick(REAL))
         members, opcodes = list(others), list(own)
-        given = options(draw, "weights", ["rnn.weight_ih_l0", "fc.weight"], {"activation": "tanh", "readout_activation": "identity"})
+        given = options(
+            draw, "weights", ["rnn.weight_ih_l0", "fc.weight"], {"activation": "tanh", "readout_activation": "identity"}
+        )
     else:
         if kind in {3, 4}:
             found = modules.opcodes(draw)
-            given = options(draw, "weights", ["rnn.weight_ih_l0", "fc.weight", "out.weight", "emb.weight"], {"readout_activation": "identity"})
+            given = options(
+                draw,
+                "weights",
+                ["rnn.weight_ih_l0", "fc.weight", "out.weight", "emb.weight"],
+                {"readout_activation": "identity"},
+            )
         else:
             found, given = state_dict(draw)
         opcodes = found.found
@@ -75,7 +85,17 @@ def generate(draw: Draw) -> Case:
         members.append(("version", draw.pick((b"3\n", b"3\n", b"3\n", b"3\n", b"4\n", b""))))
     members.insert(0, ("data.pkl", pickles.changed(draw, opcodes)))
     if draw.once(20):
-        members.append(draw.pick((("constants.pkl", b""), ("code/x.py", b""), ("data/00", b"1234"), (".data/serialization_id", b"1"), ("a/data.pkl", b""))))
+        members.append(
+            draw.pick(
+                (
+                    ("constants.pkl", b""),
+                    ("code/x.py", b""),
+                    ("data/00", b"1234"),
+                    (".data/serialization_id", b"1"),
+                    ("a/data.pkl", b""),
+                )
+            )
+        )
     root = draw.pick(("archive/", "archive/", "model/", "a/b/", ""))
     whole = zips.written(draw, [(f"{root}{name}", data) for name, data in members])
     if draw.once(16):

@@ -45,7 +45,10 @@ def state_dict(draw: Draw) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return _native(draw, code), {"activation": "tanh"}
     if kind == 7:
         names = ["Wx", "Wh", "b", "W_vocab", "b_vocab", "W_embed", "my.U", "my.V", "W", "data"]
-        found = {draw.pick(names): tensor(draw, *draw.pick(((3, 3), (3, 2), (3,), (2, 3))), code=code) for _ in range(1 + draw.below(5))}
+        found = {
+            draw.pick(names): tensor(draw, *draw.pick(((3, 3), (3, 2), (3,), (2, 3))), code=code)
+            for _ in range(1 + draw.below(5))
+        }
         return found, {"activation": "tanh"}
     return _torch(draw, code)
 
@@ -58,7 +61,9 @@ def _torch(draw: Draw, code: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     width = 3
     for number in range(draw.pick((0, 0, 0, 1, 2))):
         kind = draw.pick(("embedding", "linear", "batch_norm", "layer_norm"))
-        width = module(draw, found, f"{begin}{draw.pick(('emb', 'fc_in', 'enc', '0'))}{number or ''}", kind, width, code)
+        width = module(
+            draw, found, f"{begin}{draw.pick(('emb', 'fc_in', 'enc', '0'))}{number or ''}", kind, width, code
+        )
         given |= {"encoder_activation": "relu"} if kind == "linear" else {}
     for number in range(draw.pick((1, 1, 1, 2, 0))):
         name = draw.pick(("rnn", "", "cells.0", "encoder", "backbone.rnn")) + (str(number) if number else "")
@@ -71,8 +76,12 @@ def _torch(draw: Draw, code: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if count:
         given["readout_activation"] = "identity" if count == 1 else ("relu",) * (count - 1) + ("identity",)
     if draw.once(4):
-        more = draw.pick(("n_averaged", "criterion.weight", "loss_fn.pos_weight", "steps", "h0", "h_0", "init_state", "mask", "pe"))
-        found[f"{begin}{more}"] = tensor(draw, *draw.pick(((), (1,), (4,), (1, 1, 4), (2, 1, 4), (1, 4))), code=draw.pick((code, "i8")))
+        more = draw.pick(
+            ("n_averaged", "criterion.weight", "loss_fn.pos_weight", "steps", "h0", "h_0", "init_state", "mask", "pe")
+        )
+        found[f"{begin}{more}"] = tensor(
+            draw, *draw.pick(((), (1,), (4,), (1, 1, 4), (2, 1, 4), (1, 4))), code=draw.pick((code, "i8"))
+        )
     return changed(draw, found), given
 
 
@@ -95,11 +104,16 @@ def recurrent(draw: Draw, found: dict[str, Tensor], prefix: str, width: int, cod
     return width
 
 
-def _add(draw: Draw, found: dict[str, Tensor], own: str, name: str, shape: tuple[int, ...], code: str, kind: int) -> None:
+def _add(
+    draw: Draw, found: dict[str, Tensor], own: str, name: str, shape: tuple[int, ...], code: str, kind: int
+) -> None:
     """Add an array, or what it is computed from: a weight norm, a spectral norm, of either kind, or a mask."""
     way = draw.below(6) if len(shape) == 2 else 0
     if way == 1:
-        found |= {f"{own}{name}_g": tensor(draw, shape[0], 1, code=code), f"{own}{name}_v": tensor(draw, *shape, code=code)}
+        found |= {
+            f"{own}{name}_g": tensor(draw, shape[0], 1, code=code),
+            f"{own}{name}_v": tensor(draw, *shape, code=code),
+        }
     elif way == 2:
         at = f"{own}parametrizations.{name}.original"
         found |= {f"{at}0": tensor(draw, shape[0], 1, code=code), f"{at}1": tensor(draw, *shape, code=code)}
@@ -111,7 +125,10 @@ def _add(draw: Draw, found: dict[str, Tensor], own: str, name: str, shape: tuple
         parts = {"original": shape, "0._u": shape[:1], "0._v": shape[1:]}
         found |= {f"{at}{part}": tensor(draw, *each, code=code) for part, each in parts.items()}
     elif way == 5:
-        found |= {f"{own}{name}_orig": tensor(draw, *shape, code=code), f"{own}{name}_mask": tensor(draw, *shape, code=code)}
+        found |= {
+            f"{own}{name}_orig": tensor(draw, *shape, code=code),
+            f"{own}{name}_mask": tensor(draw, *shape, code=code),
+        }
     else:
         found[f"{own}{name}"] = tensor(draw, *shape, code=code)
 
@@ -137,7 +154,13 @@ def module(draw: Draw, found: dict[str, Tensor], prefix: str, kind: str, width: 
 
 def _book(draw: Draw, code: str) -> dict[str, Tensor]:
     """Return arrays by the names of a text-book."""
-    names = draw.pick((("Waa", "Wax", "Wya", "ba", "by"), ("Whh", "Wxh", "Why", "bh", "by"), ("Whh", "Wxh", "fc.weight", "bias", "fc.bias")))
+    names = draw.pick(
+        (
+            ("Waa", "Wax", "Wya", "ba", "by"),
+            ("Whh", "Wxh", "Why", "bh", "by"),
+            ("Whh", "Wxh", "fc.weight", "bias", "fc.bias"),
+        )
+    )
     size = draw.pick((4, 3, 2))
     shapes = [(size, size), (size, 3), (2, size), draw.pick(((size, 1), (size,), (size, 2))), draw.pick(((2, 1), (2,)))]
     if draw.once(4):
@@ -149,7 +172,8 @@ def _book(draw: Draw, code: str) -> dict[str, Tensor]:
 
 def _native(draw: Draw, code: str) -> dict[str, Tensor]:
     """Return arrays by the names of this package."""
-    found, width = {}, 3
+    found: dict[str, Tensor] = {}
+    width = 3
     for layer in range(draw.pick((1, 2))):
         sides = draw.pick((("",), ("", "_reverse"), ("_reverse",)))
         for side in sides:
@@ -161,7 +185,10 @@ def _native(draw: Draw, code: str) -> dict[str, Tensor]:
         if draw.once(2):
             number = draw.pick((".", ".0."))
             taken_width = width if role == "readout" else draw.pick((3, 5))
-            found |= {f"{role}{number}weight": tensor(draw, size, taken_width, code=code), f"{role}{number}bias": tensor(draw, size, code=code)}
+            found |= {
+                f"{role}{number}weight": tensor(draw, size, taken_width, code=code),
+                f"{role}{number}bias": tensor(draw, size, code=code),
+            }
     if draw.once(4):
         found["h_0" if draw.once(2) else "h_0_l0"] = tensor(draw, *draw.pick(((1, 4), (2, 4), (4,))), code=code)
     return changed(draw, found)
@@ -183,7 +210,9 @@ def changed(draw: Draw, found: dict[str, Tensor]) -> dict[str, Tensor]:
         elif kind == 2:
             found[name] = tensor(draw, *held.shape, code=draw.pick(list(SIZES)))
         elif kind == 3:
-            found[draw.pick((f"{name}x", name.upper(), f"x.{name}", draw.text(), name.replace("l0", "l7")))] = found.pop(name)
+            found[draw.pick((f"{name}x", name.upper(), f"x.{name}", draw.text(), name.replace("l0", "l7")))] = (
+                found.pop(name)
+            )
         elif kind == 4:
             found[draw.pick(list(found))] = held
         elif kind == 5:

@@ -95,10 +95,9 @@ def copied(message: Message) -> Message:
 def messages_of(message: Message, kind: str = "model") -> list[tuple[str, Message]]:
     """Return a message and all in it, each with its kind."""
     found = [(kind, message)]
-    for held_kind, held in found:
-        for field in held:
-            if isinstance(field.value, list):
-                found.append((SCHEMA[held_kind].get(field.number, "entry"), field.value))
+    for held_kind, held in found:  # which grows
+        below = SCHEMA[held_kind]
+        found.extend((below.get(field.number, "entry"), field.value) for field in held if isinstance(field.value, list))
     return found
 
 
@@ -157,5 +156,7 @@ def _change(draw: Draw, kind: str, message: Message, held: list[tuple[str, Messa
         else:
             value = draw.pick((draw.text().encode("utf-8", "surrogatepass"), b"\xff", value * 50, b""))
     elif wire == BYTES and isinstance(value, bytes):
-        value = draw.pick((value[:-4], value + bytes(4), b"", bytes(len(value)), b"\0\0\xc0\x7f" * (len(value) // 4), draw.octets(16)))
+        value = draw.pick(
+            (value[:-4], value + bytes(4), b"", bytes(len(value)), b"\0\0\xc0\x7f" * (len(value) // 4), draw.octets(16))
+        )
     message[at] = Field(number, wire, value)

@@ -65,9 +65,7 @@ def _local(draw: Draw, out: bytearray, name: str, data: bytes, deflated: bool) -
         stored += bytes(draw.below(64))
     packed = len(stored)
     sizes = (min(packed, MOST), min(size, MOST))
-    out += struct.pack(
-        "<4sHHHHHIIIHH", b"PK\3\4", 20, flags, method, 0, 0, crc, *sizes, len(encoded), len(extra)
-    )
+    out += struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, flags, method, 0, 0, crc, *sizes, len(encoded), len(extra))
     out += encoded + extra + stored
     wide = b""
     if kind == 9 or size > MOST:
@@ -126,5 +124,15 @@ def _directory(draw: Draw, entries: Sequence[_Entry], start: int) -> bytes:
         found += end
         count, size, start = 2**16 - 1, MOST, MOST
     comment = draw.octets(20) if kind == 6 else b""
-    end = struct.pack("<4sHHHHIIH", b"PK\5\6", draw.pick((0, 0, 0, 1)), 0, min(count, 65535), min(count, 65535), size, start, len(comment))
+    end = struct.pack(
+        "<4sHHHHIIH",
+        b"PK\5\6",
+        draw.pick((0, 0, 0, 1)),
+        0,
+        min(count, 65535),
+        min(count, 65535),
+        size,
+        start,
+        len(comment),
+    )
     return bytes(found) + end + comment
