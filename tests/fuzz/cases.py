@@ -5,7 +5,19 @@ from typing import Any, NamedTuple
 
 from fuzz.draws import Draw
 
-ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid", "softmax", "elu", "hard_sigmoid", "leaky_relu")
+ACTIVATIONS = (
+    "tanh",
+    "relu",
+    "identity",
+    "sigmoid",
+    "softmax",
+    "elu",
+    "hard_sigmoid",
+    "leaky_relu",
+    "relu6",
+    "gelu",
+    "odd",
+)
 ROLES = ("readout", "encoder", "embedding", "ignore", "layers")
 
 
@@ -22,7 +34,7 @@ def options(draw: Draw, form: str, names: list[str], base: Mapping[str, Any] | N
     """Return options of one format, of which there are seldom many; names are of what is in the file."""
     found: dict[str, Any] = dict(base or {})
     for _ in range(draw.pick((0, 0, 1, 2, 3))):
-        name = draw.pick(KNOWN[form])
+        name = draw.pick(KNOWN[form] if draw.below(12) < 11 else KNOWN[draw.pick(list(KNOWN))])
         found[name] = _option(draw, name, names or ["rnn"])
         if draw.once(8):
             found.pop(name)
@@ -63,8 +75,13 @@ def _option(draw: Draw, name: str, names: list[str]) -> Any:
         return draw.pick(("abc", "ab", "abcd", ["a", "bc", "d"], "aa"))
     prefixes = [each.rpartition(draw.pick((".", "/")))[0] for each in names]
     if name == "key":
-        return tuple(draw.pick(("state_dict", "model", "params", *prefixes)) for _ in range(1 + draw.below(2)))
+        return tuple(
+            draw.pick(("state_dict", "model", "params", "a", "net", "ema", "rnn", *prefixes))
+            for _ in range(1 + draw.below(2))
+        )
     if name == "layers":
+        if draw.once(12):
+            return draw.pick(([], "a", [("a",)], [(None, None)], [5], {}))
         paths = [draw.pick(prefixes) for _ in range(1 + draw.below(3))]
         return [(path, draw.pick([None, *prefixes])) if draw.once(3) else path for path in paths]
     if name == "roles":

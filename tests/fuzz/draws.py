@@ -95,7 +95,7 @@ def edited(draw: Draw, items: list[T], donors: Sequence[T]) -> None:
         items.insert(at, draw.pick(donors))
     else:
         end = min(len(items), at + 1 + draw.below(8))
-        times = draw.pick((2, 3, 20, 300))
+        times = draw.pick((2, 2, 2, 3, 3, 20, 20, 300))
         items[at:end] = items[at:end] * (times if len(items) < 5000 else 2)
 
 

@@ -7,7 +7,7 @@ import resource
 import sys
 import warnings
 from pathlib import Path
-from time import monotonic
+from time import process_time
 from typing import Any
 
 from fuzz import watch
@@ -53,7 +53,7 @@ class _Work:
 
     def __init__(self, trial: Trial, sight: Lines | None, output: Path, count: int) -> None:
         self.trial, self.sight, self.output, self.count = trial, sight, output, count
-        self.begun = monotonic()
+        self.begun = process_time()
 
     @property
     def seen(self) -> Seen:
@@ -70,7 +70,7 @@ class _Work:
         """Write what was seen so far: Atheris ends the process without a word."""
         seen = self.seen
         found: dict[str, Any] = {
-            "outcomes": seen.outcomes, "slowest": seen.slowest, "largest": seen.largest, "seconds": monotonic() - self.begun,
+            "outcomes": seen.outcomes, "slowest": seen.slowest, "largest": seen.largest, "seconds": process_time() - self.begun,
             "failures": {name: data.hex() for name, data in seen.failures.items()},
             "suspects": {name: data.hex() for name, data in seen.suspects.items()},
             "kept": [data.hex() for data in seen.kept], "lines": sorted(self.sight.reached) if self.sight else None,

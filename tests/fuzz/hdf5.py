@@ -160,6 +160,8 @@ class Writer:
 
     def header(self, messages: list[tuple[int, bytes]]) -> int:
         """Add the header of an object, in one block or in two."""
+        if self.odd(60):
+            messages += [(0x12, bytes(60_000)), (0x12, bytes(60_000))]
         if self.odd(20):
             messages.insert(
                 self.draw.below(len(messages) + 1),

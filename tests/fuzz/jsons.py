@@ -52,6 +52,8 @@ def written(draw: Draw, whole: Any) -> bytes:
     """Return the text of a value, with a change to the text now and then."""
     text = json.dumps(whole, ensure_ascii=draw.once(2)).encode("utf-8", "surrogatepass")
     kind = draw.below(40)
+    if kind == 35:
+        return text.replace(b"{", b'{"a": 1, "a": 2, ', 1)
     if kind == 39:
         return text[: draw.below(len(text) + 1)]
     if kind == 38:

@@ -33,6 +33,8 @@ def chain(draw: Draw) -> list[Layer]:
     for _ in range(draw.pick((1, 0, 2, 3))):
         layer, width = _after(draw, width)
         found.append(layer)
+    if draw.once(50):
+        found *= 12
     if draw.once(20):
         found.insert(
             draw.below(len(found) + 1),
@@ -48,7 +50,8 @@ def _activation(draw: Draw) -> Any:
     kind = draw.below(12)
     if kind == 0:
         name, config = draw.pick(list(_LAYERS.items()))
-        return {"module": draw.pick(("keras.layers", "x")), "class_name": name, "config": dict(config)}
+        own: Any = varied(draw, config) if draw.below(8) < 7 else draw.value()
+        return {"module": draw.pick(("keras.layers", "x")), "class_name": name, "config": own}
     if kind == 1:
         return {"module": "builtins", "class_name": "function", "config": draw.pick(("relu", "my_function"))}
     return "tanh" if kind < 6 else draw.pick(_ACTIVATIONS)
@@ -58,6 +61,21 @@ _LAYERS: Mapping[str, Mapping[str, Any]] = {
     "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}, "LeakyReLU": {"negative_slope": 0.3, "alpha": 0.3},
     "ELU": {"alpha": 1.0}, "Softmax": {"axis": -1}, "ThresholdedReLU": {"theta": 1.0}, "Activation": {"activation": "tanh"},
 }  # fmt: skip
+
+
+def varied(draw: Draw, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with one of them changed, now and then."""
+    found = dict(config)
+    if draw.once(3):
+        inner = {"module": "keras.layers", "class_name": "Activation", "config": {"activation": "tanh"}}
+        outer = {"module": "keras.layers", "class_name": "Activation", "config": {"activation": inner}}
+        number = {"class_name": "__numpy__", "config": {"value": 0.3, "dtype": "float32"}}
+        found[draw.pick(list(found))] = draw.pick(
+            (0.5, 0.0, 6.0, 1, [-1], None, number, inner, {**outer, "config": {"activation": outer}})
+        )
+        if draw.once(2):
+            found[draw.pick(list(found))] = draw.pick((0.5, 6.0))
+    return found
 
 
 def _cell(draw: Draw, width: int, size: int, code: str, biased: bool) -> dict[str, Tensor]:
@@ -91,8 +109,15 @@ def _recurrent(draw: Draw, width: int, sequences: bool) -> tuple[Layer, int]:
             for side in ("layer", "backward_layer")
         }
         arrays = {f"{side}_layer/cell": _cell(draw, width, size, code, biased) for side in ("forward", "backward")}
-        if draw.once(6):
+        kind = draw.below(24)
+        if kind < 4:
             del sides["backward_layer"]
+        elif kind == 5:
+            sides["layer"].config["go_backwards"] = True
+        elif kind == 6:
+            sides["backward_layer"].config["return_sequences"] = not sequences
+        elif kind == 7:
+            sides["layer"].kind = draw.pick(("Dense", "LSTM"))
         return Layer(
             "Bidirectional", {"merge_mode": draw.pick(("concat", "concat", "concat", "sum", None))}, arrays, sides
         ), 2 * size
@@ -103,7 +128,7 @@ def _recurrent(draw: Draw, width: int, sequences: bool) -> tuple[Layer, int]:
         held = [cell.described(3, 0) for _ in range(draw.pick((2, 1, 0)))]
         stack = Layer("StackedRNNCells", {"cells": held})
         arrays = {
-            f"cell/cells/simple_rnn_cell{f'_{k}' if k else ''}": _cell(
+            f"cell/cells/{'gru' if draw.once(20) else 'simple_rnn'}_cell{f'_{k}' if k else ''}": _cell(
                 draw, width if k == 0 else size, size, code, biased
             )
             for k in range(len(held))
@@ -124,7 +149,7 @@ def _dense(draw: Draw, width: int) -> tuple[Layer, int]:
 
 
 def _norm(draw: Draw, width: int) -> Layer:
-    kind = draw.below(3)
+    kind, wide = draw.below(3), width + 1 if draw.once(20) else width
     if kind == 1:
         config: dict[str, Any] = {
             "axis": draw.pick((-1, [-1], None, [2], 1)),
@@ -132,7 +157,7 @@ def _norm(draw: Draw, width: int) -> Layer:
             "mean": draw.pick((None, None, 0.5, [[0.1] * width])),
             "variance": draw.pick((None, [[1.0] * width])),
         }
-        own = {name: tensor(draw, width) for name in ("mean", "variance")} | {
+        own = {name: tensor(draw, wide) for name in ("mean", "variance")} | {
             "count": tensor(draw, code="i8" if draw.once(2) else "f4")
         }
         return Layer("Normalization", config, {"": own} if config["mean"] is None else {})
@@ -176,7 +201,9 @@ def _after(draw: Draw, width: int) -> tuple[Layer, int]:
     kind = draw.below(7)
     if kind == 1:
         name, config = draw.pick(list(_LAYERS.items()))
-        return Layer(name, {**config, "activation": _activation(draw)} if name == "Activation" else dict(config)), width
+        return Layer(
+            name, {**config, "activation": _activation(draw)} if name == "Activation" else varied(draw, config)
+        ), width
     if kind == 2:
         return Layer(draw.pick(("Dropout", "Identity", "GaussianNoise", "SpatialDropout1D")), {"rate": 0.5}), width
     if kind == 3:

@@ -118,7 +118,8 @@ def whole(draw: Draw) -> Case:
         own = layer.listed()
         names = attributes.setdefault(group, {}).setdefault("weight_names", [])
         for name, array in own.items():
-            path = f"{layer.name}/{name}{draw.pick((':0', ':0', ''))}"
+            deep = "a/" * draw.pick((1, 70)) if draw.once(60) else ""
+            path = f"{deep}{layer.name}/{name}{draw.pick((':0', ':0', ''))}"
             names.append(path)
             arrays[f"{group}/{path}"] = array
         tops.append(top)
@@ -137,7 +138,8 @@ def whole(draw: Draw) -> Case:
     attributes.setdefault("", {}).update({} if draw.once(12) else versions)
     if is_model:
         text = jsons.written(draw, jsons.changed(draw, config) if draw.once(3) else config)
-        attributes[""]["model_config"] = text.decode("utf-8", "replace")
+        held = text.decode("utf-8", "replace")
+        attributes[""]["model_config"] = [held, held] if draw.once(30) else held
     if draw.once(4):
         arrays = changed(draw, arrays)
     return _h5(draw, arrays, attributes, is_model=is_model)

@@ -69,7 +69,7 @@ def functional(draw: Draw, layers: list[Any], number: int) -> dict[str, Any]:
     names = [f"layer {k}" for k in range(len(held))]
     rows = []
     for k, layer in enumerate(held):
-        tensor_of = {"class_name": "__keras_tensor__", "config": {"keras_history": [names[k - 1], 0, 0]}}
+        tensor_of = _output(names[k - 1])
         nodes: list[Any] = []
         if k:
             options = (
@@ -83,29 +83,28 @@ def functional(draw: Draw, layers: list[Any], number: int) -> dict[str, Any]:
     if draw.once(3):
         ends = {key: [value] for key, value in ends.items()}
     if number == 3 and draw.once(6):
-        rows.append(_mask(draw, names[0]))
-        rows[-2]["inbound_nodes"] = (
-            [
-                {
-                    "args": rows[-2]["inbound_nodes"][0]["args"],
-                    "kwargs": {"mask": {"config": {"keras_history": ["not_equal", 0, 0]}}},
-                }
-            ]
-            if len(rows) > 2
-            else []
-        )
+        rows += _masks(draw, names[draw.below(len(held))])
+        masked = {"config": {"keras_history": [draw.pick((rows[-1]["name"], "not_equal")), 0, 0]}}
+        for row in rows[1 : len(held)]:
+            row["inbound_nodes"][0]["kwargs"] = {"mask": masked}
     kind = draw.pick(("Functional", "Functional", "Model")) if number == 2 else "Functional"
     return described(kind, number, 0, {"name": "model", "layers": rows, **ends})
 
 
-def _mask(draw: Draw, source: str) -> dict[str, Any]:
-    """Return an operation that makes the mask of an Embedding or a Masking."""
-    tensor_of = {"class_name": "__keras_tensor__", "config": {"keras_history": [source, 0, 0]}}
-    nodes = [{"args": [tensor_of, draw.pick((0, 0.0, 1))], "kwargs": {}}]
-    return {
-        "module": "keras.src.ops.numpy",
-        "class_name": "NotEqual",
-        "config": {"name": "not_equal"},
-        "name": "not_equal",
-        "inbound_nodes": nodes,
-    }
+def _masks(draw: Draw, source: str) -> list[dict[str, Any]]:
+    """Return the operations that make the mask of an Embedding, or of a Masking."""
+    found = [_operation("NotEqual", "not_equal", [_output(source), draw.pick((0, 0.0, 1))], {})]
+    if draw.once(2):
+        options = {"axis": draw.pick((-1, -1, 1)), "keepdims": draw.once(4)}
+        found.append(_operation("Any", "any", [_output("not_equal")], options))
+    return found
+
+
+def _output(name: str) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, 0]}}
+
+
+def _operation(kind: str, name: str, given: list[Any], options: dict[str, Any]) -> dict[str, Any]:
+    nodes = [{"args": given, "kwargs": {}}]
+    config = {"name": name, **options}
+    return {"module": "keras.src.ops.numpy", "class_name": kind, "config": config, "name": name, "inbound_nodes": nodes}

@@ -1,7 +1,6 @@
 """Lines of functions that are reached; those of modules and of classes run as they are imported, and are not counted."""
 
 import sys
-from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
@@ -14,20 +13,23 @@ CAN_SEE = sys.version_info >= (3, 12)
 _TOOL = 4
 
 
-def all_lines() -> dict[str, set[int]]:
-    """Return the numbers of the lines of functions, by module."""
-    return {
-        name: {line for code in _codes(compile(path.read_bytes(), str(path), "exec")) for line in _lines_of(code)}
-        for name, path in modules().items()
-    }
+def all_lines() -> dict[str, dict[str, set[int]]]:
+    """Return the numbers of the lines of functions, by module and by function, of which there may be two of a name."""
+    return {name: _functions(compile(path.read_bytes(), str(path), "exec")) for name, path in modules().items()}
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    if code.co_flags & _OPTIMIZED:
-        yield code
-    for held in code.co_consts:
-        if isinstance(held, CodeType):
-            yield from _codes(held)
+def _functions(module: CodeType) -> dict[str, set[int]]:
+    """Return the lines of the functions of a module by their names, with those of functions in them."""
+    found: dict[str, set[int]] = {}
+    waiting: list[tuple[str, CodeType]] = [("", module)]
+    while waiting:
+        outer, code = waiting.pop()
+        is_function = bool(code.co_flags & _OPTIMIZED)
+        if is_function and (outer or code.co_name != "<genexpr>"):  # which of a module runs as it is imported
+            outer = outer or code.co_name
+            found.setdefault(f"{outer}:{code.co_firstlineno}", set()).update(_lines_of(code))
+        waiting += [(outer, held) for held in code.co_consts if isinstance(held, CodeType)]
+    return found
 
 
 def _lines_of(code: CodeType) -> set[int]:

@@ -155,7 +155,7 @@ def _print(reports: dict[str, Report], reached: set[Line]) -> None:
     """Print the table."""
     share = unreached.shares(reached) if CAN_SEE else {}
     print(
-        f"{'reader':12}{'tried':>9}{'loaded':>9}{'refused':>9}{'failed':>8}{'a second':>10}{'slowest':>11}{'largest':>10}{'lines':>14}"
+        f"{'reader':12}{'tried':>9}{'loaded':>9}{'refused':>9}{'failed':>8}{'per CPU s':>10}{'slowest':>11}{'largest':>10}{'lines':>14}"
     )
     for reader, (found, _) in reports.items():
         outcomes, own = found["outcomes"], share.get(reader)

@@ -9,7 +9,7 @@ from fuzz.pickles import Object, Pickler
 
 _NN = "torch.nn.modules"
 _ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
-    "Tanh": {}, "ReLU": {"inplace": False}, "Sigmoid": {}, "Softmax": {"dim": -1}, "LogSoftmax": {"dim": 2},
+    "Tanh": {}, "ReLU": {"inplace": False}, "Sigmoid": {}, "Softmax": {"dim": -1}, "LogSoftmax": {"dim": 2}, "Softmax2": {"dim": 1}, "Softmax0": {"dim": None},
     "LeakyReLU": {"negative_slope": 0.1}, "ELU": {"alpha": 1.0}, "Softplus": {"beta": 1, "threshold": 20}, "Softsign": {},
     "Hardsigmoid": {}, "Threshold": {"threshold": 0.5, "value": 0}, "GELU": {}, "PReLU": {}, "Hardtanh": {},
 }  # fmt: skip
@@ -150,7 +150,10 @@ def _linear(draw: Draw, width: int) -> tuple[Object, int]:
         shapes = {"weight_g": (size, 1), "weight_v": (size, width), "bias": (size,)}
     elif draw.once(10):
         shapes = {"weight_orig": (size, width), "weight_u": (size,), "weight_v": (width,), "bias": (size,)}
-    return module(draw, f"{_NN}.linear Linear", _arrays(draw, shapes), {}, in_features=width, out_features=size), size
+    facts: dict[str, Any] = {"in_features": width, "out_features": size}
+    if "weight_u" in shapes and not draw.once(4):
+        facts["_forward_pre_hooks"] = {0: Object(_HOOKS[1], {"name": "weight", "dim": draw.pick((0, 1)), "eps": 1e-12})}
+    return module(draw, f"{_NN}.linear Linear", _arrays(draw, shapes), {}, **facts), size
 
 
 def _before(draw: Draw, width: int) -> tuple[Object, int]:
@@ -170,7 +173,7 @@ def _after(draw: Draw, width: int) -> tuple[Object, int]:
     kind = draw.below(6)
     if kind == 2:
         name = draw.pick(list(_ACTIVATIONS))
-        return module(draw, f"{_NN}.activation {name}", {}, {}, **_ACTIVATIONS[name]), width
+        return module(draw, f"{_NN}.activation {name.rstrip('02')}", {}, {}, **_ACTIVATIONS[name]), width
     if kind == 3:
         shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (width,))
         facts: dict[str, Any] = {
@@ -194,7 +197,7 @@ def _odd(draw: Draw, width: int) -> Any:
     """Return a module that is not read, or is no module."""
     name = draw.pick((
         f"{_NN}.rnn LSTM", f"{_NN}.loss CrossEntropyLoss", f"{_NN}.normalization LayerNorm", "torchmetrics.x Accuracy",
-        "torch.jit._script RecursiveScriptModule", "__main__ Attention", "torch.nn.parameter UninitializedParameter", f"{_NN}.x Conv1d",
+        "torch.jit._script ScriptModule", "__main__ Attention", "torch.nn.parameter UninitializedParameter", f"{_NN}.x Conv1d",
         f"{_NN}.linear LazyLinear", f"{_NN}.rnn GRUCell",
     ))  # fmt: skip
     arrays = {"weight": weights.tensor(draw, width)} if draw.once(2) else {}

@@ -1,7 +1,11 @@
 """Files of ONNX: graphs that exporters have written, and those of a grammar, changed in their structure."""
 
+import base64
+import struct
+import zlib
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fuzz import graphs, jsons, native, wire
@@ -12,6 +16,7 @@ from fuzz.torch_files import DATA
 from fuzz.weights import Tensor
 from fuzz.wire import BYTES, VARINT, Field, Message
 
+GATHERED = Path(__file__).parent / "graphs.txt"
 REAL = (
     "torch_embedding", "torch_last_step", "torch_lengths", "torch_normalized", "torch_softmax", "torch_state", "torch_unbatched",
     "torch_unsorted", "unrolled_cells", "unrolled_head", "unrolled_layers", "unrolled_state", "unrolled_step", "cases/dynamo_plain",
@@ -32,6 +37,18 @@ def real(name: str) -> Message:
     for kind, message in wire.messages_of(model):
         message[:] = [field for field in message if field.number not in _DESCRIBING.get(kind, ())]
     return model
+
+
+@cache
+def gathered() -> tuple[Message, ...]:
+    """Return the models of gather.py."""
+    whole = zlib.decompress(base64.b64decode(GATHERED.read_text(encoding="ascii")))
+    found, at = [], 0
+    while at < len(whole):
+        (size,) = struct.unpack_from("<I", whole, at)
+        found.append(wire.decoded(whole[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return tuple(found)
 
 
 def _input(graph: Graph, width: int) -> str:
@@ -113,8 +130,8 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
 
 
 def generate(draw: Draw) -> Case:
-    # The half of the cases are real models, of which the first is the one without choices.
-    held = real(draw.pick(REAL)) if draw.below(2) == 0 else model(draw)
+    kind = draw.below(4)
+    held = real(draw.pick(REAL)) if kind == 0 else model(draw) if kind == 1 else draw.pick(gathered())
     whole = wire.encoded(wire.changed(draw, held))
     if draw.once(40):
         whole = damaged(draw, whole)

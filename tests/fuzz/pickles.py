@@ -17,11 +17,19 @@ PIECES = (
     b"j\0\0\0\0", b"r\0\0\0\0", b".", b"K\1", b"M\0\1", b"J\xff\xff\xff\xff", b"\x8a\1\5", b"\x8b\1\0\0\0\5", b"\x8a\0",
     b"G?\xf0\0\0\0\0\0\0", b"X\1\0\0\0a", b"\x8c\1a", b"\x8d\1\0\0\0\0\0\0\0a", b"B\1\0\0\0a", b"C\1a", b"U\1a", b"T\1\0\0\0a",
     b"\x96\1\0\0\0\0\0\0\0a", b"\x8e\1\0\0\0\0\0\0\0a", b"\x80\2", b"\x80\5", b"\x80\7", b"\x95\1\0\0\0\0\0\0\0", b"I5\n", b"S'a'\n", b"P1\n",
-    b"c__main__\nNet\n", b"cos\nsystem\n", b"cbuiltins\neval\n", b"ccollections\nOrderedDict\n", b"ctorch\nFloatStorage\n",
+    b"c__main__\nNet\n", b"cos\nsystem\n", b"cos\nsys", b"cbuiltins\neval\n", b"ccollections\nOrderedDict\n", b"ctorch\nFloatStorage\n",
     b"ccollections\ndefaultdict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n",
     b"ctorch._tensor\n_rebuild_from_type_v2\n", b"cnumpy._core.multiarray\nscalar\n", b"i__main__\nNet\n", b"\x82\1", b"\x97", b"\x98",
     b"X\x0c\0\0\0weight_ih_l0", b"X\x08\0\0\0_modules", b"X\x0b\0\0\0_parameters", b"X\x04\0\0\0bias", b"X\2\0\0\0\xff\xfe",
 )  # fmt: skip
+
+
+IDLE = (
+    b"(0", b"N0", b"(l0", b"\x8f0", b"(\x910", b"N200", b"X\1\0\0\0aX\1\0\0\0b\x930", b"cx\ny\n)}\x920", b"\x8f(N\x900", b"(cx\ny\no0", b"(d0",
+    b"(N1", b"](Ne0", b"]Na0", b"}NNs0", b"C\1a0", b"cx\ny\n)R}b0", b"(cx\ny\nN\x93", b"N\x940", b"\x85", b"N\x85N\x85\x860", b"NNN\x870",
+    b"cx\ny\n)\x81](Ne0", b"cx\ny\n)RNNs0", b"\x80\3", b"\x95\1\0\0\0\0\0\0\0",
+)  # fmt: skip
+"""Rows of opcodes of which most leave the stack as it was."""
 
 
 class Object(NamedTuple):
@@ -47,9 +55,12 @@ class Pickler:
         self.storages: dict[str, bytes] = {}
         self.memo: dict[int, int] = {}
         self.kept: list[Any] = []
+        self.is_idle = draw.once(4)
 
     def value(self, held: Any) -> None:
         """Add the opcodes of a value; one that was there is got from the memo."""
+        if self.is_idle and self.draw.once(8):
+            self.found.append(self.draw.pick(IDLE))
         if id(held) in self.memo and not isinstance(held, (int, str, type(None))):
             self.found.append(b"j" + struct.pack("<I", self.memo[id(held)]))
         elif isinstance(held, Tensor):

@@ -32,7 +32,7 @@ def real(name: str) -> tuple[tuple[bytes, ...], tuple[tuple[str, bytes], ...]]:
 def state_dict(draw: Draw) -> tuple[Pickler, dict[str, Any]]:
     """Return the opcodes of a state dict, alone or in a checkpoint, and options."""
     held, given = weights.state_dict(draw)
-    found, kind = Pickler(draw), draw.below(10)
+    found, kind = Pickler(draw), draw.below(11)
     whole: Any = dict(held)
     optimizer = {
         "state": {0: {"step": 3, "exp_avg": weights.tensor(draw, 4)}},
@@ -54,8 +54,18 @@ def state_dict(draw: Draw) -> tuple[Pickler, dict[str, Any]]:
         whole = {"a": whole, "b": {name: weights.tensor(draw, *each.shape) for name, each in held.items()}}
     elif kind == 8:
         whole = {name: each if draw.once(2) else [list(each.shape), 0.5] for name, each in whole.items()}
+    elif kind == 9:
+        whole = {**whole, "inner": {name: weights.tensor(draw, *each.shape) for name, each in held.items()}}
+    elif kind == 10:
+        parts: dict[str, Any] = {}
+        for name, each in whole.items():
+            begin, _, rest = name.partition(".")
+            parts.setdefault(begin, {})[rest or "weight"] = each
+        whole = parts
     found.value(whole)
     found.found.append(b".")
+    if draw.once(40):
+        found.found.append(b"N")
     return found, options(draw, "weights", list(held), given)
 
 
@@ -73,7 +83,17 @@ def generate(draw: Draw) -> Case:
             given = options(
                 draw,
                 "weights",
-                ["rnn.weight_ih_l0", "fc.weight", "out.weight", "emb.weight"],
+                [
+                    "rnn.weight_ih_l0",
+                    "fc.weight",
+                    "out.weight",
+                    "emb.weight",
+                    "0.weight",
+                    "1.weight",
+                    "2.weight",
+                    "head.bias",
+                    "x.weight",
+                ],
                 {"readout_activation": "identity"},
             )
         else:

@@ -20,32 +20,46 @@ class Share(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Lines that no file reaches: of modules whose path fits `where`, the texts, or all of them; and the reason."""
+    """Lines that no file reaches: of modules whose path fits `where`, the functions and the texts, or all; the reason."""
 
     where: str
-    texts: tuple[str, ...]
+    functions: frozenset[str]
+    texts: frozenset[str]
     reason: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the modules is left out."""
+        return not self.functions and not self.texts
 
 
 def entries() -> list[Entry]:
     held = tomllib.loads(LISTED.read_text(encoding="utf-8"))["left_out"]
-    return [Entry(each["where"], tuple(each.get("lines", ())), each["reason"]) for each in held]
+    return [
+        Entry(each["where"], frozenset(each.get("functions", ())), frozenset(each.get("lines", ())), each["reason"])
+        for each in held
+    ]
 
 
-def _left_out(listed: list[Entry]) -> dict[str, list[Entry]]:
-    return {name: [each for each in listed if fnmatch(name, each.where)] for name in modules()}
-
-
-def _texts(name: str) -> list[str]:
-    return [line.strip() for line in modules()[name].read_text(encoding="utf-8").splitlines()]
+def counted() -> dict[str, dict[int, str]]:
+    """Return the lines that files could reach, by module, each with its text; those of functions left out are none."""
+    listed, found = entries(), dict[str, dict[int, str]]()
+    for name, functions in all_lines().items():
+        own = [each for each in listed if fnmatch(name, each.where)]
+        if any(each.is_whole for each in own):
+            continue
+        out = frozenset[str]().union(*(each.functions for each in own))
+        lines = {line for function, held in functions.items() if function.partition(":")[0] not in out for line in held}
+        texts = modules()[name].read_text(encoding="utf-8").splitlines()
+        known = frozenset[str]().union(*(each.texts for each in own))
+        found[name] = {line: text for line in sorted(lines) if (text := texts[line - 1].strip()) not in known}
+    return found
 
 
 def shares(reached: set[Line]) -> dict[str, Share]:
-    """Return how many lines were reached by reader; those of modules that are listed whole do not count."""
-    listed, found = _left_out(entries()), dict[str, Share]()
-    for name, lines in all_lines().items():
-        if any(not each.texts for each in listed[name]):
-            continue
+    """Return how many of the lines that files could reach were reached, by reader."""
+    found = dict[str, Share]()
+    for name, lines in counted().items():
         held = found.get(owner_of(name), Share(0, 0))
         own = len({(name, line) for line in lines} & reached)
         found[owner_of(name)] = Share(held.reached + own, held.whole + len(lines))
@@ -54,15 +68,8 @@ def shares(reached: set[Line]) -> dict[str, Share]:
 
 def missing(reached: set[Line]) -> Iterator[tuple[str, int, str]]:
     """Yield the lines that were neither reached nor listed: the module, the number and the text."""
-    listed = _left_out(entries())
-    for name, lines in all_lines().items():
-        if any(not each.texts for each in listed[name]):
-            continue
-        known = {text for each in listed[name] for text in each.texts}
-        texts = _texts(name)
-        for line in sorted(lines):
-            if (name, line) not in reached and texts[line - 1] not in known:
-                yield name, line, texts[line - 1]
+    for name, lines in counted().items():
+        yield from ((name, line, text) for line, text in lines.items() if (name, line) not in reached)
 
 
 def problems(reached: set[Line], readers: set[str], least: float) -> list[str]:

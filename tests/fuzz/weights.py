@@ -59,7 +59,7 @@ def _torch(draw: Draw, code: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     found: dict[str, Tensor] = {}
     given: dict[str, Any] = {"activation": draw.pick(("tanh", "relu"))}
     width = 3
-    for number in range(draw.pick((0, 0, 0, 1, 2))):
+    for number in range(draw.pick((0, 0, 1, 1, 2, 3))):
         kind = draw.pick(("embedding", "linear", "batch_norm", "layer_norm"))
         width = module(
             draw, found, f"{begin}{draw.pick(('emb', 'fc_in', 'enc', '0'))}{number or ''}", kind, width, code
@@ -68,11 +68,13 @@ def _torch(draw: Draw, code: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for number in range(draw.pick((1, 1, 1, 2, 0))):
         name = draw.pick(("rnn", "", "cells.0", "encoder", "backbone.rnn")) + (str(number) if number else "")
         width = recurrent(draw, found, f"{begin}{name}", width, code)
-    count = draw.pick((0, 1, 1, 2, 3))
+    count = draw.pick((0, 1, 1, 2, 3, 12))
     for number in range(count):
         kind = draw.pick(("linear", "linear", "linear", "batch_norm", "layer_norm", "conv"))
         name = draw.pick(("fc", "decoder", "head.0", "readout", "out_proj"))
         width = module(draw, found, f"{begin}{name}{number or ''}", kind, width, code)
+    if any(name.endswith("running_mean") for name in found):
+        given["batch_norm_eps"] = 1e-5
     if count:
         given["readout_activation"] = "identity" if count == 1 else ("relu",) * (count - 1) + ("identity",)
     if draw.once(4):
@@ -210,9 +212,18 @@ def changed(draw: Draw, found: dict[str, Tensor]) -> dict[str, Tensor]:
         elif kind == 2:
             found[name] = tensor(draw, *held.shape, code=draw.pick(list(SIZES)))
         elif kind == 3:
-            found[draw.pick((f"{name}x", name.upper(), f"x.{name}", draw.text(), name.replace("l0", "l7")))] = (
-                found.pop(name)
-            )
+            found[
+                draw.pick(
+                    (
+                        f"{name}x",
+                        name.upper(),
+                        f"x.{name}",
+                        draw.text(),
+                        name.replace("l0", "l7"),
+                        name.replace(".0.", ".2."),
+                    )
+                )
+            ] = found.pop(name)
         elif kind == 4:
             found[draw.pick(list(found))] = held
         elif kind == 5:

@@ -44,7 +44,8 @@ def _local(draw: Draw, out: bytearray, name: str, data: bytes, deflated: bool) -
     stored = data
     if packs and data:
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-        stored = packer.compress(data) + packer.flush()
+        other = {10: data + b"more", 11: data[:-3]}.get(kind, data)  # than is announced
+        stored = packer.compress(other) + packer.flush()
     crc, size, method = zlib.crc32(data), len(data), 8 if packs and data else 0
     extra = b""
     if kind == 1:
