@@ -69,7 +69,8 @@ def _input(graph: Graph, width: int) -> str:
         graph.inputs.append(info("x", ["t", "b", 5], graph.code))
         x = graph.node("Add", [graph.node("MatMul", ["x", graph.floats(5, width)]), graph.floats(width)])
         return graph.node("Relu", [x]) if draw.once(2) else x
-    shape = draw.pick(((3, 2, width), ("t", "b", width), (3, "b", width), ("t", 2, width)))
+    shapes: list[list[int | str]] = [[3, 2, width], ["t", "b", width], [3, "b", width], ["t", 2, width]]
+    shape = draw.pick(shapes)
     graph.inputs.append(info("x", shape, graph.code))
     return "x"
 

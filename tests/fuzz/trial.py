@@ -1,5 +1,6 @@
 """One case after another in one process: each is made, loaded and judged."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -100,9 +101,11 @@ class Trial:
         """Write the files of a case; return the path of the first."""
         path = self.folder / f"case{case.suffix}"
         path.write_bytes(case.data)
+        os.utime(path, (0, 0))  # one that was written just now may be looked at twice
         for name, data in case.beside.items():
             if name not in self.beside:
                 (self.folder / name).write_bytes(data)
+                os.utime(self.folder / name, (0, 0))
                 self.beside.add(name)
         return path
 

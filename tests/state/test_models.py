@@ -102,7 +102,7 @@ class Models(RuleBasedStateMachine):
         for name, array in found.items():
             np.testing.assert_array_equal(array, wanted[name], err_msg=name)
         assert facts(rnn) == known
-        x = np.linspace(-1, 1, 24).reshape(2, 4, 3).astype(np.float16).astype(str(rnn.dtype))
+        x: Any = np.linspace(-1, 1, 24).reshape(2, 4, 3).astype(np.float16).astype(str(rnn.dtype))
         x = np.arange(8).reshape(2, 4) % 3 if rnn.takes == "tokens" else x
         exact = rnn.to("numpy", dtype="float64")
         for method in ("logits", "last"):

@@ -18,7 +18,7 @@ EPS = {"float32": 2**-23, "float64": 2**-52}
 Array = NDArray[Any]
 
 WRONG: tuple[Any, ...] = (
-    None, "abc", np.ones((5, 9, FEATURES)), np.ones((2, FEATURES + 1)), np.ones((1, 1, 1, 1)), [[None]], np.ma.masked_all((2, FEATURES)),
+    None, "abc", np.ones((5, 9, FEATURES)), np.ones((2, FEATURES + 1)), np.ones((1, 1, 1, 1)), [[None]], np.ma.masked_array(np.ones((2, FEATURES)), True),
     np.ones((2, 1, FEATURES), complex), np.array([[[object()] * FEATURES]]), {}, np.full(2, FEATURES), np.array([-1]), [["a"] * FEATURES],
 )  # fmt: skip
 """What no stream of this machine takes: other sizes, batches and dtypes, and things that are no arrays."""
