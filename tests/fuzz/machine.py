@@ -3,10 +3,12 @@
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,16 +73,21 @@ def _arguments(words: Sequence[str]) -> Any:
 
 
 def _all(readers: Sequence[str], given: Any) -> int:
-    """Try all readers, one process after another; return the exit code."""
-    reports: dict[str, Report] = {}
-    with tempfile.TemporaryDirectory() as temporary:
+    """Try all readers, as many at once as there are processors; return the exit code."""
+    present = []
+    for reader in readers:
+        if missing := engine.needed(reader):
+            print(f"{reader}: left out, as {', '.join(missing)} is not installed")
+        else:
+            present.append(reader)
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         folder = given.found or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        for reader in readers:
-            if missing := engine.needed(reader):
-                print(f"{reader}: left out, as {', '.join(missing)} is not installed")
-                continue
-            reports[reader] = _tried(reader, given.count // len(readers), given, folder)
+        found = list(pool.map(lambda reader: _tried(reader, given.count // len(readers), given, folder), present))
+    reports = dict(zip(present, found, strict=True))
+    for reader, report in reports.items():
+        for name, data in report.found["suspects"].items():
+            report.problems.extend(_again(reader, name, data))
     reached = {(module, line) for report in reports.values() for module, line in report.found["lines"] or ()}
     _print(reports, reached)
     problems = [problem for report in reports.values() for problem in report.problems]
@@ -110,15 +117,13 @@ def _tried(reader: str, count: int, given: Any, folder: Path) -> Report:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent), *words], capture_output=True, text=True, check=False
     )
-    if done.returncode or not output.exists():
-        return Report(_nothing(), [f"{reader}: the process ended with {done.returncode}: {done.stderr[-2000:]}"])
+    ended = f"{reader}: the process ended with {done.returncode}: {done.stderr[:1000]} ... {done.stderr[-1000:]}"
+    if not output.exists():
+        return Report(_nothing(), [ended])
     found = json.loads(output.read_text(encoding="utf-8"))
     problems = [f"{reader}: {name}\n    choices: {data}" for name, data in found["failures"].items()]
-    tried = sum(found["outcomes"].values())
-    if tried < count:
-        problems.append(f"{reader}: {tried} cases were tried of {count}: {done.stderr[-2000:]}")
-    for name, data in found["suspects"].items():
-        problems += _again(reader, name, data)
+    if done.returncode or sum(found["outcomes"].values()) < count:
+        problems.append(ended)
     return Report(found, problems)
 
 

@@ -116,7 +116,5 @@ class Contexts(RuleBasedStateMachine):
             assert self.on(thread, current) == wanted
 
 
-Contexts.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Contexts.TestCase.settings = settings(stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 TestContexts = Contexts.TestCase

@@ -156,7 +156,5 @@ class Models(RuleBasedStateMachine):
         self.checked(*model)
 
 
-Models.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Models.TestCase.settings = settings(stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
 TestModels = Models.TestCase

@@ -141,7 +141,5 @@ class Streams(RuleBasedStateMachine):
             self.close(state, self.whole("__call__")[1])
 
 
-Streams.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Streams.TestCase.settings = settings(stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
 TestStreams = Streams.TestCase
