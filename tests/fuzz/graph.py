@@ -1,5 +1,6 @@
 """An ONNX graph as it is made: nodes, attributes, and constants in all the ways that files hold them."""
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from fuzz.draws import Draw
 from fuzz.wire import BYTES, FIXED32, VARINT, Field, Message
 
+BESIDE = bytes(range(64)) * 2
+"""The data of the file beside each model."""
+CHECKSUM = hashlib.sha1(BESIDE, usedforsecurity=False).hexdigest()
 FLOAT, INT64, HALF, DOUBLE, INT32, BFLOAT16 = 1, 7, 10, 11, 6, 16
 
 
@@ -88,27 +92,8 @@ class Graph:
         name, draw = f"c{len(self.tensors)}_{len(self.nodes)}", self.draw
         kind = draw.below(40)
         held = tensor(name, shape, data, code)
-        if kind == 1:
-            held = [
-                *held[:-1],
-                Field(14, VARINT, 1),
-                Field(
-                    13,
-                    BYTES,
-                    [text(1, "location"), text(2, draw.pick(("w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "")))],
-                ),
-            ]
-            if draw.once(2):
-                held.append(
-                    Field(
-                        13,
-                        BYTES,
-                        [
-                            text(1, draw.pick(("offset", "length", "checksum", "key"))),
-                            text(2, draw.pick(("0", "4", "64", "-1", "9" * 30, "x"))),
-                        ],
-                    )
-                )
+        if kind in {1, 6}:
+            held = [*held[:-1], Field(14, VARINT, 1), *_beside(draw)]
         elif kind == 2:
             held = [*held[:-1], *_listed(code, data)]
         elif kind == 3:
@@ -123,6 +108,16 @@ class Graph:
         self.tensors.append(held)
         self.names.append(name)
         return name
+
+
+def _beside(draw: Draw) -> list[Field]:
+    """Return where the data of a tensor are in a file beside the model."""
+    place = draw.pick(("w.bin", "w.bin", "w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "", "y" * 300))
+    entries = [("location", place)]
+    for _ in range(draw.below(3)):
+        value = draw.pick(("0", "4", "64", "-1", "9" * 30, "x", CHECKSUM, CHECKSUM, "48"))
+        entries.append((draw.pick(("offset", "length", "checksum", "checksum", "key")), value))
+    return [Field(13, BYTES, [text(1, key), text(2, value)]) for key, value in entries]
 
 
 def _listed(code: int, data: bytes) -> list[Field]:

@@ -11,7 +11,7 @@ from typing import Any
 from fuzz import graphs, jsons, native, wire
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
-from fuzz.graph import FLOAT, INT64, Graph, info, text
+from fuzz.graph import BESIDE, FLOAT, INT64, Graph, info, text
 from fuzz.torch_files import DATA
 from fuzz.weights import Tensor
 from fuzz.wire import BYTES, VARINT, Field, Message
@@ -23,7 +23,7 @@ REAL = (
     "cases/export_bh", "cases/export_mlp", "cases/export_norm", "cases/half_layers", "cases/half_unrolled", "cases/tf2onnx_simple",
 )  # fmt: skip
 
-_DESCRIBING: Mapping[str, frozenset[int]] = {
+DESCRIBING: Mapping[str, frozenset[int]] = {
     "graph": frozenset((10, 13, 14, 16)), "node": frozenset((6, 9)), "model": frozenset((6, 14)), "info": frozenset((3, 4)),
     "tensor": frozenset((12, 16)), "attribute": frozenset((13,)),
 }  # fmt: skip
@@ -35,7 +35,7 @@ def real(name: str) -> Message:
     """Return a model that an exporter has written, without what only describes it."""
     model = wire.decoded((DATA / f"{name}.onnx").read_bytes())
     for kind, message in wire.messages_of(model):
-        message[:] = [field for field in message if field.number not in _DESCRIBING.get(kind, ())]
+        message[:] = [field for field in message if field.number not in DESCRIBING.get(kind, ())]
     return model
 
 
@@ -137,6 +137,6 @@ def generate(draw: Draw) -> Case:
     if draw.once(40):
         whole = damaged(draw, whole)
     given: dict[str, Any] = options(draw, "onnx", [], {})
-    if draw.once(10):
+    if draw.once(10) != (b"location" in whole):
         given["external_data"] = True
-    return Case(".onnx", whole, given, {"w.bin": bytes(range(64)) * 2})
+    return Case(".onnx", whole, given, {"w.bin": BESIDE})
