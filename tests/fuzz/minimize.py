@@ -2,12 +2,15 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from fuzz import engine
 from fuzz.lines import Line, Lines
 from fuzz.trial import Trial
 
+_LEAST = 4
+"""The fewest bytes that are tried to be left out at once."""
 _WIDTH = 3
 """Bytes that one more case is worth."""
 
@@ -46,11 +49,10 @@ def _chosen(reached: dict[bytes, frozenset[Line]]) -> dict[bytes, frozenset[Line
     return found
 
 
-def _shortened(data: bytes, needed: frozenset[Line], reached: "object") -> bytes:
+def _shortened(data: bytes, needed: frozenset[Line], reached: Callable[[bytes], frozenset[Line]]) -> bytes:
     """Return choices without what is not needed to reach some lines."""
-    assert callable(reached)
     size = len(data)
-    while size:
+    while size >= _LEAST:
         at = 0
         while at < len(data):
             shorter = data[:at] + data[at + size :]

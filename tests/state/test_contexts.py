@@ -117,4 +117,7 @@ class Contexts(RuleBasedStateMachine):
 
 
 Contexts.TestCase.settings = settings(stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
-TestContexts = Contexts.TestCase
+
+
+class TestContexts(Contexts.TestCase):  # type: ignore[misc,valid-type,unused-ignore]
+    """Blocks are entered and left in any order."""

@@ -157,4 +157,7 @@ class Models(RuleBasedStateMachine):
 
 
 Models.TestCase.settings = settings(stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
-TestModels = Models.TestCase
+
+
+class TestModels(Models.TestCase):  # type: ignore[misc,valid-type,unused-ignore]
+    """Models are moved, saved and copied in any order."""

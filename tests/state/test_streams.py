@@ -102,7 +102,17 @@ class Streams(RuleBasedStateMachine):
         known = [None, *self.saved]
         self.h_0 = known[place % len(known)]
         self.steps = self.steps[:0]
-        self.stream.reset(self.h_0)
+        given = None if self.h_0 is None else self.h_0.copy()
+        self.stream.reset(given)
+        if given is not None:
+            given[...] = 7  # the stream has its own
+
+    @rule(count=st.integers(1, 3), place=st.integers(0, 99))
+    def read_again(self, count: int, place: int) -> None:
+        """Read, begin again, and read: of the first there is nothing left."""
+        self.read(count, "logits")
+        self.reset(place)
+        self.read(count, "logits")
 
     @rule(count=st.integers(1, 3))
     def copied(self, count: int) -> None:
@@ -142,4 +152,7 @@ class Streams(RuleBasedStateMachine):
 
 
 Streams.TestCase.settings = settings(stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
-TestStreams = Streams.TestCase
+
+
+class TestStreams(Streams.TestCase):  # type: ignore[misc,valid-type,unused-ignore]
+    """A stream is used in any order."""
