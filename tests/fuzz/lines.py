@@ -10,6 +10,8 @@ Line = tuple[str, int]
 _OPTIMIZED = 0x1
 """The flag of the code of functions."""
 CAN_SEE = sys.version_info >= (3, 12)
+_IMPORTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"}
+"""What of a module itself runs as it is imported."""
 _TOOL = 4
 
 
@@ -25,7 +27,7 @@ def _functions(module: CodeType) -> dict[str, set[int]]:
     while waiting:
         outer, code = waiting.pop()
         is_function = bool(code.co_flags & _OPTIMIZED)
-        if is_function and (outer or code.co_name != "<genexpr>"):  # which of a module runs as it is imported
+        if is_function and (outer or code.co_name not in _IMPORTED):
             outer = outer or code.co_name
             found.setdefault(f"{outer}:{code.co_firstlineno}", set()).update(_lines_of(code))
         waiting += [(outer, held) for held in code.co_consts if isinstance(held, CodeType)]

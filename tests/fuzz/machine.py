@@ -17,9 +17,6 @@ from fuzz.lines import CAN_SEE, Line
 from fuzz.readers import READERS
 from fuzz.trial import measured
 
-_LEAST = 95.0
-"""The part of the lines of each reader, in percent, that its cases must reach."""
-
 
 class Report(NamedTuple):
     """What a process has seen of a reader, and what is wrong with it."""
@@ -92,7 +89,7 @@ def _all(readers: Sequence[str], given: Any) -> int:
     _print(reports, reached)
     problems = [problem for report in reports.values() for problem in report.problems]
     if given.lines:
-        problems += unreached.problems(reached, set(reports), _LEAST)
+        problems += unreached.problems(reached, set(reports))
     for problem in problems:
         print(problem)
     return 1 if problems else 0

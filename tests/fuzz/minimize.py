@@ -32,6 +32,8 @@ def minimized(reader: str, folder: Path | None) -> None:
 
         chosen = _chosen({data: reached(data) for data in sorted(candidates, key=len)})
         shorter = {_shortened(data, needed, reached) for data, needed in chosen.items()}
+        # A case that fails stays until what it shows is mended.
+        shorter |= {data for data in engine.corpus(reader) if trial.tried(data) not in {"loaded", "refused"}}
     lines = [base64.b64encode(data).decode("ascii") for data in sorted(shorter, key=lambda data: (len(data), data))]
     engine.CORPUS.mkdir(exist_ok=True)
     (engine.CORPUS / f"{reader}.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
