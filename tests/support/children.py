@@ -55,7 +55,7 @@ def busy(during: str, rnn: rb.RNN, folder: Path, stop: threading.Event) -> Calla
 
 def main(method: str, during: str, count: int) -> None:
     context: Any = multiprocessing.get_context(method)
-    rnn, stop, found = rb.RNN.init(3, 40, num_layers=2, output_size=2, seed=3), threading.Event(), []
+    rnn, stop = rb.RNN.init(3, 40, num_layers=2, output_size=2, seed=3), threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "m.safetensors"))
         rnn.save(path)
@@ -63,8 +63,7 @@ def main(method: str, during: str, count: int) -> None:
         for thread in threads:
             thread.start()
         try:
-            for number in range(count):
-                found.append(_child(context, rnn, given(number), path))
+            found = [_child(context, rnn, given(number), path) for number in range(count)]
         finally:
             stop.set()
             for thread in threads:
