@@ -140,7 +140,7 @@ def test_a_shipped_backend_wins_over_an_entry_point_of_its_name(install: Install
 
 def test_an_unknown_name_suggests_what_is_installed(install: Install) -> None:
     install("fake-rnn 1.2", {"quantum": "fake_rnn:make"})
-    with refused(rb.UnknownBackendError, "Known: ", "quantum", "Did you mean 'quantum'?"):
+    with refused(rb.UnknownBackendError, "Known: ", "Did you mean 'quantum'?"):
         rb.get_backend("quantun")
 
 

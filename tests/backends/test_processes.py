@@ -100,7 +100,9 @@ def forked(work: Any) -> bool:
 
 
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
-IGNORE_THREADS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+IGNORE_THREADS = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded.*fork:DeprecationWarning", "ignore:.*fork.* incompatible with multithreaded:RuntimeWarning"
+)
 
 
 @NEEDS_FORK
