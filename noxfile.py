@@ -33,6 +33,7 @@ nox.options.sessions = ["lint", "typing", "docs", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TORCH = "torch==2.13.0"
+ATHERIS = "atheris==3.1.0"
 JAX = {
     "JAX_ENABLE_X64": "1",
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax").resolve()),  # sessions share what they compile
@@ -365,11 +366,18 @@ def all_faults(session: nox.Session) -> None:
     session.run("python", "tests/faults", "--all")
 
 
-@nox.session(python="3.11", tags=["nightly"])
+@nox.session(python="3.12", tags=["nightly"])
 def fuzz(session: nox.Session) -> None:
-    """Load damaged and hostile files, as many as are asked for: nox -s fuzz -- COUNT SEED."""
-    install(session, "onnx>=1.21")
-    session.run("python", "tests/fuzz.py", *(session.posargs or ["200000"]))
+    """Load files that are wrong in many ways, driven by Atheris, as many as are asked for: nox -s fuzz -- COUNT."""
+    install(session, ATHERIS, "onnx>=1.21")
+    session.run("python", "tests/fuzz", "--lines", "--count", *(session.posargs or ["300000"]))
+
+
+@nox.session(python=["3.12", *filter(is_found, ("3.14t",))], tags=["nightly"])
+def threads(session: nox.Session) -> None:
+    """Run the state machines, threads and processes for long; on 3.14t, without a GIL, where it is found."""
+    install(session)
+    pytest(session, "--thorough", "--hypothesis-profile=long", "tests/state")
 
 
 @nox.session(python="3.11", tags=["nightly"])

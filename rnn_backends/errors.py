@@ -6,7 +6,7 @@ RNNBackendError
 │   └── VocabularyError                      text that the model's vocabulary cannot spell
 ├── DTypeError (TypeError)                   an array of the wrong dtype
 ├── DeviceError (ValueError)                 a device that is absent, or an array on the wrong one
-├── DeviceMemoryError (MemoryError)          a device without room for a result
+├── DeviceMemoryError (MemoryError)          a device without room for a result, or parameters
 ├── BackendMismatchError (TypeError)         arrays of a library other than the backend's
 ├── UnknownBackendError (ValueError)         no backend has this name
 ├── DuplicateBackendError (ValueError)       the name of a backend is taken
@@ -85,9 +85,10 @@ class DeviceError(RNNBackendError, ValueError):
 
 
 class DeviceMemoryError(RNNBackendError, MemoryError):
-    """A device without room for a result.
+    """A device without room for a result, or a memory without room for parameters.
 
-    Raised by the kernels of the cupy backend; fewer sequences at once, or a stream of fewer steps, take less.
+    Raised by the kernels of the cupy backend, for which fewer sequences at once, or a stream of fewer steps, take less;
+    and by `RNN.init`, of sizes whose parameters have no room.
     """
 
 

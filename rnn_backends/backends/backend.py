@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Array, Host, dtype_name_of
+from rnn_backends.core.arrays import Array, Host, quiet
 from rnn_backends.core.arrays import device as device_of_array
+from rnn_backends.core.messages import fitted, got, short, shown
+from rnn_backends.core.parameters import dtype_name_of
 from rnn_backends.core.recurrence import Recurrence
 from rnn_backends.errors import BackendUnavailableError, DeviceError, DTypeError, InvalidBackendError
 
@@ -89,26 +91,22 @@ class Backend:
     protocol_version: int = PROTOCOL_VERSION
 
     def __post_init__(self) -> None:
-        problems = [
-            *([] if _is_name(self.name) else [f"name {self.name!r} is not a lower-case identifier"]),
-            *(
-                f"{name} is not callable"
-                for name in ("owns", "to_numpy", "dtypes", "on")
-                if not callable(getattr(self, name))
-            ),
-            *(
-                f"{name} is neither callable nor None"
-                for name in ("asarray", "devices", "recurrence")
-                if getattr(self, name) is not None and not callable(getattr(self, name))
-            ),
-            *(f"xp has no function {name}" for name in NEEDED_FUNCTIONS if not hasattr(self.xp, name)),
-        ]
+        needed, optional = ("owns", "to_numpy", "dtypes", "on"), ("asarray", "devices", "recurrence")
+        unfit = [name for name in needed if not callable(getattr(self, name))]
+        wrong = [name for name in optional if getattr(self, name) is not None and not callable(getattr(self, name))]
+        problems = [] if _is_name(self.name) else [f"name {got(self.name)} is not a lower-case identifier"]
+        if unfit:
+            problems.append(f"{', '.join(unfit)} must be callable")
+        if wrong:
+            problems.append(f"{', '.join(wrong)} must be callable or None")
+        if missing := [name for name in NEEDED_FUNCTIONS if not hasattr(self.xp, name)]:
+            problems.append(f"xp has no function {', '.join(missing)}")
         if self.devices is None and not hasattr(self.xp, "__array_namespace_info__"):
             problems.append("xp has no function __array_namespace_info__, so devices must be given")
-        if self.protocol_version != PROTOCOL_VERSION:
-            problems.append(f"protocol_version is {self.protocol_version!r}, this package knows {PROTOCOL_VERSION}")
+        if type(self.protocol_version) is not int or self.protocol_version != PROTOCOL_VERSION:
+            problems.append(f"protocol_version is {got(self.protocol_version)}, this package knows {PROTOCOL_VERSION}")
         if problems:
-            msg = f"the backend {self.name!r} cannot be used: {'; '.join(problems)}."
+            msg = fitted(f"the backend {got(self.name)} cannot be used: {'; '.join(problems)}.")
             raise InvalidBackendError(msg)
 
     def __repr__(self) -> str:
@@ -159,7 +157,7 @@ class Backend:
         for known in names:
             if name in {known, known.rpartition(":")[2], known.partition(":")[0]}:
                 return known
-        msg = f"the backend {self.name!r} has no device {name!r}; it has {', '.join(names)}."
+        msg = fitted(f"the backend {shown(self.name)} has no device {shown(name)}; it has {', '.join(names)}.")
         raise DeviceError(msg)
 
     def device(self, name: str) -> Any:
@@ -216,7 +214,7 @@ class Backend:
         """
         name, available = dtype_name_of(dtype), self.dtypes()
         if name not in available:
-            msg = f"`dtype` {name!r} is not on the backend {self.name!r}; use one of {', '.join(available)}."
+            msg = f"`dtype` {shown(name)} is not on the backend {shown(self.name)}; use one of {', '.join(available)}."
             raise DTypeError(msg)
         return available[name] if isinstance(available, Mapping) else getattr(self.xp, name)
 
@@ -252,7 +250,8 @@ class Backend:
         own_dtype = getattr(self.xp, dtype) if dtype in {"int32", "bool"} else self.dtype(dtype)
         place = self.device(device)
         # Libraries differ in the foreign byte orders and long doubles that they take; NumPy takes all.
-        host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)
+        with quiet():
+            host = np.asarray(host, dtype="float32" if dtype == "bfloat16" else dtype)
         if self.asarray is not None:
             return self.asarray(host, own_dtype, place)
         with self.on(place):
@@ -262,10 +261,10 @@ class Backend:
         try:
             known = self.devices() if self.devices else self.xp.__array_namespace_info__().devices()
         except Exception as error:  # of whatever type: the message names the library at fault
-            msg = f"the backend {self.name!r} cannot list its devices: {type(error).__name__}: {error}"
+            msg = f"the backend {shown(self.name)} cannot list its devices: {type(error).__name__}: {short(error)}"
             raise BackendUnavailableError(msg) from error
         if not known:
-            msg = f"the backend {self.name!r} has no device to run on."
+            msg = f"the backend {shown(self.name)} has no device to run on."
             raise BackendUnavailableError(msg)
         return known if isinstance(known, Mapping) else {str(device): device for device in known}
 

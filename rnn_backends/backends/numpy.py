@@ -13,7 +13,7 @@ from rnn_backends.backends.cpu_kernels.choice import chosen, compiled
 from rnn_backends.backends.cpu_kernels.threads import thread_count
 from rnn_backends.backends.numpy_walk import walk_cell
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Host
+from rnn_backends.core.arrays import Host, quiet
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, named_arrays
 from rnn_backends.core.network import hidden_sizes
@@ -49,7 +49,8 @@ class Walk:
         dtype = h_0[0].dtype
         cells = [prepared(cell, dtype) for cell, _ in layer.cells]
         if None in cells:
-            return by_numpy(layer, x, h_0, lengths)
+            with quiet():
+                return by_numpy(layer, x, h_0, lengths)
         batch, sizes = x.shape[1], [state.shape[1] for state in h_0]
         output, last = np.empty((len(x), batch, sum(sizes)), dtype), [np.empty((batch, size), dtype) for size in sizes]
         order = None

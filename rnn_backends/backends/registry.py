@@ -1,11 +1,13 @@
 """The registry of backends, and loading the one that was chosen, and only that."""
 
 import importlib
-from threading import RLock
+import os
+from threading import RLock, get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from rnn_backends.backends.backend import Backend
+from rnn_backends.core.messages import fitted, listed, short, shown
 from rnn_backends.errors import (
     BackendLoadError,
     BackendNotInstalledError,
@@ -46,7 +48,12 @@ GONE = {
 """Backends that were built in once, and what to do without them."""
 
 _backends: dict[str, Backend] = {}
-_lock = RLock()
+"""Changed by single operations of a dict, which need no lock: a process that is forked could find one held."""
+
+_loading: dict[str, tuple[Any, int]] = {}
+"""The backends that are being loaded: the lock for which others wait that want the same, and the thread that loads."""
+_torn: set[str] = set()
+"""The backends that another thread was loading when this process was forked: half of their libraries is there."""
 
 
 class Registration:
@@ -74,9 +81,8 @@ class Registration:
 
     def unregister(self) -> None:
         """Take the backend out of the registry; models that are on it keep it."""
-        with _lock:
-            if _backends.get(self.backend.name) is self.backend:
-                del _backends[self.backend.name]
+        if _backends.get(self.backend.name) is self.backend:
+            _backends.pop(self.backend.name, None)
 
     def __enter__(self) -> Self:
         return self
@@ -123,11 +129,9 @@ def register_backend(spec: Backend) -> Registration:
     if not isinstance(spec, Backend):
         msg = f"`spec` must be a rnn_backends.Backend; got {type(spec).__name__}."
         raise InvalidBackendError(msg)
-    with _lock:
-        if spec.name in list_backends():
-            msg = f"a backend named {spec.name!r} exists already; choose another name, or unregister that one."
-            raise DuplicateBackendError(msg)
-        _backends[spec.name] = spec
+    if spec.name in list_backends() or _backends.setdefault(spec.name, spec) is not spec:
+        msg = f"a backend named {shown(spec.name)} exists already; choose another name, or unregister that one."
+        raise DuplicateBackendError(msg)
     return Registration(spec)
 
 
@@ -162,10 +166,35 @@ def loaded_backends() -> tuple[Backend, ...]:
 
 def load_backend(name: str, source: str) -> Backend:
     """Return a backend by name, loading it first if it is not loaded; `source` is who named it, for messages."""
-    with _lock:
-        if name not in _backends:
-            _backends[name] = _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
-        return _backends[name]
+    if (known := _backends.get(name)) is not None:  # those who compute wait for nobody's import
+        return known
+    if name in _torn:
+        msg = (
+            f"the backend {shown(name)} (from {source}) was being loaded by another thread when this process was "
+            "forked, and half of its library is here; load it before the fork, or start processes by spawn."
+        )
+        raise BackendUnavailableError(msg)
+    lock, _ = _loading.setdefault(name, (RLock(), get_ident()))
+    with lock:
+        try:
+            if (known := _backends.get(name)) is None:
+                known = _load_builtin(name, source) if name in BUILTIN else _load_installed(name, source)
+                _backends[name] = known
+            return known
+        finally:
+            _loading.pop(name, None)
+
+
+def _after_fork() -> None:
+    """Let go of the locks of threads that a forked process does not have."""
+    for name, (_, thread) in list(_loading.items()):
+        if thread != get_ident():
+            _torn.add(name)
+            del _loading[name]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _load_builtin(name: str, source: str) -> Backend:
@@ -174,15 +203,16 @@ def _load_builtin(name: str, source: str) -> Backend:
         module = importlib.import_module(f"rnn_backends.backends.{name}")
     except Exception as error:  # libraries raise OSError and RuntimeError too: for a broken CUDA, say
         missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package
-        what = "is not installed" if missing else f"fails to import: {type(error).__name__}: {error}"
+        what = "is not installed" if missing else f"fails to import: {type(error).__name__}: {short(error)}"
         msg = (
-            f"the backend {name!r} (from {source}) needs the package {package!r}, which {what}. Install it: {install}."
+            f"the backend {shown(name)} (from {source}) needs the package {shown(package)}, which {what}. "
+            f"Install it: {install}."
         )
         raise BackendNotInstalledError(msg) from error
     try:
         made: Backend = module.make()
     except BackendUnavailableError as error:
-        msg = f"the backend {name!r} (from {source}) {error}"
+        msg = fitted(f"the backend {shown(name)} (from {source}) {error}")
         raise BackendUnavailableError(msg) from error
     return made
 
@@ -190,37 +220,40 @@ def _load_builtin(name: str, source: str) -> Backend:
 def _load_installed(name: str, source: str) -> Backend:
     points = _entry_points().get(name, [])
     if not points and name in GONE:
-        msg = f"there is no backend {name!r} any more (from {source}): {GONE[name]}."
+        msg = f"there is no backend {shown(name)} any more (from {source}): {GONE[name]}."
         raise UnknownBackendError(msg)
     if not points:
         from rnn_backends.core.near import did_you_mean
 
         known = list_backends()
         msg = (
-            f"unknown backend {name!r} (from {source}). Known: {', '.join(sorted(known))}."
+            f"unknown backend {shown(name)} (from {source}). Known: {listed(known)}."
             f"{did_you_mean(name, known)} Third-party backends register under the "
-            f"entry-point group {GROUP!r}."
+            f"entry-point group {shown(GROUP)}."
         )
         raise UnknownBackendError(msg)
     if len(points) > 1:
-        origins = " and ".join(_origin(point) for point in points)
-        msg = f"the backend {name!r} (from {source}) is offered by {origins}; uninstall all but one of them."
+        origins = listed(map(_origin, points))
+        msg = f"the backend {shown(name)} (from {source}) is offered by {origins}; uninstall all but one of them."
         raise DuplicateBackendError(msg)
     (point,) = points
     try:
         made = point.load()()
     except (BackendUnavailableError, InvalidBackendError) as error:
-        msg = f"the backend {name!r} (from {source}) of {_origin(point)}: {error}"
+        msg = fitted(f"the backend {shown(name)} (from {source}) of {_origin(point)}: {error}")
         raise type(error)(msg) from error
     except Exception as error:  # of whatever type: the message names the distribution at fault
         msg = (
-            f"the backend {name!r} (from {source}) of {_origin(point)} failed to load (entry point {point.value}): "
-            f"{type(error).__name__}: {error}"
+            f"the backend {shown(name)} (from {source}) of {_origin(point)} failed to load (entry point "
+            f"{shown(point.value)}): {type(error).__name__}: {short(error)}"
         )
         raise BackendLoadError(msg) from error
     if not isinstance(made, Backend) or made.name != name:
-        got = f"a Backend named {made.name!r}" if isinstance(made, Backend) else type(made).__name__
-        msg = f"the entry point {point.value} of {_origin(point)} must return a Backend named {name!r}; got {got}."
+        other = f"a Backend named {shown(made.name)}" if isinstance(made, Backend) else type(made).__name__
+        msg = (
+            f"the entry point {shown(point.value)} of {_origin(point)} must return a Backend named {shown(name)}; "
+            f"got {other}."
+        )
         raise InvalidBackendError(msg)
     return made
 

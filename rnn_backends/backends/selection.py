@@ -14,8 +14,9 @@ import numpy as np
 
 from rnn_backends.backends.backend import Backend
 from rnn_backends.backends.registry import BUILTIN, list_backends, load_backend, loaded_backends
-from rnn_backends.core.arrays import FLOATING, Array
+from rnn_backends.core.arrays import FLOATING, Array, is_array
 from rnn_backends.core.checks import library_name
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, BackendMismatchError, DeviceError, UnknownBackendError
 
 VARIABLE, ARGUMENT = "RNN_BACKEND", "argument backend="
@@ -51,7 +52,8 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
     RNNBackendError
         On entering, the backend is unknown or cannot run.
     ArgumentError
-        The block is entered twice, or left twice, or left on another thread or in another task than it was entered in.
+        The block is entered twice, or left twice, left before a block inside it, or on another thread or in another
+        task than it was entered in.
 
     Examples
     --------
@@ -65,28 +67,35 @@ class use_backend:  # noqa: N801  # it reads as a verb: with use_backend("cupy:1
     def __init__(self, backend: str) -> None:
         self.name = backend
         self._token: Token[Placement | None] | None = None
+        self._place: Placement | None = None
 
     def __enter__(self) -> Self:
         if self._token is not None:
-            msg = f"use_backend({self.name!r}) is entered already; make another one for a block inside its block."
+            msg = f"use_backend({got(self.name)}) is entered already; make another one for a block inside its block."
             raise ArgumentError(msg)
-        self._token = _chosen.set(parse(self.name, "use_backend()"))
+        self._place = parse(self.name, "use_backend()")
+        self._token = _chosen.set(self._place)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is None:
-            msg = f"use_backend({self.name!r}) is left already; enter it once for each time that it is left."
+            msg = f"use_backend({got(self.name)}) is left already; enter it once for each time that it is left."
             raise ArgumentError(msg)
+        current = _chosen.get()
         try:
             _chosen.reset(self._token)
         except ValueError as reason:
             msg = (
-                f"use_backend({self.name!r}) must be left on the thread and in the task that entered it, and is left "
-                "in another context; put the whole with block into one function."
+                f"use_backend({got(self.name)}) must be left on the thread and in the task that entered it, and is "
+                "left in another context; put the whole with block into one function."
             )
             raise ArgumentError(msg) from reason
+        if current is not self._place:
+            self._token = _chosen.set(current)
+            msg = f"use_backend({got(self.name)}) must be left after the blocks inside it; leave the inner block first."
+            raise ArgumentError(msg)
         self._token = None
 
 
@@ -124,15 +133,17 @@ def parse(name: object, source: str) -> Placement:
     """Return the backend and the device of ``"name:device"``, which `source` gave."""
     _require_no_dtype(name, source)
     if not isinstance(name, str):
-        hint = f" Write 'torch:{name}'." if type(name).__module__.partition(".")[0] == "torch" else ""
-        msg = f"a backend is named by a string such as 'cupy:0'; got {name!r} (from {source}).{hint}"
+        is_device = type(name).__module__.partition(".")[0] == "torch" and not is_array(name)
+        hint = f" Write {shown(f'torch:{name}')}." if is_device else ""
+        msg = f"a backend is named by a string such as 'cupy:0'; got {got(name)} (from {source}).{hint}"
         raise ArgumentError(msg)
     backend_name, _, device = name.strip().partition(":")
     if backend_name in DEVICES and backend_name not in list_backends():
         index = f":{device}" if device and backend_name != "cpu" else ""
         first, of_torch = (f"{choice}{index}" for choice in DEVICES[backend_name])
         msg = (
-            f"{name.strip()!r} is a device, not a backend (from {source}). Write {first!r}, or {of_torch!r} for torch."
+            f"{shown(name.strip())} is a device, not a backend (from {source}). Write {shown(first)}, or "
+            f"{shown(of_torch)} for torch."
         )
         raise UnknownBackendError(msg)
     backend = load_backend(backend_name, source)
@@ -145,10 +156,13 @@ def parse(name: object, source: str) -> Placement:
 
 def _require_no_dtype(name: object, source: str) -> None:
     """Check that a backend is not named by a dtype, by name or as NumPy's or torch's object."""
-    dtype = str(name).strip().rpartition(".")[2].rstrip("'>")
+    is_named = isinstance(name, (str, type)) or type(name).__name__.lower().endswith(
+        "dtype"
+    )  # numpy.float32, "float32"
+    dtype = str(name).strip().rpartition(".")[2].rstrip("'>") if is_named else ""
     if dtype in FLOATING:
-        hint = f" Write dtype={dtype!r}." if source == ARGUMENT else ""
-        msg = f"{name!r} is a dtype, not a backend (from {source}).{hint}"
+        hint = f" Write dtype={shown(dtype)}." if source == ARGUMENT else ""
+        msg = f"{got(name)} is a dtype, not a backend (from {source}).{hint}"
         raise UnknownBackendError(msg)
 
 
@@ -196,7 +210,7 @@ def require_owned(name: str, array: object) -> Backend:
     owner = owner_of(array)
     if owner is None:
         msg = (
-            f"`{name}` belongs to no loaded backend; it is of type {type(array).__name__}. Nothing is converted "
+            f"`{name}` belongs to no loaded backend; it is of type {type(array).__name__:.80}. Nothing is converted "
             "implicitly: give a NumPy array, or register the backend of its library."
         )
         raise BackendMismatchError(msg)
@@ -217,6 +231,7 @@ def require_owner(name: str, array: Array, owner: Backend, place: Placement) -> 
 
 def require_device(name: str, array: Array, place: Placement) -> None:
     """Check that an array of a model's backend is on the model's device; a tracer is on none."""
-    if (device := place.backend.device_of(array)) not in {place.device, None}:
+    device = "meta" if getattr(array, "is_meta", False) else place.backend.device_of(array)
+    if device not in {place.device, None}:
         msg = f"`{name}` is on {device}, but the model is on {place.device}. Move one to the other's device."
         raise DeviceError(msg)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from rnn_backends.backends.nested import from_lists
 from rnn_backends.backends.selection import (
     Placement,
     owner_of,
@@ -18,15 +19,16 @@ from rnn_backends.core.arrays import (
     Host,
     as_indices,
     dtype_name,
-    dtype_name_of,
     is_array,
     is_integer,
     native,
+    quiet,
 )
 from rnn_backends.core.arrays import cast as cast_array
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
-from rnn_backends.core.parameters import map_arrays, require_unmasked
-from rnn_backends.errors import ArgumentError, DTypeError
+from rnn_backends.core.parameters import dtype_name_of, map_arrays, require_dense, require_unmasked
+from rnn_backends.errors import ArgumentError, DeviceError, DTypeError
 
 NUMBERS = ("real numbers", "iuf")
 KINDS = {"lengths": ("integers", "iu"), "targets": ("integers", "iu"), "mask": ("booleans", "b")}
@@ -51,7 +53,7 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
         return value
     require_unmasked(name, value)
     try:
-        host = np.asarray(value)  # of text too: to look for it before, in each element, costs half of a call with lists
+        host = from_lists(value) if isinstance(value, (list, tuple)) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}."
         if name == "x":
@@ -60,10 +62,13 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
                 f" x, lengths = rnn_backends.pad(sequences{option}) makes one batch of sequences of different lengths."
             )
         raise DTypeError(msg) from error
+    if host is None:
+        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of text, bytes or records."
+        raise DTypeError(msg)
     if isinstance(value, (list, tuple)) and not host.size and "f" not in codes:
         host = host.astype(np.bool if codes == "b" else np.int64)
     if host.dtype.kind not in codes:
-        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype}."
+        msg = f"`{name}` must hold {wanted}; got {type(value).__name__} of dtype {host.dtype.name}."
         raise DTypeError(msg)
     host = native(host)
     return host.astype(np.float64) if name == "h_0" and host.dtype.kind != "f" else host
@@ -98,6 +103,7 @@ def receive(name: str, value: Any, place: Placement, dtype: str, *, is_features:
         return place.backend.from_host(host, _dtype_there(host, dtype, is_features), place.device)
     require_owner(name, value, owner, place)
     require_device(name, value, place)
+    require_dense(name, value)
     if is_features and is_integer(value):
         return place.backend.xp.astype(value, place.backend.dtype(dtype))
     return as_indices(value)
@@ -124,7 +130,7 @@ def move(network: Network, place: Placement, dtype: object = None) -> Network:
         owner = require_owned("a parameter", array)
         name = wanted or dtype_name(array)
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
-            with owner.on(owner.device(place.device)):
+            with quiet(), owner.on(owner.device(place.device)):
                 return frozen(cast_array(array, owner.dtype(name)))
         return frozen(place.backend.from_host(np.asarray(owner.to_numpy(array)), name, place.device))
 
@@ -139,8 +145,8 @@ def _require_moving(network: Network, place: Placement, dtype: str | None) -> No
             for name, array in held.items():
                 if is_array(array) and not (owner_of(array) is place.backend and dtype in {None, dtype_name(array)}):
                     msg = (
-                        f"the array {name!r} of {type(cell).__name__} would stay behind when the model moves; make the "
-                        "class a dataclass(frozen=True, eq=False), whose arrays move with it."
+                        f"the array {shown(name)} of {type(cell).__name__} would stay behind when the model moves; "
+                        "make the class a dataclass(frozen=True, eq=False), whose arrays move with it."
                     )
                     raise ArgumentError(msg)
 
@@ -150,21 +156,46 @@ def frozen(array: Array) -> Array:
 
     The copy is stored column by column, so that the rows of W^T, which the products use, are contiguous.
     """
-    if isinstance(array, np.ndarray) and not (_is_frozen(array) and array.flags.f_contiguous):
-        copy = array.copy(order="F")
-        copy.flags.writeable = False
-        return copy.view()  # a view of a read-only array cannot be made writable; the array itself can
-    return array
+    return _in_bytes(array) if isinstance(array, np.ndarray) and not _is_frozen(array) else array
+
+
+def sealed(network: Network) -> Network:
+    """Return a network that shares no memory with the caller's NumPy arrays, which he may make writable again."""
+    own: dict[int, Host] = {}  # an array that is there twice stays one
+
+    def sealed_once(array: Array) -> Array:
+        if not isinstance(array, np.ndarray) or isinstance(_owner(array), bytes):
+            return array
+        if id(array) not in own:
+            own[id(array)] = _in_bytes(array)
+        return own[id(array)]
+
+    return cast(Network, map_arrays(sealed_once, network))
+
+
+def _in_bytes(array: Host) -> Host:
+    """Return a copy in memory of Python that cannot be written to: that of an array can, once its flag is set."""
+    return np.ndarray(array.shape, array.dtype, array.tobytes("F"), order="F")
 
 
 def _is_frozen(array: Host) -> bool:
-    """Return whether an array is a view of read-only arrays of NumPy alone, or of bytes."""
+    """Return whether an array is stored column by column, in bytes or as a view of read-only arrays of NumPy alone."""
+    if not array.flags.f_contiguous:
+        return False
     held: Any = array
     while isinstance(held, np.ndarray):
         if held.flags.writeable:
             return False
         held = held.base
     return isinstance(held, bytes) or (held is None and array.base is not None)
+
+
+def _owner(array: Host) -> Any:
+    """Return what the memory of an array belongs to, None for an array."""
+    held: Any = array
+    while isinstance(held, np.ndarray):
+        held = held.base
+    return held
 
 
 def to_numpy(array: ArrayArgument) -> Host:
@@ -184,6 +215,8 @@ def to_numpy(array: ArrayArgument) -> Host:
     ------
     BackendMismatchError
         No loaded backend owns the object.
+    DTypeError, DeviceError
+        It is sparse or quantized, or has no values.
 
     Examples
     --------
@@ -192,4 +225,9 @@ def to_numpy(array: ArrayArgument) -> Host:
     >>> rb.to_numpy(output).shape
     (1, 4)
     """
-    return np.asarray(require_owned("array", array).to_numpy(array))
+    owner = require_owned("array", array)
+    require_dense("array", array)
+    if getattr(array, "is_meta", False):
+        msg = "`array` must have values; got one of the device meta, which has a shape alone."
+        raise DeviceError(msg)
+    return np.asarray(owner.to_numpy(array))

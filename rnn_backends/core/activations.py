@@ -9,10 +9,10 @@ takes its argument unchanged in the branch that a false condition selects.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, widen
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, ShapeError
 
 
@@ -158,37 +158,29 @@ class Activation:
     name: str
     alpha: float | None = None
     beta: float | None = None
-    function: Callable[[Array], Array] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ACTIVATIONS:
             from rnn_backends.core.near import did_you_mean  # where a message needs it
 
-            got = (
-                repr(self.name if len(self.name) <= 60 else f"{self.name[:57]}...")
-                if isinstance(self.name, str)
-                else type(self.name).__name__
-            )
-            name = got.strip("'").lower()
+            name = self.name.lower() if isinstance(self.name, str) else ""
             meant = "identity" if name == "linear" else name
             hint = "" if name in _OTHERS else did_you_mean(meant, ACTIVATIONS)
-            msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got}.{hint}"
+            msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got(self.name)}.{hint}"
             raise ArgumentError(msg)
         wanted = list(inspect.signature(ACTIVATIONS[self.name]).parameters.values())[1:]
         for name in {"alpha", "beta"} - {parameter.name for parameter in wanted}:
             if getattr(self, name) is not None:
-                msg = f"the activation {self.name!r} has no parameter `{name}`; leave it out."
+                msg = f"the activation {shown(self.name)} has no parameter `{name}`; leave it out."
                 raise ArgumentError(msg)
         for parameter in wanted:
             object.__setattr__(self, parameter.name, self._value(parameter))
-        values = {parameter.name: getattr(self, parameter.name) for parameter in wanted}
-        object.__setattr__(self, "function", partial(ACTIVATIONS[self.name], **values))
 
     def _value(self, parameter: inspect.Parameter) -> float:
         value = getattr(self, parameter.name)
         value = parameter.default if value is None else value
         if value is parameter.empty:
-            msg = f"the activation {self.name!r} needs `{parameter.name}`, which has no default."
+            msg = f"the activation {shown(self.name)} needs `{parameter.name}`, which has no default."
             raise ArgumentError(msg)
         return finite_float(f"{parameter.name}` of the activation `{self.name}", value)
 
@@ -205,15 +197,15 @@ class Activation:
         array
             Of the shape and dtype of `z`.
         """
-        return self.function(z)
+        return ACTIVATIONS[self.name](z, *(value for value in (self.alpha, self.beta) if value is not None))
 
 
 def applied(activation: Callable[[Array], Array], z: Array) -> Array:
     """Apply an activation, which must keep the shape."""
     a = activation(z)
     if not is_array(a) or a.shape != z.shape:
-        got = tuple(a.shape) if is_array(a) else type(a).__name__
-        msg = f"`activation` must return an array of the shape that it is given, {tuple(z.shape)}; got {got}."
+        wanted = shown(tuple(z.shape))
+        msg = f"`activation` must return an array of the shape that it is given, {wanted}; got {got(a)}."
         raise ShapeError(msg)
     return a
 
@@ -230,7 +222,6 @@ def finite_float(name: str, value: object) -> float:
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):
-        got = repr(value)
-        msg = f"`{name}` must be a finite number; got {got if len(got) <= 60 else f'{got[:57]}...'}."
+        msg = f"`{name}` must be a finite number; got {got(value)}."
         raise ArgumentError(msg)
     return number

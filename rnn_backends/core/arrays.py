@@ -1,13 +1,12 @@
 """Types of arrays, and the operations on them that the array API standard leaves out."""
 
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from math import nan
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-
-from rnn_backends.errors import DTypeError
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard, to compute with or returned."""
@@ -65,9 +64,12 @@ def device(array: Array) -> Any:
 def is_array(value: object) -> bool:
     """Return whether a value is an array, of whatever library."""
     try:
-        return hasattr(value, "shape") and hasattr(value, "dtype")
+        shape = getattr(value, "shape", None)
     except RuntimeError:  # by a nested tensor of torch, which has no shape
         return False
+    # Classes of arrays, and modules, have functions and descriptors of these names.
+    is_shaped = hasattr(shape, "__len__") and not isinstance(value, type)
+    return is_shaped and hasattr(value, "dtype") and type(value.dtype).__hash__ is not None
 
 
 def dtype_name(array: Array) -> str:
@@ -78,32 +80,15 @@ def dtype_name(array: Array) -> str:
 
 @cache
 def _name(_: int, dtype: Hashable) -> str:  # of its type, for dtypes of two libraries cannot be compared
-    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]  # of NumPy's in any byte order
+    if isinstance(dtype, np.dtype):
+        return dtype.name  # in any byte order
+    name = str(dtype).rpartition(".")[2]
+    return name if name.isidentifier() else type(dtype).__name__
 
 
-def dtype_name_of(dtype: object) -> str:
-    """Return the name of a floating-point dtype given by name or as an object of NumPy, CuPy, JAX or torch.
-
-    Raises
-    ------
-    DTypeError
-        It is none of `FLOATING`, or of foreign byte order.
-    """
-    name = str(dtype) if isinstance(dtype, str) else str(dtype).rpartition(".")[2]  # torch.float32
-    if name in FLOATING:
-        return name
-    known: np.dtype[Any] | None
-    try:
-        known = None if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]  # "f4", np.float32, float
-    except (TypeError, ValueError):
-        known = None
-    if known is None or known.name not in FLOATING or not known.isnative:
-        msg = (
-            f"`dtype` must be one of {', '.join(FLOATING)}, by name or as an object of NumPy, CuPy, JAX or torch, in "
-            f"native byte order; got {dtype!r}."
-        )
-        raise DTypeError(msg)
-    return str(known.name)
+def quiet() -> AbstractContextManager[Any]:
+    """Return a context in which NumPy does not warn of inf and NaN, which are results like others."""
+    return np.errstate(all="ignore")
 
 
 def is_integer(array: Array) -> bool:

@@ -17,6 +17,7 @@ from rnn_backends.core.arrays import (
     is_integer,
 )
 from rnn_backends.core.layers import Layer, first_array
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network, hidden_sizes, is_one_each, is_uneven
 from rnn_backends.core.parameters import require_unmasked
 from rnn_backends.core.stored import Stored, steps_of
@@ -39,7 +40,12 @@ def require_together(arrays: Iterable[tuple[str, Array]]) -> None:
             msg = f"`{name}` must be an array; got {type(array).__name__}. A model (RNN) takes lists too."
             raise DTypeError(msg)
         require_unmasked(name, array)
-        seen.append((name, array_namespace(array), device(array)))
+        try:
+            seen.append((name, array_namespace(array), device(array)))
+        except TypeError as error:  # by what has a shape and a dtype, and is of no library: a Series of pandas
+            kind = type(array).__name__
+            msg = f"`{name}` must be an array of a library; got {kind}. Convert it, e.g. with numpy.asarray."
+            raise DTypeError(msg) from error
     first, library, place = seen[0]
     for name, other, elsewhere in seen[1:]:
         if other is not library:
@@ -84,7 +90,7 @@ def require_call(
         raise DTypeError(msg)
     if tuple(lengths.shape) != (batch,):
         axes = "(batch, seq_len, ...)" if network.batch_first else "(seq_len, batch, ...)"
-        msg = f"`lengths` must have shape (batch,) = ({batch},), as x is {axes}; got {tuple(lengths.shape)}."
+        msg = f"`lengths` must have shape (batch,) = ({batch},), as x is {axes}; got {shown(tuple(lengths.shape))}."
         raise ShapeError(msg)
 
 
@@ -95,7 +101,7 @@ def require_mask(mask: Array, steps: tuple[int, ...], batch_first: bool) -> None
         raise DTypeError(msg)
     if tuple(mask.shape) != steps:
         axes = "(seq_len,)" if len(steps) == 1 else "(batch, seq_len)" if batch_first else "(seq_len, batch)"
-        msg = f"`mask` must have shape {axes} = {steps}, as `x`; got {tuple(mask.shape)}."
+        msg = f"`mask` must have shape {axes} = {shown(steps)}, as `x`; got {shown(tuple(mask.shape))}."
         raise ShapeError(msg)
 
 
@@ -106,7 +112,7 @@ def require_input(network: Network, x: Array) -> int | None:
     if is_integer(x):
         if len(shape) not in {1, 2}:
             msg = (
-                f"token ids in `x` must have shape {axes}) or (seq_len,); got {shape}. "
+                f"token ids in `x` must have shape {axes}) or (seq_len,); got {shown(shape)}. "
                 "Convert integers that are features to floating point."
             )
             raise ShapeError(msg)
@@ -117,7 +123,7 @@ def require_input(network: Network, x: Array) -> int | None:
             raise DTypeError(msg)
         require_dtype(network.layers, "x", x)
         if len(shape) not in {2, 3}:
-            msg = f"`x` must have shape {axes}, input_size) or (seq_len, input_size); got {shape}."
+            msg = f"`x` must have shape {axes}, input_size) or (seq_len, input_size); got {shown(shape)}."
             raise ShapeError(msg)
         if input_size is not None and shape[-1] != input_size:
             ids = (
@@ -125,7 +131,7 @@ def require_input(network: Network, x: Array) -> int | None:
                 if network.takes is None
                 else "For token ids, take tokens: takes='tokens'."
             )
-            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shape}. {ids}"
+            msg = f"the last axis of `x` must be input_size = {input_size}; got shape {shown(shape)}. {ids}"
             raise ShapeError(msg)
         batched = len(shape) == 3
     return (shape[0] if batch_first else shape[1]) if batched else None
@@ -133,11 +139,11 @@ def require_input(network: Network, x: Array) -> int | None:
 
 def require_dtype(layers: tuple[Layer, ...], name: str, array: Array) -> None:
     """Check that an array has the dtype of the network's parameters."""
-    got, parameter = dtype_name(array), first_array(layers)
-    wanted = got if parameter is None else dtype_name(parameter)
-    if got != wanted or got not in FLOATING:
+    dtype, parameter = dtype_name(array), first_array(layers)
+    wanted = dtype if parameter is None else dtype_name(parameter)
+    if dtype != wanted or dtype not in FLOATING:
         to = wanted if wanted in FLOATING else "float32"
-        msg = f"`{name}` must be {wanted}, as the parameters are; got {got}. Convert it to {to}."
+        msg = f"`{name}` must be {wanted}, as the parameters are; got {dtype}. Convert it to {to}."
         raise DTypeError(msg)
 
 
@@ -146,14 +152,14 @@ def require_state(layers: tuple[Layer, ...], h_0: Any, batch: tuple[int, ...]) -
     sizes, axes = hidden_sizes(layers), "(batch, hidden_size)" if batch else "(hidden_size,)"
     if is_one_each(layers, h_0) != isinstance(h_0, (list, tuple)) or (is_uneven(layers) and is_array(h_0)):
         wanted = f"a tuple of one array {axes} for each cell" if is_uneven(layers) else "one array of all cells"
-        msg = f"`h_0` must be {wanted}, whose sizes are {', '.join(map(str, sizes))}; got a {type(h_0).__name__}."
+        msg = f"`h_0` must be {wanted}, whose sizes are {listed(sizes)}; got a {type(h_0).__name__}."
         raise ShapeError(msg)
     if isinstance(h_0, (list, tuple)):
-        got = [tuple(part.shape) for part in h_0]
-        fits = [shape == (*batch, size or shape[-1]) for size, shape in zip(sizes, got, strict=False) if shape]
-        if len(fits) != len(sizes) or len(got) != len(sizes) or not all(fits):
-            each = ", ".join(str((*batch, size)) for size in sizes)
-            msg = f"`h_0` must hold arrays of shape {axes} = {each}; got {', '.join(map(str, got)) or 'none'}."
+        shapes = [tuple(part.shape) for part in h_0]
+        fits = [shape == (*batch, size or shape[-1]) for size, shape in zip(sizes, shapes, strict=False) if shape]
+        if len(fits) != len(sizes) or len(shapes) != len(sizes) or not all(fits):
+            each = listed((*batch, size) for size in sizes)
+            msg = f"`h_0` must hold arrays of shape {axes} = {each}; got {listed(shapes)}."
             raise ShapeError(msg)
         for part in h_0:
             require_dtype(layers, "h_0", part)
@@ -162,7 +168,7 @@ def require_state(layers: tuple[Layer, ...], h_0: Any, batch: tuple[int, ...]) -
     wanted_shape = (len(sizes), *batch, size)
     if tuple(h_0.shape) != wanted_shape:
         axes = "(num_cells, batch, hidden_size)" if batch else "(num_cells, hidden_size)"
-        msg = f"`h_0` must have shape {axes} = {wanted_shape}; got {tuple(h_0.shape)}."
+        msg = f"`h_0` must have shape {axes} = {wanted_shape}; got {shown(tuple(h_0.shape))}."
         raise ShapeError(msg)
     require_dtype(layers, "h_0", h_0)
 
@@ -234,6 +240,6 @@ def require_range(name: str, values: Array, end: int, what: str) -> None:
 
 def refuse(name: str, values: Host | Stored, end: int, what: str, place: tuple[int, ...]) -> NoReturn:
     """Raise an error that names a value out of range and its place."""
-    where = f" at {list(place)}" if place else ""
+    where = f" at {shown(list(place))}" if place else ""
     msg = f"every {what} in `{name}` must be in 0..{end - 1}; got {values[place]}{where}."
     raise ArgumentError(msg)

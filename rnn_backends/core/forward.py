@@ -22,13 +22,14 @@ from rnn_backends.core.arrays import (
     is_array,
     is_integer,
     native,
+    quiet,
     widen,
 )
 from rnn_backends.core.layers import Layer, RecurrentCell, as_layers, first_array, named_arrays
 from rnn_backends.core.linear import activated_by
 from rnn_backends.core.masking import KeptSteps, zeroed
 from rnn_backends.core.network import Network
-from rnn_backends.core.parameters import map_arrays
+from rnn_backends.core.parameters import map_arrays, require_dense
 from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_layer
 
 
@@ -94,12 +95,15 @@ def forward(
     states = {f"h_0[{k}]": part for k, part in enumerate(h_0)} if isinstance(h_0, (list, tuple)) else {"h_0": h_0}
     given = {name: array for name, array in {**states, "lengths": lengths, "mask": mask}.items() if array is not None}
     checks.require_together([*named_arrays(stack, "layers"), ("x", x), *given.items()])
+    for name, array in (("x", x), *given.items()):
+        require_dense(name, array)
     network = Network(stack)
     checks.require_call(network, x, h_0, lengths, mask)
     checks.require_values(network, x, lengths, mask)
     stack, x, h_0 = map_arrays(native, (stack, x, tuple(h_0) if isinstance(h_0, list) else h_0))
     x, lengths = as_indices(x), None if lengths is None else as_indices(native(lengths))
-    return propagate(stack, x, h_0, lengths, scan_layer, mask)
+    with quiet():
+        return propagate(stack, x, h_0, lengths, scan_layer, mask)
 
 
 def encoded(network: Network, x: Array, lengths: Array | None, mask: Array | None) -> Array:
@@ -153,6 +157,10 @@ def walk_layers(
     dtype: Any,
 ) -> tuple[Array, Any]:
     """Run a batch through layers of the dtype that is computed in, whose states have another perhaps."""
+    seq_len, batch, *_ = x.shape
+    if batch == 0 and seq_len > 1:  # one step has all that there is: the sizes, the dtype and what records gradients
+        output, last = walk_layers(layers, x[:1, ...], h_0, lengths, recurrence, dtype)
+        return array_namespace(output).reshape(output, (seq_len, 0, output.shape[-1])), last
     final: list[Array] = []
     for layer in layers:
         done = len(final)

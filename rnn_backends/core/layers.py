@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Array, is_array
+from rnn_backends.core.messages import got
 from rnn_backends.errors import ArgumentError
 
 
@@ -134,7 +135,7 @@ def as_layers(layers: Sequence[Layer | RecurrentCell]) -> tuple[Layer, ...]:
             if hasattr(layers, "step") or isinstance(layers, Layer)
             else ("RNN.init(input_size, hidden_size) makes a network from sizes, and rnn.layers are those of a model.")
         )
-        msg = f"`layers` must be a list of at least one Cell or Layer; got {layers!r}. {hint}"
+        msg = f"`layers` must be a list of at least one Cell or Layer; got {got(layers)}. {hint}"
         raise ArgumentError(msg)
     return tuple(layer if isinstance(layer, Layer) else Layer(forward=layer) for layer in layers)
 

@@ -6,7 +6,7 @@ from math import nan, prod
 import numpy as np
 
 from rnn_backends.core import checks
-from rnn_backends.core.activations import softmax
+from rnn_backends.core.activations import Activation, softmax
 from rnn_backends.core.arrays import (
     FLOATING,
     Array,
@@ -18,19 +18,22 @@ from rnn_backends.core.arrays import (
     dtype_name,
     is_integer,
     native,
+    quiet,
     widen,
 )
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import got, shown
+from rnn_backends.core.parameters import require_dense
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 
 def require_softmax(readout: Sequence[Linear]) -> None:
     """Check that the cross-entropy is the loss of a readout."""
     g2 = readout[-1].activation
-    name = getattr(g2, "name", None)
-    if name not in {"softmax", "log_softmax"}:
+    if getattr(g2, "name", None) not in {"softmax", "log_softmax"}:
+        own = shown(g2.name) if isinstance(g2, Activation) else got(g2)
         msg = (
-            f"loss is the cross-entropy of a softmax readout; g2 of this one is {name or g2!r}. If it "
+            f"loss is the cross-entropy of a softmax readout; g2 of this one is {own}. If it "
             "was trained as a softmax, load it with readout_activation='softmax', or give its Linear that activation."
         )
         raise ArgumentError(msg)
@@ -69,7 +72,8 @@ def cross_entropy(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     0.6931
     """
     logits, targets = checked(logits, targets)
-    return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
+    with quiet():
+        return cast(mean_of([sums_where(negative_log_likelihood(logits, targets), None)]), logits.dtype)
 
 
 def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
@@ -100,11 +104,12 @@ def cross_entropy_grad(logits: ArrayArgument, targets: ArrayArgument) -> Array:
     array([[-0.5,  0.5]])
     """
     logits, targets = checked(logits, targets)
-    p = softmax(widen(logits))
-    xp = array_namespace(p)
-    gradient = xp.where(one_hot(targets, p), p - 1.0, p) / max(prod(targets.shape), 1)
-    known = in_range(targets, logits.shape[-1])[..., None]
-    return cast(xp.where(known, gradient, xp.full_like(gradient, nan)), logits.dtype)
+    with quiet():
+        p = softmax(widen(logits))
+        xp = array_namespace(p)
+        gradient = xp.where(one_hot(targets, p), p - 1.0, p) / max(prod(targets.shape), 1)
+        known = in_range(targets, logits.shape[-1])[..., None]
+        return cast(xp.where(known, gradient, xp.full_like(gradient, nan)), logits.dtype)
 
 
 def negative_log_likelihood(logits: Array, targets: Array, best: Array | None = None) -> Array:
@@ -175,6 +180,8 @@ def in_range(targets: Array, classes: int) -> Array:
 def checked(logits: ArrayArgument, targets: ArrayArgument) -> tuple[Array, Array]:
     """Check that targets are arrays like the logits, fit them and are classes; return them to compute with."""
     checks.require_together([("logits", logits), ("targets", targets)])
+    require_dense("logits", logits)
+    require_dense("targets", targets)
     require_fitting(logits, targets)
     checks.require_range("targets", targets, logits.shape[-1], "target")
     return native(logits), as_indices(native(targets))
@@ -186,14 +193,15 @@ def require_fitting(logits: Array, targets: Array, reads: str = "steps") -> None
         msg = f"`logits` must be floating point; got {dtype_name(logits)}."
         raise DTypeError(msg)
     if len(logits.shape) == 0 or logits.shape[-1] == 0:
-        msg = f"`logits` must have a last axis of at least one class; got shape {tuple(logits.shape)}."
+        msg = f"`logits` must have a last axis of at least one class; got shape {shown(tuple(logits.shape))}."
         raise ShapeError(msg)
     if not is_integer(targets):
         msg = f"`targets` must be integers; got {dtype_name(targets)}. Convert them to int64."
         raise DTypeError(msg)
     if tuple(targets.shape) != tuple(logits.shape[:-1]):
-        wanted = f"{tuple(logits.shape[:-1])}, that of the logits without their last axis"
+        what = "that of the logits without their last axis"
         if reads != "steps":
-            wanted = f"{tuple(logits.shape[:-1])}, one for each sequence, whose {reads!r} the readout reads"
-        msg = f"`targets` must have shape {wanted}; got {tuple(targets.shape)}."
+            what = f"one for each sequence, whose {shown(reads)} the readout reads"
+        wanted = shown(tuple(logits.shape[:-1]))
+        msg = f"`targets` must have shape {wanted}, {what}; got {shown(tuple(targets.shape))}."
         raise ShapeError(msg)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_array
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import Linear, as_linears
-from rnn_backends.core.messages import got, shown
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.core.parameters import require_choice, require_flag, require_floating, require_one_dtype
 from rnn_backends.errors import ArgumentError, ShapeError
 
@@ -81,7 +82,7 @@ class Network:
         held = {
             "readout": as_linears("readout", self.readout, "softmax"),
             "encoder": as_linears("encoder", self.encoder, "identity"),
-            "metadata": _as_metadata(self.metadata),
+            "metadata": MappingProxyType(_as_metadata(self.metadata)),
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
@@ -96,6 +97,12 @@ class Network:
         _require_chain("readout", self.readout, width)
         if self.h_0 is not None:
             object.__setattr__(self, "h_0", _as_initial(self.layers, self.h_0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "metadata": dict(self.metadata)}  # what it is held in has no pickle
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, metadata=MappingProxyType(state["metadata"]))
 
     def _require_inputs(self) -> None:
         """Check that the encoder gives what the first layer takes."""
@@ -203,8 +210,10 @@ def _require_chain(name: str, linears: tuple[Linear, ...], width: int | None) ->
     for index, linear in enumerate(linears):
         if width is not None and linear.input_size != width:
             which = f"the {name}" if len(linears) == 1 else f"{name}[{index}]"
-            got, hint = tuple(linear.weight.shape), " It is transposed." if linear.output_size == width else ""
-            msg = f"`weight` of {which} must have shape (output_size, {width}), as many as come to it; got {got}.{hint}"
+            found, hint = tuple(linear.weight.shape), " It is transposed." if linear.output_size == width else ""
+            msg = (
+                f"`weight` of {which} must have shape (output_size, {width}), as many as come to it; got {found}.{hint}"
+            )
             raise ShapeError(msg)
         width = linear.output_size
 
@@ -223,7 +232,6 @@ def _as_initial(layers: tuple[Layer, ...], given: Any) -> Array | tuple[Array, .
         return arrays if len(set(shapes)) > 1 else array_namespace(arrays[0]).stack(arrays)
     wanted = f"(num_cells, hidden_size) = ({len(sizes)}, {sizes[0] or 'hidden_size'})"
     if is_uneven(layers):
-        wanted = f"(hidden_size,) of each cell, in a tuple: {', '.join(f'({size},)' for size in sizes)}"
-    got = ", ".join(map(str, shapes)) or "none"
-    msg = f"`h_0` of a model must have shape {wanted}; got {got}."
+        wanted = f"(hidden_size,) of each cell, in a tuple: {listed((size,) for size in sizes)}"
+    msg = f"`h_0` of a model must have shape {wanted}; got {listed(shapes)}."
     raise ShapeError(msg)

@@ -5,8 +5,11 @@ from dataclasses import fields, is_dataclass, replace
 from operator import is_
 from typing import Any
 
+import numpy as np
+
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import FLOATING, Array, dtype_name, is_array, is_masked
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 
@@ -24,11 +27,37 @@ def map_arrays(function: Callable[[Array], Array], record: Any) -> Any:
     return record
 
 
+def dtype_name_of(dtype: object) -> str:
+    """Return the name of a floating-point dtype given by name or as an object of NumPy, CuPy, JAX or torch.
+
+    Raises
+    ------
+    DTypeError
+        It is none of `FLOATING`, or of foreign byte order.
+    """
+    is_named = type(dtype).__name__.lower() == "dtype"  # torch.float32 has no other name than as a text
+    name = dtype if isinstance(dtype, str) else str(dtype).rpartition(".")[2] if is_named else ""
+    if name in FLOATING:
+        return name
+    known: np.dtype[Any] | None
+    try:
+        known = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None  # "f4", np.float32, float
+    except (TypeError, ValueError):
+        known = None
+    if known is None or known.name not in FLOATING or not known.isnative:
+        msg = (
+            f"`dtype` must be one of {', '.join(FLOATING)}, by name or as an object of NumPy, CuPy, JAX or torch, in "
+            f"native byte order; got {got(dtype)}."
+        )
+        raise DTypeError(msg)
+    return str(known.name)
+
+
 def require_shape(name: str, array: Array, wanted: str, shape: tuple[int, ...]) -> None:
     """Check that a parameter is a floating-point array of a shape."""
     require_floating(name, array)
     if tuple(array.shape) != shape:
-        msg = f"`{name}` must have shape {wanted} = {shape}; got {tuple(array.shape)}."
+        msg = f"`{name}` must have shape {wanted} = {shape}; got {shown(tuple(array.shape))}."
         raise ShapeError(msg)
 
 
@@ -36,7 +65,7 @@ def require_matrix(name: str, array: Array) -> tuple[int, int]:
     """Check that a parameter is a floating-point matrix without an empty axis, and return its shape."""
     require_floating(name, array)
     if len(array.shape) != 2 or 0 in array.shape:
-        msg = f"`{name}` must be a matrix with no empty axis; got shape {tuple(array.shape)}."
+        msg = f"`{name}` must be a matrix with no empty axis; got shape {shown(tuple(array.shape))}."
         raise ShapeError(msg)
     return int(array.shape[0]), int(array.shape[1])
 
@@ -48,7 +77,7 @@ def require_floating(name: str, array: Array) -> None:
         raise DTypeError(msg)
     require_unmasked(name, array)
     if dtype_name(array) not in FLOATING:
-        msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {array.dtype}. Convert it to float32."
+        msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {dtype_name(array)}. Convert it to float32."
         raise DTypeError(msg)
 
 
@@ -59,10 +88,22 @@ def require_unmasked(name: str, value: object) -> None:
         raise DTypeError(msg)
 
 
+def require_dense(name: str, array: Array) -> None:
+    """Check that an array is one whose elements lie in memory, each for itself; those of torch have flags that say."""
+    if type(array) is np.ndarray:
+        return
+    is_other = any(getattr(array, flag, False) is True for flag in ("is_quantized", "is_nested", "is_mkldnn"))
+    if is_other or "sparse" in str(getattr(array, "layout", "")):
+        msg = (
+            f"`{name}` must be a dense array; got {type(array).__name__} of another layout. Call its `to_dense` first."
+        )
+        raise DTypeError(msg)
+
+
 def require_flag(name: str, value: object) -> None:
     """Check that an option is true or false, and no text that says so."""
     if not isinstance(value, bool):
-        msg = f"`{name}` must be True or False; got {value!r}."
+        msg = f"`{name}` must be True or False; got {got(value)}."
         raise ArgumentError(msg)
 
 
@@ -72,7 +113,7 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
         from rnn_backends.core.near import did_you_mean
 
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-        msg = f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{hint}"
+        msg = f"`{name}` must be one of {listed(choices)}; got {got(value)}.{hint}"
         raise ArgumentError(msg)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
-from rnn_backends.core.arrays import Array, array_namespace, cast, device, where_valid, widen
+from rnn_backends.core.arrays import Array, array_namespace, cast, device, quiet, where_valid, widen
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.masking import nan_if_impossible, rows, steps_taken
 
@@ -67,7 +67,8 @@ class Reading:
         if valid is not None:
             dtype = widen(states[:0, ...]).dtype
             count = xp.sum(xp.astype(valid, dtype), axis=0)[:, None]
-        self._add(states, None if valid is None else valid[..., None], count)
+        with quiet():
+            self._add(states, None if valid is None else valid[..., None], count)
         self._count = self._count + count
 
     def result(self, state: Array) -> Array:

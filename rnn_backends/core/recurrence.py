@@ -16,6 +16,7 @@ from rnn_backends.core.arrays import (
 )
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.masking import zero_padding
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import ShapeError
 
 
@@ -118,7 +119,7 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
     for t in reversed(range(seq_len)) if reverse else range(seq_len):
         new = cell.step(projected[t, ...], widen(h))
         if getattr(new, "shape", None) != h.shape:
-            _refuse_result("step", new, f"{tuple(h.shape)}")
+            _refuse_result("step", new, shown(tuple(h.shape)))
         new = cast(new, h.dtype)
         h = new if valid is None else cast(xp.where(valid[t, ...], new, h), h.dtype)
         states[t] = h
@@ -138,8 +139,8 @@ def project(cell: RecurrentCell, x: Array) -> Array:
 
 def _refuse_result(method: str, result: Any, wanted: str) -> NoReturn:
     """Refuse what a method of a cell, which may be the user's own, returned."""
-    got = f"one of shape {tuple(result.shape)}" if is_array(result) else f"a {type(result).__name__}"
-    msg = f"{method} of the cell must return an array of shape {wanted}; got {got}."
+    other = f"one of shape {shown(tuple(result.shape))}" if is_array(result) else f"a {type(result).__name__}"
+    msg = f"{method} of the cell must return an array of shape {wanted}; got {other}."
     raise ShapeError(msg)
 
 

@@ -45,6 +45,7 @@ WAYS: Mapping[str, str] = {
         "pass layers={layers}, the paths from the input to the output, with a pair (forward, backward) for a layer of "
         "both directions"
     ),
+    "layers_in_order": "pass layers= with the paths of its cells from the input to the output",
     "every_cell": "name every cell, or, if the network does without them, pass roles={roles}",
     "residual": "pass residual=False, or True if it was made so",
     "load": "read it by rnn_backends.load",
@@ -64,6 +65,7 @@ WAYS: Mapping[str, str] = {
         "to rnn_backends.from_flax"
     ),
     "key": "pass key={key}, or that of another",
+    "key_of_one": "pass key= with the names on the way to one of them, a tuple of texts",
     "batch_norm_eps": (
         "pass batch_norm_eps=1e-05, or what it was made with, if it is applied right after the module before it, "
         "or give the module itself"

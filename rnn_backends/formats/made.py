@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class Place(NamedTuple):
         the memory that they have in the file.
     name : str
         What the account calls it.
+    in_use : WeakValueDictionary, optional
+        The arrays that were read here and are in use, by their strides, where many names may lead to one place.
     """
 
     source: Callable[[], Source]
@@ -45,6 +48,7 @@ class Place(NamedTuple):
     offset: int = 0
     is_bfloat16: bool = False
     name: str = "an array in it"
+    in_use: "WeakValueDictionary[Any, Host] | None" = None
 
     @property
     def outer(self) -> int:
@@ -126,8 +130,18 @@ def of_array(array: Host) -> Made:
 
 
 def stored(shape: tuple[int, ...], place: Place, dtype: str) -> Made:
-    """Return an array of a file, which each reads for himself."""
-    return Made(dtype, shape, lambda: _kept(place, shape), place, is_new=True)
+    """Return an array of a file, read at each call, but where its place knows that it is in use."""
+
+    def make() -> Host:
+        owner = None if place.in_use is None else place.in_use.get(place.steps)
+        if owner is not None:
+            return owner.reshape(shape, order="F")
+        found = _kept(place, shape)
+        if place.in_use is not None and isinstance(found.base, np.ndarray):
+            place.in_use[place.steps] = found.base
+        return found
+
+    return Made(dtype, shape, make, place, is_new=True)
 
 
 def row_by_row(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class Model:
         'float64'
         """
         model: Self = cls.__new__(cls)
-        model._placed = place(network, placement, dtype)
+        object.__setattr__(model, "_placed", place(network, placement, dtype))
         return model
 
     @property

@@ -6,7 +6,8 @@ from typing import Any
 from rnn_backends.backends.transfer import as_host
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, array_namespace, device, dtype_name, is_integer
-from rnn_backends.core.parameters import require_flag
+from rnn_backends.core.messages import shown
+from rnn_backends.core.parameters import require_dense, require_flag
 from rnn_backends.errors import DTypeError, ShapeError
 
 
@@ -60,10 +61,10 @@ def pad(sequences: Sequence[ArrayLike], batch_first: bool = False) -> tuple[Arra
 
 def _as_arrays(sequences: Any) -> dict[str, Array]:
     """Return the sequences by name as arrays: host data on NumPy, all else as it is."""
-    is_several = isinstance(sequences, Sequence) and not isinstance(sequences, str)
+    is_several = isinstance(sequences, Sequence) and not isinstance(sequences, (str, bytes, bytearray, memoryview))
     if not is_several or not len(sequences):
-        got = "an empty one" if is_several else f"a {type(sequences).__name__}"
-        msg = f"`sequences` must be a list of at least one array, one for each sequence; got {got}."
+        other = "an empty one" if is_several else f"a {type(sequences).__name__}"
+        msg = f"`sequences` must be a list of at least one array, one for each sequence; got {other}."
         raise DTypeError(msg)
     found = {f"sequences[{index}]": each for index, each in enumerate(sequences)}
     for name, each in found.items():
@@ -71,6 +72,7 @@ def _as_arrays(sequences: Any) -> dict[str, Array]:
             msg = f"`{name}` must hold numbers; got text; give a list of texts to a model with a vocabulary as it is."
             raise DTypeError(msg)
         found[name] = as_host(name, each)
+        require_dense(name, found[name])
     checks.require_together(found.items())
     return found
 
@@ -83,7 +85,7 @@ def _alike(arrays: dict[str, Array]) -> list[Array]:
         if array.ndim not in {1, 2} or array.shape[1:] != known.shape[1:]:
             features = "".join(f", {size}" for size in known.shape[1:])
             wanted = "(length, input_size) or (length,)" if array is known else f"(length{features or ','})"
-            msg = f"`{name}` must have shape {wanted}, as the other sequences; got {tuple(array.shape)}."
+            msg = f"`{name}` must have shape {wanted}, as the other sequences; got {shown(tuple(array.shape))}."
             raise ShapeError(msg)
     return list(found.values())
 

@@ -12,7 +12,7 @@ import numpy as np
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import as_host, move, receive, spec_on_device
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
+from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer, quiet
 from rnn_backends.core.forward import encoded, propagate, started
 from rnn_backends.core.layers import RecurrentCell, named_arrays
 from rnn_backends.core.linear import Linear, logits_of
@@ -103,8 +103,9 @@ class Placed:
         return self.placement.backend.device(self.placement.device)
 
     def on_device(self) -> AbstractContextManager[Any]:
-        """Return a context in which the library makes arrays on the device."""
-        return self.placement.backend.on(self._device)
+        """Return a context in which the library makes arrays on the device, and NumPy does not warn of inf."""
+        on = self.placement.backend.on
+        return quiet() if on is nullcontext else on(self._device)
 
     def on_host(self) -> Network:
         """Return the network on NumPy, bfloat16 as float32."""

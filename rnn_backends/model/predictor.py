@@ -193,7 +193,8 @@ class Predictor(Runner):
         placed.require_readout(method)
         reads = placed.require_reads(reads)
         if (prepared := placed.prepared(*given)) is not None and is_one_chunk(prepared):
-            return of_whole(placed.logits(read_at_once(placed, prepared, given[0], reads)))
+            with placed.on_device():
+                return of_whole(placed.logits(read_at_once(placed, prepared, given[0], reads)))
         call = ChunkedCall(placed, *given)
         if reads == "steps":
             return call.joined(of_chunk)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
+from rnn_backends.core.arrays import Host, quiet
 from rnn_backends.core.forward import started
 from rnn_backends.core.layers import Layer, first_array
 from rnn_backends.core.linear import Linear
@@ -133,7 +133,11 @@ def _same(array: Host) -> Host:
 
 
 def _converted(take: Change, dtype: Any) -> Change:
-    return lambda x: take(x.astype(dtype))
+    def convert(x: Host) -> Host:
+        with quiet():
+            return take(x.astype(dtype))
+
+    return convert
 
 
 def _run(network: Network, recurrence: Recurrence, like: Host) -> tuple[Run, int]:
@@ -173,7 +177,13 @@ def _from_start(run: Run, start: Any) -> Run:
 
 def _of_encoded(run: Run, encoder: tuple[Linear, ...]) -> Run:
     products, last = linear_products(encoder), encoder[-1]
-    return lambda x, h_0: run(last.activate(products(x)), h_0)
+
+    def run_encoded(x: Host, h_0: Any) -> tuple[Host, Any]:
+        with quiet():
+            encoded = last.activate(products(x))
+        return run(encoded, h_0)
+
+    return run_encoded
 
 
 def _layer_by_layer(network: Network, recurrence: Recurrence, start: list[Host]) -> Run:

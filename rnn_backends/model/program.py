@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.backends.nested import from_lists
 from rnn_backends.backends.selection import Placement
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Array, Host, array_namespace
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import logits_of
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.core.reading import read_whole
 from rnn_backends.core.recurrence import last_states
@@ -88,11 +90,23 @@ class Prepared:
         by_name = isinstance(inputs, Mapping)
         given = dict(inputs) if by_name else dict(zip(self._inputs, inputs, strict=False))
         if len(given) != len(inputs) or given.keys() != set(self._inputs):
-            msg = f"the inputs must be {self._inputs}; got {list(given) if by_name else len(inputs)}."
+            msg = f"the inputs must be {listed(self._inputs)}; got {listed(given) if by_name else len(inputs)}."
             raise ArgumentError(msg)
-        arrays = {name: np.asarray(value) for name, value in given.items()}
+        arrays = {name: _as_input(name, value) for name, value in given.items()}
         known = {name: arrays[name] for name in self._weights}
         return run_program(self._program or program_of(self._model, known), arrays, self._placement)
+
+
+def _as_input(name: str, value: Any) -> Host:
+    """Return an input as an array of NumPy."""
+    try:
+        host = from_lists(value) if isinstance(value, (list, tuple)) else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        host = None
+    if host is None:
+        msg = f"the input {shown(name)} must be an array or nested lists of numbers; got {type(value).__name__}."
+        raise DTypeError(msg)
+    return host
 
 
 def run_program(
@@ -178,11 +192,11 @@ def _require_input(array: Host, source: Input) -> None:
     """Check that an input has the dtype and the number of axes that the graph declares."""
     if source.dtype == "bfloat16":
         known = "rnn_backends.from_onnx reads the model in float32"
-        msg = f"the input {source.name!r} is bfloat16, which NumPy has not; {known}."
+        msg = f"the input {shown(source.name)} is bfloat16, which NumPy has not; {known}."
         raise DTypeError(msg)
     if array.dtype.name != source.dtype or array.ndim != len(source.atoms):
         wanted = f"{source.dtype} with {len(source.atoms)} axes"
-        msg = f"the input {source.name!r} must be {wanted}; got {array.dtype.name} of shape {array.shape}."
+        msg = f"the input {shown(source.name)} must be {wanted}; got {array.dtype.name} of shape {shown(array.shape)}."
         raise DTypeError(msg)
 
 

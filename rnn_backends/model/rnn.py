@@ -1,12 +1,15 @@
 """`RNN`: the model that users hold, made from its parts or drawn, and run over whole sequences or chunks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import FrozenInstanceError
 from typing import Any, Self
 
 from rnn_backends.backends.selection import select
+from rnn_backends.backends.transfer import sealed
 from rnn_backends.core.arrays import ArrayArgument
 from rnn_backends.core.layers import Layer, RecurrentCell, as_layers, named_arrays
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.model.init import initial_network
 from rnn_backends.model.language import LanguageModel
@@ -62,8 +65,9 @@ class RNN(LanguageModel):
 
     Notes
     -----
-    On NumPy the model keeps read-only copies of arrays that can be written to.  Other libraries' arrays are
-    held as they are: do not change them afterwards.
+    On NumPy the model keeps read-only copies of arrays.  Other libraries' arrays are held as they are: do not change
+    them afterwards.  Python lets nobody hinder what goes round the flag of a read-only array, such as a tensor that
+    `torch.from_numpy` makes of one, or sets its ``dtype``: a weight is to be looked at, or copied.
 
     The model is placed on the backend and device of its arrays; where these are NumPy's, on those of
     `use_backend`, else of the environment variable RNN_BACKEND, else it stays on NumPy.
@@ -107,7 +111,7 @@ class RNN(LanguageModel):
             unknown=unknown,
             metadata={} if metadata is None else metadata,
         )
-        self._placed = place(network, select(None, named_arrays(network)))
+        object.__setattr__(self, "_placed", place(sealed(network), select(None, named_arrays(network))))
 
     @classmethod
     def init(
@@ -165,6 +169,20 @@ class RNN(LanguageModel):
             input_size, hidden_size, num_layers, bidirectional, activation, bias, output_size, seed
         )
         return cls.from_network(network, placement, dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._require_own(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._require_own(name)
+        super().__delattr__(name)
+
+    def _require_own(self, name: str) -> None:
+        """Check that an attribute is one of a class that is made of this one, as frozen dataclasses do."""
+        if type(self) is RNN or name == "_placed" or hasattr(RNN, name):
+            msg = f"an RNN is immutable, its attribute {shown(name)} too; make another by `to` or RNN(layers, ...)."
+            raise FrozenInstanceError(msg)
 
     def __repr__(self) -> str:
         return f"RNN({self._placed.summary()})"

@@ -12,8 +12,9 @@ from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
-from rnn_backends.model.init import require_integer
+from rnn_backends.model.init import LARGEST_NUMBER, require_integer
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.stream import Stream
 
@@ -33,16 +34,16 @@ class Sampler:
     ) -> None:
         self.temperature = finite_float("temperature", temperature)
         if self.temperature < 0:
-            msg = f"`temperature` must be at least 0; got {temperature!r}."
+            msg = f"`temperature` must be at least 0; got {got(temperature)}."
             raise ArgumentError(msg)
         if top_k is not None:
-            require_integer("top_k", top_k, 1)
+            require_integer("top_k", top_k, 1, LARGEST_NUMBER)
         self.top_p = None if top_p is None else finite_float("top_p", top_p)
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            msg = f"`top_p` must be in 0 < top_p <= 1; got {top_p!r}."
+            msg = f"`top_p` must be in 0 < top_p <= 1; got {got(top_p)}."
             raise ArgumentError(msg)
         if seed is not None:
-            require_integer("seed", seed, 0)
+            require_integer("seed", seed, 0, LARGEST_NUMBER)
         self.top_k = top_k
         self.random = np.random.default_rng(seed)
 
@@ -131,7 +132,7 @@ def _require_feedback(method: str, placed: Placed) -> None:
     """Check that the output of a step depends on no later one, and that the readout reads it."""
     reads = placed.network.reads
     if reads in {"mean", "max"}:
-        msg = f"{method} needs a readout of each step or of the last; that of this model reads the {reads!r}."
+        msg = f"{method} needs a readout of each step or of the last; that of this model reads the {shown(reads)}."
         raise ArgumentError(msg)
     if placed.has_backward:
         msg = f"{method} needs a network without backward cells, which start at the end of a sequence."
@@ -141,7 +142,7 @@ def _require_feedback(method: str, placed: Placed) -> None:
 def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
     """Return the token ids that continue a prompt of token ids."""
     require_integer("length", length, 0)
-    return np.fromiter(islice(drawn(placed, prompt, choose), length), dtype=np.int32, count=length)
+    return np.fromiter(islice(drawn(placed, prompt, choose), length), dtype=np.int32)
 
 
 def drawn(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
@@ -152,7 +153,7 @@ def drawn(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
     require_language(placed)
     ids = as_host("prompt", prompt)
     if len(ids.shape) != 1 or ids.shape[0] == 0:
-        msg = f"`prompt` must hold at least one token, shape (seq_len,); got shape {tuple(ids.shape)}."
+        msg = f"`prompt` must hold at least one token, shape (seq_len,); got shape {shown(tuple(ids.shape))}."
         raise ShapeError(msg)
     if not is_integer(ids):
         msg = f"`prompt` must be text or token ids; got {dtype_name(ids)}."
@@ -190,7 +191,7 @@ def roll_out(placed: Placed, x: Any) -> Iterator[Array]:
     require_forecaster(placed)
     given = as_host("x", x)
     if len(given.shape) != 2 or given.shape[0] == 0:
-        msg = f"`x` must hold at least one step, shape (seq_len, input_size); got shape {tuple(given.shape)}."
+        msg = f"`x` must hold at least one step, shape (seq_len, input_size); got shape {shown(tuple(given.shape))}."
         raise ShapeError(msg)
     if is_integer(given) and placed.network.takes is None:
         msg = f"`x` must hold floating-point numbers, as integers are token ids to this model; got {dtype_name(given)}."

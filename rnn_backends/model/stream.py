@@ -5,6 +5,7 @@ from typing import Any
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
 from rnn_backends.core.forward import encoded, in_compute_dtype, started, state_dtype, walk_layers
+from rnn_backends.core.messages import shown
 from rnn_backends.core.reading import Reading
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.errors import ArgumentError, ShapeError
@@ -46,11 +47,16 @@ class Stream:
         if placed.has_backward:
             msg = "a stream needs a network without backward cells, which start at the end of a sequence."
             raise ArgumentError(msg)
-        self.batch_size = batch_size
+        self._batch_size = int(batch_size)
         self._placed = placed
         with placed.on_device():
             self._layers = in_compute_dtype(placed.network.layers)
         self._begin(None)
+
+    @property
+    def batch_size(self) -> int:
+        """The number of sequences that run side by side."""
+        return self._batch_size
 
     @property
     def state(self) -> Any:
@@ -130,7 +136,7 @@ class Stream:
         True
         """
         call = self._placed.prepared(x)
-        if call is not None and call.steps[1] == self.batch_size:
+        if call is not None and call.steps[1] == self._batch_size:
             output, self._state = call.run(call.take(x), self._state)
             self._reading.add(output, None)
             return call.give(output)
@@ -140,7 +146,7 @@ class Stream:
             batch = chunk.shape[1] if has_batch else 1
             if batch != self.batch_size:
                 shape = tuple(self._placed.swap_time_axis(chunk, is_integer(chunk)).shape)
-                msg = f"`x` must hold batch_size = {self.batch_size} sequences; got {batch} in shape {shape}."
+                msg = f"`x` must hold batch_size = {self.batch_size} sequences; got {batch} in shape {shown(shape)}."
                 raise ShapeError(msg)
             output = self._run(chunk if has_batch else chunk[:, None, ...])
             return self._placed.swap_time_axis(output) if has_batch else output[:, 0, :]

@@ -1,5 +1,6 @@
 """Text as token ids and back, for networks over characters or words."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import VocabularyError
 
 MISSING = -1
 """The id of what is not in a vocabulary, before it is refused."""
 
 
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The items that token ids stand for: the characters of a text, or words that are split at white space.
 
@@ -24,9 +27,8 @@ class Vocabulary:
         The item that stands for all that are not there.
     """
 
-    def __init__(self, items: str | tuple[str, ...], unknown: str | None = None) -> None:
-        self.items = items
-        self._unknown = unknown
+    items: str | tuple[str, ...]
+    unknown: str | None = None
 
     @property
     def unit(self) -> str:
@@ -40,7 +42,7 @@ class Vocabulary:
     @cached_property
     def other(self) -> int:
         """The id of what is not there: that of the item for unknown ones, or `MISSING`."""
-        return MISSING if self._unknown is None else self._ids[self._unknown]
+        return MISSING if self.unknown is None else self._ids[self.unknown]
 
     @cached_property
     def codes(self) -> Host:
@@ -52,6 +54,7 @@ class Vocabulary:
         """The ids of characters by their code points; the last one is that of all that are not there."""
         table = np.full(int(self.codes.max(initial=0)) + 2, self.other, dtype=np.int32)
         table[self.codes] = np.arange(len(self.codes))
+        table.flags.writeable = False
         return table
 
     def ids_of_characters(self, text: str) -> Host:
@@ -127,7 +130,7 @@ class Encoder:
             if self._where is not None:
                 place = f"at place {at + 1} of {self._where}"
             count = len(self._vocabulary.items)
-            msg = f"the character {piece[at]!r} {place} is not in the model's vocabulary of {count} characters."
+            msg = f"the character {shown(piece[at])} {place} is not in the model's vocabulary of {count} characters."
             raise VocabularyError(msg)
         self._count(piece)
         return ids
@@ -155,8 +158,8 @@ class Encoder:
             at = int(ids.argmin())
             place, count = f"word {self._words + at + 1} of {self._where or 'the text'}", len(self._vocabulary.items)
             msg = (
-                f"the word {words[at]!r}, {place}, is not in the model's vocabulary of {count} words; leave it out, or "
-                "give a model with `unknown`, an item for such words."
+                f"the word {shown(words[at])}, {place}, is not in the model's vocabulary of {count} words; leave it "
+                "out, or give a model with `unknown`, an item for such words."
             )
             raise VocabularyError(msg)
         self._words += len(words)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.transfer import as_host, to_numpy
-from rnn_backends.core.arrays import ArrayLike, Host, is_masked
+from rnn_backends.core.arrays import ArrayLike, Host, dtype_name, is_masked
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.init import require_integer
 
@@ -35,7 +36,7 @@ def on_host(name: str, array: ArrayLike) -> Host:
     """Return an array of numbers of any backend, or nested lists, as float64 on the host."""
     held = to_numpy(held_there(name, array))
     if held.dtype.kind not in "fiu":
-        msg = f"`{name}` must hold real numbers; got {held.dtype}."
+        msg = f"`{name}` must hold real numbers; got {dtype_name(held)}."
         raise DTypeError(msg)
     return held.astype(np.float64)
 
@@ -58,12 +59,13 @@ def require_sequence(name: str, sequence: int, batch: int) -> None:
     require_integer("sequence", sequence, 0)
     if sequence >= batch:
         held = f"0 to {batch - 1}" if batch else "none"
-        msg = f"`sequence` must be one of the {batch} that `{name}` holds, {held}; got {sequence}."
+        msg = f"`sequence` must be one of the {batch} that `{name}` holds, {held}; got {got(sequence)}."
         raise ArgumentError(msg)
 
 
 def require_steps(name: str, array: Host) -> None:
     """Check that an array has steps and units."""
     if array.ndim != 2 or 0 in array.shape:
-        msg = f"`{name}` must have steps to draw, (seq_len, size) or (seq_len, batch, size); got shape {array.shape}."
+        shape = shown(array.shape)
+        msg = f"`{name}` must have steps to draw, (seq_len, size) or (seq_len, batch, size); got shape {shape}."
         raise ShapeError(msg)

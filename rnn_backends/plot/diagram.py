@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rnn_backends.core.messages import got
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.init import require_integer
 from rnn_backends.model.rnn import RNN
@@ -52,7 +53,7 @@ def network(rnn: RNN, *, steps: int | None = None, ax: Any = None) -> Any:
     if steps is not None:
         require_integer("steps", steps, 1)
         if steps > MOST_STEPS:
-            msg = f"`steps` must be at most {MOST_STEPS}, of which each is a column; got {steps}."
+            msg = f"`steps` must be at most {MOST_STEPS}, of which each is a column; got {got(steps)}."
             raise ArgumentError(msg)
     held = rnn.placed.network
     rows = len(held.encoder) + len(held.layers) + len(held.readout)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.core.messages import got
 from rnn_backends.errors import ArgumentError, ShapeError
 
 TICK = 10.0
@@ -41,7 +42,7 @@ def require_texts(name: str, items: list[Any]) -> list[str]:
     """Check that each item is a text."""
     for item in items:
         if not isinstance(item, str):
-            msg = f"`{name}` must hold str alone; it holds {item!r} of {type(item).__name__}."
+            msg = f"`{name}` must hold str alone; it holds {got(item)} of {type(item).__name__}."
             raise ArgumentError(msg)
     return items
 
@@ -54,7 +55,7 @@ def as_labels(name: str, labels: Any, count: int, each: str) -> list[str] | None
     if len(items) != count:
         msg = f"`{name}` must hold {count} items, one for each {each}; got {len(items)}."
         raise ShapeError(msg)
-    return [visible(str(item)) for item in items]
+    return [visible(got(item) if type(item) is int else str(item)) for item in items]
 
 
 def visible(text: str, longest: int = 24) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import ArrayLike, Host
+from rnn_backends.core.messages import got, shown
 from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.model.init import require_integer
@@ -83,7 +84,7 @@ def probabilities(
     require_choice("rows", rows, ROWS)
     given = held_there("p", p)
     if rows == "sequences" and given.ndim == 3:
-        msg = f"`p` of shape {tuple(given.shape)} has steps; rows='sequences' is of (batch, output_size) alone."
+        msg = f"`p` of shape {shown(tuple(given.shape))} has steps; rows='sequences' is of (batch, output_size) alone."
         raise ShapeError(msg)
     held = _require_probabilities(of_sequence("p", given, sequence, batch_first=batch_first))
     each = "column" if given.ndim == 1 else rows.removesuffix("s")
@@ -94,9 +95,9 @@ def probabilities(
     texts = as_labels("labels", labels, len(held), each)
     order = np.argsort(-held, axis=1, kind="stable")[:, :top]
     shades = np.take_along_axis(held, order, axis=1)
-    shown = [[names[output] for output in outputs] for outputs in order]
+    drawn = [[names[output] for output in outputs] for outputs in order]
     pyplot = require_pyplot()
-    written = [*chain.from_iterable(shown), *(texts or ())]
+    written = [*chain.from_iterable(drawn), *(texts or ())]
     wide, is_given = max(CELL, widest(written, LARGEST) + 0.1), ax is not None
     if not is_given:
         size = _require_size(given, wide, shades.shape, batch_first)
@@ -104,7 +105,7 @@ def probabilities(
     image = ax.imshow(shades.T, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0, vmax=1.0)
     ax.figure.colorbar(image, ax=ax, label="probability", pad=0.01)  # which takes some of the room
     letters = _fitting(ax, len(shades), wide, max(map(len, written))) if is_given else LARGEST
-    _write(ax, shades, shown, letters)
+    _write(ax, shades, drawn, letters)
     _axis_of_columns(ax, "" if given.ndim == 1 else each, texts, letters)
     return ax
 
@@ -125,7 +126,7 @@ def _require_size(given: Any, wide: float, shape: tuple[int, ...], batch_first: 
     width, height = max(4.0, wide * count + 1.4), ROW * top + 0.9
     if height > MOST_INCHES:
         most = int((MOST_INCHES - 0.9) / ROW)
-        msg = f"`top` must be at most {most}, for a figure of at most {MOST_INCHES} inches; got {top}."
+        msg = f"`top` must be at most {most}, for a figure of at most {MOST_INCHES} inches; got {got(top)}."
         raise ArgumentError(msg)
     if width > MOST_INCHES:
         part = f"{':, ' if given.ndim == 3 and batch_first else ''}:{int((MOST_INCHES - 1.4) / wide)}"
@@ -144,9 +145,9 @@ def _fitting(ax: Any, count: int, wide: float, letters: int) -> float:
     return size if size >= SMALLEST else 0.0
 
 
-def _write(ax: Any, shades: Host, shown: list[list[str]], size: float) -> None:
+def _write(ax: Any, shades: Host, drawn: list[list[str]], size: float) -> None:
     """Write the names of outputs into the cells of (seq_len, top) probabilities, and number the ranks."""
-    for step, (column, names) in enumerate(zip(shades, shown, strict=True)):
+    for step, (column, names) in enumerate(zip(shades, drawn, strict=True)):
         if not size or not column.any() or not np.isfinite(column).all():
             continue
         for rank, (probability, name) in enumerate(zip(column, names, strict=True)):

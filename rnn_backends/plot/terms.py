@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import ArrayArgument, Host
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.near import did_you_mean
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError
@@ -78,17 +79,18 @@ def trace(
     """
     chosen = _require_names(steps, names)
     require_flag("batch_first", batch_first)
-    there = {name: held_there(name, array) for name, array in steps.items() if name in chosen or "hidden" in name}
+    said = {name: shown(name)[1:-1] for name in steps}  # the dict may be the caller's own
+    there = {name: held_there(said[name], array) for name, array in steps.items() if name in chosen or "hidden" in name}
     is_batch = any(array.ndim == 3 for array in there.values())
     drawn = {
         name: _require_drawable(
-            name, of_sequence(name, there[name], sequence, batch_first=batch_first, is_whole=is_batch)
+            said[name], of_sequence(said[name], there[name], sequence, batch_first=batch_first, is_whole=is_batch)
         )
         for name in chosen
     }
     texts = {len(array): as_labels("labels", labels, len(array), "step") for array in drawn.values() if array.ndim == 2}
     if labels is not None and not texts:
-        msg = f"`labels` are of steps, and {', '.join(drawn)} of this model are of the whole sequence; leave them out."
+        msg = f"`labels` are of steps, and {listed(drawn)} of this model are of the whole sequence; leave them out."
         raise ArgumentError(msg)
     pyplot = require_pyplot()
     heights = [HEIGHT if array.ndim == 2 else LOW for array in drawn.values()]
@@ -111,18 +113,18 @@ def trace(
 def _require_names(steps: Mapping[str, Any], names: Any) -> list[str]:
     """Return the names of the terms to draw, each of which there must be."""
     if not isinstance(steps, Mapping) or not steps:
-        got = f"an empty {type(steps).__name__}" if isinstance(steps, Mapping) else type(steps).__name__
-        msg = f"`steps` must be the dict that rnn.trace(x) returns; got {got}."
+        empty = "an empty " if isinstance(steps, Mapping) else ""
+        msg = f"`steps` must be the dict that rnn.trace(x) returns; got {empty}{type(steps).__name__}."
         raise ArgumentError(msg)
     require_texts("steps", list(steps))
     given = [names] if isinstance(names, str) else list(steps) if names is None else as_items("names", names)
     chosen = list(dict.fromkeys(require_texts("names", given)))
     for name in chosen:
         if name not in steps:
-            msg = f"`names` must be of what was traced, {', '.join(steps)}; got {name!r}.{did_you_mean(name, steps)}"
+            msg = f"`names` must be of what was traced, {listed(steps)}; got {shown(name)}.{did_you_mean(name, steps)}"
             raise ArgumentError(msg)
     if not chosen:
-        msg = f"`names` must name a term to draw, of {', '.join(steps)}; got none."
+        msg = f"`names` must name a term to draw, of {listed(steps)}; got none."
         raise ArgumentError(msg)
     if len(chosen) > MOST_TERMS:
         msg = (

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import ArrayLike, Host
+from rnn_backends.core.messages import shown
 from rnn_backends.core.parameters import require_flag
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.plot.arguments import on_host, require_pyplot
@@ -71,7 +72,7 @@ def trajectories(
     held = on_host("states", states)
     require_flag("batch_first", batch_first)
     if held.ndim not in {2, 3} or held.shape[-1] == 0:
-        msg = f"`states` must have shape (seq_len, batch, size) or (seq_len, size); got {held.shape}."
+        msg = f"`states` must have shape (seq_len, batch, size) or (seq_len, size); got {shown(held.shape)}."
         raise ShapeError(msg)
     walks = held[None] if held.ndim == 2 else held if batch_first else held.swapaxes(0, 1)
     batch, seq_len = walks.shape[:2]
@@ -93,10 +94,11 @@ def _require_lengths(lengths: Any, batch: int, seq_len: int) -> list[int]:
         return [seq_len] * batch
     held = on_host("lengths", lengths)
     if held.shape != (batch,):
-        msg = f"`lengths` must have shape (batch,) = ({batch},), as `states` does; got {held.shape}."
+        msg = f"`lengths` must have shape (batch,) = ({batch},), as `states` does; got {shown(held.shape)}."
         raise ShapeError(msg)
     if ((held < 0) | (held > seq_len) | (held != np.floor(held))).any():
-        msg = f"`lengths` must be integers from 0 to {seq_len}, the number of steps; got {held.tolist()}."
+        span = f"{held.min():g} to {held.max():g}"
+        msg = f"`lengths` must be integers from 0 to {seq_len}, the number of steps; got {span}."
         raise ArgumentError(msg)
     return [int(count) for count in held]
 

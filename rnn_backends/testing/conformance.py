@@ -9,6 +9,7 @@ from rnn_backends.backends.selection import Placement, get_backend, owner_of, pa
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Array
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.messages import got, shown
 from rnn_backends.model.rnn import RNN
 from rnn_backends.testing.cases import ACTIVATIONS, Case, Draw, cases
 from rnn_backends.testing.networks import reference_network
@@ -102,7 +103,7 @@ class BackendConformance:
         array = backend.from_host(host, "float32", device)
         owner = owner_of(array)
         assert getattr(owner, "xp", None) is backend.xp, (
-            f"`owns` of {owner and owner.name!r} claims what {self.backend} made, {type(array)}"
+            f"`owns` of {owner and shown(owner.name)} claims what {self.backend} made, {got(array)}"
         )
         assert backend.device_of(array) == device, f"it was made on {backend.device_of(array)}, not on {device}"
         assert device in backend.device_names()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, as_layers
+from rnn_backends.core.messages import got
 
 Float64: TypeAlias = NDArray[np.float64]
 
@@ -185,7 +186,7 @@ def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Pr
 def activated(activation: Any, z: Bounded, precision: Precision) -> Bounded:
     """Apply an activation of the table to values and their errors."""
     if not isinstance(activation, Activation):
-        msg = f"the reference knows the activations of the table only; got {activation!r}."
+        msg = f"the reference knows the activations of the table only; got {got(activation)}."
         raise TypeError(msg)
     function, lipschitz = FUNCTIONS[activation.name]
     value, stretch = (

@@ -75,7 +75,7 @@ def test_a_backend_that_fails_to_load(target: str, why: str, source: str, choose
     for _ in range(2):  # a failure is not remembered
         with refused(
             rb.BackendLoadError,
-            f"the backend 'fake' (from {source}) of fake-rnn 1.2 failed to load (entry point {target}): {why}",
+            f"the backend 'fake' (from {source}) of fake-rnn 1.2 failed to load (entry point {target!r}): {why}",
         ):
             choose("fake")
     assert rb.get_backend("numpy").name == "numpy"
@@ -86,7 +86,7 @@ def test_an_entry_point_that_returns_something_else(target: str, got: str, insta
     install("fake-rnn 1.2", {"fake": f"fake_rnn:{target}"}, fake_rnn=FAKE)
     with refused(
         rb.InvalidBackendError,
-        f"the entry point fake_rnn:{target} of fake-rnn 1.2 must return a Backend named 'fake'; got {got}.",
+        f"the entry point 'fake_rnn:{target}' of fake-rnn 1.2 must return a Backend named 'fake'; got {got}.",
     ):
         rb.get_backend("fake")
 
@@ -117,7 +117,7 @@ def test_two_distributions_with_one_name_are_an_error_only_when_chosen(install: 
     assert rb.get_backend("numpy").name == "numpy"
     with refused(
         rb.DuplicateBackendError,
-        "the backend 'fake' (from argument backend=) is offered by two-rnn 2.0 and one-rnn 1.0; "
+        "the backend 'fake' (from argument backend=) is offered by 'two-rnn 2.0', 'one-rnn 1.0'; "
         "uninstall all but one of them.",
     ):
         rb.get_backend("fake")
@@ -140,7 +140,7 @@ def test_a_shipped_backend_wins_over_an_entry_point_of_its_name(install: Install
 
 def test_an_unknown_name_suggests_what_is_installed(install: Install) -> None:
     install("fake-rnn 1.2", {"quantum": "fake_rnn:make"})
-    with refused(rb.UnknownBackendError, "Known: ", "quantum", "Did you mean 'quantum'?"):
+    with refused(rb.UnknownBackendError, "Known: ", "Did you mean 'quantum'?"):
         rb.get_backend("quantun")
 
 

@@ -122,7 +122,7 @@ def test_an_array_of_another_library_on_the_same_device() -> None:
     ("data", "shown"),
     [
         ([[1.0, 2.0], [3.0]], "be an array or nested lists of numbers, of equal lengths; got list."),
-        ([["a", "b"]], "got list of dtype <U1."),
+        ([["a", "b"]], "got list of text, bytes or records."),
         ([None], "got list of dtype object."),
         (None.__class__, "got type of dtype object."),
         (np.zeros((2, 3), complex), "got ndarray of dtype complex128."),

@@ -14,6 +14,7 @@ import rnn_backends as rb
 from rnn_backends.backends import backend as record_module
 from rnn_backends.backends import registry
 from rnn_backends.backends.selection import Placement
+from rnn_backends.core.messages import fitted
 from rnn_backends.testing import BackendConformance
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
@@ -39,6 +40,12 @@ def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a shipped backend imported anew when it is next chosen."""
     registry._backends.pop(name, None)
     monkeypatch.delitem(sys.modules, f"rnn_backends.backends.{name}", raising=False)
+
+
+def test_what_is_loaded_is_found_without_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    rb.get_backend("numpy")
+    monkeypatch.setattr(registry, "RLock", lambda: pytest.fail("a lock was made"))
+    assert rb.get_backend("numpy").name == "numpy"
 
 
 @pytest.mark.parametrize("name", INSTALL)
@@ -199,13 +206,11 @@ def test_an_invalid_record_lists_all_that_is_wrong() -> None:
             asarray=3, devices={}, recurrence="fast", protocol_version=7,
         )  # fmt: skip
     missing = [name for name in record_module.NEEDED_FUNCTIONS if name not in {"asarray", "zeros"}]
-    assert str(caught.value) == (
+    assert str(caught.value) == fitted(
         "the backend 'My Backend' cannot be used: name 'My Backend' is not a lower-case identifier; "
-        "owns is not callable; to_numpy is not callable; dtypes is not callable; on is not callable; "
-        "asarray is neither callable nor None; devices is neither callable nor None; "
-        "recurrence is neither callable nor None; "
-        + "".join(f"xp has no function {name}; " for name in missing)
-        + "protocol_version is 7, this package knows 1."
+        "owns, to_numpy, dtypes, on must be callable; asarray, devices, recurrence must be callable or None; "
+        f"xp has no function {', '.join(missing)}; "
+        "protocol_version is 7, this package knows 1."
     )
 
 

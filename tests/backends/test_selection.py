@@ -139,9 +139,7 @@ def test_host_data_runs_where_the_model_is_whatever_the_context() -> None:
 def test_unknown_backend(source: str, choose: Choose) -> None:
     with refused(
         rb.UnknownBackendError,
-        f"unknown backend 'cpuy' (from {source}). Known: ",
-        "array_api_strict, ",
-        "numpy, ",
+        f"unknown backend 'cpuy' (from {source}). Known: 'numpy', 'cupy', 'torch', 'jax', 'array_api_strict'",
         ". Did you mean 'cupy'? Third-party backends register under the entry-point group 'rnn_backends.backends'.",
     ):
         choose("cpuy:1")
@@ -198,7 +196,7 @@ def test_the_lines_to_write_for_a_device_are_right() -> None:
 
 
 def test_a_device_of_torch_has_the_line_to_write(torch: Any) -> None:
-    with refused(rb.ArgumentError, "device(type='cuda', index=1) (from argument backend=). Write 'torch:cuda:1'."):
+    with refused(rb.ArgumentError, "got device (from argument backend=). Write 'torch:cuda:1'."):
         rb.RNN.init(1, 1).to(torch.device("cuda:1"))
     assert place_of(rb.RNN.init(1, 1).to(f"torch:{torch.device('cpu')}")) == "torch:cpu"
     assert place_of(rb.RNN.init(1, 1).to("torch:cpu")) == "torch:cpu"

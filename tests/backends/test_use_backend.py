@@ -11,6 +11,7 @@ import pytest
 from places import STRICT, current, refused, use
 
 import rnn_backends as rb
+from rnn_backends.backends import selection
 
 OTHER = "array_api_strict:device2"
 pytestmark = pytest.mark.usefixtures("fresh_registry")
@@ -113,3 +114,50 @@ def test_a_generator_shares_its_block_with_the_code_that_runs_it() -> None:
         assert current() == STRICT
     assert current() == "numpy:cpu"
     assert managed()(current)() == STRICT
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        ((STRICT, OTHER), [0, 1, 0]),
+        ((STRICT, STRICT), [0, 1, 0]),
+        (("numpy", STRICT), [0, 0, 1, 0]),
+        ((STRICT, "numpy", OTHER), [0, 1, 2, 0, 1, 0]),
+        ((STRICT, "numpy", OTHER), [1, 2, 1, 0]),
+    ],
+    ids=range(5),
+)
+def test_an_outer_block_is_not_left_before_an_inner_one(names: tuple[str, ...], order: list[int]) -> None:
+    blocks, entered = [rb.use_backend(name) for name in names], [*range(len(names))]
+    for block in blocks:
+        block.__enter__()
+    for index in order:
+        before = current()
+        if index == entered[-1]:
+            blocks[entered.pop()].__exit__(None, None, None)
+            continue
+        with refused(rb.ArgumentError, f"use_backend({names[index]!r}) must be left after the blocks inside it"):
+            blocks[index].__exit__(None, None, None)
+        assert current() == before  # nothing has changed
+    assert not entered
+    assert current() == "numpy:cpu"
+
+
+def test_a_generator_that_leaves_a_block_around_one_of_its_caller_is_refused() -> None:
+    def steps() -> Iterator[str]:
+        with rb.use_backend(STRICT):
+            yield current()
+
+    generator = steps()
+    assert next(generator) == STRICT
+    with rb.use_backend(OTHER), refused(rb.ArgumentError, "leave the inner block first"):
+        next(generator)
+    assert current() == STRICT  # as the error says, it was not left
+
+
+@pytest.fixture(autouse=True)
+def in_a_context_of_its_own() -> Iterator[None]:
+    """Undo what a test leaves entered."""
+    token = selection._chosen.set(None)
+    yield
+    selection._chosen.reset(token)

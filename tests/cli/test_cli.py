@@ -855,7 +855,7 @@ def test_info_tells_of_an_invalid_environment(run: Run, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("few_backends")
-@pytest.mark.parametrize("error", [OSError("libcuda\nis missing"), rb.DeviceError("gone"), KeyError()])
+@pytest.mark.parametrize("error", [OSError("libcuda is missing"), rb.DeviceError("gone"), KeyError()])
 def test_info_survives_broken_libraries(run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail() -> dict[str, Any]:
         raise error

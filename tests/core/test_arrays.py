@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.core.arrays import dtype_name, dtype_name_of
+from rnn_backends.core.arrays import dtype_name
+from rnn_backends.core.messages import got
+from rnn_backends.core.parameters import dtype_name_of
 
 NAMED = [
     *("float16", "bfloat16", "float32", "float64"),
@@ -49,7 +51,7 @@ def test_what_is_no_floating_point_dtype(dtype: Any) -> None:
     for call in (dtype_name_of, rb.get_backend("numpy").dtype):
         with pytest.raises(rb.DTypeError, match="`dtype` must be one of float16, bfloat16, float32, float64") as caught:
             call(dtype)
-        assert str(caught.value).endswith(f"; got {dtype!r}.")
+        assert str(caught.value).endswith(f"; got {got(dtype)}.")
 
 
 def test_the_name_of_an_arrays_dtype_does_not_depend_on_its_byte_order() -> None:

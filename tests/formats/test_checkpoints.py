@@ -75,6 +75,19 @@ def test_a_whole_module_is_found_after_others(tmp_path: Path) -> None:
     np.testing.assert_allclose(output(written.load(tmp_path, value)), of_torch(network(), X, "rnn."))
 
 
+@pytest.mark.parametrize("name", ["state_dict", "n" * 70])
+def test_a_name_of_any_length_leads_to_its_network(name: str) -> None:
+    held = {name: network(seed=1), "n" * 71: network()}
+    follow("key", loading(held), of_torch(network(seed=1), X, "rnn."), output)
+
+
+def test_a_way_to_a_network_that_is_too_long_for_a_message_is_not_written_out() -> None:
+    outer, inner = "a" * 150, "b" * 150
+    held = {outer: {inner: network(seed=1)}, "c" * 150: {inner: network()}}
+    then = loading(held, key=(outer, inner))
+    follow("key_of_one", loading(held), of_torch(network(seed=1), X, "rnn."), output, then=then)
+
+
 class Fresh(Mapping[str, Any]):
     """A mapping whose values are made as they are asked for."""
 
@@ -201,7 +214,7 @@ def test_arrays_of_shared_modules_are_accounted(tmp_path: Path) -> None:
 
 
 def test_long_names_of_shared_modules_are_accounted(tmp_path: Path) -> None:
-    value = pt_files.shared(60, 1000).replace(text("c1"), text("c" * 30_000))
+    value = pt_files.shared(1, 2000, depth=16).replace(text("c0"), text("c" * 900))
     assert "its modules would take " in refused_in_time(tmp_path, value)
 
 

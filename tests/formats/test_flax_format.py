@@ -413,7 +413,7 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "no bytes": (one(array_bytes(data=b"")), "it is cut short"),
     "text for bytes": (one(array_bytes(data=b"\xd9\x40" + bytes(64))), "but holds 65 bytes"),
     "no tuple": (one(extension(1, b"\1")), "is not of flax.serialization.to_bytes"),
-    "nothing in it": (one(extension(1, b"")), "is not of flax.serialization.to_bytes, or is damaged"),
+    "nothing in it": (one(extension(1, b"")), "it is cut short or damaged: it points to bytes 7 to 8 of 7"),
 }  # fmt: skip
 
 

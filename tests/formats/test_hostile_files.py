@@ -331,7 +331,7 @@ def test_tensors_that_share_a_storage_cannot_fill_the_memory(tmp_path: Path) -> 
     }
     held = members({"any": np.zeros(2 * size, "f4")}, dictionary(views))
     with little_memory():
-        refuse(pt_files.write(tmp_path / "m.pt", held), "its tensors would take 1600000000 bytes.*, more than the")
+        refuse(pt_files.write(tmp_path / "m.pt", held), "its tensors would take [0-9]+ bytes.*, more than the")
 
 
 def test_expanded_tensors_cannot_fill_the_memory(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_other_layouts_of_hdf5_are_refused(tmp_path: Path, options: dict[str, An
     refuse(tmp_path, kf.hdf5(CELL, **options), match)
 
 
-def test_arrays_that_lie_one_over_the_other_cannot_fill_the_memory(tmp_path: Path) -> None:
+def test_an_array_that_many_paths_lead_to_is_held_once(tmp_path: Path) -> None:
     table = np.zeros((2000, 2000), "f4")
 
     def change(held: Any) -> None:
@@ -140,12 +140,8 @@ def test_arrays_that_lie_one_over_the_other_cannot_fill_the_memory(tmp_path: Pat
     path.write_bytes(weights)
     tracemalloc.start()
     try:
-        with pytest.raises(
-            rb.FormatError,
-            match=r"'layers/simple_rnn_[0-9]+/cell/vars/[01]' would take .* more than the [0-9]+ that a file of",
-        ):
-            load(path)
-        assert tracemalloc.get_traced_memory()[1] < len(weights) + MEMORY
+        assert load(path).num_layers == 20
+        assert tracemalloc.get_traced_memory()[1] < len(weights) + 2**20
     finally:
         tracemalloc.stop()
 

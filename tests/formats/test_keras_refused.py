@@ -200,7 +200,7 @@ WRONG_MODELS: dict[str, tuple[Any, str]] = {
         "StackedRNNCells", cells=[simple_cell(), simple_cell()])), backward_layer=simple_rnn(go_backwards=True))],
         "must have one cell that goes forward"),
     "both directions of reversed steps": ([simple_rnn(go_backwards=True), bidirectional()], "joined the other way round"),
-    "cells of a Dense": ([layer("RNN", cell=dense(), **kf.RUN)], "the cells of 'rnn' must be SimpleRNNCells; got Dense"),
+    "cells of a Dense": ([layer("RNN", cell=dense(), **kf.RUN)], "the cells of 'rnn' must be SimpleRNNCells; got 'Dense'"),
     "no cells": ([layer("RNN", cell=layer("StackedRNNCells", cells=[]), **kf.RUN)], "must be SimpleRNNCells; got none"),
     "no list of cells": ([layer("RNN", cell=layer("StackedRNNCells", cells=3), **kf.RUN)], "must be SimpleRNNCells; got none"),
     "an option of tomorrow": ([simple_rnn(clip=3.0)], "'simplernn', a SimpleRNN, has the option 'clip', which is not unders"),

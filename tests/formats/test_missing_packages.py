@@ -18,7 +18,7 @@ for attempt in (lambda: rb.load({str(tmp_path / "m.onnx")!r}), lambda: rb.RNN.in
     except rb.FormatError as error:
         print(error)
 """
-    (tmp_path / "m.onnx").write_bytes(b"")
+    (tmp_path / "m.onnx").write_bytes(b"0")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     message = (

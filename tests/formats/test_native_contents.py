@@ -201,7 +201,7 @@ WRONG_DESCRIPTIONS: dict[str, tuple[Change, str]] = {
     "activation unknown": (activation("tahn"), "activation of l1 is wrong: .*one of identity, .*; got 'tahn'"),
     "activation of 5000": (
         activation("t" * 5000),
-        "activation of l1 is wrong: .*one of identity, .*; got 't{57}\\.\\.\\.'",
+        "activation of l1 is wrong: .*one of identity, .*; got 't{76}\\.\\.\\.",
     ),
     "activation no text": (activation(["tanh"]), r"activation of l1 is wrong: .*; got list"),
     "activation null": (activation(None), "activation of l1 is wrong: .*; got None"),

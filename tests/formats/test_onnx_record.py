@@ -237,7 +237,7 @@ def test_a_batch_of_none_and_a_description_of_other_linears(tmp_path: Path) -> N
     [
         ({"encoder": rb.Linear(np.ones((2, 2)), activation="affine")}, "ONNX has no operator for 'affine', the activation of the encoder; save the model as .safetensors or .npz"),
         ({"readout": [rb.Linear(np.ones((2, 2)), activation=rb.Activation("scaled_tanh", 1, 1)), rb.Linear(np.ones((2, 2)))]}, r"no operator for 'scaled_tanh', the activation of the readout\.0; save the model as .safetensors or .npz"),
-        ({"encoder": [rb.Linear(np.ones((2, 2))), rb.Linear(np.ones((2, 2)), activation=abs)]}, "a file cannot hold the function abs"),
+        ({"encoder": [rb.Linear(np.ones((2, 2))), rb.Linear(np.ones((2, 2)), activation=abs)]}, "a file cannot hold the function 'abs'"),
         ({"encoder": rb.Linear(np.ones((2, 2)), activation=rb.Activation("elu", 0.1))}, "where 0.1 of the encoder is .*; save the model as"),
         ({"layers": [rb.Cell(np.ones((2, 2)), np.eye(2), leak=np.full(2, 0.5))]}, "the cell l0 has a leak, which ONNX's RNN has not; save the model as .safetensors or .npz"),
     ],

@@ -105,7 +105,7 @@ def test_numbers_in_full_precision_and_zeros_with_their_signs(tmp_path: Path) ->
     [
         (lambda: rb.RNN([rb.Cell(np.ones((2, 2)), np.eye(2), leak=0.5)]), r"the cell l0 has a leak, which ONNX's RNN has not"),
         (lambda: rb.RNN([rb.Cell(np.ones((2, 2)), np.eye(2), activation="softmax")]), r"ONNX's RNN has .*, not 'softmax', the activation of l0"),
-        (lambda: rb.RNN([rb.Cell(np.ones((2, 2)), np.eye(2), activation=abs)]), r"a file cannot hold the function abs"),
+        (lambda: rb.RNN([rb.Cell(np.ones((2, 2)), np.eye(2), activation=abs)]), r"a file cannot hold the function 'abs'"),
         (lambda: rb.RNN([rb.Cell(np.ones((2, 2)), np.eye(2))], rb.Linear(np.ones((2, 2)), activation="affine")), r"ONNX has no operator for 'affine'"),
         (lambda: rb.RNN([rb.Cell(np.ones((2, 2)), np.eye(2), clip=6.1)]), r"float32, where 6.1 of l0 is 6.099999904632568; save the model as"),
         (lambda: rb.RNN([rb.Cell(np.ones((2, 2), "f4"), np.eye(2, dtype="f4"), clip=1e39)]), r"float32, where 1e\+39 of l0 is inf"),

@@ -264,6 +264,13 @@ def test_cells() -> None:
     follow("layers", read, of_flax(above, of_flax(tree())), flax_output)
 
 
+def test_cells_of_long_paths() -> None:
+    above = {"i": {"kernel": normal(4, 4), "bias": normal(4)}, "h": {"kernel": normal(4, 4, seed=1)}}
+    read = partial(rb.from_flax, {"a" * 200: tree(), "b" * 200: above}, activation="tanh", residual=False)
+    then = partial(read, layers=["a" * 200, "b" * 200])
+    follow("layers_in_order", read, of_flax(above, of_flax(tree())), flax_output, then=then)
+
+
 def test_pure_dict_of_flax() -> None:
     pytest.importorskip("flax")
     from flax import nnx

@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "labels of a whole": (
         lambda: plot.trace(model(reads="last").trace(X), "logits", labels="abcdefg"),
         rb.ArgumentError,
-        "`labels` are of steps, and logits of this model are of the whole sequence; leave them out.",
+        "`labels` are of steps, and 'logits' of this model are of the whole sequence; leave them out.",
     ),
     "no step": (lambda: plot.trace(model().trace(X[:0])), rb.ShapeError, "must have steps to draw"),
 }

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import BackendUnavailableError
 
 NOT_BUILT = "not built"
@@ -47,7 +48,7 @@ def chosen() -> str | None:
     if name not in here:
         has = ", ".join(here) if here else f"none: {_reason()}"
         advice = f"unset it, or set it to {'one of those or ' if here else ''}'off'"
-        msg = f"{VARIABLE} names the CPU kernel {name!r}, and this installation has {has}; {advice}."
+        msg = f"{VARIABLE} names the CPU kernel {shown(name)}, and this installation has {has}; {advice}."
         raise BackendUnavailableError(msg)
     return name
 

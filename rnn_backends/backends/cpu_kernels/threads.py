@@ -4,6 +4,7 @@ import os
 from functools import cache
 from math import ceil
 
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import ArgumentError
 
 VARIABLE = "RNN_NUM_THREADS"
@@ -25,7 +26,10 @@ def thread_count() -> int:
     if not value:
         return max(1, int(min(_processors(), ceil(min(_quota(), 1 << 20)))))
     if not value.isdecimal() or len(value) > len(str(MOST)) or not 1 <= int(value) <= MOST:
-        msg = f"{VARIABLE} must be an integer of 1 to {MOST}; got {value!r}. Unset it, and the processors are counted."
+        msg = (
+            f"{VARIABLE} must be an integer of 1 to {MOST}; got {shown(value)}. Unset it, and the processors are "
+            "counted."
+        )
         raise ArgumentError(msg)
     return int(value)
 

@@ -8,6 +8,7 @@ import cupy
 import numpy as np
 
 from rnn_backends.core.arrays import Array
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import ArgumentError
 
 POINTERS = ("inputs", "features", "ids", "lengths", "states", "last")
@@ -44,7 +45,7 @@ def dense(array: Array, alignment: int = 1) -> Array:
     if not is_contiguous:
         msg = (
             f"an array on the device must begin at a multiple of its {array.itemsize} bytes or be contiguous; got one "
-            f"of shape {array.shape} that does neither. Make a contiguous copy where it comes from."
+            f"of shape {shown(array.shape)} that does neither. Make a contiguous copy where it comes from."
         )
         raise ArgumentError(msg)
     aligned = cupy.empty(array.shape, array.dtype)

@@ -12,6 +12,7 @@ from rnn_backends.backends.cuda_kernels.plan import Plan, make_plan
 from rnn_backends.backends.cuda_kernels.tile import Problem
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import HALF
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import ArgumentError
 
 VARIABLE = "RNN_CUPY_KERNEL"
@@ -95,8 +96,8 @@ class Choices:
         if len(regimes) > 1:
             return None
         msg = (
-            f"the kernel {regimes[0]!r}, which {VARIABLE} names, does not take hidden_size {kind.hidden_size} with "
-            f"{batch} sequences on this device. Unset the variable."
+            f"the kernel {shown(regimes[0])}, which {VARIABLE} names, does not take hidden_size {kind.hidden_size} "
+            f"with {batch} sequences on this device. Unset the variable."
         )
         raise ArgumentError(msg)
 

@@ -21,6 +21,7 @@ from rnn_backends.core.arrays import HALF, Array, dtype_name, is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.masking import nan_if_impossible
+from rnn_backends.core.messages import shown
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 
 _prepared: WeakKeyDictionary[Layer, dict[tuple[Any, ...], tuple[Walk, ...]]] = WeakKeyDictionary()
@@ -101,7 +102,7 @@ def chosen_regimes() -> tuple[tuple[str, ...], Callable[..., bool]]:
         return REGIMES, trusted
     choices = {"off": (), **{regime: (regime,) for regime in REGIMES}}
     if value not in choices:
-        msg = f"the environment variable {VARIABLE} must be one of {', '.join(choices)}; got {value!r}. Unset it."
+        msg = f"the environment variable {VARIABLE} must be one of {', '.join(choices)}; got {shown(value)}. Unset it."
         raise ArgumentError(msg)
     return choices[value], lambda *_: True
 

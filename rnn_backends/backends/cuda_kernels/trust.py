@@ -19,6 +19,7 @@ from rnn_backends.backends.cuda_kernels.plan import REGIMES
 from rnn_backends.backends.cuda_kernels.sources import every_body, source
 from rnn_backends.backends.cuda_kernels.verdicts import PASSED
 from rnn_backends.core.arrays import FLOATING
+from rnn_backends.core.messages import short, shown
 from rnn_backends.errors import BackendUnavailableError, KernelWarning
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -93,7 +94,7 @@ def settled(regime: str, dtype: np.dtype[Any], index: int) -> str:
     verdict = _verdicts[regime, dtype.name, index] = verdicts.kept(key) or checked(key, regime, dtype)
     if verdict != PASSED:
         msg = (
-            f"the CUDA kernel {regime!r} is not used for {dtype.name} on {place(index)}: {verdict}. "
+            f"the CUDA kernel {shown(regime)} is not used for {dtype.name} on {place(index)}: {verdict}. "
             f"Another kernel, or the equation as written, takes over. {VARIABLE}={regime} uses it all the same, right "
             f"or wrong; once {verdicts.where(key)} is removed, it is checked again."
         )
@@ -108,9 +109,9 @@ def checked(key: str, regime: str, dtype: np.dtype[Any]) -> str:
     verdict = None
     if cupy.cuda.get_current_stream().is_capturing():
         msg = (
-            f"the CUDA kernel {regime!r} is to be checked on {place(cupy.cuda.Device().id)}, which is impossible while "
-            f"a stream is captured. Call the model once with such inputs before, or set {VARIABLE}={regime}, which is "
-            "not checked."
+            f"the CUDA kernel {shown(regime)} is to be checked on {place(cupy.cuda.Device().id)}, which is impossible "
+            f"while a stream is captured. Call the model once with such inputs before, or set {VARIABLE}={regime}, "
+            "which is not checked."
         )
         raise BackendUnavailableError(msg)
     verdicts.keep(key, time())
@@ -122,11 +123,11 @@ def checked(key: str, regime: str, dtype: np.dtype[Any]) -> str:
         is_over = not does_anything()
         if not is_over and (isinstance(error, cublas.CUBLASError) or error.status in NOT_ITS_OWN):
             raise
-        verdict = f"CUDA reports {error}"
+        verdict = f"CUDA reports {short(error)}"
         if is_over:
             msg = (
-                f"the CUDA kernel {regime!r} failed its check with {error}, after which CUDA does nothing more in this "
-                f"process. Start another, which does not use it if {verdicts.where(key)} could be "
+                f"the CUDA kernel {shown(regime)} failed its check with {short(error)}, after which CUDA does "
+                f"nothing more in this process. Start another, which does not use it if {verdicts.where(key)} could be "
                 f"written, or set {VARIABLE}=off, which uses none."
             )
             raise BackendUnavailableError(msg) from error

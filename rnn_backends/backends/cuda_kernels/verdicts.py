@@ -12,6 +12,8 @@ from pathlib import Path
 from secrets import token_hex
 from time import time
 
+from rnn_backends.core.messages import shown_path
+
 VARIABLE, FOLDER = "RNN_CACHE_DIR", "cuda_kernels"
 
 PASSED = "passed"
@@ -44,7 +46,7 @@ def file_of(key: str) -> Path:
 def where(key: str) -> str:
     """Name the file of a verdict, for people."""
     try:
-        return repr(str(file_of(key)))
+        return shown_path(file_of(key))
     except RuntimeError:  # there is no home
         return "a file"
 

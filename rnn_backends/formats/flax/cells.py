@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from rnn_backends.core.messages import listed, shown
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import ArgumentError, FormatError
-from rnn_backends.formats.advice import way
+from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.names import is_within
 
 _FLAX = re.compile(r"(?:(.*)/)?(?:dense_)?(i/kernel|i/bias|h/kernel)", re.DOTALL)
@@ -53,7 +53,8 @@ def places_of(
         pair = _pair("", cells)
         if pair is None and len(cells) != 1:
             example = _example(cells, shapes)
-            msg = f"the tree does not record the order of its cells, {listed(cells)}; {way('layers', layers=example)}."
+            advice = way("layers", layers=example) if len(repr(example)) <= LONGEST else way("layers_in_order")
+            msg = f"the tree does not record the order of its cells, {listed(cells)}; {advice}."
             raise FormatError(msg)
         layers = [pair or (next(iter(cells)), None)]
     places = {}
@@ -94,7 +95,7 @@ def _require_layers(layers: Any) -> Layers:
         if not is_pair or not all(isinstance(path, str | None) for path in pair) or set(pair) == {None}:
             is_list = False
     if not is_list or not layers:
-        msg = f"`layers` must be a list of paths, or of pairs (forward, backward) of them; got {layers!r}."
+        msg = f"`layers` must be a list of paths, or of pairs (forward, backward) of them; got {got(layers)}."
         raise ArgumentError(msg)
     found: Layers = layers
     return found

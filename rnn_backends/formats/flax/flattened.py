@@ -8,15 +8,23 @@ from rnn_backends.core.arrays import FLOATING, dtype_name, is_array
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.flax.variables import WANTED, Variables, is_float, leaves
+from rnn_backends.formats.flax.variables import WANTED, Variables, is_float, kept, leaves
+from rnn_backends.formats.source import Account
 
 _WEIGHTS = {"kernel", "bias", "embedding", "w", "b", "embeddings"}
 _COUNTS = re.compile(r"bool|u?int(?:8|16|32|64)")
 
 
-def flattened(variables: Variables) -> dict[str, Any]:
+def flattened(variables: Variables, account: Account) -> dict[str, Any]:
     """Return the arrays of parameters by path."""
-    found = {path: array for path, array in leaves(variables.params) if _is_parameter(path, array)}
+    found: dict[str, Any] = {}
+    for path, value in leaves(variables.params):
+        if not _is_parameter(path, value):
+            continue
+        if path in found:
+            msg = f"{shown(path)} stands in the tree twice; a name may have no slash."
+            raise FormatError(msg)
+        found[kept(path, account)] = value
     if not found:
         msg = f"{WANTED}; the tree holds no arrays of floating point."
         raise FormatError(msg)

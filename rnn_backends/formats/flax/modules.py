@@ -63,7 +63,7 @@ def _require_matrix(prefix: str, module: Module, held: Mapping[str, Made]) -> No
     shape = held[path].shape
     if len(shape) != 2:
         layer = "that of a convolution, of attention or of a DenseGeneral" if len(shape) > 2 else "no Dense's"
-        msg = f"{shown(prefix)} must have a kernel of two axes; {shown(path)} is of shape {shape}, {layer}."
+        msg = f"{shown(prefix)} must have a kernel of two axes; {shown(path)} is of shape {shown(shape)}, {layer}."
         raise FormatError(msg)
 
 
@@ -83,7 +83,7 @@ def _unknown(path: str, held: Mapping[str, Made], cells: Mapping[str, Mapping[st
     is_named, other = _STATE.search(path.rpartition("/")[2]), _sibling(path, held, cells)
     if is_row and (is_named or (len(shape) > 1 and other is None)):
         advice = way("module_state", roles={path: "ignore"})
-        return f"{shown(path)}, of shape {shape}, may be the initial state; {advice}."
+        return f"{shown(path)}, of shape {shown(shape)}, may be the initial state; {advice}."
     if other is not None:
         return f"{shown(path)} stands beside {shown(other)} in one module, which is no Dense, Linear or Embed with it."
     known = "the modules that are understood, SimpleCell, Dense, Linear and Embed"

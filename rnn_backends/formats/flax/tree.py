@@ -39,7 +39,7 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     if options.batch_first is None:
         options = replace(options, batch_first=True)  # as flax's time_major=False
     variables, roles = variables_of(params, options.key), options.roles or {}
-    whole, statistics = flattened(variables), variables.statistics_by_path()
+    whole, statistics = flattened(variables, account), variables.statistics_by_path(account)
     ignored = [key for key, role in roles.items() if role == "ignore"]
     tree = {path: array for path, array in whole.items() if not _is_below(path, ignored)}
     require_no_statistics([path for path in statistics if not _is_below(path, ignored)])

@@ -1,16 +1,21 @@
 """The collections of variables of Flax: the parameters, and what stands beside them and computes with them."""
 
 from collections.abc import Iterator, Mapping
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 from rnn_backends.core.arrays import dtype_name, is_array
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.source import Account
 
-MAX_PATH = 2000
+MAX_PATH = 500
+"""The most characters of the path of a mapping."""
 WANTED = "parameters of Flax, a mapping of mappings of arrays, are wanted"
 STATISTICS = "batch_stats"
+_COPIES = 4
+"""How many times a path is held, in whole or in parts."""
 _NOTHING = {"opt_state", "step", "intermediates", "perturbations", "losses", "metrics", STATISTICS}
 """Entries that compute nothing, and the one that is refused where it belongs to the network."""
 
@@ -35,10 +40,10 @@ class Variables(NamedTuple):
         own = None if part == STATISTICS else self.params.get(STATISTICS)
         return Variables(self.params[part], (*below, own))
 
-    def statistics_by_path(self) -> list[str]:
+    def statistics_by_path(self, account: Account) -> list[str]:
         """Return the paths of the statistics of the network's modules, without counts."""
         trees = [tree for tree in self.statistics if isinstance(tree, Mapping)]
-        return [path for tree in trees for path, value in leaves(tree) if is_float(value)]
+        return [kept(path, account) for tree in trees for path, value in leaves(tree) if is_float(value)]
 
 
 def variables_of(tree: Any, key: tuple[str, ...] | None) -> Variables:
@@ -80,8 +85,8 @@ def _of_modules(part: Any, params: Mapping[Any, Any]) -> str | None:
     """Return the path of an array that a collection has for a module of the parameters, if there is one."""
     if not isinstance(part, Mapping):
         return None
-    modules = {name for name, module in params.items() if isinstance(module, Mapping)}
-    own = {name: module for name, module in part.items() if name in modules and isinstance(module, Mapping)}
+    pairs = ((name, module, params.get(name)) for name, module in part.items())
+    own = {name: module for name, module, of in pairs if isinstance(module, Mapping) and isinstance(of, Mapping)}
     return next((path for path, value in leaves(own) if is_float(value)), None)
 
 
@@ -93,7 +98,16 @@ def _is_alike(part: Any, params: Mapping[Any, Any]) -> bool:
         params = params["params"]
     if not isinstance(part, Mapping) or not params or part.keys() != params.keys():
         return False
-    return {path for path, _ in leaves(part)} == {path for path, _ in leaves(params)}
+    waiting: list[tuple[Any, Any]] = [(part, params)]
+    while waiting:
+        one, other = waiting.pop()
+        if isinstance(one, Mapping) != isinstance(other, Mapping):
+            return False
+        if isinstance(one, Mapping):
+            if one.keys() != other.keys():
+                return False
+            waiting += [(one[name], other[name]) for name in one]
+    return True
 
 
 def is_float(value: Any) -> bool:
@@ -102,20 +116,25 @@ def is_float(value: Any) -> bool:
 
 
 def leaves(tree: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what stands at the ends of a tree, each with its path."""
-    seen = set()
-    waiting: list[tuple[str, Any]] = [("", tree)]
+    """Yield what stands at the ends of a tree, each with its path, which is made as it is asked for."""
+    waiting: list[tuple[str, Iterator[tuple[Any, Any]]]] = [("", iter(tree.items()))]
     while waiting:
-        place, value = waiting.pop()
+        place, parts = waiting[-1]
+        name, value = next(parts, (None, waiting))
+        if value is waiting:
+            waiting.pop()
+            continue
+        path = f"{place}/{name}" if place else str(name)
         if isinstance(value, Mapping):
-            if len(place) > MAX_PATH:
-                msg = f"the tree goes deeper than any network's, at {shown(place)}."
+            if len(path) > MAX_PATH:
+                msg = f"the tree goes deeper than any network's, at {shown(path)}."
                 raise FormatError(msg)
-            parts = [(f"{place}/{name}" if place else str(name), part) for name, part in value.items()]
-            waiting.extend(reversed(parts))
-        elif place in seen:
-            msg = f"{shown(place)} stands in the tree twice; a name may have no slash."
-            raise FormatError(msg)
+            waiting.append((path, iter(value.items())))
         else:
-            seen.add(place)
-            yield place, value
+            yield path, value
+
+
+def kept(path: str, account: Account) -> str:
+    """Return a path that is kept, once it is accounted."""
+    account.take("the paths in its tree", "bytes", _COPIES * getsizeof(path))
+    return path

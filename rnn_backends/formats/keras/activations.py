@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.values import Named
@@ -66,14 +66,14 @@ def by_name(option: str, given: Callable[..., Any], version: int | None) -> Acti
         raise ArgumentError(msg)
     first, second = (NAMES[each][name].function for each in NAMES)
     msg = (
-        f"the weights do not record of which Keras {name!r} is, as it is another function in Keras 2; "
+        f"the weights do not record of which Keras {shown(name)} is, as it is another function in Keras 2; "
         f"{way('keras_version', option=option, second=_shown(first), third=_shown(second))}."
     )
     raise FormatError(msg)
 
 
 def _shown(function: Any) -> str:
-    return f"rb.Activation({function.name!r}, {function.alpha:.16g}, {function.beta:.16g})"
+    return f"rb.Activation({shown(function.name)}, {function.alpha:.16g}, {function.beta:.16g})"
 
 
 def from_config(where: str, held: Any, version: int, depth: int = 0) -> Activated:

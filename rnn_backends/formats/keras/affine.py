@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.activations import number
 from rnn_backends.formats.keras.layers import Part
@@ -34,7 +34,8 @@ class Affine(NamedTuple):
         for name, path in held.items():
             shape = weights.declared(path)[1] if name != "count" else ()
             if shape not in ((width,), ()):
-                msg = f"{self.part.name}, a {self.part.kind}, must have {width} features; its {name} has shape {shape}."
+                what = f"{self.part.name}, a {self.part.kind}"
+                msg = f"{what}, must have {width} features; its {name} has shape {shown(shape)}."
                 raise FormatError(msg)
         with np.errstate(all="ignore"):
             numbers = {

@@ -4,9 +4,11 @@ import struct
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -66,6 +68,7 @@ class Arrays:
 
     def __init__(self, file: File) -> None:
         self.file, self.found = file, dict[str, Dataset]()
+        self.in_use: dict[Dataset, WeakValueDictionary[Any, Host]] = {}
 
     def count(self, path: str) -> int:
         """Return how many arrays a layer has of its own, which must be named 0, 1, 2."""
@@ -83,11 +86,15 @@ class Arrays:
         return ("float32" if dtype == "bfloat16" else self.found[path].stored.name), shape
 
     def made(self, path: str) -> Made:
-        """Return an array, which is read in the machine's byte order when it is asked for."""
+        """Return an array, which is read in the machine's byte order when it is asked for.
+
+        One that is in use is returned again, as many paths may lead to it.
+        """
         dtype, shape = self.declared(path)
         found = self.found[path]
         part = partial(self.file.source.part, found.start, found.size)
-        place = Place(part, found.stored, row_by_row(shape), 0, found.dtype == "bfloat16", shown(path))
+        in_use = self.in_use.setdefault(found, WeakValueDictionary())
+        place = Place(part, found.stored, row_by_row(shape), 0, found.dtype == "bfloat16", shown(path), in_use)
         return stored(shape, place, dtype)
 
 

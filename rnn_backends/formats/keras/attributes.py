@@ -6,62 +6,84 @@ there even a configuration of many megabytes has its place.
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from math import prod
+from sys import getsizeof
 
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.keras.hdf5 import File, fields
+from rnn_backends.formats.keras.hdf5 import File, fields, name_of
 
 ATTRIBUTE = 0xC
 _STRING, _VARIABLE = 3, 9
 _IS_TEXT = 1
 _SCALAR_OR_ROW = 2
+MAX_NAME = 1000
+"""The most bytes of a name in a list; those of groups, which they are, have 255."""
+_COPIES = 3
+"""How many times a name in a list is held: itself, and in paths."""
 _PARTS = 1000
 """The most attributes that a list of names is spread over, as Keras does where it is longer than a header may be."""
 
 
 def text(file: File, path: str, name: str) -> bytes | None:
     """Return an attribute of one text, None if there is none."""
-    found = texts(file, path, name)
-    if found is not None and len(found) != 1:
-        msg = f"the attribute {shown(name)} of {shown(path)} must be one text; it is of {len(found)}."
+    texts_in = texts(file, path, name)
+    if texts_in is None:
+        return None
+    found = list(islice(texts_in, 2))
+    if len(found) != 1:
+        msg = f"the attribute {shown(name)} of {shown(path)} must be one text; it is of {len(found) and 'several'}."
         raise FormatError(msg)
-    return None if found is None else found[0]
+    return found[0]
 
 
 def names(file: File, path: str, name: str) -> list[str] | None:
     """Return a list of names, in one attribute or in several, name0, name1 and so on; None if there is none."""
-    found = texts(file, path, name)
-    if found is None and (first := texts(file, path, f"{name}0")) is not None:
+    found = _names(file, path, name)
+    if found is None and (first := _names(file, path, f"{name}0")) is not None:
         found = first
         for part in range(1, _PARTS):
-            if (more := texts(file, path, f"{name}{part}")) is None:
+            if (more := _names(file, path, f"{name}{part}")) is None:
                 break
             found += more
-    return None if found is None else [each.decode("utf-8", "backslashreplace") for each in found]
-
-
-def texts(file: File, path: str, name: str) -> list[bytes] | None:
-    """Return the texts of an attribute, None if there is none of this name."""
-    if path not in file.attributes:
-        file.attributes[path] = _by_name(file, path)
-    found = file.attributes[path].get(name.encode())
-    return None if found is None else list(_values(file, f"the attribute {shown(name)} of {shown(path)}", *found))
-
-
-def _by_name(file: File, path: str) -> dict[bytes, tuple[bytes, bytes, bytes]]:
-    """Return the attributes of an object, looked through once however many of them are asked for."""
-    found: dict[bytes, tuple[bytes, bytes, bytes]] = {}
-    for message in file.header(path):
-        if message.kind == ATTRIBUTE:
-            file.count()
-            name, *rest = parts(message.body)
-            found.setdefault(name, (rest[0], rest[1], rest[2]))
     return found
 
 
-def parts(body: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+def _names(file: File, path: str, name: str) -> list[str] | None:
+    """Return the names in one attribute, each of which is accounted, as many may be one text of a heap."""
+    texts_in = texts(file, path, name, MAX_NAME)
+    if texts_in is None:
+        return None
+    found = []
+    for text_in in texts_in:
+        found.append(name_of(text_in, f"a name in the attribute {shown(name)} of {shown(path)}"))
+        file.source.account.take("the names in it", "bytes", _COPIES * getsizeof(found[-1]))
+    return found
+
+
+def texts(file: File, path: str, name: str, most: int | None = None) -> Iterator[bytes] | None:
+    """Return the texts of an attribute, of at most so many bytes each, None if there is none of this name."""
+    address = file.address(path)
+    if address not in file.attributes:
+        file.attributes[address] = _by_name(file, path)
+    found = file.attributes[address].get(name.encode())
+    return None if found is None else _values(file, f"the attribute {shown(name)} of {shown(path)}", most, *found)
+
+
+def _by_name(file: File, path: str) -> dict[bytes, tuple[memoryview, memoryview, memoryview]]:
+    """Return the attributes of an object, looked through once however many of them are asked for."""
+    found: dict[bytes, tuple[memoryview, memoryview, memoryview]] = {}
+    for message in file.header(path):
+        if message.kind == ATTRIBUTE:
+            file.count()
+            name, *rest = parts(memoryview(message.body))
+            found.setdefault(bytes(name).rstrip(b"\0"), (rest[0], rest[1], rest[2]))
+    return found
+
+
+def parts(body: memoryview) -> tuple[memoryview, memoryview, memoryview, memoryview]:
     """Return the name, the description of the dtype, that of the shape, and the data of an attribute."""
     version, _, *sizes = fields("<BBHHH", body)
     if version not in {1, 2, 3}:
@@ -71,10 +93,12 @@ def parts(body: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     for size in sizes:
         found.append(body[at : at + size])
         at += -(-size // 8) * 8 if version == 1 else size
-    return found[0].rstrip(b"\0"), found[1], found[2], body[at:]
+    return found[0], found[1], found[2], body[at:]
 
 
-def _values(file: File, what: str, dtype: bytes, space: bytes, data: bytes) -> Iterator[bytes]:
+def _values(
+    file: File, what: str, most: int | None, dtype: memoryview, space: memoryview, data: memoryview
+) -> Iterator[bytes]:
     version, rank, _ = fields("<BBB", space)
     start = {1: 8, 2: 4}.get(version)
     kind, bits, size = fields("<BBxxI", dtype)
@@ -91,14 +115,26 @@ def _values(file: File, what: str, dtype: bytes, space: bytes, data: bytes) -> I
     for place in range(count):
         item = data[size * place : size * (place + 1)]
         file.count()
-        yield item.rstrip(b"\0") if kind & 0xF == _STRING else _from_heap(file, what, item)
+        if kind & 0xF == _STRING:
+            held = bytes(item).rstrip(b"\0")
+            _require_short(what, len(held), most)
+            yield held
+        else:
+            yield _from_heap(file, what, item, most)
 
 
-def _from_heap(file: File, what: str, item: bytes) -> bytes:
+def _require_short(what: str, length: int, most: int | None) -> None:
+    if most is not None and length > most:
+        msg = f"{what} has a name of {length} bytes; those of groups and arrays have at most {most}."
+        raise FormatError(msg)
+
+
+def _from_heap(file: File, what: str, item: memoryview, most: int | None) -> bytes:
     """Return a text of a global heap, by its length, the place of the heap and its number there."""
     length, heap, number = fields("<IQI", item)
     if length == 0:
         return b""
+    _require_short(what, length, most)
     if heap not in file.heaps:
         file.heaps[heap] = dict(_objects(file, what, heap))
     at, size = file.heaps[heap].get(number, (0, 0))

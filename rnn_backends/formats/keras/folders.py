@@ -162,6 +162,6 @@ def _widths(item: Item, arrays: Arrays) -> tuple[int | None, int]:
 def _matrix(arrays: Arrays, path: str) -> tuple[int, int]:
     _, shape = arrays.declared(path)
     if len(shape) != 2:
-        msg = f"{shown(path)} must have two axes; its shape is {shape}."
+        msg = f"{shown(path)} must have two axes; its shape is {shown(shape)}."
         raise FormatError(msg)
     return shape[0], shape[1]

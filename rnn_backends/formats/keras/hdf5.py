@@ -9,6 +9,7 @@ The layout is that of superblock 0, h5py's default: object headers of version 1,
 
 import struct
 from collections.abc import Iterator, Mapping
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 from rnn_backends.core.messages import shown
@@ -22,6 +23,8 @@ UNDEFINED = 2**64 - 1
 _CONTINUATION, _TREE = 0x10, 0x11
 _SHARED = 0x2
 _SOFT_LINK = 2
+_ENTRY = 150
+"""Bytes of memory of a member of a group, beside its name."""
 _LEVELS = 64
 """The most groups in each other; models in models, as deep as they are read, have fewer."""
 
@@ -34,7 +37,7 @@ class Message(NamedTuple):
 
 
 class File:
-    """The objects of an HDF5 file, by their paths.
+    """The objects of an HDF5 file, by their paths; each is read once, however many paths lead to it.
 
     Parameters
     ----------
@@ -43,9 +46,9 @@ class File:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.groups: dict[str, Mapping[str, int]] = {}
-        self.headers: dict[str, list[Message]] = {}
-        self.attributes: dict[str, Mapping[bytes, tuple[bytes, bytes, bytes]]] = {}
+        self.groups: dict[int, Mapping[str, int]] = {}
+        self.headers: dict[int, list[Message]] = {}
+        self.attributes: dict[int, Mapping[bytes, tuple[memoryview, memoryview, memoryview]]] = {}
         self.heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
         if source.read(0, min(8, source.size)) != SIGNATURE:
             msg = "it is no HDF5 file, or is cut short."
@@ -62,9 +65,10 @@ class File:
 
     def group(self, path: str) -> Mapping[str, int]:
         """Return the places of the members of a group, by name; of ``""``, of those of the file."""
-        if path not in self.groups:
-            self.groups[path] = self._links(path)
-        return self.groups[path]
+        address = self.address(path)
+        if address not in self.groups:
+            self.groups[address] = self._links(path)
+        return self.groups[address]
 
     def address(self, path: str) -> int:
         """Return the place of the header of a member, which must exist."""
@@ -82,9 +86,10 @@ class File:
 
     def header(self, path: str) -> list[Message]:
         """Return the parts of the header of a member."""
-        if path not in self.headers:
-            self.headers[path] = self.messages(self.address(path))
-        return self.headers[path]
+        address = self.address(path)
+        if address not in self.headers:
+            self.headers[address] = self.messages(address)
+        return self.headers[address]
 
     def messages(self, address: int) -> list[Message]:
         """Return the parts of an object's header."""
@@ -133,6 +138,7 @@ class File:
                 what = "a link to another place" if kind == _SOFT_LINK else "in it twice"
                 msg = f"{shown(f'{path}/{name}')} is {what}, which Keras does not write."
                 raise FormatError(msg)
+            self.source.account.take("the names in it", "bytes", _ENTRY + getsizeof(name))
             found[name] = member
         return found
 
@@ -164,7 +170,7 @@ class File:
         if not end:
             msg = "a name in it has more than 255 bytes, or is cut short."
             raise FormatError(msg)
-        return text.decode("utf-8", "backslashreplace")
+        return name_of(text, "a name in it")
 
     def _unpack(self, form: str, at: int) -> tuple[Any, ...]:
         return struct.unpack(form, self.source.read(at, struct.calcsize(form)))
@@ -174,7 +180,16 @@ class File:
         self.source.account.take("the structures in it", "nodes", 1)
 
 
-def fields(form: str, body: bytes, at: int = 0) -> tuple[Any, ...]:
+def name_of(text: bytes, what: str) -> str:
+    """Return a name, which must be in UTF-8."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        msg = f"{what} is not in UTF-8: {shown(text)}."
+        raise FormatError(msg) from error
+
+
+def fields(form: str, body: bytes | memoryview, at: int = 0) -> tuple[Any, ...]:
     """Return what stands in a part of a header."""
     if at + struct.calcsize(form) > len(body):
         msg = "a part of it is shorter than it must be."

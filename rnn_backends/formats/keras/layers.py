@@ -4,6 +4,7 @@ A configuration is looked at, never deserialized: a class is a name that stands 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from rnn_backends.core.messages import got, shown
@@ -48,6 +49,8 @@ OPTIONS_OF_2 = {
 _TRAINING = ("_initializer", "_regularizer", "_constraint")
 _DTYPES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
 _POLICIES = {"DTypePolicy", "Policy"}
+_LISTED, _LONGEST = 8, 160
+"""The most layers that a message names, and the most characters of their names."""
 _ROOTS = {"keras", "tf_keras"}
 
 
@@ -192,3 +195,11 @@ def _require_known(found: Part) -> None:
 def is_activation(found: Part) -> bool:
     """Return whether a layer applies an activation, and nothing else."""
     return found.kind in ACTIVATIONS
+
+
+def outline(parts: Sequence[Part]) -> str:
+    """Return the first of some layers, for a message, and how many more there are."""
+    names = [f"{part.name} ({part.kind})" for part in parts[:_LISTED]]
+    count = max(1, sum(length <= _LONGEST for length in accumulate(map(len, names))))
+    more = f" and {len(parts) - count} more" if len(parts) > count else ""
+    return ", ".join(names[:count]) + more or "none"

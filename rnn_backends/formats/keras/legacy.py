@@ -6,6 +6,7 @@ those that are trained, then the others.
 
 import re
 from collections.abc import Mapping, Sequence
+from sys import getsizeof
 
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
@@ -23,6 +24,8 @@ _NOT_TRAINED = {"moving_mean", "moving_variance", "mean", "variance", "count"}
 
 OLDER = "_layer_checkpoint_dependencies"
 """The group of the layers in files of Keras 2 before 2.15, where it is not ``layers``."""
+_COPIES = 3
+"""How many times the path of an array is held, in whole or in parts."""
 _IN_LAYERS = re.compile(r"(?<![^/])layers/([a-z_]+?)(?:_([0-9]+))?(?=/)")
 
 
@@ -122,7 +125,9 @@ def layers(arrays: Arrays, root: str) -> list[tuple[str, list[str]]]:
         if own is None:
             msg = f"the layer {shown(name)} must list its arrays, as Keras 2 writes it."
             raise FormatError(msg)
-        found.append((name, [f"{group}/{each}" for each in own]))
+        paths = [f"{group}/{each}" for each in own]
+        file.source.account.take("the names in it", "bytes", _COPIES * sum(map(getsizeof, paths)))
+        found.append((name, paths))
     return found
 
 

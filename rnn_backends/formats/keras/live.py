@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rnn_backends.core.messages import short
+from rnn_backends.core.messages import got, short, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
@@ -19,19 +19,19 @@ def described(source: Any) -> tuple[Mapping[str, Any], Dialect]:
     root = owner.__module__.partition(".")[0]
     config = getattr(source, "get_config", None)
     if not callable(config) or not callable(getattr(source, "get_weights", None)):
-        msg = f"expected a layer or a model of Keras, or the path of a file of one; got {owner.__name__}."
+        msg = f"expected a layer or a model of Keras, or the path of a file of one; got {got(source)}."
         raise FormatError(msg)
     # A subclass may compute something else, which its configuration need not record.
     is_within = owner.__module__.startswith("tensorflow.python.keras.")
     if root not in {"keras", "tf_keras"} and not is_within:
-        what = f"{owner.__module__}.{owner.__qualname__}"
-        msg = f"{what} is not Keras's own; {way('keras_sequential')}."
+        bare = shown(f"{owner.__module__}.{owner.__qualname__}").strip("'")
+        msg = f"{bare} is not Keras's own; {way('keras_sequential')}."
         raise FormatError(msg)
     version = 2 if is_within else version_of(getattr(sys.modules.get(root), "__version__", None))
     try:
         held = config()
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:  # of functions that have no name
-        msg = f"Keras has no configuration of this {owner.__name__}: {short(error)}."
+        msg = f"Keras has no configuration of this {got(source)}: {short(error)}."
         raise FormatError(msg) from error
     return {"module": owner.__module__, "class_name": owner.__name__, "config": held}, Dialect(version, version == 2)
 

@@ -8,7 +8,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.keras.activations import LINEAR, Activated, from_config, from_layer
 from rnn_backends.formats.keras.affine import KINDS as AFFINE
 from rnn_backends.formats.keras.affine import Affine, require_last_axis
-from rnn_backends.formats.keras.layers import INERT, RECURRENT, Part, is_activation
+from rnn_backends.formats.keras.layers import INERT, RECURRENT, Part, is_activation, outline
 from rnn_backends.formats.keras.recurrent import Recurrent, recurrent
 
 NOT_ZERO = "x != 0"
@@ -157,10 +157,8 @@ class Planned:
 
     def _misplaced(self) -> FormatError:
         held = [part for part in self.parts if part.kind not in INERT]
-        got = ", ".join(f"{part.name} ({part.kind})" for part in held[:8])
-        return FormatError(
-            f"the layers must be {_ORDER}, in this order, of which one is recurrent; got {got or 'none'}."
-        )
+        msg = f"the layers must be {_ORDER}, in this order, of which one is recurrent; got {outline(held)}."
+        return FormatError(msg)
 
     def _add_recurrent(self, part: Part) -> None:
         plan = self.plan

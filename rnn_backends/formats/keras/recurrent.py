@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, listed
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.keras.activations import Activated, from_config
@@ -109,7 +109,7 @@ def _cells(found: Part, in_both: bool = False) -> list[CellPart]:
         places = folders(f"{inner.path}/cells", held)
         cells = [found.held(each, place) for each, place in zip(held, places, strict=True)]
     if not cells or any(cell.kind != "SimpleRNNCell" for cell in cells):
-        kinds = ", ".join(cell.kind for cell in cells) or "none"
+        kinds = listed(dict.fromkeys(cell.kind for cell in cells))
         msg = f"the cells of {found.name} must be SimpleRNNCells; got {kinds}."
         raise FormatError(msg)
     return [_cell(cell) for cell in cells]

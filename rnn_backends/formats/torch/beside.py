@@ -15,7 +15,7 @@ from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.names import is_within
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.torch.joined import without_twins
-from rnn_backends.formats.torch.pickled import Opaque
+from rnn_backends.formats.torch.placeholders import Opaque
 from rnn_backends.formats.torch.tensors import Tensor
 
 _WEIGHT = re.compile(
@@ -88,10 +88,10 @@ def tensors_of(state: Mapping[Any, Any], options: LoadOptions) -> tuple[dict[str
 def no_tensor(name: str, value: Any, key: str) -> str:
     """Return the refusal of a weight that is no plain tensor; a network does not do without one of its cells."""
     if isinstance(value, Opaque):
-        what = f"made by {shown(value.name.replace(' ', '.', 1))}, and is no plain tensor"
+        what = f"made by {shown(f'{value.module}.{value.name}')}, and is no plain tensor"
     else:
         what = f"no tensor, but of type {type(value).__name__}"
-    is_torch = isinstance(value, Opaque) and value.name.startswith("torch")
+    is_torch = isinstance(value, Opaque) and value.module.startswith("torch")
     ways = [] if is_recurrent([name]) or _BIASES.search(name) else [way("ignore", roles={key: "ignore"})]
     ways.append(way("plain_tensor" if is_torch else "torch_load"))
     return f"{shown(name)} is {what}; {', else '.join(ways)}."
@@ -103,14 +103,14 @@ def _is_weight(name: str, value: Any, modules: set[str]) -> bool:
     A whole number beside them counts, as an array of one does.
     """
     prefix, _, leaf = name.rpartition(".")
-    if isinstance(value, Opaque) and value.name.startswith("torch"):
+    if isinstance(value, Opaque) and value.module.startswith("torch"):
         return True
     if value is None or isinstance(value, (str, bool)):
         return False
     if _WEIGHT.fullmatch(leaf):
         return True
     numbers = isinstance(value, float) or (isinstance(value, (list, tuple)) and any(_numbers(value)))
-    return prefix in modules and (numbers or (isinstance(value, Opaque) and value.name.startswith("numpy")))
+    return prefix in modules and (numbers or (isinstance(value, Opaque) and value.module.startswith("numpy")))
 
 
 def _numbers(value: list[Any] | tuple[Any, ...]) -> Iterator[bool]:

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.advice import way
+from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.torch.joined import joined
+from rnn_backends.formats.torch.joined import joined, way_to
 from rnn_backends.formats.torch.module import is_module
-from rnn_backends.formats.torch.pickled import Opaque
-from rnn_backends.formats.torch.saved import Module, module_of
+from rnn_backends.formats.torch.placeholders import Opaque
+from rnn_backends.formats.torch.restored import module_of
+from rnn_backends.formats.torch.saved import Module
 from rnn_backends.formats.torch.tensors import Tensor
 from rnn_backends.formats.torch.whole import as_read
 
@@ -85,14 +86,18 @@ def _parts(found: Iterable[tuple[str, ...]], path: tuple[str, ...]) -> str:
     """Return the places of networks, and the way to one of them, in which there is no other."""
     there = list(found)
     outer = {place[:depth] for place in there for depth in range(len(place))}
-    inner = next((place for place in there if place and place not in outer), ())
+    inner = min((place for place in there if place and place not in outer), key=_length, default=())
     keys = [place[0] if len(place) == 1 else place for place in ((*path, *each) for each in there)]
-    example = (*path, *inner) or ("model",)
-    text = way("key", key=repr(example[0] if len(example) == 1 else example))
+    text = way_to((*path, *inner) or ("model",))
     if () in there:
         ignored = way("ignore", roles={inner[0]: "ignore"})
         return f"beside its own weights there are those in {listed(keys[1:])}; {ignored}, else {text}"
     return f"they are in {listed(keys)}; {text}"
+
+
+def _length(place: tuple[str, ...]) -> int:
+    """Return how long a place is in a message, but no less than one that fits."""
+    return max(len(repr(place)), LONGEST)
 
 
 class _Wanted(NamedTuple):
@@ -109,7 +114,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _is_like_one(value: Any) -> bool:
     """Return whether a value may be numbers that were a tensor."""
-    return isinstance(value, (list, tuple)) or (isinstance(value, Opaque) and value.name.startswith("numpy"))
+    return isinstance(value, (list, tuple)) or (isinstance(value, Opaque) and value.module.startswith("numpy"))
 
 
 def _ignored(options: LoadOptions) -> frozenset[str]:
@@ -118,11 +123,15 @@ def _ignored(options: LoadOptions) -> frozenset[str]:
 
 def _state_dicts(held: Any, wanted: _Wanted, account: Account) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the mappings and live modules that hold a recurrent network by place; what stands in two comes once."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), held)]
+    # Each container is gone through where it lies, as many may refer to the same, and each by many names.
+    waiting: list[Iterator[tuple[tuple[str, ...], Any]]] = [iter([((), held)])]
     seen: dict[int, Any] = {}
     while waiting:
-        place, value = waiting.pop()
-        if not _is_new(value, seen):
+        place, value = next(waiting[-1], (None, None))
+        if place is None:
+            waiting.pop()
+            continue
+        if not _is_open(value) or not _is_new(value, seen):
             continue
         if isinstance(value, Opaque):
             value = _opened(value, account)
@@ -135,16 +144,26 @@ def _state_dicts(held: Any, wanted: _Wanted, account: Account) -> Iterator[tuple
             continue
         if not isinstance(value, (Mapping, list, tuple)):
             continue
-        items = list(value.items() if isinstance(value, Mapping) else enumerate(value))
-        tensors = {name for name, part in items if isinstance(name, str) and wanted.is_tensor(part)}
-        if tensors and (wanted.names & tensors or is_recurrent(tensors)):
+        tensors = {name for name, part in _items(value) if isinstance(name, str) and wanted.is_tensor(part)}
+        is_one = bool(tensors) and (bool(wanted.names & tensors) or is_recurrent(tensors))
+        if is_one:
             yield place, value
-            items = [(name, part) for name, part in items if name not in wanted.ignored]
         if len(place) < _DEEPEST:
-            waiting.extend(((*place, str(name)[:_LONGEST]), part) for name, part in reversed(items) if _is_open(part))
+            left = wanted.ignored if is_one else frozenset()
+            waiting.append(_inside(place, value, left))
 
 
-_DEEPEST, _LONGEST = 16, 60
+_DEEPEST = 16
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return what a container holds, by name or number."""
+    return value.items() if isinstance(value, Mapping) else enumerate(value)
+
+
+def _inside(place: tuple[str, ...], value: Any, left: frozenset[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield what may hold a network in a container, by place."""
+    return (((*place, str(name)), part) for name, part in _items(value) if _is_open(part) and name not in left)
 
 
 def _is_new(value: Any, seen: dict[int, Any]) -> bool:

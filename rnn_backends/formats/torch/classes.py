@@ -63,9 +63,14 @@ def is_of_torch(module: Any) -> bool:
 
 
 def qualified(module: Any) -> str:
-    """Return the name of the class of a module."""
+    """Return the name of the class of a module, for messages."""
     owner = type(module)
-    return f"{owner.__module__}.{owner.__qualname__}"
+    return bare(f"{owner.__module__}.{owner.__qualname__}")
+
+
+def bare(name: str) -> str:
+    """Return the name of a class as a message shows it, without quotation marks."""
+    return shown(name).strip("'\"")
 
 
 def is_wrapper(module: Any) -> bool:

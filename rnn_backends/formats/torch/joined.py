@@ -5,7 +5,7 @@ from typing import Any
 
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.advice import way
+from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import LOSS, is_recurrent
 from rnn_backends.formats.names import is_within
 
@@ -48,10 +48,16 @@ def joined(
         key = (*path, *place)
         msg = (
             f"beside the network in {shown('.'.join(key))} there are weights in {listed(others)}, which may be of "
-            f"another one; {way('key', key=repr(key[0] if len(key) == 1 else key))}."
+            f"another one; {way_to(key)}."
         )
         raise FormatError(msg)
     return {f"{module}.{name}": value for module, part in modules.items() for name, value in part.items()}
+
+
+def way_to(key: Sequence[str]) -> str:
+    """Return the way out of several networks: the key of one."""
+    text = repr(key[0] if len(key) == 1 else tuple(key))
+    return way("key", key=text) if len(text) <= LONGEST else way("key_of_one")
 
 
 def _is_module_of(part: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> bool:
@@ -89,16 +95,16 @@ def without_twins(keys: Mapping[str, Any], begin: str, said: Mapping[str, str]) 
         if name.startswith(begin):
             prefix, _, leaf = name.removeprefix(begin).rpartition(".")
             modules.setdefault(prefix, {})[leaf] = key
-    seen: dict[Any, list[str]] = {}
+    seen: dict[Any, str] = {}
     left_out: list[str] = []
     for prefix, arrays in modules.items():
         if not ({"weight", "bias"} <= arrays.keys() or is_recurrent(arrays)):
             continue
-        known = seen.setdefault(frozenset(arrays.items()), [])
-        twin = next((each for each in known if not _are_numbered(each, prefix)), None)
-        if twin is None:
-            known.append(prefix)
-        elif _role(prefix, said) is None:
+        # Of those that are no twins of the first, all are numbered beside it, so that the first stands for them.
+        twin = seen.setdefault(frozenset(arrays.items()), prefix)
+        if twin == prefix or _are_numbered(twin, prefix):
+            continue
+        if _role(prefix, said) is None:
             left_out.append(prefix)
         elif _role(twin, said) is None and _role(prefix, said) != "ignore":
             left_out.append(twin)

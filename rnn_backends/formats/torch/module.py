@@ -1,12 +1,12 @@
 """Networks of live torch modules, without importing torch: modules are asked what they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.messages import shown
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
@@ -75,7 +75,7 @@ def _facts(cells: Sequence[Part]) -> dict[str, Any]:
     facts = [facts_of(part.module) for part in cells]
     layouts = {batch_first for _, batch_first in facts if batch_first is not None}
     if len(layouts) > 1:
-        msg = f"all nn.RNN must have one batch_first; those of {', '.join(shown(part.path) for part in cells)} differ."
+        msg = f"all nn.RNN must have one batch_first; those of {listed(part.path for part in cells)} differ."
         raise FormatError(msg)
     return {"activation": Activation(facts[0][0]), "batch_first": layouts.pop() if layouts else None}
 
@@ -123,8 +123,8 @@ def _linear(name: str, applied: Applied, dtype: str, to_made: ToMade, account: A
     else:
         held = _weights(part, to_made)
     shape = held["weight"].shape
-    before = [_scaling(norm, shape, 1, to_made) for norm in applied.before]
-    after = [_scaling(norm, shape, int(part.kind == "embedding"), to_made) for norm in applied.after]
+    before = _joined(_scaling(norm, shape, 1, to_made) for norm in applied.before)
+    after = _joined(_scaling(norm, shape, int(part.kind == "embedding"), to_made) for norm in applied.after)
     weight, bias = held["weight"].turned() if part.kind == "embedding" else held["weight"], held.get("bias")
     if before or after:
         weight, bias = scaled(weight, bias, lambda: (before, after), name, account)
@@ -132,10 +132,18 @@ def _linear(name: str, applied: Applied, dtype: str, to_made: ToMade, account: A
     return {each: array for each, array in found.items() if array is not None}
 
 
+def _joined(scalings: Iterable[Scaling]) -> list[Scaling]:
+    """Return scalings one after the other as one, so that a weight is gone through once, whatever their number."""
+    found: list[Scaling] = []
+    for scaling in scalings:
+        found[:] = [found[0].then(scaling)] if found else [scaling]
+    return found
+
+
 def _scaling(part: Part, shape: tuple[int, ...], axis: int, to_made: ToMade) -> Scaling:
     """Return what a BatchNorm does, whose features are those along an axis of a weight."""
     held = _weights(part, to_made)
     if len(shape) != 2 or any(array.shape != shape[axis : axis + 1] for array in held.values() if array.shape):
-        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {shape}."
+        msg = f"{part}, a BatchNorm, does not fit the weight beside it, of shape {shown(shape)}."
         raise FormatError(msg)
     return of_torch({local: array.make() for local, array in held.items()}, part.module.eps)

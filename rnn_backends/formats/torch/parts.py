@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rnn_backends.core.messages import shown
+from rnn_backends.formats.torch.classes import bare
 
 Kind = Literal["rnn", "linear", "embedding", "activation", "norm", "code", "identity"]
 WHOLE = 0
@@ -58,7 +59,7 @@ class Part(NamedTuple):
 
     def __str__(self) -> str:
         sizes = f" {self.takes} to {self.gives}" if self.kind in MAIN else ""
-        return f"{shown(self.path) if self.path else 'the module'} ({self.label}{sizes})"
+        return f"{shown(self.path) if self.path else 'the module'} ({bare(self.label)}{sizes})"
 
 
 class Applied(NamedTuple):

@@ -8,48 +8,27 @@ hold anything beside the weights.  Nothing else can come out, whatever the pickl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.source import Account
-from rnn_backends.formats.torch.opcodes import BYTES, PROTOCOLS, VALUES, opcodes
-from rnn_backends.formats.torch.tensors import MAX_SIZE, STORAGES, Storage, Tensor, tensor_of
+from rnn_backends.formats.torch.opcodes import BYTES, LONG, MAX_NAME, PROTOCOLS, VALUES, opcodes
+from rnn_backends.formats.torch.placeholders import Global, Opaque, applied, require
+from rnn_backends.formats.torch.tensors import MAX_SIZE, STORAGES, Storage, Tensor
 
+ENTRY = 100
+"""Bytes of an entry of a dict."""
 MAX_KEY = 2**32  # the hashes of larger integers can be made to collide
 
-_DICTS = ("collections OrderedDict", "collections defaultdict")
-_TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
-_STATEFUL = "torch._tensor _rebuild_from_type_v2"
-"""A function that sets attributes on the tensor that another one makes; the attributes are left out."""
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUT, _GET = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
 
 
-@dataclass(frozen=True)
-class _Global:
-    """A name that stands for a class or a function of Python; it stays a name."""
-
-    name: str
-
-
-class Opaque:
-    """A placeholder for an object that is not made: the name of its class or function, and the state that it was given.
-
-    Nothing of it is looked up by anything but `is`.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.state: Any = None
-
-
 def unpickle(data: bytes, account: Account) -> tuple[Any, dict[str, Storage]]:
     """Return what a pickle says, and the storages that it speaks of by key."""
-    account.take("its pickle", "bytes", 4 * len(data))  # of a text that is not in ASCII, a character takes 4
-    machine = _Machine()
+    machine = _Machine(account)
     for opcode, argument in opcodes(data, account):
         machine.execute(opcode, argument)
     return machine.result, machine.storages
@@ -58,7 +37,8 @@ def unpickle(data: bytes, account: Account) -> tuple[Any, dict[str, Storage]]:
 class _Machine:
     """The stack machine of pickle, as far as its protocols 2 to 5 are used."""
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account) -> None:
+        self.account = account
         self.stack: list[Any] = []
         self.outer: list[list[Any]] = []  # the stacks below the marks
         self.memo: dict[int, Any] = {}
@@ -69,11 +49,11 @@ class _Machine:
         if opcode in VALUES:
             self.stack.append(argument)
         elif opcode in BYTES:
-            self.stack.append(Opaque("builtins bytes"))
+            self.stack.append(Opaque("builtins", "bytes"))
         elif opcode in _PUT:
             self.memo[argument] = self.top()
         elif opcode in _GET:
-            _require(argument in self.memo, "gets what was not put")
+            require(argument in self.memo, "gets what was not put")
             self.stack.append(self.memo[argument])
         elif opcode in _CONSTANTS:
             self.stack.append(_CONSTANTS[opcode])
@@ -82,7 +62,7 @@ class _Machine:
         elif opcode in _TUPLES:
             self.stack.append(tuple([self.pop() for _ in range(_TUPLES[opcode])][::-1]))
         elif opcode == "GLOBAL":
-            self.stack.append(_Global(argument))
+            self.stack.append(Global(*argument))
         elif opcode in _ACTIONS:
             _ACTIONS[opcode](self)
         elif opcode == "PROTO" and argument not in PROTOCOLS:
@@ -90,7 +70,7 @@ class _Machine:
             raise FormatError(msg)
 
     def top(self) -> Any:
-        _require(self.stack, "takes from an empty stack")
+        require(self.stack, "takes from an empty stack")
         return self.stack[-1]
 
     def pop(self) -> Any:
@@ -102,7 +82,7 @@ class _Machine:
         self.stack = []
 
     def pop_to_mark(self) -> list[Any]:
-        _require(self.outer, "ends a list that has not begun")
+        require(self.outer, "ends a list that has not begun")
         items, self.stack = self.stack, self.outer.pop()
         return items
 
@@ -127,17 +107,17 @@ class _Machine:
 
     def freeze(self) -> None:
         self.pop_to_mark()
-        self.stack.append(Opaque("builtins frozenset"))
+        self.stack.append(Opaque("builtins", "frozenset"))
 
     def extend(self, items: list[Any]) -> None:
         held = self.top()
-        _require(type(held) in {list, Opaque}, "adds to what is no list")
+        require(type(held) in {list, Opaque}, "adds to what is no list")
         if type(held) is list:
             held.extend(items)
 
     def add(self) -> None:
         self.pop_to_mark()
-        _require(type(self.top()) is Opaque, "adds to what is no set")
+        require(type(self.top()) is Opaque, "adds to what is no set")
 
     def set_item(self) -> None:
         value, key = self.pop(), self.pop()
@@ -145,31 +125,33 @@ class _Machine:
 
     def set_pairs(self, items: list[Any]) -> None:
         held = self.top()
-        _require(type(held) in {dict, Opaque}, "adds to what is no dict")
-        _require(len(items) % 2 == 0, "has a key without a value")
+        require(type(held) in {dict, Opaque}, "adds to what is no dict")
+        require(len(items) % 2 == 0, "has a key without a value")
         if type(held) is Opaque:
             return
+        self.account.take("its pickle", "bytes", ENTRY * (len(items) // 2))
         for key, value in zip(items[::2], items[1::2], strict=True):
-            plain = type(key) is str or (type(key) is int and abs(key) < MAX_KEY)
-            _require(not plain or key not in held, "has a key twice")
-            held[key if plain else Opaque(type(key).__name__)] = value
+            plain = (type(key) is str and key is not LONG) or (type(key) is int and abs(key) < MAX_KEY)
+            require(not plain or key not in held, "has a key twice")
+            require(key is not LONG or type(value) is not Tensor, f"names a tensor by more than {MAX_NAME} bytes")
+            held[key if plain else Opaque("builtins", type(key).__name__)] = value
 
     def persistent(self) -> None:
         """Push a storage; torch writes all storages as persistent ids."""
         match self.pop():
-            case ("storage", _Global(name), str(key), str(), int(count)) if 0 <= count < MAX_SIZE:
-                if name not in STORAGES:
-                    self.stack.append(Opaque(name))
+            case ("storage", Global(module, name), str(key), str(), int(count)) if 0 <= count < MAX_SIZE:
+                if module != "torch" or name not in STORAGES:
+                    self.stack.append(Opaque(module, name))
                     return
                 storage = Storage(key, STORAGES[name], count)
             case _:
-                _require(False, "has a persistent id that is no storage")
-        _require(self.storages.setdefault(key, storage) == storage, "has two storages of one name")
+                require(False, "has a persistent id that is no storage")
+        require(self.storages.setdefault(key, storage) == storage, "has two storages of one name")
         self.stack.append(storage)
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
-        self.stack.append(_applied(function, arguments))
+        self.stack.append(applied(function, arguments))
 
     def new_with_options(self) -> None:
         self.pop()
@@ -177,23 +159,23 @@ class _Machine:
 
     def new_from_mark(self) -> None:
         owner, *arguments = self.pop_to_mark() or [None]
-        self.stack.append(_applied(owner, tuple(arguments)))
+        self.stack.append(applied(owner, tuple(arguments)))
 
     def named(self) -> None:
         name, module = self.pop(), self.pop()
-        _require(type(name) is str and type(module) is str, "has a name that is no text")
-        self.stack.append(_Global(f"{module} {name}"))
+        require(type(name) is str and type(module) is str, "has a name that is no text")
+        self.stack.append(Global(module, name))
 
     def build(self) -> None:
         """Keep the state of a placeholder; the attributes of a dict, such as versions of modules, are left out."""
         state, held = self.pop(), self.top()
-        _require(type(held) in {dict, Opaque, Tensor}, "sets the state of what has none")
+        require(type(held) in {dict, Opaque, Tensor}, "sets the state of what has none")
         if type(held) is Opaque:
             held.state = state
 
     def stop(self) -> None:
         self.result = self.pop()
-        _require(not self.stack and not self.outer, "ends with more than one value")
+        require(not self.stack and not self.outer, "ends with more than one value")
 
 
 _ACTIONS: dict[str, Callable[[_Machine], None]] = {
@@ -205,7 +187,7 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "TUPLE": _Machine.pack,
     "LIST": _Machine.collect,
     "DICT": _Machine.pair,
-    "EMPTY_SET": lambda machine: machine.stack.append(Opaque("builtins set")),
+    "EMPTY_SET": lambda machine: machine.stack.append(Opaque("builtins", "set")),
     "FROZENSET": _Machine.freeze,
     "APPEND": lambda machine: machine.extend([machine.pop()]),
     "APPENDS": lambda machine: machine.extend(machine.pop_to_mark()),
@@ -221,29 +203,3 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "BUILD": _Machine.build,
     "STOP": _Machine.stop,
 }
-
-
-def _applied(function: Any, arguments: Any) -> Any:
-    """Return a dict or a tensor, of the few functions that are known by name, or a placeholder."""
-    match function, arguments:
-        case _Global(name), tuple() if name in _DICTS:
-            return {}
-        case _Global(name), (Storage(), _, tuple(), tuple(), bool(), *more) if name == _TENSOR:
-            # The hooks of a backward pass, none, and what is to be done with the elements: conjugate, negate.
-            _require(more in ([{}], [{}, None], [{}, {}]), "has a tensor that is not plain")
-            return tensor_of(*arguments[:4])
-        case _Global(name), (Tensor() as tensor, bool(), *_) if name.startswith(_PARAMETER):
-            return tensor
-        case _Global(name), (_Global() as inner, _, tuple() as given, *_) if (name, inner.name) == (_STATEFUL, _TENSOR):
-            return _applied(inner, given)
-        case _Global(name), _:
-            return Opaque(name)
-    _require(type(function) is Opaque, "calls what is no function")
-    return Opaque(function.name)
-
-
-def _require(holds: object, problem: str) -> None:
-    """Refuse a pickle unless something holds."""
-    if not holds:
-        msg = f"its pickle {problem}; it is damaged, or not of torch.save."
-        raise FormatError(msg)

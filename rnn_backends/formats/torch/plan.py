@@ -1,8 +1,10 @@
 """What is applied to what in a torch module: its parts in order, as they are registered or as `roles` gives them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.messages import got
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.options import LoadOptions
@@ -25,25 +27,63 @@ def plan(parts: Sequence[Part], options: LoadOptions) -> Plan:
     _require_one_chain([part for part in parts if roles.get(part.path) == "readout"], cells[-1].gives, options)
     if embedding is not None:
         roles[embedding.path] = "encoder"
-    places = {part: place for place, part in enumerate(parts)}
+    around = _Around.of(parts, roles, cells)
     held: dict[str, list[Part]] = {"encoder": [], "readout": []}
-    for part in parts:
+    for place, part in enumerate(parts):
         if part.kind == "rnn":
             continue
-        role = roles.get(part.path) or part.role or _beside(parts, places[part], roles)
+        role = roles.get(part.path) or part.role or around.beside[place]
         if role is None and part.kind == "norm":
-            role = _norm_role(part, parts, roles, cells)
+            role = _norm_role(place, part, around)
         if role is None and part.kind == "activation":
-            role = _activation_role(part, parts, roles)
+            role = _activation_role(place, part, around)
         if role is not None:
             held[role].append(part)
     if embedding is not None:  # `roles` may give it this place, wherever it is declared
         held["encoder"].sort(key=lambda part: part is not embedding)
-    encoder = _applied(held["encoder"], parts, cells[0].takes)
-    readout = _applied(held["readout"], parts, cells[-1].gives)
+    last = {part.chain: part for part in parts if part.kind in MAIN}
+    encoder = _applied(held["encoder"], last, cells[0].takes)
+    readout = _applied(held["readout"], last, cells[-1].gives)
     _require_features("encoder", encoder, cells[0], options)
     _require_features("readout", readout, cells[-1], options)
     return Plan(encoder, cells, readout)
+
+
+class _Around(NamedTuple):
+    """What the role of a part follows from, looked at once for all of them.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    roles : dict of str to str
+        The roles of the Linears and of an embedding, by path.
+    takes : int
+        What the RNN takes.
+    start, end : int
+        The places of the first cell and of the last.
+    readout : list of int
+        The places of the Linears of the readout.
+    outputs : int
+        How many activations of outputs are in no nn.Sequential.
+    beside : list of str or None
+        The role of the nearest part in the same nn.Sequential, those before coming first, for each part.
+    """
+
+    parts: Sequence[Part]
+    roles: Mapping[str, str]
+    takes: int
+    start: int
+    end: int
+    readout: list[int]
+    outputs: int
+    beside: list[str | None]
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], roles: Mapping[str, str], cells: Sequence[Part]) -> "_Around":
+        readout = [place for place, part in enumerate(parts) if roles.get(part.path) == "readout"]
+        outputs = sum(part.kind == "activation" and part.label in OUTPUTS and part.chain is None for part in parts)
+        ends = (parts.index(cells[0]), parts.index(cells[-1]))
+        return cls(parts, roles, cells[0].takes, *ends, readout, outputs, _beside(parts, roles))
 
 
 def _require_one_chain(readout: Sequence[Part], width: int, options: LoadOptions) -> None:
@@ -74,80 +114,85 @@ def _without_selectors(parts: Sequence[Part], options: LoadOptions) -> list[Part
     return found
 
 
-def _beside(parts: Sequence[Part], place: int, roles: dict[str, str]) -> str | None:
-    """Return the role of the nearest part in the same nn.Sequential, those before coming first."""
-    part = parts[place]
-    for other in (*reversed(parts[:place]), *parts[place + 1 :]):
-        if other.kind in MAIN and other.chain is not None and other.chain == part.chain:
-            if other.kind != "rnn":
-                return roles[other.path]
-            return "readout" if parts.index(other) < place else "encoder"
-    return None
+def _beside(parts: Sequence[Part], roles: Mapping[str, str]) -> list[str | None]:
+    found: list[str | None] = [None] * len(parts)
+    forward = list(enumerate(parts))
+    for order, of_rnn in ((forward[::-1], "encoder"), (forward, "readout")):
+        nearest: dict[int, str | None] = {}
+        for place, part in order:
+            if part.chain is None:
+                continue
+            found[place] = nearest.get(part.chain, found[place])
+            if part.kind in MAIN:
+                nearest[part.chain] = of_rnn if part.kind == "rnn" else roles.get(part.path)
+    return found
 
 
-def _norm_role(part: Part, parts: Sequence[Part], roles: dict[str, str], cells: Sequence[Part]) -> str:
+def _norm_role(place: int, part: Part, around: _Around) -> str:
     """Return the role of a BatchNorm whose place is not recorded: by its size, between the RNN and the readout."""
-    place, end = parts.index(part), parts.index(cells[-1])
-    first = next((other for other in parts if roles.get(other.path) == "readout"), None)
-    only = first is not None and end < place < parts.index(first) and part.gives == first.takes != first.gives
-    if only and cells[0].takes != part.gives:
+    first = around.readout[0] if around.readout else -1
+    before = around.parts[first]
+    only = around.end < place < first and part.gives == before.takes != before.gives
+    if only and around.takes != part.gives:
         return "readout"
-    role = "encoder" if place < parts.index(cells[0]) else "readout"
-    order = {other.path: roles.get(other.path, role) for other in parts if other is part or other.kind == "linear"}
+    role = "encoder" if place < around.start else "readout"
+    order = {
+        other.path: around.roles.get(other.path, role)
+        for other in around.parts
+        if other is part or other.kind == "linear"
+    }
     msg = f"where {part} is applied is not recorded; {way('module_norm', roles=order)}."
     raise FormatError(msg)
 
 
-def _activation_role(part: Part, parts: Sequence[Part], roles: dict[str, str]) -> str:
+def _activation_role(place: int, part: Part, around: _Around) -> str:
     """Return the role of an activation whose place is not recorded: the readout, of one of outputs after it."""
-    readout = [place for place, other in enumerate(parts) if roles.get(other.path) == "readout"]
-    others = [other for other in parts if other.kind == "activation" and other.label in OUTPUTS and other.chain is None]
-    if part.label in OUTPUTS and readout and parts.index(part) > readout[-1] and len(others) == 1:
+    parts, readout = around.parts, around.readout
+    if part.label in OUTPUTS and readout and place > readout[-1] and around.outputs == 1:
         return "readout"
     inner, size = [None] * (len(readout) - 1), parts[readout[-1]].gives if readout else None
-    before = {part.path: "readout", **{parts[place].path: "readout" for place in readout}}
+    before = {part.path: "readout", **{parts[each].path: "readout" for each in readout}}
     wanted = example("readout", inner, size)
     advice = way("module_activation", roles={part.path: "ignore"}, example=wanted, before=before)
     msg = f"where {part} is applied is not recorded; {advice}."
     raise FormatError(msg)
 
 
-def _applied(held: Sequence[Part], parts: Sequence[Part], width: int) -> list[Applied]:
+def _applied(held: Sequence[Part], last: Mapping[int | None, Part], width: int) -> list[Applied]:
     """Return the Linears of a role, each with the BatchNorms beside it and the activation that is applied to it.
 
     Where an activation is applied to none, as to the results of an RNN of some width, there is one that is an identity.
     """
     found: list[Applied] = []
-    before: tuple[Part, ...] = ()
-    for place, part in enumerate(held):
-        last = found[-1] if found else None
+    before: list[Part] = []
+    first = next((part.takes for part in held if part.kind in MAIN), width)
+    for part in held:
+        above = found[-1] if found else None
         if part.kind in MAIN:
-            found.append(Applied(part, before))
-            before = ()
+            found.append(Applied(part, (*before,)))
+            before.clear()
         elif part.kind == "norm":
-            if last is not None and last.by is None:
-                found[-1] = last._replace(after=(*last.after, part))
+            if above is not None and above.by is None:
+                found[-1] = above._replace(after=(*above.after, part))
             else:
-                before = (*before, part)
-        elif last is None or last.by is not None or before:
-            following = next((other.takes for other in held[place:] if other.kind in MAIN), width)
-            size = following if last is None else last.part.gives
-            found.append(Applied(Part(part.path, "identity", gives=size), before, (), part.activation, part))
-            before = ()
+                before.append(part)
+        elif above is None or above.by is not None or before:
+            size = first if above is None else above.part.gives
+            found.append(Applied(Part(part.path, "identity", gives=size), (*before,), (), part.activation, part))
+            before.clear()
         else:
-            found[-1] = last._replace(activation=part.activation, by=part)
+            found[-1] = above._replace(activation=part.activation, by=part)
     if before:  # after an activation, or alone
-        found.append(Applied(Part(before[0].path, "identity", gives=before[0].gives), before))
-    return [each if each.by or not _is_closed(each, parts) else _closed(each) for each in found]
+        found.append(Applied(Part(before[0].path, "identity", gives=before[0].gives), (*before,)))
+    return [each if each.by or not _is_closed(each.part, last) else _closed(each) for each in found]
 
 
-def _is_closed(applied: Applied, parts: Sequence[Part]) -> bool:
-    """Return whether it is recorded that no activation is applied to a part: the next in its chain is known."""
-    part = applied.part
-    if part.kind in {"embedding", "identity"}:
-        return True
-    later = parts[parts.index(part) + 1 :]
-    return part.chain is not None and any(other.kind in MAIN and other.chain == part.chain for other in later)
+def _is_closed(part: Part, last: Mapping[int | None, Part]) -> bool:
+    """Return whether it is recorded that no activation is applied to a part: the next in its chain is known.
+
+    `last` holds the last part of each chain that has weights.
+    """
+    return part.kind in {"embedding", "identity"} or (part.chain is not None and last[part.chain] is not part)
 
 
 def _closed(applied: Applied) -> Applied:
@@ -184,7 +229,7 @@ def _require_features(role: str, found: Sequence[Applied], cell: Part, options: 
             if role == "readout" and options.reads is None and by.axis in {1, None}:
                 advice = f"{way('module_many_to_one')}, or {advice}"
             shape = "(batch, features)" if flat else "(seq_len, batch, features)"
-            msg = f"{by} is over axis {by.axis}, not over the features of {shape}; {advice}."
+            msg = f"{by} is over axis {got(by.axis)}, not over the features of {shape}; {advice}."
             raise FormatError(msg)
 
 

@@ -29,6 +29,11 @@ from rnn_backends.formats.weights import from_weights
 
 _MEMBER = re.compile(r"data/[0-9]{1,10}|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id")
 
+_NAMED = 1200
+"""Bytes of memory that the name of an array takes, with what is recorded of it."""
+_TIMES = 4
+"""How many times an array may be held that is no larger than others, in float64 among them."""
+
 
 def read(source: Source, options: LoadOptions, path: str) -> Network:
     """Read a network; bfloat16 becomes float32, exactly."""
@@ -94,6 +99,7 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
         names.update(held for held in state.state_dict().values() if isinstance(held, Tensor))
         _account_for(names, account)
         return from_module(state, options, lambda _, of: array(of.tensor)._replace(dtype=of.dtype.name), account)
+    account.take("its names", "bytes", _NAMED * len(state))
     tensors, options = tensors_of(state, options)
     names.update(tensors.values())
     _account_for(names, account)
@@ -101,10 +107,11 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
 
 
 def _account_for(tensors: Iterable[Tensor], account: Account) -> None:
-    """Account for tensors, each of which is read once."""
+    """Account for what tensors take beside the bytes that are read of them, as those that are expanded do."""
     for tensor in tensors:
         account.take("its tensors", "axes", len(tensor.shape))
-        account.require("its tensors", "bytes", prod(tensor.shape) * tensor.storage.stored.itemsize)
+        repeated = max(0, prod(tensor.shape) - tensor.span) * tensor.storage.stored.itemsize
+        account.take("its tensors", "bytes", _TIMES * repeated)
 
 
 def _require_size(archive: Archive, storage: Storage) -> None:

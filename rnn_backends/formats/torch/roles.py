@@ -63,11 +63,11 @@ def linear_roles(parts: Sequence[Part], cells: Sequence[Part], embedding: Part |
 
     Those of the nn.Sequential that is the whole stand before or after the RNN; of any other, shapes must say it.
     """
-    linears = [part for part in parts if part.kind == "linear"]
+    placed = [(place, part) for place, part in enumerate(parts) if part.kind == "linear"]
+    linears = [part for _, part in placed]
     start, end = parts.index(cells[0]), parts.index(cells[-1])
     choices: list[tuple[str, ...]] = []
-    for part in linears:
-        place = parts.index(part)
+    for place, part in placed:
         if part.role is not None:
             choices.append((part.role,))
         elif place > end:

@@ -16,14 +16,13 @@ ORDERS: dict[bytes, Order] = {b"little": "<", b"big": ">"}
 """NumPy's marks of byte orders, by the names that files have for them."""
 
 STORAGES = {
-    "torch DoubleStorage": "f8", "torch FloatStorage": "f4", "torch HalfStorage": "f2", "torch BFloat16Storage": "bf16",
-    "torch LongStorage": "i8", "torch IntStorage": "i4", "torch ShortStorage": "i2", "torch CharStorage": "i1",
-    "torch ByteStorage": "u1", "torch BoolStorage": "b1",
+    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "bf16", "LongStorage": "i8",
+    "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "b1",
 }  # fmt: skip
-"""The dtypes of storages by their classes."""
+"""The dtypes of storages by their classes, which are torch's own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Storage:
     """Numbers in a row: the member of the zip file that holds them, their dtype and how many there are."""
 
@@ -37,7 +36,7 @@ class Storage:
         return np.dtype("u2" if self.dtype == "bf16" else self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor: where in a storage its elements lie, offset and strides being counted in elements."""
 
@@ -45,6 +44,12 @@ class Tensor:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+    @property
+    def span(self) -> int:
+        """How many elements of the storage lie between its first and its last."""
+        reach = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        return 0 if 0 in self.shape else reach + 1
 
     def read(self, source: Callable[[], Source], order: Order) -> Made:
         """Return the tensor, which is read in the machine's byte order when it is asked for."""
@@ -56,15 +61,14 @@ class Tensor:
 def tensor_of(storage: Storage, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> Tensor:
     """Return a tensor, which must lie within its storage."""
     numbers = (offset, *shape, *strides)
-    problem = None
     if not all(type(number) is int and 0 <= number < MAX_SIZE for number in numbers):
         problem = "of a wrong size"
     elif not len(shape) == len(strides) <= MAX_AXES:
         problem = "whose strides do not fit its shape"
     else:
-        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-        problem = None if 0 in shape or last < storage.count else "that reaches past the end of its storage"
-    if problem is not None:
-        msg = f"its pickle has a tensor {problem}; it is damaged, or not of torch.save."
-        raise FormatError(msg)
-    return Tensor(storage, offset, shape, strides)
+        found = Tensor(storage, offset, shape, strides)
+        if offset + found.span <= storage.count or 0 in shape:
+            return found
+        problem = "that reaches past the end of its storage"
+    msg = f"its pickle has a tensor {problem}; it is damaged, or not of torch.save."
+    raise FormatError(msg)

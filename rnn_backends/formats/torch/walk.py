@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from rnn_backends.core.messages import listed, shown
+from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
+from rnn_backends.formats.names import is_within
 from rnn_backends.formats.torch.classes import (
     ACTIVATIONS,
     CONTAINERS,
@@ -73,11 +74,8 @@ def _in_given_order(parts: list[Part], keys: Sequence[str]) -> list[Part]:
 
 def _key(path: str, keys: Collection[str]) -> str | None:
     """Return the longest of some paths that leads to a module."""
-    while path not in keys:
-        if not path:
-            return None
-        path = path.rpartition(".")[0]
-    return path
+    found = [key for key in keys if not key or is_within(path, key)]
+    return max(found, key=len, default=None)
 
 
 class _Walk:
@@ -137,7 +135,7 @@ class _Walk:
         if not (ignored or is_inert or computes_nothing(module)):
             return False
         if self._roles.get(path, "ignore") != "ignore":
-            msg = f"`roles` gives {shown(path)} the role {role!r}; it computes nothing, and needs none."
+            msg = f"`roles` gives {shown(path)} the role {got(self._roles[path])}; it computes nothing, and needs none."
             raise ArgumentError(msg)
         self.paths.update(f"{path}.{name}".lstrip(".") for name, _ in module.named_modules() if name)
         return True
@@ -189,7 +187,9 @@ def _fitting(path: str, root: str, role: str | None) -> str | None:
     kind = _KINDS.get(root, "activation")
     if role is not None and kind not in FITTING[role]:
         fitting = [each for each, kinds in FITTING.items() if kind in kinds]
-        msg = f"`roles` gives {shown(path)}, a {root}, the role {role!r}; it can have {', '.join(fitting)} or ignore."
+        msg = (
+            f"`roles` gives {shown(path)}, a {root}, the role {got(role)}; it can have {', '.join(fitting)} or ignore."
+        )
         raise ArgumentError(msg)
     return role
 

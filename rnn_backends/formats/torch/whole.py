@@ -54,5 +54,6 @@ def _require_recorded(state: Module, options: LoadOptions) -> None:
         mode = vars(module).get("mode")
         recorded = MODES.get(mode) if isinstance(mode, str) else None
         if recorded is not None and options.activation not in {None, Activation(recorded)}:
-            msg = f"{shown(path)} records the activation {recorded!r}; {way('recorded', activation=repr(recorded))}."
+            name = shown(recorded)
+            msg = f"{shown(path)} records the activation {name}; {way('recorded', activation=name)}."
             raise FormatError(msg)

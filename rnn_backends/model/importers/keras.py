@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Any
 
 from rnn_backends.backends.selection import select
+from rnn_backends.backends.transfer import sealed
 from rnn_backends.model.importers.host import Activated, to_host
 from rnn_backends.model.rnn import RNN
 
@@ -106,4 +107,4 @@ def from_keras(
     )
     if isinstance(source, (str, PathLike)):
         return RNN.from_network(read_of("keras", source, options), select(backend))
-    return RNN.from_network(options.spelt(from_object(source, options, to_host)), select(backend))
+    return RNN.from_network(sealed(options.spelt(from_object(source, options, to_host))), select(backend))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnn_backends.backends.selection import select
+from rnn_backends.backends.transfer import sealed
 from rnn_backends.model.importers.host import Activated, to_host
 from rnn_backends.model.rnn import RNN
 
@@ -115,4 +116,4 @@ def from_torch(
         names=names,
         batch_norm_eps=batch_norm_eps,
     )
-    return RNN.from_network(options.spelt(from_object(source, options, to_host)), select(backend))
+    return RNN.from_network(sealed(options.spelt(from_object(source, options, to_host))), select(backend))
