@@ -16,7 +16,7 @@ from rnn_backends.cli.mistakes import is_same
 from rnn_backends.cli.reports import Row, aligned
 from rnn_backends.cli.runtime import compare
 from rnn_backends.core.arrays import Host
-from rnn_backends.core.messages import fitted, shown_path
+from rnn_backends.core.messages import shown, shown_path
 from rnn_backends.errors import WrongResultError
 from rnn_backends.formats import WRITTEN
 from rnn_backends.formats.files import replaced
@@ -87,7 +87,7 @@ def require_same(first: RNN, second: RNN, x: Any, what: str) -> None:
     if describe(first) != describe(second):
         held = zip(describe(first).items(), describe(second).values(), strict=True)
         name, one, other = next((name, one, other) for (name, one), other in held if one != other)
-        msg = f"{what} has another {name}: {fitted(ascii(other), 100)} and not {fitted(ascii(one), 100)}; {_FAULT}."
+        msg = f"{what} has another {name}: {shown(other)} and not {shown(one)}; {_FAULT}."
         raise WrongResultError(msg)
     for name, one in _results(first, x).items():
         other = _results(second, x)[name]

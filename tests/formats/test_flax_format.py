@@ -382,7 +382,7 @@ def one(value: bytes) -> bytes:
 
 
 WRONG_FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "it is cut short or damaged"),
+    "empty": (b"", "it is empty"),
     "more than one object": (one(array_bytes()) + b"\0", "1 bytes follow the end of its tree"),
     "an unknown byte": (b"\xc1", "is not of flax.serialization.to_bytes, or is damaged"),
     "no map": (array_bytes(), "parameters of Flax, a mapping of mappings of arrays, are wanted; got an array"),

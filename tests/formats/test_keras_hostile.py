@@ -254,14 +254,14 @@ def test_a_tree_of_many_children_takes_little_memory(tmp_path: Path) -> None:
 ROOT = SOUND[0x50:0x60]
 NO_NAMES = struct.unpack_from("<Q", SOUND, 0x58)[0]
 DAMAGED: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "it is neither a zip file, as a .keras file is, nor an HDF5 file|it is no HDF5 file, or is cut short"),
+    "nothing": (b"", "it is empty; if it is just being written, load it again"),
     "another file": (b"GIF8" + bytes(500), "it is neither a zip file, .* nor an HDF5 file|it is no HDF5 file, or is cut short"),
     "another version": (patched(8, b"\2"), r"an HDF5 file that Keras does not write \(superblock 2\)"),
     "narrow offsets": (patched(13, b"\4"), r"that Keras does not write \(superblock 0\)"),
     "a base": (patched(24, struct.pack("<Q", 512)), "that Keras does not write"),
     "a driver": (patched(48, struct.pack("<Q", 512)), "that Keras does not write"),
     "an end that lies": (patched(40, struct.pack("<Q", 2**40)), "it is cut short: it has .* of 1099511627776 bytes"),
-    "a root past the end": (patched(64, struct.pack("<Q", 2**63)), "it points to bytes 9223372036854775808 to 9223372036854775820 of"),
+    "a root past the end": (patched(64, struct.pack("<Q", 2**63)), r"it points to bytes over 2\*\*63 to over 2\*\*63 of"),
     "a header of another version": (patched(header_of_root(SOUND), b"\2"), "is of version 2, which h5py does not write for"),
     "no tree": (changed_root(), "'' is no group that Keras writes"),
     "two trees": (changed_root((0x11, 0, ROOT), (0x11, 0, ROOT)), "'' is no group that Keras writes"),
@@ -327,7 +327,7 @@ def activated(*layers: Any) -> bytes:
 
 MODEL = kf.archive(kf.sequential(simple_rnn()), SOUND)
 ZIPPED: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "it is neither a zip file, as a .keras file is, nor an HDF5 file, or it is cut short"),
+    "nothing": (b"", "it is empty; if it is just being written, load it again"),
     "half of it": (MODEL[:5000], r"is no \.keras file, or is damaged: File is not a zip file"),
     "another member": (archive(**{"assets/x": b""}), "it holds 'assets/x', which Keras does not write for an RNN"),
     "weights of NumPy": (archive(**{"model.weights.npz": b""}), "it holds 'model.weights.npz'"),

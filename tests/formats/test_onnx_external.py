@@ -14,6 +14,7 @@ pytest.importorskip("onnx")
 import onnx
 from onnx import TensorProto
 from onnx_models import model, node, value
+from ways import follow
 
 import rnn_backends as rb
 from rnn_backends.formats.onnx.external import External
@@ -227,3 +228,15 @@ def test_a_file_of_which_little_is_used_is_not_hashed(tmp_path: Path, nbytes: in
         rb.FormatError, match=rf"'w\.bin' has {nbytes} bytes, of which the model uses {NBYTES}, and a check"
     ):
         rb.load(path, external_data=True)
+
+
+def test_a_model_without_a_checksum_uses_little_of_a_file(tmp_path: Path) -> None:
+    path = checked(tmp_path, filled(1.0))
+    os.truncate(tmp_path / "w.bin", 2**25)
+    follow(
+        "onnx_checksum",
+        lambda **_: rb.load(path, external_data=True),
+        [1.0],
+        lambda rnn: sorted(numbers(rnn)),
+        then=lambda: rb.load(stacked(tmp_path), external_data=True),
+    )

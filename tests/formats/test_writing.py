@@ -11,6 +11,7 @@ import pytest
 from native_files import SUFFIXES, Doubled, Echo, Louder, Scaled, assert_same, make
 
 import rnn_backends as rb
+from rnn_backends.core.messages import got
 from rnn_backends.formats import WRITTEN
 from rnn_backends.formats.files import replaced
 
@@ -33,15 +34,15 @@ def unsavable() -> dict[str, tuple[Callable[[], rb.RNN], str]]:
         "a changed Linear": (lambda: rb.RNN([cell], Scaled(square)), "Linear readouts and encoders only, not a Scaled"),
         "a function": (
             lambda: rb.RNN([rb.Cell(square, square, activation=np.tanh)]),
-            "cannot hold the function tanh; only the activations of the table",
+            "cannot hold the function 'tanh'; only the activations of the table",
         ),
         "a changed Activation": (
             lambda: rb.RNN([rb.Cell(square, square, activation=Louder("tanh"))]),
-            "cannot hold the function Louder",
+            "cannot hold the function 'Louder'",
         ),
         "a function as g2": (
             lambda: rb.RNN([cell], rb.Linear(square, activation=lambda z: z)),
-            "cannot hold the function <lambda>",
+            "cannot hold the function '<lambda>'",
         ),
     }
 
@@ -157,9 +158,9 @@ def test_the_suffix_of_what_is_written_must_be_known(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("path", [None, 3, b"m.npz"])
 def test_a_path_must_be_one(path: Any) -> None:
-    with pytest.raises(rb.ArgumentError, match=rf"`path` must be a str or a pathlib.Path; got {type(path).__name__}"):
+    with pytest.raises(rb.ArgumentError, match=rf"`path` must be a str or a pathlib.Path; got {re.escape(got(path))}"):
         rb.load(path)
-    with pytest.raises(rb.ArgumentError, match=rf"`path` must be a str or a pathlib.Path; got {type(path).__name__}"):
+    with pytest.raises(rb.ArgumentError, match=rf"`path` must be a str or a pathlib.Path; got {re.escape(got(path))}"):
         make("layers").save(path)
 
 

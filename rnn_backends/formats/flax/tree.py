@@ -82,7 +82,9 @@ def _recurrent(
         require_no_gates(parts["h/kernel"], held[parts["h/kernel"]].shape[::-1])
         arrays = {name: _turned(held[parts[part]]) for part, name in _CELL.items() if part in parts}
         if "h/bias" in parts:
-            arrays |= {"bias_ih": arrays.pop("bias"), "bias_hh": held[parts["h/bias"]]}
+            arrays["bias_hh" if "bias" in arrays else "bias"] = held[parts["h/bias"]]
+        if "bias_hh" in arrays:
+            arrays["bias_ih"] = arrays.pop("bias")
         if options.residual:
             arrays["weight_hh"] = _residual(arrays["weight_hh"])
         found |= {f"{name}_{place}": array for name, array in arrays.items()}

@@ -100,7 +100,7 @@ class External:
             if file.source.size > _HASHED + 2 * file.nbytes:
                 msg = (
                     f"the file {shown(file.location)} has {file.source.size} bytes, of which the model uses "
-                    f"{file.nbytes}, and a checksum of all of them; save the model without it."
+                    f"{file.nbytes}, and a checksum of all of them; {way('onnx_checksum')}."
                 )
                 raise FormatError(msg)
             self._current = file

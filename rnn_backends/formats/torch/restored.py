@@ -179,9 +179,10 @@ def _require_facts(kind: type, module: Module) -> None:
     if not (owner.startswith("torch.nn.modules.") and own in _KINDS):
         return
     facts = _FACTS.get(f"{owner} {own}")
-    wrong = next((each for each, fits in (facts or {}).items() if not fits(vars(module).get(each))), None)
-    if facts is None or wrong is not None or vars(module)["_modules"]:
-        what = f"{wrong} {got(vars(module).get(wrong))}" if wrong else "modules in it or an odd name"
+    held = vars(module)
+    wrong = next((each for each, fits in (facts or {}).items() if each not in held or not fits(held[each])), None)
+    if facts is None or wrong is not None or held["_modules"]:
+        what = f"{wrong} {got(held.get(wrong))}" if wrong else "modules in it or an odd name"
         msg = f"it holds a {shown(f'{owner}.{own}')} with {what}; it is damaged, or of another version of torch."
         raise FormatError(msg)
 
