@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from computing import X, compute, computed_in_a_process
 from places import Install, refused
 
 import rnn_backends as rb
@@ -16,7 +17,6 @@ from rnn_backends.backends import registry
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
 
-X = np.ones((5, 2, 3), np.float32)
 WAITING = """
 from dataclasses import replace
 from threading import Event
@@ -28,17 +28,6 @@ def make():
     return replace(rb.get_backend("numpy"), name="waiting")
 """
 SECONDS = 120
-
-
-def compute(rnn: rb.RNN) -> list[float]:
-    """Use the registry in several ways; the results are of the library's own."""
-    targets = np.zeros((5, 2), int)
-    made = rb.RNN.init(3, 4, output_size=3)
-    return [float(each.loss(X, targets)) for each in (rnn, made, rb.RNN(rnn.layers, rnn.readout))]
-
-
-def computed_in_a_process(rnn: rb.RNN, results: Any) -> None:
-    results.put(compute(rnn))
 
 
 class Slow:
