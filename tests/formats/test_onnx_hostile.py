@@ -273,7 +273,7 @@ def test_special_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     for name, what in (("fifo", "a FIFO"), ("zero", "a device"), ("folder", "a directory")):
         for read in (rb.load, rb.from_onnx):
-            with pytest.raises(rb.FormatError, match=f"{name}.onnx' is {what}, not a regular file"):
+            with pytest.raises(rb.FormatError, match=f"{name}.onnx is {what}, not a regular file"):
                 read(tmp_path / f"{name}.onnx")
 
 
