@@ -4,23 +4,16 @@ import importlib
 import os
 from threading import RLock, get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from rnn_backends.backends.backend import Backend
-from rnn_backends.core.messages import fitted, listed, short, shown
+from rnn_backends.core.messages import fitted, short, shown
 from rnn_backends.errors import (
-    BackendLoadError,
     BackendNotInstalledError,
     BackendUnavailableError,
     DuplicateBackendError,
     InvalidBackendError,
-    UnknownBackendError,
 )
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-GROUP = "rnn_backends.backends"
 
 
 class Builtin(NamedTuple):
@@ -41,11 +34,6 @@ BUILTIN = {
     "jax": Builtin(("jax", "jaxlib"), "pip install jax"),
     "array_api_strict": Builtin(("array_api_strict",), "pip install array-api-strict"),
 }
-
-GONE = {
-    "numba": "the numpy backend walks by compiled kernels and is as fast; choose 'numpy', or unset what names 'numba'",
-}
-"""Backends that were built in once, and what to do without them."""
 
 _backends: dict[str, Backend] = {}
 """Changed by single operations of a dict, which need no lock: a process that is forked could find one held."""
@@ -151,9 +139,11 @@ def list_backends() -> dict[str, str]:
     >>> rb.list_backends()["numpy"]
     'built in'
     """
+    from rnn_backends.backends.installed import origins  # takes its time
+
     names = dict.fromkeys(BUILTIN, "built in")
-    for name, points in _entry_points().items():
-        names.setdefault(name, " and ".join(_origin(point) for point in points))
+    for name, origin in origins().items():
+        names.setdefault(name, origin)
     for name in list(_backends):
         names.setdefault(name, "registered by this process")
     return names
@@ -218,54 +208,6 @@ def _load_builtin(name: str, source: str) -> Backend:
 
 
 def _load_installed(name: str, source: str) -> Backend:
-    points = _entry_points().get(name, [])
-    if not points and name in GONE:
-        msg = f"there is no backend {shown(name)} any more (from {source}): {GONE[name]}."
-        raise UnknownBackendError(msg)
-    if not points:
-        from rnn_backends.core.near import did_you_mean
+    from rnn_backends.backends.installed import load_installed  # takes its time
 
-        known = list_backends()
-        msg = (
-            f"unknown backend {shown(name)} (from {source}). Known: {listed(known)}."
-            f"{did_you_mean(name, known)} Third-party backends register under the "
-            f"entry-point group {shown(GROUP)}."
-        )
-        raise UnknownBackendError(msg)
-    if len(points) > 1:
-        origins = listed(map(_origin, points))
-        msg = f"the backend {shown(name)} (from {source}) is offered by {origins}; uninstall all but one of them."
-        raise DuplicateBackendError(msg)
-    (point,) = points
-    try:
-        made = point.load()()
-    except (BackendUnavailableError, InvalidBackendError) as error:
-        msg = fitted(f"the backend {shown(name)} (from {source}) of {_origin(point)}: {error}")
-        raise type(error)(msg) from error
-    except Exception as error:  # of whatever type: the message names the distribution at fault
-        msg = (
-            f"the backend {shown(name)} (from {source}) of {_origin(point)} failed to load (entry point "
-            f"{shown(point.value)}): {type(error).__name__}: {short(error)}"
-        )
-        raise BackendLoadError(msg) from error
-    if not isinstance(made, Backend) or made.name != name:
-        other = f"a Backend named {shown(made.name)}" if isinstance(made, Backend) else type(made).__name__
-        msg = (
-            f"the entry point {shown(point.value)} of {_origin(point)} must return a Backend named {shown(name)}; "
-            f"got {other}."
-        )
-        raise InvalidBackendError(msg)
-    return made
-
-
-def _entry_points() -> "dict[str, list[EntryPoint]]":
-    from importlib.metadata import entry_points  # a third of this package's import time
-
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        found.setdefault(point.name, []).append(point)
-    return found
-
-
-def _origin(point: "EntryPoint") -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    return load_installed(name, source, list_backends())

@@ -9,7 +9,7 @@ import pytest
 from places import EVERY_WAY, Choose, Install, current, refused
 
 import rnn_backends as rb
-from rnn_backends.backends import registry
+from rnn_backends.backends import installed, registry
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
 
@@ -55,7 +55,7 @@ def test_listed_without_being_imported_and_loaded_only_when_chosen(install: Inst
 
 
 def test_choosing_a_shipped_backend_looks_for_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_entry_points", lambda: pytest.fail("looked for entry points"))
+    monkeypatch.setattr(installed, "_entry_points", lambda: pytest.fail("looked for entry points"))
     assert rb.get_backend("numpy").name == "numpy"
     assert current() == "numpy:cpu"
 

@@ -12,7 +12,7 @@ from places import EVERY_WAY, TOY, WAYS, Choose, Install, local_toy, record, ref
 
 import rnn_backends as rb
 from rnn_backends.backends import backend as record_module
-from rnn_backends.backends import registry
+from rnn_backends.backends import installed, registry
 from rnn_backends.backends.selection import Placement
 from rnn_backends.core.messages import fitted
 from rnn_backends.testing import BackendConformance
@@ -248,7 +248,7 @@ class TestToy(BackendConformance):
     @pytest.fixture(autouse=True)
     def toy_distribution(self, install: Install) -> None:
         project = tomllib.loads((TOY / "pyproject.toml").read_text())["project"]
-        points = project["entry-points"][registry.GROUP]
+        points = project["entry-points"][installed.GROUP]
         install(f"{project['name']} {project['version']}", points, toy_backend=(TOY / "toy_backend.py").read_text())
 
     def test_it_is_of_the_distribution(self) -> None:

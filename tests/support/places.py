@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
-from rnn_backends.backends import registry
+from rnn_backends.backends import installed, registry
 
 ROOT = Path(__file__).parents[2]
 TOY = ROOT / "examples" / "toy_backend"
@@ -129,7 +129,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         points = [f"{point} = {target}\n" for point, target in entries.items()]
-        (info / "entry_points.txt").write_text("".join([f"[{registry.GROUP}]\n", *points]))
+        (info / "entry_points.txt").write_text("".join([f"[{installed.GROUP}]\n", *points]))
         for module, source in modules.items():
             (site / f"{module}.py").write_text(dedent(source))
         monkeypatch.syspath_prepend(site)
