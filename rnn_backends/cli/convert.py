@@ -12,7 +12,7 @@ from rnn_backends import formats
 from rnn_backends.backends.selection import select
 from rnn_backends.cli.contents import describe, lines
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.mistakes import is_same
+from rnn_backends.cli.paths import is_same
 from rnn_backends.cli.reports import Row, aligned
 from rnn_backends.cli.runtime import compare
 from rnn_backends.core.arrays import Host

@@ -16,7 +16,8 @@ import numpy as np
 from rnn_backends.backends.selection import parse
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.mistakes import MODELS, is_same
+from rnn_backends.cli.mistakes import MODELS
+from rnn_backends.cli.paths import is_same
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.prompts import Ending, Notation, misread, steps
 from rnn_backends.cli.writer import Writer, written

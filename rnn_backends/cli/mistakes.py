@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
+from rnn_backends.cli.paths import is_file, is_there
 from rnn_backends.cli.reports import visible
 from rnn_backends.core.messages import fitted, shown
 
@@ -222,27 +223,6 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
 def quoted(word: str, name: str) -> str:
     """Return a word as a shell reads it; the name of what it is, if it is long."""
     return shlex.quote(word) if len(word) <= LONGEST else name
-
-
-def is_there(word: str) -> bool:
-    """Return whether a word is the name of something; what is too long for a name is none."""
-    try:
-        return Path(word).exists()
-    except (OSError, ValueError):
-        return False
-
-
-def is_file(word: str) -> bool:
-    """Return whether a word is the name of a file; what is too long for a name is none."""
-    return is_there(word) and Path(word).is_file()
-
-
-def is_same(one: Path | None, other: Path) -> bool:
-    """Return whether two paths mean one file that is there."""
-    try:
-        return one is not None and one.samefile(other)
-    except (OSError, ValueError):
-        return False
 
 
 def hint(arguments: argparse.Namespace) -> str:

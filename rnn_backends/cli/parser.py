@@ -16,8 +16,9 @@ from rnn_backends.cli.arguments import (
     add_info,
     add_run,
 )
-from rnn_backends.cli.mistakes import Parser, is_there, require_known
+from rnn_backends.cli.mistakes import Parser, require_known
 from rnn_backends.cli.options import Formatter, add_traceback
+from rnn_backends.cli.paths import is_there
 from rnn_backends.cli.reports import PROG
 from rnn_backends.core.messages import fitted, shown
 

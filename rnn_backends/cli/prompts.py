@@ -11,7 +11,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from rnn_backends.cli.mistakes import is_file, quoted
+from rnn_backends.cli.mistakes import quoted
+from rnn_backends.cli.paths import is_file
 from rnn_backends.cli.running.streams import STDIN, reading
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import got, shown, shown_path

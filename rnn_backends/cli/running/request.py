@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_backends.cli.loading import Loading
-from rnn_backends.cli.mistakes import is_same
+from rnn_backends.cli.paths import is_same
 from rnn_backends.cli.running.formats import ARRAYS, OUTPUTS, TABLES, WRITTEN, format_of
 from rnn_backends.cli.running.streams import STDIN
 from rnn_backends.core.messages import shown_path
