@@ -186,7 +186,7 @@ def generate(draw: Draw) -> Case:
             {"x" * 900: {"y" * 900: {"z" * 900: {"a": weights.tensor(draw, 2)}}}}, {"ids": weights.tensor(draw, 4, code="i4")},
         ))}  # fmt: skip
     if draw.once(40):
-        held = {"deep": draw.pick((b"\x81\xa1a" * 20, b"\x81\xa1a" * 300, b"\x91" * 900)) + b"\xc0", **held}
+        held = {"deep": draw.pick((b"\x81\xa1a" * 20, b"\x81\xa1a" * 300, b"\x91" * 900)) + b"\xc0", **(held or {})}
     whole = packed(draw, held)
     given = options(draw, "flax", names, {"activation": "tanh", "residual": False, "readout_activation": "identity"})
     if draw.once(6):

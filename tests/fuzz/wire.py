@@ -154,7 +154,7 @@ def _change(draw: Draw, kind: str, message: Message, held: list[tuple[str, Messa
             names = [each.value for own, other in held if own == "node" for each in other if each.number in {1, 2}]
             value = draw.pick([*names, b""])
         else:
-            value = draw.pick((draw.text().encode("utf-8", "surrogatepass"), b"\xff", value * 50, b""))
+            value = draw.pick((draw.text().encode("utf-8", "surrogatepass"), b"\xff", (value * 50)[:2000], b""))
     elif wire == BYTES and isinstance(value, bytes):
         value = draw.pick(
             (value[:-4], value + bytes(4), b"", bytes(len(value)), b"\0\0\xc0\x7f" * (len(value) // 4), draw.octets(16))
