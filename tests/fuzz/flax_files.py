@@ -180,13 +180,13 @@ def generate(draw: Draw) -> Case:
         held = {f"{a}/{b}": value for a, part in held.items() if isinstance(part, dict) for b, value in part.items()}
     if draw.once(3):
         held = jsons.changed(draw, _loose(held))
-    if draw.once(20):
+    if isinstance(held, dict) and draw.once(20):
         held = {**held, **draw.pick((
             {"a/b": weights.tensor(draw, 2), "a": {"b": weights.tensor(draw, 2)}}, {"h0": weights.tensor(draw, 4)}, {"init": {"carry": weights.tensor(draw, 1, 4)}},
             {"x" * 900: {"y" * 900: {"z" * 900: {"a": weights.tensor(draw, 2)}}}}, {"ids": weights.tensor(draw, 4, code="i4")},
         ))}  # fmt: skip
-    if draw.once(40):
-        held = {"deep": draw.pick((b"\x81\xa1a" * 20, b"\x81\xa1a" * 300, b"\x91" * 900)) + b"\xc0", **(held or {})}
+    if isinstance(held, dict) and draw.once(40):
+        held = {"deep": draw.pick((b"\x81\xa1a" * 20, b"\x81\xa1a" * 300, b"\x91" * 900)) + b"\xc0", **held}
     whole = packed(draw, held)
     given = options(draw, "flax", names, {"activation": "tanh", "residual": False, "readout_activation": "identity"})
     if draw.once(6):
