@@ -35,11 +35,11 @@ def load_installed(name: str, source: str, known: Iterable[str]) -> Backend:
     if not points:
         known = list(known)
         msg = (
-            f"unknown backend {shown(name)} (from {source}). Known: {listed(known)}."
+            f"unknown backend {shown(name)} (from {source}). Known: {', '.join(sorted(known))}."
             f"{did_you_mean(name, known)} Third-party backends register under the "
             f"entry-point group {shown(GROUP)}."
         )
-        raise UnknownBackendError(msg)
+        raise UnknownBackendError(fitted(msg))
     if len(points) > 1:
         offered = listed(map(_origin, points))
         msg = f"the backend {shown(name)} (from {source}) is offered by {offered}; uninstall all but one of them."

@@ -17,6 +17,8 @@ DEEPEST = 8
 """The most axes of nested lists; one that holds itself twice has twice as many items on each."""
 NESTED = (list, tuple)
 DTYPES: dict[type, Any] = {float: np.float64, int: np.int64}
+PLAIN = {float, int, bool, complex, np.float32, np.float64, np.int32, np.int64}
+"""Types of numbers, none of which holds text."""
 
 
 def from_lists(value: Sequence[Any]) -> Host | None:
@@ -44,7 +46,7 @@ def from_lists(value: Sequence[Any]) -> Host | None:
             return np.asarray(value)
     kinds = set(map(type, chain.from_iterable(rows)))
     is_text = any(issubclass(each, (str, bytes, np.flexible)) for each in kinds)
-    if is_text or any(map(_holds_text, chain.from_iterable(rows))):
+    if is_text or (not kinds <= PLAIN and any(map(_holds_text, chain.from_iterable(rows)))):
         return None
     return np.asarray(value)
 

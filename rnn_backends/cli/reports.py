@@ -65,8 +65,6 @@ def reason_of(error: BaseException) -> str:
 
 def _of_system(error: BaseException) -> BaseException:
     """Return the error of the system that a reader has made a sentence of, which has the name of the file apart."""
-    from rnn_backends.core.messages import shown_path  # not for --help
-
     cause = error.__cause__ if isinstance(error, OSError) else None
     is_said = cause is not None and is_of_file(cause) and str(error).startswith(f"{shown_path(cause.filename)} cannot")
     return cause if is_said and cause is not None else error

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 
-Kind = Literal["bytes", "unpacked", "text", "items", "nodes", "fields", "axes", "depth"]
+Kind = Literal["bytes", "unpacked", "objects", "text", "items", "nodes", "fields", "axes", "depth"]
 
 
 class Limit(NamedTuple):
@@ -27,6 +27,7 @@ class Limit(NamedTuple):
 LIMITS: dict[Kind, Limit] = {
     "bytes": Limit("bytes", 32 * 2**20, 1),
     "unpacked": Limit("bytes", 48 * 2**20, 1, sum_of="bytes", advice="not_packed"),
+    "objects": Limit("bytes", 48 * 2**20, 1, sum_of="bytes"),
     "text": Limit("bytes of text", 8 * 2**20, summed=False),
     "items": Limit("items", 150_000, 1 / 64),
     "nodes": Limit("nodes", 50_000, 1 / 64),
@@ -34,8 +35,8 @@ LIMITS: dict[Kind, Limit] = {
     "axes": Limit("axes", 32, summed=False),
     "depth": Limit("levels", 128, summed=False),
 }
-"""Limits by kind: bytes that are read, computed, repeated or kept; bytes of arrays that are unpacked, together with
-those; bytes of a text to parse; and counts.
+"""Limits by kind: bytes that are read, computed, repeated or kept; bytes of arrays that are unpacked, and of
+objects of Python that are counted by their bytes, together with those; bytes of a text to parse; and counts.
 
 A load may take 64 MiB more than its file has.  Half of that is for bytes, the other half for the objects of Python that
 the counts allow, and for what the libraries that are called take for themselves.
@@ -65,6 +66,10 @@ class Account:
         self.require(what, kind, amount)
         if LIMITS[kind].summed:
             self.taken[LIMITS[kind].sum_of or kind] += amount
+
+    def release(self, kind: Kind, amount: int) -> None:
+        """Give back an amount of what is not held any more."""
+        self.taken[LIMITS[kind].sum_of or kind] -= amount
 
     def require(self, what: str, kind: Kind, amount: int) -> None:
         """Refuse an amount that could not be taken."""

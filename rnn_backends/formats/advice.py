@@ -164,7 +164,7 @@ def _short(part: object, most: int) -> object:
     size = 0
     for key, value in part.items():
         size += len(str({key: value}))  # with its braces, as the others have a comma and a space
-        if size > most:
+        if size > most and found:
             break
         found[key] = value
     return found

@@ -11,7 +11,7 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.names import require_name
 from rnn_backends.formats.source import BLOCK, Source
 
-ENTRY = 24
+ENTRY = 16
 """Bytes of memory that a byte of a directory takes, once it is parsed."""
 
 
@@ -166,7 +166,7 @@ class _Directory:
     def read(self, size: int = -1) -> bytes:
         left = self.source.size - self.at
         size = left if size < 0 else min(size, left)
-        self.source.account.take("its directory", "bytes", ENTRY * size)
+        self.source.account.take("its directory", "objects", ENTRY * size)
         found = self.source.look(self.at, size)
         self.at += size
         return found

@@ -15,7 +15,6 @@ _RECENT = 2_500_000_000
 """Nanoseconds; the times of FAT, the coarsest, are two seconds apart."""
 _TICK = 20_000_000
 """Nanoseconds; the ticks of the clocks that file systems take times from are 1 to 16 ms."""
-_ATTEMPTS = 5
 _COARSE_CLOCK = 5
 """CLOCK_REALTIME_COARSE of Linux, which a file system takes its times from; Python has no name for it."""
 _SAMPLE, _MOST = 64, 1024
@@ -47,10 +46,8 @@ class Seen:
 
 def _settled(file: io.FileIO, found: os.stat_result) -> os.stat_result:
     """Return the state of a file after the tick of its last modification: the next one has a later time."""
-    for _ in range(_ATTEMPTS):
-        left = found.st_mtime_ns - _clock()
-        if not 0 <= left < _RECENT:
-            break
+    end = time.monotonic_ns() + 2 * _TICK
+    while 0 <= (left := found.st_mtime_ns - _clock()) <= _TICK and time.monotonic_ns() < end:
         time.sleep((left + 1_000_000) / 1e9)
         found = os.fstat(file.fileno())
     return found

@@ -64,6 +64,8 @@ def _is_folded(network: Network, account: Account) -> bool:
     if hidden_size * linear.input_size > linear.output_size * (linear.input_size + hidden_size):
         return False
     nbytes = hidden_size * (linear.input_size + 1) * cells[0].weight_ih.dtype.itemsize
+    # A readout may have the same numbers, as tied weights do, and is held beside the product, which is no larger.
+    account.size += nbytes
     account.take("the weights that its embedding is folded into", "bytes", nbytes)
     return True
 

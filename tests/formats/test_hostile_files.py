@@ -296,8 +296,8 @@ MODULE = b"}(" + text("_parameters") + b"}" + text("_buffers") + b"}" + text("_m
 """The state of a module, which holds another."""
 BOMBS: dict[str, tuple[bytes, str]] = {
     "of marks": (b"(" * 3_000_000, "its pickle would take 1 items after"),
-    "of dicts": (b"}" * 3_000_000, "its pickle would take 176 bytes after"),
-    "of memos": (b"N" + b"".join(b"r" + struct.pack("<I", key * 7919) for key in range(260_000)), "its pickle would take 1 items after"),
+    "of dicts": (b"}" * 3_000_000, "its pickle would take 1 items after"),
+    "of memos": (b"N" + b"".join(b"r" + struct.pack("<I", key * 7919) for key in range(520_000)), "its pickle would take [0-9]+ bytes after"),
     "of depth": (b")" + b"\x85" * 60_000, "it holds no recurrent network"),
     "of depth in lists": (b"]" * 60_000 + b"a" * 59_999, "it holds no recurrent network"),
     "of laughs": (b"]q\0" + b"](h\0h\0h\0h\0h\0h\0h\0h\0eq\0" * 9000 + b"0" * 9000, "it holds no recurrent network"),
@@ -449,7 +449,7 @@ def test_a_weight_that_changed_is_noticed(tmp_path: Path) -> None:
 def test_a_directory_of_megabytes_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
     with zipfile.ZipFile(path, "w") as archive:
-        for index in range(50_000):
+        for index in range(80_000):
             archive.writestr(f"archive/data/{index:010d}", b"")
     with little_memory():
         refuse(path, "its directory would take .* bytes.*, more than the")

@@ -88,7 +88,7 @@ def test_what_a_warning_says(plant: Plant, tmp_path: Path) -> None:
     assert str(warning.message) == (
         "the CUDA kernel 'block' is not used for float32 on Stand-in 0, compute capability 9.0, driver 13010, NVRTC 13.1, "
         f"CuPy 14.0.0: {reason}. Another kernel, or the equation as written, takes over. RNN_CUPY_KERNEL=block uses it all "
-        f"the same, right or wrong; once '{path}' is removed, it is checked again."
+        f"the same, right or wrong; once {path} is removed, it is checked again."
     )
     assert run() <= 1.0  # without a warning, which would be an error
     assert not trusted("block")

@@ -40,6 +40,7 @@ _NOTED = {"MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BINPUT", "LONG_BINPUT"
 _COST: dict[str, int] = {**dict.fromkeys(_MAKING, 160), **dict.fromkeys(_NOTED, 80)}
 """Bytes of memory that an opcode takes beside those of its argument; a place on the stack of all others."""
 _PLACE = 24
+_OF_MEMO = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"}
 
 
 def opcodes(data: bytes, account: Account) -> Iterator[tuple[str, Any]]:
@@ -48,7 +49,7 @@ def opcodes(data: bytes, account: Account) -> Iterator[tuple[str, Any]]:
     try:
         for name, argument in stream.opcodes(account):
             size = sum(map(getsizeof, argument)) if type(argument) is tuple else getsizeof(argument)
-            account.take("its pickle", "bytes", _COST.get(name, _PLACE) + size)
+            account.take("its pickle", "objects", _COST.get(name, _PLACE) + size)
             yield name, argument
     except FormatError:
         raise
@@ -67,7 +68,6 @@ class _Pickle(io.BytesIO):
         # pickletools.genops would also read the arguments of opcodes that are refused, for which it imports codecs.
         name = ""
         while name != "STOP":
-            account.take("its pickle", "items", 1)
             info = _OPCODES.get(self.read(1).decode("latin1"))
             if info is None:
                 msg = "its pickle has an unknown opcode, or no end."
@@ -76,6 +76,8 @@ class _Pickle(io.BytesIO):
             if name not in UNDERSTOOD:
                 msg = f"its pickle has the opcode {name}, which torch.save writes for nothing."
                 raise FormatError(msg)
+            if name not in _OF_MEMO:  # which make nothing, and are counted by their bytes alone
+                account.take("its pickle", "items", 1)
             if name == "GLOBAL":
                 yield name, self.names()
             elif name in _TEXTS:

@@ -129,7 +129,7 @@ class _Machine:
         require(len(items) % 2 == 0, "has a key without a value")
         if type(held) is Opaque:
             return
-        self.account.take("its pickle", "bytes", ENTRY * (len(items) // 2))
+        self.account.take("its pickle", "objects", ENTRY * (len(items) // 2))
         for key, value in zip(items[::2], items[1::2], strict=True):
             plain = (type(key) is str and key is not LONG) or (type(key) is int and abs(key) < MAX_KEY)
             require(not plain or key not in held, "has a key twice")

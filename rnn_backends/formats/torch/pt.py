@@ -82,10 +82,13 @@ def _read_archive(archive: Archive, options: LoadOptions) -> Network:
     if (order := ORDERS.get(named)) is None:
         msg = f"its byteorder must be little or big; got {shown(named)}."
         raise FormatError(msg)
-    held, storages = unpickle(archive.read("data.pkl"), archive.source.account)
+    account = archive.source.account
+    before = account.taken["bytes"]
+    held, storages = unpickle(archive.read("data.pkl"), account)
+    # The bytes of the pickle, its stack and its memo are gone: most of what a checkpoint of many tensors takes.
+    account.release("objects", (account.taken["bytes"] - before) // 2)
     for storage in storages.values():
         _require_size(archive, storage)
-    account = archive.source.account
     state, options = state_dict(held, options, account)
 
     names: Counter[Tensor] = Counter()
