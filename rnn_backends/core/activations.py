@@ -218,7 +218,8 @@ def as_activation(activation: str | Callable[[Array], Array]) -> Callable[[Array
 def finite_float(name: str, value: object) -> float:
     """Return a number as a Python float, which no array library promotes."""
     try:
-        number = float(value)  # type: ignore[arg-type]
+        # NumPy makes a number of an array of one item, and warns.
+        number = float("nan") if getattr(value, "ndim", 0) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):

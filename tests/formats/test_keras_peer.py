@@ -224,7 +224,7 @@ def test_objects_of_keras_that_are_something_else_are_refused(keras: Any) -> Non
         pass
 
     for source, match in (
-        (Mine(3), r"Mine is not Keras's own"),
+        (Mine(3), "is not Keras's own; pass its layers in a row"),
         (keras.Sequential([kl.SimpleRNN(3), kl.LSTM(3)]), "'lstm.*' is a 'keras.layers.LSTM', which has gates"),
         (
             keras.Sequential([keras.Input((2, 3)), kl.SimpleRNN(3), kl.LayerNormalization()]),
