@@ -224,6 +224,10 @@ def pythons(session: nox.Session) -> None:
         "slow",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
+        "formats/test_pt_limits.py",
+        "formats/test_flax_limits.py",
+        "formats/test_big_files.py",
+        "cli/test_kills.py",
     )
     once = [f"--ignore=tests/{name}" for name in names]
     pytest(session, *backends("numpy"), *once)
