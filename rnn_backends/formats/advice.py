@@ -146,6 +146,8 @@ WAYS: Mapping[str, str] = {
 
 LONGEST = 150
 """The most characters of the mappings in a way out."""
+_ALONE = 250
+"""The most characters of its first item, without which there would be no way."""
 TEXT = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _INSIDE = [rf"\{begin}(?:{TEXT}|[^\{begin}\{end}'\"])*\{end}" for begin, end in ("{}", "()", "[]")]
 VALUE = "|".join([*_INSIDE, TEXT, "True", "False", "[0-9.]+(?:e-[0-9]+)?"])
@@ -164,7 +166,7 @@ def _short(part: object, most: int) -> object:
     size = 0
     for key, value in part.items():
         size += len(str({key: value}))  # with its braces, as the others have a comma and a space
-        if size > most and found:
+        if size > (most if found else _ALONE):
             break
         found[key] = value
     return found

@@ -292,6 +292,8 @@ def test_every_way_is_a_text_that_can_be_filled() -> None:
 def test_a_way_out_with_long_names_has_the_first_of_them() -> None:
     roles = {f"{'long' * 10}{k}": "ignore" for k in range(40)}
     assert proposed(way("ignore", roles=roles)) == {"roles": dict(list(roles.items())[:2])}
+    alone = {"long" * 50: "ignore", "longer" * 30: "ignore"}
+    assert proposed(way("ignore", roles=alone)) == {"roles": {"long" * 50: "ignore"}}
     assert len(way("ignore", roles={"long" * 1000: "ignore"})) < LONGEST
 
 
