@@ -139,7 +139,7 @@ def test_host_data_runs_where_the_model_is_whatever_the_context() -> None:
 def test_unknown_backend(source: str, choose: Choose) -> None:
     with refused(
         rb.UnknownBackendError,
-        f"unknown backend 'cpuy' (from {source}). Known: 'numpy', 'cupy', 'torch', 'jax', 'array_api_strict'",
+        f"unknown backend 'cpuy' (from {source}). Known: array_api_strict, cupy, jax, numpy, torch",
         ". Did you mean 'cupy'? Third-party backends register under the entry-point group 'rnn_backends.backends'.",
     ):
         choose("cpuy:1")
