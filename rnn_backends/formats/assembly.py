@@ -19,11 +19,11 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import Description, describe, parse
 from rnn_backends.formats.names import Declared, cells_in_order, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
-from rnn_backends.formats.source import Account
 
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:

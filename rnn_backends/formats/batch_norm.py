@@ -7,11 +7,11 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.made import Made
 from rnn_backends.formats.modules import Module
 from rnn_backends.formats.scaling import Scaling, of_batch_norm, scaled
-from rnn_backends.formats.source import Account
 
 
 def require_place(norm: Module, places: Sequence[tuple[str, bool]], eps: float | None, *, ordered: bool) -> None:

@@ -10,10 +10,10 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.core.network import READS, TAKES, Network
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account
 
 VERSION = 2
 """The version of what is written; version 1 had no encoder, one Linear as readout, and no word on reads and takes."""

@@ -10,11 +10,12 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.network import Network
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.assembly import assemble, join_biases
 from rnn_backends.formats.description import Description
 from rnn_backends.formats.made import Made, closed, declared_of, in_tiles, of_array
 from rnn_backends.formats.names import linear_names, places
-from rnn_backends.formats.source import BLOCK, Account
+from rnn_backends.formats.source import BLOCK
 
 _MOST = 2 * BLOCK
 """The most elements of a matrix that are held in float64 at a time, to be multiplied."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnn_backends.core.messages import listed, short
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.account import Account
 
 BATCH = 1000
 _CONTINUED = bytes(range(0x80, 0xC0))

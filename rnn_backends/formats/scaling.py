@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.made import Index, Made
-from rnn_backends.formats.source import Account
 
 
 class Scaling(NamedTuple):

@@ -14,12 +14,10 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import MOST, fitted, short, shown_path
 from rnn_backends.errors import FileMemoryError, FormatError, RNNBackendError
-from rnn_backends.formats.account import LIMITS, Account
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.changes import Seen
 from rnn_backends.formats.regular import descriptor_of, unreadable
-
-__all__ = ["BLOCK", "LIMITS", "Account", "ReadError", "Source", "opened", "suffix_of"]
 
 BLOCK = 2**18
 _NAME = 60

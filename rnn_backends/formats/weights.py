@@ -8,6 +8,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.batch_norm import require_place, with_norms
 from rnn_backends.formats.description import undescribed
@@ -20,7 +21,6 @@ from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
 from rnn_backends.formats.roles import given_roles, reading_of
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.stacks import stacked
 from rnn_backends.formats.stated import stated
 

@@ -16,7 +16,7 @@ import pytest
 from keras_files import simple_rnn
 
 import rnn_backends as rb
-from rnn_backends.formats.source import LIMITS
+from rnn_backends.formats.account import LIMITS
 
 h5py = pytest.importorskip("h5py")
 

@@ -14,8 +14,8 @@ import onnx
 from onnx_models import model, node, value
 
 import rnn_backends as rb
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.onnx.kept import Kept
-from rnn_backends.formats.source import Account
 
 WIDTH = 2**10
 SQUARE = 4 * WIDTH**2

@@ -14,7 +14,7 @@ from plain import X, network, of_torch
 from pt_files import dictionary, integer, members, plain, storage, tensor
 
 import rnn_backends as rb
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.torch.pickled import unpickle
 
 DATA = Path(__file__).parents[1] / "data"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from rnn_backends.errors import ArgumentError, DeviceMemoryError, FileMemoryError, FormatError
+from rnn_backends.formats.account import LIMITS, Account
 from rnn_backends.formats.json_text import parse_json
-from rnn_backends.formats.source import BLOCK, LIMITS, Account, Source, opened
+from rnn_backends.formats.source import BLOCK, Source, opened
 
 FD = Path("/proc/self/fd")
 

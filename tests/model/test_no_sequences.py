@@ -1,10 +1,10 @@
 """Many steps of no sequence: nothing is walked, and the results are of the right shape, dtype and device."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from own_cells import Sizeless
 
 import rnn_backends as rb
 from rnn_backends.core import recurrence
@@ -89,24 +89,14 @@ def test_the_dtype_is_kept(dtype: str) -> None:
 
 
 def test_cells_of_several_sizes_and_of_the_users_own() -> None:
-    @dataclass(frozen=True, eq=False)
-    class Sum:
-        weight: Any
-
-        def project(self, x: Any) -> Any:
-            return x @ self.weight.T
-
-        def step(self, projected: Any, h: Any) -> Any:
-            return projected + h
-
     drawn = rb.RNN.init(3, 4)
     uneven = rb.RNN([*drawn.layers, rb.Cell(np.ones((6, 4), "f4"), np.ones((6, 6), "f4"))])
     output, h_n = uneven(INPUTS["features"])
     assert (output.shape, [part.shape for part in h_n]) == ((STEPS, 0, 6), [(0, 4), (0, 6)])
-    output, h_n = rb.RNN([Sum(np.ones((5, 3), "f4"))])(INPUTS["features"])
+    output, h_n = rb.RNN([Sizeless(np.ones((5, 3), "f4"))])(INPUTS["features"])
     assert (output.shape, h_n.shape) == ((STEPS, 0, 5), (1, 0, 5))
     with pytest.raises(rb.ShapeError, match="project of the cell must return an array"):
-        rb.RNN([Sum(np.ones((5, 3), "f4").T[:3, 0])])(INPUTS["features"])
+        rb.RNN([Sizeless(np.ones((5, 3), "f4").T[:3, 0])])(INPUTS["features"])
 
 
 def test_batch_first_and_streams() -> None:

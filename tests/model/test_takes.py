@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from own_cells import Sizeless
 
 import rnn_backends as rb
 from rnn_backends.testing import excess, records, reference_network
@@ -229,17 +230,6 @@ def test_states_of_cells_that_state_no_size(backend: str) -> None:
     assert given(x)[0].shape == (4, 2, 3)
     even = rb.RNN([Sizeless(DRAW.normal(2, 4)), Sizeless(DRAW.normal(2, 2))], h_0=(DRAW.normal(2), DRAW.normal(2)))
     assert even.h_0.shape == (2, 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Sizeless:
-    weight: Any
-
-    def project(self, x: Any) -> Any:
-        return x @ self.weight.T
-
-    def step(self, projected: Any, h: Any) -> Any:
-        return projected + h
 
 
 def test_a_model_shows_its_record() -> None:

@@ -16,3 +16,16 @@ class Own:
 
     def step(self, projected: Any, h: Any) -> Any:
         return projected + h
+
+
+@dataclass(frozen=True, eq=False)
+class Sizeless:
+    """A cell that states no sizes and adds up its projections."""
+
+    weight: Any
+
+    def project(self, x: Any) -> Any:
+        return x @ self.weight.T
+
+    def step(self, projected: Any, h: Any) -> Any:
+        return projected + h

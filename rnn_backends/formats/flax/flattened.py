@@ -7,9 +7,9 @@ from typing import Any
 from rnn_backends.core.arrays import FLOATING, dtype_name, is_array
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.flax.variables import WANTED, Variables, is_float, kept, leaves
-from rnn_backends.formats.source import Account
 
 _WEIGHTS = {"kernel", "bias", "embedding", "w", "b", "embeddings"}
 _COUNTS = re.compile(r"bool|u?int(?:8|16|32|64)")

@@ -15,6 +15,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.flax.activations import looked_up
@@ -27,7 +28,6 @@ from rnn_backends.formats.names import is_within, layer_indices, require_no_gate
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Widths
 from rnn_backends.formats.roles import given_roles, reading_of
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.weights import linears_of, network_of, require_kinds
 
 _CELL = {"i/kernel": "weight_ih", "h/kernel": "weight_hh", "i/bias": "bias"}

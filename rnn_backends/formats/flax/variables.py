@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from rnn_backends.core.arrays import dtype_name, is_array
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.source import Account
 
 MAX_PATH = 500
 """The most characters of the path of a mapping."""

@@ -7,6 +7,7 @@ from typing import Any
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.arrays import ToHost
@@ -25,7 +26,7 @@ from rnn_backends.formats.keras.plan import plan
 from rnn_backends.formats.keras.version import version_of
 from rnn_backends.formats.keras.weights import Weights
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account, Source
+from rnn_backends.formats.source import Source
 
 _WEIGHTS = "model.weights.h5"
 _MODEL = "model_config"

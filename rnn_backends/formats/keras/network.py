@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import Description
 from rnn_backends.formats.folding import assembled
@@ -20,7 +21,6 @@ from rnn_backends.formats.made import Made
 from rnn_backends.formats.names import layer_indices, require_no_gates
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.scaling import Scaling, scaled
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 
 

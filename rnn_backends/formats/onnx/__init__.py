@@ -6,6 +6,7 @@ from typing import Any
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.network import Network
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.onnx.external import beside
 from rnn_backends.formats.onnx.network import Program, read_graph, read_network
 from rnn_backends.formats.onnx.proto import package as package
@@ -13,7 +14,7 @@ from rnn_backends.formats.onnx.proto import read_model
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.onnx.write import write as write
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account, Source
+from rnn_backends.formats.source import Source
 
 COPIES = 8
 """How many times the size of a file its nodes may take, one after the other: few of these bytes are held at once."""

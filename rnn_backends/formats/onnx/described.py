@@ -12,9 +12,9 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import fitted, got, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import Description, parse
-from rnn_backends.formats.source import Account
 
 
 def described(network: Network, text: str, account: Account) -> Network:

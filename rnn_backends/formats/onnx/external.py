@@ -11,9 +11,10 @@ from typing import Any
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.kept import Kept
-from rnn_backends.formats.source import Account, Source, opened
+from rnn_backends.formats.source import Source, opened
 
 _KNOWN = {"location", "offset", "length", "checksum"}
 _LONGEST = 1000

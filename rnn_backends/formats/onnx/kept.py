@@ -6,8 +6,8 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.source import Account
 
 _FLOOR = 2**25
 _TIMES = 2

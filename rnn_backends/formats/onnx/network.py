@@ -12,6 +12,7 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import fitted, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError, RNNBackendError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.folding import folded
@@ -26,7 +27,6 @@ from rnn_backends.formats.onnx.results import note, one_readout, require_reading
 from rnn_backends.formats.onnx.scales import effective
 from rnn_backends.formats.onnx.tensors import Tensors
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 
 OPSETS = range(7, 29)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.onnx import (
     affine,
     constants,
@@ -18,7 +19,6 @@ from rnn_backends.formats.onnx import (
     splits,
 )
 from rnn_backends.formats.onnx.interpreter import Operator
-from rnn_backends.formats.source import Account
 
 OPERATORS: Mapping[str, Operator] = {
     name: operator

@@ -6,9 +6,9 @@ from typing import Any
 
 from rnn_backends.core.messages import fitted, shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import is_advised, way
 from rnn_backends.formats.onnx.operators import OPERATORS, in_order
-from rnn_backends.formats.source import Account
 
 _OF_KERAS = {"tf2onnx", "keras2onnx"}
 _NEVER = {

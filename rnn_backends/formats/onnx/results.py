@@ -5,10 +5,10 @@ from typing import Any
 
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.onnx.flow import Flow, Product, Result, Stage
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account
 
 _STEPS = {None: "", 0: " of the first step", -1: " of the last step"}
 _POOLED = {None: "", "mean": " of the mean of all steps", "max": " of the maximum of all steps"}

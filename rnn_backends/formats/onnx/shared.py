@@ -10,10 +10,11 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.onnx.flow import Axis, Encoded, Flow, Group, Input, Product, Tokens, outlined, size_of
 from rnn_backends.formats.onnx.scales import Affine, composed, effective
 from rnn_backends.formats.onnx.steps import Chain, Link
-from rnn_backends.formats.source import BLOCK, Account
+from rnn_backends.formats.source import BLOCK
 
 _BOUND = 8
 """Units in the last place that the rows of a product may differ by, of which exporters fold those of one state."""

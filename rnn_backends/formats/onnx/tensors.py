@@ -8,12 +8,13 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import widened
 from rnn_backends.formats.onnx.external import External
 from rnn_backends.formats.onnx.kept import Kept
 from rnn_backends.formats.onnx.proto import PLACE
-from rnn_backends.formats.source import Account, Source
+from rnn_backends.formats.source import Source
 
 EXTERNAL = 1
 BFLOAT16 = 16

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import LONGEST, way
 from rnn_backends.formats.modules import is_recurrent
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.torch.joined import joined, way_to
 from rnn_backends.formats.torch.module import is_module
 from rnn_backends.formats.torch.placeholders import Opaque

@@ -9,6 +9,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.batch_norm import of_torch
@@ -18,7 +19,6 @@ from rnn_backends.formats.made import Made, declared_of
 from rnn_backends.formats.modules import require_numbers
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.scaling import Scaling, scaled
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.stated import stated
 from rnn_backends.formats.torch.parts import Applied, Part
 from rnn_backends.formats.torch.plan import plan

@@ -8,7 +8,7 @@ from typing import Any
 
 from rnn_backends.core.messages import short
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.account import Account
 
 PROTOCOLS = range(2, 6)
 MAX_NAME = 1000

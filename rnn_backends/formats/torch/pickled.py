@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.torch.opcodes import BYTES, LONG, MAX_NAME, PROTOCOLS, VALUES, opcodes
 from rnn_backends.formats.torch.placeholders import Global, Opaque, applied, require
 from rnn_backends.formats.torch.tensors import MAX_SIZE, STORAGES, Storage, Tensor

@@ -13,12 +13,13 @@ from math import prod
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.content import HEAD, ZIP, is_of_old_torch
 from rnn_backends.formats.made import Made
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account, Source
+from rnn_backends.formats.source import Source
 from rnn_backends.formats.torch.beside import tensors_of
 from rnn_backends.formats.torch.checkpoint import state_dict
 from rnn_backends.formats.torch.module import from_module

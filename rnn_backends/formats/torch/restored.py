@@ -7,7 +7,7 @@ from typing import Any
 
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.source import Account
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.torch.classes import MODES, bare
 from rnn_backends.formats.torch.placeholders import Opaque
 from rnn_backends.formats.torch.saved import Module

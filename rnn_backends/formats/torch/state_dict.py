@@ -10,12 +10,12 @@ from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.arrays import ToHost, declare
 from rnn_backends.formats.assembly import arrays_by_name, plain_cells
 from rnn_backends.formats.made import made
 from rnn_backends.formats.options import LoadOptions
-from rnn_backends.formats.source import Account
 from rnn_backends.formats.torch.beside import parts_of
 from rnn_backends.formats.torch.checkpoint import state_dict as selected
 from rnn_backends.formats.torch.module import from_module, is_module, live

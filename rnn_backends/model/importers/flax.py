@@ -93,9 +93,9 @@ def from_flax(
     ((2, 5, 4), (1, 2, 4))
     """
     from rnn_backends.formats import read_of
+    from rnn_backends.formats.account import Account
     from rnn_backends.formats.flax.tree import from_tree
     from rnn_backends.formats.options import LoadOptions
-    from rnn_backends.formats.source import Account
 
     options = LoadOptions.given(
         "flax",
