@@ -60,7 +60,7 @@ def _arguments(words: Sequence[str]) -> Any:
         "--minimize", action="store_true", help="write the corpus anew: the shortest that reach what it and FOUND do"
     )
     parser.add_argument(
-        "--lines", action="store_true", help="fail where a line is neither reached nor listed in unreached.toml"
+        "--lines", action="store_true", help="fail where a line is neither reached nor listed in the folder unreached"
     )
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The lines that no case reaches, which unreached.toml lists with reasons, by their text and not by their numbers."""
+"""The lines that no case reaches, which the folder unreached lists with reasons, by text and not by number."""
 
 import tomllib
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ from typing import NamedTuple
 from fuzz.lines import Line, all_lines
 from fuzz.readers import SHARED, modules, owner_of
 
-LISTED = Path(__file__).parent / "unreached.toml"
-
+LISTED = Path(__file__).parent / "unreached"
+LEAST = 0.95
+"""The share of its lines, the listed ones among them, that the files of a reader must reach."""
 
 BARE = frozenset(
     ("raise FormatError(msg)", "raise ArgumentError(msg)", "msg = (", "return None", "return data", "return found")
@@ -40,7 +41,8 @@ class Entry(NamedTuple):
 
 
 def entries() -> list[Entry]:
-    held = tomllib.loads(LISTED.read_text(encoding="utf-8"))["left_out"]
+    files = (tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(LISTED.glob("*.toml")))
+    held = [each for file in files for each in file.get("left_out", ())]
     return [
         Entry(each["where"], frozenset(each.get("functions", ())), frozenset(each.get("lines", ())), each["reason"])
         for each in held
@@ -81,10 +83,27 @@ def missing(reached: set[Line]) -> Iterator[tuple[str, int, str]]:
         )
 
 
+def stale() -> Iterator[str]:
+    """Yield a sentence for each function or line that is listed and is in no module that its entry names."""
+    sources = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
+    functions = {name: {each.partition(":")[0] for each in held} for name, held in all_lines().items()}
+    for where, names, texts, _ in entries():
+        own = [name for name in sources if fnmatch(name, where)]
+        lines = {line.strip() for name in own for line in sources[name].splitlines()}
+        gone = [*names.difference(*(functions[name] for name in own)), *(texts - lines), *(() if own else (where,))]
+        yield from (f"{each} is listed in tests/fuzz/unreached for {where}, where it is not" for each in gone)
+
+
 def problems(reached: set[Line], readers: set[str]) -> list[str]:
-    """Return the lines of some readers that were neither reached nor listed."""
-    return [
-        f"{name}.py:{line} is neither reached nor listed in {LISTED.name}: {text}"
+    """Return what is wrong with the lines that some readers reached: too few, or neither reached nor listed."""
+    few = [
+        f"{reader}: only {share.reached} of {share.whole} lines are reached, less than {LEAST:.0%}"
+        for reader, share in shares(reached).items()
+        if reader in {*readers, SHARED} and share.reached < LEAST * share.whole
+    ]
+    unknown = [
+        f"{name}.py:{line} is neither reached nor listed in tests/fuzz/unreached: {text}"
         for name, line, text in missing(reached)
         if owner_of(name) in {*readers, SHARED}
     ]
+    return [*few, *unknown, *stale()]
