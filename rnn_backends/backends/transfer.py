@@ -156,7 +156,11 @@ def frozen(array: Array) -> Array:
 
     The copy is stored column by column, so that the rows of W^T, which the products use, are contiguous.
     """
-    return _in_bytes(array) if isinstance(array, np.ndarray) and not _is_frozen(array) else array
+    if not isinstance(array, np.ndarray):
+        return array
+    if not _is_frozen(array):
+        return _in_bytes(array)
+    return array if _owner(array) is not None else _hidden(array)
 
 
 def sealed(network: Network) -> Network:
@@ -178,15 +182,21 @@ def _in_bytes(array: Host) -> Host:
     return np.ndarray(array.shape, array.dtype, array.tobytes("F"), order="F")
 
 
+def _hidden(array: Host) -> Host:
+    """Return a view of an array of NumPy's own memory, whose `base` is not the array that could be made writable."""
+    octets: Any = array.reshape(-1, order="F").view(np.uint8)
+    return np.frombuffer(memoryview(octets), array.dtype).reshape(array.shape, order="F")
+
+
 def _is_frozen(array: Host) -> bool:
     """Return whether an array is stored column by column, in bytes or as a view of read-only arrays of NumPy alone."""
     if not array.flags.f_contiguous:
         return False
     held: Any = array
-    while isinstance(held, np.ndarray):
-        if held.flags.writeable:
+    while isinstance(held, (np.ndarray, memoryview)):
+        if isinstance(held, np.ndarray) and held.flags.writeable:
             return False
-        held = held.base
+        held = held.base if isinstance(held, np.ndarray) else held.obj
     return isinstance(held, bytes) or (held is None and array.base is not None)
 
 

@@ -49,11 +49,12 @@ class Reading:
     """
 
     def __init__(self, reads: str, reverse: bool) -> None:
-        self._add: Callable[[Array, Array | None, Any], None] | None = None  # the last state is what is read
+        # Functions and no bound methods, so that a copy adds to itself; None where the last state is what is read.
+        self._add: Callable[[Reading, Array, Array | None, Any], None] | None = None
         if reads in {"mean", "max"}:
-            self._add = self._add_to_sum if reads == "mean" else self._add_to_largest
+            self._add = Reading._add_to_sum if reads == "mean" else Reading._add_to_largest
         elif reads == "last" and reverse:
-            self._add = self._add_last
+            self._add = Reading._add_last
         self._reads = reads
         self._value: Any = None
         self._count: Any = 0.0
@@ -68,7 +69,7 @@ class Reading:
             dtype = widen(states[:0, ...]).dtype
             count = xp.sum(xp.astype(valid, dtype), axis=0)[:, None]
         with quiet():
-            self._add(states, None if valid is None else valid[..., None], count)
+            self._add(self, states, None if valid is None else valid[..., None], count)
         self._count = self._count + count
 
     def result(self, state: Array) -> Array:

@@ -1,6 +1,7 @@
 """`Stream`: a sequence in chunks, the state kept between them."""
 
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
@@ -212,6 +213,12 @@ class Stream:
         readout = self._placed.require_readout("probabilities")
         with self._placed.on_device():
             return readout[-1].activate(self.logits(x))
+
+    def __copy__(self) -> Self:
+        """Return a stream that goes on by itself from where this one is."""
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__dict__, "_reading": copy(self._reading)}
+        return other
 
     def __repr__(self) -> str:
         return f"Stream(batch_size={self.batch_size}, {self._placed.summary()})"

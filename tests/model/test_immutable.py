@@ -12,10 +12,19 @@ import numpy as np
 import pytest
 
 import rnn_backends as rb
+from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.network import Network
 
 X = np.ones((5, 2, 3), np.float32)
 IDS = np.ones((5, 2), np.int32)
+DATA = Path(__file__).parent.parent / "data"
+TANH = {"activation": "tanh"}
+FILES: dict[str, dict[str, Any]] = {
+    "m.safetensors": {}, "m.npz": {}, "layers.pt": TANH, "cases/wn_new.pt": TANH, "float16.pt": TANH,
+    "cases/word_lm.pt": {**TANH, "readout_activation": "softmax"}, "classifier.keras": {}, "cases/keras2_simple.h5": {},
+    "cases/flax_trainstate.msgpack": {**TANH, "residual": False, "readout_activation": "softmax"}, "unrolled_head.onnx": {}, "cases/export_bh.onnx": {},
+}  # fmt: skip
+"""Files of all readers, with what they do not say; those that are not there are written first."""
 
 
 def made() -> rb.RNN:
@@ -216,21 +225,34 @@ def test_a_file_is_held_once(tmp_path: Path) -> None:
     assert cell_of(rb.RNN.from_network(network, made().placed.placement)).weight_ih is weight
 
 
+def require_closed(weight: Any) -> None:
+    """Check that neither an array nor those that its `base` leads to can be made writable."""
+    held: Any = weight
+    while isinstance(held, np.ndarray):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            held.setflags(write=True)
+        with pytest.raises(ValueError, match="read-only"):
+            held[...] = 0
+        held = held.base
+    assert isinstance(held, bytes) or held.readonly
+    assert weight.flags.f_contiguous
+    assert weight.flags.aligned
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_weights_and_what_they_lie_in_are_not_made_writable(dtype: str) -> None:
-    rnn = made().to(dtype=dtype)
-    weights: list[Any] = [cell_of(rnn).weight_ih, cell_of(rnn).weight_hh, cell_of(rnn).bias, rnn.readout.weight]
-    for weight in weights:
-        held: Any = weight
-        while isinstance(held, np.ndarray):
-            with pytest.raises(ValueError, match="WRITEABLE"):
-                held.setflags(write=True)
-            with pytest.raises(ValueError, match="read-only"):
-                held[...] = 0
-            held = held.base
-        assert isinstance(held, bytes)
-        assert weight.flags.f_contiguous
-        assert weight.flags.aligned
+    for _, weight in named_arrays(made().to(dtype=dtype).placed.network):
+        require_closed(weight)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_weights_of_files_and_what_they_lie_in_are_not_made_writable(name: str, tmp_path: Path) -> None:
+    suffix = name.rpartition(".")[2]
+    pytest.importorskip({"onnx": "onnx", "msgpack": "msgpack", "keras": "h5py", "h5": "h5py"}.get(suffix, "numpy"))
+    if not (path := DATA / name).exists():
+        made().save(path := tmp_path / name)
+    for _, weight in named_arrays(rb.load(path, **FILES[name]).placed.network):
+        require_closed(weight)
 
 
 def test_weights_that_are_there_twice_stay_one() -> None:
@@ -289,3 +311,18 @@ def test_a_streams_number_of_sequences_stays() -> None:
         stream.batch_size = 3  # type: ignore[misc]
     assert stream(IDS).shape == (5, 2, 4)
     assert type(made().stream(cast(int, np.int64(2))).batch_size) is int
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_stream_shares_its_state_with_nobody(batch: int) -> None:
+    given = np.ones((1, batch, 4), np.float32)
+    stream, other = made().stream(batch), made().stream(batch)
+    stream.reset(given)
+    other.reset(given.copy())
+    given[...] = 7
+    for _ in range(2):
+        x = np.ones((2, batch, 3), np.float32)
+        np.testing.assert_array_equal(stream(x), other(x))
+        state = stream.state
+        state[...] = 7
+        np.testing.assert_array_equal(stream.state, other.state)

@@ -1,5 +1,6 @@
 """Readouts that read each sequence as a whole: every call of a model, chunk by chunk, traced and differentiated."""
 
+import copy
 import tracemalloc
 from collections.abc import Callable
 from itertools import product
@@ -209,6 +210,23 @@ def test_a_stream_reads_all_steps_since_its_reset(backend: str, reads: str) -> N
     single = rnn.stream()
     assert tuple(single.logits(held.x[:, 0]).shape) == (3,)
     assert tuple(single.logits(held.x[:, :1]).shape) == (1, 3)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("reads", WHOLE)
+def test_a_stream_and_its_copy_read_each_their_own(
+    backend: str, reads: str, copied: Callable[[rb.Stream], rb.Stream]
+) -> None:
+    held = record("forward", reads)
+    rnn = model(held, backend)
+    stream = rnn.stream(batch_size=3)
+    stream(held.x[:4])
+    other = copied(stream)
+    other(100 * held.x[:3])
+    found = rb.to_numpy(stream.logits(held.x[4:]))
+    np.testing.assert_allclose(found, rb.to_numpy(rnn.logits(held.x)), atol=2e-6)
+    other.reset()
+    np.testing.assert_allclose(rb.to_numpy(other.logits(held.x)), found, atol=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Streams as a state machine: whatever is called in whatever order, a stream gives what the whole gives."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -114,11 +115,11 @@ class Streams(RuleBasedStateMachine):
         self.reset(place)
         self.read(count, "logits")
 
-    @rule(count=st.integers(1, 3))
-    def copied(self, count: int) -> None:
+    @rule(count=st.integers(1, 3), copied=st.sampled_from((copy.copy, copy.deepcopy)))
+    def copied(self, count: int, copied: Callable[[rb.Stream], rb.Stream]) -> None:
         """Go on with a copy; what the other is given then makes no difference."""
         other = self.stream
-        self.stream = copy.deepcopy(other)
+        self.stream = copied(other)
         other.logits(self.turned(np.ones((count, self.batch, FEATURES), self.dtype)))
         other.reset()
 
