@@ -313,7 +313,7 @@ def test_a_streams_number_of_sequences_stays() -> None:
     assert type(made().stream(cast(int, np.int64(2))).batch_size) is int
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("batch", [1, 2])
 def test_a_stream_shares_its_state_with_nobody(batch: int) -> None:
     given = np.ones((1, batch, 4), np.float32)
     stream, other = made().stream(batch), made().stream(batch)
@@ -321,8 +321,7 @@ def test_a_stream_shares_its_state_with_nobody(batch: int) -> None:
     other.reset(given.copy())
     given[...] = 7
     for _ in range(2):
-        x = np.ones((2, batch, 3), np.float32)
-        np.testing.assert_array_equal(stream(x), other(x))
+        np.testing.assert_array_equal(stream(IDS[:, :batch]), other(IDS[:, :batch]))
         state = stream.state
         state[...] = 7
         np.testing.assert_array_equal(stream.state, other.state)
