@@ -205,9 +205,9 @@ def links(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests that need no framework, but for the slow ones and those of tools, on this Python."""
+    """Run the tests that need no framework, but for those of tools, on this Python."""
     install(session)
-    pytest(session, *(f"--ignore=tests/{name}" for name in ("slow", "cpu_kernels", "faults")))
+    pytest(session, *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults")))
 
 
 @nox.session(python=OTHERS, tags=["ci"])
@@ -221,7 +221,6 @@ def pythons(session: nox.Session) -> None:
         "benchmarks",
         "cpu_kernels",
         "kernels",
-        "slow",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
         "formats/test_pt_limits.py",
