@@ -161,7 +161,14 @@ def twins(count: int, name: str = "{}", biased: bool = True) -> bytes:
     return held + b"u"
 
 
+def tables(count: int) -> bytes:
+    """Return the state dict of a network with many tables before its cells, beside that of another module."""
+    own = {f"{k}.weight": SQUARE + b"q\7" if k == 0 else b"h\7" for k in range(count)}
+    return entries({"net": entries({**own, **CELL}), "fc": entries({"weight": b"h\7"})})
+
+
 TWINS: dict[str, bytes] = {
+    "tables beside a module": tables(45_000),
     "numbered": twins(6000),
     "of a Sequential": twins(6000, "net.{}"),
     "in Sequentials": twins(6000, "{}.0"),

@@ -44,6 +44,18 @@ def test_weights_beside_a_whole_network_are_of_another(other: Any, places: tuple
     follow("key", loading(held, **IDENTITY), linear(state, "fc", H), logits)
 
 
+def test_cells_of_names_that_are_given_have_nothing_beside_them() -> None:
+    names = {"A": "weight_ih_l0", "B": "weight_hh_l0", "C": "bias_ih_l0", "D": "bias_hh_l0"}
+    state = {name: BARE[own] for name, own in names.items()}
+    follow("key", loading({"generator": state, "discriminator": FC}, names=names), H, lambda rnn: rnn(X)[0])
+
+
+def test_cells_that_are_lists_are_no_other_network() -> None:
+    state = {"emb.weight": normal(9, 3)} | {name: array.tolist() for name, array in BARE.items()}
+    with pytest.raises(rb.FormatError, match=r"the value of 'encoder\.weight_ih_l0' must be an array"):
+        loading({"encoder": state, "decoder": FC})()
+
+
 @pytest.mark.parametrize("prefix", ["", "rnn."])
 @pytest.mark.parametrize("name", ["weight", "head.weight"])
 def test_weights_beside_cells_alone_are_joined(prefix: str, name: str) -> None:

@@ -2,14 +2,15 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fuzz import modules, pickles, weights, zips
+from fuzz import checkpoints, networks, pickles, zips
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
-from fuzz.pickles import Object, Pickler
+from fuzz.pickles import Pickler
 
 DATA = Path(__file__).parents[1] / "data"
 REAL = (
@@ -29,97 +30,43 @@ def real(name: str) -> tuple[tuple[bytes, ...], tuple[tuple[str, bytes], ...]]:
     return tuple(pickles.taken_apart(held[f"{root}data.pkl"])), others
 
 
-def state_dict(draw: Draw) -> tuple[Pickler, dict[str, Any]]:
-    """Return the opcodes of a state dict, alone or in a checkpoint, and options."""
-    held, given = weights.state_dict(draw)
-    found, kind = Pickler(draw), draw.below(11)
-    whole: Any = dict(held)
-    optimizer = {
-        "state": {0: {"step": 3, "exp_avg": weights.tensor(draw, 4)}},
-        "param_groups": [{"lr": 0.1, "params": [0, 1]}],
-    }
-    if kind == 1:
-        whole = {"epoch": 7, "state_dict": whole, "optimizer": optimizer, "loss": 0.5}
-    elif kind == 2:
-        whole = {"model": whole, "ema": whole, "args": Object("argparse Namespace", {"lr": 0.1})}
-    elif kind == 3:
-        whole = {"model": {"net": whole}, "hyper_parameters": {"hidden_size": 4}, "other": draw.value()}
-    elif kind == 4:
-        whole = [whole, optimizer, Object("numpy ndarray", None)]
-    elif kind == 5:
-        whole = Object("collections OrderedDict", whole, (), b"R")
-    elif kind == 6:
-        whole |= {"epoch": 3, "_metadata": {"": {"version": 1}}, "names": ["a"], draw.text(): draw.value(), 5: 6}
-    elif kind == 7:
-        whole = {"a": whole, "b": {name: weights.tensor(draw, *each.shape) for name, each in held.items()}}
-    elif kind == 8:
-        whole = {name: each if draw.once(2) else [list(each.shape), 0.5] for name, each in whole.items()}
-    elif kind == 9:
-        whole = {**whole, "inner": {name: weights.tensor(draw, *each.shape) for name, each in held.items()}}
-    elif kind == 10:
-        parts: dict[str, Any] = {}
-        for name, each in whole.items():
-            begin, _, rest = name.partition(".")
-            parts.setdefault(begin, {})[rest or "weight"] = each
-        whole = parts
-    found.value(whole)
-    found.found.append(b".")
-    if draw.once(40):
-        found.found.append(b"N")
-    return found, options(draw, "weights", list(held), given)
+_READ: Mapping[str, Any] = {"activation": "tanh", "readout_activation": "identity"}
+_ODD = (
+    ("constants.pkl", b""), ("code/x.py", b""), ("data/00", b"1234"), (".data/serialization_id", b"1"), ("a/data.pkl", b""),
+)  # fmt: skip
+"""Members that torch writes seldom or never."""
+_OTHER = (b"\x80\2\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\2}q\0.", bytes(257) + b"ustar", b"")
+"""Files of before torch 1.6, and what is no zip file."""
 
 
 def generate(draw: Draw) -> Case:
+    """Return a file: of a state dict, of modules, or one of torch's own that is changed."""
     kind = draw.below(5)
     if kind == 2:
         own, others = real(draw.pick(REAL))
         members, opcodes = list(others), list(own)
-        given = options(
-            draw, "weights", ["rnn.weight_ih_l0", "fc.weight"], {"activation": "tanh", "readout_activation": "identity"}
-        )
+        given = options(draw, "weights", ["rnn.weight_ih_l0", "fc.weight"], _READ)
     else:
-        if kind in {3, 4}:
-            found = modules.opcodes(draw)
-            given = options(
-                draw,
-                "weights",
-                [
-                    "rnn.weight_ih_l0",
-                    "fc.weight",
-                    "out.weight",
-                    "emb.weight",
-                    "0.weight",
-                    "1.weight",
-                    "2.weight",
-                    "head.bias",
-                    "x.weight",
-                ],
-                {"readout_activation": "identity"},
-            )
-        else:
-            found, given = state_dict(draw)
-        opcodes = found.found
-        order = draw.pick((b"little", b"little", b"little", b"big", b"odd", None))
-        members = [("byteorder", order)] if order is not None else []
-        members += [(f"data/{key}", data) for key, data in found.storages.items()]
-        members.append(("version", draw.pick((b"3\n", b"3\n", b"3\n", b"3\n", b"4\n", b""))))
+        found, given = networks.whole_file(draw) if kind > 2 else checkpoints.state_dict(draw)
+        opcodes, members = found.found, _members(draw, found)
     members.insert(0, ("data.pkl", pickles.changed(draw, opcodes)))
     if draw.once(20):
-        members.append(
-            draw.pick(
-                (
-                    ("constants.pkl", b""),
-                    ("code/x.py", b""),
-                    ("data/00", b"1234"),
-                    (".data/serialization_id", b"1"),
-                    ("a/data.pkl", b""),
-                )
-            )
-        )
-    root = draw.pick(("archive/", "archive/", "model/", "a/b/", ""))
+        members.append(draw.pick(_ODD))
+    root = draw.pick((*["archive/"] * 16, "model/", "model/", "a/b/", ""))
     whole = zips.written(draw, [(f"{root}{name}", data) for name, data in members])
     if draw.once(16):
         whole = damaged(draw, whole)
-    elif draw.once(60):
-        whole = draw.pick((b"\x80\2\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\2}q\0.", bytes(257) + b"ustar", b""))
+    elif draw.once(40):
+        whole = draw.pick(_OTHER)
     return Case(draw.pick((".pt", ".pth", ".ckpt", ".bin")), whole, given)
+
+
+def _members(draw: Draw, found: Pickler) -> list[tuple[str, bytes]]:
+    """Return the members beside a pickle; now and then one of them is odd or is not there."""
+    order = draw.pick((*[b"little"] * 9, *[b"big"] * 4, None, None, b"odd"))
+    members = [("byteorder", order)] if order is not None else []
+    members += [(f"data/{key}", data) for key, data in found.storages.items()]
+    members.append(("version", draw.pick((*[b"3\n"] * 18, b"4\n", b""))))
+    if draw.once(40):
+        del members[draw.below(len(members))]
+    return members

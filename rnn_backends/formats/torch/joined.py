@@ -44,7 +44,7 @@ def joined(
     own = [name for name, value in state.items() if isinstance(name, str) and is_tensor(value)]
     rest = [name for name in own if not _is_of_cells(name)]
     single = all("." not in name for part in others.values() for name in map(str, part))
-    if rest and not (single and _are_tables(state, own, rest)):
+    if rest and not (single and _are_tables(state, rest)):
         key = (*path, *place)
         msg = (
             f"beside the network in {shown('.'.join(key))} there are weights in {listed(others)}, which may be of "
@@ -69,10 +69,13 @@ def _is_of_cells(name: str) -> bool:
     return is_recurrent([name]) or name.rpartition(".")[2].startswith(_CELLS)
 
 
-def _are_tables(state: Mapping[Any, Any], own: Sequence[str], rest: Iterable[str]) -> bool:
+def _are_tables(state: Mapping[Any, Any], rest: Iterable[str]) -> bool:
     """Return whether arrays may be embeddings: matrices without a bias that are declared before the cells."""
-    first = next(place for place, name in enumerate(own) if _is_of_cells(name))
-    return all(own.index(name) < first and name.endswith("weight") and len(state[name].shape) == 2 for name in rest)
+    own = [name for name in state if isinstance(name, str)]
+    # Cells may have names that the caller gives: nothing is known to stand before them.
+    first = next((place for place, name in enumerate(own) if _is_of_cells(name)), 0)
+    before = {*own[:first]}
+    return all(name in before and name.endswith("weight") and len(state[name].shape) == 2 for name in rest)
 
 
 def without_twins(keys: Mapping[str, Any], begin: str, said: Mapping[str, str]) -> set[str]:

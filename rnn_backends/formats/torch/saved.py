@@ -17,11 +17,6 @@ class Array:
         self.name, self.held = name, held
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The lengths of the axes."""
-        return self.tensor.shape
-
-    @property
     def dtype(self) -> "np.dtype[Any]":
         """The dtype of the numbers as they are read: of bfloat16 float32."""
         stored = self.tensor.storage.dtype
