@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from fuzz.draws import Draw
@@ -72,15 +73,26 @@ class Graph:
         return outputs[0]
 
     def floats(self, *shape: int) -> str:
-        """Add a constant of floats; return its name."""
-        count = 1
-        for size in shape:
-            count *= size
-        form, size = {FLOAT: ("f", 4), DOUBLE: ("d", 8), HALF: ("e", 2), BFLOAT16: ("H", 2)}[self.code]
+        """Add a constant of floats, which the graph may compute of another; return its name."""
+        way = self.draw.below(32)
+        if way == 31:
+            return self.node("Cast", [self._floats(shape, DOUBLE if self.code == HALF else HALF)], to=self.code)
+        if way == 30:
+            kind = self.draw.pick(("Mul", "Div", "Sub"))
+            return self.node(kind, [self._floats(shape, self.code), self._floats((1,), self.code)])
+        if way == 29 and shape:
+            return self.node("Transpose", [self._floats(shape[::-1], self.code)])
+        if way == 28:
+            flat = self._floats((prod(shape),), self.code)
+            return self.node("Reshape", [flat, self.integers(*shape)])
+        return self._floats(shape, self.code)
+
+    def _floats(self, shape: Sequence[int], code: int) -> str:
+        form, count = {FLOAT: "f", DOUBLE: "d", HALF: "e", BFLOAT16: "H"}[code], prod(shape)
         numbers: list[Any] = [0.25 + (k * 37 % 11) / 16 for k in range(count)]
-        if self.code == BFLOAT16:
+        if code == BFLOAT16:
             numbers = [0x3E80] * count
-        return self.constant(shape, struct.pack(f"<{count}{form}", *numbers), self.code)
+        return self.constant(shape, struct.pack(f"<{count}{form}", *numbers), code)
 
     def integers(self, *values: int, code: int = INT64) -> str:
         """Add a constant of integers in a row; return its name."""
@@ -112,7 +124,7 @@ class Graph:
 
 def _beside(draw: Draw) -> list[Field]:
     """Return where the data of a tensor are in a file beside the model."""
-    place = draw.pick(("w.bin", "w.bin", "w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "", "y" * 300))
+    place = draw.pick(("w.bin", "w.bin", "w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "", "y" * 300, "y" * 1200))
     entries = [("location", place)]
     for _ in range(draw.below(3)):
         value = draw.pick(("0", "4", "64", "-1", "9" * 30, "x", CHECKSUM, CHECKSUM, "48"))

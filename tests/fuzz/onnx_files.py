@@ -1,14 +1,15 @@
 """Files of ONNX: graphs that exporters have written, and those of a grammar, changed in their structure."""
 
 import base64
+import json
+import lzma
 import struct
-import zlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fuzz import graphs, jsons, native, wire
+from fuzz import graphs, jsons, native, steps, wire
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
 from fuzz.graph import BESIDE, FLOAT, INT64, Graph, info, text
@@ -42,7 +43,7 @@ def real(name: str) -> Message:
 @cache
 def gathered() -> tuple[Message, ...]:
     """Return the models of gather.py."""
-    whole = zlib.decompress(base64.b64decode(GATHERED.read_text(encoding="ascii")))
+    whole = lzma.decompress(base64.b64decode(GATHERED.read_text(encoding="ascii")))
     found, at = [], 0
     while at < len(whole):
         (size,) = struct.unpack_from("<I", whole, at)
@@ -51,13 +52,19 @@ def gathered() -> tuple[Message, ...]:
     return tuple(found)
 
 
+@cache
+def noted() -> tuple[Message, ...]:
+    """Return those of gather.py that this package has written."""
+    return tuple(each for each in gathered() if any(field.number == 14 for field in each))
+
+
 def _input(graph: Graph, width: int) -> str:
     """Add the input, and what makes features of it; return the name of these."""
     draw = graph.draw
     kind = draw.below(6)
     if kind == 1:
         graph.inputs.append(info("x", ["t", "b"], INT64))
-        return graph.node("Gather", [graph.floats(5, width), "x"], axis=draw.pick((None, 0)))
+        return graph.node("Gather", [graph.floats(draw.pick((5, 5, 500)), width), "x"], axis=draw.pick((None, 0)))
     if kind == 2:
         graph.inputs.append(info("x", ["b", "t", width], graph.code))
         return graph.node("Transpose", ["x"], perm=[1, 0, 2])
@@ -82,25 +89,24 @@ def model(draw: Draw) -> Message:
     graph.names.append("x")
     for _ in range(draw.pick((0, 0, 0, 1, 2))):
         graphs.noise(graph)
-    last, rank = x, 3
+    last, lengths, back = x, "", ""
     if draw.once(24):
         x = graphs.branches(graph, x, width)
+    if draw.once(12):
+        x = steps.scaled(graph, x, width)
+    if draw.once(8):
+        x, lengths, back = steps.in_order(graph, x)
     for _ in range(draw.pick((1, 1, 2, 3))):
-        layer = graphs.unrolled if draw.once(4) else graphs.recurrent
-        x, last, width = layer(graph, x, width)
-    way = draw.below(7)
-    if way == 1:
-        x, rank = graph.node("Squeeze", [last, graph.integers(0)]), 2
-    elif way == 2:
-        index = graph.constant((), (2**64 - 1).to_bytes(8, "little"), INT64)
-        x, rank = graph.node("Gather", [x, index], axis=0), 2
-    elif way == 3:
-        x, rank = graph.node("ReduceMean", [x], axes=[0], keepdims=0), 2
-    elif way == 4:
-        x, rank = graph.node("ReduceMax", [x, graph.integers(0)], keepdims=0), 2
-    elif way == 5:
-        x, rank = graph.node("Concat", [last, last], axis=draw.pick((0, 1, -1))), 3
+        if draw.once(4):
+            x, last, width = steps.unrolled(graph, x, width)
+        else:
+            x, last, width = graphs.recurrent(graph, x, width, lengths)
+    if back and draw.below(4):
+        x = graph.node("Gather", [x, back], axis=1)
+    x, rank = graphs.read(graph, x, last)
     x = graphs.head(graph, x, width, rank)
+    if draw.once(12):
+        x = graph.node("Cast", [x], to=draw.pick((10, 1, 11, 16, 7)))
     for _ in range(draw.pick((0, 0, 1, 3))):
         graphs.noise(graph)
     return _whole(draw, graph, x)
@@ -130,11 +136,25 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
     return found
 
 
+def _noted(draw: Draw, whole: Message) -> Message:
+    """Return a model of this package's whose description has changes."""
+    whole = wire.copied(whole)
+    for field in whole:
+        if field.number == 14:
+            entry = {each.number: each.value for each in field.value}
+            if entry.get(1) == b"rnn_backends":
+                note = jsons.written(draw, jsons.changed(draw, json.loads(entry[2])))
+                field.value[:] = [text(1, "rnn_backends"), Field(2, BYTES, note)]
+    return whole
+
+
 def generate(draw: Draw) -> Case:
-    kind = draw.below(4)
-    held = real(draw.pick(REAL)) if kind == 0 else model(draw) if kind == 1 else draw.pick(gathered())
+    kind = draw.below(5)
+    held = real(draw.pick(REAL)) if kind == 0 else model(draw) if kind in {1, 3} else draw.pick(gathered())
+    if kind == 4:
+        held = _noted(draw, draw.pick(noted()))
     whole = wire.encoded(wire.changed(draw, held))
-    if draw.once(40):
+    if draw.once(24):
         whole = damaged(draw, whole)
     given: dict[str, Any] = options(draw, "onnx", [], {})
     if draw.once(10) != (b"location" in whole):
