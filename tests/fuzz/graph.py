@@ -48,7 +48,7 @@ def attribute(name: str, value: Any) -> Message:
 
 
 class Graph:
-    """A graph as it is made: its nodes, constants, inputs, and the value that is followed, with its axes."""
+    """A graph as it is made: its nodes, constants and inputs, and how many steps these have, if that is known."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -57,6 +57,7 @@ class Graph:
         self.inputs: list[Message] = []
         self.names: list[str] = []
         self.code = draw.pick((FLOAT, FLOAT, FLOAT, FLOAT, DOUBLE, HALF, BFLOAT16))
+        self.steps = draw.pick((3, 3, 3, 1, None))
 
     def node(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> str:
         """Add a node; return the name of its first output."""
@@ -85,6 +86,8 @@ class Graph:
         if way == 28:
             flat = self._floats((prod(shape),), self.code)
             return self.node("Reshape", [flat, self.integers(*shape)])
+        if way == 27 and shape:
+            return self.node("Split", [self._floats((2 * shape[0], *shape[1:]), self.code)], 2, axis=0)
         return self._floats(shape, self.code)
 
     def _floats(self, shape: Sequence[int], code: int) -> str:
@@ -102,13 +105,13 @@ class Graph:
 
     def constant(self, shape: Sequence[int], data: bytes, code: int) -> str:
         name, draw = f"c{len(self.tensors)}_{len(self.nodes)}", self.draw
-        kind = draw.below(40)
+        kind = draw.below(250)
         held = tensor(name, shape, data, code)
-        if kind in {1, 6}:
+        if kind in {1, 6, 7}:
             held = [*held[:-1], Field(14, VARINT, 1), *_beside(draw)]
         elif kind == 2:
             held = [*held[:-1], *_listed(code, data)]
-        elif kind == 3:
+        elif kind == 249:
             held.append(Field(5, VARINT, 1))
         elif kind == 4:
             self.inputs.append(info(name, shape, code))
@@ -126,10 +129,21 @@ def _beside(draw: Draw) -> list[Field]:
     """Return where the data of a tensor are in a file beside the model."""
     place = draw.pick(("w.bin", "w.bin", "w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "", "y" * 300, "y" * 1200))
     entries = [("location", place)]
+    if draw.below(6):
+        return _entries(
+            [
+                ("location", "w.bin"),
+                *([("checksum", draw.pick((CHECKSUM, CHECKSUM, "0" * 40)))] if draw.once(2) else []),
+            ]
+        )
     for _ in range(draw.below(3)):
         value = draw.pick(("0", "4", "64", "-1", "9" * 30, "x", CHECKSUM, CHECKSUM, "48"))
         entries.append((draw.pick(("offset", "length", "checksum", "checksum", "key")), value))
-    return [Field(13, BYTES, [text(1, key), text(2, value)]) for key, value in entries]
+    return _entries(entries)
+
+
+def _entries(held: Sequence[tuple[str, str]]) -> list[Field]:
+    return [Field(13, BYTES, [text(1, key), text(2, value)]) for key, value in held]
 
 
 def _listed(code: int, data: bytes) -> list[Field]:

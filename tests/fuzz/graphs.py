@@ -6,6 +6,15 @@ from fuzz import steps
 from fuzz.graph import INT32, INT64, Graph, info, text
 from fuzz.wire import BYTES, OPERATORS, Field
 
+_DIRECTIONS = (*("forward",) * 12, *("bidirectional",) * 6, *("reverse",) * 5, "sideways")
+_ACTIVATIONS = (
+    *("Tanh", "Relu", "Sigmoid") * 8, "Affine", "LeakyRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign", "Odd",
+)  # fmt: skip
+_TAKERS = {
+    "activation_alpha": ("Affine", "LeakyRelu", "ScaledTanh", "HardSigmoid", "Elu"),
+    "activation_beta": ("Affine", "ScaledTanh", "HardSigmoid"),
+}
+
 
 def merged(graph: Graph, y: str, both: bool) -> str:
     """Join the directions of what an RNN gives, (T, D, B, H) to (T, B, D H), in one of the ways that exporters have."""
@@ -20,26 +29,25 @@ def merged(graph: Graph, y: str, both: bool) -> str:
 def recurrent(graph: Graph, x: str, width: int, lengths: str = "") -> tuple[str, str, int]:
     """Add a node of an RNN; return its outputs, every step and the last, and how many features it gives."""
     draw = graph.draw
-    size, direction = draw.pick((4, 3)), draw.pick(("forward", "forward", "bidirectional", "reverse", "sideways"))
+    size, direction = draw.pick((4, 3)), draw.pick(_DIRECTIONS)
     count = 2 if direction == "bidirectional" else 1
     inputs = [x, graph.floats(count, size, width), graph.floats(count, size, size)]
     inputs += [graph.floats(count, 2 * size)] if draw.below(5) else [""]
-    if lengths or draw.once(5):
-        inputs.append(lengths or _lengths(graph))
+    if lengths or draw.once(2):
+        inputs.append(lengths or (_lengths(graph) if draw.once(3) else ""))
         if draw.once(2):
             inputs.append(steps.state(graph, x, count, size))
-    activation = draw.pick(
-        ("Tanh", "Relu", "Affine", "LeakyRelu", "Sigmoid", "ScaledTanh", "HardSigmoid", "Elu", "Softsign", "Odd")
-    )
+    activation = draw.pick(_ACTIVATIONS)
     given = {
         "direction": direction,
         "hidden_size": size,
         "activations": [activation] * count if draw.below(4) else None,
     }
     given |= {"clip": 1.0} if draw.once(12) else {}
-    given |= {"activation_alpha": [0.5] * draw.pick((1, 2))} if draw.once(6) else {}
-    given |= {"activation_beta": [0.25] * draw.pick((1, 2))} if draw.once(6) else {}
-    given |= {"layout": draw.pick((1, 0, 2))} if draw.once(12) else {}
+    for name, takers in _TAKERS.items():
+        if (activation in takers and given["activations"] is not None and draw.below(12)) or draw.once(40):
+            given[name] = [0.5] * (count if draw.below(12) else 1)
+    given |= {"layout": draw.pick((1, 0, 2))} if draw.once(20) else {}
     y = graph.node("RNN", inputs, 2, **given)
     return merged(graph, y, count == 2), f"{y[:-1]}1", size * count
 
@@ -54,10 +62,12 @@ def _lengths(graph: Graph) -> str:
     return "" if way == 1 else graph.integers(*([draw.pick((3, 2))] * 2), code=INT32)
 
 
-def read(graph: Graph, x: str, last: str) -> tuple[str, int]:
-    """Add what the readout takes, of every step and of the last states; return it, and how many axes it has."""
+def read(graph: Graph, x: str, before: str, last: str) -> tuple[str, int]:
+    """Add what the readout takes, of every step and of last states; return it, and how many axes it has."""
     draw = graph.draw
-    way = draw.below(8)
+    if draw.once(8):
+        x = steps.scaled(graph, x, 1)
+    way = draw.below(6)
     if way == 1:
         return graph.node("Squeeze", [last, graph.integers(0)]), 2
     if way == 2:
@@ -67,9 +77,7 @@ def read(graph: Graph, x: str, last: str) -> tuple[str, int]:
     if way == 4:
         return graph.node("ReduceMax", [x, graph.integers(0)], keepdims=0), 2
     if way == 5:
-        return graph.node("Concat", [last, last], axis=draw.pick((0, 1, -1))), 3
-    if way == 6:
-        return steps.scaled(graph, x, 1), 3
+        return graph.node("Concat", [(draw.pick((before, last)) or last), last], axis=draw.pick((0, 1, -1))), 3
     return x, 3
 
 

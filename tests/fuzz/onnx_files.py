@@ -62,23 +62,22 @@ def _input(graph: Graph, width: int) -> str:
     """Add the input, and what makes features of it; return the name of these."""
     draw = graph.draw
     kind = draw.below(6)
+    count, batch = graph.steps or "t", draw.pick(steps.BATCH)
     if kind == 1:
-        graph.inputs.append(info("x", ["t", "b"], INT64))
+        graph.inputs.append(info("x", [count, batch], INT64))
         return graph.node("Gather", [graph.floats(draw.pick((5, 5, 500)), width), "x"], axis=draw.pick((None, 0)))
     if kind == 2:
-        graph.inputs.append(info("x", ["b", "t", width], graph.code))
+        graph.inputs.append(info("x", [batch, count, width], graph.code))
         return graph.node("Transpose", ["x"], perm=[1, 0, 2])
     if kind == 3:
-        graph.inputs.append(info("x", ["t", "b"], INT64))
+        graph.inputs.append(info("x", [count, batch], INT64))
         values = graph.constant((2,), bytes(4) + b"\0\0\x80\x3f", FLOAT)
         return graph.node("OneHot", ["x", graph.integers(width), values], axis=-1)
     if kind == 4:
-        graph.inputs.append(info("x", ["t", "b", 5], graph.code))
+        graph.inputs.append(info("x", [count, batch, 5], graph.code))
         x = graph.node("Add", [graph.node("MatMul", ["x", graph.floats(5, width)]), graph.floats(width)])
         return graph.node("Relu", [x]) if draw.once(2) else x
-    shapes: list[list[int | str]] = [[3, 2, width], ["t", "b", width], [3, "b", width], ["t", 2, width]]
-    shape = draw.pick(shapes)
-    graph.inputs.append(info("x", shape, graph.code))
+    graph.inputs.append(info("x", [count, batch, width], graph.code))
     return "x"
 
 
@@ -87,27 +86,31 @@ def model(draw: Draw) -> Message:
     graph, width = Graph(draw), 3
     x = _input(graph, width)
     graph.names.append("x")
-    for _ in range(draw.pick((0, 0, 0, 1, 2))):
+    for _ in range(draw.pick((0, 0, 0, 0, 0, 0, 1, 2))):
         graphs.noise(graph)
-    last, lengths, back = x, "", ""
-    if draw.once(24):
+    before, last, lengths, back = "", "", "", ""
+    if draw.once(40):
         x = graphs.branches(graph, x, width)
-    if draw.once(12):
+    if draw.once(8):
         x = steps.scaled(graph, x, width)
+    if draw.once(16):
+        x = steps.step_by_step(graph, x, width)
     if draw.once(8):
         x, lengths, back = steps.in_order(graph, x)
+    is_unrolled = draw.once(3)
     for _ in range(draw.pick((1, 1, 2, 3))):
-        if draw.once(4):
+        before = last
+        if is_unrolled:
             x, last, width = steps.unrolled(graph, x, width)
         else:
             x, last, width = graphs.recurrent(graph, x, width, lengths)
     if back and draw.below(4):
         x = graph.node("Gather", [x, back], axis=1)
-    x, rank = graphs.read(graph, x, last)
+    x, rank = graphs.read(graph, x, before, last)
     x = graphs.head(graph, x, width, rank)
-    if draw.once(12):
+    for _ in range(draw.pick((0, 0, 0, 0, 0, 0, 0, 0, 1, 2))):
         x = graph.node("Cast", [x], to=draw.pick((10, 1, 11, 16, 7)))
-    for _ in range(draw.pick((0, 0, 1, 3))):
+    for _ in range(draw.pick((0, 0, 0, 0, 0, 1, 3))):
         graphs.noise(graph)
     return _whole(draw, graph, x)
 
@@ -118,7 +121,7 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
     held = [Field(1, BYTES, each) for each in graph.nodes] + [text(2, "g")]
     held += [Field(5, BYTES, each) for each in graph.tensors] + [Field(11, BYTES, each) for each in graph.inputs]
     held += [Field(12, BYTES, info(name, ["t", "b", "o"], graph.code)) for name in outputs]
-    opset = draw.pick((14, 17, 11, 7, 13, 22, 6, 99))
+    opset = draw.pick((*(14, 17, 13, 22) * 12, 11, 7, 9, 6, 99))
     found = [
         Field(1, VARINT, 8),
         text(2, "fuzz"),
@@ -130,7 +133,7 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
         arrays = {name: Tensor("f4", (1,), b"") for name in names}
         note = jsons.written(draw, native.description(draw, arrays))
         found.append(Field(14, BYTES, [text(1, "rnn_backends"), Field(2, BYTES, note)]))
-    if draw.once(30):
+    if draw.once(60):
         function = [text(1, "F"), text(4, "a"), text(5, "b"), *(Field(7, BYTES, each) for each in graph.nodes[:2])]
         found.append(Field(25, BYTES, function))
     return found
@@ -143,7 +146,10 @@ def _noted(draw: Draw, whole: Message) -> Message:
         if field.number == 14:
             entry = {each.number: each.value for each in field.value}
             if entry.get(1) == b"rnn_backends":
-                note = jsons.written(draw, jsons.changed(draw, json.loads(entry[2])))
+                said = json.loads(entry[2])
+                if draw.once(6):  # the second is more than any float has
+                    next(iter(said["cells"].values()))["clip"] = draw.pick((1, 10**400, "1"))
+                note = jsons.written(draw, jsons.changed(draw, said))
                 field.value[:] = [text(1, "rnn_backends"), Field(2, BYTES, note)]
     return whole
 

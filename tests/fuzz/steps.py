@@ -1,51 +1,96 @@
 """A grammar of what exporters write for a layer that has no operator: its steps one by one, and what each starts from."""
 
 import struct
+from typing import NamedTuple
 
 from fuzz.graph import INT32, INT64, Graph, info, tensor
 
+BATCH: tuple[int | str, ...] = (2, "batch")
+"""How many sequences inputs have, in numbers or by name."""
 _FAR = -(2**63)
+
+
+class _Cell(NamedTuple):
+    """The names of the constants of a layer: of its matrices one by one or side by side; how its steps are written."""
+
+    w: str
+    r: str
+    b: str
+    both: str
+    form: str
 
 
 def unrolled(graph: Graph, x: str, width: int) -> tuple[str, str, int]:
     """Add the steps of a layer one by one; return every step, the last, and how many features it gives."""
-    draw, size, count = graph.draw, graph.draw.pick((4, 3)), graph.draw.pick((3, 2, 1))
-    backward = draw.once(5)
-    if draw.once(8):
-        x = scaled(graph, x, width)
-    form = draw.pick(("before", "each", "beside"))
+    draw, size, count = graph.draw, graph.draw.pick((4, 3)), steps_of(graph)
+    form, backward = draw.pick(("before", "each", "beside")), draw.once(5)
     if form == "before":
         x = graph.node("Add", [graph.node("MatMul", [x, graph.floats(width, size)]), graph.floats(size)])
     if backward and draw.once(2):
-        x = graph.node("Slice", [x, graph.integers(-1), graph.integers(_FAR), graph.integers(0), graph.integers(-1)])
-    w, r, b = graph.floats(size, width), graph.floats(size, size), graph.floats(size)
-    both = graph.floats(size, width + size)
+        x = flipped(graph, x)
+    weights = (
+        graph.floats(size, width),
+        graph.floats(size, size),
+        graph.floats(size),
+        graph.floats(size, width + size),
+    )
     h = draw.pick(("", "", "given")) and state(graph, x, 1, size)
-    if h and draw.once(2):
+    if h and draw.below(4):
         h = graph.node("Squeeze", [h, graph.integers(0)])
-    states = []
-    activation = draw.pick(("Tanh", "Tanh", "Relu", "Sigmoid", "Identity"))
+    states, activation = [], draw.pick(("Tanh", "Tanh", "Relu", "Sigmoid", "Identity"))
     for own in taken(graph, x, count):
-        if form == "beside" and h:
-            terms = graph.node("Concat", draw.pick(([own, h], [own, h], [h, own])), axis=-1)
-            held = graph.node("Gemm", [terms, both, b], transB=1)
-        else:
-            held = graph.node("Gemm", [own, w, b], transB=1) if form != "before" else own
-            held = graph.node("Gemm", [h, r, held], transB=1) if h and draw.once(3) else held
-            more = [graph.node("MatMul", [h, r])] if h and not held.startswith("Gemm") else []
-            held = graph.node("Add", draw.pick(([held, *more], [*more, held]))) if more else held
-        held = (
-            graph.node("Add", [held, graph.floats(*draw.pick(((size,), (1, size), (2, size))))])
-            if draw.once(12)
-            else held
-        )
-        h = graph.node(activation if draw.below(20) else "Softsign", [held])
-        if draw.once(12):
+        held = _added(graph, _Cell(*weights, form), own, h)
+        if draw.once(16):
+            more = (
+                state(graph, x, 1, size) if draw.once(3) else graph.floats(*draw.pick(((size,), (1, size), (2, size))))
+            )
+            held = graph.node("Add", [held, more])
+        h = graph.node(activation if draw.below(24) else "Softsign", [held])
+        if draw.once(24):
             h = graph.node("Mul", [h, graph.floats(size)])
-        states.append(_read(graph, h, size) if draw.once(8) else h)
+        states.append(_read(graph, h, size) if draw.once(16) else h)
     zero = graph.integers(0)
-    states = [graph.node("Unsqueeze", [each, zero]) for each in states]
+    states = [graph.node("Unsqueeze", [each, zero if draw.below(24) else graph.integers(1)]) for each in states]
     return graph.node("Concat", states[::-1] if backward else states, axis=0), h, size
+
+
+def _added(graph: Graph, cell: _Cell, own: str, h: str) -> str:
+    """Add what a step comes to before its activation, of what it takes and of the state before it, if any."""
+    draw = graph.draw
+    if cell.form == "beside" and h:
+        terms = graph.node("Concat", draw.pick(([own, h], [own, h], [h, own])), axis=-1)
+        return graph.node("Gemm", [terms, cell.both, cell.b], transB=1)
+    held = own if cell.form == "before" else graph.node("Gemm", [own, cell.w, cell.b], transB=1)
+    if not h:
+        return held
+    if draw.once(3):
+        return graph.node("Gemm", [h, cell.r, held], transB=1)
+    product = graph.node("MatMul", [h, cell.r])
+    return graph.node("Add", draw.pick(([held, product], [product, held])))
+
+
+def steps_of(graph: Graph) -> int:
+    """Return how many steps are taken: all of them, nearly always."""
+    return (graph.steps or 3) if graph.draw.below(16) else 2
+
+
+def flipped(graph: Graph, x: str) -> str:
+    """Turn a sequence round, twice now and then."""
+    draw = graph.draw
+    for _ in range(draw.pick((1, 1, 1, 2))):
+        axis = graph.integers(draw.pick((0, 0, 0, 1)))
+        x = graph.node("Slice", [x, graph.integers(-1), graph.integers(_FAR), axis, graph.integers(-1)])
+    return x
+
+
+def step_by_step(graph: Graph, x: str, width: int) -> str:
+    """Apply a Linear to each step, and join what it gives."""
+    draw, zero = graph.draw, graph.integers(0)
+    w, b = graph.floats(width, width), graph.floats(width)
+    held = [graph.node("Gemm", [own, w, b]) for own in taken(graph, x, steps_of(graph))]
+    if draw.once(2):
+        held = [graph.node("Relu", [each]) for each in held]
+    return graph.node("Concat", [graph.node("Unsqueeze", [each, zero]) for each in held], axis=0)
 
 
 def _read(graph: Graph, h: str, size: int) -> str:
@@ -94,7 +139,11 @@ def sizes(graph: Graph, x: str, count: int, size: int) -> str:
     if draw.once(4):
         batch = graph.node("Unsqueeze", [graph.node("Gather", [shape, number(graph, 1)], axis=0), graph.integers(0)])
     if draw.once(8):
-        batch = graph.node("Unsqueeze", [graph.node("ReduceProd", [batch], keepdims=0), graph.integers(0)])
+        held = draw.pick((batch, batch, shape, graph.integers(2, 1)))
+        product = graph.node("ReduceProd", [held], keepdims=0, axes=draw.pick((None, [0])))
+        batch = graph.node("Unsqueeze", [product, graph.integers(0)])
+    if draw.once(16):
+        batch = graph.node("Tile", [batch, graph.integers(draw.pick((1, 1000)))])
     if draw.once(8):
         batch = graph.node("Where", [graph.node("Equal", [batch, graph.integers(-1)]), graph.integers(1), batch])
     return graph.node("Concat", [graph.integers(count), batch, graph.integers(size)], axis=0)
@@ -108,18 +157,18 @@ def state(graph: Graph, x: str, count: int, size: int) -> str:
     if way in {2, 3}:
         name = draw.pick(("h", "h_0", "state", "s"))
         rows = count + 1 if way == 3 else count
-        graph.inputs.append(info(name, [rows, draw.pick(("batch", 2)), size], graph.code))
+        graph.inputs.append(info(name, [rows, draw.pick(BATCH), size], graph.code))
         graph.names.append(name)
         if way == 2:
             return name
         return graph.node("Slice", [name, graph.integers(draw.below(2)), graph.integers(count), graph.integers(0)])
     wanted = sizes(graph, x, count, size)
     if way in {4, 5}:
-        rows = graph.floats(*draw.pick(((count, 1, size), (count, 1, size), (1, 1, size), (size,))))
+        held = graph.floats(*draw.pick(((count, 1, size), (count, 1, size), (1, 1, size), (size,))))
         if way == 5:
             middle = graph.node("Slice", [wanted, graph.integers(1), graph.integers(2), graph.integers(0)])
             wanted = graph.node("Concat", [graph.integers(1), middle, graph.integers(1)], axis=0)
-        held = graph.node("Expand" if way == 4 else "Tile", [rows, wanted])
+        held = graph.node("Expand" if way == 4 else "Tile", [held, wanted])
         return _back(graph, held) if draw.once(3) else held
     zeros = graph.node("ConstantOfShape", [wanted])
     return _of_zeros(graph, zeros) if draw.once(3) else zeros
@@ -137,7 +186,7 @@ def _back(graph: Graph, held: str) -> str:
 
 def _of_zeros(graph: Graph, zeros: str) -> str:
     """Rearrange zeros, as a graph does that makes the states of all layers at once."""
-    draw, way = graph.draw, graph.draw.pick((0, 1, 3, 4, 5, 6, 7))
+    draw, way = graph.draw, graph.draw.below(8)
     if way == 0:
         return graph.node("Transpose", [zeros], perm=draw.pick(([0, 1, 2], [1, 0, 2], None)))
     if way == 1:
@@ -152,13 +201,15 @@ def _of_zeros(graph: Graph, zeros: str) -> str:
         return graph.node(draw.pick(("Expand", "Tile")), [zeros, graph.integers(1, 1, 1)])
     if way == 6:
         return _back(graph, zeros)
+    if way == 2:
+        return graph.node("ConstantOfShape", [graph.node("Shape", [zeros])])
     return graph.node("Concat", [zeros, zeros], axis=draw.below(3))
 
 
 def in_order(graph: Graph, x: str) -> tuple[str, str, str]:
     """Sort sequences by their lengths, as for packed ones; return them, their lengths and the order back."""
     draw = graph.draw
-    graph.inputs.append(info("n", [draw.pick(("batch", 2))], draw.pick((INT64, INT32))))
+    graph.inputs.append(info("n", [draw.pick(BATCH)], draw.pick((INT64, INT32))))
     known = graph.integers(2)
     first = graph.node("TopK", ["n", known if draw.once(4) else graph.node("Shape", ["n"])], 2, axis=0)
     order = f"{first[:-1]}1"

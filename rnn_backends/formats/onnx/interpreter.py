@@ -155,7 +155,8 @@ class Interpreter:
         needed, most = _counts(operator.read)
         names = list(node.input)
         count = len(names)
-        if not needed <= count <= (count if most is None else most) or "" in (names if most is None else names[:needed]):
+        wanted = names if most is None else names[:needed]
+        if not needed <= count <= (count if most is None else most) or "" in wanted:
             known = f"it needs {needed}, and at most {most} are known" if most is not None else "it needs each of them"
             msg = f"it has {count} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
