@@ -325,6 +325,11 @@ def test_graphs_that_are_refused() -> None:
     )
     refused(made(node("Transpose", ["X2", "X2"], "y")), "Transpose 'the_Transpose': it has 2 inputs")
     refused(made(node("Transpose", [""], "y")), "Transpose 'the_Transpose': it has 1 inputs, or leaves one empty")
+    beside = [node("Concat", ["x", ""], "xh", axis=-1), node("MatMul", ["xh", "w"], "y")]
+    step = value("x", shape=["b", 4])
+    refused(
+        model(beside, [step], ["y"], {"w": draw.normal(9, 5)}), "it has 2 inputs, or leaves one empty; it needs each"
+    )
     weight = {"w": draw.normal(10, 3), "v": draw.normal(3, 3)}
     two = [node("MatMul", ["X2", "w"], "y"), node("MatMul", ["y", "v"], "z")]
     refused(made(*two, outputs=["y", "z"], **weight), "its outputs have different readouts")

@@ -1,15 +1,17 @@
 """Gather graphs.txt: the models of ONNX that tests make, as many as reach all lines that any of them does.
 
-First the tests keep them: ``GATHERED=FOLDER pytest -p fuzz.gather tests/formats -k onnx``; then, on Python 3.12 or later,
+First the tests keep them: ``GATHERED=FOLDER pytest -p fuzz.gather tests/formats tests/cli -k onnx``; then, on Python 3.12 or later,
 ``python -m fuzz.gather FOLDER`` in tests/ writes the file.
 """
 
 import base64
 import hashlib
+import lzma
 import os
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,19 @@ def pytest_configure() -> None:
     from rnn_backends.formats import onnx
 
     reader: Any = onnx
-    folder, inner = Path(os.environ["GATHERED"]), reader.read_network
+    folder = Path(os.environ["GATHERED"])
     folder.mkdir(exist_ok=True)
 
-    def read_network(model: Any, tensors: Any, *arguments: Any) -> Any:
-        data = model.SerializeToString() if tensors.source is None else tensors.source.read(0, tensors.source.size)
-        (folder / hashlib.sha256(data).hexdigest()).write_bytes(data)
-        return inner(model, tensors, *arguments)
+    def keeping(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def read(model: Any, tensors: Any, *arguments: Any) -> Any:
+            data = model.SerializeToString() if tensors.source is None else tensors.source.read(0, tensors.source.size)
+            (folder / hashlib.sha256(data).hexdigest()).write_bytes(data)
+            return inner(model, tensors, *arguments)
 
-    reader.read_network = read_network
+        return read
+
+    # The second is of programs, and of the backend interface of ONNX, by which most tests compare numbers.
+    reader.read_network, reader.read_graph = keeping(reader.read_network), keeping(reader.read_graph)
 
 
 def _plain(data: bytes) -> bytes:
@@ -74,7 +80,7 @@ def main(folder: Path) -> None:
         chosen.append(best)
         left -= reached[best]
     whole = b"".join(struct.pack("<I", len(data)) + data for data in sorted(chosen, key=len))
-    text = base64.b64encode(zlib.compress(whole, 9)).decode("ascii")
+    text = base64.b64encode(lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME)).decode("ascii")
     GATHERED.write_text("".join(f"{text[at : at + 120]}\n" for at in range(0, len(text), 120)), encoding="ascii")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from fuzz.draws import Draw
@@ -47,7 +48,7 @@ def attribute(name: str, value: Any) -> Message:
 
 
 class Graph:
-    """A graph as it is made: its nodes, constants, inputs, and the value that is followed, with its axes."""
+    """A graph as it is made: its nodes, constants and inputs, and how many steps these have, if that is known."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -56,6 +57,7 @@ class Graph:
         self.inputs: list[Message] = []
         self.names: list[str] = []
         self.code = draw.pick((FLOAT, FLOAT, FLOAT, FLOAT, DOUBLE, HALF, BFLOAT16))
+        self.steps = draw.pick((3, 3, 3, 1, None))
 
     def node(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> str:
         """Add a node; return the name of its first output."""
@@ -72,15 +74,28 @@ class Graph:
         return outputs[0]
 
     def floats(self, *shape: int) -> str:
-        """Add a constant of floats; return its name."""
-        count = 1
-        for size in shape:
-            count *= size
-        form, size = {FLOAT: ("f", 4), DOUBLE: ("d", 8), HALF: ("e", 2), BFLOAT16: ("H", 2)}[self.code]
+        """Add a constant of floats, which the graph may compute of another; return its name."""
+        way = self.draw.below(32)
+        if way == 31:
+            return self.node("Cast", [self._floats(shape, DOUBLE if self.code == HALF else HALF)], to=self.code)
+        if way == 30:
+            kind = self.draw.pick(("Mul", "Div", "Sub"))
+            return self.node(kind, [self._floats(shape, self.code), self._floats((1,), self.code)])
+        if way == 29 and shape:
+            return self.node("Transpose", [self._floats(shape[::-1], self.code)])
+        if way == 28:
+            flat = self._floats((prod(shape),), self.code)
+            return self.node("Reshape", [flat, self.integers(*shape)])
+        if way == 27 and shape:
+            return self.node("Split", [self._floats((2 * shape[0], *shape[1:]), self.code)], 2, axis=0)
+        return self._floats(shape, self.code)
+
+    def _floats(self, shape: Sequence[int], code: int) -> str:
+        form, count = {FLOAT: "f", DOUBLE: "d", HALF: "e", BFLOAT16: "H"}[code], prod(shape)
         numbers: list[Any] = [0.25 + (k * 37 % 11) / 16 for k in range(count)]
-        if self.code == BFLOAT16:
+        if code == BFLOAT16:
             numbers = [0x3E80] * count
-        return self.constant(shape, struct.pack(f"<{count}{form}", *numbers), self.code)
+        return self.constant(shape, struct.pack(f"<{count}{form}", *numbers), code)
 
     def integers(self, *values: int, code: int = INT64) -> str:
         """Add a constant of integers in a row; return its name."""
@@ -90,13 +105,13 @@ class Graph:
 
     def constant(self, shape: Sequence[int], data: bytes, code: int) -> str:
         name, draw = f"c{len(self.tensors)}_{len(self.nodes)}", self.draw
-        kind = draw.below(40)
+        kind = draw.below(250)
         held = tensor(name, shape, data, code)
-        if kind in {1, 6}:
+        if kind in {1, 6, 7}:
             held = [*held[:-1], Field(14, VARINT, 1), *_beside(draw)]
         elif kind == 2:
             held = [*held[:-1], *_listed(code, data)]
-        elif kind == 3:
+        elif kind == 249:
             held.append(Field(5, VARINT, 1))
         elif kind == 4:
             self.inputs.append(info(name, shape, code))
@@ -112,12 +127,23 @@ class Graph:
 
 def _beside(draw: Draw) -> list[Field]:
     """Return where the data of a tensor are in a file beside the model."""
-    place = draw.pick(("w.bin", "w.bin", "w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "", "y" * 300))
+    place = draw.pick(("w.bin", "w.bin", "w.bin", "w.bin", "../w.bin", "x", "w.bin/a", "", "y" * 300, "y" * 1200))
     entries = [("location", place)]
+    if draw.below(6):
+        return _entries(
+            [
+                ("location", "w.bin"),
+                *([("checksum", draw.pick((CHECKSUM, CHECKSUM, "0" * 40)))] if draw.once(2) else []),
+            ]
+        )
     for _ in range(draw.below(3)):
         value = draw.pick(("0", "4", "64", "-1", "9" * 30, "x", CHECKSUM, CHECKSUM, "48"))
         entries.append((draw.pick(("offset", "length", "checksum", "checksum", "key")), value))
-    return [Field(13, BYTES, [text(1, key), text(2, value)]) for key, value in entries]
+    return _entries(entries)
+
+
+def _entries(held: Sequence[tuple[str, str]]) -> list[Field]:
+    return [Field(13, BYTES, [text(1, key), text(2, value)]) for key, value in held]
 
 
 def _listed(code: int, data: bytes) -> list[Field]:

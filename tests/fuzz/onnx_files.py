@@ -1,14 +1,15 @@
 """Files of ONNX: graphs that exporters have written, and those of a grammar, changed in their structure."""
 
 import base64
+import json
+import lzma
 import struct
-import zlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fuzz import graphs, jsons, native, wire
+from fuzz import graphs, jsons, native, steps, wire
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
 from fuzz.graph import BESIDE, FLOAT, INT64, Graph, info, text
@@ -42,7 +43,7 @@ def real(name: str) -> Message:
 @cache
 def gathered() -> tuple[Message, ...]:
     """Return the models of gather.py."""
-    whole = zlib.decompress(base64.b64decode(GATHERED.read_text(encoding="ascii")))
+    whole = lzma.decompress(base64.b64decode(GATHERED.read_text(encoding="ascii")))
     found, at = [], 0
     while at < len(whole):
         (size,) = struct.unpack_from("<I", whole, at)
@@ -51,27 +52,32 @@ def gathered() -> tuple[Message, ...]:
     return tuple(found)
 
 
+@cache
+def noted() -> tuple[Message, ...]:
+    """Return those of gather.py that this package has written."""
+    return tuple(each for each in gathered() if any(field.number == 14 for field in each))
+
+
 def _input(graph: Graph, width: int) -> str:
     """Add the input, and what makes features of it; return the name of these."""
     draw = graph.draw
     kind = draw.below(6)
+    count, batch = graph.steps or "t", draw.pick(steps.BATCH)
     if kind == 1:
-        graph.inputs.append(info("x", ["t", "b"], INT64))
-        return graph.node("Gather", [graph.floats(5, width), "x"], axis=draw.pick((None, 0)))
+        graph.inputs.append(info("x", [count, batch], INT64))
+        return graph.node("Gather", [graph.floats(draw.pick((5, 5, 500)), width), "x"], axis=draw.pick((None, 0)))
     if kind == 2:
-        graph.inputs.append(info("x", ["b", "t", width], graph.code))
+        graph.inputs.append(info("x", [batch, count, width], graph.code))
         return graph.node("Transpose", ["x"], perm=[1, 0, 2])
     if kind == 3:
-        graph.inputs.append(info("x", ["t", "b"], INT64))
+        graph.inputs.append(info("x", [count, batch], INT64))
         values = graph.constant((2,), bytes(4) + b"\0\0\x80\x3f", FLOAT)
         return graph.node("OneHot", ["x", graph.integers(width), values], axis=-1)
     if kind == 4:
-        graph.inputs.append(info("x", ["t", "b", 5], graph.code))
+        graph.inputs.append(info("x", [count, batch, 5], graph.code))
         x = graph.node("Add", [graph.node("MatMul", ["x", graph.floats(5, width)]), graph.floats(width)])
         return graph.node("Relu", [x]) if draw.once(2) else x
-    shapes: list[list[int | str]] = [[3, 2, width], ["t", "b", width], [3, "b", width], ["t", 2, width]]
-    shape = draw.pick(shapes)
-    graph.inputs.append(info("x", shape, graph.code))
+    graph.inputs.append(info("x", [count, batch, width], graph.code))
     return "x"
 
 
@@ -80,28 +86,31 @@ def model(draw: Draw) -> Message:
     graph, width = Graph(draw), 3
     x = _input(graph, width)
     graph.names.append("x")
-    for _ in range(draw.pick((0, 0, 0, 1, 2))):
+    for _ in range(draw.pick((0, 0, 0, 0, 0, 0, 1, 2))):
         graphs.noise(graph)
-    last, rank = x, 3
-    if draw.once(24):
+    before, last, lengths, back = "", "", "", ""
+    if draw.once(40):
         x = graphs.branches(graph, x, width)
+    if draw.once(8):
+        x = steps.scaled(graph, x, width)
+    if draw.once(16):
+        x = steps.step_by_step(graph, x, width)
+    if draw.once(8):
+        x, lengths, back = steps.in_order(graph, x)
+    is_unrolled = draw.once(3)
     for _ in range(draw.pick((1, 1, 2, 3))):
-        layer = graphs.unrolled if draw.once(4) else graphs.recurrent
-        x, last, width = layer(graph, x, width)
-    way = draw.below(7)
-    if way == 1:
-        x, rank = graph.node("Squeeze", [last, graph.integers(0)]), 2
-    elif way == 2:
-        index = graph.constant((), (2**64 - 1).to_bytes(8, "little"), INT64)
-        x, rank = graph.node("Gather", [x, index], axis=0), 2
-    elif way == 3:
-        x, rank = graph.node("ReduceMean", [x], axes=[0], keepdims=0), 2
-    elif way == 4:
-        x, rank = graph.node("ReduceMax", [x, graph.integers(0)], keepdims=0), 2
-    elif way == 5:
-        x, rank = graph.node("Concat", [last, last], axis=draw.pick((0, 1, -1))), 3
+        before = last
+        if is_unrolled:
+            x, last, width = steps.unrolled(graph, x, width)
+        else:
+            x, last, width = graphs.recurrent(graph, x, width, lengths)
+    if back and draw.below(4):
+        x = graph.node("Gather", [x, back], axis=1)
+    x, rank = graphs.read(graph, x, before, last)
     x = graphs.head(graph, x, width, rank)
-    for _ in range(draw.pick((0, 0, 1, 3))):
+    for _ in range(draw.pick((0, 0, 0, 0, 0, 0, 0, 0, 1, 2))):
+        x = graph.node("Cast", [x], to=draw.pick((10, 1, 11, 16, 7)))
+    for _ in range(draw.pick((0, 0, 0, 0, 0, 1, 3))):
         graphs.noise(graph)
     return _whole(draw, graph, x)
 
@@ -112,7 +121,7 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
     held = [Field(1, BYTES, each) for each in graph.nodes] + [text(2, "g")]
     held += [Field(5, BYTES, each) for each in graph.tensors] + [Field(11, BYTES, each) for each in graph.inputs]
     held += [Field(12, BYTES, info(name, ["t", "b", "o"], graph.code)) for name in outputs]
-    opset = draw.pick((14, 17, 11, 7, 13, 22, 6, 99))
+    opset = draw.pick((*(14, 17, 13, 22) * 12, 11, 7, 9, 6, 99))
     found = [
         Field(1, VARINT, 8),
         text(2, "fuzz"),
@@ -124,17 +133,34 @@ def _whole(draw: Draw, graph: Graph, x: str) -> Message:
         arrays = {name: Tensor("f4", (1,), b"") for name in names}
         note = jsons.written(draw, native.description(draw, arrays))
         found.append(Field(14, BYTES, [text(1, "rnn_backends"), Field(2, BYTES, note)]))
-    if draw.once(30):
+    if draw.once(60):
         function = [text(1, "F"), text(4, "a"), text(5, "b"), *(Field(7, BYTES, each) for each in graph.nodes[:2])]
         found.append(Field(25, BYTES, function))
     return found
 
 
+def _noted(draw: Draw, whole: Message) -> Message:
+    """Return a model of this package's whose description has changes."""
+    whole = wire.copied(whole)
+    for field in whole:
+        if field.number == 14:
+            entry = {each.number: each.value for each in field.value}
+            if entry.get(1) == b"rnn_backends":
+                said = json.loads(entry[2])
+                if draw.once(6):  # the second is more than any float has
+                    next(iter(said["cells"].values()))["clip"] = draw.pick((1, 10**400, "1"))
+                note = jsons.written(draw, jsons.changed(draw, said))
+                field.value[:] = [text(1, "rnn_backends"), Field(2, BYTES, note)]
+    return whole
+
+
 def generate(draw: Draw) -> Case:
-    kind = draw.below(4)
-    held = real(draw.pick(REAL)) if kind == 0 else model(draw) if kind == 1 else draw.pick(gathered())
+    kind = draw.below(5)
+    held = real(draw.pick(REAL)) if kind == 0 else model(draw) if kind in {1, 3} else draw.pick(gathered())
+    if kind == 4:
+        held = _noted(draw, draw.pick(noted()))
     whole = wire.encoded(wire.changed(draw, held))
-    if draw.once(40):
+    if draw.once(24):
         whole = damaged(draw, whole)
     given: dict[str, Any] = options(draw, "onnx", [], {})
     if draw.once(10) != (b"location" in whole):

@@ -157,6 +157,14 @@ def _change(draw: Draw, kind: str, message: Message, held: list[tuple[str, Messa
             value = draw.pick((draw.text().encode("utf-8", "surrogatepass"), b"\xff", (value * 50)[:2000], b""))
     elif wire == BYTES and isinstance(value, bytes):
         value = draw.pick(
-            (value[:-4], value + bytes(4), b"", bytes(len(value)), b"\0\0\xc0\x7f" * (len(value) // 4), draw.octets(16))
+            (
+                value[:-4],
+                value[:-1],
+                value + bytes(4),
+                b"",
+                bytes(len(value)),
+                b"\0\0\xc0\x7f" * (len(value) // 4),
+                draw.octets(16),
+            )
         )
     message[at] = Field(number, wire, value)

@@ -153,12 +153,13 @@ class Interpreter:
 
     def _inputs(self, node: Any, operator: Operator) -> list[Any]:
         needed, most = _counts(operator.read)
-        count = len(node.input)
-        if not needed <= count <= (count if most is None else most) or "" in node.input[:needed]:
-            known = f"it needs {needed}, and at most {most} are known" if most is not None else f"it needs {needed}"
+        names = list(node.input)
+        count = len(names)
+        wanted = names if most is None else names[:needed]
+        if not needed <= count <= (count if most is None else most) or "" in wanted:
+            known = f"it needs {needed}, and at most {most} are known" if most is not None else "it needs each of them"
             msg = f"it has {count} inputs, or leaves one empty; {known}."
             raise FormatError(msg)
-        names = list(node.input)
         if undefined := [name for name in names if name and name not in self.values]:
             msg = f"its input {shown(undefined[0])} is not defined before it."
             raise FormatError(msg)
