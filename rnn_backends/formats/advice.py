@@ -120,6 +120,7 @@ WAYS: Mapping[str, str] = {
     "onnx_state_dict": "load the module's state dict, which torch.save(module.state_dict(), path) writes",
     "onnx_keras": "load the .keras or .h5 file that it was made of",
     "onnx_external": "pass external_data=True, which lets it read those beside it",
+    "onnx_one_file": "write it with onnx.save(onnx.load(path), new_path, save_as_external_data=True)",
     "onnx_checksum": "save the model without its checksum",
     "onnx_two_steps": "export an input of two steps or more, as one does not hold the recurrent weights",
     "onnx_hx": "name the state 'hx', and the other 'x', when you export it",

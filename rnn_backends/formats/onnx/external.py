@@ -122,7 +122,7 @@ class External:
         if (inner := Path(location)) in self._files:
             return self._files[inner]
         if len(self._files) == _FILES:
-            msg = f"its tensors are in more than {_FILES} files, where one is enough; {way('weights_alone')}."
+            msg = f"its tensors are in more than {_FILES} files, where one is enough; {way('onnx_one_file')}."
             raise FormatError(msg)
         context = opened(_contained(self.folder, location))
         found = _Beside(location, context.__enter__())
