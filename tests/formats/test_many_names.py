@@ -60,7 +60,7 @@ NAMED: dict[str, Made] = {
     "st: other names": lambda path: other_names(path, 110_000),
     "st: other names of modules": lambda path: other_names(path, 90_000, name="m{:x}.weight"),
     "st: other names in a large file": lambda path: other_names(path, 110_000, LARGE),
-    "st: arrays without numbers in a large file": lambda path: no_numbers(path, 90_000, LARGE * 2 // 3),
+    "st: arrays without numbers in a large file": lambda path: no_numbers(path, 75_000, LARGE // 2),
     "npz: cells of one number": lambda path: members(path, 30_000, "m{:x}.weight_ih"),
     "pt: other names of a weight": lambda path: aliases(path, 140_000, "w{:x}.weight"),
 }
