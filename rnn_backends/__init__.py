@@ -1,5 +1,9 @@
 """Vanilla (Elman) recurrent networks, forward, on the arrays you already have."""
 
+import rnn_backends.startup  # noqa: F401  # before what takes its time to import
+
+# isort: split
+
 from rnn_backends.backends import (
     Backend,
     Registration,

@@ -3,7 +3,8 @@
 import os
 import sys
 
-from rnn_backends.cli.signals import ENDED, without_traceback
+from rnn_backends.cli.signals import ENDED
+from rnn_backends.startup import without_traceback
 
 
 def program() -> int:

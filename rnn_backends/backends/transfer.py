@@ -226,7 +226,7 @@ def to_numpy(array: ArrayArgument) -> Host:
     BackendMismatchError
         No loaded backend owns the object.
     DTypeError, DeviceError
-        It is sparse or quantized, or has no values.
+        It is masked, sparse or quantized, or has no values.
 
     Examples
     --------
@@ -236,6 +236,7 @@ def to_numpy(array: ArrayArgument) -> Host:
     (1, 4)
     """
     owner = require_owned("array", array)
+    require_unmasked("array", array)
     require_dense("array", array)
     if getattr(array, "is_meta", False):
         msg = "`array` must have values; got one of the device meta, which has a shape alone."

@@ -82,9 +82,3 @@ def raised() -> Iterator[None]:
         sys.unraisablehook = hook
         for number, held in before.items():
             signal.signal(number, held)
-
-
-def without_traceback() -> None:
-    """Have Ctrl-C before and after the commands end this process at once, for Python would show a traceback."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, widen
+from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, is_masked, widen
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, ShapeError
 
@@ -218,8 +218,9 @@ def as_activation(activation: str | Callable[[Array], Array]) -> Callable[[Array
 def finite_float(name: str, value: object) -> float:
     """Return a number as a Python float, which no array library promotes."""
     try:
-        # NumPy makes a number of an array of one item, and warns.
-        number = float("nan") if getattr(value, "ndim", 0) else float(value)  # type: ignore[arg-type]
+        # NumPy makes a number of an array of one item, or of what is masked, and warns.
+        is_none = getattr(value, "ndim", 0) or is_masked(value)
+        number = float("nan") if is_none else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):

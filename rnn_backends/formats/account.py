@@ -41,6 +41,8 @@ objects of Python that are counted by their bytes, together with those; bytes of
 A load may take 64 MiB more than its file has.  Half of that is for bytes, the other half for the objects of Python that
 the counts allow, and for what the libraries that are called take for themselves.
 """
+ARRAY = 1536
+"""Bytes of objects that an array takes beside its numbers: its name, where it lies, and what it is a part of."""
 
 
 class Account:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host, dtype_name, is_array
+from rnn_backends.core.arrays import Host, dtype_name, is_array, is_masked
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
@@ -22,6 +22,9 @@ def declare(arrays: Mapping[Any, Any]) -> Declared:
     for name, array in arrays.items():
         if not isinstance(name, str) or not is_array(array):
             msg = f"the value of {shown(name)} must be an array, and its name a text; got {got(array)}."
+            raise FormatError(msg)
+        if is_masked(array):
+            msg = f"{shown(name)} must not be a masked array, whose mask would be lost; fill it."
             raise FormatError(msg)
         if str(getattr(array, "device", "")) == "meta":
             msg = f"{shown(name)} is on torch's meta device, and has no values; {way('values')}."

@@ -17,6 +17,7 @@ _RECURRENT = re.compile(
     rf"(?:(.*)\.)?(?:(weight_ih|weight_hh|bias_ih|bias_hh)(?:_({PLACE}))?|((?:bias|leak|h_0)_{PLACE}))", re.S
 )
 _RECURRENT_PART = re.compile(r"(?:^|[.])weight_(?:ih|hh)(?:_|$|[.])", re.ASCII)
+_OF_BOOKS = (("whh", "wxh"), ("waa", "wax"))
 _OF_RECURRENT = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)(?:_|$)", re.ASCII)
 _STATE = re.compile(r"h_?0|init|start|state|hidden|carry|prev", re.IGNORECASE)
 LOSS = re.compile(r"(?:^|_)(?:criterion|loss)(?:_|$)", re.IGNORECASE)
@@ -110,14 +111,14 @@ def _is_loss(module: Module, declared: Declared) -> bool:
 
 def is_recurrent(names: Iterable[str]) -> bool:
     """Return whether arrays of these names are of a recurrent network, perhaps among others."""
-    leaves = {name.lower() for name in names}
-    if any(_RECURRENT_PART.search(name) for name in leaves):
-        return True
-    groups: dict[str, set[str]] = {}
-    for name in leaves:
+    books: dict[str, set[str]] = {leaf: set() for pair in _OF_BOOKS for leaf in pair}
+    for name in map(str.lower, names):
+        if _RECURRENT_PART.search(name):
+            return True
         prefix, _, leaf = name.rpartition(".")
-        groups.setdefault(prefix, set()).add(leaf)
-    return any({"whh", "wxh"} <= group or {"waa", "wax"} <= group for group in groups.values())
+        if leaf in books:
+            books[leaf].add(prefix)
+    return any(books[one] & books[other] for one, other in _OF_BOOKS)
 
 
 def unknown(module: Module, others: Iterable[Module], declared: Declared) -> str:

@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import FormatError
-from rnn_backends.formats.account import Kind
+from rnn_backends.formats.account import ARRAY, Kind
 from rnn_backends.formats.archive import Archive
 from rnn_backends.formats.source import BLOCK, Source
 
@@ -88,6 +88,7 @@ class Npz:
         if len(self.members) != len(self.archive.members):
             msg = "an array stands in the file twice."
             raise FormatError(msg)
+        source.account.take("the names of its arrays", "objects", ARRAY * len(self.members))
 
     def header(self, name: str) -> Header:
         """Return the header of an array."""

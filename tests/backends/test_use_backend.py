@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
@@ -54,14 +54,71 @@ def test_entering_or_leaving_twice_is_refused() -> None:
     assert current() == "numpy:cpu"
 
 
-def test_leaving_on_another_thread_or_in_another_context_is_refused() -> None:
+Work = Callable[[], object]
+
+
+def on_a_thread_of_a_pool(work: Work) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
+def in_a_copy_of_the_context(work: Work) -> None:
+    contextvars.copy_context().run(work)
+
+
+def in_an_empty_context(work: Work) -> None:
+    contextvars.Context().run(work)
+
+
+def on_a_thread_in_a_copy_of_the_context(work: Work) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(contextvars.copy_context().run, work).result()
+
+
+def in_a_task(work: Work) -> None:
+    async def begun() -> None:
+        work()
+
+    asyncio.run(begun())
+
+
+def on_a_thread_of_a_task(work: Work) -> None:
+    async def begun() -> None:
+        await asyncio.to_thread(work)
+
+    asyncio.run(begun())
+
+
+def in_a_callback(work: Work) -> None:
+    async def begun() -> None:
+        done = asyncio.get_running_loop().create_future()
+
+        def called() -> None:
+            try:
+                work()
+            except rb.ArgumentError as error:
+                done.set_exception(error)
+
+        asyncio.get_running_loop().call_soon(called)
+        await done
+
+    asyncio.run(begun())
+
+
+ELSEWHERE = [
+    on_a_thread_of_a_pool, in_a_copy_of_the_context, in_an_empty_context, on_a_thread_in_a_copy_of_the_context, in_a_task,
+    on_a_thread_of_a_task, in_a_callback,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leave", ELSEWHERE)
+def test_leaving_on_another_thread_or_in_another_context_is_refused(leave: Callable[[Work], None]) -> None:
     block = rb.use_backend(STRICT)
     block.__enter__()
-    left_in_another_context = f"use_backend({STRICT!r}) must be left on the thread and in the task that entered it"
-    with ThreadPoolExecutor(1) as pool, refused(rb.ArgumentError, left_in_another_context):
-        pool.submit(block.__exit__, None, None, None).result()
-    with refused(rb.ArgumentError, left_in_another_context):
-        contextvars.copy_context().run(block.__exit__, None, None, None)
+    with refused(
+        rb.ArgumentError, f"use_backend({STRICT!r}) must be left on the thread and in the task that entered it"
+    ):
+        leave(lambda: block.__exit__(None, None, None))
     assert current() == STRICT
     block.__exit__(None, None, None)  # where it was entered
     assert current() == "numpy:cpu"

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP: one word at most, the exit code, and nothing left behind."""
 
 import _imp
+import importlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from commands import Run
 from terminal import LIMIT, PROGRAM, Terminal, is_writing
 
 import rnn_backends as rb
+from rnn_backends import startup
 from rnn_backends.__main__ import program
 from rnn_backends.cli import main as cli
 from rnn_backends.cli import process, signals
@@ -114,11 +116,33 @@ def test_signals_that_are_ignored_stay_ignored(folder: Path) -> None:
     require_nothing_left(folder)
 
 
-def test_an_interrupt_in_an_import_of_a_command(tmp_path: Path) -> None:
-    (tmp_path / "jax.py").write_text("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")
-    outside = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run([*PROGRAM, "info"], capture_output=True, text=True, check=False, env=outside)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "rnn-backends: interrupted\n")
+INTERRUPTED = "rnn-backends: interrupted\n"
+IMPORTS: dict[str, tuple[str, str, int, str]] = {
+    "a library that info looks for": ("jax", "info", 130, INTERRUPTED),
+    "a backend": ("torch", "run m.npz x.npy --backend torch", 130, INTERRUPTED),
+    "a format": ("msgpack", "info m.msgpack", 130, INTERRUPTED),
+    "a format to write": ("safetensors", "convert m.npz o.safetensors", 130, INTERRUPTED),
+    "NumPy": ("numpy", "info m.npz", -signal.SIGINT, ""),
+    "what reads the words": ("argparse", "--version", -signal.SIGINT, ""),
+}
+"""Modules, the words of a command that imports them, and its end: before the first word is read, the signal's own."""
+
+
+@pytest.mark.parametrize("kind", IMPORTS)
+def test_an_interrupt_in_an_import_of_a_command(tmp_path: Path, kind: str) -> None:
+    module, words, code, said = IMPORTS[kind]
+    hidden = tmp_path / "modules"
+    hidden.mkdir()
+    (hidden / f"{module}.py").write_text("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")
+    rb.RNN.init(3, 4).save(tmp_path / "m.npz")
+    (tmp_path / "m.msgpack").write_bytes(b"\x80")
+    np.save(tmp_path / "x.npy", np.ones((2, 1, 3), np.float32))
+    before = sorted(tmp_path.iterdir())
+    outside = {**os.environ, "PYTHONPATH": os.pathsep.join([str(hidden), *sys.path])}
+    command = [*PROGRAM, *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=outside, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -214,6 +238,39 @@ def test_main_runs_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+@pytest.mark.parametrize("name", ["rnn-backends", "rnn-backends.py", "RNN-Backends.exe", "rnn-backends-script.py"])
+def test_an_interrupt_before_the_first_word_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "numpy.py").write_text("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")
+    (tmp_path / name).write_text("import sys\nfrom rnn_backends.__main__ import program\nsys.exit(program())\n")
+    outside = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, str(tmp_path / name), "info"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=outside)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+WORDS: dict[str, tuple[list[str], list[str], bool]] = {
+    "the program": (["/usr/bin/rnn-backends", "info"], ["python", "/usr/bin/rnn-backends", "info"], True),
+    "a program of Windows": (["C:\\Scripts\\rnn-backends.EXE"], ["python"], True),
+    "a module": (["-m", "info"], ["python", "-W", "error", "-m", "rnn_backends", "info"], True),
+    "another module": (["-m", "rnn_backends"], ["python", "-m", "pytest", "rnn_backends"], False),
+    "another program": (["/usr/bin/pytest", "rnn-backends"], ["python", "/usr/bin/pytest", "rnn-backends"], False),
+    "a text": (["-c"], ["python", "-c", "import rnn_backends"], False),
+    "nothing": ([""], ["python"], False),
+    "no words": ([], [], False),
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+@pytest.mark.usefixtures("handlers")
+def test_a_program_that_imports_the_package_keeps_its_handlers(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    words, all_words, is_one = WORDS[kind]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sys, "orig_argv", all_words)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    importlib.reload(startup)
+    assert signal.getsignal(signal.SIGINT) == (signal.SIG_DFL if is_one else signal.default_int_handler)
 
 
 @pytest.mark.usefixtures("handlers")

@@ -33,6 +33,8 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     "targets": lambda value: rb.cross_entropy_grad(X, value), "weight": lambda value: rb.RNN([rb.Cell(value, H)]), "readout": lambda value: rb.RNN([rb.Cell(W, H)], rb.Linear(value)),
     "leak": lambda value: rb.RNN([rb.Cell(W, H, leak=value)]), "initial": lambda value: rb.RNN([rb.Cell(W, H)], h_0=value),
     "initials": lambda value: rb.RNN([rb.Cell(W, H)], h_0=[value]), "from_torch": lambda value: rb.from_torch({"weight_ih_l0": value, "weight_hh_l0": H}, activation="tanh"),
+    "loss": lambda value: MODEL.loss(X, value), "loss of lengths": lambda value: MODEL.loss(X, value, lengths=[5, 3]),
+    "loss of the last": lambda value: MODEL.loss(X, value, reads="last"), "layers": lambda value: rb.forward(value, X),
     "call": MODEL, "to_numpy": rb.to_numpy, "pad": lambda value: rb.pad([value, value]), "lengths": lambda value: MODEL(X, lengths=value),
 }  # fmt: skip
 
@@ -50,6 +52,50 @@ def test_what_is_no_array_is_refused(taker: str) -> None:
         with pytest.raises((rb.DTypeError, rb.ArgumentError, rb.BackendMismatchError, rb.FormatError)) as caught:
             TAKERS[taker](value)
         assert len(str(caught.value)) < 400, kind
+
+
+FITTING: dict[str, Any] = {
+    "forward": X, "call": X, "pad": X[:, 0], "to_numpy": X, "h_0": np.zeros((1, 2, 4), np.float32), "h_0s": np.zeros((2, 4), np.float32),
+    "logits": np.zeros((5, 4), np.float32), "targets": np.zeros((5, 2), int), "loss": np.zeros((5, 2), int), "weight": W,
+    "loss of lengths": np.zeros((5, 2), int), "loss of the last": np.zeros(2, int), "from_torch": W, "readout": H,
+    "leak": np.full(4, 0.5, np.float32), "initial": np.zeros((1, 4), np.float32), "initials": np.zeros(4, np.float32), "lengths": np.array([5, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("taker", FITTING)
+def test_what_is_masked_is_refused(taker: str) -> None:
+    array = FITTING[taker]
+    if taker not in {"h_0s", "initials"}:  # of one cell there is no list
+        TAKERS[taker](array)
+    for mask in (False, True, np.arange(array.size).reshape(array.shape) == 1):
+        with pytest.raises(
+            (rb.DTypeError, rb.FormatError), match="must not be a masked array, whose mask would be lost"
+        ):
+            TAKERS[taker](np.ma.masked_array(array, mask))
+
+
+@pytest.mark.parametrize("place", ["i", "h"])
+def test_what_is_masked_in_a_tree_is_refused(place: str) -> None:
+    tree: dict[str, Any] = {"i": {"kernel": W.T}, "h": {"kernel": H}}
+    tree[place] = {"kernel": np.ma.masked_array(tree[place]["kernel"])}
+    with pytest.raises(
+        rb.FormatError, match=f"'{place}/kernel' must not be a masked array, whose mask would be lost; fill it"
+    ):
+        rb.from_flax(tree, activation="tanh", residual=False)
+
+
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "clip": lambda value: rb.Cell(W, H, clip=value), "leak": lambda value: rb.Cell(W, H, leak=value),
+    "alpha": lambda value: rb.Activation("elu", alpha=value), "beta": lambda value: rb.Activation("scaled_tanh", 1.0, value),
+    "temperature": lambda value: MODEL.generate([0], 2, temperature=value), "top_p": lambda value: MODEL.generate([0], 2, top_p=value),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_masked_number_is_none(name: str) -> None:
+    for value in (np.ma.masked, np.ma.masked_array(0.5), np.ma.masked_array(0.5, True)):
+        with pytest.raises((rb.ArgumentError, rb.DTypeError, rb.ShapeError), match=f"`{name}`"):
+            NUMBERS[name](value)
 
 
 @pytest.mark.parametrize("taker", ["forward", "h_0", "h_0s", "logits", "targets", "to_numpy"])

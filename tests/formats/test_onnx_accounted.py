@@ -45,6 +45,100 @@ def zeros() -> onnx.ModelProto:
     return graph(*nodes, zeros=np.zeros(2**20, np.float16))
 
 
+def equal_states() -> onnx.ModelProto:
+    """Initial states that are the same for every sequence, and looked through for others."""
+    nodes = [node("RNN", ["X", *WEIGHTS, "", "ones"], f"Y{k}", **options(LAYER)) for k in range(40)]
+    made = graph(*nodes, ones=np.ones((1, 2**18, 5), np.float32))
+    made.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2**18
+    return made
+
+
+def lengths() -> onnx.ModelProto:
+    """Lengths that all layers share, and each looks through for one that is not the longest."""
+    nodes = [node("RNN", ["X", *WEIGHTS, "all"], f"Y{k}", **options(LAYER)) for k in range(40)]
+    made = graph(*nodes, all=np.full(2**20, 7, np.int32))
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 7
+    return made
+
+
+def orders() -> onnx.ModelProto:
+    """Numbers of sequences, in whose order each node looks for what is none."""
+    places = [node("ScatterElements", ["none", "order", "all"], f"o{k}", axis=0) for k in range(40)]
+    made = graph(
+        node("TopK", ["L", "count"], ["sorted", "order"]),
+        *places,
+        none=np.zeros(2**20, np.int64),
+        all=np.arange(2**20),
+        count=np.array([2**20]),
+    )
+    made.graph.input.append(value("L", shape=[2**20], dtype="int64"))
+    return made
+
+
+def starts() -> onnx.ModelProto:
+    """States that recurrences of one step share, and each looks through from where it starts."""
+    made, outputs = (
+        [node("Gather", ["X", "first"], "x", axis=0), node("MatMul", ["x", "w"], "a")],
+        [f"t{k}" for k in range(40)],
+    )
+    for k in range(40):
+        made += [
+            node("MatMul", ["h", f"r{k}"], f"p{k}"),
+            node("Add", ["a", f"p{k}"], f"s{k}"),
+            node("Tanh", [f"s{k}"], f"t{k}"),
+        ]
+    held: dict[str, Any] = {
+        "w": np.ones((4, 5), np.float32),
+        "h": np.ones((2**16, 5), np.float32),
+        "first": np.array(0),
+    }
+    held |= {f"r{k}": np.full((5, 5), k + 1, np.float32) for k in range(40)}
+    return model(made, [value("X", shape=[1, 2**16, 4])], outputs, held)
+
+
+def both_directions() -> onnx.ModelProto:
+    layer = Draw("float32", 1).layers("fb", 1, 4, 5)[0]
+    rnn = node("RNN", ["X", *weights(layer)], ["Y", "H0"], **options(layer))
+    tripled = [node("Concat", [f"H{k}"] * 3, f"H{k + 1}", axis=0) for k in range(14)]
+    return model([rnn, *tripled], [value("X", shape=["t", "b", 4])], ["Y"], weights(layer))
+
+
+def side_by_side() -> onnx.ModelProto:
+    """Join last states on the axis of their features, which becomes longer."""
+    return graph(
+        node("Squeeze", ["H0", "none"], "G0"),
+        *[node("Concat", [f"G{k}"] * 2, f"G{k + 1}", axis=-1) for k in range(20)],
+        none=np.array([0]),
+    )
+
+
+def turned() -> onnx.ModelProto:
+    """Join last states with their axes exchanged in between."""
+    nodes: list[onnx.NodeProto] = []
+    for k in range(20):
+        nodes += [
+            node("Transpose", [f"H{k}"], f"T{k}", perm=[1, 0, 2]), node("Concat", [f"T{k}"] * 2, f"U{k}", axis=1),
+            node("Transpose", [f"U{k}"], f"H{k + 1}", perm=[1, 0, 2]),
+        ]  # fmt: skip
+    return graph(*nodes)
+
+
+def axes_of_a_shape() -> onnx.ModelProto:
+    return graph(node("Reshape", ["X", "n"], "y"), n=np.ones(100_000, np.int64))
+
+
+def axes_of_an_input() -> onnx.ModelProto:
+    made = graph(node("Identity", ["Z"], "z"))
+    made.graph.input.append(value("Z", shape=[1] * 33))
+    return made
+
+
+def axes_of_a_constant() -> onnx.ModelProto:
+    return graph(
+        node("ConstantOfShape", ["n"], "y", value=onnx.helper.make_tensor("v", 1, [1], [1.0])), n=np.ones(33, np.int64)
+    )
+
+
 def layers() -> onnx.ModelProto:
     """Layers that share their weights, of which each keeps a copy."""
     tensors: dict[str, Any] = {name: np.ones((1, 512, 512), np.float32) for name in ("W", "R")}
@@ -108,6 +202,16 @@ def many_parts() -> onnx.ModelProto:
 REFUSED: list[tuple[Callable[[], onnx.ModelProto], str]] = [
     (joined, "the last states that it joins would take .* items after"),
     (taken, "the last states that it takes would take .* items after"),
+    (both_directions, "the last states that it joins would take .* items after"),
+    (side_by_side, "the last states that it joins would take .* items after"),
+    (turned, "the last states that it joins would take .* items after"),
+    (equal_states, "looking through its (constants|initial states) would take .* bytes after"),
+    (lengths, "looking through its constants would take .* bytes after"),
+    (orders, "looking through its numbers would take .* bytes after"),
+    (starts, "looking through its initial states would take .* bytes after"),
+    (axes_of_a_shape, "its shape would take 100000 axes"),
+    (axes_of_an_input, "would take 33 axes"),
+    (axes_of_a_constant, "would take 33 axes"),
     (zeros, "looking through its constants would take .* bytes after"),
     (layers, "the weights of the layers would take .* bytes beside"),
     (products, "the weights of its products would take .* bytes beside"),

@@ -211,19 +211,67 @@ def checked(folder: Path, data: bytes) -> Path:
     return path
 
 
-def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, known = [], hashlib.sha1
+def of_one_file(path: Path) -> int:
+    return 1
+
+
+def of_two_files(path: Path) -> int:
+    """Have half of the tensors in another file of the same bytes."""
+    stacked(path.parent, lambda k: f"w{k % 2}.bin", checksum=hashlib.sha1(filled(1.0)).hexdigest())
+    for k in range(2):
+        (path.parent / f"w{k}.bin").write_bytes(filled(1.0))
+    return 2
+
+
+def by_two_names(path: Path) -> int:
+    stacked(path.parent, lambda k: "./" * (k % 3) + "w.bin", checksum=hashlib.sha1(filled(1.0)).hexdigest())
+    return 1
+
+
+def in_two_cases(path: Path) -> int:
+    made = onnx.load(path, load_external_data=False)
+    for k, each in enumerate(made.graph.initializer[1:]):
+        entry = next(entry for entry in each.external_data if entry.key == "checksum")
+        entry.value = entry.value.upper() if k % 2 else entry.value
+    path.write_bytes(made.SerializeToString())
+    return 1
+
+
+def of_one_tensor(path: Path) -> int:
+    made = onnx.load(path, load_external_data=False)
+    for each in made.graph.initializer[2:]:
+        del each.external_data[-1]  # the checksum
+    path.write_bytes(made.SerializeToString())
+    return 1
+
+
+def of_many_tensors(path: Path) -> int:
+    """Have further tensors, which nothing takes, in the same bytes."""
+    made = onnx.load(path, load_external_data=False)
+    for k in range(100):
+        made.graph.initializer.append(made.graph.initializer[1])
+        made.graph.initializer[-1].name = f"t{k}"
+    path.write_bytes(made.SerializeToString())
+    return 1
+
+
+@pytest.mark.parametrize(
+    "change", [of_one_file, of_two_files, by_two_names, in_two_cases, of_one_tensor, of_many_tensors]
+)
+def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], int]) -> None:
+    made, known = list[int](), hashlib.sha1
 
     def sha1(*given: Any, **options: Any) -> Any:
         made.append(1)
         return known(*given, **options)
 
     path = checked(tmp_path, filled(1.0))
+    count = change(path)
     monkeypatch.setattr(hashlib, "sha1", sha1)
     assert numbers(rb.load(path, external_data=True)) == {1.0}
-    assert len(made) == 1
+    assert len(made) == count
     monkeypatch.undo()
-    (tmp_path / "w.bin").write_bytes(filled(2.0))
+    (tmp_path / ("w.bin" if count == 1 else "w0.bin")).write_bytes(filled(2.0))
     with pytest.raises(
         rb.FormatError, match="the external data of 'w0' do not have the checksum that the model states"
     ):

@@ -237,6 +237,12 @@ def test_external_data_where_they_are_asked_for(folder: Path) -> None:
         ({"location": "w.bin\0"}, "must be an ordinary file"),
         ({"location": "absent.bin"}, "must be an ordinary file"),
         ({"location": "a" * 5000}, "the external data file 'a+[.]{3} must be an ordinary file"),
+        ({"location": "ab/" * 1700}, r"the external data file '(ab/)+a?b?[.]{3} must be an ordinary file"),
+        ({"location": "w.bin", "offset": "1" * 5000}, "must be whole numbers; got '1+[.]{3}"),
+        ({"location": "w.bin", "length": "\N{GRINNING FACE}" * 5000}, "must be whole numbers; got '"),
+        ({"location": "w.bin", "k" * 5000: "4"}, "a name of more than 1000 characters, which begins 'k+[.]{3}"),
+        ({"location": "w.bin", "basepath": "/" * 5000}, "at most offset, length and checksum; got 'location', 'basepath'"),
+        ({"location": "w.bin", "offset": "4", "checksum": "0" * 5000}, "do not have the checksum"),
         ({"location": "fifo.bin"}, "must be an ordinary file"),
         ({"location": "."}, "must be an ordinary file"),
         ({"location": ""}, "must have a location"),
@@ -250,8 +256,10 @@ def test_external_data_where_they_are_asked_for(folder: Path) -> None:
     ],
 )  # fmt: skip
 def test_external_data_elsewhere(folder: Path, entries: dict[str, str], message: str) -> None:
-    with pytest.raises(rb.FormatError, match=message):
+    with pytest.raises(rb.FormatError, match=message) as caught:
         rb.from_onnx(external(folder, **entries), external_data=True)
+    assert len(str(caught.value)) <= 400
+    assert str(caught.value).isprintable()
 
 
 def test_external_data_beside_inner_ones(folder: Path) -> None:

@@ -159,6 +159,33 @@ def bomb_of_text() -> bytes:
     return zip_of({"__rnn_backends__.npy": npy_bytes(np.frombuffer(text, np.uint8)), "weight_ih_l0.npy": WEIGHT})
 
 
+def bomb_of(text: bytes) -> Callable[[], bytes]:
+    """Return what packs a text as a description."""
+    held = {name: npy_bytes(array) for name, array in weights().items()}
+    described = {"__rnn_backends__": npy_bytes(np.frombuffer(text, np.uint8))}
+    return lambda: zip_of({f"{name}.npy": data for name, data in (held | described).items()})
+
+
+def headed(text: bytes) -> Callable[[], bytes]:
+    """Return what makes a text the header of a file of safetensors."""
+    return lambda: struct.pack("<Q", len(text)) + text
+
+
+def entry_of(comment: bytes = b"", extra: bytes = b"", name: bytes = b"weight_ih_l0.npy", count: int = 1) -> bytes:
+    """Return a zip file whose directory has one entry, a number of times."""
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
+    lengths = (len(name), len(extra), len(comment))
+    far = 2**32 - 1 if extra[:2] == b"\1\0" else 0
+    one = struct.pack("<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, far, far, *lengths, 0, 0, 0, far)
+    directory = (one + name + extra + comment) * count
+    return local + directory + _end(count, len(directory), len(local))
+
+
+def sized(size: int, packed: int, offset: int) -> bytes:
+    """Return the field of an entry that has these in 64 bits."""
+    return struct.pack("<HH3Q", 1, 24, size, packed, offset)
+
+
 @cache
 def bomb_of_directory() -> bytes:
     file = io.BytesIO()
@@ -185,6 +212,7 @@ def zip64(offset: int) -> bytes:
 
 
 WEIGHT = npy_bytes(np.ones((3, 2), "<f4"))
+FEW = 2_000_000
 BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a header of 21 MB": (".safetensors", bomb_of_headers, "the header would take 21000009 bytes of text, more than"),
     "a header of entries": (".safetensors", bomb_of_entries, "the header would take 1000 items after"),
@@ -192,6 +220,58 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
         ".npz",
         bomb_of_text,
         "the description of the network would take 300000.* bytes of text, more than",
+    ),
+    "a header of lists": (
+        ".safetensors",
+        headed(b'{"a":[' + b"[]," * 190_000 + b"1]}"),
+        "the header would take 1000 items after",
+    ),
+    "a header of numbers": (
+        ".safetensors",
+        headed(b'{"a":[' + b"1," * 190_000 + b"1]}"),
+        "the header would take 1000 items after",
+    ),
+    "a header of notes": (
+        ".safetensors",
+        headed(b'{"__metadata__":{' + b'"":"",' * 190_000 + b'"":""}}'),
+        "the header would take 1000 items after",
+    ),
+    "a header of spaces": (
+        ".safetensors",
+        headed(b"{" + b" " * 9_000_000 + b"}"),
+        "the header would take 9000002 bytes of text",
+    ),
+    "a header of letters": (
+        ".safetensors",
+        headed(b'{"a":"' + b"a" * 4_000_000 + "\U0001f600".encode() + b'"}'),
+        "the header would take [0-9]+ bytes of text",
+    ),
+    "a description of numbers": (
+        ".npz",
+        bomb_of(b'{"a":[' + b"1.5," * (FEW // 4) + b"1]}"),
+        "would take 1000 items after 150000",
+    ),
+    "a description of names": (
+        ".npz",
+        bomb_of(b"{" + b'"":1,' * (FEW // 5) + b'"":1}'),
+        "would take 1000 items after 150000",
+    ),
+    "a description of spaces": (".npz", bomb_of(b"{" + b" " * 30_000_000 + b"}"), "would take 30000002 bytes of text"),
+    "a description in itself": (".npz", bomb_of(b'{"a":' * (FEW // 5)), "would take 129 levels"),
+    "a directory of comments": (
+        ".npz",
+        lambda: entry_of(b"c" * 60_000, count=100),
+        "its directory would take .* bytes",
+    ),
+    "a directory of fields": (
+        ".keras",
+        lambda: entry_of(extra=struct.pack("<HH", 0x7777, 60_000) + bytes(60_000), count=100),
+        "its directory would take .* bytes",
+    ),
+    "a directory of long names": (
+        ".pt",
+        lambda: entry_of(name=b"n" * 60_000, count=100),
+        "its directory would take .* bytes",
     ),
     "a directory": (".npz", bomb_of_directory, "its directory would take .* bytes"),
     "a directory of .pt": (".pt", bomb_of_directory, "its directory would take .* bytes"),
@@ -212,7 +292,10 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("msgpack")
-@pytest.mark.parametrize("shape", [[2**63], [2**40, 0], [0, 2**63, 2**63], [1] * 33])
+@pytest.mark.parametrize(
+    "shape",
+    [[2**63], [2**40, 0], [0, 2**63, 2**63], [1] * 33, [0, 2**64 - 1], [2**62, 0, 2**62], [0] * 65, [2**31] * 2 + [0]],
+)
 def test_shapes_beyond_those_of_numpy_are_refused(tmp_path: Path, shape: list[int]) -> None:
     import msgpack
 
@@ -223,6 +306,25 @@ def test_shapes_beyond_those_of_numpy_are_refused(tmp_path: Path, shape: list[in
         rb.FormatError, match=r"m\.msgpack.*(declared|axes|damaged: Maximum allowed dimension|holds no SimpleCell)"
     ):
         load(path)
+
+
+PLACED: dict[str, Callable[[int], bytes]] = {
+    "the directory": zip64,
+    "a member": lambda far: entry_of(extra=sized(0, 0, far)),
+    "a size": lambda far: entry_of(extra=sized(far, 0, 0)),
+    "a packed size": lambda far: entry_of(extra=sized(0, far, 0)),
+    "all of a member": lambda far: entry_of(extra=sized(far, far, far)),
+}
+
+
+@pytest.mark.parametrize("kind", PLACED)
+@pytest.mark.parametrize("suffix", [".npz", ".pt", ".keras"])
+def test_numbers_of_64_bits_in_a_zip_file_lead_nowhere(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    for far in (2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1):
+        path.write_bytes(PLACED[kind](far))
+        with pytest.raises(rb.FormatError, match=path.name):
+            load(path)
 
 
 def inputs_of(path: Path) -> Inputs:

@@ -33,6 +33,11 @@ def fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def linked_fifo(path: Path) -> None:
+    fifo(path.with_name("f"))
+    path.symlink_to("f")
+
+
 def listening(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path.name)  # in the current folder, as such names are short
@@ -43,6 +48,9 @@ SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
     "FIFO": (fifo, "is a FIFO, not a regular file"),
     "socket": (listening, "is a socket, not a regular file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, not a regular file"),
+    "device without bytes": (lambda path: path.symlink_to(os.devnull), "is a device, not a regular file"),
+    "link to a folder": (lambda path: path.symlink_to("."), "is a directory, not a regular file"),
+    "link to a FIFO": (linked_fifo, "is a FIFO, not a regular file"),
 }
 
 
@@ -68,8 +76,10 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
 def test_what_cannot_be_opened(tmp_path: Path, no_descriptor_left: None) -> None:
     with pytest.raises(FileNotFoundError), opened(tmp_path / "none"):
         pass
-    with pytest.raises(FormatError, match=r"is no name of a file: .*embedded null"), opened("a\0b"):
-        pass
+    for name in ("a\0b", "\0", "\0.npz", "m.npz\0", f"{tmp_path}/\0/m.npz"):
+        with pytest.raises(FormatError, match=r"is no name of a file: .*embedded null") as caught, opened(name):
+            pass
+        assert str(caught.value).isprintable()
 
 
 def test_parts_numbers_and_blocks(tmp_path: Path) -> None:

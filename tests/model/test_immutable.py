@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, cast
 
+import fuzz
 import numpy as np
 import pytest
 
@@ -253,6 +254,50 @@ def test_weights_of_files_and_what_they_lie_in_are_not_made_writable(name: str, 
         made().save(path := tmp_path / name)
     for _, weight in named_arrays(rb.load(path, **FILES[name]).placed.network):
         require_closed(weight)
+
+
+def of_flax(folder: Path) -> rb.RNN:
+    pytest.importorskip("msgpack")
+    (folder / "m.msgpack").write_bytes(fuzz.flax_file())
+    return rb.load(folder / "m.msgpack", activation="tanh", residual=False, readout_activation="identity")
+
+
+def saved(suffix: str) -> Callable[[Path], rb.RNN]:
+    def loaded(folder: Path) -> rb.RNN:
+        if suffix == ".onnx":
+            pytest.importorskip("onnx")
+        cell = rb.Cell(np.ones((4, 3)), np.eye(4), np.ones(4), leak=None if suffix == ".onnx" else np.full(4, 0.5))
+        rnn = rb.RNN(
+            [cell],
+            rb.Linear(np.ones((3, 4)), np.ones(3)),
+            encoder=rb.Linear(np.ones((3, 5)), np.ones(3), "tanh"),
+            h_0=np.ones((1, 4)),
+        )
+        rnn.save(folder / f"m{suffix}")
+        return rb.load(folder / f"m{suffix}")
+
+    return loaded
+
+
+LOADED: dict[str, Callable[[Path], rb.RNN]] = {
+    "safetensors": saved(".safetensors"), "npz": saved(".npz"), "onnx": saved(".onnx"), "flax": of_flax,
+    "torch": lambda _: rb.load(fuzz.DATA / "layers.pt", activation="tanh"), "keras": lambda _: rb.load(fuzz.DATA / "tagger.keras"),
+    "from_torch": lambda _: rb.from_torch({"weight_ih_l0": ones(), "weight_hh_l0": np.eye(4, dtype="f4").T}, activation="tanh"),
+    "from_flax": lambda _: rb.from_flax({"i": {"kernel": ones().T}, "h": {"kernel": np.eye(4, dtype="f4")}}, activation="tanh", residual=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOADED)
+def test_weights_that_are_read_are_not_made_writable(tmp_path: Path, kind: str) -> None:
+    rnn = LOADED[kind](tmp_path)
+    parts = {"layers": rnn.layers, "readout": rnn.readout, "encoder": rnn.encoder, "h_0": rnn.h_0}
+    weights = [weight for part in parts.values() if part is not None for _, weight in named_arrays(part, "it")]
+    assert len(weights) > 1
+    for weight in weights:
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            weight.setflags(write=True)
+        with pytest.raises(ValueError, match="read-only"):
+            weight[...] = 0
 
 
 def test_weights_that_are_there_twice_stay_one() -> None:

@@ -120,5 +120,6 @@ def _widths(arrays: Mapping[str, Made]) -> Widths:
     hidden = {name.removeprefix("weight_hh_"): array for name, array in arrays.items() if name.startswith("weight_hh_")}
     last = max(layer_indices(hidden))
     first = next(array for name, array in arrays.items() if name in {"weight_ih_l0", "weight_ih_l0_reverse"})
-    width = sum(array.shape[0] for place, array in hidden.items() if layer_indices([place]) == [last])
-    return Widths(first.shape[-1], width)
+    # What is no matrix is refused where the cells are made; it may have no axis at all.
+    width = sum(sum(array.shape[:1]) for place, array in hidden.items() if layer_indices([place]) == [last])
+    return Widths(sum(first.shape[-1:]), width)

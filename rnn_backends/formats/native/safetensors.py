@@ -14,6 +14,7 @@ import numpy as np
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.account import ARRAY
 from rnn_backends.formats.assembly import from_described, pack
 from rnn_backends.formats.description import KEY
 from rnn_backends.formats.json_text import parse_json, require_keys
@@ -47,6 +48,7 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     _require_covered(entries, data.size)
     # Of tied weights safetensors.torch.save_model keeps one, and notes whose name the other has.
     entries |= {name: entries[of] for name, of in notes.items() if of in entries and name not in entries}
+    source.account.take("the names of its arrays", "objects", ARRAY * len(entries))
     shared = {entry for entry, count in Counter(entries.values()).items() if count > 1}
 
     def array(entry: Entry) -> Made:
