@@ -18,14 +18,6 @@ from rnn_backends.core.network import Network
 
 X = np.ones((5, 2, 3), np.float32)
 IDS = np.ones((5, 2), np.int32)
-DATA = Path(__file__).parent.parent / "data"
-TANH = {"activation": "tanh"}
-FILES: dict[str, dict[str, Any]] = {
-    "m.safetensors": {}, "m.npz": {}, "layers.pt": TANH, "cases/wn_new.pt": TANH, "float16.pt": TANH,
-    "cases/word_lm.pt": {**TANH, "readout_activation": "softmax"}, "classifier.keras": {}, "cases/keras2_simple.h5": {},
-    "cases/flax_trainstate.msgpack": {**TANH, "residual": False, "readout_activation": "softmax"}, "unrolled_head.onnx": {}, "cases/export_bh.onnx": {},
-}  # fmt: skip
-"""Files of all readers, with what they do not say; those that are not there are written first."""
 
 
 def made() -> rb.RNN:
@@ -246,16 +238,6 @@ def test_weights_and_what_they_lie_in_are_not_made_writable(dtype: str) -> None:
         require_closed(weight)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_weights_of_files_and_what_they_lie_in_are_not_made_writable(name: str, tmp_path: Path) -> None:
-    suffix = name.rpartition(".")[2]
-    pytest.importorskip({"onnx": "onnx", "msgpack": "msgpack", "keras": "h5py", "h5": "h5py"}.get(suffix, "numpy"))
-    if not (path := DATA / name).exists():
-        made().save(path := tmp_path / name)
-    for _, weight in named_arrays(rb.load(path, **FILES[name]).placed.network):
-        require_closed(weight)
-
-
 def of_flax(folder: Path) -> rb.RNN:
     pytest.importorskip("msgpack")
     (folder / "m.msgpack").write_bytes(fuzz.flax_file())
@@ -294,10 +276,7 @@ def test_weights_that_are_read_are_not_made_writable(tmp_path: Path, kind: str) 
     weights = [weight for part in parts.values() if part is not None for _, weight in named_arrays(part, "it")]
     assert len(weights) > 1
     for weight in weights:
-        with pytest.raises(ValueError, match="WRITEABLE"):
-            weight.setflags(write=True)
-        with pytest.raises(ValueError, match="read-only"):
-            weight[...] = 0
+        require_closed(weight)
 
 
 def test_weights_that_are_there_twice_stay_one() -> None:
