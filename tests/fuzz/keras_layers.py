@@ -93,7 +93,7 @@ def functional(draw: Draw, layers: list[Any], number: int) -> dict[str, Any]:
 
 def _masks(draw: Draw, source: str) -> list[dict[str, Any]]:
     """Return the operations that make the mask of an Embedding, or of a Masking."""
-    found = [_operation("NotEqual", "not_equal", [_output(source), draw.pick((0, 0.0, 1))], {})]
+    found = [_operation("NotEqual", "not_equal", [_output(source), draw.pick((0, 0.0, 0.0, 1, "x"))], {})]
     if draw.once(2):
         options = {"axis": draw.pick((-1, -1, 1)), "keepdims": draw.once(4)}
         found.append(_operation("Any", "any", [_output("not_equal")], options))
