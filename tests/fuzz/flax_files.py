@@ -115,8 +115,8 @@ def tree(draw: Draw) -> dict[str, Any]:
     """Return the parameters of a network."""
     found: dict[str, Any] = {}
     width = 3
-    if draw.once(4):
-        found["Embed_0"] = {"embedding": weights.tensor(draw, 5, width)}
+    for number in range(draw.pick((0, 0, 0, 1, 0, 0, 0, 2))):
+        found[f"Embed_{number}"] = {"embedding": weights.tensor(draw, 5, width)}
     for number in range(draw.pick((0, 0, 0, 1, 2))):
         found[f"Dense_in{number}"] = _dense(draw, width, 3)
     both = draw.once(6)

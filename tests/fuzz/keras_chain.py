@@ -135,7 +135,7 @@ def _recurrent(draw: Draw, width: int, sequences: bool) -> tuple[Layer, int]:
         elif kind == 6:
             sides["backward_layer"].config["return_sequences"] = not sequences
         elif 7 <= kind < 10:
-            sides["layer"].kind = draw.pick(("Dense", "LSTM"))
+            sides[draw.pick(list(sides))] = Layer("Dense", {"units": size, "activation": "tanh", "use_bias": biased})
         return Layer(
             "Bidirectional", {"merge_mode": draw.pick(("concat", "concat", "concat", "sum", None))}, arrays, sides
         ), 2 * size

@@ -17,7 +17,7 @@ _FOLDERS = {
     "TimeDistributed": "time_distributed", "Sequential": "sequential", "Functional": "functional", "LSTM": "lstm", "GRU": "gru",
     "BatchNormalization": "batch_normalization", "Normalization": "normalization", "Masking": "masking", "Dropout": "dropout",
 }  # fmt: skip
-_GIVEN = {"go_backwards": False, "activation": "tanh", "readout_activation": "linear"}
+_GIVEN = {"go_backwards": False, "readout_activation": "linear"}
 
 
 def _model(draw: Draw, version: int, depth: int = 0) -> tuple[Any, list[tuple[str, Layer]]]:
@@ -85,6 +85,7 @@ def archive(draw: Draw) -> Case:
 def alone(draw: Draw) -> Case:
     """Return a .weights.h5 file of Keras 3, or of Keras 2: groups by class, in no order."""
     version = draw.pick((3, 3, 2))
+    activation = draw.pick(("tanh", "tanh", "tanh", "hard_sigmoid"))
     _, placed = _model(draw, version)
     arrays = {f"{path}/{own}": array for path, layer in placed for own, array in layer.folders().items()}
     attributes: dict[str, Any] = {}
@@ -100,13 +101,20 @@ def alone(draw: Draw) -> Case:
         ] = weights.tensor(draw, 3)
     if draw.once(3):
         arrays = changed(draw, arrays)
-    return _h5(draw, arrays, attributes)
+    return _h5(draw, arrays, attributes, activation)
 
 
-def _h5(draw: Draw, arrays: dict[str, Tensor], attributes: dict[str, Any], *, is_model: bool = False) -> Case:
+def _h5(
+    draw: Draw,
+    arrays: dict[str, Tensor],
+    attributes: dict[str, Any],
+    activation: str = "tanh",
+    *,
+    is_model: bool = False,
+) -> Case:
     whole = hdf5.Writer(draw).whole(grouped(arrays, attributes))
     masking = draw.pick(({}, {"masking": False}, {"masking": True}))
-    given = _options(draw, {} if is_model and not draw.once(3) else {**_GIVEN, **masking})
+    given = _options(draw, {} if is_model and not draw.once(3) else {**_GIVEN, "activation": activation, **masking})
     return Case(".h5", damaged(draw, whole) if draw.once(16) else whole, given)
 
 

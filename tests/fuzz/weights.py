@@ -194,7 +194,7 @@ def _native(draw: Draw, code: str) -> dict[str, Tensor]:
         width = 4 * len(sides)
     for role, size in (("encoder", 3), ("readout", 2)):
         if draw.once(2):
-            number = draw.pick((".", ".0."))
+            number = draw.pick((".", ".0.", ".", ".0.", ".", ".0.", ".", ".1."))
             taken_width = width if role == "readout" else draw.pick((3, 5))
             found |= {
                 f"{role}{number}weight": tensor(draw, size, taken_width, code=code),
