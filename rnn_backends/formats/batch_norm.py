@@ -54,6 +54,9 @@ def with_norms(
     """
     bias_name = _bias_of(name, arrays)
     weight, bias = arrays[name], arrays.get(bias_name)
+    if len(weight.shape) != 2:
+        msg = f"{name}, beside a BatchNorm, must have two axes; its shape is {shown(weight.shape)}."
+        raise FormatError(msg)
     for norm, is_after in norms:
         size, got = weight.shape[0 if is_after else 1], [held[each].shape for each in norm.arrays.values()]
         if any(shape != (size,) for shape in got):

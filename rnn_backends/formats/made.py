@@ -177,11 +177,9 @@ def tiles(shape: tuple[int, ...], outer: int, size: int = BLOCK) -> Iterator[Ind
 
     They are whole in all axes but the outer one, or, where that would be larger, in fewer.
     """
-    if 0 in shape:
-        return
     steps = list(shape)
     for axis in sorted(range(len(shape)), key=lambda axis: axis != outer):
-        steps[axis] = max(1, min(shape[axis], size * steps[axis] // prod(steps)))
+        steps[axis] = max(1, min(shape[axis], size * steps[axis] // max(1, prod(steps))))
     starts = product(*(range(0, length, step) for length, step in zip(shape, steps, strict=True)))
     for start in starts:
         yield tuple(slice(at, min(at + step, length)) for at, step, length in zip(start, steps, shape, strict=True))
@@ -203,8 +201,6 @@ def writable(array: Host) -> Host:
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    if owner.base is not None:
-        return array.copy(order="K")
     owner.flags.writeable = True
     view = array.view()
     view.flags.writeable = True

@@ -5,14 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz import watch
+from fuzz import situations, watch
 from fuzz.draws import Draw
 from fuzz.engine import corpus, mutated
 from fuzz.machine import main
 from fuzz.readers import READERS
+from fuzz.situations import Situation
 from fuzz.trial import Trial
 
 import rnn_backends as rb
+from rnn_backends.formats import changes
 
 FUZZ = Path(__file__).parents[1] / "fuzz"
 
@@ -49,6 +51,20 @@ def test_without_choices_a_file_is_sound_and_the_same_choices_make_the_same_file
     assert generate(Draw(data)) == generate(Draw(data))
     with Trial(reader) as trial:
         assert trial.tried(b"") == "loaded"
+
+
+@pytest.mark.parametrize("situation", situations.ALL, ids=str)
+def test_a_file_is_read_in_each_situation(situation: Situation) -> None:
+    with Trial("npz") as trial:
+        found = trial.done(trial.generate(Draw(b"")), situation)
+        assert found == ("refused" if situation.place or situation.event or situation.call else "loaded")
+
+
+def test_a_model_of_a_file_that_changed_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes.Seen, "change", lambda _: None)
+    with Trial("npz") as trial:
+        found = trial.done(trial.generate(Draw(b"")), Situation(event="becomes longer"))
+        assert found == "it was loaded, although the file becomes longer"
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,13 @@ def test_a_batch_norm_without_a_place_is_refused() -> None:
         rb.from_torch(network() | norm("bn", 5) | fully("fc", 2, 4), **TOLD, batch_norm_eps=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (4, 3, 1)])
+def test_a_weight_of_other_than_two_axes_is_refused_beside_a_batch_norm(shape: tuple[int, ...]) -> None:
+    state = norm("bn", 3) | network() | {"rnn.weight_ih_l0": normal(*shape)}
+    with pytest.raises(rb.FormatError, match="weight_ih_l0, beside a BatchNorm, must have two axes; its shape is"):
+        rb.from_torch(state, activation="tanh", batch_norm_eps=1e-5)
+
+
 def test_a_pickle_of_arrays_is_no_file_to_run(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(network()))
     with pytest.raises(rb.FormatError, match="it is a pickle, a program, and nothing in a file is executed"):

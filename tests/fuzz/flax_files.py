@@ -115,8 +115,8 @@ def tree(draw: Draw) -> dict[str, Any]:
     """Return the parameters of a network."""
     found: dict[str, Any] = {}
     width = 3
-    if draw.once(4):
-        found["Embed_0"] = {"embedding": weights.tensor(draw, 5, width)}
+    for number in range(draw.pick((0, 0, 0, 1, 0, 0, 0, 2))):
+        found[f"Embed_{number}"] = {"embedding": weights.tensor(draw, 5, width)}
     for number in range(draw.pick((0, 0, 0, 1, 2))):
         found[f"Dense_in{number}"] = _dense(draw, width, 3)
     both = draw.once(6)
@@ -144,8 +144,11 @@ def tree(draw: Draw) -> dict[str, Any]:
 
 def _dense(draw: Draw, width: int, size: int) -> dict[str, Any]:
     found = {"kernel": weights.tensor(draw, width, size), "bias": weights.tensor(draw, size)}
-    if draw.once(6):
+    kind = draw.below(24)
+    if kind < 4:
         del found["bias"]
+    elif kind == 5:
+        found["kernel"] = weights.tensor(draw, *draw.pick(((3, width, size), (size,))))
     if draw.once(20):
         found["w"] = found["kernel"]
     if draw.once(20):
@@ -184,17 +187,22 @@ def generate(draw: Draw) -> Case:
         held = {**held, **draw.pick((
             {"a/b": weights.tensor(draw, 2), "a": {"b": weights.tensor(draw, 2)}}, {"h0": weights.tensor(draw, 4)}, {"init": {"carry": weights.tensor(draw, 1, 4)}},
             {"x" * 900: {"y" * 900: {"z" * 900: {"a": weights.tensor(draw, 2)}}}}, {"ids": weights.tensor(draw, 4, code="i4")},
+            {"x" * 2000: 1},
         ))}  # fmt: skip
     if isinstance(held, dict) and draw.once(40):
         held = {"deep": draw.pick((b"\x81\xa1a" * 20, b"\x81\xa1a" * 300, b"\x91" * 900)) + b"\xc0", **held}
     whole = packed(draw, held)
-    given = options(draw, "flax", names, {"activation": "tanh", "residual": False, "readout_activation": "identity"})
+    given: dict[str, Any] = {"activation": "tanh", "residual": draw.once(5), "readout_activation": "identity"}
+    given = options(draw, "flax", names, given)
+    if "key" in given and draw.once(2):
+        given["key"] = given["key"][0]
     if draw.once(6):
-        given["layers"] = (
+        cells = (
             [name for name, part in held.items() if isinstance(part, dict) and "i" in part]
             if isinstance(held, dict)
             else []
         )
+        given["layers"] = draw.pick((cells, cells, cells, cells, [(None, None)], [*cells, 5]))
     return Case(".msgpack", damaged(draw, whole) if draw.once(10) else whole, given)
 
 

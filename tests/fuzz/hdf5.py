@@ -5,46 +5,14 @@ Each field that is written is noted, so that any of them can be changed afterwar
 
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from fuzz.draws import Draw
+from fuzz.hdf5_groups import Group
 from fuzz.weights import Tensor
 
 UNDEFINED = 2**64 - 1
 _FLOATS = {"f2": (2, 5, 15), "f4": (4, 8, 127), "f8": (8, 11, 1023)}
-
-
-class Group(NamedTuple):
-    """A group: its members by name, and its attributes, texts or lists of texts."""
-
-    members: Mapping[str, Any]
-    attributes: Mapping[str, Any] = {}
-
-
-def grouped(arrays: Mapping[str, Tensor], attributes: Mapping[str, Mapping[str, Any]]) -> Group:
-    """Return the groups of arrays by path, with attributes by path."""
-    root: dict[str, Any] = {}
-    for path, array in arrays.items():
-        held = root
-        *folders, name = path.split("/")
-        for folder in folders:
-            inner = held.setdefault(folder, {})
-            held = inner if isinstance(inner, dict) else {}
-        held[name] = array
-    for path in attributes:
-        held = root
-        for folder in filter(None, path.split("/")):
-            inner = held.setdefault(folder, {})
-            held = inner if isinstance(inner, dict) else {}
-
-    def made(held: Mapping[str, Any], path: str) -> Group:
-        own = {
-            name: made(each, f"{path}/{name}".lstrip("/")) if isinstance(each, dict) else each
-            for name, each in held.items()
-        }
-        return Group(own, attributes.get(path, {}))
-
-    return made(root, "")
 
 
 class Writer:
@@ -54,6 +22,7 @@ class Writer:
         self.draw, self.out = draw, bytearray()
         self.fields: list[tuple[int, int]] = []
         self.addresses: list[int] = []
+        self.headers: dict[tuple[str, tuple[int, ...]], int] = {}
         self.is_strange = draw.once(3)
 
     def odd(self, of: int) -> bool:
@@ -195,6 +164,8 @@ class Writer:
 
     def array(self, held: Tensor) -> int:
         """Add an array; return the place of its header."""
+        if (held.code, held.shape) in self.headers and self.odd(10):  # a link to what has another name already
+            return self.headers[held.code, held.shape]
         begin = self.begin()
         self.out += held.data
         is_bits = held.code == "bf16"
@@ -216,7 +187,8 @@ class Writer:
             messages.append((self.draw.pick((0xB, 0x7, 0x5, 0x8)), bytes(8)))
         if self.odd(30):
             del messages[self.draw.below(len(messages))]
-        return self.header(messages)
+        self.headers[held.code, held.shape] = self.header(messages)
+        return self.headers[held.code, held.shape]
 
     def _space(self, shape: tuple[int, ...]) -> bytes:
         version = self.draw.pick((1, 1, 1, 2, 3)) if self.is_strange else 1
@@ -243,7 +215,7 @@ class Writer:
         body = struct.pack("<BBHHH", version, 0, *map(len, parts)) + (b"\0" if version == 3 else b"")
         for part in parts:
             body += part + (bytes(-len(part) % 8) if version == 1 else b"")
-        return 0xC, body + data
+        return 0xC, body + (data[: self.draw.below(len(data) + 1)] if self.odd(40) else data)
 
     def _global_heap(self, texts: list[bytes]) -> int:
         begin = self.begin()

@@ -18,6 +18,8 @@ tensor = weights.tensor
 def chain(draw: Draw) -> list[Layer]:
     """Return layers in a row whose arrays fit each other."""
     width, found = 3, list[Layer]()
+    if draw.once(4):
+        found.append(Layer("Masking", {"mask_value": 0.0}))
     for _ in range(draw.pick((0, 0, 1, 2))):
         layer, width = _before(draw, width)
         found.append(layer)
@@ -27,12 +29,14 @@ def chain(draw: Draw) -> list[Layer]:
         found.append(layer)
         if draw.once(8):
             found.append(_norm(draw, width))
-    if draw.once(6):
-        kind = draw.pick(("GlobalAveragePooling1D", "GlobalMaxPooling1D", "Flatten"))
-        found.append(Layer(kind, {"data_format": "channels_last", "keepdims": False}))
+    pooling = draw.once(5)
+    if pooling and not draw.once(3):
+        found.append(_pooling(draw))
     for _ in range(draw.pick((1, 0, 2, 3))):
         layer, width = _after(draw, width)
         found.append(layer)
+    if pooling and draw.once(3):
+        found.append(_pooling(draw))
     if draw.once(50):
         found *= 12
     if draw.once(20):
@@ -44,6 +48,12 @@ def chain(draw: Draw) -> list[Layer]:
             ),
         )
     return found
+
+
+def _pooling(draw: Draw) -> Layer:
+    kind = draw.pick(("GlobalAveragePooling1D", "GlobalMaxPooling1D", "Flatten"))
+    order = draw.pick(("channels_last", "channels_last", "channels_last", "channels_first"))
+    return Layer(kind, {"data_format": order, "keepdims": draw.once(6)})
 
 
 def _activation(draw: Draw) -> Any:
@@ -67,15 +77,23 @@ def varied(draw: Draw, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with one of them changed, now and then."""
     found = dict(config)
     if draw.once(3):
-        inner = {"module": "keras.layers", "class_name": "Activation", "config": {"activation": "tanh"}}
-        outer = {"module": "keras.layers", "class_name": "Activation", "config": {"activation": inner}}
+        deep = _nested("tanh", draw.pick((2, 3, 5)))
         number = {"class_name": "__numpy__", "config": {"value": 0.3, "dtype": "float32"}}
         found[draw.pick(list(found))] = draw.pick(
-            (0.5, 0.0, 6.0, 1, [-1], None, number, inner, {**outer, "config": {"activation": outer}})
+            (0.5, 0.0, 6.0, 1, [-1], None, number, number, _nested("tanh", 1), deep)
         )
         if draw.once(2):
             found[draw.pick(list(found))] = draw.pick((0.5, 6.0))
     return found
+
+
+def _nested(name: Any, depth: int) -> Any:
+    """Return the configuration of Activation layers in each other."""
+    return (
+        {"module": "keras.layers", "class_name": "Activation", "config": {"activation": _nested(name, depth - 1)}}
+        if depth
+        else name
+    )
 
 
 def _cell(draw: Draw, width: int, size: int, code: str, biased: bool) -> dict[str, Tensor]:
@@ -99,8 +117,8 @@ def _recurrent(draw: Draw, width: int, sequences: bool) -> tuple[Layer, int]:
         "return_state": False,
         "go_backwards": draw.once(10),
         "stateful": draw.once(40),
-        "unroll": draw.once(16),
-        "zero_output_for_mask": draw.once(8),
+        "unroll": draw.once(8),
+        "zero_output_for_mask": draw.once(4),
     }
     kind = draw.below(10)
     if kind == 1:
@@ -116,8 +134,8 @@ def _recurrent(draw: Draw, width: int, sequences: bool) -> tuple[Layer, int]:
             sides["layer"].config["go_backwards"] = True
         elif kind == 6:
             sides["backward_layer"].config["return_sequences"] = not sequences
-        elif kind == 7:
-            sides["layer"].kind = draw.pick(("Dense", "LSTM"))
+        elif 7 <= kind < 10:
+            sides[draw.pick(list(sides))] = Layer("Dense", {"units": size, "activation": "tanh", "use_bias": biased})
         return Layer(
             "Bidirectional", {"merge_mode": draw.pick(("concat", "concat", "concat", "sum", None))}, arrays, sides
         ), 2 * size
@@ -128,7 +146,7 @@ def _recurrent(draw: Draw, width: int, sequences: bool) -> tuple[Layer, int]:
         held = [cell.described(3, 0) for _ in range(draw.pick((2, 1, 0)))]
         stack = Layer("StackedRNNCells", {"cells": held})
         arrays = {
-            f"cell/cells/{'gru' if draw.once(20) else 'simple_rnn'}_cell{f'_{k}' if k else ''}": _cell(
+            f"cell/cells/{'gru' if draw.once(6) else 'simple_rnn'}_cell{f'_{k}' if k else ''}": _cell(
                 draw, width if k == 0 else size, size, code, biased
             )
             for k in range(len(held))
@@ -145,6 +163,9 @@ def _dense(draw: Draw, width: int) -> tuple[Layer, int]:
     own = {"kernel": tensor(draw, width, size), **({"bias": tensor(draw, size)} if biased else {})}
     if draw.once(6):
         return Layer("TimeDistributed", {}, {"layer": own}, {"layer": Layer("Dense", config)}), size
+    if draw.once(12):
+        inner = _norm(draw, width)
+        return Layer("TimeDistributed", {}, {"layer": inner.arrays.get("", {})}, {"layer": inner}), width
     return Layer("Dense", config, {"": own}), size
 
 
@@ -176,7 +197,7 @@ def _norm(draw: Draw, width: int) -> Layer:
         "center": draw.below(4) > 0,
         "scale": draw.below(4) > 0,
     }
-    own = {name: tensor(draw, width) for name, option in (("gamma", "scale"), ("beta", "center")) if config[option]}
+    own = {name: tensor(draw, wide) for name, option in (("gamma", "scale"), ("beta", "center")) if config[option]}
     return Layer(
         "BatchNormalization",
         config,

@@ -6,16 +6,18 @@ from fuzz import hdf5, jsons, weights, zips
 from fuzz import keras_layers as kl
 from fuzz.cases import Case, options
 from fuzz.draws import Draw, damaged
+from fuzz.hdf5_groups import grouped
 from fuzz.keras_chain import chain
 from fuzz.keras_layers import Layer
 from fuzz.weights import Tensor, changed
+from rnn_backends import Activation
 
 _FOLDERS = {
     "SimpleRNN": "simple_rnn", "RNN": "rnn", "Bidirectional": "bidirectional", "Embedding": "embedding", "Dense": "dense",
     "TimeDistributed": "time_distributed", "Sequential": "sequential", "Functional": "functional", "LSTM": "lstm", "GRU": "gru",
     "BatchNormalization": "batch_normalization", "Normalization": "normalization", "Masking": "masking", "Dropout": "dropout",
 }  # fmt: skip
-_GIVEN = {"go_backwards": False, "activation": "tanh", "readout_activation": "linear"}
+_GIVEN = {"go_backwards": False, "readout_activation": "linear"}
 
 
 def _model(draw: Draw, version: int, depth: int = 0) -> tuple[Any, list[tuple[str, Layer]]]:
@@ -45,6 +47,14 @@ def _model(draw: Draw, version: int, depth: int = 0) -> tuple[Any, list[tuple[st
     return kl.described("Sequential", version, 0, {"name": "model", "layers": [first, *held]}), placed
 
 
+def _options(draw: Draw, base: dict[str, Any]) -> dict[str, Any]:
+    """Return options, in which an activation is seldom a record and no name."""
+    found = options(draw, "keras", [], base)
+    if "activation" in found and draw.once(6):
+        found["activation"] = Activation("elu", 0.5)
+    return found
+
+
 def archive(draw: Draw) -> Case:
     """Return a .keras file."""
     version = draw.pick((3, 3, 3, 2))
@@ -57,7 +67,7 @@ def archive(draw: Draw) -> Case:
     arrays |= {"optimizer/vars/0": weights.tensor(draw, 1)} if draw.once(6) else {}
     if draw.once(3):
         arrays = changed(draw, arrays)
-    held = hdf5.Writer(draw).whole(hdf5.grouped(arrays, {}))
+    held = hdf5.Writer(draw).whole(grouped(arrays, {}))
     metadata = {"keras_version": kl.version(draw, version), "date_saved": "2024"}
     text = jsons.written(draw, jsons.changed(draw, config) if draw.once(2) else config)
     members = [
@@ -67,7 +77,7 @@ def archive(draw: Draw) -> Case:
     members.append(("model.weights.h5", damaged(draw, held) if draw.once(20) else held))
     if draw.once(30):
         members.append(draw.pick((("assets/vocabulary.txt", b"a\nb"), ("x.py", b""))))
-    given = options(draw, "keras", [], {} if draw.once(3) else {"masking": True})
+    given = _options(draw, {} if draw.once(3) else {"masking": True})
     whole = zips.written(draw, members, deflated=draw.once(12))
     return Case(".keras", damaged(draw, whole) if draw.once(30) else whole, given)
 
@@ -75,6 +85,7 @@ def archive(draw: Draw) -> Case:
 def alone(draw: Draw) -> Case:
     """Return a .weights.h5 file of Keras 3, or of Keras 2: groups by class, in no order."""
     version = draw.pick((3, 3, 2))
+    activation = draw.pick(("tanh", "tanh", "tanh", "hard_sigmoid"))
     _, placed = _model(draw, version)
     arrays = {f"{path}/{own}": array for path, layer in placed for own, array in layer.folders().items()}
     attributes: dict[str, Any] = {}
@@ -90,17 +101,20 @@ def alone(draw: Draw) -> Case:
         ] = weights.tensor(draw, 3)
     if draw.once(3):
         arrays = changed(draw, arrays)
-    return _h5(draw, arrays, attributes)
+    return _h5(draw, arrays, attributes, activation)
 
 
-def _h5(draw: Draw, arrays: dict[str, Tensor], attributes: dict[str, Any], *, is_model: bool = False) -> Case:
-    whole = hdf5.Writer(draw).whole(hdf5.grouped(arrays, attributes))
-    given = options(
-        draw,
-        "keras",
-        [],
-        {} if is_model and not draw.once(3) else {**_GIVEN, **({"masking": False} if draw.once(2) else {})},
-    )
+def _h5(
+    draw: Draw,
+    arrays: dict[str, Tensor],
+    attributes: dict[str, Any],
+    activation: str = "tanh",
+    *,
+    is_model: bool = False,
+) -> Case:
+    whole = hdf5.Writer(draw).whole(grouped(arrays, attributes))
+    masking = draw.pick(({}, {"masking": False}, {"masking": True}))
+    given = _options(draw, {} if is_model and not draw.once(3) else {**_GIVEN, "activation": activation, **masking})
     return Case(".h5", damaged(draw, whole) if draw.once(16) else whole, given)
 
 
@@ -126,7 +140,7 @@ def whole(draw: Draw) -> Case:
     if draw.once(8):
         group = draw.pick(list(attributes) or [""])
         attributes.setdefault(group, {})[draw.pick(("weight_names", "weight_names0", "x"))] = draw.pick(
-            ([], ["a", "a"], ["b" * 300], "kernel:0", ["é"])
+            ([], ["a", "a"], ["b" * 3000], "kernel:0", ["é"])
         )
     listed: Any = draw.pick((tops, tops, tops, tops, [*tops, *tops], tops[::-1], []))
     attributes.setdefault(root, {})

@@ -83,17 +83,19 @@ def functional(draw: Draw, layers: list[Any], number: int) -> dict[str, Any]:
     if draw.once(3):
         ends = {key: [value] for key, value in ends.items()}
     if number == 3 and draw.once(6):
-        rows += _masks(draw, names[draw.below(len(held))])
+        makers = [k for k, layer in enumerate(held) if layer["class_name"] in {"Masking", "Embedding"}]
+        maker = draw.pick([*makers * 3, draw.below(len(held))])
+        rows += _masks(draw, names[maker - 1])
         masked = {"config": {"keras_history": [draw.pick((rows[-1]["name"], "not_equal")), 0, 0]}}
-        for row in rows[1 : len(held)]:
-            row["inbound_nodes"][0]["kwargs"] = {"mask": masked}
+        for row in rows[maker + 1 : len(held)]:
+            row["inbound_nodes"][0]["kwargs"] = {} if draw.once(6) else {"mask": masked}
     kind = draw.pick(("Functional", "Functional", "Model")) if number == 2 else "Functional"
     return described(kind, number, 0, {"name": "model", "layers": rows, **ends})
 
 
 def _masks(draw: Draw, source: str) -> list[dict[str, Any]]:
     """Return the operations that make the mask of an Embedding, or of a Masking."""
-    found = [_operation("NotEqual", "not_equal", [_output(source), draw.pick((0, 0.0, 1))], {})]
+    found = [_operation("NotEqual", "not_equal", [_output(source), draw.pick((0, 0.0, 0.0, 1, "x"))], {})]
     if draw.once(2):
         options = {"axis": draw.pick((-1, -1, 1)), "keepdims": draw.once(4)}
         found.append(_operation("Any", "any", [_output("not_equal")], options))

@@ -26,7 +26,7 @@ def _keras(draw: Draw) -> Case:
 
 READERS: Mapping[str, Reader] = {
     "safetensors": Reader(native.safetensors, ("native/safetensors", "json_text", "description", "assembly")),
-    "npz": Reader(native.npz, ("native/npz", "npy", "archive")),
+    "npz": Reader(native.npz, ("native/npz", "npy")),
     "torch": Reader(torch_files.generate, ("torch/",)),
     "flax": Reader(flax_files.generate, ("flax/",), ("msgpack",)),
     "keras": Reader(_keras, ("keras/",)),

@@ -14,11 +14,11 @@ from types import FrameType
 from typing import Any, Self
 
 import rnn_backends as rb
-from fuzz import watch
+from fuzz import situations, watch
 from fuzz.cases import Case
 from fuzz.draws import Draw
 from fuzz.readers import READERS
-from fuzz.sound import load
+from fuzz.situations import Situation
 
 ENDLESS = 120
 """Seconds after which a load is stopped, whatever slows this process down."""
@@ -76,18 +76,22 @@ class Trial:
         import_module("rnn_backends.core.near")
         for each in (*(bytes([k] * n) for k in range(0, 256, 7) for n in (0, 4, 40)), b"\xff" * 300):
             self.tried(each)
+        for reader in READERS.values():  # a file that is damaged may seem to be of another
+            if not {*reader.needs} & {*watch.ABSENT}:
+                self.done(reader.generate(Draw(b"")), situations.PLAIN)
+        for situation in situations.ALL:
+            self.done(self.generate(Draw(b"")), situation)
         self.seen = Seen()
 
     def tried(self, data: bytes) -> str:
         """Make, load and judge a case; return "loaded" or "refused", or what is wrong."""
-        case = self.generate(Draw(data))
-        path = self.written(case)
+        case, situation = self.made(data)
         watch.reset_peak()
         held, _ = watch.resident()
         signal.setitimer(signal.ITIMER_REAL, ENDLESS)
         begun = perf_counter()
         try:
-            found = _outcome(path, case)
+            found = self.done(case, situation)
         except Endless as error:
             found = f"it did not end in {ENDLESS} s, {_place(error)}"
         finally:
@@ -97,13 +101,28 @@ class Trial:
         self._note(data, case, found, taken, beyond)
         return found
 
-    def written(self, case: Case) -> Path:
+    def made(self, data: bytes) -> tuple[Case, Situation]:
+        """Return the case of some choices, and its situation."""
+        draw = Draw(data)
+        return self.generate(draw), situations.drawn(draw)
+
+    def done(self, case: Case, situation: Situation) -> str:
+        """Write and load a case in a situation; return "loaded" or "refused", or what is wrong."""
+        return _outcome(self.written(case, situation), case, situation)
+
+    def written(self, case: Case, situation: Situation = situations.PLAIN) -> Path:
         """Write the files of a case; return the path of the first."""
-        path = self.folder / f"case{case.suffix}"
+        if situation.place:
+            return situations.placed(self.folder, case.suffix, situation.place)
+        path = self.folder / f"case{case.suffix if situation.suffix is None else situation.suffix}"
         path.write_bytes(case.data)
-        os.utime(path, (0, 0))  # one that was written just now may be looked at twice
+        if not situation.is_new:
+            os.utime(path, (0, 0))  # one that was written just now may be looked at twice
         for name, data in case.beside.items():
-            if name not in self.beside:
+            if situation.is_alone:
+                (self.folder / name).unlink(missing_ok=True)
+                self.beside.discard(name)
+            elif name not in self.beside:
                 (self.folder / name).write_bytes(data)
                 os.utime(self.folder / name, (0, 0))
                 self.beside.add(name)
@@ -123,17 +142,18 @@ class Trial:
             seen.suspects.setdefault(f"{kind} {taken:.1f} s {beyond >> 20} MiB of {len(case.data) >> 10} KiB", data)
 
 
-def _outcome(path: Path, case: Case) -> str:
+def _outcome(path: Path, case: Case, situation: Situation) -> str:
     """Return "loaded" or "refused", or what is wrong."""
+    event = situations.Event(situation, path)
     try:
-        with watch.watched():
-            load(path, dict(case.options))
-    except (rb.FormatError, rb.ArgumentError) as error:
-        problem = watch.problem_of(str(error), path)
+        with event, watch.watched():
+            situations.called(path, case.options, situation)
+    except (rb.FormatError, rb.ArgumentError, OSError) as error:
+        problem = event.problem_of(error) or watch.problem_of(str(error), situations.named(path, situation, error))
         return f"{type(error).__name__}: {problem}, {_place(error)}" if problem else "refused"
     except (Exception, SystemExit) as error:  # noqa: BLE001  # any other is what is looked for
         return f"{type(error).__name__}: {str(error)[:80]!a}, {_place(error)}"
-    return "loaded"
+    return event.problem_of(None) or "loaded"
 
 
 def _place(error: BaseException) -> str:
@@ -151,13 +171,12 @@ def measured(reader: str, data: bytes) -> dict[str, Any]:
     """Return the time on a processor and the memory of one case, in a process that has done nothing else but a sound one."""
     with Trial(reader) as trial:
         trial.tried(b"")
-        case = trial.generate(Draw(data))
-        path = trial.written(case)
+        case, situation = trial.made(data)
         case_size = len(case.data) + sum(map(len, case.beside.values()))
         watch.reset_peak()
         held, _ = watch.resident()
         begun = process_time()
-        found = _outcome(path, case)
+        found = trial.done(case, situation)
         taken = process_time() - begun
         beyond = watch.resident()[1] - held - case_size
     return {"found": found, "seconds": taken, "beyond": beyond, "size": case_size}

@@ -12,6 +12,8 @@ SECONDS = 5.0
 LONGEST = 400
 ABSENT = [name for name in ("onnx", "msgpack") if importlib.util.find_spec(name) is None]
 """Packages for which a file may look that are not there."""
+_LOOKING = "os.listdir"
+"""What is done where a folder is in the place of a file."""
 FORBIDDEN = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "code.")
 
 _watching = False
@@ -22,7 +24,7 @@ def forbid() -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         is_absent = event == "import" and arguments[0] in ABSENT
-        if _watching and event.startswith(FORBIDDEN) and not is_absent:
+        if _watching and event.startswith(FORBIDDEN) and not is_absent and event != _LOOKING:
             msg = f"{event} {arguments!r} happened"
             raise SystemExit(msg)
 
@@ -40,8 +42,8 @@ def watched() -> Iterator[None]:
         _watching = False
 
 
-def problem_of(said: str, path: Path) -> str:
-    """Return what is wrong with a message; empty where it is sound."""
+def problem_of(said: str, path: Path | str) -> str:
+    """Return what is wrong with a message, which must name a path; empty where it is sound."""
     if str(path) not in said:
         return "it names no file"
     if "\n" in said or "\r" in said or not said.isprintable():

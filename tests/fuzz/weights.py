@@ -64,9 +64,11 @@ def _torch(draw: Draw, code: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         width = module(
             draw, found, f"{begin}{draw.pick(('emb', 'fc_in', 'enc', '0'))}{number or ''}", kind, width, code
         )
-        given |= {"encoder_activation": "relu"} if kind == "linear" else {}
+        given |= {"encoder_activation": "relu" if number else "identity"} if kind == "linear" else {}
     for number in range(draw.pick((1, 1, 1, 2, 0))):
         name = draw.pick(("rnn", "", "cells.0", "encoder", "backbone.rnn")) + (str(number) if number else "")
+        if number and draw.once(3):
+            module(draw, found, f"{begin}norm{number}", "batch_norm", width, code)
         width = recurrent(draw, found, f"{begin}{name}", width, code)
     count = draw.pick((0, 1, 1, 2, 3, 12))
     for number in range(count):
@@ -164,7 +166,14 @@ def _book(draw: Draw, code: str) -> dict[str, Tensor]:
         )
     )
     size = draw.pick((4, 3, 2))
-    shapes = [(size, size), (size, 3), (2, size), draw.pick(((size, 1), (size,), (size, 2))), draw.pick(((2, 1), (2,)))]
+    rows = 3 if size == 3 else 2
+    shapes = [
+        (size, size),
+        (size, 3),
+        (rows, size),
+        draw.pick(((size, 1), (size,), (size, 2))),
+        draw.pick(((rows, 1), (rows,))),
+    ]
     if draw.once(4):
         shapes = [shape[::-1] for shape in shapes]
     begin = draw.pick(("", "", "model.", "rnn.layers.0."))
@@ -185,7 +194,7 @@ def _native(draw: Draw, code: str) -> dict[str, Tensor]:
         width = 4 * len(sides)
     for role, size in (("encoder", 3), ("readout", 2)):
         if draw.once(2):
-            number = draw.pick((".", ".0."))
+            number = draw.pick((".", ".0.", ".", ".0.", ".", ".0.", ".", ".1."))
             taken_width = width if role == "readout" else draw.pick((3, 5))
             found |= {
                 f"{role}{number}weight": tensor(draw, size, taken_width, code=code),
@@ -221,6 +230,7 @@ def changed(draw: Draw, found: dict[str, Tensor]) -> dict[str, Tensor]:
                         draw.text(),
                         name.replace("l0", "l7"),
                         name.replace(".0.", ".2."),
+                        name.replace("weight", "in_proj_weight"),
                     )
                 )
             ] = found.pop(name)

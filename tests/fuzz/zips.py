@@ -8,6 +8,8 @@ from typing import NamedTuple
 from fuzz.draws import Draw
 
 MOST = 2**32 - 1
+_EMPTY = b"\0\0\0\xff\xff"
+"""A block of DEFLATE without data."""
 
 
 class _Entry(NamedTuple):
@@ -45,7 +47,10 @@ def _local(draw: Draw, out: bytearray, name: str, data: bytes, deflated: bool) -
     if packs and data:
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         other = {10: data + b"more", 11: data[:-3]}.get(kind, data)  # than is announced
-        stored = packer.compress(other) + packer.flush()
+        stored = packer.compress(other)
+        if kind == 12:  # the end comes after empty blocks, more than are read at a time
+            stored += packer.flush(zlib.Z_FULL_FLUSH) + _EMPTY * 53_000
+        stored += packer.flush()
     crc, size, method = zlib.crc32(data), len(data), 8 if packs and data else 0
     extra = b""
     if kind == 1:
