@@ -2,19 +2,21 @@
 
 import sys
 
-_PROGRAM = "rnn-backends"
-_ENDS = (".exe", ".py", "-script", ".pyw")
+_PROGRAMS = ("rnn-backends", "rnn-backends.exe")
 
 
 def is_command() -> bool:
-    """Return whether this process runs a command of this package, as far as the words say that it was started by."""
-    words, first = sys.orig_argv, getattr(sys, "argv", [""])[:1]
-    if first == ["-m"]:  # it is looked for
-        return ["-m", __package__] in [words[place : place + 2] for place in range(len(words))]
-    name = "".join(first).replace("\\", "/").rpartition("/")[2].lower()
-    for end in _ENDS:
-        name = name.removesuffix(end)
-    return name == _PROGRAM
+    """Return whether this process was started as a command of this package, by its program or ``python -m``.
+
+    What a program writes to `sys.argv` later, or what words it is given itself, makes no difference; where it cannot be
+    told, it is none.
+    """
+    words = sys.orig_argv
+    if "-m" in words and getattr(sys, "argv", None) and sys.argv[0] == "-m":  # while Python looks for the module
+        return words[words.index("-m") + 1 :][:1] == [__package__]
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    steps = str(file).replace("\\", "/").split("/")
+    return steps[-1] in _PROGRAMS or steps[-2:] == [_PROGRAMS[1], "__main__.py"]
 
 
 def without_traceback() -> None:

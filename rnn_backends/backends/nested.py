@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.parameters import require_unmasked
 
 DEEPEST = 8
 """The most axes of nested lists; one that holds itself twice has twice as many items on each."""
@@ -21,11 +22,13 @@ PLAIN = {float, int, bool, complex, np.float32, np.float64, np.int32, np.int64}
 """Types of numbers, none of which holds text."""
 
 
-def from_lists(value: Sequence[Any]) -> Host | None:
+def from_lists(name: str, value: Sequence[Any]) -> Host | None:
     """Return nested lists of numbers as an array; None for those that hold text, bytes or records.
 
     Raises
     ------
+    DTypeError
+        They hold a masked array, or a number that is masked.
     ValueError
         Lists of an axis differ in length, or are nested too deep.
     """
@@ -46,8 +49,13 @@ def from_lists(value: Sequence[Any]) -> Host | None:
             return np.asarray(value)
     kinds = set(map(type, chain.from_iterable(rows)))
     is_text = any(issubclass(each, (str, bytes, np.flexible)) for each in kinds)
-    if is_text or (not kinds <= PLAIN and any(map(_holds_text, chain.from_iterable(rows)))):
+    if is_text:
         return None
+    if not kinds <= PLAIN:
+        for item in chain.from_iterable(rows):
+            require_unmasked(name, item)
+            if _holds_text(item):
+                return None
     return np.asarray(value)
 
 

@@ -53,7 +53,9 @@ def as_host(name: str, value: Any, *, batch_first: bool = False) -> Any:
         return value
     require_unmasked(name, value)
     try:
-        host = from_lists(value) if isinstance(value, (list, tuple)) else np.asarray(value)
+        host = from_lists(name, value) if isinstance(value, (list, tuple)) else np.asarray(value)
+    except DTypeError:  # of what is masked in lists
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"`{name}` must be an array or nested lists of numbers, of equal lengths; got {type(value).__name__}."
         if name == "x":
@@ -192,12 +194,13 @@ def _is_frozen(array: Host) -> bool:
     """Return whether an array is stored column by column, in bytes or as a view of read-only arrays of NumPy alone."""
     if not array.flags.f_contiguous:
         return False
+    owner: Any = array
     held: Any = array
     while isinstance(held, (np.ndarray, memoryview)):
         if isinstance(held, np.ndarray) and held.flags.writeable:
             return False
-        held = held.base if isinstance(held, np.ndarray) else held.obj
-    return isinstance(held, bytes) or (held is None and array.base is not None)
+        owner, held = held, held.base if isinstance(held, np.ndarray) else held.obj
+    return isinstance(held, bytes) or (held is None and isinstance(owner, np.ndarray) and owner is not array)
 
 
 def _owner(array: Host) -> Any:

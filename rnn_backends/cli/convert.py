@@ -19,6 +19,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown, shown_path
 from rnn_backends.errors import WrongResultError
 from rnn_backends.formats import WRITTEN
+from rnn_backends.formats.advice import way
 from rnn_backends.formats.files import replaced
 from rnn_backends.formats.source import Source, opened
 from rnn_backends.model.rnn import RNN
@@ -39,7 +40,7 @@ class Request(Loading):
 
     def _problem(self) -> str | None:
         if self.output.suffix not in WRITTEN:
-            hint = "; for torch, write rnn.to_torch() with torch.save" if self.output.suffix in {".pt", ".pth"} else ""
+            hint = f"; {way('torch_save')}" if self.output.suffix in {".pt", ".pth"} else ""
             return f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got '{shown_path(self.output)}'{hint}"
         if is_same(self.output, self.model):
             return f"OUT would overwrite IN, '{shown_path(self.model)}'; choose another name"

@@ -219,8 +219,8 @@ def finite_float(name: str, value: object) -> float:
     """Return a number as a Python float, which no array library promotes."""
     try:
         # NumPy makes a number of an array of one item, or of what is masked, and warns.
-        is_none = getattr(value, "ndim", 0) or is_masked(value)
-        number = float("nan") if is_none else float(value)  # type: ignore[arg-type]
+        is_one = not getattr(value, "ndim", 0) and not is_masked(value)
+        number = float(value) if is_one else float("nan")  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):

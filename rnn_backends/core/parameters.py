@@ -84,7 +84,8 @@ def require_floating(name: str, array: Array) -> None:
 def require_unmasked(name: str, value: object) -> None:
     """Check that a value is no masked array."""
     if is_masked(value):
-        msg = f"`{name}` must not be a masked array, whose mask would be lost; fill it, and give `lengths` or `mask`."
+        way = "fill it, and give `lengths` or `mask` for steps"
+        msg = f"`{name}` must not be a masked array, whose mask would be lost; {way}."
         raise DTypeError(msg)
 
 

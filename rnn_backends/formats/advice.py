@@ -138,7 +138,7 @@ WAYS: Mapping[str, str] = {
     # What is written
     "save_as": "save the model as .safetensors or .npz",
     "pickled": "pickle the model instead",
-    "torch_save": "for torch write rnn.to_torch() with torch.save",
+    "torch_save": "for torch, make tensors of rnn.to_torch() by torch.from_numpy, and write them with torch.save",
     "other_name": "choose another name",
     "other_folder": "choose another folder",
 }

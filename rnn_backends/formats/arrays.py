@@ -23,15 +23,20 @@ def declare(arrays: Mapping[Any, Any]) -> Declared:
         if not isinstance(name, str) or not is_array(array):
             msg = f"the value of {shown(name)} must be an array, and its name a text; got {got(array)}."
             raise FormatError(msg)
-        if is_masked(array):
-            msg = f"{shown(name)} must not be a masked array, whose mask would be lost; fill it."
-            raise FormatError(msg)
         if str(getattr(array, "device", "")) == "meta":
             msg = f"{shown(name)} is on torch's meta device, and has no values; {way('values')}."
             raise FormatError(msg)
         dtype = dtype_name(array)
         declared[name] = ("float32" if dtype == "bfloat16" else dtype, tuple(map(int, array.shape)))
     return declared
+
+
+def unmasked(name: str, array: Any) -> Any:
+    """Return an array of a caller's, which must not be a masked one."""
+    if is_masked(array):
+        msg = f"{shown(name)} must not be a masked array, whose mask would be lost; fill it."
+        raise FormatError(msg)
+    return array
 
 
 def gathered(

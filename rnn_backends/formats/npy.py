@@ -88,7 +88,7 @@ class Npz:
         if len(self.members) != len(self.archive.members):
             msg = "an array stands in the file twice."
             raise FormatError(msg)
-        source.account.take("the names of its arrays", "objects", ARRAY * len(self.members))
+        source.account.take("the names of its arrays", "bytes", ARRAY * len(self.members))
 
     def header(self, name: str) -> Header:
         """Return the header of an array."""

@@ -113,8 +113,8 @@ class Model:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """A copy of the notes kept with the weights."""
-        return dict(self._placed.network.metadata)
+        """The notes kept with the weights, which cannot be changed."""
+        return self._placed.network.metadata
 
     @property
     def backend(self) -> Backend:
@@ -220,7 +220,8 @@ class Model:
         The names are those of an ``nn.RNN``; with a readout, those of a module that holds an ``nn.RNN`` as
         ``rnn`` and an ``nn.Linear`` as ``readout``.  ``bias_ih`` is the bias and ``bias_hh`` zeros; where some
         cells have a bias, the others' are zeros.  As with any state dict, the module is to be made with the
-        right sizes, ``nonlinearity`` and ``batch_first``, and does not apply the readout's activation.
+        right sizes, ``nonlinearity`` and ``batch_first``, and does not apply the readout's activation.  torch takes
+        tensors: ``module.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})``.
 
         Returns
         -------

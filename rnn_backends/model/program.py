@@ -100,7 +100,9 @@ class Prepared:
 def _as_input(name: str, value: Any) -> Host:
     """Return an input as an array of NumPy."""
     try:
-        host = from_lists(value) if isinstance(value, (list, tuple)) else np.asarray(value)
+        host = from_lists(name, value) if isinstance(value, (list, tuple)) else np.asarray(value)
+    except DTypeError:  # of what is masked in lists
+        raise
     except (TypeError, ValueError, RuntimeError):
         host = None
     if host is None:

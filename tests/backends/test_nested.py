@@ -37,7 +37,7 @@ def itself(count: int) -> list[Any]:
     ids=str,
 )  # fmt: skip
 def test_the_array_is_that_of_numpy(value: Any) -> None:
-    made, wanted = from_lists(value), np.asarray(value)
+    made, wanted = from_lists("x", value), np.asarray(value)
     assert made is not None
     assert (made.dtype, made.shape) == (wanted.dtype, wanted.shape)
     np.testing.assert_array_equal(made, wanted)
@@ -56,7 +56,7 @@ def test_the_array_is_that_of_numpy(value: Any) -> None:
 def test_text_is_found_before_an_array_is_made_of_it(value: Any) -> None:
     tracemalloc.start()
     try:
-        assert from_lists(value) is None
+        assert from_lists("x", value) is None
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -69,18 +69,18 @@ def test_text_is_found_before_an_array_is_made_of_it(value: Any) -> None:
 )
 def test_lists_that_differ_or_have_no_end(value: Any) -> None:
     with pytest.raises(ValueError, match=r"differ in length|inhomogeneous|sequence"):
-        from_lists(value)
+        from_lists("x", value)
 
 
 def test_the_deepest_lists() -> None:
     value: Any = 1.0
     for _ in range(DEEPEST):
         value = [value]
-    made = from_lists(value)
+    made = from_lists("x", value)
     assert made is not None
     assert made.shape == (1,) * DEEPEST
     with pytest.raises(ValueError, match="nested too deep"):
-        from_lists([value])
+        from_lists("x", [value])
 
 
 MODEL = rb.RNN.init(3, 4, output_size=3)

@@ -338,7 +338,7 @@ def test_wrong_usage_of_convert(run: Run) -> None:
         ("c.csv", f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got 'c.csv'"),
         (
             "c.pt",
-            f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got 'c.pt'; for torch, write rnn.to_torch() with torch.save",
+            f"the suffix of OUT must be one of {', '.join(WRITTEN)}; got 'c.pt'; for torch, make tensors of rnn.to_torch() by torch.from_numpy, and write them with torch.save",
         ),
         ("m.npz", "OUT would overwrite IN, 'm.npz'; choose another name"),
         ("./m.npz", "OUT would overwrite IN, 'm.npz'; choose another name"),

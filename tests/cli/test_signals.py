@@ -240,37 +240,64 @@ def test_main_runs_in_another_thread() -> None:
     assert codes == [0]
 
 
-@pytest.mark.parametrize("name", ["rnn-backends", "rnn-backends.py", "RNN-Backends.exe", "rnn-backends-script.py"])
+INTERRUPTED = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
+PROGRAM_FILE = "import sys\nfrom rnn_backends.__main__ import program\nsys.exit(program())\n"
+CAUTIOUS = "import sys\nsys.argv = ['rnn-backends']\ntry:\n    import rnn_backends\nexcept KeyboardInterrupt:\n    sys.exit('closed')\n"
+
+
+def interrupted(folder: Path, *words: str, text: str = "") -> tuple[int, str, str]:
+    """Run Python in a folder, whose import of NumPy is interrupted, with a program of a text where one is given."""
+    (folder / "numpy.py").write_text(INTERRUPTED)
+    if text:
+        Path(folder, words[0]).write_text(text)
+    outside = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False, env=outside
+    )
+    return done.returncode, done.stdout, done.stderr.strip()
+
+
+@pytest.mark.parametrize("name", ["rnn-backends", "rnn-backends.exe"])
 def test_an_interrupt_before_the_first_word_is_read(tmp_path: Path, name: str) -> None:
-    (tmp_path / "numpy.py").write_text("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")
-    (tmp_path / name).write_text("import sys\nfrom rnn_backends.__main__ import program\nsys.exit(program())\n")
-    outside = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    command = [sys.executable, str(tmp_path / name), "info"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=outside)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert interrupted(tmp_path, name, "info", text=PROGRAM_FILE) == (-signal.SIGINT, "", "")
 
 
-WORDS: dict[str, tuple[list[str], list[str], bool]] = {
-    "the program": (["/usr/bin/rnn-backends", "info"], ["python", "/usr/bin/rnn-backends", "info"], True),
-    "a program of Windows": (["C:\\Scripts\\rnn-backends.EXE"], ["python"], True),
-    "a module": (["-m", "info"], ["python", "-W", "error", "-m", "rnn_backends", "info"], True),
-    "another module": (["-m", "rnn_backends"], ["python", "-m", "pytest", "rnn_backends"], False),
-    "another program": (["/usr/bin/pytest", "rnn-backends"], ["python", "/usr/bin/pytest", "rnn-backends"], False),
-    "a text": (["-c"], ["python", "-c", "import rnn_backends"], False),
-    "nothing": ([""], ["python"], False),
-    "no words": ([], [], False),
-}
+@pytest.mark.parametrize("options", [(), ("-u",), ("-W", "error")])
+def test_an_interrupt_before_the_first_word_of_a_module_is_read(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert interrupted(tmp_path, *options, "-m", "rnn_backends", "info") == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize("kind", WORDS)
+@pytest.mark.parametrize(
+    "words",
+    [("rnn-backends.py",), ("server.py",), ("server.py", "-m", "rnn_backends"), ("server.py", "rnn-backends")],
+    ids=" ".join,
+)
+def test_an_interrupt_is_a_programs_own(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Whatever it is called, and whatever words it is given."""
+    assert interrupted(tmp_path, *words, text=CAUTIOUS) == (1, "", "closed")
+
+
+@pytest.mark.parametrize("words", [("-m", "server"), ("-m", "server", "-m", "rnn_backends")], ids=" ".join)
+def test_an_interrupt_is_a_modules_own(tmp_path: Path, words: tuple[str, ...]) -> None:
+    package = tmp_path / "server"
+    package.mkdir()
+    (package / "__init__.py").write_text(CAUTIOUS.replace("sys.argv = ['rnn-backends']\n", ""))
+    (package / "__main__.py").touch()
+    assert interrupted(tmp_path, *words) == (1, "", "closed")
+
+
+ARGUMENTS: tuple[Any, ...] = (None, [], [Path("rnn-backends")], [b"-m"], ["rnn-backends", "info"])
+
+
+@pytest.mark.parametrize("words", ARGUMENTS, ids=str)
 @pytest.mark.usefixtures("handlers")
-def test_a_program_that_imports_the_package_keeps_its_handlers(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    words, all_words, is_one = WORDS[kind]
+def test_whatever_a_program_writes_to_its_words_it_keeps_its_handlers(
+    monkeypatch: pytest.MonkeyPatch, words: Any
+) -> None:
     monkeypatch.setattr(sys, "argv", words)
-    monkeypatch.setattr(sys, "orig_argv", all_words)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     importlib.reload(startup)
-    assert signal.getsignal(signal.SIGINT) == (signal.SIG_DFL if is_one else signal.default_int_handler)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.usefixtures("handlers")

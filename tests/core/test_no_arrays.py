@@ -74,6 +74,31 @@ def test_what_is_masked_is_refused(taker: str) -> None:
             TAKERS[taker](np.ma.masked_array(array, mask))
 
 
+NESTED: dict[str, Callable[[Any], Any]] = {
+    "x": MODEL.logits, "h_0": lambda value: MODEL(X, value), "pad": lambda value: rb.pad([value, value]),
+    "lengths": lambda value: MODEL(X, lengths=value), "mask": lambda value: MODEL(X, mask=value), "stream": MODEL.stream(2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("taker", NESTED)
+def test_what_is_masked_in_lists_is_refused(taker: str) -> None:
+    masked = np.ma.masked_array(np.ones((2, 3)), np.eye(2, 3) == 1)
+    for value in (
+        list(masked),
+        [1.0, np.ma.masked, 2.0],
+        [[1, 2], [np.ma.masked, 3]],
+        [[*masked], [*masked]],
+        (masked[0], masked[1]),
+    ):
+        with pytest.raises(rb.DTypeError, match="must not be a masked array, whose mask would be lost"):
+            NESTED[taker](value)
+
+
+def test_what_is_masked_beside_a_network_refuses_nothing() -> None:
+    state = {"weight_ih_l0": W, "weight_hh_l0": H, "other.weight": np.ma.masked_array(W)}
+    assert rb.from_torch(state, activation="tanh", roles={"other": "ignore"}).hidden_size == len(H)
+
+
 @pytest.mark.parametrize("place", ["i", "h"])
 def test_what_is_masked_in_a_tree_is_refused(place: str) -> None:
     tree: dict[str, Any] = {"i": {"kernel": W.T}, "h": {"kernel": H}}

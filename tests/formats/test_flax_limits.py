@@ -93,6 +93,14 @@ def test_small_trees_take_little_memory_and_time(tmp_path: Path, kind: str) -> N
 
 
 @MEASURED
+@pytest.mark.parametrize("kind", ["params", "batch_stats"])
+def test_arrays_are_counted_by_more_than_their_numbers(tmp_path: Path, kind: str) -> None:
+    arrays = mapped(many(36_000, ONE))
+    data = mapped({"params": mapped({"cell": CELL}), kind: mapped({"cell": CELL, "more": arrays})})
+    assert "an array in it would take" in refused(tmp_path, data)
+
+
+@MEASURED
 def test_collections_beside_many_modules_take_no_time_of_their_square(tmp_path: Path) -> None:
     data = mapped({"params": mapped(many(12_000, b"\x80") | {"cell": CELL}), **many(12_000, b"\x80")})
     assert refused(tmp_path, data) == ""

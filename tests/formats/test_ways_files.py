@@ -199,7 +199,7 @@ def test_torch_save(path: Path) -> None:
         return rnn
 
     def with_torch() -> rb.RNN:
-        state = {name: torch.as_tensor(array) for name, array in rnn.to_torch().items()}
+        state = {name: torch.from_numpy(array) for name, array in rnn.to_torch().items()}
         torch.save(state, path.with_suffix(".pt"))
         return load(path.with_suffix(".pt"))
 

@@ -262,12 +262,15 @@ def test_a_call_replaces_the_models_own_states_whole(backend: str) -> None:
 
 
 def test_an_encoder_computes_nothing_of_padding() -> None:
-    """Whose infinities would warn."""
-    encoder = rb.Linear(DRAW.normal(4, 6), activation="softmax")
+    """Of which a function might make anything."""
+    seen: list[Any] = []
+    encoder = rb.Linear(DRAW.normal(4, 6), activation=lambda z: seen.append(z) or z)  # type: ignore[func-returns-value]
     x = np.full((4, 2, 6), np.inf, np.float32)
     x[:2] = 0.5
     output, _ = rb.RNN(LAYERS, encoder=encoder)(x, lengths=[2, 1])
     assert np.isfinite(output).all()
+    assert seen
+    assert all(np.isfinite(z).all() for z in seen)
 
 
 def test_padding_of_an_encoder_reaches_no_gradient() -> None:

@@ -17,7 +17,7 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.arrays import ToHost, declare
+from rnn_backends.formats.arrays import ToHost, declare, unmasked
 from rnn_backends.formats.flax.activations import looked_up
 from rnn_backends.formats.flax.cells import cells_of, is_haiku, places_of
 from rnn_backends.formats.flax.flattened import flattened, require_numbers
@@ -46,7 +46,9 @@ def from_tree(params: Mapping[Any, Any], options: LoadOptions, to_host: ToHost, 
     require_numbers(tree)
     declared = declare(tree)
     held = {
-        path: array if isinstance(array, Made) else made(path, declared, lambda name: to_host(tree[name]))
+        path: array
+        if isinstance(array, Made)
+        else made(path, declared, lambda name: to_host(unmasked(name, tree[name])))
         for path, array in tree.items()
     }
     cells = cells_of(held)

@@ -48,7 +48,7 @@ def read(source: Source, options: LoadOptions, path: str) -> Network:
     _require_covered(entries, data.size)
     # Of tied weights safetensors.torch.save_model keeps one, and notes whose name the other has.
     entries |= {name: entries[of] for name, of in notes.items() if of in entries and name not in entries}
-    source.account.take("the names of its arrays", "objects", ARRAY * len(entries))
+    source.account.take("the names of its arrays", "bytes", ARRAY * len(entries))
     shared = {entry for entry, count in Counter(entries.values()).items() if count > 1}
 
     def array(entry: Entry) -> Made:

@@ -12,7 +12,7 @@ from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.arrays import ToHost, declare
+from rnn_backends.formats.arrays import ToHost, declare, unmasked
 from rnn_backends.formats.assembly import arrays_by_name, plain_cells
 from rnn_backends.formats.made import made
 from rnn_backends.formats.options import LoadOptions
@@ -43,7 +43,7 @@ def from_object(source: Any, options: LoadOptions, to_host: ToHost) -> Network:
         if name in parts.tensors or name in parts.weights or (_is_tensor(value) and not isinstance(name, str))
     }
     declared = declare(held)
-    arrays = {name: made(name, declared, lambda name: to_host(held[name])) for name in declared}
+    arrays = {name: made(name, declared, lambda name: to_host(unmasked(name, held[name]))) for name in declared}
     return from_weights(arrays, parts.options, account)
 
 
