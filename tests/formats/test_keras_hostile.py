@@ -138,6 +138,7 @@ def test_an_array_that_many_paths_lead_to_is_held_once(tmp_path: Path) -> None:
     weights = kf.hdf5({}, change)
     path = tmp_path / "m.weights.h5"
     path.write_bytes(weights)
+    assert load(path).num_layers == 20  # and all that it imports is there
     tracemalloc.start()
     try:
         assert load(path).num_layers == 20
