@@ -236,6 +236,7 @@ def test_external_data_where_they_are_asked_for(folder: Path) -> None:
         ({"location": "C:\\w.bin"}, "must be an ordinary file"),
         ({"location": "w.bin\0"}, "must be an ordinary file"),
         ({"location": "absent.bin"}, "must be an ordinary file"),
+        ({"location": "a" * 300}, "the external data file 'a+[.]{3} must be an ordinary file"),
         ({"location": "a" * 5000}, "the external data file 'a+[.]{3} must be an ordinary file"),
         ({"location": "ab/" * 1700}, r"the external data file '(ab/)+a?b?[.]{3} must be an ordinary file"),
         ({"location": "w.bin", "offset": "1" * 5000}, "must be whole numbers; got '1+[.]{3}"),
