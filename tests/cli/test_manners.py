@@ -125,8 +125,12 @@ def test_no_encoding_is_too_small(tmp_path: Path, encoding: str) -> None:
 def test_streams_that_are_closed(tmp_path: Path) -> None:
     """Messages do not come among the results then, and results nowhere."""
     rb.RNN.init(3, 4, bidirectional=True).save(tmp_path / "m.npz")
+    drawn = rb.RNN.init(4, 5, output_size=4)
+    rb.RNN(drawn.layers, drawn.readout, vocabulary="ab,\n").save(tmp_path / "text.npz")
+    (tmp_path / "table").write_text("a,b\nb,a\n")
+    noted = "run text.npz table --output out.npy 2>&-"
     command = f"{shlex.quote(sys.executable)} -m rnn_backends"
-    for words, code in (("run no.npz x.npy 2>&-", 1), ("info m.npz >&-", 0), ("walk 2>&-", 2)):
+    for words, code in (("run no.npz x.npy 2>&-", 1), ("info m.npz >&-", 0), ("walk 2>&-", 2), (f"{noted} >&-", 0)):
         done = subprocess.run(
             ["sh", "-c", f"{command} {words}"], cwd=tmp_path, capture_output=True, text=True, check=False
         )

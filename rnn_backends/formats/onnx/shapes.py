@@ -62,10 +62,10 @@ def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _require_sizes(call: Call, found: Host) -> None:
-    """Check that an array of objects holds what a shape can be made of: integers as ONNX has them, and sizes."""
+    """Check that the integers among the sizes of an array of objects are as ONNX has them."""
     call.graph.account.take("the sizes that the graph computes", "items", found.size)
     for each in found.flat:
-        if not isinstance(each, Size) and not (type(each) is int and -_FAR <= each < _FAR):
+        if not isinstance(each, Size) and not -_FAR <= each < _FAR:
             msg = f"shapes are made of whole numbers of 64 bits; it gives {got(each)}."
             raise FormatError(msg)
 
