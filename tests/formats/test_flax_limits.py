@@ -57,11 +57,11 @@ def beside(held: Mapping[str, bytes]) -> bytes:
 
 TREES: dict[str, bytes] = {
     "texts below a long path": beside({LETTER + "a" * 450: mapped(many(33_000, b"\xd9\0"))}),
-    "arrays below a long path": beside({LETTER + "a" * 490: mapped(many(22_000, ONE))}),
+    "arrays below a long path": beside({LETTER + "a" * 490: mapped(many(21_300, ONE))}),
     "kernels below a long path": beside({LETTER + "a" * 400: mapped(many(7000, mapped({"kernel": ONE})))}),
     "tables below a long path": beside({"a" * 480: mapped(many(2500, mapped({"embedding": ONE})))}),
     "statistics below a long path": mapped({
-        **PARAMS, "batch_stats": mapped({"cell": mapped({LETTER + "a" * 490: mapped(many(22_000, ONE))})})}),
+        **PARAMS, "batch_stats": mapped({"cell": mapped({LETTER + "a" * 490: mapped(many(21_300, ONE))})})}),
     "another collection below a long path": mapped({
         **PARAMS, "more": mapped({"cell": mapped({LETTER + "a" * 450: mapped(many(16_000, ONE))})})}),
     "two collections alike": mapped({
