@@ -57,11 +57,11 @@ def beside(held: Mapping[str, bytes]) -> bytes:
 
 TREES: dict[str, bytes] = {
     "texts below a long path": beside({LETTER + "a" * 450: mapped(many(33_000, b"\xd9\0"))}),
-    "arrays below a long path": beside({LETTER + "a" * 490: mapped(many(21_300, ONE))}),
+    "arrays below a long path": beside({LETTER + "a" * 450: mapped(many(16_000, ONE))}),
     "kernels below a long path": beside({LETTER + "a" * 400: mapped(many(7000, mapped({"kernel": ONE})))}),
     "tables below a long path": beside({"a" * 480: mapped(many(2500, mapped({"embedding": ONE})))}),
     "statistics below a long path": mapped({
-        **PARAMS, "batch_stats": mapped({"cell": mapped({LETTER + "a" * 490: mapped(many(21_300, ONE))})})}),
+        **PARAMS, "batch_stats": mapped({"cell": mapped({LETTER + "a" * 450: mapped(many(16_000, ONE))})})}),
     "another collection below a long path": mapped({
         **PARAMS, "more": mapped({"cell": mapped({LETTER + "a" * 450: mapped(many(16_000, ONE))})})}),
     "two collections alike": mapped({
@@ -98,6 +98,14 @@ def test_arrays_are_counted_by_more_than_their_numbers(tmp_path: Path, kind: str
     arrays = mapped(many(36_000, ONE))
     data = mapped({"params": mapped({"cell": CELL}), kind: mapped({"cell": CELL, "more": arrays})})
     assert "an array in it would take" in refused(tmp_path, data)
+
+
+@MEASURED
+@pytest.mark.parametrize(
+    "kind", ["arrays below a long path", "kernels below a long path", "statistics below a long path"]
+)
+def test_paths_are_counted(tmp_path: Path, kind: str) -> None:
+    assert "the paths in its tree would take" in refused(tmp_path, TREES[kind])
 
 
 @MEASURED
