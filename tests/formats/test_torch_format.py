@@ -407,7 +407,9 @@ def test_a_readout_of_ones_own_is_no_linear_of_torch() -> None:
 
 @pytest.mark.parametrize("name", ["m.pt", "m.pth"])
 def test_pt_files_are_torchs_to_write(tmp_path: Path, name: str) -> None:
-    with pytest.raises(rb.FormatError, match=r"to write a model to must be .* write rnn.to_torch\(\) with torch.save"):
+    with pytest.raises(
+        rb.FormatError, match=r"to write a model to must be .* make tensors of rnn.to_torch\(\) by torch.from_numpy"
+    ):
         rb.RNN.init(2, 3).save(tmp_path / name)
 
 
