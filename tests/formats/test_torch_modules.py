@@ -492,6 +492,10 @@ ROLES: list[tuple[Mapping[str, str], str]] = [
     ({"rnn": "readout"}, "`roles` gives 'rnn', a RNN, the role 'readout'; it can have layers or ignore"),
     ({"drop": "readout"}, "`roles` gives 'drop' the role 'readout'; it computes nothing"),
     ({"fc": "embedding"}, "'fc', a Linear, the role 'embedding'"),
+    ({"fc": "ignore", "fc.1": "ignore"}, "there is no 'fc.1', but 'drop', 'fc', 'fc.bias', 'fc.weight', 'rnn'"),
+    ({"fc": "ignore", "fc.1": "readout"}, "there is no 'fc.1'"),
+    ({"drop": "ignore", "drop.p": "ignore"}, "there is no 'drop.p'"),
+    ({"": "ignore", "rnn": "layers", "fc": "ignore", "fc.bia": "ignore"}, "there is no 'fc.bia'"),
 ]
 
 
@@ -508,6 +512,12 @@ def test_a_role_holds_for_all_in_a_module_but_what_has_one_of_its_own() -> None:
     rnn = rb.from_torch(module, roles={"decoder": "ignore", "decoder.fc": "readout"}, **IDENTITY)
     same(logits(rnn), applied(fc, states(ft.sized(4, 3))))
     same(rb.from_torch(module, roles={"decoder": "ignore"})(X)[0], states(ft.sized(4, 3)))
+
+
+@pytest.mark.parametrize("inner", ["fc.weight", "fc.bias"])
+def test_what_is_in_an_ignored_module_may_be_ignored_too(inner: str) -> None:
+    module = ft.net(rnn=ft.sized(4, 3), fc=ft.linear(4, 5))
+    same(rb.from_torch(module, roles={"fc": "ignore", inner: "ignore"})(X)[0], states(ft.sized(4, 3)))
 
 
 def test_a_module_with_two_names_is_one() -> None:
