@@ -223,6 +223,7 @@ def pythons(session: nox.Session) -> None:
         "kernels",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
+        "formats/test_native_damaged.py",
         "formats/test_pt_limits.py",
         "formats/test_flax_limits.py",
         "formats/test_big_files.py",
