@@ -132,15 +132,16 @@ class _Walk:
     def _is_left_out(self, path: str, role: str | None, module: Any, *, is_inert: bool) -> bool:
         """Return whether a module, with all in it, takes no part in what the network gives."""
         # Of what is in an ignored module, a part may have a role.
-        is_whole = not vars(module)["_modules"] or not any(each.startswith(f"{path}.") for each in self._roles)
+        modules = [name for name, _ in module.named_modules() if name]
+        is_whole = not modules or not any(each.startswith(f"{path}.") for each in self._roles)
         ignored = role == "ignore" and is_whole
         if not (ignored or is_inert or computes_nothing(module)):
             return False
         if self._roles.get(path, "ignore") != "ignore":
             msg = f"`roles` gives {shown(path)} the role {got(self._roles[path])}; it computes nothing, and needs none."
             raise ArgumentError(msg)
-        inside = (*module.named_modules(), *module.named_parameters(), *module.named_buffers())
-        self.paths.update(f"{path}.{name}".lstrip(".") for name, _ in inside if name)
+        arrays = (name for name, _ in (*module.named_parameters(), *module.named_buffers()))
+        self.paths.update(f"{path}.{name}".lstrip(".") for name in (*modules, *arrays))
         return True
 
     def _role(self, path: str) -> str | None:
