@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ def forbid() -> None:
         is_absent = event == "import" and arguments[0] in ABSENT
         if _watching and event.startswith(FORBIDDEN) and not is_absent and event != _LOOKING:
             msg = f"{event} {arguments!r} happened"
+            sys.stderr.write(f"{msg}, at {''.join(traceback.format_stack(limit=8))}")  # Atheris shows no message
             raise SystemExit(msg)
 
     sys.addaudithook(hook)
