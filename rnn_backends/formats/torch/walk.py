@@ -131,18 +131,20 @@ class _Walk:
 
     def _is_left_out(self, path: str, role: str | None, module: Any, *, is_inert: bool) -> bool:
         """Return whether a module, with all in it, takes no part in what the network gives."""
-        # Of what is in an ignored module, a part may have a role.
-        modules = [name for name, _ in module.named_modules() if name]
-        is_whole = not modules or not any(each.startswith(f"{path}.") for each in self._roles)
-        ignored = role == "ignore" and is_whole
+        ignored = role == "ignore" and not self._has_roles_inside(path, module)
         if not (ignored or is_inert or computes_nothing(module)):
             return False
         if self._roles.get(path, "ignore") != "ignore":
             msg = f"`roles` gives {shown(path)} the role {got(self._roles[path])}; it computes nothing, and needs none."
             raise ArgumentError(msg)
-        arrays = (name for name, _ in (*module.named_parameters(), *module.named_buffers()))
-        self.paths.update(f"{path}.{name}".lstrip(".") for name in (*modules, *arrays))
+        inside = (*module.named_modules(), *module.named_parameters(), *module.named_buffers())
+        self.paths.update(f"{path}.{name}".lstrip(".") for name, _ in inside if name)
         return True
+
+    def _has_roles_inside(self, path: str, module: Any) -> bool:
+        """Return whether modules in a module may have roles of their own; a module without others holds none."""
+        is_given = any(each.startswith(f"{path}.") for each in self._roles)
+        return is_given and any(name for name, _ in module.named_modules())
 
     def _role(self, path: str) -> str | None:
         key = _key(path, self._roles)
