@@ -172,7 +172,7 @@ def _as_they_are(call: Call, states: Flow) -> Flow:
     content = states.content if before is None else states.content.under
     if not isinstance(content, Result) or states.axes[-1:] != (content.features,):
         return states
-    size = size_of(content.features) or 0
+    size: Any = size_of(content.features)  # known, as a weight has it
     cell: Any = content.cells[0] if content.stage is None else content.stage.layer.cells[0][0]
     weight = content.linears[-1].weight if content.linears else cell.weight_hh
     nbytes = size**2 * weight.itemsize
