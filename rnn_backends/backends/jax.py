@@ -13,6 +13,10 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
 from rnn_backends.core.masking import zero_padding
 from rnn_backends.core.recurrence import each_direction, project
+from rnn_backends.core.sparse import Rows, Sparse
+
+jax.tree_util.register_dataclass(Rows, data_fields=("values", "columns"), meta_fields=())
+jax.tree_util.register_dataclass(Sparse, data_fields=("parts", "order"), meta_fields=("shape",))
 
 
 def make() -> Backend:

@@ -18,6 +18,7 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, named_arrays
 from rnn_backends.core.network import hidden_sizes
 from rnn_backends.core.recurrence import Run, each_direction
+from rnn_backends.core.sparse import Sparse
 
 _prepared: WeakKeyDictionary[Cell, Any] = WeakKeyDictionary()
 
@@ -73,7 +74,7 @@ class Walk:
         first: Any = layers[0].cells[0][0]
         if type(first) is not Cell:
             return None
-        own = first.weight_hh.dtype
+        own = first.weight_ih.dtype
         walked = [[(prepared(cell, own), reverse) for cell, reverse in layer.cells] for layer in layers]
         if any(cell is None for layer in walked for cell, _ in layer):
             return None
@@ -137,7 +138,7 @@ def prepared(cell: RecurrentCell, dtype: Any) -> Any:
 
     None is for NumPy: there is no kernel, or it does not know the cell, or states of a dtype.
     """
-    if type(cell) is not Cell or cell.weight_hh.dtype != dtype:
+    if type(cell) is not Cell or cell.weight_ih.dtype != dtype:
         return None
     known = _prepared.get(cell, cell)
     if known is not cell:
@@ -153,7 +154,7 @@ def prepare(cell: Cell) -> Any:
     kernel, activation, leak = chosen(), cell.activation, cell.leak
     if kernel is None or not isinstance(activation, Activation) or activation.name not in compiled().ACTIVATIONS:
         return None
-    if cell.weight_hh.dtype.name not in {"float32", "float64"}:
+    if isinstance(cell.weight_hh, Sparse) or cell.weight_ih.dtype.name not in {"float32", "float64"}:
         return None
     return compiled().Prepared(
         kernel,

@@ -10,6 +10,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.sparse import Sparse
 
 BLOCK = 1 << 19
 """The bytes of states that are projected at once: a good product, and they are still in the cache when walked."""
@@ -29,7 +30,7 @@ IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
 
 def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
     """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
-    if type(cell) is not Cell or h_0.dtype != cell.weight_hh.dtype:
+    if type(cell) is not Cell or h_0.dtype != cell.weight_ih.dtype:
         return None
     if lengths is not None:
         return walk_packed(cell, x, h_0, lengths, reverse)
@@ -100,11 +101,14 @@ def walk(
     return h
 
 
-def multiplication(weight: Host, batch: int) -> Callable[[Host, Host], object]:
+def multiplication(weight: Host | Sparse, batch: int) -> Callable[[Host, Host], object]:
     """Return a function that writes W_aa a<t-1> for its first argument, (batch, hidden_size), to the second.
 
     The first argument has no more rows than `batch`.
     """
+    if isinstance(weight, Sparse):
+        matrix = weight
+        return lambda h, product: np.copyto(product, matrix.product(h))
     transposed, weight = weight.T, np.ascontiguousarray(weight)
     if batch > BY_ROWS:
         transposed = np.ascontiguousarray(transposed)

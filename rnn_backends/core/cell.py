@@ -14,7 +14,8 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation, applied, as_activation, clamp, finite_float
 from rnn_backends.core.arrays import Array, ArrayArgument, is_array, is_integer, rows_of_ids
-from rnn_backends.core.parameters import require_floating, require_matrix, require_shape
+from rnn_backends.core.parameters import require_floating, require_matrix, require_shape, require_sizes
+from rnn_backends.core.sparse import Sparse, as_sparse, is_sparse
 from rnn_backends.errors import ArgumentError, ShapeError
 
 
@@ -26,8 +27,9 @@ class Cell:
     ----------
     weight_ih : array, shape (hidden_size, input_size)
         W_ax, applied to the input x<t>.
-    weight_hh : array, shape (hidden_size, hidden_size)
-        W_aa, applied to the state a<t-1>.
+    weight_hh : array or sparse matrix of scipy or cupyx, shape (hidden_size, hidden_size)
+        W_aa, applied to the state a<t-1>.  A sparse one is held as a `rnn_backends.core.sparse.Sparse`, and never
+        made dense.
     bias : array, shape (hidden_size,), optional
         b_a.  For weights with two biases (torch, ONNX, cuDNN) give their sum.
     activation : str, Activation or callable, default "tanh"
@@ -85,10 +87,15 @@ class Cell:
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", as_activation(self.activation))
         size, columns = require_matrix("weight_ih", self.weight_ih)
+        if is_sparse(self.weight_hh):
+            object.__setattr__(self, "weight_hh", as_sparse("weight_hh", self.weight_hh))
         if getattr(self.weight_hh, "shape", None) == (columns, columns) and size != columns:
             msg = f"`weight_ih` must have shape (hidden_size, input_size) = ({columns}, {size}); it is transposed."
             raise ShapeError(msg)
-        require_shape("weight_hh", self.weight_hh, "(hidden_size, hidden_size)", (size, size))
+        if isinstance(self.weight_hh, Sparse):
+            require_sizes("weight_hh", self.weight_hh.shape, "(hidden_size, hidden_size)", (size, size))
+        else:
+            require_shape("weight_hh", self.weight_hh, "(hidden_size, hidden_size)", (size, size))
         if self.bias is not None:
             require_shape("bias", self.bias, "(hidden_size,)", (size,))
         if self.clip is not None:
@@ -132,7 +139,7 @@ class Cell:
         -------
         array, shape (..., hidden_size)
         """
-        return h @ self.weight_hh.T
+        return self.weight_hh.product(h) if isinstance(self.weight_hh, Sparse) else h @ self.weight_hh.T
 
     def project(self, x: Array) -> Array:
         """Return W_ax x<t> + b_a, what needs no state.

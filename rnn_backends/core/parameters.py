@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import FLOATING, Array, dtype_name, is_array, is_masked
+from rnn_backends.core.arrays import FLOATING, Array, dtype_name, is_array, is_integer, is_masked
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
@@ -56,8 +56,13 @@ def dtype_name_of(dtype: object) -> str:
 def require_shape(name: str, array: Array, wanted: str, shape: tuple[int, ...]) -> None:
     """Check that a parameter is a floating-point array of a shape."""
     require_floating(name, array)
-    if tuple(array.shape) != shape:
-        msg = f"`{name}` must have shape {wanted} = {shape}; got {shown(tuple(array.shape))}."
+    require_sizes(name, array.shape, wanted, shape)
+
+
+def require_sizes(name: str, sizes: tuple[int, ...], wanted: str, shape: tuple[int, ...]) -> None:
+    """Check the shape of a parameter."""
+    if tuple(sizes) != shape:
+        msg = f"`{name}` must have shape {wanted} = {shape}; got {shown(tuple(sizes))}."
         raise ShapeError(msg)
 
 
@@ -119,9 +124,11 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
-    """Check that all arrays of a network have the dtype of the first."""
+    """Check that all arrays of a network have the dtype of the first, but for integers, which are places."""
     first: tuple[str, str] | None = None
     for name, array in arrays:
+        if is_integer(array):
+            continue
         dtype = dtype_name(array)
         first = first or (name, dtype)
         if dtype != first[1]:

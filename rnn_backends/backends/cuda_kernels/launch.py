@@ -22,6 +22,7 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.masking import nan_if_impossible
 from rnn_backends.core.messages import shown
+from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError, DeviceMemoryError
 
 _prepared: WeakKeyDictionary[Layer, dict[tuple[Any, ...], tuple[Walk, ...]]] = WeakKeyDictionary()
@@ -109,7 +110,9 @@ def chosen_regimes() -> tuple[tuple[str, ...], Callable[..., bool]]:
 
 def is_covered(cell: RecurrentCell, x: Array, h_0: Array) -> TypeGuard[Cell]:
     """Return whether there are kernels for a cell and its arguments."""
-    if type(cell) is not Cell or not isinstance(cell.activation, Activation) or is_array(cell.leak):
+    if type(cell) is not Cell or isinstance(cell.weight_hh, Sparse):
+        return False
+    if not isinstance(cell.activation, Activation) or is_array(cell.leak):
         return False
     weights, states = dtype_name(cell.weight_hh), dtype_name(h_0)
     return (
