@@ -20,6 +20,7 @@ from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import cross_entropy, cross_entropy_grad
 from rnn_backends.core.recurrence import Recurrence, each_direction
+from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import (
     ArgumentError,
     BackendLoadError,
@@ -73,6 +74,7 @@ __all__ = [
     "RecurrentCell",
     "Registration",
     "ShapeError",
+    "Sparse",
     "Stream",
     "UnknownBackendError",
     "VocabularyError",

@@ -13,10 +13,11 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
 from rnn_backends.core.masking import zero_padding
 from rnn_backends.core.recurrence import each_direction, project
-from rnn_backends.core.sparse import Rows, Sparse
+from rnn_backends.core.sparse import Sparse
 
-jax.tree_util.register_dataclass(Rows, data_fields=("values", "columns"), meta_fields=())
-jax.tree_util.register_dataclass(Sparse, data_fields=("parts", "order"), meta_fields=("shape",))
+jax.tree_util.register_dataclass(
+    Sparse, data_fields=("values", "columns", "order"), meta_fields=("parts", "shape", "num_entries")
+)
 
 
 def make() -> Backend:

@@ -1,6 +1,7 @@
 """The walk of a `Cell` by NumPy, where no kernel does it: in place, without a copy."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -107,8 +108,7 @@ def multiplication(weight: Host | Sparse, batch: int) -> Callable[[Host, Host], 
     The first argument has no more rows than `batch`.
     """
     if isinstance(weight, Sparse):
-        matrix = weight
-        return lambda h, product: np.copyto(product, matrix.product(h))
+        return sparse_multiplication(weight)
     transposed, weight = weight.T, np.ascontiguousarray(weight)
     if batch > BY_ROWS:
         transposed = np.ascontiguousarray(transposed)
@@ -124,6 +124,12 @@ def multiplication(weight: Host | Sparse, batch: int) -> Callable[[Host, Host], 
                 part.dot(vector, result[place])
 
     return multiply
+
+
+def sparse_multiplication(matrix: Sparse) -> Callable[[Host, Host], object]:
+    """Return `multiplication` of a sparse matrix, of which NumPy takes the columns without converting them first."""
+    wide = replace(matrix, columns=matrix.columns.astype(np.intp))
+    return lambda h, product: np.copyto(product, wide.product(h))
 
 
 def in_place(cell: Cell) -> Callable[[Host, Host], object]:

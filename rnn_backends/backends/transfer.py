@@ -130,10 +130,10 @@ def move(network: Network, place: Placement, dtype: object = None) -> Network:
 
     def move_array(array: Array) -> Array:
         owner = require_owned("a parameter", array)
-        name = "int32" if is_integer(array) else wanted or dtype_name(array)
+        name = dtype_name(array) if is_integer(array) or wanted is None else wanted
         if owner is place.backend and owner.device_of(array) in {place.device, None}:
             with quiet(), owner.on(owner.device(place.device)):
-                return frozen(cast_array(array, getattr(owner.xp, name) if is_integer(array) else owner.dtype(name)))
+                return frozen(array if is_integer(array) else cast_array(array, owner.dtype(name)))
         return frozen(place.backend.from_host(np.asarray(owner.to_numpy(array)), name, place.device))
 
     return cast(Network, map_arrays(move_once, network))

@@ -15,7 +15,7 @@ import numpy as np
 from rnn_backends.core.activations import Activation, applied, as_activation, clamp, finite_float
 from rnn_backends.core.arrays import Array, ArrayArgument, is_array, is_integer, rows_of_ids
 from rnn_backends.core.parameters import require_floating, require_matrix, require_shape, require_sizes
-from rnn_backends.core.sparse import Sparse, as_sparse, is_sparse
+from rnn_backends.core.sparse import Sparse, as_sparse, is_sparse, require_known_layout
 from rnn_backends.errors import ArgumentError, ShapeError
 
 
@@ -28,8 +28,8 @@ class Cell:
     weight_ih : array, shape (hidden_size, input_size)
         W_ax, applied to the input x<t>.
     weight_hh : array or sparse matrix of scipy or cupyx, shape (hidden_size, hidden_size)
-        W_aa, applied to the state a<t-1>.  A sparse one is held as a `rnn_backends.core.sparse.Sparse`, and never
-        made dense.
+        W_aa, applied to the state a<t-1>.  A sparse one is held as a `Sparse`, and never made dense; it stays on its
+        device.
     bias : array, shape (hidden_size,), optional
         b_a.  For weights with two biases (torch, ONNX, cuDNN) give their sum.
     activation : str, Activation or callable, default "tanh"
@@ -89,6 +89,8 @@ class Cell:
         size, columns = require_matrix("weight_ih", self.weight_ih)
         if is_sparse(self.weight_hh):
             object.__setattr__(self, "weight_hh", as_sparse("weight_hh", self.weight_hh))
+        else:
+            require_known_layout("weight_hh", self.weight_hh)
         if getattr(self.weight_hh, "shape", None) == (columns, columns) and size != columns:
             msg = f"`weight_ih` must have shape (hidden_size, input_size) = ({columns}, {size}); it is transposed."
             raise ShapeError(msg)

@@ -6,11 +6,13 @@ The cell that is the equation is `rnn_backends.core.cell.Cell`.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import Protocol
+from math import prod
+from typing import Any, Protocol
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Array, is_array
+from rnn_backends.core.arrays import Array, is_array, is_integer
 from rnn_backends.core.messages import got
+from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError
 
 
@@ -153,7 +155,25 @@ def named_arrays(record: object, name: str = "") -> Iterator[tuple[str, Array]]:
                 yield from named_arrays(value, f"{name}.{entry.name}" if name else entry.name)
 
 
+def num_parameters(record: Any) -> int:
+    """Return the number of elements of all arrays of a record, of a sparse matrix that of its entries.
+
+    Integers are places in others, and no parameters.
+    """
+    if isinstance(record, Sparse):
+        return record.num_entries
+    if is_array(record):
+        return 0 if is_integer(record) else prod(record.shape)
+    if isinstance(record, tuple):
+        return sum(map(num_parameters, record))
+    if is_dataclass(record) and not isinstance(record, (type, Activation)):
+        return sum(num_parameters(getattr(record, entry.name)) for entry in fields(record))
+    return 0
+
+
 def first_array(layers: tuple[Layer, ...]) -> Array | None:
-    """Return the first array of a network, whose dtype is that of all; None if it has none."""
+    """Return the first array of a network that is no integers, whose dtype is that of all; None if it has none."""
     weight = getattr(layers[0].cells[0][0], "weight_ih", None)  # a shorter way to what is there nearly always
-    return weight if is_array(weight) else next((array for _, array in named_arrays(layers)), None)
+    if is_array(weight):
+        return weight
+    return next((array for _, array in named_arrays(layers) if not is_integer(array)), None)

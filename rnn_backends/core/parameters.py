@@ -81,6 +81,12 @@ def require_floating(name: str, array: Array) -> None:
         msg = f"`{name}` must be an array; got {type(array).__name__}. Convert it, e.g. with numpy.asarray."
         raise DTypeError(msg)
     require_unmasked(name, array)
+    if hasattr(array, "todense"):
+        msg = (
+            f"`{name}` must be dense, as only `weight_hh` of a Cell may be sparse; got {type(array).__name__}. Make it "
+            "dense first, by its `toarray` or `todense`."
+        )
+        raise DTypeError(msg)
     if dtype_name(array) not in FLOATING:
         msg = f"`{name}` must be one of {', '.join(FLOATING)}; got {dtype_name(array)}. Convert it to float32."
         raise DTypeError(msg)
@@ -124,16 +130,16 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
-    """Check that all arrays of a network have the dtype of the first, but for integers, which are places."""
+    """Check that all arrays of a network have the dtype of the first, but for int32, which are places in others."""
     first: tuple[str, str] | None = None
     for name, array in arrays:
-        if is_integer(array):
-            continue
         dtype = dtype_name(array)
+        if dtype == "int32":
+            continue
         first = first or (name, dtype)
         if dtype != first[1]:
             msg = (
                 f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
-                f"Convert `{name}` to {first[1]}."
+                f"Convert `{name}` to {'int32' if is_integer(array) else first[1]}."
             )
             raise DTypeError(msg)

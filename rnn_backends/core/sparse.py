@@ -1,111 +1,133 @@
-"""`Sparse`: a recurrent matrix of which most entries are zero, in operations of the array API standard.
+"""`Sparse`: a recurrent matrix of which few entries are stored, in operations of the array API standard.
 
-The standard has no sparse arrays and no sums over segments.  Rows of about as many entries are therefore kept
-together, each filled up with zeros to the next power of two: less than twice the entries, whatever their distribution.
+The standard has no sparse arrays and no sums over segments.  Rows of about as many entries are therefore kept together,
+the k-th entries of all of them side by side, each row filled up to as many as the longest of them has: less than twice
+the entries, whatever their distribution.  What fills up is 0, and takes a state that is 0, so that neither results nor
+gradients know of it.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Array, Host, array_namespace, device
-from rnn_backends.core.messages import shown
-from rnn_backends.core.parameters import require_floating
-from rnn_backends.errors import ShapeError
+from rnn_backends.core.arrays import Array, Host, array_namespace, as_indices, cast, device, dtype_name, is_integer
+from rnn_backends.core.messages import got, shown
+from rnn_backends.core.parameters import require_floating, require_sizes
+from rnn_backends.errors import ArgumentError, BackendMismatchError, DTypeError, ShapeError
 
 BUDGET = 2**22
 """The most products that are held at once, where a batch can be cut to that."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Rows:
-    """Rows of a sparse matrix with room for so many entries each.
-
-    Parameters
-    ----------
-    values : array, shape (num_rows, room)
-        The entries, and zeros after them.
-    columns : integer array, shape (num_rows, room)
-        Their columns; those of the zeros are that of the row's last entry.
-    """
-
-    values: Array
-    columns: Array
+_WAY = "scipy.sparse.csr_array((data, indices, indptr), shape)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sparse:
-    """A sparse matrix, as `Cell` holds one for the `weight_hh` that was given as one of scipy or cupyx.
+    """A sparse matrix, as `Cell` holds one for a ``weight_hh`` that was given as one of scipy or cupyx.
+
+    Made by `from_csr`, or by a `Cell`.  Entries that are zero or share a place stay as they are; those of one place add
+    up.  The arrays, whose dtype and library are those of the entries, are laid out for `product`: in parts of rows of
+    about as many entries, of each part first the first entries of all rows, then the second ones, and so on.
 
     Parameters
     ----------
-    parts : tuple of Rows
-        By the number of their entries.
-    order : integer array, shape (num_rows,)
-        The place of each row of the matrix among those of the parts.
+    values : array, shape (num_places,)
+        The entries, and zeros that fill up rows.
+    columns : integer array, shape (num_places,)
+        Their columns; that of a zero that fills up is the number of columns.
+    order : integer array, shape (num_rows,), optional
+        The place of each row of the matrix among those of the parts; None where they stand in order.
+    parts : tuple of (int, int)
+        The number of rows of each part, and of places of each of its rows.
     shape : tuple of int
         The number of rows and of columns.
+    num_entries : int
+        The number of entries.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from rnn_backends.core.sparse import Sparse
-    >>> matrix = Sparse.of(np.array([2.0, 3.0]), np.array([1, 0]), np.array([0, 1, 1, 2]), (3, 2))
+    >>> import rnn_backends as rb
+    >>> matrix = rb.Sparse.from_csr(np.array([2.0, 3.0]), np.array([1, 0]), np.array([0, 1, 1, 2]), (3, 2))
+    >>> matrix
+    Sparse(shape=(3, 2), num_entries=2)
     >>> matrix.product(np.array([[10.0, 100.0]]))
     array([[200.,   0.,  30.]])
     """
 
-    parts: tuple[Rows, ...]
-    order: Array
+    values: Array
+    columns: Array
+    order: Array | None
+    parts: tuple[tuple[int, int], ...]
     shape: tuple[int, int]
+    num_entries: int
 
     @classmethod
-    def of(cls, values: Array, columns: Array, starts: Array, shape: tuple[int, int]) -> "Sparse":
-        """Return the matrix of its entries row by row, as scipy's ``csr_array`` has them, on their device.
+    def from_csr(cls, data: Array, indices: Array, indptr: Array, shape: tuple[int, int]) -> "Sparse":
+        """Return the matrix of its entries row by row, as the ``csr_array`` of scipy and the one of cupyx have them.
+
+        Everything stays on the device of the arrays; numbers alone are read, for the sizes and the checks, and so it
+        cannot be traced.
 
         Parameters
         ----------
-        values : array, shape (num_entries,)
-            ``data`` of scipy.
-        columns : integer array, shape (num_entries,)
-            ``indices`` of scipy.
-        starts : integer array, shape (num_rows + 1,)
-            ``indptr`` of scipy: row i has the entries from ``starts[i]`` to ``starts[i + 1]``.
+        data : array, shape (num_entries,)
+        indices : integer array, shape (num_entries,)
+            Their columns, in any order.
+        indptr : integer array, shape (num_rows + 1,)
+            Row i has the entries from ``indptr[i]`` to ``indptr[i + 1]``.
         shape : tuple of int
 
         Returns
         -------
         Sparse
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            An array has another shape, or a dtype of another kind.
+        ArgumentError
+            A column is out of range, or the starts of the rows decrease, or do not end with the entries.
         """
-        xp, place = array_namespace(values), device(values)
-        counts = starts[1:] - starts[:-1]
-        rooms = [0] + [2**power for power in range(max(0, int(xp.max(counts)) - 1).bit_length() + 1)]
-        parts, rows = [], []
-        for low, room in zip([-1, *rooms], rooms, strict=False):
-            (chosen,) = xp.nonzero((counts > low) & (counts <= room))
-            if not chosen.shape[0]:
+        sizes = (int(shape[0]), int(shape[1]))
+        _require_kinds(data, indices, indptr, sizes[0])
+        xp, place = array_namespace(data), device(data)
+        indices, indptr = as_indices(indices), as_indices(indptr)
+        counts = indptr[1:] - indptr[:-1]
+        _require_values(data, indices, indptr, counts, sizes[1])
+        bounds = [2**power for power in range(max(0, int(xp.max(counts)) - 1).bit_length())]
+        kinds = xp.zeros_like(counts)
+        for bound in bounds:
+            kinds = kinds + xp.astype(counts > bound, counts.dtype)
+        rows = xp.argsort(kinds, stable=True)
+        ends = [int(xp.sum(xp.astype(kinds <= kind, xp.int64))) for kind in range(len(bounds) + 1)]
+        parts, values, columns = [], [], []
+        for begin, end in pairwise([0, *ends]):
+            if begin == end:
                 continue
-            offsets = xp.arange(room, dtype=starts.dtype, device=place)[None, :]
-            count = xp.take(counts, chosen)[:, None]
-            entries = xp.reshape(
-                xp.take(starts, chosen)[:, None] + xp.where(offsets < count, offsets, count - 1), (-1,)
-            )
-            held = xp.reshape(xp.take(values, entries), (chosen.shape[0], room))
-            held = xp.where(offsets < count, held, xp.zeros_like(held))
-            parts.append(Rows(held, xp.reshape(xp.take(columns, entries), (chosen.shape[0], room))))
-            rows.append(chosen)
-        order = xp.astype(xp.argsort(xp.concat(rows)), columns.dtype)
-        return cls(tuple(parts), order, shape)
+            chosen = xp.take(counts, rows[begin:end])
+            room = int(xp.max(chosen))
+            number = xp.arange(room, dtype=counts.dtype, device=place)[:, None]
+            inside = xp.reshape(number < chosen[None, :], (-1,))
+            entries = xp.reshape(number + xp.take(indptr, rows[begin:end])[None, :], (-1,))
+            entries = xp.where(inside, entries, xp.zeros_like(entries))
+            held = xp.take(data, entries)
+            values.append(cast(xp.where(inside, held, xp.zeros_like(held)), data.dtype))
+            taken = xp.astype(xp.take(indices, entries), xp.int32)
+            columns.append(xp.where(inside, taken, xp.full_like(taken, sizes[1])))
+            parts.append((end - begin, room))
+        order = None if len(parts) == 1 else xp.astype(xp.argsort(rows), xp.int32)
+        return cls(xp.concat(values), xp.concat(columns), order, tuple(parts), sizes, int(data.shape[0]))
 
     def __repr__(self) -> str:
-        return f"Sparse(shape={self.shape}, entries={self.num_entries})"
+        return f"Sparse(shape={self.shape}, num_entries={self.num_entries})"
 
     @property
-    def num_entries(self) -> int:
-        """The number of places that hold a number, those that fill up rows among them."""
-        return sum(part.values.shape[0] * part.values.shape[1] for part in self.parts)
+    def is_filled_up(self) -> bool:
+        """Whether there are places beside those of the entries."""
+        return sum(rows * room for rows, room in self.parts) > self.num_entries
 
     def product(self, h: Array) -> Array:
         """Return W h for each of some states.
@@ -113,6 +135,7 @@ class Sparse:
         Parameters
         ----------
         h : array, shape (..., num_columns)
+            Of the dtype of the entries.
 
         Returns
         -------
@@ -120,33 +143,69 @@ class Sparse:
         """
         xp = array_namespace(h)
         *leading, size = h.shape
-        rows = xp.reshape(h, (-1, size))
-        count = rows.shape[0]
-        step = max(1, BUDGET // max(1, *(part.values.shape[0] * part.values.shape[1] for part in self.parts)))
+        count = prod(leading)
+        rows = xp.reshape(h, (count, size))
+        step = max(1, BUDGET // max(1, self.columns.shape[0]))
         cuts = [*range(0, max(1, count), step), count]
         sums = [self._sums(rows[start:stop, :]) for start, stop in pairwise(cuts)]
         return xp.reshape(sums[0] if len(sums) == 1 else xp.concat(sums), (*leading, self.shape[0]))
 
     def _sums(self, h: Array) -> Array:
-        xp, found = array_namespace(h), []
-        for part in self.parts:
-            rows, room = part.columns.shape
-            taken = xp.take(h, xp.reshape(part.columns, (rows * room,)), axis=1)
-            found.append(xp.sum(xp.reshape(taken, (h.shape[0], rows, room)) * part.values, axis=-1))
+        xp, found, begin = array_namespace(h), list[Array](), 0
+        if self.is_filled_up:
+            h = xp.concat([h, xp.zeros_like(h[:, :1])], axis=1)
+        products = xp.take(h, self.columns, axis=1) * self.values
+        for rows, room in self.parts:
+            part = xp.reshape(products[:, begin : begin + room * rows], (h.shape[0], room, rows))
+            found.append(xp.sum(part, axis=1, dtype=h.dtype))
+            begin += room * rows
+        if self.order is None:
+            return found[0]
         return xp.take(xp.concat(found, axis=1), self.order, axis=1)
 
-    def entries(self) -> tuple[Host, Host, Host]:
-        """Return the entries that are not zero of a matrix on NumPy, row by row, as `of` takes them."""
-        flat = [(np.repeat(np.arange(part.values.shape[0]), part.values.shape[1]), part) for part in self.parts]
-        begin = np.cumsum([0, *(part.values.shape[0] for part in self.parts)])
-        places = np.concatenate([rows + first for (rows, _), first in zip(flat, begin[:-1], strict=True)])
-        rows = np.argsort(self.order)[places]
-        values = np.concatenate([part.values.ravel() for _, part in flat])
-        columns = np.concatenate([part.columns.ravel() for _, part in flat])
-        kept = np.flatnonzero(values != 0)
+    def to_csr(self) -> tuple[Host, Host, Host]:
+        """Return the entries row by row, as `from_csr` takes them, of a matrix on NumPy.
+
+        Returns
+        -------
+        data : numpy.ndarray, shape (num_entries,)
+        indices : numpy.ndarray of int32, shape (num_entries,)
+        indptr : numpy.ndarray of int32, or of int64 for more entries than that counts, shape (num_rows + 1,)
+
+        Raises
+        ------
+        BackendMismatchError
+            It is an array of another library.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import rnn_backends as rb
+        >>> matrix = rb.Sparse.from_csr(np.array([2.0, 3.0]), np.array([1, 0]), np.array([0, 1, 1, 2]), (3, 2))
+        >>> matrix.to_csr()[1]
+        array([1, 0], dtype=int32)
+        """
+        if not isinstance(self.values, np.ndarray):
+            msg = (
+                f"`to_csr` takes a matrix on NumPy; got one of {type(self.values).__name__}. Move the model first: "
+                "rnn.to('numpy')."
+            )
+            raise BackendMismatchError(msg)
+        rows = self._rows_of_places()
+        kept = np.flatnonzero(self.columns < self.shape[1])
         kept = kept[np.argsort(rows[kept], kind="stable")]
         counts = np.bincount(rows[kept], minlength=self.shape[0])
-        return values[kept], columns[kept], np.concatenate([[0], np.cumsum(counts)])
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        kind = np.int32 if self.num_entries < 2**31 else np.int64
+        return self.values[kept], self.columns[kept], starts.astype(kind)
+
+    def _rows_of_places(self) -> Host:
+        """Return the row of each place, those that fill up rows among them, of a matrix on NumPy."""
+        rows = np.arange(self.shape[0]) if self.order is None else np.argsort(self.order)
+        ends = np.cumsum([0, *(count for count, _ in self.parts)])
+        held = zip(pairwise(ends), self.parts, strict=True)
+        found = [np.tile(rows[begin:end], room) for (begin, end), (_, room) in held]
+        return np.concatenate(found)
 
 
 def is_sparse(value: object) -> bool:
@@ -158,10 +217,54 @@ def as_sparse(name: str, value: Any) -> Sparse:
     """Return a sparse matrix of scipy or cupyx, of any of their formats, as one of this package."""
     if isinstance(value, Sparse):
         return value
-    held = value.tocsr(copy=True)
-    if len(held.shape) != 2:
-        msg = f"`{name}` must be a sparse matrix; got one of shape {shown(tuple(held.shape))}."
+    if len(value.shape) != 2:
+        msg = f"`{name}` must be a sparse matrix; got one of shape {shown(tuple(value.shape))}."
         raise ShapeError(msg)
-    held.sum_duplicates()
+    held = value.tocsr()
     require_floating(name, held.data)
-    return Sparse.of(held.data, held.indices, held.indptr, (int(held.shape[0]), int(held.shape[1])))
+    return Sparse.from_csr(held.data, held.indices, held.indptr, (int(held.shape[0]), int(held.shape[1])))
+
+
+def require_known_layout(name: str, value: Any) -> None:
+    """Check that a value is no sparse array of a library whose sparse arrays are not taken, such as torch's."""
+    if isinstance(value, np.ndarray):
+        return
+    if hasattr(value, "todense") or "sparse" in str(getattr(value, "layout", "")):
+        msg = (
+            f"`{name}` must be an array, or a sparse matrix of scipy or cupyx; got {got(value)}. Give it as {_WAY}, of "
+            "its entries on the host."
+        )
+        raise DTypeError(msg)
+
+
+def _require_kinds(data: Array, indices: Array, indptr: Array, rows: int) -> None:
+    """Check the shapes and dtypes of entries."""
+    require_floating("data", data)
+    if len(data.shape) != 1:
+        msg = f"`data` must have one axis; got shape {shown(tuple(data.shape))}."
+        raise ShapeError(msg)
+    for name, array, wanted, size in (
+        ("indices", indices, "(num_entries,)", int(data.shape[0])),
+        ("indptr", indptr, "(num_rows + 1,)", rows + 1),
+    ):
+        if not is_integer(array):
+            msg = f"`{name}` must be integers; got {dtype_name(array)}. Convert them to int32."
+            raise DTypeError(msg)
+        require_sizes(name, tuple(array.shape), wanted, (size,))
+
+
+def _require_values(data: Array, indices: Array, indptr: Array, counts: Array, columns: int) -> None:
+    """Check that entries are in the matrix, and rows in the entries."""
+    xp, size = array_namespace(data), int(data.shape[0])
+    first, last = int(indptr[0]), int(indptr[-1])
+    fall = int(xp.min(counts))
+    if first or last != size or fall < 0:
+        msg = (
+            f"`indptr` must rise from 0 to the number of entries, {size}; it begins with {first}, ends with {last} and "
+            f"{'falls' if fall < 0 else 'does not fall'} between."
+        )
+        raise ArgumentError(msg)
+    lowest, highest = (int(xp.min(indices)), int(xp.max(indices))) if size else (0, 0)
+    if lowest < 0 or highest >= columns:
+        msg = f"every column in `indices` must be in 0..{columns - 1}; they go from {lowest} to {highest}."
+        raise ArgumentError(msg)

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from rnn_backends.core.arrays import dtype_name, is_array
-from rnn_backends.core.layers import named_arrays
+from rnn_backends.core.layers import named_arrays, num_parameters
 from rnn_backends.core.network import Network
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.summary import activation_name, activation_of, plural
@@ -21,7 +21,7 @@ LONGEST = 160
 """Characters of a note or a name that are shown."""
 MOST_ROWS = 20
 """Parts that are shown from the first on, and from the last back."""
-ITEMSIZE = {"float64": 8, "float32": 4}
+ITEMSIZE = {"float64": 8, "float32": 4, "int32": 4}
 COLUMNS = ("part", "input size", "output size", "activation", "parameters")
 LEFT, RIGHT = "text-align: left; overflow-wrap: anywhere", "text-align: right"
 NAME = "text-align: left; white-space: nowrap"
@@ -70,7 +70,7 @@ def _parts(network: Network) -> Iterator[tuple[object, ...]]:
         for index, linear in enumerate(linears):
             title = f"{name} {index}" if len(linears) > 1 else name
             activation = activation_name(linear.activation)
-            yield title, linear.input_size, linear.output_size, activation, _count(linear)
+            yield title, linear.input_size, linear.output_size, activation, num_parameters(linear)
 
 
 def _layers(network: Network) -> Iterator[tuple[object, ...]]:
@@ -78,9 +78,9 @@ def _layers(network: Network) -> Iterator[tuple[object, ...]]:
         for cell, reverse in layer.cells:
             sizes = (getattr(cell, "input_size", None), getattr(cell, "hidden_size", None))
             title = f"layer {index} {'backward' if reverse else 'forward'}"
-            yield title, *sizes, _options(cell), _count(cell) if is_dataclass(cell) else None
+            yield title, *sizes, _options(cell), num_parameters(cell) if is_dataclass(cell) else None
     if network.h_0 is not None:
-        yield "initial states", None, None, None, _count(network.h_0)
+        yield "initial states", None, None, None, num_parameters(network.h_0)
 
 
 def _options(cell: Any) -> str:
@@ -94,10 +94,6 @@ def _options(cell: Any) -> str:
     elif is_array(leak):
         options.append("leak of each unit")
     return ", ".join(options)
-
-
-def _count(record: object) -> int:
-    return sum(prod(array.shape) for _, array in named_arrays(record))
 
 
 def _properties(placed: Placed) -> Mapping[str, object]:

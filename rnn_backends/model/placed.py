@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from rnn_backends.backends.transfer import as_host, move, receive, spec_on_devic
 from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer, quiet
 from rnn_backends.core.forward import encoded, propagate, started
-from rnn_backends.core.layers import RecurrentCell, named_arrays
+from rnn_backends.core.layers import RecurrentCell, named_arrays, num_parameters
 from rnn_backends.core.linear import Linear, logits_of
 from rnn_backends.core.network import READS, Network, hidden_sizes, is_one_each
 from rnn_backends.core.parameters import require_choice
@@ -51,7 +50,8 @@ class Placed:
     @cached_property
     def dtype(self) -> str:
         """The name of the dtype of the parameters and of all results."""
-        return next((dtype_name(array) for _, array in named_arrays(self.network)), "float32")
+        held = (array for _, array in named_arrays(self.network) if not is_integer(array))
+        return next(map(dtype_name, held), "float32")
 
     @cached_property
     def recurrence(self) -> Recurrence:
@@ -94,8 +94,8 @@ class Placed:
 
     @property
     def num_parameters(self) -> int:
-        """The number of elements of all parameters."""
-        return sum(prod(array.shape) for _, array in named_arrays(self.network))
+        """The number of elements of all parameters, of a sparse matrix that of its entries."""
+        return num_parameters(self.network)
 
     @cached_property
     def _device(self) -> Any:

@@ -8,6 +8,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.sparse import Sparse
 
 ACTIVATIONS = (
     Activation("identity"), Activation("tanh"), Activation("sigmoid"), Activation("relu"),
@@ -61,12 +62,30 @@ class Draw:
             return drawn.astype(self.dtype)
         return (drawn.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
-    def cell(self, input_size: int, hidden_size: int, bias: bool = True, **options: Any) -> Cell:
-        """Return a cell that forgets: with the rows of abs(W_hh) summing to about 0.8, no error grows with time."""
+    def cell(
+        self, input_size: int, hidden_size: int, bias: bool = True, density: float | None = None, **options: Any
+    ) -> Cell:
+        """Return a cell that forgets: with the rows of abs(W_hh) summing to about 0.8, no error grows with time.
+
+        Of a cell with a `density` W_hh is sparse, and about that part of it is stored.
+        """
         w_ih = self.normal(hidden_size, input_size, scale=input_size**-0.5)
-        w_hh = self.normal(hidden_size, hidden_size, scale=hidden_size**-0.5)
+        w_hh: Any = self.normal(hidden_size, hidden_size, scale=hidden_size**-0.5)
         w_hh = self.rounded(w_hh * (0.8 / abs(w_hh.astype(np.float64)).sum(axis=1, keepdims=True)))
+        if density is not None:
+            w_hh = self.sparse(w_hh, density)
         return Cell(w_ih, w_hh, self.normal(hidden_size, scale=0.5) if bias else None, **options)
+
+    def sparse(self, matrix: Host, density: float) -> Sparse:
+        """Return a matrix of which about a part is stored: of one row all, of another nothing, and a few zeros."""
+        stored: Host = self.random.random(matrix.shape) < density
+        stored[self.random.integers(len(matrix))] = True
+        if len(matrix) > 1:
+            stored[self.random.integers(len(matrix))] = False
+        rows, columns = np.nonzero(stored)
+        values = np.where(self.random.random(len(rows)) < 0.1, 0, matrix[rows, columns]).astype(matrix.dtype)
+        starts = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+        return Sparse.from_csr(values, columns, starts, (len(matrix), len(matrix)))
 
     def layers(self, sides: str, count: int, input_size: int, hidden_size: int, **options: Any) -> list[Layer]:
         """Return layers that run "f"orward, "b"ackward or both."""
@@ -169,5 +188,13 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "I = H": draw.case(shape=(7, 3, 5, 5), h_0=True),
         "wide": draw.case(shape=(9, 4, 65, 96), layers=2, h_0=True),
         "long": draw.case(shape=(200, 2, 3, 16), h_0=True),
+        "sparse": draw.case(shape=(7, 3, 4, 9), layers=2, h_0=True, density=0.3),
+        "sparse, ragged, bidirectional": draw.case(
+            shape=(7, 3, 4, 9), sides="fb", layers=2, h_0=True, lengths=ragged, density=0.3
+        ),
+        "sparse, mask, tokens, clip and leak": draw.case(
+            shape=(7, 3, 4, 9), tokens=True, clip=0.5, leak=0.75, h_0=True, masked=True, density=0.3
+        ),
+        "sparse, wide, B = 1": draw.case(shape=(70, 1, 3, 200), h_0=True, density=0.05),
     }
     return made

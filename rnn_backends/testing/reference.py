@@ -17,6 +17,8 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, as_layers
 from rnn_backends.core.messages import got
+from rnn_backends.core.sparse import Sparse
+from rnn_backends.testing.entries import Entries
 
 Float64: TypeAlias = NDArray[np.float64]
 
@@ -45,17 +47,20 @@ class Bounded(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """W_ih^T, W_hh^T and the bias of a cell in float64, and their magnitudes."""
+    """W_ih^T, W_hh^T and the bias of a cell in float64, their magnitudes, and the terms of the sums of W_hh."""
 
-    value: tuple[Float64, Float64, Float64]
-    magnitude: tuple[Float64, Float64, Float64]
+    value: tuple[Float64, Any, Float64]
+    magnitude: tuple[Float64, Any, Float64]
+    terms: int
 
     @classmethod
     def of(cls, cell: Cell) -> "Weights":
         """Return those of a cell."""
-        w_ih, w_hh = np.asarray(cell.weight_ih, np.float64).T, np.asarray(cell.weight_hh, np.float64).T
+        w_ih, w_hh = np.asarray(cell.weight_ih, np.float64).T, cell.weight_hh
+        w_hh = Entries.of(w_hh) if isinstance(w_hh, Sparse) else np.asarray(w_hh, np.float64).T
         bias = np.zeros(cell.hidden_size) if cell.bias is None else np.asarray(cell.bias, np.float64)
-        return cls((w_ih, w_hh, bias), (abs(w_ih), abs(w_hh), abs(bias)))
+        terms = w_hh.terms if isinstance(w_hh, Entries) else cell.hidden_size
+        return cls((w_ih, w_hh, bias), (abs(w_ih), abs(w_hh), abs(bias)), terms)
 
 
 class Precision(NamedTuple):
@@ -163,15 +168,16 @@ def reference(
 
 def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
     """Take one step of time for some sequences, the equation with its error."""
-    (w_ih, w_hh, bias), (abs_ih, abs_hh, abs_bias), size = *weights, x.value.shape[-1]
+    (w_ih, w_hh, bias), (abs_ih, abs_hh, abs_bias), terms = weights
+    size = x.value.shape[-1]
     if x.value.dtype.kind in "iu":  # a token id picks a row of W_ih^T
         products, abs_products, input_error, size = w_ih[x.value], abs_ih[x.value], np.zeros(h.value.shape), 1
     else:
         products, abs_products, input_error = x.value @ w_ih, (abs(x.value) + x.error) @ abs_ih, x.error @ abs_ih
     z = h.value @ w_hh + products + bias
     magnitude = (abs(h.value) + h.error) @ abs_hh + abs_products + abs_bias
-    terms = (size + h.value.shape[-1] + 3) * precision.summed
-    error = h.error @ abs_hh + input_error + terms / (1.0 - terms) * magnitude
+    gamma = (size + terms + 3) * precision.summed
+    error = h.error @ abs_hh + input_error + gamma / (1.0 - gamma) * magnitude
     if cell.clip is not None:
         z = np.clip(z, -cell.clip, cell.clip)
     a = activated(cell.activation, Bounded(z, error), precision)
