@@ -2,8 +2,9 @@
 
 Arrays carry torch's names: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_l0`` of the first layer, with
 ``_reverse`` for its backward cell, then ``readout.weight`` and ``readout.bias``.  torch's own two biases,
-``bias_ih_l0`` and ``bias_hh_l0``, are read too, and added in their dtype: rounded once.  All else is a
-description, which a file of this package holds as one JSON text.
+``bias_ih_l0`` and ``bias_hh_l0``, are read too, and added in their dtype: rounded once.  A sparse matrix has three
+arrays; see `rnn_backends.formats.entries`.  All else is a description, which a file of this package holds as one JSON
+text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,9 @@ from rnn_backends.core.network import Network
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.description import Description, describe, parse
+from rnn_backends.formats.description import Description, describe, described, parsed
+from rnn_backends.formats.entries import named_matrix, with_matrices
+from rnn_backends.formats.made import declared_of, made
 from rnn_backends.formats.names import Declared, cells_in_order, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
 
@@ -36,7 +39,7 @@ def arrays_by_name(network: Network) -> dict[str, Host]:
     found: dict[str, Any] = {}
     for place, cell in plain_cells(network).items():
         found[f"weight_ih_{place}"] = cell.weight_ih
-        found[f"weight_hh_{place}"] = cell.weight_hh
+        found |= named_matrix(f"weight_hh_{place}", cell.weight_hh)
         found[f"bias_{place}"] = cell.bias
         found[f"leak_{place}"] = cell.leak if is_array(cell.leak) else None
     for role, linears in (("encoder", network.encoder), ("readout", network.readout)):
@@ -55,16 +58,20 @@ def from_described(
     declared: Declared, text: str | bytes, options: LoadOptions, read: Callable[[str], Host], account: Account
 ) -> Network:
     """Return the network of a file of this package: arrays and a JSON text."""
-    description = parse(text, places(declared), account)
+    held = parsed(text, account)
     del text  # of which nothing is held beside the arrays
+    arrays = with_matrices({name: made(name, declared, read) for name in declared}, account)
+    declared = declared_of(arrays)
+    description = described(held, places(declared), account)
+    del held
     if description.takes is None and options.takes is not None:
         description, options = description._replace(takes=options.takes), replace(options, takes=None)
     options.require_left_out("the file", OPTIONS)
-    for role, described in (("readout", description.readout), ("encoder", description.encoder)):
-        if len(described) != (count := len(linear_names(declared, role))):
-            msg = f"the file must describe each Linear of its {role}; it holds {count} and describes {len(described)}."
+    for role, told in (("readout", description.readout), ("encoder", description.encoder)):
+        if len(told) != (count := len(linear_names(declared, role))):
+            msg = f"the file must describe each Linear of its {role}; it holds {count} and describes {len(told)}."
             raise FormatError(msg)
-    return assemble(declared, description, read)
+    return assemble(declared, description, lambda name: arrays[name].make())
 
 
 def assemble(declared: Declared, description: Description, read: Callable[[str], Host]) -> Network:

@@ -9,16 +9,19 @@ from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.core.network import READS, TAKES, Network
+from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.options import LoadOptions
 
-VERSION = 2
-"""The version of what is written; version 1 had no encoder, one Linear as readout, and no word on reads and takes."""
+VERSION = 3
+"""The newest version that is read and written; version 1 had no encoder, one Linear as readout, and no word on reads and
+takes, and version 2 no sparse matrices."""
 KEY = "rnn_backends"
 """The name of the description in a file."""
+_WHAT = "the description of the network"
 
 
 class Description(NamedTuple):
@@ -43,7 +46,7 @@ def describe(network: Network, cells: Mapping[str, Cell]) -> str:
             raise FormatError(msg)
     what, held = "the model", vars(network)
     found = {
-        "format_version": VERSION,
+        "format_version": VERSION if any(isinstance(cell.weight_hh, Sparse) for cell in cells.values()) else 2,
         "cells": {place: _describe_cell(cell) for place, cell in cells.items()},
         "encoder": [_describe_activation(linear.activation) for linear in network.encoder],
         "readout": [_describe_activation(linear.activation) for linear in network.readout],
@@ -64,17 +67,27 @@ def describe(network: Network, cells: Mapping[str, Cell]) -> str:
 
 def parse(text: str | bytes, places: list[str], account: Account) -> Description:
     """Return the facts in a JSON text, whose cells must be those at these places."""
-    what = "the description of the network"
-    held = parse_json(text, what, account)
+    return described(parsed(text, account), places, account)
+
+
+def parsed(text: str | bytes, account: Account) -> dict[str, Any]:
+    """Return what a JSON text of a known version holds."""
+    held = parse_json(text, _WHAT, account)
     version = held.get("format_version")
-    if type(version) is not int or version not in {1, VERSION}:
+    if type(version) is not int or not 1 <= version <= VERSION:
         hint = " A newer one has written it." if type(version) is int and version > VERSION else ""
         msg = f"the file has format version {got(version)}; this version of the package reads 1 to {VERSION}.{hint}"
         raise FormatError(msg)
-    if version == 1:
+    return held
+
+
+def described(held: dict[str, Any], places: list[str], account: Account) -> Description:
+    """Return the facts that a JSON text holds, whose cells must be those at these places."""
+    what = _WHAT
+    if held["format_version"] == 1:
         require_keys(what, held, {"format_version", "cells", "readout", "batch_first", "vocabulary", "metadata"})
         readout = [] if held["readout"] is None else [held["readout"]]
-        held |= {"readout": readout, "encoder": [], "reads": "steps", "takes": None, "unknown": None}
+        held = {**held, "readout": readout, "encoder": [], "reads": "steps", "takes": None, "unknown": None}
     require_keys(what, held, {"format_version", *Description._fields})
     cells = _get(what, held, "cells", dict)
     require_keys("cells", cells, set(places))

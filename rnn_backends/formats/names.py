@@ -8,9 +8,12 @@ from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import FormatError
 
 PLACE = r"l(?:0|[1-9][0-9]{0,3})(?:_reverse)?"
+ENTRIES = ("data", "indices", "indptr")
+"""The arrays of a sparse matrix, as scipy names them, in the order in which it takes them."""
 _NATIVE = re.compile(
     rf"(weight_ih|weight_hh|bias|bias_ih|bias_hh|leak|h_0)_({PLACE})|h_0|(?:encoder|readout)(?:\.[0-9]{{1,4}})?\.(?:weight|bias)"
 )
+_ENTRIES = re.compile(rf"(weight_hh_{PLACE})\.({'|'.join(ENTRIES)})")
 LONGEST = 1000
 """The most characters of a name."""
 _GATES = {3: "a GRU", 4: "an LSTM"}
@@ -28,7 +31,13 @@ def require_name(name: str) -> None:
 
 def is_own(name: str) -> bool:
     """Return whether an array of a network can have this name."""
-    return _NATIVE.fullmatch(name) is not None
+    return _NATIVE.fullmatch(name) is not None or entries_in(name) is not None
+
+
+def entries_in(name: str) -> tuple[str, str] | None:
+    """Return the sparse matrix that an array belongs to, and which of `ENTRIES` it is, by its name; None if it is none."""
+    match = _ENTRIES.fullmatch(name)
+    return None if match is None else (match[1], match[2])
 
 
 def places(names: Iterable[str]) -> list[str]:

@@ -13,10 +13,11 @@ from rnn_backends.formats.advice import way
 from rnn_backends.formats.batch_norm import require_place, with_norms
 from rnn_backends.formats.description import undescribed
 from rnn_backends.formats.effective import effective
+from rnn_backends.formats.entries import with_matrices
 from rnn_backends.formats.folding import assembled
 from rnn_backends.formats.made import Made, declared_of, flat
 from rnn_backends.formats.modules import Module, modules_of, require_numbers, unknown
-from rnn_backends.formats.names import is_own, is_within, places, require_name
+from rnn_backends.formats.names import entries_in, is_own, is_within, places, require_name
 from rnn_backends.formats.notations import COLUMNS, require_columns
 from rnn_backends.formats.options import LoadOptions
 from rnn_backends.formats.readings import Reading
@@ -55,6 +56,7 @@ def from_weights(
         require_name(name)
     held = _selected(arrays, options.key)
     held, own = _renamed(held, options.names or {})
+    held = with_matrices(held, account)
     kept = {name: array for name, array in held.items() if not _is_ignored(name, options.roles or {})}
     require_numbers(declared_of(kept))
     floats = [name for name, array in kept.items() if np.dtype(array.dtype).kind == "f"]
@@ -100,7 +102,8 @@ def _renamed(held: Mapping[str, Made], names: Mapping[str, str]) -> tuple[dict[s
     found, roles = dict(held), {}
     for theirs, given in names.items():
         name, turned = given.removesuffix(".T"), given.endswith(".T")
-        if theirs not in held or not (is_own(name) or name == _TABLE):
+        is_known = is_own(name) and not (turned and entries_in(name))  # whose transpose has other entries
+        if theirs not in held or not (is_known or name == _TABLE):
             what = f"{shown(theirs)}, which is no array of it" if theirs not in held else f"the name {shown(given)}"
             known = "weight_ih_l0, weight_hh_l0_reverse, bias_l0, encoder.0.weight, readout.bias and h_0, or with .T"
             msg = f"`names` has {what}; it maps {listed(held)} to {known}."
