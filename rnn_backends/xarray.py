@@ -7,7 +7,7 @@ import numpy as np
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import got, listed, shown
-from rnn_backends.dask.tasks import Task, as_argument, task_of
+from rnn_backends.dask.tasks import Task, sent, task_of
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.shipped import Shipped
@@ -81,8 +81,8 @@ def probabilities(
     Returns
     -------
     xarray.DataArray
-        As of `predict`, with an axis ``"output"`` at the end; in the dtype of the model, bfloat16 as float32; 0 beyond a
-        sequence's length.
+        As of `predict`, with an axis ``"output"`` at the end; in the dtype of the model, bfloat16 as float32; 0 beyond
+        a sequence's length.
 
     Raises
     ------
@@ -163,8 +163,9 @@ def _apply(method: str, rnn: RNN, x: Any, time: str, feature: str | None, length
     return xr.apply_ufunc(
         of_places,
         *held.values(),
-        kwargs={"shipped": as_argument(rnn) if is_lazy else Shipped(rnn), "task": task},
-        input_core_dims=[core, *([] for _ in list(held)[1:])],
+        _as_array(rnn, is_lazy=is_lazy),  # an argument like the others, which Dask sends to each worker once
+        kwargs={"task": task},
+        input_core_dims=[core, *([] for _ in held)],
         output_core_dims=[([time] if task.reads == "steps" else []) + list(outputs)],
         dask="parallelized",
         output_dtypes=[task.dtype],
@@ -188,14 +189,24 @@ def _require_axes(x: Any, core: list[str]) -> None:
             raise ShapeError(msg)
 
 
-def of_places(x: Host, lengths: Host | None = None, *, shipped: Shipped, task: Task) -> Host:
-    """Return the results of the sequences at all places of the first axes, which may be none."""
-    rnn = shipped.rnn
+def _as_array(rnn: RNN, *, is_lazy: bool) -> Any:
+    """Return a model as an array of no axes."""
+    if not is_lazy:
+        return np.array(Shipped(rnn), dtype=object)
+    import dask.array as da
+
+    return da.from_delayed(sent(rnn), (), dtype=object)
+
+
+def of_places(x: Host, *rest: Any, task: Task) -> Host:
+    """Return the results of the sequences at all places of the first axes; lengths, if any, stand before the model."""
+    *lengths, shipped = rest
+    rnn = (shipped.item() if isinstance(shipped, np.ndarray) else shipped).rnn
     count = x.ndim - (1 if x.dtype.kind in "iu" and rnn.takes != "features" else 2)
     places, steps = x.shape[:count], x.shape[count:]
-    x = x.reshape(int(np.prod(places)), *steps)
-    counts = None if lengths is None else np.broadcast_to(lengths, places).reshape(-1)
+    x = x.reshape((int(np.prod(places)), *steps))
+    counts = np.broadcast_to(lengths[0], places).reshape(-1) if lengths else None
     x = x if rnn.batch_first else x.swapaxes(0, 1)
     found = to_numpy(getattr(rnn, task.method)(x, lengths=counts, reads=task.reads)).astype(task.dtype, copy=False)
     found = found.swapaxes(0, 1) if task.reads == "steps" and not rnn.batch_first else found
-    return found.reshape(*places, *found.shape[1:])
+    return found.reshape((*places, *found.shape[1:]))

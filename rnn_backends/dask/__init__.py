@@ -13,11 +13,11 @@ from typing import Any
 
 from rnn_backends.core.messages import got
 from rnn_backends.dask.blocks import Blocks
-from rnn_backends.dask.tasks import as_argument, of_many, task_of
+from rnn_backends.dask.tasks import modules, of_many, sent, task_of
 from rnn_backends.errors import ArgumentError, DTypeError
 from rnn_backends.model.rnn import RNN
 
-__all__ = ["last", "predict", "probabilities"]
+__all__ = ["last", "predict", "probabilities", "sent"]
 
 
 def predict(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) -> Any:
@@ -31,9 +31,9 @@ def predict(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) 
     ----------
     rnn : RNN
     x : dask.array.Array or dask.bag.Bag
-        An array as of `RNN.__call__`, of blocks of sequences.  The features are in one block, and time is, or in several
-        where no cell runs backward: these are run one after the other, the states being carried.  Of a bag each item
-        is a sequence, as of `RNN.predict_many`, of any length.
+        An array as of `RNN.__call__`, of blocks of sequences.  The features are in one block, and time is, or in
+        several where no cell runs backward: these are run one after the other, the states being carried.  Of a bag
+        each item is a sequence, as of `RNN.predict_many`, of any length.
     lengths : dask.array.Array or integers on the host, shape (batch,), optional
         The number of valid steps of each sequence of an array.
     reads : str, optional
@@ -134,19 +134,8 @@ def _lazy(method: str, rnn: RNN, x: Any, lengths: Any, reads: str | None) -> Any
         if lengths is not None:
             msg = "the items of a bag have lengths of their own; leave `lengths` out."
             raise ArgumentError(msg)
-        return x.map_partitions(of_many, as_argument(rnn), method=method, reads=task.reads)
+        return x.map_partitions(of_many, sent(rnn), method=method, reads=task.reads)
     if not isinstance(x, array.Array):
         msg = f"`x` must be a Dask array or bag; got {got(x)}. For anything else, call the model's own method."
         raise DTypeError(msg)
     return Blocks(rnn, task, x, lengths).result()
-
-
-def modules() -> tuple[Any, Any]:
-    """Return dask.array and dask.bag."""
-    try:
-        import dask.array
-        import dask.bag
-    except ModuleNotFoundError as error:
-        msg = f"rnn_backends.dask needs {error.name}, which is not installed: pip install 'rnn-backends[dask]'."
-        raise ModuleNotFoundError(msg, name=error.name) from error
-    return dask.array, dask.bag

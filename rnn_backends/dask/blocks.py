@@ -8,7 +8,7 @@ import numpy as np
 from rnn_backends.backends.transfer import ArraySpec, as_host
 from rnn_backends.core import checks
 from rnn_backends.core.messages import got, shown
-from rnn_backends.dask.tasks import Task, as_argument, carried_on, finished, whole
+from rnn_backends.dask.tasks import Task, carried_on, finished, sent, whole
 from rnn_backends.errors import DTypeError, ShapeError
 from rnn_backends.model.rnn import RNN
 
@@ -58,9 +58,8 @@ class Blocks:
         """Check that features are in one block, and time where it must be."""
         blocks = self.x.numblocks
         if not self.is_ids and blocks[2] > 1:
-            msg = (
-                f"the features of `x` must be in one block; they are in {blocks[2]}. Call x.rechunk({{-1: -1}}) first."
-            )
+            again = f"x.rechunk({{{1 + self.has_batch}: -1}})"
+            msg = f"the features of `x` must be in one block; they are in {blocks[2]}. Call {again} first."
             raise ShapeError(msg)
         axis = self.time if self.has_batch else 0
         if blocks[self.time] > 1 and self.rnn.placed.has_backward:
@@ -118,14 +117,14 @@ class Blocks:
         out, axes = (steps, {}) if self.task.outputs is None else (steps + "o", {"o": self.task.outputs})
         lengths = () if self.lengths is None else (self.lengths, "b")
         meta = np.empty((0,) * len(out), self.task.dtype)
-        given = (self.x, of_x if self.is_ids else of_x + "f", *lengths, as_argument(self.rnn), None)
+        given = (self.x, of_x if self.is_ids else of_x + "f", *lengths, sent(self.rnn), None)
         return da.blockwise(
             whole, out, *given, task=self.task, new_axes=axes, dtype=self.task.dtype, meta=meta, align_arrays=False
         )
 
     def _carried(self) -> Any:
         """Return the results of blocks of time, one after the other, the states being carried."""
-        rnn, task = as_argument(self.rnn), self.task
+        rnn, task = sent(self.rnn), self.task
         blocks = self.x.to_delayed()
         blocks = blocks if self.is_ids else blocks[..., 0]
         blocks = blocks.T if self.rnn.batch_first else blocks

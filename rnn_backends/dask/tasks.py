@@ -59,8 +59,46 @@ def _width(placed: Placed) -> int:
     return sum(size or 0 for size in sizes)
 
 
-def as_argument(rnn: RNN) -> Any:
-    """Return a model as an argument of tasks that is sent to each worker once, named by a digest of its content."""
+def modules() -> tuple[Any, Any]:
+    """Return dask.array and dask.bag."""
+    try:
+        import dask.array
+        import dask.bag
+    except ModuleNotFoundError as error:
+        msg = f"rnn_backends.dask needs {error.name}, which is not installed: pip install 'rnn-backends[dask]'."
+        raise ModuleNotFoundError(msg, name=error.name) from error
+    return dask.array, dask.bag
+
+
+def sent(rnn: RNN) -> Any:
+    """Return a model as an argument of tasks of your own, which is sent to each worker once.
+
+    Its name is a digest of what it holds, so that equal models are one.  For sequences that are read and predicted in
+    the same task, and never sent from worker to worker.
+
+    Parameters
+    ----------
+    rnn : RNN
+
+    Returns
+    -------
+    dask.delayed.Delayed
+        A task receives an object whose attribute ``rnn`` is the model, placed as RNN_BACKEND of the worker says, else
+        on its own backend.
+
+    Examples
+    --------
+    >>> import dask
+    >>> import rnn_backends as rb
+    >>> import rnn_backends.dask
+    >>> def predicted(sequences, sent):
+    ...     return sent.rnn.predict_many(sequences, reads="last")
+    >>> rnn = rb.RNN.init(3, 4, output_size=2)
+    >>> task = dask.delayed(predicted)([[0, 2, 1], [1]], rb.dask.sent(rnn))
+    >>> task.compute().shape
+    (2,)
+    """
+    modules()
     from dask import delayed
     from dask.base import tokenize
 
