@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import chain
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -23,10 +22,11 @@ import rnn_backends as rb
 from rnn_backends.core.arrays import Host
 
 TOKENS, STATES, CLASSES, LONGEST = 64, 64, 8, 40
-PART = 5000
+PART = 2500
 """The number of sequences of a partition."""
 COUNTS = (10_000, 100_000, 1_000_000)
-WORKERS, ROUNDS = 2, 3
+WORKERS, ROUNDS = 2, 5
+"""The rounds of a measurement, of which the fastest counts: whatever else the machine does makes it slower."""
 MEMORY = {f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_THRESHOLD_": 2**27 for name in ("TRIM", "MMAP")}
 """Dask has workers give memory back whenever 64 KiB are free, and so ask the system for that of each batch anew."""
 
@@ -64,11 +64,11 @@ def alone(count: int) -> dict[str, Any]:
     rnn = network()
     rnn.predict_many(part(0))
     seconds = []
-    for _ in range(ROUNDS if count < max(COUNTS) else 1):
+    for _ in range(ROUNDS):
         begun = perf_counter()
         ids = rnn.predict_many(chain.from_iterable(part(k) for k in range(count // PART)))
         seconds.append(perf_counter() - begun)
-    return {"seconds": median(seconds), "digest": digest(ids), "mib": resident("VmHWM")}
+    return {"seconds": min(seconds), "digest": digest(ids), "mib": resident("VmHWM")}
 
 
 def one_by_one(count: int) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Cluster:
 
         import rnn_backends.dask as over
 
-        size, begun = min(PART, count), perf_counter()
+        size, begun = min(PART, count // WORKERS), perf_counter()
         places = range(count // size)
         if of_bag:
             bag = db.from_sequence(places, npartitions=len(places)).map_partitions(loaded, size)
@@ -131,6 +131,12 @@ class Cluster:
                 os.kill(min(self.client.run(os.getpid).values()), signal.SIGKILL)
         ids = np.concatenate(self.client.gather(futures))
         return ids, perf_counter() - begun
+
+    def nothing(self, count: int = 2000) -> float:
+        """Return the seconds that the cluster takes for a task that does nothing."""
+        begun = perf_counter()
+        self.client.gather(self.client.map(abs, range(count)))
+        return (perf_counter() - begun) / count
 
     def peaks(self) -> list[float]:
         """Return the most MiB that each worker had, and this process."""
@@ -148,11 +154,11 @@ def by_dask(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
     cluster = Cluster()
     try:
         cluster.predictions(2 * PART)  # which imports what a worker needs
-        rest = median(cluster.predictions(2)[1] for _ in range(ROUNDS))
-        yield {"what": "start", "start": cluster.started, "rest": rest}
+        rest = min(cluster.predictions(WORKERS)[1] for _ in range(ROUNDS))
+        yield {"what": "start", "start": cluster.started, "rest": rest, "task": cluster.nothing()}
         for count in counts:
-            runs = [cluster.predictions(count) for _ in range(ROUNDS if count < max(COUNTS) else 1)]
-            seconds = median(seconds for _, seconds in runs)
+            runs = [cluster.predictions(count) for _ in range(ROUNDS)]
+            seconds = min(seconds for _, seconds in runs)
             yield {
                 "what": "Dask",
                 "count": count,
@@ -200,6 +206,7 @@ def of_cluster(counts: Sequence[int], singles: Sequence[dict[str, Any]]) -> Iter
         if found["what"] == "start":
             rest = found["rest"]
             yield f"Dask: {found['start']:.1f} s to start {WORKERS} workers; {1e3 * rest:.0f} ms of a run of nothing"
+            yield f"Dask: {1e6 * found['task']:.0f} us a task of nothing"
             continue
         of_one = singles[counts.index(found["count"])]
         core = 1e6 * found["seconds"] * WORKERS / found["count"]

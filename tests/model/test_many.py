@@ -195,6 +195,38 @@ def test_an_iterator_is_read_as_it_is_used(steps: int) -> None:
     assert most <= packing.WINDOW * 8 // steps + 2
 
 
+def test_windows_of_wide_features_are_short() -> None:
+    """The features of the first sequence that has a step say how many are read at once."""
+    read = 0
+
+    def made() -> Iterator[Any]:
+        nonlocal read
+        for _ in range(10_000):
+            read += 1
+            yield np.zeros((1, 4096), np.float32) if read > 1 else []
+
+    next(rb.batches(made()))
+    assert read <= packing.WINDOW * (BUDGET // (4 * 4096)) + 1
+    assert read < 10_000 or packing.WINDOW * (BUDGET // (4 * 4096)) >= 10_000
+
+
+def test_the_flat_form_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "WINDOW", 1)
+    rnn, held = model("fb", reads="last"), sequences()
+    for of, reads in ((rnn.last_many, "mean"), (rnn.probabilities_many, "steps")):
+        found = of(np.concatenate(held), lengths=LENGTHS, reads=reads, budget=4)
+        wanted = of(held, reads=reads)
+        close(found, np.concatenate(wanted) if reads == "steps" else wanted)
+
+
+def test_the_reading_of_a_call() -> None:
+    rnn, held = model("fb", reads="last"), sequences()
+    for reads in READS:
+        for many, of_one in ((rnn.predict_many, rnn.predict), (rnn.probabilities_many, rnn.probabilities)):
+            for found, each in zip(many(held, reads=reads), held, strict=True):
+                close(found, of_one(each, reads=reads))
+
+
 def test_the_budget_follows_from_the_sizes_of_the_model() -> None:
     small, large = rb.RNN.init(8, 64), rb.RNN.init(8, 4096)
     assert batch_steps(small.placed, 8) == BUDGET // (2 * (8 + 64) * 4)
