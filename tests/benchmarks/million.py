@@ -54,6 +54,20 @@ def loaded(places: Sequence[int], count: int) -> list[Host]:
     return list(chain.from_iterable(part(k, count) for k in places))
 
 
+def packed(count: int) -> dict[str, Any]:
+    """Return what it takes to pack sequences into batches and run nothing: of a list of arrays, and of the flat form."""
+    sequences = part(0, count)
+    values, lengths = np.concatenate(sequences), [len(each) for each in sequences]
+    given: dict[str, tuple[Any, Any]] = {"list": (sequences, None), "flat": (values, lengths)}
+    found = {}
+    for name, (held, of_each) in given.items():
+        begun = perf_counter()
+        for _ in rb.batches(held, lengths=of_each):
+            pass
+        found[name] = perf_counter() - begun
+    return found
+
+
 def digest(ids: Host) -> str:
     """Return a digest of predictions."""
     return sha256(np.asarray(ids, np.int64).tobytes()).hexdigest()[:16]
@@ -191,6 +205,9 @@ def run(most: int) -> Iterator[str]:
     singles = [answer("million", f"alone({count})", threads=1) for count in counts]
     making = answer("million", f"made({counts[-1]})", threads=1)["seconds"] / counts[-1]
     yield f"of all times below, to make a sequence: {1e6 * making:.2f} us"
+    packing = answer("million", f"packed({counts[-1]})", threads=1)
+    per = {name: 1e6 * found / counts[-1] for name, found in packing.items()}
+    yield f"batches alone: {per['list']:.2f} us a sequence of a list of arrays, {per['flat']:.2f} us of the flat form"
     for count, found in zip(counts, singles, strict=True):
         each = 1e6 * found["seconds"] / count
         yield f"predict_many, one thread, {count:>9,}: {each:6.2f} us a sequence, {found['mib']:.0f} MiB, {found['digest']}"
