@@ -67,7 +67,7 @@ MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
 @pytest.mark.parametrize(
     ("code", "most"),
     [
-        ("import rnn_backends", 56),
+        ("import rnn_backends", 57),
         (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 88),
     ],
 )
