@@ -41,6 +41,7 @@ from rnn_backends.errors import (
     VocabularyError,
     WrongResultError,
 )
+from rnn_backends.model.batches import batches
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
@@ -80,6 +81,7 @@ __all__ = [
     "VocabularyError",
     "WrongResultError",
     "__version__",
+    "batches",
     "cross_entropy",
     "cross_entropy_grad",
     "each_direction",
