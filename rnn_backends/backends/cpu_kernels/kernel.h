@@ -74,7 +74,7 @@ typedef struct {
     idx (*packed_size[2])(idx size, idx columns); /* the numbers that weights (size, columns) take in panels */
     void (*pack[2])(const void *weight, idx size, idx columns, void *panels);
     idx (*panels[2])(idx size);
-    idx (*steps_at_once)(idx rows); /* the steps of so many sequences to project together */
+    idx (*steps_at_once)(const walk *, idx rows); /* the steps of so many sequences to project together */
     size_t (*scratch)(const walk *, int is_double);
     void (*walk_steps[2])(const walk *, idx first, idx end, idx from, idx to, void *scratch); /* sequences first .. end */
     void (*project_panels[2])(const walk *, idx first, idx end, idx from, idx to, void *z, void *scratch);

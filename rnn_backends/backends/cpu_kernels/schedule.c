@@ -83,7 +83,7 @@ static void add_shares(job *j, const walk *w, idx parts) {
         if (first == end)
             continue;
         share *s = &j->shares[j->count++];
-        *s = (share){.walk = w, .first = first, .end = end, .block = j->kernel->steps_at_once(end - first)};
+        *s = (share){.walk = w, .first = first, .end = end, .block = j->kernel->steps_at_once(w, end - first)};
     }
 }
 

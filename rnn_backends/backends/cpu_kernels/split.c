@@ -115,7 +115,7 @@ static void work(void *object, int who) {
 }
 
 int run_split(const kernel *k, int is_double, const walk *w) {
-    const idx steps = k->steps_at_once(w->batch), panels = k->panels[is_double](w->cell->hidden_size);
+    const idx steps = k->steps_at_once(w, w->batch), panels = k->panels[is_double](w->cell->hidden_size);
     const size_t rows = (size_t)(steps * w->batch * w->cell->hidden_size) * itemsize(is_double);
     const size_t scratch = k->scratch(w, is_double), each = (rows + scratch + 127) / 128 * 128;
     char *memory = malloc(3 * each + 128);

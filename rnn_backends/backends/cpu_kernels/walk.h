@@ -40,8 +40,11 @@ enum { NAME(lanes) = W };
 #ifndef PROJECTED
 #define PROJECTED 126 /* rows are enough for the weights to be loaded seldom, and few enough to stay in a cache */
 
-static idx steps_at_once(idx rows) {
-    return rows < PROJECTED ? PROJECTED / rows : 1;
+/* A step with a sparse W_aa reads little but z: as many are projected as make W_ax no more to load than what they write. */
+static idx steps_at_once(const walk *w, idx rows) {
+    const idx columns = w->id_size ? 1 : w->cell->input_size, fewest = columns < MOST_ROWS ? MOST_ROWS : columns;
+    const idx together = w->cell->sparse_hh && fewest < PROJECTED ? fewest : PROJECTED;
+    return rows < together ? together / rows : 1;
 }
 
 static idx time_of(const walk *w, idx step) {
