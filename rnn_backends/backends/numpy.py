@@ -154,12 +154,12 @@ def prepare(cell: Cell) -> Any:
     kernel, activation, leak = chosen(), cell.activation, cell.leak
     if kernel is None or not isinstance(activation, Activation) or activation.name not in compiled().ACTIVATIONS:
         return None
-    if isinstance(cell.weight_hh, Sparse) or cell.weight_ih.dtype.name not in {"float32", "float64"}:
+    if cell.weight_ih.dtype.name not in {"float32", "float64"}:
         return None
     return compiled().Prepared(
         kernel,
         in_order(cell.weight_ih),
-        in_order(cell.weight_hh),
+        entries(cell.weight_hh) if isinstance(cell.weight_hh, Sparse) else in_order(cell.weight_hh),
         None if cell.bias is None else in_order(cell.bias),
         activation.name,
         activation.alpha or 0.0,
@@ -167,3 +167,9 @@ def prepare(cell: Cell) -> Any:
         inf if cell.clip is None else cell.clip,
         *((1.0, in_order(leak)) if isinstance(leak, np.ndarray) else (leak or 1.0, None)),
     )
+
+
+def entries(matrix: Sparse) -> tuple[Host, Host, Host]:
+    """Return the entries of a sparse matrix as a kernel takes them: row by row, places as numbers of 64 bits."""
+    values, columns, starts = matrix.entries()
+    return in_order(values), in_order(columns.astype(np.int64)), in_order(starts.astype(np.int64))

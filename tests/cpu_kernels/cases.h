@@ -10,6 +10,7 @@ typedef struct {
     double alpha, beta, clip, leak;
     char *activation;
     void *weight_ih, *weight_hh, *bias, *leaks, *h_0;
+    int64_t *columns, *starts; /* of the entries of a sparse W_aa, whose values are in weight_hh */
     double *output, *output_error, *last, *last_error;
 } direction;
 
@@ -54,10 +55,13 @@ static void read_direction(FILE *file, direction *d) {
     take(file, &d->hidden_size, 2 * sizeof(int64_t));
     take(file, &d->alpha, 4 * sizeof(double));
     void **arrays[] = {&d->weight_ih, &d->weight_hh, &d->bias, &d->leaks, &d->h_0};
+    int64_t **entries[] = {&d->columns, &d->starts};
     double **results[] = {&d->output, &d->output_error, &d->last, &d->last_error};
     d->activation = array(file);
     for (int n = 0; n < 5; n++)
         *arrays[n] = array(file);
+    for (int n = 0; n < 2; n++)
+        *entries[n] = array(file);
     for (int n = 0; n < 4; n++)
         *results[n] = array(file);
 }
@@ -87,8 +91,8 @@ static void free_problem(problem *p) {
     for (int n = 0; n < p->directions; n++) {
         const direction *d = &p->each[n];
         void *own[] = {d->weight_ih, d->weight_hh, d->bias, d->leaks, d->h_0, d->output, d->output_error, d->last,
-                       d->last_error, d->activation};
-        for (int k = 0; k < 10; k++)
+                       d->last_error, d->activation, d->columns, d->starts};
+        for (int k = 0; k < 12; k++)
             free(own[k]);
     }
 }

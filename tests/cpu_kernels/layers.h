@@ -1,6 +1,7 @@
 /* Problems arranged as the kernels take them, each array in memory of exactly its size. */
 #include "cases.h"
 #include "kernel.h"
+#include "sparse.h"
 
 #define GAP 3 /* numbers between rows, where a layout has some */
 #define MOST_HELD 16
@@ -40,6 +41,16 @@ static const void *packed(layer *l, const kernel *k, const void *weight, idx siz
     return hold(l, panels);
 }
 
+/* Return a sparse W_aa as a kernel takes it, NULL where it is dense. */
+static const sparse *arranged(layer *l, const kernel *k, const direction *d, int is_double) {
+    if (d->starts == NULL)
+        return NULL;
+    sparse *made = arrange(d->weight_hh, d->columns, d->starts, d->hidden_size, k->lanes[is_double], is_double);
+    if (made == NULL)
+        fail("there is not enough memory");
+    return hold(l, made);
+}
+
 /* Copy x to where a layout has its rows, the last of which ends the memory. */
 static void *laid_out(const problem *p, const walk *w, size_t row, size_t itemsize) {
     const idx last = (p->seq_len - 1) * w->x_step + (p->batch - 1) * w->x_row;
@@ -59,7 +70,8 @@ static void fill_direction(layer *l, int n, const problem *p, const kernel *k) {
     l->cells[n] = (cell){
         .input_size = p->input_size, .hidden_size = d->hidden_size,
         .weight_ih = packed(l, k, d->weight_ih, d->hidden_size, p->input_size, is_double),
-        .weight_hh = packed(l, k, d->weight_hh, d->hidden_size, d->hidden_size, is_double),
+        .weight_hh = d->starts ? NULL : packed(l, k, d->weight_hh, d->hidden_size, d->hidden_size, is_double),
+        .sparse_hh = arranged(l, k, d, is_double),
         .bias = d->bias ? d->bias : zeros, .leaks = d->leaks, .zeros = zeros, .alpha = d->alpha, .beta = d->beta,
         .clip = d->clip, .leak = d->leak, .activation = number_of(d->activation),
     };

@@ -61,21 +61,21 @@ class Build(NamedTuple):
 # MemorySanitizer takes what AVX's masked stores write for uninitialized, which valgrind does not; QEMU ends by an
 # assertion of its own where a process with threads forks.
 BUILDS = {
-    "released": Build("-O3", OWN, ("features", "rows", "wide", "large", "many"), "3 2 fork"),
-    "address": Build(f"-O1 -g {ADDRESS}", OWN, ("features", "rows", "wide", "large"), "1 1 fork"),
-    "address, shim": Build(f"-O0 -g {ADDRESS}", ("avx512",), ("features", "wide")),
-    "memory": Build("-O1 -g -fsanitize=memory", ("plain",), ("features", "rows", "large"), compiler="clang"),
-    "thread": Build("-O1 -g -fsanitize=thread", OWN, ("large",), "2 3"),
-    "memcheck": Build("-O1 -g", OWN, ("features", "large"), runner=MEMCHECK),
-    "shim": Build("-O1", ("avx512",), ("features", "rows", "wide", "large")),
+    "released": Build("-O3", OWN, ("features", "rows", "wide", "large", "many", "sparse"), "3 2 fork"),
+    "address": Build(f"-O1 -g {ADDRESS}", OWN, ("features", "rows", "wide", "large", "sparse"), "1 1 fork"),
+    "address, shim": Build(f"-O0 -g {ADDRESS}", ("avx512",), ("features", "wide", "sparse")),
+    "memory": Build("-O1 -g -fsanitize=memory", ("plain",), ("features", "rows", "large", "sparse"), compiler="clang"),
+    "thread": Build("-O1 -g -fsanitize=thread", OWN, ("large", "sparse"), "2 3"),
+    "memcheck": Build("-O1 -g", OWN, ("features", "large", "sparse"), runner=MEMCHECK),
+    "shim": Build("-O1", ("avx512",), ("features", "rows", "wide", "large", "sparse")),
     "emulated": Build(
-        "-O3 -static", ("neon", "plain"), ("features", "rows", "wide", "large"), compiler=ARM, runner="qemu-aarch64"
+        "-O3 -static", ("neon", "plain"), ("features", "rows", "wide", "large", "sparse"), compiler=ARM, runner="qemu-aarch64"
     ),
     "emulated, threads": Build(
         "-O1 -static", ("neon",), ("large",), "2 2", compiler=ARM, runner="qemu-aarch64"
     ),
 }  # fmt: skip
-QUICK = Build("-O0", ("avx512", "plain") if IS_X86 else ("plain",), ("features",), "1 1 fork")
+QUICK = Build("-O0", ("avx512", "plain") if IS_X86 else ("plain",), ("features", "sparse"), "1 1 fork")
 
 STRICT = "-Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wundef -Wvla -Werror"
 WARNINGS = {
@@ -100,7 +100,7 @@ def run(command: Sequence[object], timeout: float) -> subprocess.CompletedProces
 
 
 def sources(kernels: Sequence[str]) -> list[Path]:
-    return [HERE / "driver.c", *(SOURCES / f"{name}.c" for name in (*kernels, "pool", "schedule", "split"))]
+    return [HERE / "driver.c", *(SOURCES / f"{name}.c" for name in (*kernels, "pool", "schedule", "sparse", "split"))]
 
 
 def compiled(build: Build, folder: Path) -> Path:

@@ -22,13 +22,17 @@ DTYPES = ("float32", "float64")
 
 
 class Problem(NamedTuple):
-    """A case of one layer, how many threads to try besides a few, and its results where the reference's are not meant."""
+    """A case of one layer, how many threads to try besides a few, and its results where the reference's are not meant.
+
+    The layer of a sparse one holds its recurrent weights with all their zeros.
+    """
 
     name: str
     dtype: str
     case: Case
     threads: int = 0
     wanted: Bounded | None = None
+    is_sparse: bool = False
 
 
 def features(dtype: str) -> Iterator[Problem]:
@@ -115,7 +119,51 @@ def many(dtype: str) -> Iterator[Problem]:
     yield Problem("many shares", dtype, Draw(dtype, 6).case(shape=(4, 1100, 4, 64)), threads=1000)
 
 
-SETS = {part.__name__: part for part in (features, rows, wide, large, many)}
+def thinned(case: Case, random: Any, mean: float, full: bool = False) -> Case:
+    """Leave so many recurrent weights a row in the mean, none in the second row, and all in one if it is to be full.
+
+    The magnitudes of a row still add up to about 0.8.
+    """
+    for cell, _ in cast("list[tuple[Cell, bool]]", case.layers[0].cells):
+        size = cell.hidden_size
+        kept = random.random((size, size)) < random.uniform(0, 2 * mean, (size, 1)) / size
+        kept[1:2] = False
+        if full:
+            kept[size // 2] = True
+        cell.weight_hh[~kept] = 0
+        cell.weight_hh[...] *= 0.8 / np.maximum(abs(cell.weight_hh).sum(axis=1, keepdims=True), 1e-6)
+    return case
+
+
+def sparse(dtype: str) -> Iterator[Problem]:
+    """Return problems of sparse recurrent weights: rows alone and abreast, several windows, long rows, halves, shares."""
+    draw, turn = Draw(dtype, 7), 0
+    for hidden_size in (1, 7, 31, 33, 130):
+        for batch in (1, 3, 4, 9, 17, 33):
+            turn += 1
+            options: dict[str, Any] = {"h_0": True, "activation": ACTIVATIONS[turn % len(ACTIVATIONS)]}
+            options |= {"tokens": turn % 3 == 0, "clip": 0.75 if turn % 4 == 0 else None}
+            if turn % 2:
+                options["lengths"] = list(draw.random.integers(0, 4, batch))
+            if turn % 5 == 0:
+                options["leak"] = draw.rounded(draw.random.uniform(0.25, 1.0, hidden_size))
+            case = draw.case(shape=(3, batch, 3, hidden_size), sides=("f", "b", "fb")[turn % 3], **options)
+            full = turn % 2 == 0
+            yield Problem(f"sparse {turn}", dtype, thinned(case, draw.random, 5, full), is_sparse=True)
+    for name, shape, mean, options in (
+        ("windows", (2, 1, 2, 1100), 9, {}),
+        ("windows, abreast", (2, 20, 2, 600), 9, {"sides": "b"}),
+        ("no entry", (2, 5, 2, 50), 0, {}),
+        ("many entries", (2, 5, 2, 150), 60, {}),
+        ("halves", (400, 1, 2, 700), 60, {"leak": 0.5}),
+        ("halves, reverse, abreast", (90, 4, 2, 700), 60, {"sides": "b"}),
+        ("shares", (20, 70, 2, 300), 50, {}),
+    ):
+        case = draw.case(shape=shape, h_0=True, **cast("dict[str, Any]", options))
+        yield Problem(f"sparse, {name}", dtype, thinned(case, draw.random, mean, mean > 0), is_sparse=True)
+
+
+SETS = {part.__name__: part for part in (features, rows, wide, large, many, sparse)}
 
 
 def problems(*names: str) -> Iterator[Problem]:
@@ -136,7 +184,7 @@ def write(path: Path, made: Iterable[Problem]) -> int:
 
 def write_problem(file: BinaryIO, problem: Problem, id_type: Any) -> None:
     """Write a problem; sequences come in the order of their lengths, as the backend hands them to a kernel."""
-    name, dtype, (layers, x, h_0, lengths, _), threads, wanted = problem
+    name, dtype, (layers, x, h_0, lengths, _), threads, wanted, is_sparse = problem
     ((layer,), (seq_len, batch)) = layers, x.shape[:2]
     is_ids, cells = x.dtype.kind in "iu", cast("list[tuple[Cell, bool]]", layer.cells)
     x = x.astype(id_type if is_ids else dtype)
@@ -152,10 +200,20 @@ def write_problem(file: BinaryIO, problem: Problem, id_type: Any) -> None:
         output, last = reference([alone], x, None if state is None else [state], lengths, dtype=dtype)
         if wanted is not None:
             output, last = wanted, Bounded(wanted.value[-1], wanted.error[-1])
-        write_direction(file, cell, reverse, state, [*output, *last])
+        entries = csr(cell.weight_hh) if is_sparse else (cell.weight_hh, None, None)
+        write_direction(file, cell, reverse, state, [*output, *last], entries)
 
 
-def write_direction(file: BinaryIO, cell: Any, reverse: bool, state: Any, results: list[Any]) -> None:
+def csr(weight: Any) -> tuple[Any, Any, Any]:
+    """Return the values, columns and starts of the rows of a matrix."""
+    rows, columns = np.nonzero(weight)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(weight)))])
+    return weight[rows, columns], columns.astype(np.int64), starts.astype(np.int64)
+
+
+def write_direction(
+    file: BinaryIO, cell: Any, reverse: bool, state: Any, results: list[Any], entries: tuple[Any, Any, Any]
+) -> None:
     activation, by_unit = cell.activation, is_array(cell.leak)
     numbers = [
         activation.alpha or 0.0,
@@ -166,7 +224,9 @@ def write_direction(file: BinaryIO, cell: Any, reverse: bool, state: Any, result
     file.write(np.asarray([cell.hidden_size, reverse], np.int64).tobytes())
     file.write(np.asarray(numbers, np.float64).tobytes())
     write_array(file, np.frombuffer(activation.name.encode() + b"\0", np.uint8))
-    for array in (cell.weight_ih, cell.weight_hh, cell.bias, cell.leak if by_unit else None, state, *results):
+    values, columns, starts = entries
+    leaks = cell.leak if by_unit else None
+    for array in (cell.weight_ih, values, cell.bias, leaks, state, columns, starts, *results):
         write_array(file, array)
 
 

@@ -25,6 +25,8 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define LT(a, b) OP(cmp)(a, b, _CMP_LT_OQ)
 #define LE(a, b) OP(cmp)(a, b, _CMP_LE_OQ)
 #define SELECT(m, a, b) OP(blendv)(b, a, m)
+#define ZIP_FIRST(a, b) OP(permute2f128)(OP(unpacklo)(a, b), OP(unpackhi)(a, b), 0x20)
+#define ZIP_LAST(a, b) OP(permute2f128)(OP(unpacklo)(a, b), OP(unpackhi)(a, b), 0x31)
 
 #define T float
 #define V __m256
@@ -32,6 +34,8 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define OP(name) _mm256_##name##_ps
 #define LARGEST FLT_MAX
 #define EXP2I(shifted) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23))
+#define PICK(p, c) \
+    _mm256_setr_ps((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]], (p)[(c)[4]], (p)[(c)[5]], (p)[(c)[6]], (p)[(c)[7]])
 #include "walk.h"
 
 #include "undefine.h"
@@ -41,6 +45,7 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define OP(name) _mm256_##name##_pd
 #define LARGEST DBL_MAX
 #define EXP2I(shifted) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(shifted), 52))
+#define PICK(p, c) _mm256_setr_pd((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]])
 #include "walk.h"
 
 END_TARGET

@@ -31,12 +31,22 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 #define LE(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
 #define LARGEST FLT_MAX
 #define EXP2I(shifted) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23))
+#define PICK(p, c)                                                                                                    \
+    _mm512_setr_ps((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]], (p)[(c)[4]], (p)[(c)[5]], (p)[(c)[6]],         \
+                   (p)[(c)[7]], (p)[(c)[8]], (p)[(c)[9]], (p)[(c)[10]], (p)[(c)[11]], (p)[(c)[12]], (p)[(c)[13]],     \
+                   (p)[(c)[14]], (p)[(c)[15]])
+#define ZIP_FIRST(a, b) \
+    _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b)
+#define ZIP_LAST(a, b) \
+    _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b)
 #include "walk.h"
 
 #include "undefine.h"
 #undef MASK
 #undef LT
 #undef LE
+#undef ZIP_FIRST
+#undef ZIP_LAST
 #define T double
 #define V __m512d
 #define W 8
@@ -46,6 +56,11 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 #define LE(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ)
 #define LARGEST DBL_MAX
 #define EXP2I(shifted) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(shifted), 52))
+#define PICK(p, c)                                                                                            \
+    _mm512_setr_pd((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]], (p)[(c)[4]], (p)[(c)[5]], (p)[(c)[6]], \
+                   (p)[(c)[7]])
+#define ZIP_FIRST(a, b) _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b)
+#define ZIP_LAST(a, b) _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b)
 #include "walk.h"
 
 END_TARGET

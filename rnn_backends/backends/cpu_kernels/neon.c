@@ -31,6 +31,8 @@ static int runs(void) {
 #define MINX(limit, x) SELECT(LT(limit, x), limit, x)
 #define MAXX(limit, x) SELECT(LT(x, limit), limit, x)
 #define ABS(x) OP(absq)(x)
+#define ZIP_FIRST(a, b) OP(zip1q)(a, b)
+#define ZIP_LAST(a, b) OP(zip2q)(a, b)
 
 #define T float
 #define V float32x4_t
@@ -39,6 +41,8 @@ static int runs(void) {
 #define LARGEST FLT_MAX
 #define COPYSIGN(a, x) vbslq_f32(vdupq_n_u32(0x80000000u), x, a)
 #define EXP2I(shifted) vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23))
+#define PICK_LANE(p, c, n, v) vld1q_lane_f32((p) + (c)[n], v, n)
+#define PICK(p, c) PICK_LANE(p, c, 3, PICK_LANE(p, c, 2, PICK_LANE(p, c, 1, vdupq_n_f32((p)[(c)[0]]))))
 #include "walk.h"
 
 #include "undefine.h"
@@ -50,6 +54,7 @@ static int runs(void) {
 #define LARGEST DBL_MAX
 #define COPYSIGN(a, x) vbslq_f64(vdupq_n_u64(0x8000000000000000u), x, a)
 #define EXP2I(shifted) vreinterpretq_f64_s64(vshlq_n_s64(vreinterpretq_s64_f64(shifted), 52))
+#define PICK(p, c) vld1q_lane_f64((p) + (c)[1], vdupq_n_f64((p)[(c)[0]]), 1)
 #include "walk.h"
 
 #include "table.h"

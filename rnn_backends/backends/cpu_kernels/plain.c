@@ -45,6 +45,9 @@ static int runs(void) {
 #define LOOSE loose_floats
 #define W 4
 #define EACH(c) ((V){c, c, c, c})
+#define PICK(p, c) ((V){(p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]]})
+#define ZIP_FIRST(a, b) ((V){(a)[0], (b)[0], (a)[1], (b)[1]})
+#define ZIP_LAST(a, b) ((V){(a)[2], (b)[2], (a)[3], (b)[3]})
 #define LARGEST FLT_MAX
 #define EXP2I(shifted) ((V)((I)(shifted) << 23))
 #include "walk.h"
@@ -53,12 +56,17 @@ static int runs(void) {
 #undef I
 #undef LOOSE
 #undef EACH
+#undef ZIP_FIRST
+#undef ZIP_LAST
 #define T double
 #define V doubles
 #define I longs
 #define LOOSE loose_doubles
 #define W 2
 #define EACH(c) ((V){c, c})
+#define PICK(p, c) ((V){(p)[(c)[0]], (p)[(c)[1]]})
+#define ZIP_FIRST(a, b) ((V){(a)[0], (b)[0]})
+#define ZIP_LAST(a, b) ((V){(a)[1], (b)[1]})
 #define LARGEST DBL_MAX
 #define EXP2I(shifted) ((V)((I)(shifted) << 52))
 #include "walk.h"

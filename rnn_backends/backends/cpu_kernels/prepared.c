@@ -1,6 +1,8 @@
 /* Cells with their weights in panels; see prepared.h. */
 #include "prepared.h"
 
+#include "sparse.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +31,8 @@ static int prepared_fill(PreparedObject *self, const Py_buffer *ih, const Py_buf
     const size_t size_of = itemsize(d);
     cell *c = &self->cell;
     const idx sizes[] = {self->kernel->packed_size[d](c->hidden_size, c->input_size),
-                         self->kernel->packed_size[d](c->hidden_size, c->hidden_size), c->hidden_size, c->hidden_size};
+                         hh ? self->kernel->packed_size[d](c->hidden_size, c->hidden_size) : 0, c->hidden_size,
+                         c->hidden_size};
     size_t places[5] = {0};
     for (int part = 0; part < 4; part++)
         places[part + 1] = places[part] + ((size_t)sizes[part] * size_of + 63) / 64 * 64;
@@ -40,9 +43,10 @@ static int prepared_fill(PreparedObject *self, const Py_buffer *ih, const Py_buf
     }
     char *memory = (char *)(((uintptr_t)self->memory + 63) & ~(uintptr_t)63);
     self->kernel->pack[d](ih->buf, c->hidden_size, c->input_size, memory);
-    self->kernel->pack[d](hh->buf, c->hidden_size, c->hidden_size, memory + places[1]);
+    if (hh)
+        self->kernel->pack[d](hh->buf, c->hidden_size, c->hidden_size, memory + places[1]);
     c->weight_ih = memory;
-    c->weight_hh = memory + places[1];
+    c->weight_hh = hh ? memory + places[1] : NULL;
     c->bias = memory + places[2];
     if (bias)
         memcpy(memory + places[2], bias->buf, (size_t)bias->len);
@@ -51,6 +55,43 @@ static int prepared_fill(PreparedObject *self, const Py_buffer *ih, const Py_buf
     c->leaks = leaks ? memory + places[3] : NULL;
     c->zeros = memory + places[4];
     return 0;
+}
+
+/* Whether rows begin at places of the entries, one after the other, and columns are those of a matrix of this size. */
+static int is_in_order(const int64_t *columns, const int64_t *starts, idx entries, idx size) {
+    for (idx row = 0; row < size; row++)
+        if (starts[row] < 0 || starts[row] > starts[row + 1] || starts[row + 1] > entries)
+            return 0;
+    for (idx n = 0; n < entries; n++)
+        if (columns[n] < 0 || columns[n] >= size)
+            return 0;
+    return size <= INT32_MAX && starts[0] == 0 && starts[size] == entries;
+}
+
+/* Take a sparse weight_hh, a tuple (values, columns, starts); return 0, or -1 with an exception. */
+static int take_sparse(PreparedObject *self, buffers *held, PyObject *parts) {
+    const idx size = self->cell.hidden_size, any[] = {-1}, rows[] = {size + 1};
+    if (PyTuple_Size(parts) != 3) {
+        PyErr_SetString(PyExc_ValueError, "a sparse `weight_hh` has values, columns and starts");
+        return -1;
+    }
+    const int flags = PyBUF_C_CONTIGUOUS;
+    const Py_buffer *values = hold(held, PyTuple_GetItem(parts, 0), "values", number_formats[self->is_double], 1, any, flags);
+    const Py_buffer *columns = values ? hold(held, PyTuple_GetItem(parts, 1), "columns", "lq", 1, values->shape, flags) : NULL;
+    const Py_buffer *starts = columns ? hold(held, PyTuple_GetItem(parts, 2), "starts", "lq", 1, rows, flags) : NULL;
+    if (starts == NULL)
+        return -1;
+    if (columns->itemsize != 8 || starts->itemsize != 8 ||
+        !is_in_order(columns->buf, starts->buf, values->shape[0], size)) {
+        PyErr_SetString(PyExc_ValueError, "`columns` and `starts` must name the entries of rows, in order, as int64");
+        return -1;
+    }
+    const int lanes = self->kernel->lanes[self->is_double];
+    self->sparse_hh = arrange(values->buf, columns->buf, starts->buf, size, lanes, self->is_double);
+    self->cell.sparse_hh = self->sparse_hh;
+    if (self->sparse_hh == NULL)
+        PyErr_NoMemory();
+    return self->sparse_hh ? 0 : -1;
 }
 
 /* Take weight_ih, weight_hh, bias and leaks, the last two of which may be None; return 0, or -1 with an exception. */
@@ -67,7 +108,8 @@ static int prepared_take(PreparedObject *self, PyObject *const *arrays) {
     self->cell.input_size = ih->shape[1];
     const idx square[] = {ih->shape[0], ih->shape[0]};
     const char *format = number_formats[self->is_double];
-    int fits = (hh = hold(&held, arrays[1], "weight_hh", format, 2, square, flags)) != NULL;
+    int fits = PyTuple_Check(arrays[1]) ? take_sparse(self, &held, arrays[1]) == 0
+                                        : (hh = hold(&held, arrays[1], "weight_hh", format, 2, square, flags)) != NULL;
     if (fits && arrays[2] != Py_None)
         fits = (bias = hold(&held, arrays[2], "bias", format, 1, square, flags)) != NULL;
     if (fits && arrays[3] != Py_None)
@@ -107,6 +149,7 @@ static PyObject *prepared_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 static void prepared_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     free(((PreparedObject *)self)->memory);
+    free(((PreparedObject *)self)->sparse_hh);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }

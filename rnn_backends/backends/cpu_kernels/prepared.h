@@ -10,6 +10,7 @@ typedef struct {
     const kernel *kernel;
     int is_double;
     void *memory;
+    sparse *sparse_hh;
 } PreparedObject;
 
 extern PyType_Spec prepared_spec;

@@ -11,7 +11,7 @@
 #include "split.h"
 
 #define LEAST_WORK (1 << 24) /* multiplications from which on waking a helper is worth it */
-#define FEWEST_ROWS 4        /* of a share: fewer would load the weights too often */
+#define FEWEST_ROWS 4        /* of a share: fewer would load the weights too often; of a sparse W_aa, those of a vector */
 #define MOST_SHARES 256
 
 typedef struct {
@@ -83,7 +83,7 @@ static void add_shares(job *j, const walk *w, idx parts) {
         if (first == end)
             continue;
         share *s = &j->shares[j->count++];
-        *s = (share){.walk = w, .first = first, .end = end, .block = j->kernel->steps_at_once(end - first)};
+        *s = (share){.walk = w, .first = first, .end = end, .block = j->kernel->steps_at_once(w, end - first)};
     }
 }
 
@@ -92,11 +92,11 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
     for (int n = 0; n < count; n++) {
         const cell *c = walks[n].cell;
         const idx projected = walks[n].id_size ? 0 : c->input_size;
-        const idx step = c->hidden_size * (projected + c->hidden_size);
-        products += (double)walks[n].seq_len * (double)walks[n].batch * (double)step;
+        const double step = (double)walks[n].batch * (double)c->hidden_size * (double)projected;
+        products += (double)walks[n].seq_len * (step + recurrent_work(c, walks[n].batch, k->lanes[is_double]));
     }
     const idx each = products < LEAST_WORK ? 1 : (threads + count - 1) / count;
-    if (each > 1 && count == 1 && can_split(walks))
+    if (each > 1 && count == 1 && can_split(walks, k->lanes[is_double]))
         return run_split(k, is_double, walks);
     job j;
     j.kernel = k;
@@ -105,7 +105,8 @@ int run_walks(const kernel *k, int is_double, const walk *walks, int count, int 
     j.scratch = 0;
     atomic_init(&j.is_out_of_memory, 0);
     for (int n = 0; n < count; n++) {
-        const idx fit = MOST_SHARES / count, rows = walks[n].batch / FEWEST_ROWS;
+        const idx fewest = walks[n].cell->sparse_hh ? k->lanes[is_double] : FEWEST_ROWS;
+        const idx fit = MOST_SHARES / count, rows = walks[n].batch / fewest;
         const idx most = rows < 1 ? 1 : rows < fit ? rows : fit;
         const size_t scratch = k->scratch(&walks[n], is_double);
         j.scratch = scratch > j.scratch ? scratch : j.scratch;

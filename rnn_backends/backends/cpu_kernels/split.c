@@ -11,7 +11,7 @@
 
 #include "pool.h"
 
-#define MOST_ROWS 7              /* more are shared out by rows */
+#define MOST_ROWS 7              /* more are shared out by rows; of a sparse W_aa, more than a vector has */
 #define LEAST_WEIGHTS (1 << 17)  /* multiplying with so many takes far longer than a hand-over, some 0.5 us */
 #define SLACK 2000               /* ns beyond twice the time of one's own half */
 
@@ -32,9 +32,23 @@ typedef struct {
     _Alignas(128) _Atomic(idx) begun, done; /* by the helper: the step that it is in, the steps up to which it is done */
 } job;
 
-int can_split(const walk *w) {
-    const idx size = w->cell->hidden_size;
-    return w->batch <= MOST_ROWS && !w->lengths && size * size >= LEAST_WEIGHTS;
+int can_split(const walk *w, int lanes) {
+    const cell *c = w->cell;
+    const idx most = c->sparse_hh && lanes > MOST_ROWS ? lanes : MOST_ROWS;
+    const int is_one = c->sparse_hh && c->hidden_size <= WINDOW;
+    return w->batch <= most && !w->lengths && !is_one && recurrent_work(c, 1, lanes) >= LEAST_WEIGHTS;
+}
+
+/* The panel that the right half begins with; of a sparse W_aa it begins with a window, and has half of the entries. */
+static idx middle_of(const kernel *k, int is_double, const cell *c) {
+    if (!c->sparse_hh)
+        return (k->panels[is_double](c->hidden_size) + 1) / 2;
+    const window *windows = c->sparse_hh->windows;
+    const idx count = (c->hidden_size + WINDOW - 1) / WINDOW, all = windows[count].entry;
+    idx half = 1;
+    while (half + 1 < count && windows[half].entry + windows[half + 1].entry < all)
+        half++;
+    return half * (WINDOW / 2 / k->lanes[is_double]);
 }
 
 /* Compute a half of a step; return it as rows of hidden_size numbers. */
@@ -101,7 +115,7 @@ static void work(void *object, int who) {
 }
 
 int run_split(const kernel *k, int is_double, const walk *w) {
-    const idx steps = k->steps_at_once(w->batch), panels = k->panels[is_double](w->cell->hidden_size);
+    const idx steps = k->steps_at_once(w, w->batch), panels = k->panels[is_double](w->cell->hidden_size);
     const size_t rows = (size_t)(steps * w->batch * w->cell->hidden_size) * itemsize(is_double);
     const size_t scratch = k->scratch(w, is_double), each = (rows + scratch + 127) / 128 * 128;
     char *memory = malloc(3 * each + 128);
@@ -110,7 +124,7 @@ int run_split(const kernel *k, int is_double, const walk *w) {
     char *aligned = (char *)(((uintptr_t)memory + 127) & ~(uintptr_t)127);
     job j = {.kernel = k, .is_double = is_double, .walk = w, .steps = steps};
     half *halves[] = {&j.left, &j.right, &j.helped};
-    const idx middle = (panels + 1) / 2;
+    const idx middle = middle_of(k, is_double, w->cell);
     for (int n = 0; n < 3; n++) {
         char *part = aligned + (size_t)n * each;
         *halves[n] = (half){n ? middle : 0, n ? panels : middle, -1, part + scratch, part};

@@ -5,3 +5,4 @@
 #undef OP
 #undef LARGEST
 #undef EXP2I
+#undef PICK

@@ -33,12 +33,18 @@ INLINE void NAME(store_part)(T *to, V value, idx count) {
 #include "exponentials.h"
 #include "activations.h"
 #include "product.h"
+#include "entries.h"
+
+enum { NAME(lanes) = W };
 
 #ifndef PROJECTED
 #define PROJECTED 126 /* rows are enough for the weights to be loaded seldom, and few enough to stay in a cache */
 
-static idx steps_at_once(idx rows) {
-    return rows < PROJECTED ? PROJECTED / rows : 1;
+/* A step with a sparse W_aa reads little but z: as many are projected as make W_ax no more to load than what they write. */
+static idx steps_at_once(const walk *w, idx rows) {
+    const idx columns = w->id_size ? 1 : w->cell->input_size, fewest = columns < MOST_ROWS ? MOST_ROWS : columns;
+    const idx together = w->cell->sparse_hh && fewest < PROJECTED ? fewest : PROJECTED;
+    return rows < together ? together / rows : 1;
 }
 
 static idx time_of(const walk *w, idx step) {
@@ -120,6 +126,17 @@ static void NAME(project)(const walk *w, idx first, idx end, idx from, idx to, T
     NAME(project_rows)(c, x, z, count, 0, panels, scratch);
 }
 
+/* z[n] += W_aa h[n], in the columns of the panels first .. end; of a sparse W_aa, those are windows. */
+static void NAME(multiply)(const cell *c, const T *const *h, T *const *z, idx count, idx first, idx end, int backward,
+                           const NAME(ending) *finish, T *scratch) {
+    const idx size = c->hidden_size, each = WINDOW / PANEL;
+    if (c->sparse_hh)
+        NAME(sparse_product)(h, z, count, c->sparse_hh, size, first / each, (end + each - 1) / each, backward, finish,
+                             scratch);
+    else
+        NAME(product)(h, z, count, c->weight_hh, size, size, first, end, NULL, backward, finish, h, scratch);
+}
+
 static void NAME(recur)(const walk *w, idx first, idx end, idx step, const NAME(ending) *finish, T *scratch) {
     const cell *c = w->cell;
     const T *h[ROWS];
@@ -133,18 +150,20 @@ static void NAME(recur)(const walk *w, idx first, idx end, idx step, const NAME(
             z[count++] = NAME(output)(w, t, place);
         }
         if (count)
-            NAME(product)(h, z, count, c->weight_hh, c->hidden_size, c->hidden_size, 0, NAME(panels)(c->hidden_size),
-                          NULL, step & 1, finish, h, scratch);
+            NAME(multiply)(c, h, z, count, 0, NAME(panels)(c->hidden_size), step & 1, finish, scratch);
     }
 }
 
 /* The steps of a single sequence. */
-static void NAME(recur_alone)(const walk *w, idx place, idx from, idx to, const NAME(ending) *finish) {
+static void NAME(recur_alone)(const walk *w, idx place, idx from, idx to, const NAME(ending) *finish, T *scratch) {
     const cell *c = w->cell;
     const T *h = NAME(before)(w, time_of(w, from), place);
     T *z = NAME(output)(w, time_of(w, from), place);
     for (idx step = from; step < to; step++) {
-        NAME(row_product)(h, z, c->weight_hh, c->hidden_size, step & 1, finish);
+        if (c->sparse_hh)
+            NAME(multiply)(c, &h, &z, 1, 0, NAME(panels)(c->hidden_size), step & 1, finish, scratch);
+        else
+            NAME(row_product)(h, z, c->weight_hh, c->hidden_size, step & 1, finish);
         h = z;
         z += w->reverse ? -w->output_step : w->output_step;
     }
@@ -172,7 +191,7 @@ static void NAME(walk_steps)(const walk *w, idx first, idx end, idx from, idx to
     const NAME(ending) finish = NAME(ending_of)(w->cell);
     NAME(project)(w, first, end, from, to, scratch);
     if (end - first == 1 && !w->lengths && from < to)
-        NAME(recur_alone)(w, first, from, to, &finish);
+        NAME(recur_alone)(w, first, from, to, &finish, scratch);
     else
         for (idx step = from; step < to; step++)
             NAME(recur)(w, first, end, step, &finish, scratch);
@@ -207,7 +226,7 @@ static void NAME(step_panels)(const walk *w, idx first, idx end, idx step, void 
         h[b] = NAME(before)(w, time_of(w, step), b);
         z[b] = (T *)in_z + b * size;
     }
-    NAME(product)(h, z, w->batch, w->cell->weight_hh, size, size, first, end, NULL, step & 1, &finish, h, scratch);
+    NAME(multiply)(w->cell, h, z, w->batch, first, end, step & 1, &finish, scratch);
 }
 
 /* Write a step of which the panels up to `middle` are in one place and the others in another. */
@@ -240,5 +259,7 @@ static idx NAME(packed_size)(idx size, idx columns) {
 /* The bytes of scratch for the products of a walk. */
 static size_t NAME(scratch)(const walk *w) {
     const idx rows = w->seq_len * w->batch < ROWS ? w->seq_len * w->batch : ROWS;
-    return rows < COPIED_ROWS ? 64 : (size_t)rows * (STRETCH * sizeof(T) + 64);
+    const size_t copies = rows < COPIED_ROWS ? 64 : (size_t)rows * (STRETCH * sizeof(T) + 64);
+    const size_t abreast = w->cell->sparse_hh ? NAME(sparse_scratch)(w->batch, w->cell->hidden_size) : 0;
+    return copies < abreast ? abreast : copies;
 }

@@ -52,6 +52,11 @@ typedef uint64_t shim_longs __attribute__((vector_size(64)));
             if (m >> i & 1)                                                                                           \
                 ((number *)to)[i] = a[i];                                                                             \
     }                                                                                                                 \
+    INLINE vector _mm512_permutex2var_##end(vector a, __m512i which, vector b) {                                      \
+        const int width = (int)(sizeof a / sizeof a[0]);                                                              \
+        const words places = (words)which & (2 * width - 1);                                                          \
+        SHIM_LANES(vector, (int)places[i] < width ? a[(int)places[i]] : b[(int)places[i] - width])                    \
+    }                                                                                                                 \
     INLINE vector _mm512_set1_##end(number c) { SHIM_LANES(vector, c) }                                               \
     INLINE vector _mm512_add_##end(vector a, vector b) { return a + b; }                                              \
     INLINE vector _mm512_sub_##end(vector a, vector b) { return a - b; }                                              \
@@ -79,6 +84,11 @@ INLINE __m512i _mm512_castps_si512(__m512 a) { return (__m512i)a; }
 INLINE __m512i _mm512_castpd_si512(__m512d a) { return (__m512i)a; }
 INLINE __m512 _mm512_castsi512_ps(__m512i a) { return (__m512)a; }
 INLINE __m512d _mm512_castsi512_pd(__m512i a) { return (__m512d)a; }
+
+#define _mm512_setr_ps(...) ((__m512){__VA_ARGS__})
+#define _mm512_setr_pd(...) ((__m512d){__VA_ARGS__})
+#define _mm512_setr_epi32(...) ((__m512i)(shim_words){__VA_ARGS__})
+#define _mm512_setr_epi64(...) ((__m512i){__VA_ARGS__})
 
 INLINE __m512i _mm512_set1_epi32(int32_t c) { return (__m512i)((shim_words){0} + (uint32_t)c); }
 INLINE __m512i _mm512_set1_epi64(int64_t c) { return (__m512i)((shim_longs){0} + (uint64_t)c); }

@@ -1,0 +1,168 @@
+/* Products of rows with a sparse weight matrix, for the type T and the vectors V of W numbers; sparse.c arranges it.
+ *
+ * Few rows are multiplied one after the other, the lanes of a vector being W sums: loads of one number each pick those of
+ * the row, which no processor does slowly, as some do the instructions that gather.  More rows are multiplied abreast, the
+ * lanes being rows, whose numbers are laid side by side first, column by column: one load takes those of W rows.  Either
+ * way a chain has TERMS entries at most, and a window of z is ended by `finish` as soon as it is there.
+ */
+
+#define MOST_VECTORS 4 /* of rows abreast, which share the loads of entries */
+#define ABREAST_SUMS 8 /* added up at once, so that few wait for the one before */
+
+
+/* z += the product of x with a window of rows of the matrix. */
+static void NAME(window_alone)(const sparse *m, const window *at, idx row, idx rows, const T *x, T *z) {
+    const T *values = (const T *)m->values + at->entry;
+    const int32_t *columns = m->columns + at->entry, *places = m->places + row;
+    T sums[MOST_SUMS], *to = sums;
+    for (idx slice = at[0].slice; slice < at[1].slice; slice++, to += W) {
+        V total = SET1(0);
+        for (idx left = m->counts[slice]; left > 0; left -= TERMS) {
+            V sum = SET1(0);
+            for (idx n = left < TERMS ? left : TERMS; n > 0; n--, values += W, columns += W)
+                sum = FMA(LOAD_ALIGNED(values), PICK(x, columns), sum);
+            total = ADD(total, sum);
+        }
+        STORE(to, total);
+    }
+    *to = 0;
+    for (idx join = at[0].join; join < at[1].join; join++)
+        sums[m->joins[2 * join]] += sums[m->joins[2 * join + 1]];
+    for (idx i = 0; i < rows; i += W) {
+        const V begin = NAME(load_part)(z + row + i, rows - i);
+        NAME(store_part)(z + row + i, ADD(begin, PICK(sums, places + i)), rows - i);
+    }
+}
+
+/* Turn the rows of a square of numbers into its columns: each round moves the last half of the rows between the first. */
+INLINE void NAME(transpose)(V *square) {
+    UNROLLED for (int round = 1; round < W; round *= 2) {
+        V turned[W];
+        UNROLLED for (int i = 0; i < W / 2; i++) {
+            turned[2 * i] = ZIP_FIRST(square[i], square[i + W / 2]);
+            turned[2 * i + 1] = ZIP_LAST(square[i], square[i + W / 2]);
+        }
+        UNROLLED for (int i = 0; i < W; i++)
+            square[i] = turned[i];
+    }
+}
+
+/* Lay the numbers of N vectors of rows side by side: (columns, N W); beyond the last row are those of the last one. */
+static void NAME(lay_abreast)(idx vectors, const T *const *x, idx rows, idx columns, T *to) {
+    for (idx column = 0; column < columns; column += W)
+        for (idx v = 0; v < vectors; v++) {
+            V square[W];
+            UNROLLED for (int i = 0; i < W; i++) {
+                const idx row = v * W + i < rows ? v * W + i : rows - 1;
+                square[i] = NAME(load_part)(x[row] + column, columns - column);
+            }
+            NAME(transpose)(square);
+            UNROLLED for (int i = 0; i < W; i++)
+                STORE(to + ((column + i) * vectors + v) * W, square[i]);
+        }
+}
+
+/* Write some of the sums of a slice for N vectors of rows. */
+INLINE void NAME(sums_abreast)(const int N, const int LANES, const T *values, const int32_t *columns, idx count,
+                               const T *x, T *sums) {
+    for (idx from = 0; from < count; from += TERMS) {
+        const idx to = count - from < TERMS ? count : from + TERMS;
+        V sum[ABREAST_SUMS][MOST_VECTORS];
+        UNROLLED for (int lane = 0; lane < LANES; lane++)
+            UNROLLED for (int v = 0; v < N; v++)
+                sum[lane][v] = SET1(0);
+        for (idx n = from; n < to; n++)
+            UNROLLED for (int lane = 0; lane < LANES; lane++) {
+                const V value = SET1(values[n * W + lane]);
+                const T *numbers = x + (idx)columns[n * W + lane] * (N * W);
+                UNROLLED for (int v = 0; v < N; v++)
+                    sum[lane][v] = FMA(value, LOAD_ALIGNED(numbers + v * W), sum[lane][v]);
+            }
+        UNROLLED for (int lane = 0; lane < LANES; lane++)
+            UNROLLED for (int v = 0; v < N; v++) {
+                T *total = sums + (lane * N + v) * W;
+                STORE(total, from ? ADD(LOAD_ALIGNED(total), sum[lane][v]) : sum[lane][v]);
+            }
+    }
+}
+
+/* Write all sums of a window for N vectors of rows: (sums, N W), and zeros after them. */
+INLINE void NAME(slices_abreast)(const int N, const sparse *m, const window *at, const T *x, T *sums) {
+    const int LANES = W < ABREAST_SUMS / N ? W : ABREAST_SUMS / N;
+    const T *values = (const T *)m->values + at->entry;
+    const int32_t *columns = m->columns + at->entry;
+    for (idx slice = at[0].slice; slice < at[1].slice; slice++) {
+        for (int lane = 0; lane < W; lane += LANES, sums += LANES * N * W)
+            NAME(sums_abreast)(N, LANES, values + lane, columns + lane, m->counts[slice], x, sums);
+        values += m->counts[slice] * W;
+        columns += m->counts[slice] * W;
+    }
+    memset(sums, 0, N * W * sizeof(T));
+}
+
+#define SLICES(N)                                    \
+    case N:                                          \
+        NAME(slices_abreast)(N, m, at, x, sums);     \
+        break;
+
+/* z += the products of rows, which lie abreast, with a window of rows of the matrix. */
+static void NAME(window_abreast)(idx vectors, const sparse *m, const window *at, idx row, idx rows, const T *x, T *sums,
+                                 T *const *z, idx count) {
+    const idx width = vectors * W;
+    switch (vectors) {
+        SLICES(1) SLICES(2) SLICES(3) SLICES(4)
+    }
+    for (idx join = at[0].join; join < at[1].join; join++) {
+        T *to = sums + m->joins[2 * join] * width, *part = sums + m->joins[2 * join + 1] * width;
+        for (idx v = 0; v < width; v += W)
+            STORE(to + v, ADD(LOAD_ALIGNED(to + v), LOAD_ALIGNED(part + v)));
+    }
+    for (idx i = 0; i < rows; i += W)
+        for (idx v = 0; v < vectors; v++) {
+            V square[W];
+            UNROLLED for (int n = 0; n < W; n++)
+                square[n] = LOAD_ALIGNED(sums + m->places[row + i + n] * width + v * W);
+            NAME(transpose)(square);
+            UNROLLED for (int n = 0; n < W; n++)
+                if (v * W + n < count) {
+                    T *to = z[v * W + n] + row + i;
+                    NAME(store_part)(to, ADD(NAME(load_part)(to, rows - i), square[n]), rows - i);
+                }
+        }
+}
+
+#undef SLICES
+
+/* The vectors of so many rows that are multiplied abreast, 0 where none are. */
+static idx NAME(vectors)(idx rows) {
+    const idx vectors = (rows + W - 1) / W;
+    return rows < ABREAST ? 0 : vectors < MOST_VECTORS ? vectors : MOST_VECTORS;
+}
+
+/* z[n] += x[n] . weights, in the columns of the windows first .. end; `finish` ends each. */
+static void NAME(sparse_product)(const T *const *x, T *const *z, idx rows, const sparse *m, idx size, idx first, idx end,
+                                 int backward, const NAME(ending) *finish, T *scratch) {
+    T *aligned = (T *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
+    for (idx row = 0, next; row < rows; row = next) {
+        const idx left = rows - row, vectors = NAME(vectors)(left);
+        const idx count = vectors == 0 ? 1 : left < vectors * W ? left : vectors * W;
+        T *sums = aligned + (size + W - 1) / W * W * vectors * W;
+        next = row + count;
+        if (vectors)
+            NAME(lay_abreast)(vectors, x + row, count, size, aligned);
+        for (idx n = 0; n < end - first; n++) {
+            const idx at = backward ? end - 1 - n : first + n, column = at * WINDOW;
+            const idx width = size - column < WINDOW ? size - column : WINDOW;
+            if (vectors)
+                NAME(window_abreast)(vectors, m, m->windows + at, column, width, aligned, sums, z + row, count);
+            else
+                NAME(window_alone)(m, m->windows + at, column, width, x[row], z[row]);
+            finish->apply(finish, z + row, x + row, count, column, width);
+        }
+    }
+}
+
+/* The bytes of scratch for a product of so many rows. */
+static size_t NAME(sparse_scratch)(idx rows, idx size) {
+    return (size_t)(NAME(vectors)(rows) * W * ((size + W - 1) / W * W + MOST_SUMS)) * sizeof(T) + 64;
+}
