@@ -171,5 +171,5 @@ def prepare(cell: Cell) -> Any:
 
 def entries(matrix: Sparse) -> tuple[Host, Host, Host]:
     """Return the entries of a sparse matrix as a kernel takes them: row by row, places as numbers of 64 bits."""
-    values, columns, starts = matrix.entries()
+    values, columns, starts = matrix.to_csr()
     return in_order(values), in_order(columns.astype(np.int64)), in_order(starts.astype(np.int64))

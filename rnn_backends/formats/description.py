@@ -17,8 +17,10 @@ from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.options import LoadOptions
 
 VERSION = 3
-"""The newest version that is read and written; version 1 had no encoder, one Linear as readout, and no word on reads and
-takes, and version 2 no sparse matrices."""
+"""The newest version that is read and written.
+
+Version 1 had no encoder, one Linear as readout, and no word on reads and takes; version 2 no sparse matrices.
+"""
 KEY = "rnn_backends"
 """The name of the description in a file."""
 _WHAT = "the description of the network"

@@ -1,7 +1,7 @@
 """Sparse recurrent matrices in files: their entries row by row, in three arrays with the names that scipy gives them.
 
-``weight_hh_l0.data`` holds the entries, ``weight_hh_l0.indices`` their columns and ``weight_hh_l0.indptr`` where each row
-begins; the matrix is (hidden_size, hidden_size).  It is made once, of what was read, and never dense.
+``weight_hh_l0.data`` holds the entries, ``weight_hh_l0.indices`` their columns and ``weight_hh_l0.indptr`` where each
+row begins; the matrix is (hidden_size, hidden_size).  It is made once, of what was read, and never dense.
 """
 
 from collections.abc import Mapping

@@ -35,7 +35,7 @@ def is_own(name: str) -> bool:
 
 
 def entries_in(name: str) -> tuple[str, str] | None:
-    """Return the sparse matrix that an array belongs to, and which of `ENTRIES` it is, by its name; None if it is none."""
+    """Return the sparse matrix that an array belongs to by its name, and which of `ENTRIES` it is; or None."""
     match = _ENTRIES.fullmatch(name)
     return None if match is None else (match[1], match[2])
 

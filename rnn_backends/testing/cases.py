@@ -78,7 +78,7 @@ class Draw:
 
     def sparse(self, matrix: Host, density: float) -> Sparse:
         """Return a matrix of which about a part is stored: of one row all, of another nothing, and a few zeros."""
-        stored: Host = self.random.random(matrix.shape) < density
+        stored: Any = self.random.random(matrix.shape) < density
         stored[self.random.integers(len(matrix))] = True
         if len(matrix) > 1:
             stored[self.random.integers(len(matrix))] = False
