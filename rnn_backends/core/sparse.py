@@ -92,6 +92,9 @@ class Sparse:
             A column is out of range, or the starts of the rows decrease, or do not end with the entries.
         """
         sizes = (int(shape[0]), int(shape[1]))
+        if min(sizes) < 1:
+            msg = f"`shape` must have no empty axis; got {shown(sizes)}."
+            raise ShapeError(msg)
         _require_kinds(data, indices, indptr, sizes[0])
         xp, place = array_namespace(data), device(data)
         indices, indptr = as_indices(indices), as_indices(indptr)

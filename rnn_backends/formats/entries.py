@@ -67,6 +67,9 @@ def _matrix(name: str, held: Mapping[str, Made], account: Account) -> Made:
         )
         raise FormatError(msg)
     size = indptr.shape[0] - 1
+    if size < 1:
+        msg = f"{name}.indptr must have a start for each row and the end; it has {size + 1} numbers."
+        raise FormatError(msg)
 
     def make() -> Any:
         starts, taken = indptr.make(), data.shape[0] * (np.dtype(data.dtype).itemsize + np.dtype(np.int32).itemsize)
