@@ -19,6 +19,8 @@ from rnn_backends.core.forward import forward
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import cross_entropy, cross_entropy_grad
+from rnn_backends.core.noise import Noise
+from rnn_backends.core.rate import RateCell
 from rnn_backends.core.recurrence import Recurrence, each_direction
 from rnn_backends.errors import (
     ArgumentError,
@@ -68,7 +70,9 @@ __all__ = [
     "KernelWarning",
     "Layer",
     "Linear",
+    "Noise",
     "RNNBackendError",
+    "RateCell",
     "Recurrence",
     "RecurrentCell",
     "Registration",

@@ -126,7 +126,7 @@ class ChunkedCall:
         for start, stop in spans(0, self.seq_len, block):
             with self.placed.on_device():
                 x, lengths, mask = self.arguments(start, stop)
-                states, state = self.placed.run(x, state, lengths, mask)
+                states, state = self.placed.run(x, state, lengths, mask, start)
             self.state = state
             yield start, stop, states, state
             del x, states
@@ -190,11 +190,12 @@ class ChunkedCall:
 def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = False) -> tuple[int, int]:
     """Return the number of steps of a chunk and of a block, which is of whole chunks where no cell walks backward.
 
-    Where steps are left out, what comes to a layer and what it gives are copied with zeros in their places.
+    Where steps are left out, what comes to a layer and what it gives are copied with zeros in their places.  Noise is
+    as large as the states, and is drawn in float64.
     """
     itemsize = 8 if placed.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
     inner, outputs = placed.widths
-    states = (features + inner) * (1 + is_zeroed)
+    states = (features + inner) * (1 + is_zeroed + 2 * (placed.network.noise is not None))
     outputs = outputs or states
     chunk, block = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
     if placed.has_backward:  # where every step is read, the states of all are held, and the block is of no use
@@ -217,7 +218,7 @@ def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
         return False
     is_copied = x.dtype != np.dtype(like.dtype) or not x.flags.aligned
     is_copied = is_copied or (not is_integer(like) and features > 1 and x.strides[-1] != x.itemsize)
-    if len(network.layers) == 1 and not (network.encoder or is_zeroed or is_copied):
+    if len(network.layers) == 1 and not (network.encoder or network.noise or is_zeroed or is_copied):
         return False
     seq_len = steps[1 if network.batch_first and len(steps) == 2 else 0]
     _, block = sizes(placed, features, prod(steps) // max(1, seq_len), is_zeroed=is_zeroed)
