@@ -1,24 +1,35 @@
-"""Facts that weights do not record, as a JSON text: activations, clip, leak, reads, takes, vocabulary, metadata."""
+"""Facts that weights do not record, as a JSON text: kinds of cells, activations, noise, reads, vocabulary and so on."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.core.network import READS, TAKES, Network
+from rnn_backends.core.noise import Noise
+from rnn_backends.core.rate import RateCell
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.options import LoadOptions
 
-VERSION = 2
-"""The version of what is written; version 1 had no encoder, one Linear as readout, and no word on reads and takes."""
+VERSION = 3
+"""The version of what is written.
+
+Version 1 had no encoder, one Linear as readout, and no word on reads and takes; version 2 had no kinds of cells and no
+noise.
+"""
 KEY = "rnn_backends"
 """The name of the description in a file."""
+
+
+KINDS: Mapping[str, type[AffineCell]] = {kind.__name__: kind for kind in (Cell, RateCell)}
+"""The classes of the cells that a file can hold."""
 
 
 class Description(NamedTuple):
@@ -33,9 +44,10 @@ class Description(NamedTuple):
     reads: str = "steps"
     takes: str | None = None
     unknown: str | None = None
+    noise: Noise | None = None
 
 
-def describe(network: Network, cells: Mapping[str, Cell]) -> str:
+def describe(network: Network, cells: Mapping[str, AffineCell]) -> str:
     """Return the JSON text of a network, whose cells are given by their places: l0, l0_reverse, l1."""
     for linear in (*network.encoder, *network.readout):
         if type(linear) is not Linear:
@@ -49,6 +61,7 @@ def describe(network: Network, cells: Mapping[str, Cell]) -> str:
         "readout": [_describe_activation(linear.activation) for linear in network.readout],
         "reads": network.reads,
         "takes": network.takes,
+        "noise": None if network.noise is None else {"std": network.noise.std, "seed": network.noise.seed},
         "batch_first": _get(what, held, "batch_first", bool),
         "vocabulary": network.vocabulary,
         "unknown": network.unknown,
@@ -67,7 +80,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
     what = "the description of the network"
     held = parse_json(text, what, account)
     version = held.get("format_version")
-    if type(version) is not int or version not in {1, VERSION}:
+    if type(version) is not int or not 1 <= version <= VERSION:
         hint = " A newer one has written it." if type(version) is int and version > VERSION else ""
         msg = f"the file has format version {got(version)}; this version of the package reads 1 to {VERSION}.{hint}"
         raise FormatError(msg)
@@ -75,6 +88,9 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
         require_keys(what, held, {"format_version", "cells", "readout", "batch_first", "vocabulary", "metadata"})
         readout = [] if held["readout"] is None else [held["readout"]]
         held |= {"readout": readout, "encoder": [], "reads": "steps", "takes": None, "unknown": None}
+    if version < VERSION:
+        require_keys(what, held, {"format_version", *Description._fields} - {"noise"})
+        held |= {"noise": None}
     require_keys(what, held, {"format_version", *Description._fields})
     cells = _get(what, held, "cells", dict)
     require_keys("cells", cells, set(places))
@@ -84,7 +100,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
             msg = f"{shown(name)} of {what} must be one of {listed(choices)}; got {got(value)}."
             raise FormatError(msg)
     return Description(
-        {place: _cell_options(place, _get("cells", cells, place, dict)) for place in places},
+        {place: _cell_options(place, _get("cells", cells, place, dict), version) for place in places},
         _activations(what, held, "readout"),
         _get(what, held, "batch_first", bool),
         _vocabulary(_get(what, held, "vocabulary", str, list, type(None)), account),
@@ -93,6 +109,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
         reads,
         takes,
         _get(what, held, "unknown", str, type(None)),
+        _noise(_get(what, held, "noise", dict, type(None))),
     )
 
 
@@ -100,6 +117,17 @@ def _activations(what: str, held: dict[str, Any], name: str) -> list[Activation]
     """Return the activations of several Linear in a row."""
     count = "the " + name if len(_get(what, held, name, list)) == 1 else name
     return [_activation(count, each) for each in held[name]]
+
+
+def _noise(held: dict[str, Any] | None) -> Noise | None:
+    if held is None:
+        return None
+    require_keys("the noise", held, {"std", "seed"})
+    try:
+        return Noise(_get("the noise", held, "std", int, float, list), _get("the noise", held, "seed", int))
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"the noise is wrong: {error}"
+        raise FormatError(msg) from error
 
 
 def _vocabulary(held: Any, account: Account) -> Any:
@@ -121,11 +149,13 @@ def undescribed(options: LoadOptions, places: list[str]) -> Description:
     return Description(cells, (), bool(options.batch_first), None, {}, reads=reads, takes=takes)
 
 
-def _describe_cell(cell: Cell) -> dict[str, Any]:
+def _describe_cell(cell: AffineCell) -> dict[str, Any]:
+    held = vars(cell)
     return {
+        "kind": type(cell).__name__,
         "activation": _describe_activation(cell.activation),
-        "clip": None if cell.clip is None else float(cell.clip),
-        "leak": cell.leak if isinstance(cell.leak, float) else None,  # one a unit is an array beside the weights
+        "clip": None if held.get("clip") is None else float(held["clip"]),
+        "leak": held["leak"] if isinstance(held["leak"], float) else None,  # one a unit is an array beside the weights
     }
 
 
@@ -137,11 +167,15 @@ def _describe_activation(activation: Any) -> dict[str, Any]:
     return {"name": activation.name, "alpha": activation.alpha, "beta": activation.beta}
 
 
-def _cell_options(place: str, held: dict[str, Any]) -> dict[str, Any]:
-    require_keys(place, held, {"activation", "clip", "leak"})
+def _cell_options(place: str, held: dict[str, Any], version: int) -> dict[str, Any]:
+    held = held if version == VERSION else {"kind": Cell.__name__, **held}
+    require_keys(place, held, {"kind", "activation", "clip", "leak"})
     number = (int, float, type(None))
     clip, leak = _get(place, held, "clip", *number), _get(place, held, "leak", *number)
-    return {"activation": _activation(place, held["activation"]), "clip": clip, "leak": leak}
+    if (kind := _get(place, held, "kind", str)) not in KINDS:
+        msg = f"'kind' of {place} must be one of {listed(KINDS)}; got {got(kind)}."
+        raise FormatError(msg)
+    return {"kind": kind, "activation": _activation(place, held["activation"]), "clip": clip, "leak": leak}
 
 
 def _activation(place: str, held: Any) -> Activation:

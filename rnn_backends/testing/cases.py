@@ -8,6 +8,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.rate import RateCell
 
 ACTIVATIONS = (
     Activation("identity"), Activation("tanh"), Activation("sigmoid"), Activation("relu"),
@@ -68,11 +69,19 @@ class Draw:
         w_hh = self.rounded(w_hh * (0.8 / abs(w_hh.astype(np.float64)).sum(axis=1, keepdims=True)))
         return Cell(w_ih, w_hh, self.normal(hidden_size, scale=0.5) if bias else None, **options)
 
-    def layers(self, sides: str, count: int, input_size: int, hidden_size: int, **options: Any) -> list[Layer]:
+    def rate_cell(self, input_size: int, hidden_size: int, **options: Any) -> RateCell:
+        """Return a cell of rates with the weights of `cell`."""
+        leak = options.pop("leak")
+        drawn = self.cell(input_size, hidden_size, **options)
+        return RateCell(drawn.weight_ih, drawn.weight_hh, drawn.bias, drawn.activation, leak=leak)
+
+    def layers(
+        self, sides: str, count: int, input_size: int, hidden_size: int, *, rates: bool = False, **options: Any
+    ) -> list[Layer]:
         """Return layers that run "f"orward, "b"ackward or both."""
-        widths = [input_size, *[len(sides) * hidden_size] * (count - 1)]
+        widths, cell = [input_size, *[len(sides) * hidden_size] * (count - 1)], self.rate_cell if rates else self.cell
         return [
-            Layer(*(self.cell(width, hidden_size, **options) if side in sides else None for side in "fb"))
+            Layer(*(cell(width, hidden_size, **options) if side in sides else None for side in "fb"))
             for width in widths
         ]
 
@@ -169,5 +178,21 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
         "I = H": draw.case(shape=(7, 3, 5, 5), h_0=True),
         "wide": draw.case(shape=(9, 4, 65, 96), layers=2, h_0=True),
         "long": draw.case(shape=(200, 2, 3, 16), h_0=True),
+    }
+    made |= {
+        "rates": draw.case(rates=True, layers=2, h_0=True, leak=0.25),
+        "rates, relu, no bias": draw.case(rates=True, h_0=True, leak=0.5, activation="relu", bias=False),
+        "rates, leak by unit, ragged, bidirectional": draw.case(
+            rates=True, sides="fb", layers=2, h_0=True, leak=leak, lengths=ragged, activation="softplus"
+        ),
+        "rates, tokens, mask, reverse": draw.case(
+            rates=True, sides="b", h_0=True, leak=0.75, tokens=True, masked=True, activation="sigmoid"
+        ),
+        "rates, mask, ragged, bidirectional": draw.case(
+            rates=True, sides="fb", h_0=True, leak=0.25, lengths=ragged, masked=True
+        ),
+        "rates, T = 0": draw.case(shape=(0, 3, 4, 5), rates=True, sides="fb", layers=2, leak=0.5),
+        "rates, B = 0": draw.case(shape=(7, 0, 4, 5), rates=True, layers=2, leak=0.5),
+        "rates, B = 1, long": draw.case(shape=(70, 1, 4, 5), rates=True, leak=0.25, h_0=True),
     }
     return made
