@@ -42,6 +42,7 @@ from rnn_backends.errors import (
     VocabularyError,
     WrongResultError,
 )
+from rnn_backends.model.dale import dale_signs
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
@@ -84,6 +85,7 @@ __all__ = [
     "__version__",
     "cross_entropy",
     "cross_entropy_grad",
+    "dale_signs",
     "each_direction",
     "forward",
     "from_flax",

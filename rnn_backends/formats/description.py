@@ -168,8 +168,8 @@ def _describe_activation(activation: Any) -> dict[str, Any]:
 
 
 def _cell_options(place: str, held: dict[str, Any], version: int) -> dict[str, Any]:
-    held = held if version == VERSION else {"kind": Cell.__name__, **held}
-    require_keys(place, held, {"kind", "activation", "clip", "leak"})
+    require_keys(place, held, {"activation", "clip", "leak", *(["kind"] if version == VERSION else [])})
+    held = {"kind": Cell.__name__, **held}
     number = (int, float, type(None))
     clip, leak = _get(place, held, "clip", *number), _get(place, held, "leak", *number)
     if (kind := _get(place, held, "kind", str)) not in KINDS:

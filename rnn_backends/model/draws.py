@@ -1,11 +1,27 @@
 """The numbers of a `Noise`, drawn on the host: those of a cell at a step, whatever was drawn before."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Host
+from rnn_backends.backends.selection import Placement
+from rnn_backends.core.arrays import HALF, Array, Host, is_integer
+from rnn_backends.core.network import Network, hidden_sizes
 from rnn_backends.core.noise import Noise
+
+
+def drawn_there(network: Network, place: Placement, dtype: str, start: int, x: Array, cells: slice) -> list[Array]:
+    """Return the numbers of some cells for the steps of an input, time first, on the device of a network with noise.
+
+    As arrays (seq_len, batch, hidden_size) of the dtype that is computed in, a single sequence as a batch of one.
+    """
+    noise: Any = network.noise
+    sizes: Any = list(enumerate(hidden_sizes(network.layers)))[cells]
+    batch = x.shape[1] if x.ndim == 3 - is_integer(x) else 1
+    wide = "float32" if dtype in HALF else dtype
+    drawn = draws(noise, sizes, start, x.shape[0], batch)
+    return [place.backend.from_host(numbers, wide, place.device) for numbers in drawn]
 
 
 def draws(noise: Noise, cells: Iterable[tuple[int, int]], start: int, seq_len: int, batch: int) -> Iterator[Host]:

@@ -12,7 +12,7 @@ import numpy as np
 from rnn_backends.backends.selection import Placement, parse
 from rnn_backends.backends.transfer import as_host, move, receive, spec_on_device
 from rnn_backends.core import checks
-from rnn_backends.core.arrays import HALF, Array, Host, dtype_name, is_integer, quiet
+from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer, quiet
 from rnn_backends.core.forward import encoded, propagate, started
 from rnn_backends.core.layers import RecurrentCell, named_arrays
 from rnn_backends.core.linear import Linear, logits_of
@@ -20,7 +20,7 @@ from rnn_backends.core.network import READS, Network, hidden_sizes, is_one_each
 from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
-from rnn_backends.model.draws import draws
+from rnn_backends.model.draws import drawn_there
 from rnn_backends.model.padding import pad
 from rnn_backends.model.prepared import Call, can_prepare, linear_products, prepare
 from rnn_backends.model.summary import summary
@@ -185,14 +185,9 @@ class Placed:
 
         As arrays (seq_len, batch, hidden_size) of the dtype that is computed in, a single sequence as a batch of one.
         """
-        noise, backend = self.network.noise, self.placement.backend
-        if noise is None:
+        if self.network.noise is None:
             return None
-        sizes: Any = list(enumerate(hidden_sizes(self.network.layers)))[cells]
-        batch = x.shape[1] if x.ndim == 3 - is_integer(x) else 1
-        dtype = "float32" if self.dtype in HALF else self.dtype
-        drawn = draws(noise, sizes, start, x.shape[0], batch)
-        return [backend.from_host(numbers, dtype, self.placement.device) for numbers in drawn]
+        return drawn_there(self.network, self.placement, self.dtype, start, x, cells)
 
     def prepared(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> Call | None:
         """Return the call for an input alone that is right, if it and the network are NumPy's.
