@@ -42,6 +42,7 @@ from rnn_backends.errors import (
     VocabularyError,
     WrongResultError,
 )
+from rnn_backends.model.batches import batches
 from rnn_backends.model.dale import dale_signs
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
@@ -83,6 +84,7 @@ __all__ = [
     "VocabularyError",
     "WrongResultError",
     "__version__",
+    "batches",
     "cross_entropy",
     "cross_entropy_grad",
     "dale_signs",
