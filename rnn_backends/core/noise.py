@@ -46,13 +46,13 @@ class Noise:
 
     Notes
     -----
-    The numbers of cell k (counted as in `h_0`: layer by layer, forward before backward) at step t are those of
-    NumPy's Philox generator, a counter of its own for each step:
+    The numbers of cell k (counted as in `h_0`: layer by layer, forward before backward) for sequence b of a batch at
+    step t are those of NumPy's Philox generator, whose counter has a range of its own for each of them:
 
-    ``Generator(Philox(SeedSequence(seed, spawn_key=(k,))).jumped(t)).standard_normal((batch, hidden_size)) * std``
+    ``Generator(Philox(SeedSequence(seed, spawn_key=(k,))).jumped(b * 2**64 + t)).standard_normal(hidden_size) * std``
 
-    So sequence b of a batch has the same numbers at its step t on every backend, in whatever chunks the steps come,
-    with whatever padding, lengths, mask and other sequences.  The numbers of a step that a mask leaves out are not
+    So sequence b has the same numbers at its step t on every backend, in whatever chunks the steps come, with whatever
+    padding, lengths, mask and other sequences.  The numbers of a step that a mask leaves out are not
     used.  They are drawn on the host in float64, rounded to the dtype that the model computes in, and moved to its
     device.  The bits of a generator stay the same in all versions of NumPy; how normal numbers are made of them may
     change.

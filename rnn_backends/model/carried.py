@@ -62,7 +62,8 @@ class Carried:
         """Return the result of ``"predict"``, ``"probabilities"`` or ``"last"`` for what was read of all steps."""
         with placed.on_device():
             state = placed.to_device("h_0", self.state)
-            read = joined(self.readings, last_states(state)[-len(self.readings) :], None, self.steps)
+            last = last_states(state)[-len(self.readings) :]
+            read = joined(placed.network.layers[-1], self.readings, last, None, self.steps)
             return to_numpy(read if method == "last" else _read_out(placed, method, read))
 
 

@@ -16,7 +16,7 @@ from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import ArraySpec
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
-from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer
+from rnn_backends.core.arrays import Array, array_namespace, is_integer
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.losses import require_fitting
 from rnn_backends.core.masking import valid_steps
@@ -131,14 +131,24 @@ class ChunkedCall:
             yield start, stop, states, state
             del x, states
 
-    def run(self) -> tuple[Host, Any]:
-        """Return the states of all steps, time first, and the last ones of all cells; on NumPy alone."""
+    def run(self) -> tuple[Array, Any]:
+        """Return the output of all steps, time first, and the last states of all cells."""
         output: Any = None
-        for start, stop, states, h_n in self._blocks():
+        parts: list[Array] = []
+        for start, stop, states, last in self._blocks():
+            h_n = last
+            if stop - start == self.seq_len:
+                return states, h_n
+            if not isinstance(states, np.ndarray):  # which may not be written to, or is recorded for gradients
+                parts.append(states)
+                continue
             if output is None:
                 output = np.empty((self.seq_len, *states.shape[1:]), states.dtype)
-            output[start:stop], last = states, h_n
-        return output, last
+            output[start:stop] = states
+        if not parts:
+            return output, h_n
+        with self.placed.on_device():
+            return self.placed.placement.backend.xp.concat(parts), h_n
 
     def arguments(self, start: int, stop: int) -> tuple[Array, Array | None, Array | None]:
         """Return the input, lengths and mask of some steps on the device, time first."""
@@ -218,9 +228,12 @@ def batch_steps(placed: Placed, features: int) -> int:
 def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
     """Return whether a run of all steps is to be made in blocks, for it would hold much beside input and output.
 
-    So it would where the input is converted or copied, or steps are left out, or layers stand on each other.
+    So it would where noise is drawn, or on NumPy where the input is converted or copied, or steps are left out, or
+    layers stand on each other.
     """
     network, is_zeroed = placed.network, lengths is not None or mask is not None
+    if network.noise is not None:
+        return True  # the whole in one block where a cell walks backward
     if not placed.is_plain or placed.has_backward or not isinstance(x, np.ndarray) or x.ndim == 0:
         return False
     like = placed.spec("x", x)
@@ -229,7 +242,7 @@ def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
         return False
     is_copied = x.dtype != np.dtype(like.dtype) or not x.flags.aligned
     is_copied = is_copied or (not is_integer(like) and features > 1 and x.strides[-1] != x.itemsize)
-    if len(network.layers) == 1 and not (network.encoder or network.noise or is_zeroed or is_copied):
+    if len(network.layers) == 1 and not (network.encoder or is_zeroed or is_copied):
         return False
     seq_len = steps[1 if network.batch_first and len(steps) == 2 else 0]
     _, block = sizes(placed, features, prod(steps) // max(1, seq_len), is_zeroed=is_zeroed)

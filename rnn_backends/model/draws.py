@@ -1,4 +1,4 @@
-"""The numbers of a `Noise`, drawn on the host: those of a cell at a step, whatever was drawn before."""
+"""The numbers of a `Noise`, drawn on the host: those of a cell at a step, whatever else is drawn."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -41,10 +41,12 @@ def draws(noise: Noise, cells: Iterable[tuple[int, int]], start: int, seq_len: i
     for cell, size in cells:
         source = np.random.Philox(np.random.SeedSequence(noise.seed, spawn_key=(cell,)))
         generator, numbers, state = np.random.Generator(source), np.empty((seq_len, batch, size)), source.state
-        for t in range(seq_len):
-            # As `source.jumped(start + t)`, which would make a new generator: 1 us instead of 20.
-            state["state"]["counter"][2] = start + t
-            source.state = state
-            generator.standard_normal(out=numbers[t])
+        counter = state["state"]["counter"]
+        for t, step in enumerate(numbers, start):
+            for b, row in enumerate(step):
+                # As `source.jumped(b * 2**64 + t)`, which would make a new generator: 1 us instead of 20.
+                counter[2:] = t, b
+                source.state = state
+                generator.standard_normal(out=row)
         numbers *= np.asarray(noise.std)
         yield numbers

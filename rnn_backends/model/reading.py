@@ -41,7 +41,7 @@ class Summary(NamedTuple):
 def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return what is read of each sequence of a call, on its device, which must be the current one."""
     walk = _Walk(call, readings_of(call.placed.network.layers[-1], reads), after or (lambda *_: None))
-    read = joined(walk.readings, walk.run(), call.lengths, call.seq_len)
+    read = joined(walk.layers[-1], walk.readings, walk.run(), call.lengths, call.seq_len)
     if call.is_batch:
         return Summary(read, walk.has_step)
     return Summary(read[0, :], None if walk.has_step is None else walk.has_step[0, ...])

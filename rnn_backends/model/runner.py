@@ -64,7 +64,8 @@ class Runner(Model):
         call = placed.prepared(x, h_0, lengths, mask)
         if (call is None or not is_one_chunk(call)) and is_in_blocks(placed, x, lengths, mask):
             output, h_n = ChunkedCall(placed, x, h_0, lengths, mask).run()
-            return placed.swap_time_axis(output), h_n
+            with placed.on_device():
+                return placed.swap_time_axis(output), h_n
         if call is not None:
             return call(x)
         with placed.on_device():

@@ -184,7 +184,8 @@ class Stream:
             states = self(x)
             if self._placed.network.reads == "steps":
                 return self._placed.logits(states)
-            read = self._reading.result(last_states(self._state)[-1])
+            ((cell, _),) = self._layers[-1].cells
+            read = self._reading.result(cell, last_states(self._state)[-1])
             return self._placed.logits(read if states.ndim == 3 else read[0, :])
 
     def probabilities(self, x: Input) -> Array:
