@@ -23,9 +23,10 @@ from rnn_backends.core.rate import RateCell
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.description import KINDS, Description, describe, parse
+from rnn_backends.formats.description import Description, describe, parse
 from rnn_backends.formats.names import Declared, cells_in_order, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
+from rnn_backends.formats.values import KINDS
 
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:
@@ -150,7 +151,7 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
         options: dict[str, Any] = dict(description.cells[place])
         if (leak := arrays.get(f"leak_{place}")) is not None:
             if options.get("leak") is not None:
-                msg = f"the cell {place} has two leaks, leak_{place} and one in the description."
+                msg = f"the cell {place} has two leaks, leak_{place} and one for all units."
                 raise FormatError(msg)
             options["leak"] = leak
         kind = KINDS[options.pop("kind", Cell.__name__)]
@@ -180,7 +181,7 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
 
 def _require_rates(place: str, options: dict[str, Any]) -> None:
     """Check that a RateCell is described with a leak and without a clip, of which it has none."""
-    clip = options.pop("clip")
+    clip = options.pop("clip", None)
     if clip is not None or options["leak"] is None:
         what = "has a clip" if clip is not None else "has no leak"
         msg = f"the cell {place} is wrong: it is a RateCell and {what}."

@@ -17,6 +17,7 @@ from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.json_text import parse_json, require_keys
 from rnn_backends.formats.options import LoadOptions
+from rnn_backends.formats.values import KINDS
 
 VERSION = 3
 """The version of what is written.
@@ -26,10 +27,6 @@ noise.
 """
 KEY = "rnn_backends"
 """The name of the description in a file."""
-
-
-KINDS: Mapping[str, type[AffineCell]] = {kind.__name__: kind for kind in (Cell, RateCell)}
-"""The classes of the cells that a file can hold."""
 
 
 class Description(NamedTuple):
@@ -144,7 +141,12 @@ def undescribed(options: LoadOptions, places: list[str]) -> Description:
     if options.activation is None:
         msg = f"weights alone do not record the activation of the cells; {way('activation')}."
         raise FormatError(msg)
-    cells = {place: {"activation": options.activation} for place in places}
+    kind = options.cell or Cell.__name__
+    if kind == RateCell.__name__ and options.leak is None:
+        msg = f"weights alone do not record the leak of a RateCell, dt / tau; {way('leak')}."
+        raise FormatError(msg)
+    cell = {"kind": kind, "activation": options.activation, "leak": options.leak}
+    cells = dict.fromkeys(places, cell)
     reads, takes = options.reads or "steps", options.takes or "features"
     return Description(cells, (), bool(options.batch_first), None, {}, reads=reads, takes=takes)
 
