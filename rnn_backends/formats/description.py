@@ -85,7 +85,7 @@ def parse(text: str | bytes, places: list[str], account: Account) -> Description
         require_keys(what, held, {"format_version", "cells", "readout", "batch_first", "vocabulary", "metadata"})
         readout = [] if held["readout"] is None else [held["readout"]]
         held |= {"readout": readout, "encoder": [], "reads": "steps", "takes": None, "unknown": None}
-    if version < VERSION:
+    if version < 3:
         require_keys(what, held, {"format_version", *Description._fields} - {"noise"})
         held |= {"noise": None}
     require_keys(what, held, {"format_version", *Description._fields})
@@ -170,7 +170,7 @@ def _describe_activation(activation: Any) -> dict[str, Any]:
 
 
 def _cell_options(place: str, held: dict[str, Any], version: int) -> dict[str, Any]:
-    require_keys(place, held, {"activation", "clip", "leak", *(["kind"] if version == VERSION else [])})
+    require_keys(place, held, {"activation", "clip", "leak", *(["kind"] if version >= 3 else [])})
     held = {"kind": Cell.__name__, **held}
     number = (int, float, type(None))
     clip, leak = _get(place, held, "clip", *number), _get(place, held, "leak", *number)

@@ -60,7 +60,12 @@ def test_a_file_of_psychrnn(tmp_path: Path, backend: str, dale_ratio: float | No
     held = written(path, dale_ratio)
     x = Draw("float32", 2).normal(4, 9, 3)
     outputs, states = psychrnn(held, x)
-    rnn = rb.load(path, **options(), backend=backend)
+    given = options()
+    if dale_ratio is not None:  # without, there is no array of numbers
+        with pytest.raises(rb.FormatError, match=r"pass roles=\{'dale_ratio': 'ignore'\}"):
+            rb.load(path, **given)
+        given["roles"] |= {"dale_ratio": "ignore"}
+    rnn = rb.load(path, **given, backend=backend)
     np.testing.assert_allclose(rb.to_numpy(rnn.probabilities(x)), outputs, rtol=1e-4, atol=1e-5)
     rates, last = map(rb.to_numpy, rnn(x))
     np.testing.assert_allclose(rates, np.maximum(states, 0), rtol=1e-4, atol=1e-5)
