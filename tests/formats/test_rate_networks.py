@@ -133,3 +133,36 @@ def test_a_file_that_records_them_refuses_them(tmp_path: Path, option: dict[str,
     rb.RNN.init(3, 4).save(tmp_path / "own.npz")
     with pytest.raises(rb.FormatError, match=f"the file records .*; leave `{next(iter(option))}` out"):
         rb.load(tmp_path / "own.npz", **option)
+
+
+CELL = rb.RateCell(np.ones((3, 2), np.float32), np.ones((3, 3), np.float32), leak=0.5)
+PLAIN = rb.Cell(np.ones((3, 2), np.float32), np.ones((3, 3), np.float32))
+NOT_WRITTEN: dict[str, tuple[rb.RNN, str]] = {
+    "rates": (rb.RNN([CELL]), "has no RateCell, which l0 of the model is"),
+    "noise": (rb.RNN([PLAIN], noise=rb.Noise(0.1)), "has no noise, and this model has"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_WRITTEN)
+def test_rates_and_noise_are_no_rnn_of_others(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("onnx")
+    rnn, message = NOT_WRITTEN[kind]
+    x = Draw("float32", 5).normal(4, 2, 2)
+
+    def as_native() -> rb.RNN:
+        rnn.save(tmp_path / "model.npz")
+        return rb.load(tmp_path / "model.npz")
+
+    def to_onnx() -> rb.RNN:
+        rnn.save(tmp_path / "model.onnx")
+        return rnn
+
+    def to_torch() -> rb.RNN:
+        rnn.to_torch()
+        return rnn
+
+    for write in (to_onnx, to_torch):
+        follow("save_as", write, rnn(x)[0], lambda found: found(x)[0], then=as_native)
+        with pytest.raises(rb.FormatError, match=message):
+            write()
+    assert not (tmp_path / "model.onnx").exists()
