@@ -19,6 +19,8 @@ from rnn_backends.core.forward import forward
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import cross_entropy, cross_entropy_grad
+from rnn_backends.core.noise import Noise
+from rnn_backends.core.rate import RateCell
 from rnn_backends.core.recurrence import Recurrence, each_direction
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import (
@@ -42,6 +44,7 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.model.batches import batches
+from rnn_backends.model.dale import dale_signs
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
@@ -70,7 +73,9 @@ __all__ = [
     "KernelWarning",
     "Layer",
     "Linear",
+    "Noise",
     "RNNBackendError",
+    "RateCell",
     "Recurrence",
     "RecurrentCell",
     "Registration",
@@ -84,6 +89,7 @@ __all__ = [
     "batches",
     "cross_entropy",
     "cross_entropy_grad",
+    "dale_signs",
     "each_direction",
     "forward",
     "from_flax",

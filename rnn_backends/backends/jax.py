@@ -10,8 +10,9 @@ import numpy as np
 from rnn_backends.backends.backend import Backend
 from rnn_backends.core.arrays import Array, Host, cast, is_array, where_valid, widen
 from rnn_backends.core.cell import Cell
-from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.layers import RecurrentCell, outputs_of
 from rnn_backends.core.masking import zero_padding
+from rnn_backends.core.rate import RateCell
 from rnn_backends.core.recurrence import each_direction, project
 from rnn_backends.core.sparse import Sparse
 
@@ -40,12 +41,14 @@ def make() -> Backend:
 def walk_cell(
     cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, reverse: bool
 ) -> tuple[Array, Array] | None:
-    """Walk a `Cell` through time in one compiled `jax.lax.scan`; see `rnn_backends.core.recurrence.CellRecurrence`."""
-    if type(cell) is not Cell:
+    """Walk a cell through time in one compiled `jax.lax.scan`; see `rnn_backends.core.recurrence.CellRecurrence`."""
+    if type(cell) is not Cell and type(cell) is not RateCell:
         return None
     leak, leaks = (None, cell.leak) if is_array(cell.leak) else (cell.leak, None)
     weights = (cell.weight_ih, cell.weight_hh, cell.bias, leaks)
-    walked: tuple[Array, Array] = _scan((cell.activation, cell.clip, leak), reverse, weights, x, h_0, lengths)
+    clips = {"clip": cell.clip} if isinstance(cell, Cell) else {}
+    options = (type(cell), cell.activation, leak, *clips.items())
+    walked: tuple[Array, Array] = _scan(options, reverse, weights, x, h_0, lengths)
     return walked
 
 
@@ -53,8 +56,8 @@ def walk_cell(
 def _scan(
     options: tuple[Any, ...], reverse: bool, weights: Any, x: Array, h_0: Array, lengths: Array | None
 ) -> tuple[Array, Array]:
-    (weight_ih, weight_hh, bias, leaks), (activation, clip, leak) = weights, options
-    cell = Cell(weight_ih, weight_hh, bias, activation, clip, leak if leaks is None else leaks)
+    (*parameters, leaks), (kind, activation, leak, *others) = weights, options
+    cell = kind(*parameters, activation, leak=leak if leaks is None else leaks, **dict(others))
     x, h_0, valid = zero_padding(x, h_0, lengths)
 
     def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
@@ -64,7 +67,7 @@ def _scan(
         return h, h
 
     last, states = jax.lax.scan(step, h_0, (project(cell, x), valid), reverse=reverse)
-    return where_valid(states, valid), last
+    return where_valid(outputs_of(cell, states), valid), last
 
 
 def _dtypes() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The walk of a `Cell` by NumPy, where no kernel does it: in place, without a copy."""
+"""The walk of a `Cell` or a `RateCell` by NumPy, where no kernel does it: in place, without a copy."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -8,9 +8,11 @@ import numpy as np
 
 from rnn_backends.backends.packed import Packed
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.rate import RateCell
 from rnn_backends.core.sparse import Sparse
 
 BLOCK = 1 << 19
@@ -30,30 +32,37 @@ IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
 
 
 def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
-    """Walk a `Cell` through time in place: each state is made where the result has it, without a copy."""
-    if type(cell) is not Cell or h_0.dtype != cell.weight_ih.dtype:
+    """Walk a cell through time in place: what it gives is made where the result has it, without a copy."""
+    if type(cell) is not Cell and type(cell) is not RateCell:
+        return None
+    if h_0.dtype != cell.weight_ih.dtype:
         return None
     if lengths is not None:
         return walk_packed(cell, x, h_0, lengths, reverse)
-    states, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
+    output, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
     multiply = multiplication(cell.weight_hh, len(h_0))
-    for steps in blocks(len(states), states.nbytes, reverse):
-        project(cell, x[steps], states[steps])
-        h = walk(cell, multiply, states[steps][:: -1 if reverse else 1], h)
-    return states, h
+    for steps in blocks(len(output), output.nbytes, reverse):
+        project(cell, x[steps], output[steps])
+        h = walk(cell, multiply, output[steps][:: -1 if reverse else 1], h)
+    return output, h
 
 
-def walk_packed(cell: Cell, x: Host, h_0: Host, lengths: Host, reverse: bool) -> tuple[Host, Host]:
+def walk_packed(cell: Cell | RateCell, x: Host, h_0: Host, lengths: Host, reverse: bool) -> tuple[Host, Host]:
     """Walk sequences of different lengths, of each as far as it goes."""
     packed = Packed.of(lengths)
     inputs, first, starts = packed.rows(x), h_0[packed.order], packed.starts
     rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first
-    multiply = multiplication(cell.weight_hh, len(h_0))
+    multiply, ends = multiplication(cell.weight_hh, len(h_0)), first.copy() if isinstance(cell, RateCell) else None
     for steps in blocks(len(starts) - 1, rows.nbytes, reverse):
         project(cell, inputs[starts[steps.start] : starts[steps.stop]], rows[starts[steps.start] : starts[steps.stop]])
         block = [rows[start:end] for start, end in pairwise(starts[steps.start : steps.stop + 1])]
-        h = walk(cell, multiply, block[::-1] if reverse else block, h, first)
-    return packed.padded(rows, len(x)), packed.last(rows, h_0, reverse)
+        h = walk(cell, multiply, block[::-1] if reverse else block, h, first, ends)
+    if ends is None:
+        return packed.padded(rows, len(x)), packed.last(rows, h_0, reverse)
+    ends[: len(h)] = h
+    last = np.empty_like(ends)
+    last[packed.order] = ends
+    return packed.padded(rows, len(x)), last
 
 
 def blocks(count: int, nbytes: int, reverse: bool) -> list[slice]:
@@ -65,7 +74,7 @@ def blocks(count: int, nbytes: int, reverse: bool) -> list[slice]:
     return found[::-1] if reverse else found
 
 
-def project(cell: Cell, x: Host, states: Host) -> None:
+def project(cell: AffineCell, x: Host, states: Host) -> None:
     """Write W_ax x<t> + b_a to where the states of the steps will be."""
     rows, weight = states.reshape(-1, states.shape[-1]), cell.weight_ih.T
     if x.dtype.kind in "iu":
@@ -77,13 +86,20 @@ def project(cell: Cell, x: Host, states: Host) -> None:
 
 
 def walk(
-    cell: Cell, multiply: Callable[[Host, Host], object], steps: Iterable[Host], h: Host, first: Host | None = None
+    cell: Cell | RateCell,
+    multiply: Callable[[Host, Host], object],
+    steps: Iterable[Host],
+    h: Host,
+    first: Host | None = None,
+    ends: Host | None = None,
 ) -> Host:
-    """Turn W_ax x<t> + b_a into a<t>, step by step, in place; return the last state.
+    """Turn W_ax x<t> + b_a into what the cell gives, step by step, in place; return the last state.
 
     A step may have fewer sequences than the one before, whose last ones have ended, or more, which begin with
-    their rows of `first`.
+    their rows of `first`.  Where the output is not the state, `ends` takes the states of those that have ended.
     """
+    if isinstance(cell, RateCell):
+        return walk_rates(cell, multiply, steps, h, first, ends)
     clip, leak, activate, add = cell.clip, cell.leak, in_place(cell), np.add
     kept = None if leak is None else 1.0 - leak
     product = np.empty(h.shape, h.dtype)  # as `dot` wants it, whatever the order of `h`
@@ -99,6 +115,33 @@ def walk(
         if leak is not None:
             add(leak * z, kept * h, z)
         h = z
+    return h
+
+
+def walk_rates(
+    cell: RateCell,
+    multiply: Callable[[Host, Host], object],
+    steps: Iterable[Host],
+    h: Host,
+    first: Host | None,
+    ends: Host | None,
+) -> Host:
+    """Turn W_ax u<t> + b_a into the rates g1(x<t>), which the next step needs, as `walk` does."""
+    leak, kept, activate, add = cell.leak, 1.0 - cell.leak, in_place(cell), np.add
+    rates, product = np.empty(h.shape, h.dtype), np.empty(h.shape, h.dtype)
+    activate(h, rates)
+    for z in steps:
+        if len(z) != len(h):
+            if ends is not None:
+                ends[len(z) : len(h)] = h[len(z) :]
+            h = h[: len(z)] if first is None or len(z) < len(h) else np.concatenate([h, first[len(h) : len(z)]])
+            rates, product = np.empty(h.shape, h.dtype), np.empty(h.shape, h.dtype)
+            activate(h, rates)
+        multiply(rates, product)
+        add(z, product, z)
+        h = add(kept * h, leak * z)
+        activate(h, z)
+        rates = z
     return h
 
 
@@ -132,7 +175,7 @@ def sparse_multiplication(matrix: Sparse) -> Callable[[Host, Host], object]:
     return lambda h, product: np.copyto(product, wide.product(h))
 
 
-def in_place(cell: Cell) -> Callable[[Host, Host], object]:
+def in_place(cell: AffineCell) -> Callable[[Host, Host], object]:
     """Return g1 as a function of its argument and of where the result is to be."""
     if isinstance(cell.activation, Activation) and cell.activation.name in IN_PLACE:
         return IN_PLACE[cell.activation.name]

@@ -7,6 +7,7 @@ from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.cli.reports import Row, aligned, columns, visible
 from rnn_backends.core.arrays import is_array
 from rnn_backends.core.linear import Linear
+from rnn_backends.core.noise import Noise
 from rnn_backends.model.rnn import RNN
 
 MAX_SHOWN = 200
@@ -31,6 +32,7 @@ def describe(rnn: RNN) -> dict[str, Any]:
             for cell, reverse in layer.cells
         ],
         "h_0": None if network.h_0 is None else [list(array.shape) for array in states],
+        "noise": _noise(rnn.noise),
         "reads": rnn.reads,
         "readout": head[-1] if head else None,
         "head": head,
@@ -49,6 +51,7 @@ def lines(name: str, found: dict[str, Any]) -> Iterator[str]:
             ("input", _input(found)),
             *_several("encoder", map(_worded_linear, found["encoder"])),
             ("h_0", _initial_states(found["h_0"])),
+            *([] if found["noise"] is None else [("noise", _worded_noise(found["noise"]))]),
             ("reads", found["reads"]),
             *_several("readout", map(_worded_linear, found["head"])),
             ("vocabulary", _vocabulary(found["vocabulary"], found["unknown"])),
@@ -78,7 +81,7 @@ def _cell(index: int, cell: Any, direction: str, dtype: str) -> dict[str, Any]:
         "input_size": cell.input_size,
         "hidden_size": cell.hidden_size,
         "activation": _activation(cell.activation),
-        "clip": cell.clip,
+        "clip": getattr(cell, "clip", None),
         "leak": _leak(cell.leak),
         "bias": cell.bias is not None,
         "dtype": dtype,
@@ -100,6 +103,19 @@ def _leak(leak: Any) -> Any:
         return leak
     held = to_numpy(leak)
     return {"min": float(held.min()), "max": float(held.max())}
+
+
+def _noise(noise: Noise | None) -> dict[str, Any] | None:
+    """Return a noise as data, the deviations of each unit as the least and the largest."""
+    if noise is None:
+        return None
+    std: Any = noise.std
+    return {"std": {"min": min(std), "max": max(std)} if isinstance(std, tuple) else std, "seed": noise.seed}
+
+
+def _worded_noise(noise: dict[str, Any]) -> str:
+    std = noise["std"]
+    return f"std {_worded(std) if isinstance(std, dict) else format(std, '.4g')}, seed {noise['seed']}"
 
 
 def _activation(activation: Any) -> dict[str, Any]:

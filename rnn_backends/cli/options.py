@@ -94,6 +94,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "activations": {"metavar": "NAME[,NAME]", "type": _names},
     "texts": {"metavar": "NAME=TEXT[,...]", "type": _pairs},
     "number": {"metavar": "NUMBER", "type": number},
+    "leak": {"metavar": "NUMBER", "type": number},
     "paths": {"metavar": "PATH[,...]", "type": _paths},
     "vocabulary": {"metavar": "CHARACTERS"},
     "key": {"metavar": "NAME", "action": "append"},

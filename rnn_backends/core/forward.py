@@ -29,6 +29,7 @@ from rnn_backends.core.layers import Layer, RecurrentCell, as_layers, first_arra
 from rnn_backends.core.linear import activated_by
 from rnn_backends.core.masking import KeptSteps, zeroed
 from rnn_backends.core.network import Network
+from rnn_backends.core.noise import with_noise
 from rnn_backends.core.parameters import map_arrays, require_dense
 from rnn_backends.core.recurrence import Recurrence, last_states, project, scan_layer
 
@@ -65,7 +66,7 @@ def forward(
     Returns
     -------
     output : array, shape (seq_len, batch, num_directions * hidden_size)
-        The states of the last layer, forward before backward on the last axis.
+        The states of the last layer, or the rates of `RateCell`, forward before backward on the last axis.
     h_n : array, shape (num_cells, batch, hidden_size)
         The state of each cell after its last step; of cells of several sizes, a tuple of one array (batch,
         hidden_size) for each.  Both lack the batch axis where x lacks it.
@@ -130,22 +131,29 @@ def propagate(
     lengths: Array | None,
     recurrence: Recurrence,
     mask: Array | None = None,
+    noise: Sequence[Array] | None = None,
 ) -> tuple[Array, Any]:
-    """Run checked arguments through all layers, each by a recurrence; see `forward`."""
+    """Run checked arguments through all layers, each by a recurrence; see `forward`.
+
+    `noise` holds what is added to the sums of each cell, (seq_len, batch, hidden_size), a single sequence a batch of
+    one; see `rnn_backends.core.noise`.
+    """
     if x.ndim < 3 - is_integer(x):  # no batch axis
         h_0 = None if h_0 is None else tuple(part[None, :] for part in last_states(h_0))
         mask = None if mask is None else mask[:, None]
-        output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence, mask)
+        output, h_n = propagate(layers, x[:, None, ...], h_0, None, recurrence, mask, noise)
         return output[:, 0, :], tuple(part[0, :] for part in h_n) if isinstance(h_n, tuple) else h_n[:, 0, :]
     if mask is not None and x.shape[0] > 0:
         kept, cells = KeptSteps.of(mask, lengths), len(layers[-1].cells)
-        output, h_n = propagate(layers, kept.together(x), h_0, kept.counts, recurrence)
+        noise = None if noise is None else [kept.together(part) for part in noise]
+        output, h_n = propagate(layers, kept.together(x), h_0, kept.counts, recurrence, None, noise)
         before = last_states(h_n if h_0 is None else h_0)[-cells:]
         if h_0 is None:
             before = [array_namespace(x).zeros_like(part) for part in before]
         return kept.spread(output, layers[-1], before), h_n
     given = None if h_0 is None else last_states(h_0)
-    return walk_layers(in_compute_dtype(layers), x, given, lengths, recurrence, state_dtype(layers, x))
+    walked = with_noise(in_compute_dtype(layers), noise)
+    return walk_layers(walked, x, given, lengths, recurrence, state_dtype(layers, x))
 
 
 def walk_layers(

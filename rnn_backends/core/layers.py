@@ -10,10 +10,10 @@ from math import prod
 from typing import Any, Protocol
 
 from rnn_backends.core.activations import Activation
-from rnn_backends.core.arrays import Array, is_array, is_integer
-from rnn_backends.core.messages import got
+from rnn_backends.core.arrays import Array, cast, is_array, is_integer, widen
+from rnn_backends.core.messages import got, shown
 from rnn_backends.core.sparse import Sparse
-from rnn_backends.errors import ArgumentError
+from rnn_backends.errors import ArgumentError, ShapeError
 
 
 class RecurrentCell(Protocol):
@@ -22,6 +22,10 @@ class RecurrentCell(Protocol):
     Written in operations of the array API standard, a cell runs on every backend.  The arrays of a frozen dataclass
     move with the model.  A cell whose state is wider or narrower than what `project` returns has its width as an
     attribute ``hidden_size``; an attribute ``input_size`` has inputs checked.
+
+    A cell may give something else than its states: with a method ``output(states)``, of the shape of the states,
+    (..., hidden_size), it is that which the layer above and the readout get.  It is applied to the states of all steps
+    at once; beyond a length the output is 0.  ``h_0`` and ``h_n`` are the states.
 
     Examples
     --------
@@ -119,6 +123,23 @@ class Layer:
         """The cells with whether each runs in reverse, forward before backward."""
         cells = ((self.forward, False), (self.backward, True))
         return tuple((cell, reverse) for cell, reverse in cells if cell is not None)
+
+
+def has_output(cell: RecurrentCell) -> bool:
+    """Return whether a cell gives something else than its states, by a method `output`."""
+    return callable(getattr(cell, "output", None))
+
+
+def outputs_of(cell: RecurrentCell, states: Array) -> Array:
+    """Return what a cell gives of its states, (..., hidden_size), in their dtype: themselves, or its `output`."""
+    if not has_output(cell):
+        return states
+    found = cell.output(widen(states))  # type: ignore[attr-defined]  # which a protocol cannot leave open
+    if getattr(found, "shape", None) != states.shape:
+        msg = f"output of the cell must return an array of the shape that it is given, {shown(tuple(states.shape))}; "
+        msg += f"got {got(found)}."
+        raise ShapeError(msg)
+    return cast(found, states.dtype)
 
 
 def sizes(cell: RecurrentCell | None) -> str:

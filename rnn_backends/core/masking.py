@@ -10,7 +10,7 @@ from math import nan
 from typing import NamedTuple
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, device, where_valid
-from rnn_backends.core.layers import Layer
+from rnn_backends.core.layers import Layer, outputs_of
 
 
 def valid_steps(lengths: Array, seq_len: int) -> Array:
@@ -87,21 +87,22 @@ class KeptSteps(NamedTuple):
         """Move the steps that are kept to the front: (seq_len, batch, ...) of the same shape."""
         return rows(x, self.order)
 
-    def spread(self, states: Array, layer: Layer, h_0: Sequence[Array]) -> Array:
-        """Return the states of all steps, held where a step is left out.
+    def spread(self, output: Array, layer: Layer, h_0: Sequence[Array]) -> Array:
+        """Return the output of all steps, held where a step is left out.
 
         Parameters
         ----------
-        states : array, shape (seq_len, batch, width)
-            Those of the steps that are kept, together.
+        output : array, shape (seq_len, batch, width)
+            That of the steps that are kept, together.
         layer : Layer
-            The layer of these states.
+            The layer that gave it.
         h_0 : sequence of array, shape (batch, hidden_size) each
             The initial states of its cells.
         """
-        xp, seq_len, begin, parts = array_namespace(states), states.shape[0], 0, []
-        for (_, reverse), first in zip(layer.cells, h_0, strict=True):
-            part, begin = states[..., begin : begin + first.shape[-1]], begin + first.shape[-1]
+        xp, seq_len, begin, parts = array_namespace(output), output.shape[0], 0, []
+        for (cell, reverse), state in zip(layer.cells, h_0, strict=True):
+            end, first = begin + state.shape[-1], outputs_of(cell, state)
+            part, begin = output[..., begin:end], end
             if reverse:
                 at = xp.where(self.before == self.counts, xp.full_like(self.before, seq_len), self.before)
                 parts.append(rows(xp.concat([part, first[None, ...]]), at))

@@ -9,6 +9,7 @@ from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_a
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.linear import Linear, as_linears
 from rnn_backends.core.messages import got, listed, shown
+from rnn_backends.core.noise import Noise, require_noise
 from rnn_backends.core.parameters import require_choice, require_flag, require_floating, require_one_dtype
 from rnn_backends.errors import ArgumentError, ShapeError
 
@@ -32,6 +33,8 @@ class Network:
         What the input is.
     h_0 : array, shape (num_cells, hidden_size), or one array (hidden_size,) for each cell, optional
         The states before the first step where a call gives none; zeros by default.
+    noise : Noise, optional
+        What is added to the sums of all cells.
     batch_first : bool, default False
         Whether sequences come as (batch, seq_len, features) instead of (seq_len, batch, features).
     vocabulary : str or sequence of str, optional
@@ -53,6 +56,7 @@ class Network:
     reads: str = field(default="steps", kw_only=True)
     takes: str | None = field(default=None, kw_only=True)
     h_0: Array | tuple[Array, ...] | None = field(default=None, kw_only=True)
+    noise: Noise | None = field(default=None, kw_only=True)
     batch_first: bool = field(default=False, kw_only=True)
     vocabulary: str | tuple[str, ...] | None = field(default=None, kw_only=True)
     unknown: str | None = field(default=None, kw_only=True)
@@ -69,6 +73,7 @@ class Network:
             reads: str = "steps",
             takes: str | None = None,
             h_0: ArrayArgument | Sequence[ArrayArgument] | None = None,
+            noise: Noise | None = None,
             batch_first: bool = False,
             vocabulary: str | Sequence[str] | None = None,
             unknown: str | None = None,
@@ -95,6 +100,8 @@ class Network:
         self._require_inputs()
         width = require_fitting(self.layers, self.encoder[-1].output_size if self.encoder else None)
         _require_chain("readout", self.readout, width)
+        if self.noise is not None:
+            require_noise(self.noise, self.layers)
         if self.h_0 is not None:
             object.__setattr__(self, "h_0", _as_initial(self.layers, self.h_0))
 

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, device, quiet, where_valid, widen
-from rnn_backends.core.layers import Layer
+from rnn_backends.core.layers import Layer, RecurrentCell, has_output, outputs_of
 from rnn_backends.core.masking import nan_if_impossible, rows, steps_taken
 
 
@@ -17,14 +17,22 @@ def read_whole(
     layer: Layer, reads: str, states: Array, last: Sequence[Array], lengths: Array | None, mask: Array | None
 ) -> Array:
     """Return what is read of the states of a layer at all steps, (seq_len, batch, width): (batch, width)."""
-    readings = [Reading(reads, reverse) for _, reverse in layer.cells]
+    readings = readings_of(layer, reads)
     add_states(readings, states, last, steps_taken(lengths, mask, states.shape[0]))
-    return joined(readings, last, lengths, states.shape[0])
+    return joined(layer, readings, last, lengths, states.shape[0])
 
 
-def joined(readings: Sequence["Reading"], last: Sequence[Array], lengths: Array | None, seq_len: int) -> Array:
+def readings_of(layer: Layer, reads: str) -> list["Reading"]:
+    """Return a reading for each cell of a layer."""
+    return [Reading(reads, reverse, has_output=has_output(cell)) for cell, reverse in layer.cells]
+
+
+def joined(
+    layer: Layer, readings: Sequence["Reading"], last: Sequence[Array], lengths: Array | None, seq_len: int
+) -> Array:
     """Return what is read of all cells of a layer, side by side; NaN where a length is impossible."""
-    parts = [reading.result(state) for reading, state in zip(readings, last, strict=True)]
+    of_cells = zip(readings, layer.cells, last, strict=True)
+    parts = [reading.result(cell, state) for reading, (cell, _), state in of_cells]
     read = parts[0] if len(parts) == 1 else array_namespace(parts[0]).concat(parts, axis=-1)
     return read if lengths is None else nan_if_impossible(read, lengths, seq_len)
 
@@ -39,28 +47,34 @@ def add_states(readings: Sequence["Reading"], states: Array, last: Sequence[Arra
 
 
 class Reading:
-    """What is read of the states of one cell; a sequence without a step reads its state, 0 of mean and max.
+    """What is read of what one cell gives; it holds no array but that, and so may go from process to process.
+
+    A sequence without a step reads its state; 0 of mean and max, and of a cell whose output is not its state.
 
     Parameters
     ----------
     reads : {"last", "final", "mean", "max"}
     reverse : bool
         Whether the cell walks from the last step to the first, and the chunks come in this order.
+    has_output : bool
+        Whether what the cell gives is not its state.
     """
 
-    def __init__(self, reads: str, reverse: bool) -> None:
+    def __init__(self, reads: str, reverse: bool, *, has_output: bool) -> None:
         # Functions and no bound methods, so that a copy adds to itself; None where the last state is what is read.
         self._add: Callable[[Reading, Array, Array | None, Any], None] | None = None
         if reads in {"mean", "max"}:
             self._add = Reading._add_to_sum if reads == "mean" else Reading._add_to_largest
         elif reads == "last" and reverse:
             self._add = Reading._add_last
-        self._reads = reads
+        elif has_output:
+            self._add = Reading._add_none
+        self._reads, self._is_state = reads, not has_output
         self._value: Any = None
         self._count: Any = 0.0
 
     def add(self, states: Array, valid: Array | None) -> None:
-        """Take a chunk of states, (seq_len, batch, hidden_size), and which steps are taken, (seq_len, batch)."""
+        """Take a chunk of outputs, (seq_len, batch, hidden_size), and which steps are taken, (seq_len, batch)."""
         if self._add is None or states.shape[0] == 0:
             return
         xp = array_namespace(states)
@@ -72,11 +86,14 @@ class Reading:
             self._add(self, states, None if valid is None else valid[..., None], count)
         self._count = self._count + count
 
-    def result(self, state: Array) -> Array:
+    def result(self, cell: RecurrentCell, state: Array) -> Array:
         """Return what is read, (batch, hidden_size), of sequences whose cell has this state in the end."""
         if self._add is None:
             return state
-        value, none = self._value, state if self._reads == "last" else array_namespace(state).zeros_like(state)
+        value, is_state = self._value, self._reads in {"last", "final"} and self._is_state
+        none = state if is_state else array_namespace(state).zeros_like(state)
+        if self._add is Reading._add_none:
+            value = None if isinstance(self._count, float) and not self._count else outputs_of(cell, state)
         if value is None:
             return none
         if self._reads == "mean":
@@ -86,6 +103,9 @@ class Reading:
         if isinstance(self._count, float):
             return value
         return cast(array_namespace(state).where(self._count > 0, value, none), state.dtype)
+
+    def _add_none(self, states: Array, valid: Array | None, _: Any) -> None:
+        """Add nothing: what is read is made of the last state, and the steps are counted alone."""
 
     def _add_to_sum(self, states: Array, valid: Array | None, _: Any) -> None:
         total = array_namespace(states).sum(where_valid(widen(states), valid), axis=0)

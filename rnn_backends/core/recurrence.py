@@ -14,7 +14,7 @@ from rnn_backends.core.arrays import (
     where_valid,
     widen,
 )
-from rnn_backends.core.layers import Layer, RecurrentCell
+from rnn_backends.core.layers import Layer, RecurrentCell, outputs_of
 from rnn_backends.core.masking import zero_padding
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import ShapeError
@@ -51,8 +51,8 @@ class Recurrence(Protocol):
     Returns
     -------
     output : array, shape (seq_len, batch, width)
-        The states after each step, at that step's own place, forward before backward on the last axis; 0 at
-        steps t >= lengths[b].
+        What the cells give after each step, at that step's own place, forward before backward on the last axis: their
+        states, or of a cell with a method ``output`` what that makes of them.  0 at steps t >= lengths[b].
     last : array, shape (num_directions, batch, hidden_size), or a sequence of array, shape (batch, hidden_size) each
         The state of each cell after the last step that it took.  Parts may be parts of the output, or of `h_0`; an
         array must be memory of its own.
@@ -96,10 +96,11 @@ class CellRecurrence(Protocol):
 
     Returns
     -------
-    states : array, shape (seq_len, batch, hidden_size)
-        The state after each step, at that step's own place; 0 at steps t >= lengths[b].
+    output : array, shape (seq_len, batch, hidden_size)
+        What the cell gives after each step, at that step's own place: its state, or ``cell.output`` of it where the
+        cell has such a method.  0 at steps t >= lengths[b].
     last : array, shape (batch, hidden_size)
-        The state after the last step that was taken; it may be a part of the states, or `h_0`.  None instead of
+        The state after the last step that was taken; it may be a part of the output, or `h_0`.  None instead of
         both declines, and ``rnn_backends.core.recurrence.scan`` takes over.
     """
 
@@ -123,7 +124,7 @@ def scan(cell: RecurrentCell, x: Array, h_0: Array, lengths: Array | None, rever
         new = cast(new, h.dtype)
         h = new if valid is None else cast(xp.where(valid[t, ...], new, h), h.dtype)
         states[t] = h
-    return where_valid(xp.stack(states), valid), h
+    return where_valid(outputs_of(cell, xp.stack(states)), valid), h
 
 
 def project(cell: RecurrentCell, x: Array) -> Array:

@@ -32,7 +32,7 @@ def task_of(method: str, rnn: RNN, reads: str | None) -> Task:
         raise DTypeError(msg)
     placed = rnn.placed
     found = placed.require_reads(reads)
-    if getattr(placed.network, "noise", None) is not None:
+    if placed.network.noise is not None:
         msg = f"{method} of blocks draws the same noise for each block; take a model without noise."
         raise ArgumentError(msg)
     if method == "last":

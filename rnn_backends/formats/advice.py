@@ -10,6 +10,7 @@ from typing import Any
 WAYS: Mapping[str, str] = {
     "activation": "pass the right one, e.g. activation='tanh', and batch_first where the batch is the first axis",
     "recorded": "pass activation={activation}",
+    "leak": "pass leak=0.1, or what it was trained with",
     "leave_out": "leave `{option}` out",
     "encoder_activation": "pass encoder_activation={example}, or what it was trained with",
     "readout_activation": (

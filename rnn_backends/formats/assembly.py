@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.arrays import Host, is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got
 from rnn_backends.core.network import Network
+from rnn_backends.core.rate import RateCell
+from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.advice import way
@@ -27,27 +30,29 @@ from rnn_backends.formats.entries import named_matrix, with_matrices
 from rnn_backends.formats.made import declared_of, made
 from rnn_backends.formats.names import Declared, cells_in_order, layer_indices, linear_names, places
 from rnn_backends.formats.options import OPTIONS, LoadOptions
+from rnn_backends.formats.values import KINDS
 
 
 def pack(network: Network) -> tuple[dict[str, Host], str]:
     """Return the arrays of a network by name, and the JSON text that describes the rest."""
-    return arrays_by_name(network), describe(network, plain_cells(network))
+    return arrays_by_name(network), describe(network, held_cells(network))
 
 
 def arrays_by_name(network: Network) -> dict[str, Host]:
-    """Return the arrays of a network of Cells, contiguous, by name."""
+    """Return the arrays of a network, contiguous, by name."""
     found: dict[str, Any] = {}
-    for place, cell in plain_cells(network).items():
+    for place, cell in held_cells(network).items():
         found[f"weight_ih_{place}"] = cell.weight_ih
         found |= named_matrix(f"weight_hh_{place}", cell.weight_hh)
         found[f"bias_{place}"] = cell.bias
-        found[f"leak_{place}"] = cell.leak if is_array(cell.leak) else None
+        leak = vars(cell)["leak"]
+        found[f"leak_{place}"] = leak if is_array(leak) else None
     for role, linears in (("encoder", network.encoder), ("readout", network.readout)):
         for index, linear in enumerate(linears):
             name = role if len(linears) == 1 else f"{role}.{index}"
             found[f"{name}.weight"], found[f"{name}.bias"] = linear.weight, linear.bias
     if isinstance(network.h_0, tuple):
-        found |= {f"h_0_{place}": part for place, part in zip(plain_cells(network), network.h_0, strict=True)}
+        found |= {f"h_0_{place}": part for place, part in zip(held_cells(network), network.h_0, strict=True)}
     else:
         found["h_0"] = network.h_0
     # safetensors writes the memory of an array as it lies, transposed or not.
@@ -92,18 +97,35 @@ def assemble(declared: Declared, description: Description, read: Callable[[str],
         raise FormatError(msg) from error
 
 
-def plain_cells(network: Network) -> dict[str, Cell]:
-    """Return the cells of a network by their places, l0, l0_reverse, l1; each must be a `Cell`."""
-    cells: dict[str, Cell] = {}
+def held_cells(network: Network) -> dict[str, AffineCell]:
+    """Return the cells of a network by their places, l0, l0_reverse, l1; each must be of a class that a file holds."""
+    cells: dict[str, AffineCell] = {}
     for index, layer in enumerate(network.layers):
         for cell, reverse in layer.cells:
-            if type(cell) is not Cell:
+            if not isinstance(cell, AffineCell) or type(cell) not in KINDS.values():
                 msg = (
-                    f"files and state dicts hold cells of the class Cell alone; layer {index} has one of "
+                    f"files hold cells of the classes {' and '.join(KINDS)} alone; layer {index} has one of "
                     f"{type(cell).__name__}; {way('pickled')}."
                 )
                 raise FormatError(msg)
             cells[f"l{index}_reverse" if reverse else f"l{index}"] = cell
+    return cells
+
+
+def plain_cells(network: Network, what: str) -> dict[str, Cell]:
+    """Return the cells of a network by their places for what holds each `Cell` without noise, and nothing else."""
+    cells: dict[str, Cell] = {}
+    for place, cell in held_cells(network).items():
+        if not isinstance(cell, Cell):
+            msg = f"{what} has no {type(cell).__name__}, which {place} of the model is; {way('save_as')}."
+            raise FormatError(msg)
+        if isinstance(cell.weight_hh, Sparse):
+            msg = f"{what} has no sparse matrix, which weight_hh of {place} is; {way('save_as')}."
+            raise FormatError(msg)
+        cells[place] = cell
+    if network.noise is not None:
+        msg = f"{what} has no noise, and this model has; {way('save_as')}."
+        raise FormatError(msg)
     return cells
 
 
@@ -134,17 +156,20 @@ def join_biases(
 
 
 def _build(arrays: Mapping[str, Host], found: list[str], description: Description) -> Network:
-    cells = {}
+    cells: dict[str, Any] = {}
     for place in found:
         weights = (arrays[f"weight_ih_{place}"], arrays[f"weight_hh_{place}"], arrays.get(f"bias_{place}"))
         options: dict[str, Any] = dict(description.cells[place])
         if (leak := arrays.get(f"leak_{place}")) is not None:
             if options.get("leak") is not None:
-                msg = f"the cell {place} has two leaks, leak_{place} and one in the description."
+                msg = f"the cell {place} has two leaks, leak_{place} and one for all units."
                 raise FormatError(msg)
             options["leak"] = leak
+        kind = KINDS[options.pop("kind", Cell.__name__)]
+        if kind is RateCell:
+            _require_rates(place, options)
         try:
-            cells[place] = Cell(*weights, **options)
+            cells[place] = kind(*weights, **options)
         except (TypeError, ValueError, OverflowError) as error:
             msg = f"the cell {place} is wrong: {error}"
             raise FormatError(msg) from error
@@ -157,11 +182,21 @@ def _build(arrays: Mapping[str, Host], found: list[str], description: Descriptio
         reads=description.reads,
         takes=description.takes,
         h_0=states or arrays.get("h_0"),
+        noise=description.noise,
         batch_first=description.batch_first,
         vocabulary=description.vocabulary,
         unknown=description.unknown,
         metadata=description.metadata,
     )
+
+
+def _require_rates(place: str, options: dict[str, Any]) -> None:
+    """Check that a RateCell is described with a leak and without a clip, of which it has none."""
+    clip = options.pop("clip", None)
+    if clip is not None or options["leak"] is None:
+        what = "has a clip" if clip is not None else "has no leak"
+        msg = f"the cell {place} is wrong: it is a RateCell and {what}."
+        raise FormatError(msg)
 
 
 def _linears(arrays: Mapping[str, Host], role: str, activations: Sequence[Any]) -> list[Linear]:

@@ -8,7 +8,7 @@ from rnn_backends.core.messages import shown
 from rnn_backends.core.network import READS, Network, as_vocabulary
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.advice import way
-from rnn_backends.formats.values import ROLES, Activations, Kind, checked
+from rnn_backends.formats.values import KINDS, ROLES, Activations, Kind, checked
 
 WEIGHTS = ("native", "torch", "flax", "keras")
 _OWNERS = {
@@ -103,6 +103,14 @@ class LoadOptions:
             ("native", "torch"),
             "names of arrays by those in the file, such as Wx=weight_ih_l0.T,Wh=weight_hh_l0",
         ),
+    ] = None
+    cell: Annotated[
+        str | None,
+        Option("cell", "what its cells are", ("native", "torch"), f"the class of its cells: {', '.join(KINDS)}"),
+    ] = None
+    leak: Annotated[
+        float | None,
+        Option("leak", "the leak of its cells", ("native", "torch"), "the leak of its cells, dt / tau, such as 0.2"),
     ] = None
     batch_norm_eps: Annotated[
         float | None,

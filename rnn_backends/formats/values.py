@@ -6,13 +6,21 @@ from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from rnn_backends.core.activations import as_activation
+from rnn_backends.core.affine import AffineCell, positive_number
+from rnn_backends.core.cell import Cell
 from rnn_backends.core.messages import got, shown
 from rnn_backends.core.network import READS, TAKES
 from rnn_backends.core.parameters import require_choice, require_flag
+from rnn_backends.core.rate import RateCell
 from rnn_backends.errors import ArgumentError
 
-Kind = Literal["activation", "activations", "flag", "key", "number", "paths", "reads", "takes", "texts", "vocabulary"]
-CHOICES: Mapping[str, Sequence[str]] = {"reads": READS, "takes": TAKES}
+Kind = Literal[
+    "activation", "activations", "cell", "flag", "key", "leak", "number", "paths", "reads", "takes", "texts",
+    "vocabulary",
+]  # fmt: skip
+KINDS: Mapping[str, type[AffineCell]] = {kind.__name__: kind for kind in (Cell, RateCell)}
+"""The classes of the cells that a file can hold."""
+CHOICES: Mapping[str, Sequence[str]] = {"cell": tuple(KINDS), "reads": READS, "takes": TAKES}
 ROLES = ("embedding", "encoder", "layers", "readout", "ignore")
 """The roles that a module of a state dict can have."""
 
@@ -47,6 +55,8 @@ def checked(name: str, kind: Kind, value: Any, form: str) -> Any:
         if not holds(value):
             msg = f"`{name}` must be {wanted}; got {got(value)}."
             raise ArgumentError(msg)
+    if kind == "leak":
+        return positive_number(name, value, 1)
     if name == "roles":
         for role in value.values():
             require_choice(name, role, ROLES)

@@ -9,12 +9,12 @@ import numpy as np
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Array, Host
 from rnn_backends.core.losses import index_of_largest
-from rnn_backends.core.reading import Reading, joined
+from rnn_backends.core.reading import Reading, joined, readings_of
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.model import chunk
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.reading import read_on, readings_of
+from rnn_backends.model.reading import read_on
 
 
 class Carried:
@@ -35,7 +35,7 @@ class Carried:
     @classmethod
     def begin(cls, placed: Placed, reads: str) -> "Carried":
         """Return that before the first step."""
-        return cls(0, None, [] if reads == "steps" else readings_of(placed, reads))
+        return cls(0, None, [] if reads == "steps" else readings_of(placed.network.layers[-1], reads))
 
     def _call(self, placed: Placed, x: Host, lengths: Host | None) -> ChunkedCall:
         """Return the call of the next steps, lengths being those of the whole sequences."""
@@ -62,7 +62,8 @@ class Carried:
         """Return the result of ``"predict"``, ``"probabilities"`` or ``"last"`` for what was read of all steps."""
         with placed.on_device():
             state = placed.to_device("h_0", self.state)
-            read = joined(self.readings, last_states(state)[-len(self.readings) :], None, self.steps)
+            last = last_states(state)[-len(self.readings) :]
+            read = joined(placed.network.layers[-1], self.readings, last, None, self.steps)
             return to_numpy(read if method == "last" else _read_out(placed, method, read))
 
 

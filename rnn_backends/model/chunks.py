@@ -16,7 +16,7 @@ from rnn_backends.backends.selection import owner_of
 from rnn_backends.backends.transfer import ArraySpec
 from rnn_backends.core import checks
 from rnn_backends.core.activations import clamp
-from rnn_backends.core.arrays import Array, Host, array_namespace, is_integer
+from rnn_backends.core.arrays import Array, array_namespace, is_integer
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.losses import require_fitting
 from rnn_backends.core.masking import valid_steps
@@ -126,19 +126,29 @@ class ChunkedCall:
         for start, stop in spans(0, self.seq_len, block):
             with self.placed.on_device():
                 x, lengths, mask = self.arguments(start, stop)
-                states, state = self.placed.run(x, state, lengths, mask)
+                states, state = self.placed.run(x, state, lengths, mask, start)
             self.state = state
             yield start, stop, states, state
             del x, states
 
-    def run(self) -> tuple[Host, Any]:
-        """Return the states of all steps, time first, and the last ones of all cells; on NumPy alone."""
+    def run(self) -> tuple[Array, Any]:
+        """Return the output of all steps, time first, and the last states of all cells."""
         output: Any = None
-        for start, stop, states, h_n in self._blocks():
+        parts: list[Array] = []
+        for start, stop, states, last in self._blocks():
+            h_n = last
+            if stop - start == self.seq_len:
+                return states, h_n
+            if not isinstance(states, np.ndarray):  # which may not be written to, or is recorded for gradients
+                parts.append(states)
+                continue
             if output is None:
                 output = np.empty((self.seq_len, *states.shape[1:]), states.dtype)
-            output[start:stop], last = states, h_n
-        return output, last
+            output[start:stop] = states
+        if not parts:
+            return output, h_n
+        with self.placed.on_device():
+            return self.placed.placement.backend.xp.concat(parts), h_n
 
     def arguments(self, start: int, stop: int) -> tuple[Array, Array | None, Array | None]:
         """Return the input, lengths and mask of some steps on the device, time first."""
@@ -190,11 +200,12 @@ class ChunkedCall:
 def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = False) -> tuple[int, int]:
     """Return the number of steps of a chunk and of a block, which is of whole chunks where no cell walks backward.
 
-    Where steps are left out, what comes to a layer and what it gives are copied with zeros in their places.
+    Where steps are left out, what comes to a layer and what it gives are copied with zeros in their places.  Noise is
+    as large as the states, and is drawn in float64.
     """
     itemsize = 8 if placed.dtype == "float64" else 4  # float16 and bfloat16 are summed in float32
     inner, outputs = placed.widths
-    states = (features + inner) * (1 + is_zeroed)
+    states = (features + inner) * (1 + is_zeroed + 2 * (placed.network.noise is not None))
     outputs = outputs or states
     chunk, block = (max(1, BUDGET // max(1, width * sequences * itemsize)) for width in (outputs, states))
     if placed.has_backward:  # where every step is read, the states of all are held, and the block is of no use
@@ -217,9 +228,12 @@ def batch_steps(placed: Placed, features: int) -> int:
 def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
     """Return whether a run of all steps is to be made in blocks, for it would hold much beside input and output.
 
-    So it would where the input is converted or copied, or steps are left out, or layers stand on each other.
+    So it would where noise is drawn, or on NumPy where the input is converted or copied, or steps are left out, or
+    layers stand on each other.
     """
     network, is_zeroed = placed.network, lengths is not None or mask is not None
+    if network.noise is not None:
+        return True  # the whole in one block where a cell walks backward
     if not placed.is_plain or placed.has_backward or not isinstance(x, np.ndarray) or x.ndim == 0:
         return False
     like = placed.spec("x", x)

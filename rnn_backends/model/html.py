@@ -12,8 +12,9 @@ from typing import Any
 from rnn_backends.core.arrays import dtype_name, is_array
 from rnn_backends.core.layers import named_arrays, num_parameters
 from rnn_backends.core.network import Network
+from rnn_backends.core.rate import RateCell
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.summary import activation_name, activation_of, plural
+from rnn_backends.model.summary import activation_name, activation_of, noise_text, plural
 
 NOTES = ("task", "source", "training data", "licence", "license")
 """Notes of the metadata that are shown."""
@@ -85,7 +86,7 @@ def _layers(network: Network) -> Iterator[tuple[object, ...]]:
 
 def _options(cell: Any) -> str:
     """Return the activation of a cell, or its class where it is one of the user's own, and its options."""
-    options = [activation_name(activation_of(cell))]
+    options = [*([type(cell).__name__] if isinstance(cell, RateCell) else []), activation_name(activation_of(cell))]
     clip, leak = getattr(cell, "clip", None), getattr(cell, "leak", None)
     if isinstance(clip, float):
         options.append(f"clip {clip:.4g}")
@@ -107,6 +108,7 @@ def _properties(placed: Placed) -> Mapping[str, object]:
         "dtype": placed.dtype,
         "takes": network.takes or "features or token ids",
         "reads": network.reads if network.readout else None,
+        "noise": noise_text(network.noise),
         "batch_first": network.batch_first,
         "vocabulary": words
         and f"{len(words):,} {plural(len(words), 'character' if isinstance(words, str) else 'word')}",

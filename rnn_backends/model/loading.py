@@ -25,6 +25,8 @@ def load(
     key: str | tuple[str, ...] | None = None,
     roles: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
+    cell: str | None = None,
+    leak: float | None = None,
     batch_norm_eps: float | None = None,
     vocabulary: str | Sequence[str] | None = None,
     residual: bool | None = None,
@@ -71,6 +73,10 @@ def load(
     names : mapping of str to str, optional
         Names that arrays have here by their names in the source: ``weight_ih_l0``, ``weight_hh_l0_reverse``,
         ``bias_l0``, ``encoder.0.weight``, ``readout.bias``, ``h_0``; ``.T`` after one transposes.
+    cell : {"Cell", "RateCell"}, optional
+        What the cells of weights alone are, of torch or in ``.safetensors`` and ``.npz``; default: ``"Cell"``.
+    leak : float, optional
+        The leak of all cells of such weights, dt / tau, 0 < leak <= 1; required for a `RateCell`.
     batch_norm_eps : float, optional
         Eps of the BatchNorms in weights alone, which is required there: each is folded into the Linear or the layer
         beside it, and taken to be applied right after the module before it.
@@ -135,6 +141,8 @@ def load(
         key=key,
         roles=roles,
         names=names,
+        cell=cell,
+        leak=leak,
         batch_norm_eps=batch_norm_eps,
         vocabulary=vocabulary,
         residual=residual,

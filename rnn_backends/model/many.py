@@ -170,7 +170,7 @@ def _of_many(
 ) -> Any:
     """Return the results of a method for many sequences in their order."""
     placed, (sequences, lengths, budget) = rnn.placed, given
-    if getattr(placed.network, "noise", None) is not None:
+    if placed.network.noise is not None:
         msg = (
             f"{method} batches sequences by their lengths, and what the noise of this model draws depends on the place "
             "in a batch; make batches of your own, or take a model without noise."

@@ -11,6 +11,7 @@ from rnn_backends.core.arrays import Host
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
+from rnn_backends.core.noise import Noise
 from rnn_backends.model.placed import Placed, place
 
 Part = TypeVar("Part")
@@ -95,6 +96,11 @@ class Model:
         Of cells of several sizes, a tuple of one array (hidden_size,) for each.
         """
         return self._placed.network.h_0
+
+    @property
+    def noise(self) -> Noise | None:
+        """What is added to the sums of all cells; None where nothing is."""
+        return self._placed.network.noise
 
     @property
     def batch_first(self) -> bool:

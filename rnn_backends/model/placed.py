@@ -19,6 +19,7 @@ from rnn_backends.core.network import READS, Network, hidden_sizes, is_one_each
 from rnn_backends.core.parameters import require_choice
 from rnn_backends.core.recurrence import Recurrence, scan_layer
 from rnn_backends.errors import ArgumentError
+from rnn_backends.model.draws import drawn_there
 from rnn_backends.model.padding import pad
 from rnn_backends.model.prepared import Call, can_prepare, linear_products, prepare
 from rnn_backends.model.summary import summary
@@ -168,12 +169,25 @@ class Placed:
         mask = None if mask is None else self.swap_time_axis(moved["mask"], is_ids=True)
         return self.swap_time_axis(moved["x"], is_integer(moved["x"])), moved["h_0"], moved["lengths"], mask
 
-    def run(self, x: Array, h_0: Any, lengths: Array | None, mask: Array | None) -> tuple[Array, Any]:
-        """Run the network over arguments that `receive` returned; see `rnn_backends.core.forward.propagate`."""
+    def run(self, x: Array, h_0: Any, lengths: Array | None, mask: Array | None, start: int = 0) -> tuple[Array, Any]:
+        """Run the network over arguments that `receive` returned; see `rnn_backends.core.forward.propagate`.
+
+        `start` is the place of the first step in the whole sequences.
+        """
         network = self.network
+        noise = self.noise(start, x)
         if network.encoder or network.h_0 is not None:
             h_0, x = started(network, x, h_0), encoded(network, x, lengths, mask)
-        return propagate(network.layers, x, h_0, lengths, self.recurrence, mask)
+        return propagate(network.layers, x, h_0, lengths, self.recurrence, mask, noise)
+
+    def noise(self, start: int, x: Array, cells: slice = slice(None)) -> list[Array] | None:
+        """Return what is added to the sums of each of some cells at the steps of an input, time first, from `start` on.
+
+        As arrays (seq_len, batch, hidden_size) of the dtype that is computed in, a single sequence as a batch of one.
+        """
+        if self.network.noise is None:
+            return None
+        return drawn_there(self.network, self.placement, self.dtype, start, x, cells)
 
     def prepared(self, x: Any, h_0: Any = None, lengths: Any = None, mask: Any = None) -> Call | None:
         """Return the call for an input alone that is right, if it and the network are NumPy's.
@@ -181,6 +195,8 @@ class Placed:
         None leaves it to `receive` and `run`, which take all that there is, and refuse what is wrong.
         """
         if h_0 is not None or lengths is not None or mask is not None or type(x) is not np.ndarray:
+            return None
+        if self.network.noise is not None:
             return None
         call = self._calls.get((x.dtype, x.shape))
         if call is None:

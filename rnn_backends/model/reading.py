@@ -7,6 +7,7 @@ block are kept, from which they are run again, so n bidirectional layers take n 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from rnn_backends.core.forward import encoded, initial_state, propagate, started
 from rnn_backends.core.layers import Layer, named_arrays
 from rnn_backends.core.losses import negative_log_likelihood, sums_where
 from rnn_backends.core.masking import steps_taken
-from rnn_backends.core.reading import Reading, add_states, joined, read_whole
+from rnn_backends.core.reading import Reading, add_states, joined, read_whole, readings_of
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.model.chunks import ChunkedCall, spans
 from rnn_backends.model.placed import Placed
@@ -39,16 +40,11 @@ class Summary(NamedTuple):
 
 def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return what is read of each sequence of a call, on its device, which must be the current one."""
-    walk = _Walk(call, readings_of(call.placed, reads), after or (lambda *_: None))
-    read = joined(walk.readings, walk.run(), call.lengths, call.seq_len)
+    walk = _Walk(call, readings_of(call.placed.network.layers[-1], reads), after or (lambda *_: None))
+    read = joined(walk.layers[-1], walk.readings, walk.run(), call.lengths, call.seq_len)
     if call.is_batch:
         return Summary(read, walk.has_step)
     return Summary(read[0, :], None if walk.has_step is None else walk.has_step[0, ...])
-
-
-def readings_of(placed: Placed, reads: str) -> list[Reading]:
-    """Return what is to be read of each cell of the last layer, of no step so far."""
-    return [Reading(reads, reverse) for _, reverse in placed.network.layers[-1].cells]
 
 
 def read_on(call: ChunkedCall, readings: list[Reading]) -> Any:
@@ -85,6 +81,8 @@ class _Cell(NamedTuple):
     """A cell as a layer of its own."""
 
     layer: Layer
+    place: int
+    """Its place among all cells."""
     depth: int
     """The number of layers below that of the cell."""
     reading: Reading | None
@@ -121,7 +119,7 @@ class _Walk:
         state = self.h_0
         for start, stop in self._blocks(size, reverse=self.placed.has_backward):
             x, lengths, mask = self._arguments(start, stop)
-            states, state = self.placed.run(x, state, lengths, mask)
+            states, state = self.placed.run(x, state, lengths, mask, start)
             self._add(self.readings, states, last_states(state), lengths, mask)
             self._report(stop - start, last_states(state)[-1], of=1)
         self.state = state
@@ -148,11 +146,12 @@ class _Walk:
 
     def _cells(self) -> Iterator[_Cell]:
         """Yield all cells, layer by layer."""
+        places = count()
         for depth, layer in enumerate(self.layers):
             is_last = depth == len(self.layers) - 1
             for k, (cell, reverse) in enumerate(layer.cells):
                 alone = Layer(backward=cell) if reverse else Layer(forward=cell)
-                yield _Cell(alone, depth, self.readings[k] if is_last else None)
+                yield _Cell(alone, next(places), depth, self.readings[k] if is_last else None)
 
     def _one_block(
         self, cell: _Cell, below: list[Array], state: Array | None, start: int, stop: int
@@ -166,9 +165,11 @@ class _Walk:
         x = encoded(network, x, lengths, mask)
         dtype = state_dtype(self.layers, x)
         if below:
-            x, _ = propagate(self.layers[: cell.depth], x, tuple(below), lengths, recurrence, mask)
+            noise = self.placed.noise(start, x, slice(len(below)))
+            x, _ = propagate(self.layers[: cell.depth], x, tuple(below), lengths, recurrence, mask, noise)
         before = initial_state(cell.layer.cells[0][0], x, dtype) if state is None else state
-        states, end = propagate((cell.layer,), x, (before,), lengths, recurrence, mask)
+        noise = self.placed.noise(start, x, slice(cell.place, cell.place + 1))
+        states, end = propagate((cell.layer,), x, (before,), lengths, recurrence, mask, noise)
         if cell.reading is not None:
             self._add([cell.reading], states, last_states(end), lengths, mask)
         return before, last_states(end)[0]

@@ -11,6 +11,7 @@ from rnn_backends.core.layers import Layer, RecurrentCell, as_layers, named_arra
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
+from rnn_backends.core.noise import Noise
 from rnn_backends.model.init import initial_network
 from rnn_backends.model.many import Many
 from rnn_backends.model.placed import place
@@ -40,6 +41,8 @@ class RNN(Many):
     h_0 : array, shape (num_cells, hidden_size), or sequence of array, shape (hidden_size,) each, optional
         The states before the first step of every sequence where a call gives none, such as learned ones; zeros by
         default.
+    noise : Noise, optional
+        Gaussian numbers that are added to what every cell sums at every step; by default there are none.
     batch_first : bool, default False
         Whether inputs and outputs have the axes (batch, seq_len, ...) instead of (seq_len, batch, ...).
         It does not apply to `h_0` and `h_n`.
@@ -94,6 +97,7 @@ class RNN(Many):
         reads: str = "steps",
         takes: str | None = None,
         h_0: ArrayArgument | Sequence[ArrayArgument] | None = None,
+        noise: Noise | None = None,
         batch_first: bool = False,
         vocabulary: str | Sequence[str] | None = None,
         unknown: str | None = None,
@@ -106,6 +110,7 @@ class RNN(Many):
             reads=reads,
             takes=takes,
             h_0=h_0,
+            noise=noise,
             batch_first=batch_first,
             vocabulary=vocabulary,
             unknown=unknown,

@@ -64,7 +64,8 @@ class Runner(Model):
         call = placed.prepared(x, h_0, lengths, mask)
         if (call is None or not is_one_chunk(call)) and is_in_blocks(placed, x, lengths, mask):
             output, h_n = ChunkedCall(placed, x, h_0, lengths, mask).run()
-            return placed.swap_time_axis(output), h_n
+            with placed.on_device():
+                return placed.swap_time_axis(output), h_n
         if call is not None:
             return call(x)
         with placed.on_device():
@@ -137,9 +138,11 @@ class Runner(Model):
         -------
         dict of str to array, shape (seq_len, batch, size) each
             Of layer k, with ``_reverse`` added for its backward cell: ``input_product_l{k}`` W_ax x<t>,
-            ``recurrent_product_l{k}`` W_aa a<t-1>, ``sum_l{k}`` their sum with the bias, and
-            ``hidden_state_l{k}`` a<t>; of a cell that is not a `Cell`, the last alone.  These are 0 beyond a length,
-            products and sum where a step is masked.  Before them stand ``encoder_{k}``, the results of the encoder;
+            ``recurrent_product_l{k}`` W_aa a<t-1>, ``noise_l{k}`` of a model with noise, ``sum_l{k}`` the sum of these
+            and the bias, and ``hidden_state_l{k}`` a<t>.  Of a `RateCell` the state is x<t>, the recurrent product is
+            W_aa g1(x<t-1>), and ``output_l{k}`` is g1(x<t>); of a cell of one's own there is the state, and its output
+            where it has such.  These are 0 beyond a length, and all but state and output where a step is masked.
+            Before them stand ``encoder_{k}``, the results of the encoder;
             after them ``readout_{k}``, those of a head but the last, ``logits`` and ``probabilities``, which are not 0
             beyond a length, and are (batch, output_size) of a model that reads its sequences as a whole.
 
@@ -152,7 +155,7 @@ class Runner(Model):
         placed = self._placed
         with placed.on_device():
             x, h_0, lengths, mask = placed.receive(x, h_0, lengths, mask)
-            steps = trace(placed.network, x, h_0, lengths, mask, placed.recurrence)
+            steps = trace(placed.network, x, h_0, lengths, mask, placed.recurrence, placed.noise(0, x))
             return {name: placed.swap_time_axis(step) for name, step in steps.items()}
 
     def stream(self, batch_size: int = 1) -> Stream:

@@ -7,7 +7,8 @@ from rnn_backends.core import checks
 from rnn_backends.core.arrays import Array, ArrayLike, Input, is_integer
 from rnn_backends.core.forward import encoded, in_compute_dtype, started, state_dtype, walk_layers
 from rnn_backends.core.messages import shown
-from rnn_backends.core.reading import Reading
+from rnn_backends.core.noise import with_noise
+from rnn_backends.core.reading import readings_of
 from rnn_backends.core.recurrence import last_states
 from rnn_backends.errors import ArgumentError, ShapeError
 from rnn_backends.model.init import require_integer
@@ -105,7 +106,8 @@ class Stream:
     def _begin(self, state: Any) -> None:
         """Begin new sequences with the states of all cells; None for those that the network starts from."""
         self._state = state
-        self._reading = Reading(self._placed.network.reads, reverse=False)
+        self._position = 0
+        (self._reading,) = readings_of(self._placed.network.layers[-1], self._placed.network.reads)
 
     def __call__(self, x: Input) -> Array:
         """Run the next chunk, of any number of steps, none included.
@@ -182,7 +184,8 @@ class Stream:
             states = self(x)
             if self._placed.network.reads == "steps":
                 return self._placed.logits(states)
-            read = self._reading.result(last_states(self._state)[-1])
+            ((cell, _),) = self._layers[-1].cells
+            read = self._reading.result(cell, last_states(self._state)[-1])
             return self._placed.logits(read if states.ndim == 3 else read[0, :])
 
     def probabilities(self, x: Input) -> Array:
@@ -234,8 +237,9 @@ class Stream:
         network = placed.network
         given = started(network, x, None) if state is None else state
         given, x = None if given is None else last_states(given), encoded(network, x, None, None)
-        dtype = state_dtype(network.layers, x)
-        output, last = walk_layers(self._layers, x, given, None, placed.recurrence, dtype)
+        dtype, layers = state_dtype(network.layers, x), with_noise(self._layers, placed.noise(self._position, x))
+        output, last = walk_layers(layers, x, given, None, placed.recurrence, dtype)
+        self._position += x.shape[0]
         self._state = self._copy(last)  # it may be part of what is the caller's, or hold what torch records
         self._reading.add(output, None)
         return output

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnn_backends.core.network import Network, hidden_sizes
+from rnn_backends.core.noise import Noise
+from rnn_backends.core.rate import RateCell
 
 
 def summary(network: Network, place: Mapping[str, Any]) -> str:
@@ -18,17 +20,27 @@ def summary(network: Network, place: Mapping[str, Any]) -> str:
         "hidden_size": None if None in sizes else ", ".join(map(str, sizes)),
         "num_layers": len(network.layers),
         "directions": ", ".join(sorted(sides)),
+        "cells": ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells if isinstance(cell, RateCell))) or None,
         "activation": ", ".join(dict.fromkeys(activation_name(activation_of(cell)) for cell in cells)),
         "reads": network.reads if network.reads != "steps" else None,
         "head": " -> ".join(str(linear.output_size) for linear in network.readout) if network.readout[1:] else None,
         "output_size": network.readout[-1].output_size if network.readout else None,
         "takes": network.takes,
         "vocabulary": words and f"{len(words)} {plural(len(words), 'character' if isinstance(words, str) else 'word')}",
+        "noise": noise_text(network.noise),
         "h_0": "given" if network.h_0 is not None else None,
         "batch_first": network.batch_first or None,
         **place,
     }
     return ", ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+
+
+def noise_text(noise: Noise | None) -> str | None:
+    """Return a noise in a few words."""
+    if noise is None:
+        return None
+    std = f"{min(noise.std):.4g} to {max(noise.std):.4g}" if isinstance(noise.std, tuple) else f"{noise.std:.4g}"
+    return f"(std {std}, seed {noise.seed})"
 
 
 def activation_of(cell: Any) -> Any:

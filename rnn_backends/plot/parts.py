@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.arrays import is_array
-from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell
 from rnn_backends.core.network import Network
+from rnn_backends.core.rate import RateCell
 from rnn_backends.model.summary import activation_name, plural
 from rnn_backends.plot.letters import visible
 
@@ -114,7 +115,7 @@ def _layer(index: int, layer: Layer, is_stored: bool) -> Row:
 def _cell(name: str, cell: RecurrentCell, reverse: bool, both: bool, is_stored: bool) -> Part:
     title = f"{name} {'backward' if reverse else 'forward'}" if both or reverse else name
     size = getattr(cell, "hidden_size", None)
-    if isinstance(cell, Cell):
+    if isinstance(cell, AffineCell):
         notes: tuple[str, ...] = (_size(size, cell.activation, "unit"), *_options(cell))
     else:
         notes = (visible(type(cell).__name__), "units not stated" if size is None else _count(size, "unit"))
@@ -134,10 +135,14 @@ def _cell(name: str, cell: RecurrentCell, reverse: bool, both: bool, is_stored: 
     )
 
 
-def _options(cell: Cell) -> tuple[str, ...]:
-    options = [] if cell.clip is None else [f"clip {cell.clip:.4g}"]
-    if cell.leak is not None:
-        options.append("leak of each unit" if is_array(cell.leak) else f"leak {cell.leak:.4g}")
+def _options(cell: AffineCell) -> tuple[str, ...]:
+    options, clip, leak = [], getattr(cell, "clip", None), getattr(cell, "leak", None)
+    if isinstance(cell, RateCell):
+        options.append("rates")
+    if clip is not None:
+        options.append(f"clip {clip:.4g}")
+    if leak is not None:
+        options.append("leak of each unit" if is_array(leak) else f"leak {leak:.4g}")
     return (", ".join(options),) if options else ()
 
 

@@ -20,11 +20,19 @@ MEANINGS = {
     "input_product": "$W_{ax}$ by the input of the layer",
     "recurrent_product": r"$W_{aa}\, a^{\langle t-1 \rangle}$",
     "sum": "before the activation",
+    "noise": r"$n^{\langle t \rangle}$",
     "hidden_state": r"$a^{\langle t \rangle}$",
+    "output": "of the layer",
     "logits": "before the activation",
     "probabilities": r"$y^{\langle t \rangle}$",
 }
 """Titles that hold of every model: whether there is a bias, and what a layer reads, the terms do not say."""
+OF_RATES = {
+    "recurrent_product": r"$W_{aa}$ by the output of the step $t-1$",
+    "sum": "within the leak",
+    "hidden_state": r"$x^{\langle t \rangle}$",
+}
+"""Those of a layer whose output is not its state."""
 
 
 def trace(
@@ -104,7 +112,11 @@ def trace(
     last = max((index for index, array in enumerate(drawn.values()) if array.ndim == 2), default=None)
     for index, (ax, (name, array)) in enumerate(zip(grid[:, 0], drawn.items(), strict=True)):
         _heat_map(figure, ax, name, array)
-        ax.set_title(f"{name}   {_meaning(name, array.ndim == 1)}".rstrip(), loc="left", fontsize=10)
+        ax.set_title(
+            f"{name}   {_meaning(name, array.ndim == 1, has_output=_output(name) in steps)}".rstrip(),
+            loc="left",
+            fontsize=10,
+        )
         if array.ndim == 2:
             _axis_of_time(ax, texts[len(array)], is_last=index == last)
     return figure
@@ -170,9 +182,15 @@ def _heat_map(figure: Any, ax: Any, name: str, array: Host) -> None:
     figure.colorbar(image, ax=ax, pad=0.01, aspect=12 if array.ndim == 2 else 4)
 
 
-def _meaning(name: str, is_whole: bool) -> str:
+def _output(name: str) -> str:
+    """Return the name of the output of the layer that a term is of."""
+    return f"output_l{name.partition('_l')[2]}"
+
+
+def _meaning(name: str, is_whole: bool, *, has_output: bool) -> str:
     """Return a term in the notation of the text-books; nothing where they have none."""
-    meaning = MEANINGS.get(name.partition("_l")[0], "")
+    meanings = MEANINGS | OF_RATES if has_output else MEANINGS
+    meaning = meanings.get(name.partition("_l")[0], "")
     if name.endswith("_reverse"):  # whose step before is the one after
         meaning = meaning.replace("t-1", "t+1")
     return meaning.replace(r"^{\langle t \rangle}", "") if is_whole else meaning

@@ -8,6 +8,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.rate import RateCell
 from rnn_backends.core.sparse import Sparse
 
 ACTIVATIONS = (
@@ -87,11 +88,19 @@ class Draw:
         starts = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
         return Sparse.from_csr(values, columns, starts, (len(matrix), len(matrix)))
 
-    def layers(self, sides: str, count: int, input_size: int, hidden_size: int, **options: Any) -> list[Layer]:
+    def rate_cell(self, input_size: int, hidden_size: int, **options: Any) -> RateCell:
+        """Return a cell of rates with the weights of `cell`."""
+        leak = options.pop("leak")
+        drawn = self.cell(input_size, hidden_size, **options)
+        return RateCell(drawn.weight_ih, drawn.weight_hh, drawn.bias, drawn.activation, leak=leak)
+
+    def layers(
+        self, sides: str, count: int, input_size: int, hidden_size: int, *, rates: bool = False, **options: Any
+    ) -> list[Layer]:
         """Return layers that run "f"orward, "b"ackward or both."""
-        widths = [input_size, *[len(sides) * hidden_size] * (count - 1)]
+        widths, cell = [input_size, *[len(sides) * hidden_size] * (count - 1)], self.rate_cell if rates else self.cell
         return [
-            Layer(*(self.cell(width, hidden_size, **options) if side in sides else None for side in "fb"))
+            Layer(*(cell(width, hidden_size, **options) if side in sides else None for side in "fb"))
             for width in widths
         ]
 
@@ -196,5 +205,21 @@ def cases(dtype: str, seed: int = 0) -> dict[str, Case]:
             shape=(7, 3, 4, 9), tokens=True, clip=0.5, leak=0.75, h_0=True, masked=True, density=0.3
         ),
         "sparse, wide, B = 1": draw.case(shape=(70, 1, 3, 200), h_0=True, density=0.05),
+    }
+    made |= {
+        "rates": draw.case(rates=True, layers=2, h_0=True, leak=0.25),
+        "rates, relu, no bias": draw.case(rates=True, h_0=True, leak=0.5, activation="relu", bias=False),
+        "rates, leak by unit, ragged, bidirectional": draw.case(
+            rates=True, sides="fb", layers=2, h_0=True, leak=leak, lengths=ragged, activation="softplus"
+        ),
+        "rates, tokens, mask, reverse": draw.case(
+            rates=True, sides="b", h_0=True, leak=0.75, tokens=True, masked=True, activation="sigmoid"
+        ),
+        "rates, mask, ragged, bidirectional": draw.case(
+            rates=True, sides="fb", h_0=True, leak=0.25, lengths=ragged, masked=True
+        ),
+        "rates, T = 0": draw.case(shape=(0, 3, 4, 5), rates=True, sides="fb", layers=2, leak=0.5),
+        "rates, B = 0": draw.case(shape=(7, 0, 4, 5), rates=True, layers=2, leak=0.5),
+        "rates, B = 1, long": draw.case(shape=(70, 1, 4, 5), rates=True, leak=0.25, h_0=True),
     }
     return made

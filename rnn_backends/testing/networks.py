@@ -6,9 +6,11 @@ import numpy as np
 
 from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.cell import Cell
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.network import Network
-from rnn_backends.testing.reference import Bounded, Precision, activated, reference
+from rnn_backends.core.rate import RateCell
+from rnn_backends.testing.reference import Bounded, Precision, activated, output_of, reference
 
 
 class Expected(NamedTuple):
@@ -47,8 +49,8 @@ def reference_network(
     Parameters
     ----------
     network : rnn_backends.core.network.Network
-        Of NumPy arrays and `rnn_backends.Cell`, with activations of the table; time comes first, whatever its
-        ``batch_first``.
+        Of NumPy arrays, `rnn_backends.Cell` and `RateCell`, with activations of the table; time comes first, whatever
+        its ``batch_first``.
     x, h_0, lengths, mask, dtype
         As for `reference`.
     reads : str, optional
@@ -141,8 +143,11 @@ def read_of(
     network: Network, output: Bounded, h_n: Any, h_0: Any, taken: Host, reads: str, precision: Precision
 ) -> Bounded:
     """Return what a readout reads, sequence by sequence."""
-    cells, batch = len(network.layers[-1].cells), taken.shape[1]
-    ends = [Bounded(part.value, part.error) if isinstance(part, Bounded) else part for part in parts_of(h_n)][-cells:]
+    batch, top = taken.shape[1], network.layers[-1].cells
+    ends = [
+        of_taken(output_of(cell, part, taken.any(axis=0), precision), taken) if isinstance(cell, RateCell) else part
+        for (cell, _), part in zip(top, parts_of(h_n)[-len(top) :], strict=True)
+    ]
     final = Bounded(*(np.concatenate([part[i] for part in ends], axis=-1) for i in (0, 1)))
     if reads in {"steps", "final"}:
         return output if reads == "steps" else final
@@ -151,7 +156,8 @@ def read_of(
         steps = np.flatnonzero(taken[:, b])
         if not len(steps):
             if reads == "last" and h_0 is not None:
-                read.value[b] = np.concatenate([h_0[k][b] for k in range(-cells, 0)])
+                starts = [h_0[k - len(top)][b] * isinstance(cell, Cell) for k, (cell, _) in enumerate(top)]
+                read.value[b] = np.concatenate(starts)
             continue
         value, error = output.value[steps, b], output.error[steps, b]
         if reads == "last":
@@ -164,6 +170,14 @@ def read_of(
             read.error[b] = error.mean(axis=0) + terms / (1.0 - terms) * (abs(value) + error).mean(axis=0)
             read.error[b] += precision.stored * abs(read.value[b])
     return read
+
+
+def of_taken(given: Bounded, taken: Host) -> Bounded:
+    """Return what a cell gives of the last states of sequences that have a step, and 0 for the others."""
+    found = Bounded(*np.zeros((2, taken.shape[1], given.value.shape[-1])))
+    some = taken.any(axis=0)
+    found.value[some], found.error[some] = given
+    return found
 
 
 def parts_of(h_n: Bounded | tuple[Bounded, ...]) -> list[Bounded]:

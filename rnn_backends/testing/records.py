@@ -99,4 +99,14 @@ def records(dtype: str, seed: int = 0) -> dict[str, Record]:
             f"{reads}, ragged": Record(Network(layers(), linear(draw, 5, 3), reads=reads), x, lengths=ragged),
             f"{reads}, both directions": Record(Network(layers("fb", 2), both, reads=reads), x, mask=mask),
         }
+    for reads in READS[1:]:
+        cells: dict[str, Any] = {"activation": "sigmoid", "leak": 0.5, "rates": True}
+        made |= {
+            f"rates, {reads}, ragged": Record(
+                Network(layers(**cells), linear(draw, 5, 3), reads=reads), x, draw.normal(1, 3, 5), lengths=ragged
+            ),
+            f"rates, {reads}, both directions": Record(
+                Network(layers("fb", 2, **cells), both, reads=reads), x, lengths=ragged, mask=mask
+            ),
+        }
     return made

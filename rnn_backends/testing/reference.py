@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer, RecurrentCell, as_layers
 from rnn_backends.core.messages import got
+from rnn_backends.core.rate import RateCell
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.testing.entries import Entries
 
@@ -54,7 +56,7 @@ class Weights(NamedTuple):
     terms: int
 
     @classmethod
-    def of(cls, cell: Cell) -> "Weights":
+    def of(cls, cell: AffineCell) -> "Weights":
         """Return those of a cell."""
         w_ih, w_hh = np.asarray(cell.weight_ih, np.float64).T, cell.weight_hh
         w_hh = Entries.of(w_hh) if isinstance(w_hh, Sparse) else np.asarray(w_hh, np.float64).T
@@ -104,7 +106,7 @@ def reference(
     mask: Any = None,
     dtype: str = "float64",
 ) -> tuple[Bounded, Any]:
-    """Run a network of `rnn_backends.Cell` in float64, and bound the error of a run in a dtype.
+    """Run a network of `rnn_backends.Cell` and `RateCell` in float64, and bound the error of a run in a dtype.
 
     Parameters
     ----------
@@ -125,7 +127,7 @@ def reference(
     Raises
     ------
     TypeError
-        A cell is not a `rnn_backends.Cell`, or its activation is a function of one's own.
+        A cell is of another class, or its activation is a function of one's own.
 
     Examples
     --------
@@ -143,10 +145,10 @@ def reference(
     for layer in as_layers(layers):
         outputs = []
         for cell, reverse in layer.cells:
-            if not isinstance(cell, Cell):
-                msg = f"the reference knows the equation of Cell only; got {type(cell).__name__}."
+            if not isinstance(cell, (Cell, RateCell)):
+                msg = f"the reference knows the equations of Cell and RateCell only; got {type(cell).__name__}."
                 raise TypeError(msg)
-            states = Bounded(*np.zeros((2, seq_len, batch, cell.hidden_size)))
+            given = Bounded(*np.zeros((2, seq_len, batch, cell.hidden_size)))
             last = Bounded(*np.zeros((2, batch, cell.hidden_size)))
             if h_0 is not None:
                 last.value[:] = h_0[len(final)]
@@ -157,8 +159,8 @@ def reference(
                 x_t = Bounded(inputs.value[t, taken], inputs.error[t, taken])
                 h = Bounded(last.value[taken], last.error[taken])
                 last.value[taken], last.error[taken] = one_step(cell, weights, x_t, h, precision)
-                states.value[t, valid], states.error[t, valid] = last.value[valid], last.error[valid]
-            outputs.append(states)
+                given.value[t, valid], given.error[t, valid] = output_of(cell, last, valid, precision)
+            outputs.append(given)
             final.append(last)
         inputs = Bounded(*(np.concatenate(parts, axis=-1) for parts in zip(*outputs, strict=True)))
     if len({last.value.shape for last in final}) > 1:
@@ -166,10 +168,24 @@ def reference(
     return inputs, Bounded(*(np.stack(parts) for parts in zip(*final, strict=True)))
 
 
-def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
+def output_of(cell: Cell | RateCell, last: Bounded, valid: Any, precision: Precision) -> Bounded:
+    """Return what a cell gives of the states of some sequences: themselves, or rates of them."""
+    state = Bounded(last.value[valid], last.error[valid])
+    return state if isinstance(cell, Cell) else rates_of(cell, state, precision)
+
+
+def rates_of(cell: RateCell, state: Bounded, precision: Precision) -> Bounded:
+    """Return the rates of states, rounded to the dtype of results."""
+    value, error = activated(cell.activation, state, precision)
+    return Bounded(value, error + precision.stored * abs(value))
+
+
+def one_step(cell: Cell | RateCell, weights: Weights, x: Bounded, h: Bounded, precision: Precision) -> Bounded:
     """Take one step of time for some sequences, the equation with its error."""
+    before, size = h, x.value.shape[-1]
+    if isinstance(cell, RateCell):
+        h = activated(cell.activation, h, precision)
     (w_ih, w_hh, bias), (abs_ih, abs_hh, abs_bias), terms = weights
-    size = x.value.shape[-1]
     if x.value.dtype.kind in "iu":  # a token id picks a row of W_ih^T
         products, abs_products, input_error, size = w_ih[x.value], abs_ih[x.value], np.zeros(h.value.shape), 1
     else:
@@ -178,14 +194,15 @@ def one_step(cell: Cell, weights: Weights, x: Bounded, h: Bounded, precision: Pr
     magnitude = (abs(h.value) + h.error) @ abs_hh + abs_products + abs_bias
     gamma = (size + terms + 3) * precision.summed
     error = h.error @ abs_hh + input_error + gamma / (1.0 - gamma) * magnitude
-    if cell.clip is not None:
-        z = np.clip(z, -cell.clip, cell.clip)
-    a = activated(cell.activation, Bounded(z, error), precision)
+    a = Bounded(z, error)
+    if isinstance(cell, Cell):
+        z = z if cell.clip is None else np.clip(z, -cell.clip, cell.clip)
+        a = activated(cell.activation, Bounded(z, error), precision)
     if cell.leak is not None:
         leak = np.asarray(cell.leak, np.float64)
-        value = (1.0 - leak) * h.value + leak * a.value
-        error = (1.0 - leak) * h.error + leak * a.error + 4 * precision.summed * (abs(h.value) + abs(a.value))
-        a = Bounded(value, error)
+        value = (1.0 - leak) * before.value + leak * a.value
+        error = (1.0 - leak) * before.error + leak * a.error
+        a = Bounded(value, error + 4 * precision.summed * (abs(before.value) + abs(a.value)))
     return Bounded(a.value, a.error + precision.stored * abs(a.value))
 
 

@@ -104,6 +104,7 @@ def test_info_for_machines_has_the_same(run: Run) -> None:
         "takes": None,
         "encoder": [],
         "h_0": None,
+        "noise": None,
         "reads": "steps",
         "readout": readout,
         "head": [readout],

@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[int, ...]] = {
     f"info bare.npz {LOADING} --names Wx=weight_ih_l0.T": (1,),
     f"info bare.npz {LOADING} --key ema": (1,),
     f"info bare.npz {LOADING} --batch-norm-eps 1e-5": (1,),
+    f"info bare.npz {LOADING} --cell RateCell --leak 0.2": (0,),
     f"info bare.npz {LOADING} --encoder-activation relu": (1,),
     f"info bare.npz {LOADING} --residual": (1,),
     f"info bare.npz {LOADING} --no-residual --layers a,b": (1,),

@@ -175,8 +175,8 @@ def test_a_file_without_arrays_is_refused(path: Path) -> None:
 WRONG_DESCRIPTIONS: dict[str, tuple[Change, str]] = {
     "no version": (drop("format_version"), "format version None; this version of the package reads 1"),
     "a newer version": (
-        put("format_version", value=3),
-        "format version 3; this version of the package reads 1 to 2. A newer one has written it",
+        put("format_version", value=4),
+        "format version 4; this version of the package reads 1 to 3. A newer one has written it",
     ),
     "version true": (put("format_version", value=True), "format version True"),
     "version 1.0": (put("format_version", value=1.0), r"format version 1\.0"),

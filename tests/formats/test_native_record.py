@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -71,7 +71,26 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a leak of 2": (lambda a, d: (a | {"leak_l1": np.full(3, 2.0, np.float32)}, d), "every `leak` must be in 0 < leak <= 1; got 2.0"),
     "a leak of another size": (lambda a, d: (a | {"leak_l1": np.full(4, 0.5, np.float32)}, d), r"`leak` must have shape \(hidden_size,\) = \(3,\)"),
     "a readout that is no list": (lambda a, d: (a, change(d, readout=IDENTITY)), "'readout' of .* must be list; got dict"),
+    "a kind of another name": (lambda a, d: (a, in_cell(d, kind="Gate")), "'kind' of l1 must be one of 'Cell', 'RateCell'; got 'Gate'"),
+    "a kind that is no text": (lambda a, d: (a, in_cell(d, kind=2)), "'kind' of l1 must be str; got 2"),
+    "rates without a leak": (lambda a, d: (without(a, "leak_l1"), in_cell(d, kind="RateCell")), "the cell l1 is wrong: it is a RateCell and has no leak"),
+    "rates with a clip": (lambda a, d: (a, in_cell(d, kind="RateCell", clip=2)), "the cell l1 is wrong: it is a RateCell and has a clip"),
+    "rates of a leak of 2": (lambda a, d: (without(a, "leak_l1"), in_cell(d, kind="RateCell", leak=2)), "the cell l1 is wrong: `leak` must be in 0 < leak <= 1; got 2.0"),
+    "a noise of numbers": (lambda a, d: (a, change(d, noise=0.1)), "'noise' of the description .* must be dict or NoneType; got 0.1"),
+    "a noise without a seed": (lambda a, d: (a, change(d, noise={"std": 0.1})), "the noise lacks 'seed'"),
+    "a noise of negative std": (lambda a, d: (a, change(d, noise={"std": -0.1, "seed": 0})), "the noise is wrong: `std` of a Noise must be at least 0; got -0.1"),
+    "a noise of texts": (lambda a, d: (a, change(d, noise={"std": ["a"], "seed": 0})), "the noise is wrong: `std` of a `Noise` must be a finite number; got 'a'"),
+    "a noise of lists of lists": (lambda a, d: (a, change(d, noise={"std": [[0.1]], "seed": 0})), "the noise is wrong: `std` of a `Noise` must be a finite number; got list"),
+    "a noise of a great number": (lambda a, d: (a, change(d, noise={"std": 10**400, "seed": 0})), "the noise is wrong: `std` of a `Noise` must be a finite number"),
+    "a noise of other sizes": (lambda a, d: (a, change(d, noise={"std": [0.1] * 7, "seed": 0})), r"have one for each of \d units of layers\[0\].forward; got 7"),
+    "a noise of a negative seed": (lambda a, d: (a, change(d, noise={"std": 0.1, "seed": -1})), "the noise is wrong: `seed` of a Noise must be an integer from 0 to"),
+    "a noise of a seed that is true": (lambda a, d: (a, change(d, noise={"std": 0.1, "seed": True})), "'seed' of the noise must be int; got True"),
 }  # fmt: skip
+
+
+def in_cell(described: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change what is said of the cell l1."""
+    return change(described, cells=described["cells"] | {"l1": described["cells"]["l1"] | changes})
 
 
 def without(arrays: dict[str, Any], start: str) -> dict[str, Any]:
@@ -82,6 +101,38 @@ def without(arrays: dict[str, Any], start: str) -> dict[str, Any]:
 def test_files_that_are_refused(path: Path, kind: str) -> None:
     made, match = REFUSED[kind]
     refuse(write(path, *made(*held(path))), match)
+
+
+@pytest.mark.parametrize("leak", [0.25, np.array([0.25, 0.5, 1.0], np.float32)], ids=["one leak", "leak by unit"])
+def test_rates_and_noise_are_kept(path: Path, leak: Any) -> None:
+    noise = rb.Noise([0.5, 0.0, 0.1], seed=2**100)
+    cells: list[Any] = [
+        DRAW.rate_cell(4, 3, leak=leak, activation=rb.Activation("leaky_relu", 0.25)),
+        DRAW.cell(3, 3, leak=0.5),
+    ]
+    rnn = rb.RNN(cells, h_0=DRAW.normal(2, 3), noise=noise)
+    rnn.save(path)
+    found = rb.load(path)
+    rates, plain = (cast(Any, layer.forward) for layer in found.layers)
+    assert (type(rates), rates.activation, type(plain)) == (rb.RateCell, rb.Activation("leaky_relu", 0.25), rb.Cell)
+    np.testing.assert_array_equal(rates.leak, leak)
+    assert (found.noise, found.to(dtype="float64").noise) == (noise, noise)
+    x = DRAW.normal(5, 2, 4)
+    for theirs, ours in zip(found(x), rnn(x), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+def test_a_file_of_version_2_has_cells_of_one_kind_and_no_noise(path: Path) -> None:
+    arrays, described = held(path)
+    cells = {
+        place: {name: value for name, value in cell.items() if name != "kind"}
+        for place, cell in described["cells"].items()
+    }
+    old = {name: value for name, value in described.items() if name != "noise"} | {"format_version": 2, "cells": cells}
+    found = rb.load(write(path, arrays, old))
+    assert (found.noise, {type(cell) for layer in found.layers for cell, _ in layer.cells}) == (None, {rb.Cell})
+    refuse(write(path, arrays, old | {"noise": None}), "unknown keys 'noise'")
+    refuse(write(path, arrays, old | {"cells": described["cells"]}), "unknown keys 'kind'")
 
 
 def test_what_a_file_records_is_not_asked_for(path: Path) -> None:

@@ -157,7 +157,7 @@ def test_the_safetensors_package_reads_what_is_written(tmp_path: Path) -> None:
     with safe_open(path, framework="numpy") as file:
         notes = file.metadata()
     assert notes.keys() == {"rnn_backends"}
-    assert json.loads(notes["rnn_backends"])["format_version"] == 2
+    assert json.loads(notes["rnn_backends"])["format_version"] == 3
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -168,7 +168,7 @@ def test_numpy_reads_what_is_written_and_the_other_way_round(tmp_path: Path, com
     with np.load(path, allow_pickle=False) as file:
         held = dict(file)
     text = held.pop("__rnn_backends__")
-    assert json.loads(text.tobytes())["format_version"] == 2
+    assert json.loads(text.tobytes())["format_version"] == 3
     assert_arrays_carry_torchs_names(held, rnn)
     save = np.savez_compressed if compressed else np.savez
     save(path, __rnn_backends__=text, **held)

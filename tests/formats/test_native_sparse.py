@@ -1,6 +1,6 @@
 """Sparse recurrent matrices in files: by their entries, and never dense."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from native_files import CODES, SUFFIXES, assert_same, refuse, write
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.formats.description import describe
 
 ENTRIES = {
     "weight_hh_l0.data": np.array([0.5, -0.25, 0.125], "<f4"),
@@ -63,15 +62,10 @@ def test_the_file_is_as_large_as_the_entries(path: Path) -> None:
         np.testing.assert_array_equal(held, wanted)
 
 
-def test_a_model_without_one_has_the_version_that_older_packages_read(path: Path) -> None:
-    dense, rnn = rb.RNN.init(2, 3), model()
-
-    def version(network: Any) -> int:
-        cells = {f"l{k}": next(cell for cell, _ in layer.cells) for k, layer in enumerate(network.layers)}
-        return int(json.loads(describe(network, cells))["format_version"])
-
-    assert version(rnn.placed.network) == 3
-    assert version(dense.placed.network) == 2
+@pytest.mark.parametrize("write_it", [rb.RNN.to_torch, lambda rnn: rnn.save("model.onnx")])
+def test_what_has_no_sparse_matrices_refuses_them(write_it: Callable[[rb.RNN], object]) -> None:
+    with pytest.raises(rb.FormatError, match=r"no sparse matrix, which weight_hh of l0 is; save the model as"):
+        write_it(rb.RNN(model().layers[:1]))
 
 
 @pytest.mark.parametrize("kind", ["<i4", "<i8"])

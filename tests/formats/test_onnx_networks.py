@@ -45,6 +45,6 @@ def test_random_networks_run_in_onnx_runtime_and_come_back(tmp_path: Path) -> No
 def results(rnn: rb.RNN, x: Any, names: list[str]) -> dict[str, Any]:
     """Return the results of a model by the names of a graph's outputs."""
     output, h_n = rnn(x)
-    states = {f"h_n_{place}": h for place, h in zip(plain_cells(rnn.placed.network), h_n, strict=True)}
+    states = {f"h_n_{place}": h for place, h in zip(plain_cells(rnn.placed.network, "ONNX"), h_n, strict=True)}
     held = {"output": output, "logits": rnn.logits(x)} | ({"h_n": h_n} if "h_n" in names else states)
     return held | ({"probabilities": rnn.probabilities(x)} if "probabilities" in names else {})

@@ -145,7 +145,9 @@ def test_a_description_must_agree_with_the_graph(tmp_path: Path) -> None:
         ('"unknown": null', '"unknown": "a"', "the description fits no network: `unknown` must be an item"),
         ('"encoder": []', '"encoder": [{"name": "tanh", "alpha": null, "beta": null}]', "the encoder differs"),
         ('"readout": [', '"readout": [{"name": "identity", "alpha": null, "beta": null}, ', "the readout differs"),
-        ('"format_version": 2', '"format_version": 3', "format version 3"),
+        ('"noise": null', '"noise": {"std": 0.5, "seed": 1}', "the description of noise differs"),
+        ('"kind": "Cell"', '"kind": "RateCell"', "the description of l0 is of a RateCell, which no graph has"),
+        ('"format_version": 3', '"format_version": 4', "format version 4"),
         ('"l0"', '"l1"', "cells lacks"),
     ):
         made = onnx.load(path)

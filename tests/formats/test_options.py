@@ -22,12 +22,12 @@ IMPORTERS: dict[str, Callable[..., rb.RNN]] = {
 
 
 VALUES: dict[str, Any] = {
-    "activation": "tanh", "activations": ("relu", "tanh"), "flag": True, "key": ("state", "ema"), "number": 1e-5,
+    "activation": "tanh", "activations": ("relu", "tanh"), "cell": "RateCell", "leak": 0.5, "flag": True, "key": ("state", "ema"), "number": 1e-5,
     "paths": ["a"], "reads": "last", "takes": "tokens", "texts": {"fc": "readout"}, "vocabulary": "abc",
 }  # fmt: skip
 """A value of each kind of option."""
 WORDS: dict[str, list[str]] = {
-    "activation": ["tanh"], "activations": ["relu, tanh"], "flag": [], "key": ["state", "--key", "ema"], "number": ["1e-5"],
+    "activation": ["tanh"], "activations": ["relu, tanh"], "cell": ["RateCell"], "leak": ["0.5"], "flag": [], "key": ["state", "--key", "ema"], "number": ["1e-5"],
     "reads": ["last"], "takes": ["tokens"], "texts": ["fc=readout"], "paths": ["a"],
     "vocabulary": ["abc"],
 }  # fmt: skip

@@ -385,7 +385,7 @@ INEXPRESSIBLE: dict[str, tuple[list[Any], str]] = {
     "two activations": ([draw_cell(3), draw_cell(4, activation="relu")], "one for all its cells; .* has relu, tanh"),
     "reverse": ([rb.Layer(backward=draw_cell(3))], "runs all layers forward, or all in both directions"),
     "directions that differ": ([rb.Layer(draw_cell(3), draw_cell(3)), draw_cell(8)], "runs all layers forward, or all"),
-    "a cell of one's own": ([Mine()], "of the class Cell alone; layer 0 has one of Mine"),
+    "a cell of one's own": ([Mine()], "of the classes Cell and RateCell alone; layer 0 has one of Mine"),
 }
 
 

@@ -44,7 +44,7 @@ def options(draw: Draw, form: str, names: list[str], base: Mapping[str, Any] | N
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "weights": (
         "activation", "readout_activation", "encoder_activation", "batch_first", "reads", "takes", "key", "roles", "names",
-        "batch_norm_eps", "vocabulary",
+        "cell", "leak", "batch_norm_eps", "vocabulary",
     ),
     "flax": (
         "activation", "readout_activation", "encoder_activation", "batch_first", "reads", "takes", "key", "roles",
@@ -58,6 +58,17 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+SEVERAL: Mapping[str, tuple[Any, ...]] = {
+    "reads": ("steps", "last", "final", "mean", "max"),
+    "takes": ("features", "tokens"),
+    "cell": ("Cell", "RateCell"),
+    "leak": (0.25, 1, 0.0),
+    "batch_norm_eps": (1e-5, 0.0, 1.0),
+    "vocabulary": ("abc", "ab", "abcd", ["a", "bc", "d"], "aa"),
+}
+"""Values of the options that have a few."""
+
+
 def _option(draw: Draw, name: str, names: list[str]) -> Any:
     if name == "activation":
         return draw.pick(ACTIVATIONS)
@@ -65,14 +76,8 @@ def _option(draw: Draw, name: str, names: list[str]) -> Any:
         return tuple(draw.pick(ACTIVATIONS) for _ in range(draw.below(3))) if draw.once(2) else draw.pick(ACTIVATIONS)
     if name in {"batch_first", "residual", "go_backwards", "masking", "external_data"}:
         return draw.once(2)
-    if name == "reads":
-        return draw.pick(("steps", "last", "final", "mean", "max"))
-    if name == "takes":
-        return draw.pick(("features", "tokens"))
-    if name == "batch_norm_eps":
-        return draw.pick((1e-5, 0.0, 1.0))
-    if name == "vocabulary":
-        return draw.pick(("abc", "ab", "abcd", ["a", "bc", "d"], "aa"))
+    if name in SEVERAL:
+        return draw.pick(SEVERAL[name])
     prefixes = [each.rpartition(draw.pick((".", "/")))[0] for each in names]
     if name == "key":
         return tuple(

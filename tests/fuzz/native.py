@@ -44,17 +44,24 @@ def description(draw: Draw, names: Mapping[str, Tensor]) -> Any:
         for role in ("encoder", "readout")
     }
     act = {"name": draw.pick(ACTIVATIONS), "alpha": draw.pick((None, 0.5, 1)), "beta": draw.pick((None, 0.25))}
-    cell = {"activation": act, "clip": draw.pick((None, 1.0, 3)), "leak": draw.pick((None, 0.5))}
+    cell = {
+        "kind": draw.pick(("Cell", "Cell", "RateCell")),
+        "activation": act,
+        "clip": draw.pick((None, 1.0, 3)),
+        "leak": draw.pick((None, 0.5)),
+    }
     found: dict[str, Any] = {
-        "format_version": 2, "cells": dict.fromkeys(places, cell), "encoder": [act] * heads["encoder"],
+        "format_version": 3, "cells": dict.fromkeys(places, cell), "encoder": [act] * heads["encoder"],
         "readout": [act] * heads["readout"], "reads": draw.pick(("steps", "last", "final", "mean", "max")),
-        "takes": draw.pick((None, "features", "tokens")), "batch_first": draw.once(2),
+        "takes": draw.pick((None, "features", "tokens")), "noise": draw.pick((None, {"std": draw.pick((0.5, [0.1, 0.2])), "seed": 3})),
+        "batch_first": draw.once(2),
         "vocabulary": draw.pick((None, "abc", ["a", "bc", "d"], "aab", "abcd")), "unknown": draw.pick((None, "a", "?")),
         "metadata": draw.pick(({}, {"licence": "CC0"})),
     }  # fmt: skip
     if draw.once(4):
         found = {key: found[key] for key in ("cells", "batch_first", "vocabulary", "metadata")}
-        found |= {"format_version": 1, "readout": act if heads["readout"] else None}
+        cells = {place: {key: cell[key] for key in ("activation", "clip", "leak")} for place in places}
+        found |= {"format_version": 1, "cells": cells, "readout": act if heads["readout"] else None}
     return jsons.changed(draw, json.loads(json.dumps(found)))
 
 

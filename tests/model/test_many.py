@@ -372,9 +372,8 @@ def test_arrays_of_another_place_are_refused() -> None:
         rnn.to("array_api_strict").predict_many(there)
 
 
-def test_a_model_with_noise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    rnn = model("f", tokens=True)
-    monkeypatch.setattr(type(rnn.placed.network), "noise", object(), raising=False)
+def test_a_model_with_noise_is_refused() -> None:
+    rnn = rb.RNN(model("f", tokens=True).layers, noise=rb.Noise(0.1))
     with pytest.raises(rb.ArgumentError, match="last_many batches sequences by their lengths, and what the noise"):
         rnn.last_many([[1]])
 

@@ -155,7 +155,7 @@ def test_what_is_refused_before_anything_is_computed(
         )
 
 
-def test_arguments_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_that_are_refused() -> None:
     rnn, x = model(), da.from_array(features(), chunks=(-1, 4, -1))
     with pytest.raises(rb.DTypeError, match="`x` must be a Dask array or bag; got ndarray of shape"):
         over.predict(rnn, features())
@@ -173,9 +173,9 @@ def test_arguments_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         over.predict(rnn, x[:, 0], lengths=[3])
     with pytest.raises(rb.ArgumentError, match=r"every length in `lengths` must be in 0..12; got 13"):
         over.predict(rnn, x.rechunk((5, -1, -1)), lengths=da.from_array(np.full(10, 13))).compute()
-    monkeypatch.setattr(type(rnn.placed.network), "noise", object(), raising=False)
+    noisy = rb.RNN(rnn.layers, rnn.readout, noise=rb.Noise(0.1))
     with pytest.raises(rb.ArgumentError, match="predict of blocks draws the same noise for each block"):
-        over.predict(rnn, x)
+        over.predict(noisy, x)
 
 
 def test_nothing_is_computed_beforehand() -> None:

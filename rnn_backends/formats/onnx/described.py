@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.core.activations import Activation
+from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import fitted, got, shown
@@ -19,10 +20,14 @@ from rnn_backends.formats.description import Description, parse
 
 def described(network: Network, text: str, account: Account) -> Network:
     """Return a network with what its writer noted: numbers in full precision, reads, vocabulary, metadata."""
-    cells = plain_cells(network)
+    cells = plain_cells(network, "a graph")
     noted = parse(text, list(cells), account)
+    options: dict[str, Any] = {}
     for place, cell in cells.items():
-        held = noted.cells[place]
+        held = dict(noted.cells[place])
+        if (kind := held.pop("kind")) != Cell.__name__:
+            msg = f"the description of {place} is of a {kind}, which no graph has."
+            raise FormatError(msg)
         same = _same(held["activation"], cell.activation) and held["leak"] is None
         if not same or _single(held["clip"]) != cell.clip:
             noted_, own = held["activation"], cell.activation
@@ -31,10 +36,11 @@ def described(network: Network, text: str, account: Account) -> Network:
                 f"{got(held['leak'])}, where the graph has {_outlined(own)}, clip {got(cell.clip)} and no leak."
             )
             raise FormatError(msg)
+        options[place] = held
     _require_noted(network, noted)
     layers_ = tuple(
         Layer(*(
-            cells[f"l{k}{side}"] and replace(cells[f"l{k}{side}"], **noted.cells[f"l{k}{side}"])
+            cells[f"l{k}{side}"] and replace(cells[f"l{k}{side}"], **options[f"l{k}{side}"])
             if f"l{k}{side}" in cells else None
             for side in ("", "_reverse")
         ))
@@ -72,6 +78,7 @@ def _require_noted(network: Network, noted: Description) -> None:
         "the readout": _all_same(noted.readout, network.readout),
         "reads": not network.readout or last == network.reads,
         "takes": takes == network.takes,
+        "noise": noted.noise is None,
         "batch_first": noted.batch_first == network.batch_first,
     }
     if differing := [what for what, same in alike.items() if not same]:

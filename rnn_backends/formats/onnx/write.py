@@ -31,7 +31,7 @@ def write(network: Network, file: BinaryIO) -> None:
     ``probabilities``.  All steps are valid.
     """
     onnx = package()
-    cells = plain_cells(network)
+    cells = plain_cells(network, "ONNX's RNN")
     description = describe(network, cells)
     if sum(array.nbytes for _, array in named_arrays(network)) > MAX_FILE - 2**24:
         msg = f"the model has about 2 GiB or more, which an ONNX file cannot hold; {way('save_as')}."

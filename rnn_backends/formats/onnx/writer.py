@@ -19,7 +19,7 @@ class Writer:
 
     def __init__(self, onnx: Any, network: Network) -> None:
         self._graph, self._network = Graph(onnx), network
-        self._cells = plain_cells(network)
+        self._cells = plain_cells(network, "ONNX's RNN")
         self._order = cells_in_order(self._cells)
         self._dtype = np.asarray(next(iter(self._cells.values())).weight_ih).dtype
         self._steps = ["batch", "seq_len"] if network.batch_first else ["seq_len", "batch"]

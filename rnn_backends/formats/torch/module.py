@@ -25,7 +25,7 @@ from rnn_backends.formats.torch.plan import plan
 from rnn_backends.formats.torch.walk import facts_of, parts_of
 from rnn_backends.formats.torch.weights import ToMade, weights_of
 
-_OF_STATE_DICTS = ("key", "names", "batch_norm_eps")
+_OF_STATE_DICTS = ("key", "names", "cell", "leak", "batch_norm_eps")
 
 
 def is_module(source: Any) -> bool:

@@ -95,7 +95,7 @@ def _require_expressible(network: Network) -> None:
     if sides not in ({(True, False)}, {(True, True)}):
         msg = "torch's nn.RNN runs all layers forward, or all in both directions; this network does not."
         raise FormatError(msg)
-    cells = plain_cells(network).values()
+    cells = plain_cells(network, "torch's nn.RNN").values()
     for option in ("clip", "leak"):
         if any(getattr(cell, option) is not None for cell in cells):
             msg = f"torch's nn.RNN has no {option}; this network uses it."

@@ -35,6 +35,8 @@ def as_read(state: Any, options: LoadOptions) -> tuple[Any, LoadOptions]:
             raise FormatError(msg)
     if not cells:
         _require_recorded(state, options)
+    else:
+        options.require_left_out("the module in it", ("cell", "leak"))
     known: dict[str, Any] = {"batch_norm_eps": next(iter(eps), None)}
     for activation, batch_first in facts:
         known |= {"activation": Activation(activation), "batch_first": batch_first}

@@ -21,6 +21,8 @@ def from_torch(
     key: str | tuple[str, ...] | None = None,
     roles: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
+    cell: str | None = None,
+    leak: float | None = None,
     batch_norm_eps: float | None = None,
     vocabulary: str | Sequence[str] | None = None,
     backend: str | None = None,
@@ -37,7 +39,8 @@ def from_torch(
     ----------
     source : torch.nn.Module, or mapping of str to array
         A state dict, alone or in a checkpoint, holds torch's names with any prefix, a text-book's notation, or those
-        that `names` maps; in tensors or in arrays of any backend.  A module takes no `key`, `names`, `batch_norm_eps`.
+        that `names` maps; in tensors or in arrays of any backend.  A module takes no `key`, `names`, `cell`, `leak`,
+        `batch_norm_eps`.
     activation : str, Activation or callable, optional
         Activation of all cells, g1.  Required for a state dict; left out for a module, which records it.
     batch_first : bool, optional
@@ -65,6 +68,10 @@ def from_torch(
     names : mapping of str to str, optional
         Names that arrays have here by their names in the source: ``weight_ih_l0``, ``weight_hh_l0_reverse``,
         ``bias_l0``, ``encoder.0.weight``, ``readout.bias``, ``h_0``; ``.T`` after one transposes.
+    cell : {"Cell", "RateCell"}, optional
+        What the cells of weights alone are; default: ``"Cell"``.
+    leak : float, optional
+        The leak of all cells of weights alone, dt / tau, 0 < leak <= 1; required for a `RateCell`.
     batch_norm_eps : float, optional
         Eps of the BatchNorms in weights alone, which is required there: each is folded into the Linear or the layer
         beside it, and taken to be applied right after the module before it.
@@ -114,6 +121,8 @@ def from_torch(
         key=key,
         roles=roles,
         names=names,
+        cell=cell,
+        leak=leak,
         batch_norm_eps=batch_norm_eps,
     )
     return RNN.from_network(sealed(options.spelt(from_object(source, options, to_host))), select(backend))
