@@ -77,8 +77,10 @@ def test_how_options_are_spelled(message: str, wanted: str) -> None:
 VALUES: dict[str, Any] = {
     "activation": "tanh",
     "activations": ("relu", "softmax"),
+    "cell": "RateCell",
     "flag": False,
     "key": ("a", "b c"),
+    "leak": 0.25,
     "number": 0.001,
     "paths": ["a", ("b", "c"), (None, "d")],
     "reads": "last",
