@@ -2,8 +2,8 @@
 
 The standard has no sparse arrays and no sums over segments.  Rows of about as many entries are therefore kept together,
 the k-th entries of all of them side by side, each row filled up to as many as the longest of them has: less than twice
-the entries, whatever their distribution, and one place for each row without any.  What fills up is 0, and takes a state that is 0, so that neither results nor
-gradients know of it.
+the entries, whatever their distribution, and one place for each row without any.  What fills up is 0, and takes a state
+that is 0, so that neither results nor gradients know of it.
 """
 
 from dataclasses import dataclass

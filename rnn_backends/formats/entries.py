@@ -72,12 +72,10 @@ def _matrix(name: str, held: Mapping[str, Made], account: Account) -> Made:
         raise FormatError(msg)
 
     def make() -> Any:
-        starts, taken = (
-            indptr.make(),
-            (data.shape[0] + size) * (np.dtype(data.dtype).itemsize + np.dtype(np.int32).itemsize),
-        )
-        # Less than twice the entries are held, and a place for each row without any, and while they are laid out they are there twice.
-        account.take(f"the rows of {name}", "bytes", 4 * taken)
+        starts, place = indptr.make(), np.dtype(data.dtype).itemsize + np.dtype(np.int32).itemsize
+        # There is a place for each row without entries, else less than twice as many as entries, and while they are
+        # laid out they are there twice.
+        account.take(f"the rows of {name}", "bytes", 4 * place * (data.shape[0] + size))
         try:
             return Sparse.from_csr(data.make(), indices.make(), starts, (size, size))
         except ArgumentError as error:

@@ -68,7 +68,7 @@ MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
     ("code", "most"),
     [
         ("import rnn_backends", 62),
-        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 93),
+        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 94),
     ],
 )
 def test_a_cold_start_imports_little(code: str, most: int) -> None:

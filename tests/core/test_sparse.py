@@ -194,6 +194,15 @@ def test_no_dense_matrix_is_made() -> None:
     assert peak < 64 * 2**20  # a dense one has 3 GB
 
 
+def test_what_fills_up_knows_no_state() -> None:
+    held = np.zeros((5, 5))
+    held[0, 1:4] = held[1, 1:3] = held[2, 4] = 1.0
+    made: Any = rb.Cell(np.ones((5, 1)), sparse.csr_array(held))
+    assert made.weight_hh.is_filled_up
+    product = made.recurrent_product(np.array([[np.nan, 1.0, np.inf, 2.0, 3.0]]))
+    assert product.tolist() == [[np.inf, np.inf, 3.0, 0.0, 0.0]]
+
+
 def test_large_batches_are_cut() -> None:
     held = matrix(200, 0.1)
     made = rb.Sparse.from_csr(held.data, held.indices, held.indptr, held.shape)

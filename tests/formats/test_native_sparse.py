@@ -10,6 +10,9 @@ from native_files import CODES, SUFFIXES, assert_same, refuse, write
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.formats.account import Account
+from rnn_backends.formats.entries import with_matrices
+from rnn_backends.formats.made import of_array
 
 ENTRIES = {
     "weight_hh_l0.data": np.array([0.5, -0.25, 0.125], "<f4"),
@@ -127,3 +130,11 @@ def test_a_matrix_that_is_there_twice(path: Path) -> None:
 def test_a_transposed_matrix_is_not_taken_for_another(path: Path) -> None:
     held = arrays() | {"weight_hh_l0.other": np.ones(3, "<f4")}
     refuse(write(path, held), "weight_hh_l0.other", activation="tanh")
+
+
+def test_rows_take_memory() -> None:
+    account = Account(1000)
+    held = {name: of_array(array) for name, array in arrays().items()}
+    matrix: Any = with_matrices(held, account)["weight_hh_l0"]
+    matrix.make()
+    assert account.taken["bytes"] == 4 * (4 + 4) * (3 + 3)
