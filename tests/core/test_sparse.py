@@ -201,6 +201,9 @@ def test_what_fills_up_knows_no_state() -> None:
     assert made.weight_hh.is_filled_up
     product = made.recurrent_product(np.array([[np.nan, 1.0, np.inf, 2.0, 3.0]]))
     assert product.tolist() == [[np.inf, np.inf, 3.0, 0.0, 0.0]]
+    held[0, 1] = np.inf  # the first of the entries
+    made = rb.Cell(np.ones((5, 1)), sparse.csr_array(held))
+    assert made.recurrent_product(np.ones((1, 5))).tolist() == [[np.inf, 2.0, 1.0, 0.0, 0.0]]
 
 
 def test_large_batches_are_cut() -> None:
