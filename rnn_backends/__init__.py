@@ -44,6 +44,7 @@ from rnn_backends.model.batches import batches
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
+from rnn_backends.model.reservoir import reservoir
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.stream import Stream
 
@@ -93,6 +94,7 @@ __all__ = [
     "load",
     "pad",
     "register_backend",
+    "reservoir",
     "to_numpy",
     "use_backend",
 ]
