@@ -1,13 +1,13 @@
 """A readout that is fitted is the one of the least squared error, whatever the chunks, the batches and the backend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import array_api_strict
 import numpy as np
 import pytest
-from places import refused
+from places import in_float64, refused
 
 import rnn_backends as rb
 from rnn_backends.core.ridge import Moments
@@ -20,9 +20,11 @@ RIDGE = 0.3
 
 
 @pytest.fixture(autouse=True)
-def algebra(strictest: None) -> None:
-    """Systems of equations are of an extension of the standard."""
+def algebra(strictest: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Eigenvalues are of an extension of the standard."""
     array_api_strict.set_array_api_strict_flags(enabled_extensions=("linalg",))
+    with in_float64(request):
+        yield
 
 
 def model(backend: str = "numpy", **parts: Any) -> rb.RNN:

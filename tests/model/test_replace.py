@@ -2,17 +2,24 @@
 
 import copy
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
-from places import refused
+from places import in_float64, refused
 
 import rnn_backends as rb
 from rnn_backends.core.network import Network
 
 X = np.linspace(-1, 1, 30).reshape(5, 2, 3)
+
+
+@pytest.fixture(autouse=True)
+def wide(request: pytest.FixtureRequest) -> Iterator[None]:
+    with in_float64(request):
+        yield
 
 
 def made(backend: str = "numpy", **parts: Any) -> rb.RNN:
