@@ -1,9 +1,9 @@
-"""`Fitted`: a model with a readout that is fitted to its states."""
+"""`Fitted`: a readout that is fitted to the states of a model, and runs of what it then predicts."""
 
 from collections.abc import Sequence
 from typing import Self
 
-from rnn_backends.core.arrays import ArrayLike, Input
+from rnn_backends.core.arrays import Array, ArrayLike, Input
 from rnn_backends.core.linear import Linear
 from rnn_backends.model.model import part_of_rnn
 from rnn_backends.model.replaceable import Replaceable
@@ -11,7 +11,7 @@ from rnn_backends.model.replaceable import Replaceable
 
 @part_of_rnn
 class Fitted(Replaceable):
-    """The part of `RNN` that fits a readout."""
+    """The part of `RNN` that fits a readout, and feeds what it gives back."""
 
     def fit_readout(
         self,
@@ -88,3 +88,59 @@ class Fitted(Replaceable):
         weight, bias = fitted_readout(self._placed, (x, y, lengths, mask, h_0), ridge, washout, reads)
         reads = self._placed.require_reads(reads)
         return self.replace(readout=Linear(weight, bias, "identity"), reads=reads)
+
+    def roll_out(
+        self, x: ArrayLike, steps: int, *, inputs: ArrayLike | None = None, h_0: ArrayLike | None = None
+    ) -> Array:
+        """Continue sequences of features by feeding the output of each step back to the model.
+
+        The first output is that of the last step of `x`; each of the others is that of a step which takes the output
+        before it.  A model that takes more features than it gives takes the output as its last ones, after the
+        `inputs` of that step.  This is the feedback of reservoir computing, the columns of W_ax for it being W_fb:
+
+            a<t> = g1(W_aa a<t-1> + W_in u<t> + W_fb y<t-1> + b_a),   x<t> = [u<t>, y<t-1>],   W_ax = [W_in, W_fb]
+
+        Parameters
+        ----------
+        x : array or host data, shape (seq_len, batch, input_size) or (seq_len, input_size)
+            The steps that are known, at least one.
+        steps : int
+            The number of outputs.
+        inputs : array or host data, shape (steps - 1, batch, input_size - output_size), optional
+            u<t> of the steps after `x`, with its axes; left out where the outputs are all of the input.
+        h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
+            As for `RNN.__call__`.
+
+        Returns
+        -------
+        array, shape (steps, batch, output_size)
+            (batch, steps, output_size) with `batch_first`, and (steps, output_size) of a single sequence.
+
+        Raises
+        ------
+        ArgumentError
+            The model does not predict its own next features: its sizes do not fit, its readout is a softmax or reads
+            the mean or the maximum, it takes tokens, or a cell walks backward; or `steps` is not positive.
+        ShapeError, DTypeError, BackendMismatchError, DeviceError
+            An argument does not fit.
+
+        Examples
+        --------
+        A wave, and one that follows another, which is known:
+
+        >>> import numpy as np
+        >>> import rnn_backends as rb
+        >>> wave = np.sin(np.arange(400) / 5)[:, None]
+        >>> rnn = rb.reservoir(1, 50).fit_readout(wave[:300], wave[1:301], ridge=1e-6, washout=50)
+        >>> bool(abs(rnn.roll_out(wave[:301], 20) - wave[301:321]).max() < 0.01)
+        True
+        >>> u, y = wave[1:], 0.5 * wave[1:] * wave[:-1]
+        >>> x = np.concatenate([u[1:], y[:-1]], axis=1)  # u<t> beside y<t-1>
+        >>> rnn = rb.reservoir(2, 50).fit_readout(x[:300], y[1:301], ridge=1e-6, washout=50)
+        >>> y_free = rnn.roll_out(x[:301], 20, inputs=u[302:321])
+        >>> bool(abs(y_free - y[301:321]).max() < 0.01)
+        True
+        """
+        from rnn_backends.model.rolling import rolled_out  # most programs let nothing run free
+
+        return rolled_out(self._placed, x, steps, inputs, h_0)
