@@ -41,7 +41,7 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.model.batches import batches
-from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
+from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_reservoirpy, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
 from rnn_backends.model.reservoir import reservoir
@@ -88,6 +88,7 @@ __all__ = [
     "from_flax",
     "from_keras",
     "from_onnx",
+    "from_reservoirpy",
     "from_torch",
     "get_backend",
     "list_backends",
