@@ -60,7 +60,7 @@ def initial_network(
     return Network(layers, Linear(weight, of_terms(width, output_size) if bias else None))
 
 
-def uniform(generator: np.random.Generator, bound: float, *shape: int) -> Host:
+def uniform(generator: "np.random.Generator", bound: float, *shape: int) -> Host:
     """Draw parameters uniformly from +-bound, in float64."""
     try:
         return generator.uniform(-bound, bound, shape)

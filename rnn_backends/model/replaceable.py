@@ -7,7 +7,6 @@ from rnn_backends.backends.selection import owner_of, require_device, require_ow
 from rnn_backends.core.arrays import Array, is_integer
 from rnn_backends.core.layers import as_layers, named_arrays
 from rnn_backends.core.messages import listed, shown
-from rnn_backends.core.near import did_you_mean
 from rnn_backends.core.network import Network
 from rnn_backends.core.parameters import map_arrays
 from rnn_backends.errors import ArgumentError
@@ -26,7 +25,7 @@ class Replaceable(Many):
 
         Parameters
         ----------
-        **parts
+        parts
             Arguments of `RNN` by name: ``layers``, ``readout``, ``encoder``, ``reads``, ``takes``, ``h_0``,
             ``batch_first``, ``vocabulary``, ``unknown``, ``metadata``.  None takes away a part that is optional.
             Arrays of NumPy are moved to the model's device and converted to its dtype.
@@ -56,6 +55,8 @@ class Replaceable(Many):
         known = [entry.name for entry in fields(Network)]
         for name in parts:
             if name not in known:
+                from rnn_backends.core.near import did_you_mean  # where a message needs it
+
                 msg = f"an RNN has no part {shown(name)} to replace; it has {listed(known)}.{did_you_mean(name, known)}"
                 raise ArgumentError(msg)
         placed, network = self._placed, self._placed.network

@@ -17,7 +17,6 @@ from rnn_backends.core.parameters import require_sizes
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError, DTypeError
 from rnn_backends.model.init import LARGEST_NUMBER, require_integer, uniform
-from rnn_backends.model.radius import spectral_radius as spectral_radius_of
 from rnn_backends.model.rnn import RNN
 
 
@@ -131,7 +130,9 @@ def reservoir(
 
 def scaled(matrix: Host | Sparse, radius: float) -> Host | Sparse:
     """Return a square matrix times the number that makes its spectral radius the given one."""
-    found = spectral_radius_of(matrix)
+    from rnn_backends.model.radius import spectral_radius  # most programs make no reservoir
+
+    found = spectral_radius(matrix)
     if not found:
         msg = "a matrix whose spectral radius is 0, as of zeros alone, cannot be scaled to another; take another seed."
         raise ArgumentError(msg)
@@ -141,7 +142,7 @@ def scaled(matrix: Host | Sparse, radius: float) -> Host | Sparse:
     return replace(matrix, parts=tuple(replace(part, values=part.values * factor) for part in matrix.parts))
 
 
-def _drawn(generator: np.random.Generator, size: int, entries: int) -> Host | Sparse:
+def _drawn(generator: "np.random.Generator", size: int, entries: int) -> Host | Sparse:
     """Draw a square matrix with so many entries in each row, as a sparse one where that is not all of them."""
     values = uniform(generator, 1.0, size, entries)
     if entries == size:
