@@ -1,12 +1,13 @@
 """Models of reservoirpy with their numbers: the same states, outputs and free runs; what is not understood is named."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from places import refused
+from places import ROOT, refused
 
 import rnn_backends as rb
 from rnn_backends.core.sparse import Sparse
@@ -171,3 +172,12 @@ def test_what_is_not_understood_is_named(what: str) -> None:
     make, parts = REFUSED[what]
     with refused(rb.FormatError, *parts):
         rb.from_reservoirpy(make())
+
+
+def test_the_block_of_the_page_runs() -> None:
+    page = (ROOT / "docs" / "how_to" / "reservoirs.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {"rb": rb, "x_train": np.tile(U, (3, 1)), "y_train": np.tile(Y, (3, 1))}
+    exec(compile(block, "reservoirs.md", "exec"), found)
+    at_rest(*found["model"].nodes)
+    np.testing.assert_allclose(found["rnn"].logits(U), found["model"].run(U), rtol=0, atol=1e-10)
