@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_backends.backends.transfer import as_host, receive, to_numpy
 from rnn_backends.core.activations import finite_float
-from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, is_integer
+from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, is_integer
 from rnn_backends.core.checks import require_state
 from rnn_backends.core.masking import KeptSteps
 from rnn_backends.core.messages import got, shown
@@ -118,7 +118,7 @@ class _Fit:
     def _required(self, call: ChunkedCall, y: Any) -> Any:
         """Return the outputs that are wanted, which must have the axes of the input."""
         held = as_host("y", y)
-        if not is_array(held) or ("float" not in str(held.dtype) and not is_integer(held)):
+        if not is_array(held) or not (dtype_name(held) in FLOATING or is_integer(held)):
             msg = f"`y` must be an array of numbers; got {got(y)}."
             raise DTypeError(msg)
         is_steps = self.reads == "steps"
