@@ -108,6 +108,13 @@ def test_arpack_finds_the_radius_of_large_matrices(monkeypatch: pytest.MonkeyPat
         assert found == spectral_radius(matrix)
 
 
+def test_no_larger_eigenvalue_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scipy")
+    monkeypatch.setattr(radius, "DENSE", 100)
+    matrix = np.random.default_rng(3).uniform(-1, 1, (400, 400))  # by the default of 20 vectors 0.4% too small
+    assert abs(spectral_radius(matrix) / largest(matrix) - 1) < 1e-9
+
+
 def test_a_large_reservoir_has_its_radius() -> None:
     pytest.importorskip("scipy")
     rnn = rb.reservoir(1, 1200, density=0.01, spectral_radius=0.7, seed=2)
