@@ -1,13 +1,13 @@
 """Models of reservoirpy with their numbers: the same states, outputs and free runs; what is not understood is named."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from places import ROOT, refused
+from places import ROOT, in_float64, refused
 
 import rnn_backends as rb
 from rnn_backends.core.sparse import Sparse
@@ -19,6 +19,12 @@ mat_gen = pytest.importorskip("reservoirpy.mat_gen")
 T, IN, OUT = 60, 3, 2
 RANDOM = np.random.default_rng(1)
 U, Y = RANDOM.standard_normal((T, IN)), RANDOM.standard_normal((T, OUT))
+
+
+@pytest.fixture(autouse=True)
+def wide(request: pytest.FixtureRequest) -> Iterator[None]:
+    with in_float64(request):
+        yield
 
 
 def reservoir(units: int = 40, **options: Any) -> Any:
