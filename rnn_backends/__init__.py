@@ -45,9 +45,10 @@ from rnn_backends.errors import (
 )
 from rnn_backends.model.batches import batches
 from rnn_backends.model.dale import dale_signs
-from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
+from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_reservoirpy, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
+from rnn_backends.model.reservoir import reservoir
 from rnn_backends.model.rnn import RNN
 from rnn_backends.model.stream import Stream
 
@@ -95,12 +96,14 @@ __all__ = [
     "from_flax",
     "from_keras",
     "from_onnx",
+    "from_reservoirpy",
     "from_torch",
     "get_backend",
     "list_backends",
     "load",
     "pad",
     "register_backend",
+    "reservoir",
     "to_numpy",
     "use_backend",
 ]

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "docs/coming_from.md": "tests/formats/test_coming_from.py",
     "docs/gpu.md": "tests/kernels/test_recipes.py",
     "docs/how_to/many_machines.md": "tests/scale/test_recipes.py",
+    "docs/how_to/reservoirs.md": "tests/scale/test_reservoirpy.py",
 }
 """Pages whose blocks of Python have tests of their own."""
 

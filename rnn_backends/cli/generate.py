@@ -24,7 +24,8 @@ from rnn_backends.cli.writer import Writer, written
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown_path
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.sampling import Sampler, drawn, is_softmax, require_forecaster, require_language, roll_out
+from rnn_backends.model.rolling import is_softmax, require_forecaster, roll_out
+from rnn_backends.model.sampling import Sampler, drawn, require_language
 
 SEEDS = 2**32
 """The number of seeds, one of which is chosen where none is given: short ones, to be typed again."""

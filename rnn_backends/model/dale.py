@@ -66,7 +66,7 @@ def dale_signs(cell: AffineCell) -> Host:
 def _entries(weight: Any) -> tuple[Host, Host, Host]:
     """Return rows, columns and values of a matrix, of a sparse one those that are not zero."""
     if isinstance(weight, Sparse):
-        values, columns, starts = map_arrays(to_numpy, weight).entries()
+        values, columns, starts = map_arrays(to_numpy, weight).to_csr()
         return np.repeat(np.arange(len(starts) - 1), np.diff(starts)), columns, values
     host = to_numpy(weight)
     rows, columns = np.indices(host.shape)

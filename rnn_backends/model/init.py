@@ -40,20 +40,15 @@ def initial_network(
     require_flag("bias", bias)
     generator = np.random.default_rng(seed)
 
-    def uniform(fan_in: int, *shape: int) -> Host:
-        bound = 1.0 / np.sqrt(fan_in)
-        try:
-            return generator.uniform(-bound, bound, shape)
-        except (MemoryError, ValueError) as error:  # NumPy's of more bytes than there are addresses
-            msg = f"the memory has no room for parameters of shape {shown(shape)}; make the model of smaller sizes."
-            raise DeviceMemoryError(msg) from error
+    def of_terms(fan_in: int, *shape: int) -> Host:
+        return uniform(generator, 1.0 / np.sqrt(fan_in), *shape)
 
     def cell(features: int) -> Cell:
         weight_ih, weight_hh = (
-            uniform(features, hidden_size, features),
-            uniform(hidden_size, hidden_size, hidden_size),
+            of_terms(features, hidden_size, features),
+            of_terms(hidden_size, hidden_size, hidden_size),
         )
-        return Cell(weight_ih, weight_hh, uniform(hidden_size, hidden_size) if bias else None, activation)
+        return Cell(weight_ih, weight_hh, of_terms(hidden_size, hidden_size) if bias else None, activation)
 
     directions = 2 if bidirectional else 1
     features = [input_size] + [directions * hidden_size] * (num_layers - 1)
@@ -61,8 +56,17 @@ def initial_network(
     if output_size is None:
         return Network(layers)
     width = directions * hidden_size
-    weight = uniform(width, output_size, width)
-    return Network(layers, Linear(weight, uniform(width, output_size) if bias else None))
+    weight = of_terms(width, output_size, width)
+    return Network(layers, Linear(weight, of_terms(width, output_size) if bias else None))
+
+
+def uniform(generator: "np.random.Generator", bound: float, *shape: int) -> Host:
+    """Draw parameters uniformly from +-bound, in float64."""
+    try:
+        return generator.uniform(-bound, bound, shape)
+    except (MemoryError, ValueError) as error:  # NumPy's of more bytes than there are addresses
+        msg = f"the memory has no room for parameters of shape {shown(shape)}; make the model of smaller sizes."
+        raise DeviceMemoryError(msg) from error
 
 
 def require_integer(name: str, value: object, least: int, most: int = LARGEST) -> None:

@@ -1,4 +1,4 @@
-"""Sequences that a network continues by itself: the token drawn from its output, or the output, is the next input."""
+"""Tokens by which a network continues a sequence: one that is drawn from its output is the next input."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,9 +11,10 @@ from rnn_backends.backends.transfer import as_host, to_numpy
 from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
-from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, shown
+from rnn_backends.core.stored import steps_of
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
+from rnn_backends.model.chunks import spans
 from rnn_backends.model.init import LARGEST_NUMBER, require_integer
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.stream import Stream
@@ -95,27 +96,12 @@ def require_language(placed: Placed) -> None:
     """Check that a model predicts its own next input, a token id."""
     network = placed.network
     if not network.readout or placed.input_size != network.readout[-1].output_size or network.takes == "features":
-        msg = f"generate needs a model that predicts its own next token id; this one {_counts(placed)}."
+        msg = f"generate needs a model that predicts its own next token id; this one {counts(placed)}."
         raise ArgumentError(msg)
-    _require_feedback("generate", placed)
+    require_feedback("generate", placed)
 
 
-def require_forecaster(placed: Placed) -> None:
-    """Check that a model predicts its own next input, as many values as it takes features."""
-    network = placed.network
-    if not network.readout or placed.input_size != network.readout[-1].output_size or network.takes == "tokens":
-        msg = f"a free run needs a model that predicts its own next features; this one {_counts(placed)}."
-        raise ArgumentError(msg)
-    if is_softmax(network.readout[-1]):
-        msg = (
-            "a free run feeds the outputs of a model back to it, and those of this one are probabilities of a softmax; "
-            "to draw token ids it must be made or loaded with takes='tokens'."
-        )
-        raise ArgumentError(msg)
-    _require_feedback("a free run", placed)
-
-
-def _counts(placed: Placed) -> str:
+def counts(placed: Placed) -> str:
     """Return how much a network takes and gives in a step."""
     what = {"tokens": "one of {} token ids", "features": "{} features"}.get(placed.network.takes or "", "{} inputs")
     readout = placed.network.readout
@@ -123,12 +109,7 @@ def _counts(placed: Placed) -> str:
     return f"takes {what.format(placed.input_size)} and {outputs}"
 
 
-def is_softmax(readout: Linear) -> bool:
-    """Return whether a readout gives probabilities of classes, or their logarithms."""
-    return getattr(readout.activation, "name", None) in {"softmax", "log_softmax"}
-
-
-def _require_feedback(method: str, placed: Placed) -> None:
+def require_feedback(method: str, placed: Placed) -> None:
     """Check that the output of a step depends on no later one, and that the readout reads it."""
     reads = placed.network.reads
     if reads in {"mean", "max"}:
@@ -164,7 +145,7 @@ def drawn(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
 
 def _draws(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
     stream, ids = Stream(placed), np.empty(1, dtype=np.int32)
-    output = _run(stream, prompt)
+    output = run_in_pieces(stream, prompt)
     while True:
         with placed.on_device():
             logits = placed.logits(output[-1:, :])
@@ -173,45 +154,8 @@ def _draws(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:
         output = stream(ids)
 
 
-def roll_out(placed: Placed, x: Any) -> Iterator[Array]:
-    """Return the outputs that continue the features of a sequence, each fed back as the next step, without end.
-
-    Parameters
-    ----------
-    placed : Placed
-        A network of features whose readout has as many outputs, without a softmax.
-    x : array or host data, shape (seq_len, input_size)
-        Checked and run at once, before the first output is asked for.
-
-    Returns
-    -------
-    iterator of array, shape (input_size,)
-        On the network's device, in its dtype.
-    """
-    require_forecaster(placed)
-    given = as_host("x", x)
-    if len(given.shape) != 2 or given.shape[0] == 0:
-        msg = f"`x` must hold at least one step, shape (seq_len, input_size); got shape {shown(tuple(given.shape))}."
-        raise ShapeError(msg)
-    if is_integer(given) and placed.network.takes is None:
-        msg = f"`x` must hold floating-point numbers, as integers are token ids to this model; got {dtype_name(given)}."
-        raise DTypeError(msg)
-    stream = Stream(placed)
-    return _outputs(placed, stream, _run(stream, given))
-
-
-def _outputs(placed: Placed, stream: Stream, states: Array) -> Iterator[Array]:
-    while True:
-        with placed.on_device():
-            output = placed.network.readout[-1].activate(placed.logits(states[-1:, :]))
-            step = output[0, :]
-        yield step
-        states = stream(output)
-
-
-def _run(stream: Stream, prompt: Any) -> Array:
+def run_in_pieces(stream: Stream, prompt: Any, axis: int = 0) -> Array:
     """Run a sequence in pieces, so that of a long one the outputs of a piece alone are held, and return the last."""
-    seq_len = prompt.shape[0]
-    for start in range(0, seq_len, PIECE):
-        output = stream(prompt[start : min(start + PIECE, seq_len), ...])
+    for start, stop in spans(0, prompt.shape[axis], PIECE):
+        output = stream(steps_of(prompt, start, stop, axis))
     return output

@@ -23,7 +23,7 @@ from rnn_backends.cli import progress, writer
 from rnn_backends.cli.generate import seeds
 from rnn_backends.cli.prompts import Ending
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.sampling import roll_out
+from rnn_backends.model.rolling import roll_out
 
 CHARACTERS = "\n abé😀"
 WORDS = ("...", "lord", "my", "the", "good", "night")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import rnn_backends as rb
 from rnn_backends.model import sampling
-from rnn_backends.model.sampling import Sampler, roll_out
+from rnn_backends.model.rolling import roll_out
+from rnn_backends.model.sampling import Sampler
 from rnn_backends.model.vocabulary import Vocabulary
 
 VOCABULARY = "\n abé😀"
@@ -679,7 +680,7 @@ def test_a_free_run_feeds_its_outputs_back(backend: str, options: dict[str, Any]
     [
         (np.zeros((0, 3)), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(0, 3\)"),
         (np.zeros(3), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(3,\)"),
-        (np.zeros((2, 1, 3)), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(2, 1, 3\)"),
+        (np.zeros((2, 0, 3)), rb.ShapeError, r"`x` must hold at least one step, .*; got shape \(2, 0, 3\)"),
         (np.zeros((2, 4)), rb.ShapeError, r"the last axis of `x` must be input_size = 3; got shape \(2, 4\)"),
         (
             [[1, 2, 3]],

@@ -161,3 +161,16 @@ def library(request: pytest.FixtureRequest) -> str:
 def away(request: pytest.FixtureRequest) -> str:
     """A library whose arrays are not host data."""
     return usable(request.param)
+
+
+@contextmanager
+def in_float64(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Switch float64 on for JAX, if that is the backend of a test."""
+    name = getattr(request.node, "callspec", None)
+    if name is None or not str(name.params.get("backend", "")).startswith("jax"):
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield
