@@ -53,6 +53,14 @@ OTHER_OPTIONS = {
     "q": "--quiet",
     "o": "--output",
     "out": "--output",
+    "out-dir": "--output-dir",
+    "outdir": "--output-dir",
+    "output-folder": "--output-dir",
+    "j": "--jobs",
+    "workers": "--jobs",
+    "num-workers": "--jobs",
+    "processes": "--jobs",
+    "parallel": "--jobs",
     "format": "--to",
     "n": "--length",
     "max-length": "--length",
@@ -234,6 +242,10 @@ def hint(arguments: argparse.Namespace) -> str:
     is_no_model = other in DATA or model == "-" or not is_there(model)
     if kind in MODELS and kind != other and is_no_model and is_file(data):
         return f" The model comes first: {prog} {quoted(data, 'MODEL')} {quoted(model, 'INPUT')}"
+    if held.get("output_dir") is not None:
+        return ""  # whose errors name their input
+    if {*"*?["} & {*text} and not is_there(text):
+        return f" A pattern needs an --output-dir: {prog} MODEL {quoted(text, 'PATTERN')} --output-dir DIR"
     if text not in {"", "-"} and not Path(text).suffix and is_file(model) and not is_there(text):
         return f" INPUT is a file; pipe text to -: echo {quoted(text, 'TEXT')} | {prog} MODEL -"
     return " MODEL is a file; only INPUT may come from stdin." if model == "-" else ""
