@@ -40,6 +40,7 @@ from rnn_backends.errors import (
     VocabularyError,
     WrongResultError,
 )
+from rnn_backends.model.batches import batches
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_torch
 from rnn_backends.model.loading import load
 from rnn_backends.model.padding import pad
@@ -78,6 +79,7 @@ __all__ = [
     "VocabularyError",
     "WrongResultError",
     "__version__",
+    "batches",
     "cross_entropy",
     "cross_entropy_grad",
     "each_direction",

@@ -28,7 +28,11 @@ BEGINNING = NAMES["README.md"].partition("\n## ")[0]
 ROWS: dict[str, str] = dict(re.findall(r"^\| (.+?) \| `(.+)` \|$", BEGINNING, re.MULTILINE))
 """What to write, by what one has."""
 
-ELSEWHERE = {"docs/coming_from.md": "tests/formats/test_coming_from.py", "docs/gpu.md": "tests/kernels/test_recipes.py"}
+ELSEWHERE = {
+    "docs/coming_from.md": "tests/formats/test_coming_from.py",
+    "docs/gpu.md": "tests/kernels/test_recipes.py",
+    "docs/how_to/many_machines.md": "tests/scale/test_recipes.py",
+}
 """Pages whose blocks of Python have tests of their own."""
 
 WITH_COMMANDS = ("README.md", "docs/commands.md", "docs/backends.md", "examples/deploy/README.md")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import rnn_backends as rb
+import rnn_backends.dask
 import rnn_backends.plot
 import rnn_backends.testing
+import rnn_backends.xarray
 from rnn_backends.cli.parser import make_parser
 from rnn_backends.cli.process import environment
 from rnn_backends.core.activations import ACTIVATIONS
@@ -37,7 +39,7 @@ def test_the_index_has_every_name_once() -> None:
     names = listed("rnn_backends")
     public = {name for name in rb.__all__ if not name.startswith("__")}
     assert sorted(names) == sorted(public | members(rb.RNN) | members(rb.Stream))
-    for module in (rnn_backends.testing, rnn_backends.plot):
+    for module in (rnn_backends.testing, rnn_backends.plot, rnn_backends.dask, rnn_backends.xarray):
         assert sorted(listed(module.__name__)) == sorted(module.__all__)
 
 

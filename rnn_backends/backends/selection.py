@@ -182,11 +182,16 @@ def select(name: str | None = None, arrays: Iterable[tuple[str, Array]] = ()) ->
             require_owner(other_name, other, other_owner, place)
             require_device(other_name, other, place)
         return place
+    return preferred() or parse("numpy", "the default")
+
+
+def preferred() -> Placement | None:
+    """Return where models are placed by `use_backend` or RNN_BACKEND; None where neither says so."""
     held = _chosen.get()
     if held is not None:
         return held
     variable = os.environ.get(VARIABLE, "").strip()
-    return parse(variable, f"environment variable {VARIABLE}") if variable else parse("numpy", "the default")
+    return parse(variable, f"environment variable {VARIABLE}") if variable else None
 
 
 def owner_of(array: object) -> Backend | None:

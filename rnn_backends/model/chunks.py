@@ -203,6 +203,17 @@ def sizes(placed: Placed, features: int, sequences: int, *, is_zeroed: bool = Fa
     return chunk, block // chunk * chunk
 
 
+def batch_steps(placed: Placed, features: int) -> int:
+    """Return the number of padded steps of a batch of sequences that are run at once, features being those of a step.
+
+    As many as a block holds, or more where the parameters take more: they are read anew for each batch.
+    """
+    itemsize = 8 if placed.dtype == "float64" else 4
+    inner, outputs = placed.widths
+    held = max(BUDGET, placed.num_parameters * itemsize)
+    return max(1, held // (max(2 * (features + inner), outputs) * itemsize))
+
+
 def is_in_blocks(placed: Placed, x: Any, lengths: Any, mask: Any) -> bool:
     """Return whether a run of all steps is to be made in blocks, for it would hold much beside input and output.
 

@@ -1,14 +1,13 @@
-"""`pad`: sequences of different lengths as one batch."""
+"""`pad`: sequences of different lengths as one batch, and the steps of a batch as sequences again."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from rnn_backends.backends.transfer import as_host
-from rnn_backends.core import checks
-from rnn_backends.core.arrays import Array, ArrayLike, array_namespace, device, dtype_name, is_integer
-from rnn_backends.core.messages import shown
-from rnn_backends.core.parameters import require_dense, require_flag
-from rnn_backends.errors import DTypeError, ShapeError
+import numpy as np
+
+from rnn_backends.core.arrays import Array, ArrayLike, Host, array_namespace, device, where_valid
+from rnn_backends.core.parameters import require_flag
+from rnn_backends.errors import DTypeError
+from rnn_backends.model.ragged import Ragged, of_sequences
 
 
 def pad(sequences: Sequence[ArrayLike], batch_first: bool = False) -> tuple[Array, Array]:
@@ -35,6 +34,10 @@ def pad(sequences: Sequence[ArrayLike], batch_first: bool = False) -> tuple[Arra
     BackendMismatchError, DeviceError
         The sequences belong to more than one library or device.
 
+    See Also
+    --------
+    batches : Many sequences in batches of alike lengths.
+
     Examples
     --------
     >>> import rnn_backends as rb
@@ -48,57 +51,54 @@ def pad(sequences: Sequence[ArrayLike], batch_first: bool = False) -> tuple[Arra
     (2, 4)
     """
     require_flag("batch_first", batch_first)
-    arrays = _alike(_as_arrays(sequences))
-    xp, place = array_namespace(arrays[0]), device(arrays[0])
-    dtype, counts = _common_dtype(xp, arrays), [int(array.shape[0]) for array in arrays]
-    rest = tuple(arrays[0].shape[1:])
-    rows = [
-        xp.concat([xp.astype(array, dtype), xp.zeros((max(counts) - count, *rest), dtype=dtype, device=place)])
-        for array, count in zip(arrays, counts, strict=True)
-    ]
-    return xp.stack(rows, axis=0 if batch_first else 1), xp.asarray(counts, device=place)
-
-
-def _as_arrays(sequences: Any) -> dict[str, Array]:
-    """Return the sequences by name as arrays: host data on NumPy, all else as it is."""
     is_several = isinstance(sequences, Sequence) and not isinstance(sequences, (str, bytes, bytearray, memoryview))
     if not is_several or not len(sequences):
         other = "an empty one" if is_several else f"a {type(sequences).__name__}"
         msg = f"`sequences` must be a list of at least one array, one for each sequence; got {other}."
         raise DTypeError(msg)
-    found = {f"sequences[{index}]": each for index, each in enumerate(sequences)}
-    for name, each in found.items():
-        if isinstance(each, str):
-            msg = f"`{name}` must hold numbers; got text; give a list of texts to a model with a vocabulary as it is."
-            raise DTypeError(msg)
-        found[name] = as_host(name, each)
-        require_dense(name, found[name])
-    checks.require_together(found.items())
-    return found
+    ragged = of_sequences(sequences)
+    return padded(ragged, np.arange(len(ragged.lengths)), batch_first), like(ragged.values, ragged.lengths)
 
 
-def _alike(arrays: dict[str, Array]) -> list[Array]:
-    """Return arrays whose shapes differ in their lengths alone; an empty list has the features of the others."""
-    known = next((each for each in arrays.values() if each.ndim and each.shape[0]), next(iter(arrays.values())))
-    found = {name: known[:0, ...] if tuple(each.shape) == (0,) else each for name, each in arrays.items()}
-    for name, array in found.items():
-        if array.ndim not in {1, 2} or array.shape[1:] != known.shape[1:]:
-            features = "".join(f", {size}" for size in known.shape[1:])
-            wanted = "(length, input_size) or (length,)" if array is known else f"(length{features or ','})"
-            msg = f"`{name}` must have shape {wanted}, as the other sequences; got {shown(tuple(array.shape))}."
-            raise ShapeError(msg)
-    return list(found.values())
+def like(array: Array, numbers: Host) -> Array:
+    """Return integers of the host on the library and device of an array."""
+    if isinstance(array, np.ndarray):
+        return numbers
+    return array_namespace(array).asarray(numbers, device=device(array))
 
 
-def _common_dtype(xp: Any, arrays: Sequence[Array]) -> Any:
-    """Return the dtype that all arrays can be converted to."""
-    if all(map(is_integer, arrays)) and len({array.dtype for array in arrays}) > 1:
-        return xp.int64  # of int64 and uint64 NumPy would make floating point
-    try:
-        return xp.result_type(*(array.dtype for array in arrays))
-    except TypeError as error:  # integers and floating point, in a library that does not mix them
-        found = ", ".join(sorted({dtype_name(array) for array in arrays}))
-        msg = (
-            f"all `sequences` must be of one kind, integers or floating point; got {found}. Convert them to one dtype."
-        )
-        raise DTypeError(msg) from error
+def padded(ragged: Ragged, chosen: Host, batch_first: bool) -> Array:
+    """Return some of the sequences as one batch, with zeros after their ends."""
+    values, axis = ragged.values, 0 if batch_first else 1
+    starts, lengths = (np.expand_dims(each[chosen], 1 - axis) for each in (ragged.offsets, ragged.lengths))
+    steps = np.expand_dims(np.arange(lengths.max(initial=0)), axis)
+    valid, rest = steps < lengths, tuple(values.shape[1:])
+    if not valid.any():
+        return array_namespace(values).zeros((*valid.shape, *rest), dtype=values.dtype, device=device(values))
+    taken = taken_steps(values, np.where(valid, starts + steps, starts.min()), valid.shape)
+    valid = valid.reshape(*valid.shape, *(1 for _ in rest))
+    return taken if valid.all() else where_valid(taken, like(values, valid))
+
+
+def source_of(ragged: Ragged, packs: Sequence[Host], batch_first: bool) -> Host:
+    """Return where each step of the sequences stands among those of batches, one batch after the other."""
+    place, stride, begin = np.empty_like(ragged.lengths), np.empty_like(ragged.lengths), 0
+    for chosen in packs:
+        lengths, batch = ragged.lengths[chosen], np.arange(len(chosen))
+        seq_len = int(lengths.max(initial=0))
+        place[chosen] = begin + (batch * seq_len if batch_first else batch)
+        stride[chosen] = 1 if batch_first else len(chosen)
+        begin += seq_len * len(chosen)
+    steps: Host = np.arange(ragged.offsets[-1]) - np.repeat(ragged.offsets[:-1], ragged.lengths)
+    steps *= np.repeat(stride, ragged.lengths)
+    steps += np.repeat(place, ragged.lengths)
+    return steps
+
+
+def taken_steps(values: Array, index: Host, shape: tuple[int, ...]) -> Array:
+    """Return the rows of an array at some places, with the axes of the places."""
+    if isinstance(values, np.ndarray):
+        return values.take(index, axis=0).reshape(*shape, *values.shape[1:])
+    xp = array_namespace(values)
+    taken = xp.take(values, like(values, index.reshape(-1)), axis=0)
+    return xp.reshape(taken, (*shape, *values.shape[1:]))

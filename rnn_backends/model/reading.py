@@ -39,11 +39,23 @@ class Summary(NamedTuple):
 
 def summarize(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
     """Return what is read of each sequence of a call, on its device, which must be the current one."""
-    walk = _Walk(call, reads, after or (lambda *_: None))
+    walk = _Walk(call, readings_of(call.placed, reads), after or (lambda *_: None))
     read = joined(walk.readings, walk.run(), call.lengths, call.seq_len)
     if call.is_batch:
         return Summary(read, walk.has_step)
     return Summary(read[0, :], None if walk.has_step is None else walk.has_step[0, ...])
+
+
+def readings_of(placed: Placed, reads: str) -> list[Reading]:
+    """Return what is to be read of each cell of the last layer, of no step so far."""
+    return [Reading(reads, reverse) for _, reverse in placed.network.layers[-1].cells]
+
+
+def read_on(call: ChunkedCall, readings: list[Reading]) -> Any:
+    """Run forward cells over the steps of a call, add these to readings, and return the states that they leave."""
+    walk = _Walk(call, readings, lambda *_: None)
+    walk.run()
+    return walk.state
 
 
 def logits_of_whole(call: ChunkedCall, reads: str, after: After | None = None) -> Summary:
@@ -82,10 +94,10 @@ class _Cell(NamedTuple):
 class _Walk:
     """A walk of a network through the blocks of a call, a single sequence as a batch of one."""
 
-    def __init__(self, call: ChunkedCall, reads: str, after: After) -> None:
+    def __init__(self, call: ChunkedCall, readings: list[Reading], after: After) -> None:
         self.call, self.placed, self.after = call, call.placed, after
-        self.layers = call.placed.network.layers
-        self.readings = [Reading(reads, reverse) for _, reverse in self.layers[-1].cells]
+        self.layers, self.readings = call.placed.network.layers, readings
+        self.state: Any = None
         self.h_0 = call.h_0 if call.is_batch or call.h_0 is None else tuple(h[None, :] for h in last_states(call.h_0))
         self.has_step: Array | None = None
         self.done = 0
@@ -112,6 +124,7 @@ class _Walk:
             states, state = self.placed.run(x, state, lengths, mask)
             self._add(self.readings, states, last_states(state), lengths, mask)
             self._report(stop - start, last_states(state)[-1], of=1)
+        self.state = state
         return last_states(state)[-len(self.readings) :]
 
     def _cell_by_cell(self, size: int) -> Sequence[Array]:

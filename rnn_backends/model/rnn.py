@@ -12,11 +12,11 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import shown
 from rnn_backends.core.network import Network
 from rnn_backends.model.init import initial_network
-from rnn_backends.model.language import LanguageModel
+from rnn_backends.model.many import Many
 from rnn_backends.model.placed import place
 
 
-class RNN(LanguageModel):
+class RNN(Many):
     """A vanilla recurrent network on one backend; immutable, and safe to share between threads.
 
     Its methods take arrays of its backend and device in its dtype, and *host data* (NumPy arrays, nested

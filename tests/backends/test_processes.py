@@ -105,6 +105,7 @@ IGNORE_THREADS = pytest.mark.filterwarnings(
     [
         lambda rnn: rnn(X),
         lambda rnn: rnn.loss(X, np.zeros((5, 2), int)),
+        lambda rnn: rnn.predict_many([[0, 1], [2]]),
         lambda _: rb.RNN.init(3, 4),
         lambda rnn: rb.RNN(rnn.layers, rnn.readout).stream(2)(X),
         lambda rnn: rnn.to(dtype="float64"),
@@ -112,7 +113,7 @@ IGNORE_THREADS = pytest.mark.filterwarnings(
         lambda _: rb.register_backend(replace(rb.get_backend("numpy"), name="mine")),
         compute,
     ],
-    ids=["call", "loss", "init", "stream", "to", "another backend", "register", "all"],
+    ids=["call", "loss", "many", "init", "stream", "to", "another backend", "register", "all"],
 )
 def test_a_fork_computes_while_a_thread_loads(work: Any, slow: Slow) -> None:
     rnn = rb.RNN.init(3, 4, output_size=3)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 import rnn_backends as rb
-from rnn_backends import plot, testing
+from rnn_backends import dask, plot, testing, xarray
 
 PUBLIC: list[Any] = [getattr(rb, name) for name in rb.__all__ if name != "__version__"]
 TESTING: list[Any] = [testing.BackendConformance, testing.Bounded, testing.Case, testing.cases, testing.excess]
 TESTING += [testing.reference]
 PLOT: list[Any] = [getattr(plot, name) for name in plot.__all__]
+SCALE: list[Any] = [getattr(module, name) for module in (dask, xarray) for name in module.__all__]
 PARTS: list[Any] = list(rb.RNN.__mro__[1:-1])
 """The classes that RNN is made of: an example is found in the one that has its method."""
 
@@ -34,7 +35,7 @@ def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def described() -> Iterator[tuple[str, Any]]:
-    for item in filter(is_described, PUBLIC + TESTING + PLOT):
+    for item in filter(is_described, PUBLIC + TESTING + PLOT + SCALE):
         yield item.__name__, item
         if item in {rb.RNN, rb.Stream}:
             yield from methods(item)
