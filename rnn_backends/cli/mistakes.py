@@ -170,7 +170,7 @@ def _nearest(name: str, choices: Iterable[str]) -> str | None:
 def _near_option(name: str, options: Iterable[str]) -> str | None:
     """Return the option that was meant by a name."""
     long = [option for option in options if option.startswith("--")]
-    plain = name.lstrip("-").replace("_", "-").lower()
+    plain = name.replace("_", "-").strip("-").lower()
     if (meant := OTHER_OPTIONS.get(plain, "")) and meant.partition(" ")[0] in long:
         return meant
     if plain in UNKNOWN or len(plain) == 1:

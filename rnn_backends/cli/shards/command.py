@@ -94,6 +94,8 @@ class Run:
                 self._take(shard, answer)
                 report(count)
         summary.seconds = monotonic() - begun
+        for shard in shards:
+            summary.add(self._manifest.entry(shard.output))
 
     def _say(self, text: str) -> None:
         """Make a remark, once."""
@@ -153,9 +155,9 @@ class Run:
             summary.failed[str(shard.input)] = reason
             self._note(reason if name in reason else f"{name}: {reason}")
             return
-        summary.made += "kept" not in answer
-        summary.sequences += entry["sequences"]
-        summary.steps += entry["steps"]
+        if "kept" not in answer:
+            summary.made += 1
+            summary.made_steps += entry["steps"]
 
 
 def _size(shard: Shard) -> int:

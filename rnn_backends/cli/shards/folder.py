@@ -35,7 +35,7 @@ def claimed(folder: Path, note: Callable[[str], None]) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         msg = f"'{shown_path(folder)}' is a file, and --output-dir names a folder; choose another name."
         raise ArgumentError(msg)
-    work = folder / WORK
+    work, is_new = folder / WORK, not folder.exists()
     with writing(folder):
         work.mkdir(parents=True, exist_ok=True)
     lock = _locked(work / _LOCK, folder, note)
@@ -48,6 +48,8 @@ def claimed(folder: Path, note: Callable[[str], None]) -> Iterator[Path]:
         with suppress(OSError):
             (work / _LOCK).unlink()
             work.rmdir()
+            if is_new:  # and nothing was made
+                folder.rmdir()
         os.close(lock)
 
 

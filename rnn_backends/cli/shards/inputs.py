@@ -92,9 +92,13 @@ def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
     """Return whether the parts of a path fit those of a pattern, as the module glob has it."""
     if not pattern:
         return not names
+    if pattern[0] == "**" and (_fits(names, pattern[1:]) or (len(pattern) == 1 and not names)):
+        return True
+    if not names or (names[0][0] == "." and pattern[0][0] != "."):  # which no wildcard stands for
+        return False
     if pattern[0] == "**":
-        return any(_fits(names[index:], pattern[1:]) for index in range(len(names) + 1)) or len(pattern) == 1
-    return bool(names) and fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
+        return _fits(names[1:], pattern)
+    return fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 def inputs_of(words: Iterable[Word]) -> list[Input]:

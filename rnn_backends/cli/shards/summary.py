@@ -1,6 +1,8 @@
 """The report of the command `run` over many inputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,29 @@ class Summary:
     """The reasons of failures, by input."""
     sequences: int = 0
     steps: int = 0
+    """The steps of all outputs that are whole."""
+    made_steps: int = 0
+    """Those of them that were run."""
+    judged: int = 0
+    right: int = 0
+    nats: float = 0.0
     seconds: float = 0.0
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Add what the manifest has of an output, if it is whole."""
+        if "failed" in entry:
+            return
+        self.sequences += entry["sequences"]
+        self.steps += entry["steps"]
+        if judged := entry.get("judged"):
+            loss = entry["cross_entropy"]
+            self.judged, self.right = self.judged + judged, self.right + entry["right"]
+            self.nats += nan if loss is None else loss * judged
+
+    @property
+    def loss(self) -> float | None:
+        """The cross-entropy over all that was judged, if it is a number."""
+        return self.nats / self.judged if self.judged and isfinite(self.nats) else None
 
     @property
     def failure(self) -> str:
@@ -51,6 +75,8 @@ class Summary:
             "left": self.left,
             "sequences": self.sequences,
             "steps": self.steps,
+            "cross_entropy": self.loss,
+            "accuracy": self.right / self.judged if self.judged else None,
             "seconds": self.seconds,
             "output_dir": str(self.folder),
         }
@@ -67,6 +93,8 @@ class Summary:
             ("jobs", str(self.jobs)),
             ("inputs", f"{self.inputs}: {counts}"),
             ("time", f"{self.seconds:.6f} s"),
-            *([("speed", f"{self.steps / max(self.seconds, 1e-9):.0f} steps/s")] if self.made else []),
+            *([("speed", f"{self.made_steps / max(self.seconds, 1e-9):.0f} steps/s")] if self.made else []),
+            *([("cross-entropy", f"{self.loss:.6f} nats")] if self.loss is not None else []),
+            *([("accuracy", f"{self.right / self.judged:.6f}, {self.right} of {self.judged}")] if self.judged else []),
             ("output", f"{self.folder}, whose {NAME} says what is whole"),
         ]
