@@ -47,8 +47,12 @@ class Word:
         """The folder of the file; of a pattern what stands before its first part that is one, whatever it matches."""
         if not self.is_pattern:
             return Path(os.path.abspath(self._path)).parent  # noqa: PTH100  # pathlib keeps `..`
-        fixed = self._path.parts[: len(self._path.parts) - len(self._parts)]
-        return Path(os.path.abspath(Path(*fixed)))  # noqa: PTH100
+        return Path(os.path.abspath(self._fixed))  # noqa: PTH100
+
+    @cached_property
+    def _fixed(self) -> Path:
+        """The folder before the first part that is a pattern, as it was typed."""
+        return Path(*self._path.parts[: len(self._path.parts) - len(self._parts)])
 
     @cached_property
     def _parts(self) -> tuple[str, ...]:
@@ -69,7 +73,7 @@ class Word:
         matched = map(Path, iglob(str(self._path), recursive=True))  # noqa: PTH207  # Path.glob takes hidden files
         found = sorted(path for path in matched if not path.is_dir())
         if not found:
-            reason = "" if self.root.is_dir() else f"; there is no folder '{shown_path(self.root)}'"
+            reason = "" if self.root.is_dir() else f"; there is no folder '{shown_path(self._fixed)}'"
             msg = f"no file matches the pattern '{shown_path(self._path)}'{reason}."
             raise ArgumentError(msg)
         return found
