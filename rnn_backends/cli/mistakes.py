@@ -122,7 +122,8 @@ class Parser(argparse.ArgumentParser):
     def shorten_usage(self) -> None:
         """Have usage name the arguments that stand by their place, and the options as one."""
         placed = [action for action in self.actions if not action.option_strings]
-        words = [f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar) for action in placed]
+        forms = {"?": "[{}]", "+": "{} ..."}
+        words = [forms.get(str(action.nargs), "{}").format(action.metavar) for action in placed]
         self.usage = " ".join(["%(prog)s [OPTION ...]", *words])
 
     @property
