@@ -318,6 +318,15 @@ def test_processes_that_end_are_replaced(run: Run, monkeypatch: pytest.MonkeyPat
     assert Path("asked").read_text().splitlines() == tried
 
 
+def test_files_of_one_size_in_their_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "CHILD", ENDING)
+    save()
+    for name in "bca":
+        Path(f"{name}.txt").write_text("abcd")
+    assert run("run", "model.npz", "b.txt", "[ac].txt", "--predictions", *OUT).code == 0
+    assert Path("asked").read_text().split() == ["a.txt", "b.txt", "c.txt"]
+
+
 def test_processes_that_never_begin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "CHILD", "open('begun', 'a').write('x'); raise SystemExit(3)")
     save()
@@ -468,5 +477,5 @@ def test_outputs_are_no_inputs(run: Run) -> None:
     assert result.code == 1
     assert "error: the input 'c/a.txt.txt' is an output in 'c'; choose a pattern without outputs" in result.err
     write("c/b.txt")
-    hidden = ("run", "model.npz", "c/**/[ab].txt", "--predictions", "--output-dir", "c/.out")
+    hidden = ("run", "model.npz", "c/**/?.txt*", "--predictions", "--output-dir", "c/.out")
     assert [run(*hidden).code for _ in range(2)] == [0, 0], "no wildcard stands for a hidden folder"
