@@ -2,7 +2,8 @@
 
 nox               lint, types, documentation and the tests on one Python; minutes
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
-                  wheel, other libraries, a sample of the GPU kernels, parity, and planted faults of what changed
+                  wheel, other libraries, Dask and xarray, a sample of the GPU kernels, parity, and planted faults
+                  of what changed
 nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, writes that are
                   killed, 100 MB of text, other processors, sanitizers, TensorFlow, the training script
 nox -s site       the documentation, in build/site; part of ci
@@ -62,6 +63,8 @@ ONCE = "not damaged and not hostile and not bombs"
 """Leaves out, beside a library that they do not need, tests that the default tier runs."""
 OF_FAULTS = ("onnx>=1.21", "onnxruntime", NVRTC[0])
 """What the tests that catch planted faults need."""
+DOCTEST = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs")
+OF_SCALE = ("dask[array,distributed]>=2025.1", "xarray>=2024.10", "joblib")
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
 """What is measured for docs/parity.md too; JAX, which compiles, is excused from it."""
 KERNEL = "rnn_backends/backends/cpu_kernels/compiled*.so"
@@ -181,8 +184,8 @@ def docs(session: nox.Session) -> None:
     """Run the examples of README.md, of the docs and of the docstrings with what a user has installed."""
     install(session)
     session.run("pytest", "tests/documentation.py", *session.posargs)
-    doctest = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "rnn_backends")
-    session.run("pytest", *doctest, env={"MPLBACKEND": "Agg"})
+    unfit = (f"--ignore-glob=*/rnn_backends/{name}" for name in ("dask/*", "xarray.py"))
+    session.run("pytest", *DOCTEST, *unfit, "rnn_backends", env={"MPLBACKEND": "Agg"})
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -207,7 +210,7 @@ def links(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests that need no framework, but for those of tools, on this Python."""
     install(session)
-    pytest(session, *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults")))
+    pytest(session, *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults", "scale")))
 
 
 @nox.session(python=OTHERS, tags=["ci"])
@@ -221,6 +224,7 @@ def pythons(session: nox.Session) -> None:
         "benchmarks",
         "cpu_kernels",
         "kernels",
+        "scale",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
         "formats/test_native_damaged.py",
@@ -302,6 +306,14 @@ def libraries(session: nox.Session, library: str) -> None:
     else:  # the environment that has the larger library already
         session.install("jax")
         measure_parity(session)
+
+
+@nox.session(python="3.11", tags=["ci"])
+def scale(session: nox.Session) -> None:
+    """Run models over the arrays and bags of Dask and the arrays of xarray, and the recipes for other schedulers."""
+    install(session, *OF_SCALE)
+    pytest(session, *peers("dask", "distributed", "xarray", "joblib"), "tests/scale")
+    session.run("pytest", *DOCTEST, "rnn_backends.dask", "rnn_backends.xarray")
 
 
 def other_kernels(session: nox.Session) -> list[str]:

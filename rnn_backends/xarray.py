@@ -23,7 +23,7 @@ def predict(
 ) -> Any:
     """Return the ids of the largest logits, of the sequences of an xarray.DataArray.
 
-    Where `x` holds a Dask array the result is lazy, as of `rnn_backends.dask`; nothing is rechunked.
+    Where `x` holds a Dask array the result is lazy, as of ``rnn_backends.dask``; nothing is rechunked.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def last(
     rnn, x, time, feature, lengths
         As for `predict`.
     reads : {"last", "final", "mean", "max"}, optional
-        As for `RNN.last`.
+        As for `rnn_backends.RNN.last`.
 
     Returns
     -------

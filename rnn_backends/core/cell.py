@@ -28,7 +28,7 @@ class Cell:
     weight_ih : array, shape (hidden_size, input_size)
         W_ax, applied to the input x<t>.
     weight_hh : array or sparse matrix of scipy or cupyx, shape (hidden_size, hidden_size)
-        W_aa, applied to the state a<t-1>.  A sparse one is held as a `rnn_backends.core.sparse.Sparse`, and never
+        W_aa, applied to the state a<t-1>.  A sparse one is held as a ``rnn_backends.core.sparse.Sparse``, and never
         made dense.
     bias : array, shape (hidden_size,), optional
         b_a.  For weights with two biases (torch, ONNX, cuDNN) give their sum.

@@ -31,9 +31,9 @@ def predict(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) 
     ----------
     rnn : RNN
     x : dask.array.Array or dask.bag.Bag
-        An array as of `RNN.__call__`, of blocks of sequences.  The features are in one block, and time is, or in
-        several where no cell runs backward: these are run one after the other, the states being carried.  Of a bag
-        each item is a sequence, as of `RNN.predict_many`, of any length.
+        An array as of `rnn_backends.RNN.__call__`, of blocks of sequences.  The features are in one block, and time
+        is, or in several where no cell runs backward: these are run one after the other, the states being carried.
+        Of a bag each item is a sequence, as of `rnn_backends.RNN.predict_many`, of any length.
     lengths : dask.array.Array or integers on the host, shape (batch,), optional
         The number of valid steps of each sequence of an array.
     reads : str, optional
@@ -104,7 +104,7 @@ def last(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) -> 
     rnn, x, lengths
         As for `predict`.
     reads : {"last", "final", "mean", "max"}, optional
-        As for `RNN.last`.
+        As for `rnn_backends.RNN.last`.
 
     Returns
     -------
