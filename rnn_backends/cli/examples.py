@@ -28,7 +28,8 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ),
         (
             "Many files, by two processes; the same line again makes what is not whole",
-            "rnn-backends run sentiment.safetensors 'data/sent*.txt' --predictions --output-dir out --jobs 2",
+            """rnn-backends run sentiment.safetensors 'data/sent*.txt' --predictions \\
+  --output-dir out --jobs 2""",
         ),
     ),
     "generate": (
