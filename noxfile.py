@@ -232,6 +232,7 @@ def pythons(session: nox.Session) -> None:
         "formats/test_flax_limits.py",
         "formats/test_big_files.py",
         "cli/test_kills.py",
+        "cli/test_many_inputs_killed.py",
     )
     once = [f"--ignore=tests/{name}" for name in names]
     pytest(session, *backends("numpy"), *once)
@@ -398,9 +399,10 @@ def threads(session: nox.Session) -> None:
 
 @nox.session(python="3.11", tags=["nightly"])
 def kills(session: nox.Session) -> None:
-    """End 200 writes of each kind by signals, at random moments, and show what they left."""
+    """End 200 writes of each kind by signals, at random moments, and 50 runs of many inputs; show what they left."""
     install(session, "onnx>=1.21", "onnxruntime")
     pytest(session, "-rP", "--kills", "200", "tests/cli/test_kills.py")
+    pytest(session, "-rP", "--kills", "50", "tests/cli/test_many_inputs_killed.py")
 
 
 @nox.session(python="3.11", tags=["nightly"])

@@ -49,7 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
     parser.addoption("--thorough", action="store_true", help="run all that is otherwise sampled; minutes longer")
-    parser.addoption("--kills", type=int, default=8, help="how many writes of each kind are ended by a signal")
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=8,
+        help="how many writes of each kind, or runs of many inputs, are ended by a signal",
+    )
     parser.addoption("--deploy", help="test this copy of examples/deploy, of which the networks were trained again")
     parser.addoption("--gallery", help="test copies of examples/vowels and examples/sunspots, trained again, in here")
     parser.addoption("--checkout", action="store_true", help="test the package in the checkout, not the installed one")

@@ -36,7 +36,13 @@ ELSEWHERE = {
 }
 """Pages whose blocks of Python have tests of their own."""
 
-WITH_COMMANDS = ("README.md", "docs/commands.md", "docs/backends.md", "examples/deploy/README.md")
+WITH_COMMANDS = (
+    "README.md",
+    "docs/commands.md",
+    "docs/how_to/many_files.md",
+    "docs/backends.md",
+    "examples/deploy/README.md",
+)
 """Pages whose blocks of commands are run; those of others are for a checkout."""
 
 OF_THE_SITE = {"docs/index.md", "docs/contributing.md", "docs/changes.md"}

@@ -9,6 +9,7 @@ from rnn_backends.cli.options import (
     add_command,
     add_load_options,
     columns,
+    jobs,
     lengths,
     number,
     positive,
@@ -35,12 +36,14 @@ def add_run(commands: Commands) -> None:
     parser = add_command(commands, "run", summary)
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file, such as .safetensors, .onnx or .pt")
     parser.add_argument(
-        "input",
+        "inputs",
         metavar="INPUT",
         type=Path,
+        nargs="+",
         help="a .npy file of x; a .npz file of x and, if wanted, h_0 (h_0_l0, h_0_l1, ... of cells of several sizes), "
         "lengths, mask and targets; a .csv, .tsv or .jsonl table; any other file is UTF-8 text, in which each "
-        "character, or word, is to predict the next one; - is stdin",
+        "character, or word, is to predict the next one; - is stdin; with --output-dir there may be several, and "
+        "patterns in quotes, such as 'corpus/**/*.txt'",
     )
     parser.add_argument(
         "--reads",
@@ -56,6 +59,7 @@ def add_run(commands: Commands) -> None:
     )
     _add_input_options(parser.add_argument_group("options of the input"))
     _add_output_options(parser.add_argument_group("options of the output"))
+    _add_many_options(parser.add_argument_group("options of many inputs"))
     add_load_options(parser, "reads")
 
 
@@ -118,6 +122,23 @@ def _add_output_options(group: Group) -> None:
     )
     group.add_argument("--json", action="store_true", help="report in one JSON object, for machines")
     group.add_argument("--quiet", action="store_true", help="show no progress, no remarks and no report on stderr")
+
+
+def _add_many_options(group: Group) -> None:
+    group.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        type=Path,
+        help="write an output for each input to this folder, named as the input with the suffix of the format after "
+        "it; those that are whole, by its manifest.json, and of the same input, model and options, are kept",
+    )
+    group.add_argument(
+        "--jobs",
+        metavar="N",
+        type=jobs,
+        help="the processes that share the inputs, each with one thread; auto is as many as there are processors; "
+        "default: 1",
+    )
 
 
 def add_generate(commands: Commands) -> None:

@@ -26,6 +26,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             """rnn-backends run forecast.safetensors data/sea-temperatures.csv \\
   --id year --x month,nino12,nino3,nino34,nino4 --output forecasts.csv""",
         ),
+        (
+            "Many files, by two processes; the same line again makes what is not whole",
+            """rnn-backends run sentiment.safetensors 'data/sent*.txt' --predictions \\
+  --output-dir out --jobs 2""",
+        ),
     ),
     "generate": (
         ("Twenty words after a prompt", 'rnn-backends generate words.safetensors "my lord ," --length 20'),

@@ -14,17 +14,13 @@ from typing import Any
 
 from rnn_backends.cli.mistakes import hint
 from rnn_backends.cli.parser import parse
-from rnn_backends.cli.reports import PROG, STDOUT, aligned, one_line, visible
+from rnn_backends.cli.reports import FAILURES, PROG, STDOUT, aligned, one_line, visible
 from rnn_backends.cli.signals import Ended, raised
 from rnn_backends.cli.stderr import Stderr
 from rnn_backends.core.messages import fitted
-from rnn_backends.errors import RNNBackendError
 from rnn_backends.formats.files import writing
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-
-# RuntimeError is what CUDA, torch and JAX raise when a device is lost or its memory is full.
-FAILURES = (RNNBackendError, OSError, UnicodeError, MemoryError, RuntimeError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,6 +122,8 @@ def _info(arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _run(arguments: argparse.Namespace) -> Iterable[str]:
+    if arguments.output_dir is not None or arguments.jobs is not None:
+        return _run_many(arguments)
     from rnn_backends.cli.run import run
     from rnn_backends.cli.running.request import Request
 
@@ -137,6 +135,17 @@ def _run(arguments: argparse.Namespace) -> Iterable[str]:
     if not request.quiet:
         Stderr(sys.stderr).write("".join(f"{line}\n" for line in lines))
     return []
+
+
+def _run_many(arguments: argparse.Namespace) -> Iterable[str]:
+    """Yield the report of `run` over many inputs; where some failed, so does the command, and the others are done."""
+    from rnn_backends.cli.shards.command import run_many
+
+    summary = run_many(arguments, _note)
+    yield from [json.dumps(summary.as_facts())] if arguments.json else aligned(summary.rows())
+    if summary.failed:
+        _note(f"error: {summary.failure}")
+        raise SystemExit(FAILED)
 
 
 def _generate(arguments: argparse.Namespace) -> Iterable[str]:

@@ -53,6 +53,14 @@ OTHER_OPTIONS = {
     "q": "--quiet",
     "o": "--output",
     "out": "--output",
+    "out-dir": "--output-dir",
+    "outdir": "--output-dir",
+    "output-folder": "--output-dir",
+    "j": "--jobs",
+    "workers": "--jobs",
+    "num-workers": "--jobs",
+    "processes": "--jobs",
+    "parallel": "--jobs",
     "format": "--to",
     "n": "--length",
     "max-length": "--length",
@@ -114,7 +122,8 @@ class Parser(argparse.ArgumentParser):
     def shorten_usage(self) -> None:
         """Have usage name the arguments that stand by their place, and the options as one."""
         placed = [action for action in self.actions if not action.option_strings]
-        words = [f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar) for action in placed]
+        forms = {"?": "[{}]", "+": "{} ..."}
+        words = [forms.get(str(action.nargs), "{}").format(action.metavar) for action in placed]
         self.usage = " ".join(["%(prog)s [OPTION ...]", *words])
 
     @property
@@ -162,7 +171,7 @@ def _nearest(name: str, choices: Iterable[str]) -> str | None:
 def _near_option(name: str, options: Iterable[str]) -> str | None:
     """Return the option that was meant by a name."""
     long = [option for option in options if option.startswith("--")]
-    plain = name.lstrip("-").replace("_", "-").lower()
+    plain = name.replace("_", "-").strip("-").lower()
     if (meant := OTHER_OPTIONS.get(plain, "")) and meant.partition(" ")[0] in long:
         return meant
     if plain in UNKNOWN or len(plain) == 1:
@@ -234,6 +243,10 @@ def hint(arguments: argparse.Namespace) -> str:
     is_no_model = other in DATA or model == "-" or not is_there(model)
     if kind in MODELS and kind != other and is_no_model and is_file(data):
         return f" The model comes first: {prog} {quoted(data, 'MODEL')} {quoted(model, 'INPUT')}"
+    if held.get("output_dir") is not None:
+        return ""  # whose errors name their input
+    if {*"*?["} & {*text} and not is_there(text):
+        return f" A pattern needs an --output-dir: {prog} MODEL {quoted(text, 'PATTERN')} --output-dir DIR"
     if text not in {"", "-"} and not Path(text).suffix and is_file(model) and not is_there(text):
         return f" INPUT is a file; pipe text to -: echo {quoted(text, 'TEXT')} | {prog} MODEL -"
     return " MODEL is a file; only INPUT may come from stdin." if model == "-" else ""

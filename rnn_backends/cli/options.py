@@ -18,6 +18,8 @@ class Formatter(argparse.HelpFormatter):
         return "\n".join(line if line[:1] == " " else fill(line, width, indent) for line in text.splitlines())
 
 
+AUTO = "auto"
+"""As many processes as there are processors."""
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # it has no public name
 Group: TypeAlias = "argparse._ArgumentGroup"  # noqa: SLF001
 
@@ -110,6 +112,17 @@ def positive(text: str) -> int:
         msg = f"expected a positive integer{most}; got {shown(text)}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def jobs(text: str) -> int | str:
+    """Return a number of processes, or auto."""
+    if text == AUTO:
+        return text
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        msg = f"{error}; or {AUTO}, for as many as there are processors"
+        raise argparse.ArgumentTypeError(msg) from None
 
 
 def add_command(commands: Commands, name: str, summary: str) -> Parser:

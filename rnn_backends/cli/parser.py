@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rnn_backends import __version__
@@ -22,6 +23,7 @@ from rnn_backends.cli.paths import is_there
 from rnn_backends.cli.reports import PROG
 from rnn_backends.core.messages import fitted, shown
 
+_ANSWERS = {"true", "false", "yes", "no"}
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 128 + N ended by signal N."
 
 
@@ -58,10 +60,22 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     require_known(parser, words)
     arguments, extra = parser.parse_known_args(words)
+    if "inputs" in arguments:  # of which more may stand after an option
+        extra = _with_inputs(arguments, extra)
     if extra:
         _refuse(arguments.parser, extra[0])
-    arguments.given = given(arguments)
+    arguments.given, arguments.words = given(arguments), list(words)
     return arguments
+
+
+def _with_inputs(arguments: argparse.Namespace, extra: Sequence[str]) -> list[str]:
+    """Have the inputs be all that are given, and return the words for which there is no place."""
+    more = [*map(str, arguments.inputs[1:]), *(word for word in extra if word != "--")]
+    arguments.input = arguments.inputs[0]
+    if arguments.output_dir is None:
+        return more
+    arguments.inputs = [arguments.input, *map(Path, more)]
+    return [word for word in more if _is_slip(word)]
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -71,15 +85,26 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
     return found | ({"key": tuple(found["key"])} if "key" in found else {})
 
 
+def _dashed(word: str) -> str:
+    """Return a word with dashes for what writers of letters make of them."""
+    return word.replace("\u2014", "--").replace("\u2013", "-")
+
+
+def _is_slip(word: str) -> bool:
+    """Return whether a word cannot be meant as an input: an answer, or an option with another dash."""
+    return not is_there(word) and (word.lower() in _ANSWERS or (_dashed(word) != word and _dashed(word)[0] == "-"))
+
+
 def _refuse(parser: Parser, word: str) -> None:
     """End with a word for which a command has no place."""
-    dashed = word.replace("\u2014", "--").replace("\u2013", "-")  # as writers of letters make them of dashes
+    dashed = _dashed(word)
     if dashed != word and dashed.startswith("-"):
         parser.require_options([dashed], {})
         parser.error(f"{shown(word)} begins with another dash than an option does. Did you mean {fitted(dashed, 80)}?")
-    if word.lower() in {"true", "false", "yes", "no"}:
+    if word.lower() in _ANSWERS:
         known = "options of yes or no take no value: --batch-first, --no-batch-first"
         parser.error(f"there is no place for {shown(word)}; {known}")
     if is_there(word):
-        parser.error(f"there is no place for {shown(word)}; give one file at a time")
+        way = "several files need --output-dir DIR" if "--output-dir" in parser.options else "give one file at a time"
+        parser.error(f"there is no place for {shown(word)}; {way}")
     parser.error(f"there is no place for {shown(word)}; put quotes around words that belong together")

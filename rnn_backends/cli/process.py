@@ -1,4 +1,4 @@
-"""The processes in which the command `bench` measures."""
+"""Processes that commands ask: those in which `bench` measures, and `run` makes its outputs."""
 
 import json
 import os
@@ -15,11 +15,29 @@ CHILD = "import sys; sys.path[:] = sys.argv[1:]; from rnn_backends.cli.bench imp
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "RNN_NUM_THREADS")
 
 
-class Process(Popen[str]):
-    """The process of a contestant, which answers each line with one, in JSON."""
+class EndedError(RuntimeError):
+    """A process has ended, and did not answer; `how` is what it ended with."""
 
-    def __init__(self, title: str, threads: int) -> None:
-        self.title, command = title, [sys.executable, "-c", CHILD, *sys.path]
+    def __init__(self, message: str, how: str = "") -> None:
+        super().__init__(message)
+        self.how = how
+
+
+class Process(Popen[str]):
+    """A process that answers each line with one, in JSON.
+
+    Parameters
+    ----------
+    title : str
+        What it is for, in errors.
+    threads : int
+        How many of them every library in it uses.
+    child : str, default: a contestant of `bench`
+        The program in Python; it is given the folders of modules as its words.
+    """
+
+    def __init__(self, title: str, threads: int, child: str = CHILD) -> None:
+        self.title, command = title, [sys.executable, "-c", child, *sys.path]
         outside = environment(threads, os.environ)
         streams: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "bufsize": 1, "text": True, "encoding": "utf-8"}
         super().__init__(command, **streams, env=outside, process_group=0)  # Ctrl-C is for this process, which ends it
@@ -32,21 +50,24 @@ class Process(Popen[str]):
         super().__exit__(kind, error, traceback)
 
     def ask(self, question: Any) -> Any:
-        """Return the answer; raise the error that it holds, or RuntimeError where the process ended."""
+        """Return the answer; raise the error that it holds, or EndedError where the process ended."""
         assert self.stdin is not None
         assert self.stdout is not None
         with suppress(BrokenPipeError):  # the process has ended
             self.stdin.write(f"{json.dumps(question)}\n")
-        held = json.loads(self.stdout.readline() or "null")
-        if held is None:
-            msg = f"the process of the {self.title} ended with code {self.wait()}; its output is above."
-            raise RuntimeError(msg)
+        line = self.stdout.readline()
+        if not line.endswith("\n"):  # the last one may be a part of an answer
+            how = f"ended with code {self.wait()}"
+            msg = f"the process of the {self.title} {how}; its output is above."
+            raise EndedError(msg, how)
+        held = json.loads(line)
         if "raised" in held:
-            raise getattr(errors, held["raised"])(held["message"])
+            raise getattr(errors, held["raised"], RuntimeError)(held["message"])
         return held
 
 
 def environment(threads: int, outside: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process in which every library uses a number of threads (XLA counts NPROC)."""
+    own = outside.get("XLA_FLAGS", "")
     flags = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
-    return {**outside, **dict.fromkeys(THREADS, str(threads)), "XLA_FLAGS": flags}
+    return {**outside, **dict.fromkeys(THREADS, str(threads)), "XLA_FLAGS": f"{own} {flags}".strip()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from rnn_backends.core.messages import shown_path
+from rnn_backends.errors import RNNBackendError
 
 PROG = "rnn-backends"
 STDOUT = "stdout"
@@ -15,6 +16,10 @@ STDOUT = "stdout"
 
 MOST_NAMES = 1000
 """The most names of a folder that are compared with that of a file that there is not."""
+
+# RuntimeError is what CUDA, torch and JAX raise when a device is lost or its memory is full.
+FAILURES = (RNNBackendError, OSError, UnicodeError, MemoryError, RuntimeError)
+"""What ends a command, or what it makes of one input, by a message."""
 
 Row = tuple[str, str]
 

@@ -46,6 +46,10 @@ CASES = [
     (["info", ""], FILES),
     (["convert", "--batch-first", "a.npz", "b"], {"b.txt"}),
     (["run", "a.npz", "b.txt", "--output", ""], FILES),
+    (["run", "a.npz", "b.txt", "--output-d"], {"--output-dir"}),
+    (["run", "a.npz", "--output-dir", "fo"], {"folder"}),
+    (["run", "a.npz", "b.txt", "a"], {"a.npz"}),
+    (["run", "--jo"], {"--jobs"}),
     (["bench", "--json", "fo"], {"folder"}),
 ]
 """Words of which the last is not complete, and what it may become."""

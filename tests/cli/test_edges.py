@@ -43,7 +43,8 @@ def save(letters: str = "ab ", **options: object) -> rb.RNN:
         (["run", "model.npz", "array"], 1, "array: it is no text, but a file of arrays; give --from npy or npz."),
         (["run", "model.npz", "input.txt", "--predictions", "--output", "y.csv", "--to", "text"], 2, "--to text and the name 'y.csv' are of two formats"),
         (["run", "-", "input.txt"], 1, "MODEL is a file; only INPUT may come from stdin."),
-        (["run", "model.npz", "input.txt", "x.npy"], 2, "there is no place for 'x.npy'; give one file at a time"),
+        (["run", "model.npz", "input.txt", "x.npy"], 2, "there is no place for 'x.npy'; several files need --output-dir DIR"),
+        (["convert", "model.npz", "y.npz", "x.npy"], 2, "there is no place for 'x.npy'; give one file at a time"),
         (["run", "model.npz", "input.txt", "--quiet", "true"], 2, "options of yes or no take no value"),
     ],
 )  # fmt: skip

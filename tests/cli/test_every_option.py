@@ -46,6 +46,8 @@ RUNS: dict[str, tuple[int, ...]] = {
     "run plain.npz x --from npy": (0,),
     "run plain.npz x.csv --id id --x a,b --targets t": (0,),
     f"run bare.npz x.npy {LOADING} --no-batch-first": (0,),
+    "run text.npz text.txt --predictions --output-dir many --jobs 2 --json": (0,),
+    "run plain.npz x.csv x.npy --reads last --output-dir many --jobs auto --quiet --json": (1,),
     "generate text.npz ab --length 9 --temperature 0.5 --top-k 3 --top-p 0.9 --seed 1": (0,),
     "generate text.npz ab --length 9 --seed 1 --count 2 --json --backend numpy": (0,),
     "generate text.npz ab --length 9 --seed 1 --stop d --output - --quiet": (0,),

@@ -24,7 +24,7 @@ def thread_count() -> int:
     """
     value = os.environ.get(VARIABLE, "")
     if not value:
-        return max(1, int(min(_processors(), ceil(min(_quota(), 1 << 20)))))
+        return processors()
     if not value.isdecimal() or len(value) > len(str(MOST)) or not 1 <= int(value) <= MOST:
         msg = (
             f"{VARIABLE} must be an integer of 1 to {MOST}; got {shown(value)}. Unset it, and the processors are "
@@ -32,6 +32,11 @@ def thread_count() -> int:
         )
         raise ArgumentError(msg)
     return int(value)
+
+
+def processors() -> int:
+    """Return the processors that this process may use by its affinity and its container's quota."""
+    return max(1, int(min(_processors(), ceil(min(_quota(), 1 << 20)))))
 
 
 if hasattr(os, "register_at_fork"):  # a child may be bound to other processors

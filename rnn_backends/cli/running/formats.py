@@ -22,3 +22,8 @@ WRITTEN = tuple(suffix for suffix, form in _SUFFIXES.items() if form in OUTPUTS)
 def format_of(path: Path) -> str | None:
     """Return the format that the suffix of a name stands for, if it is one."""
     return _SUFFIXES.get(path.suffix.lower())
+
+
+def suffix_of(form: str) -> str:
+    """Return the suffix of the names of outputs in a format."""
+    return next(suffix for suffix, other in _SUFFIXES.items() if other == form)
