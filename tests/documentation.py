@@ -202,7 +202,7 @@ def test_the_other_rows_of_the_readme(folder: Path) -> None:
     batch, on_gpu, command = list(ROWS.values())[6:]
     names: dict[str, Any] = {"rb": rb, "sequences": [[1, 2, 3], [4]], "rnn": rb.RNN.init(5, 4, output_size=2)}
     exec(batch, names)
-    assert (names["ids"][1:, 1] == -1).all()
+    assert list(map(len, names["ids"])) == [3, 1]
     rb.RNN.init(3, 4).save("model.safetensors")
     assert "cupy" in rb.list_backends()
     assert eval(on_gpu.replace('"cupy"', '"numpy"'), names).backend.name == "numpy"

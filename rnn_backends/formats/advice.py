@@ -142,6 +142,11 @@ WAYS: Mapping[str, str] = {
     "torch_save": "for torch, make tensors of rnn.to_torch() by torch.from_numpy, and write them with torch.save",
     "other_name": "choose another name",
     "other_folder": "choose another folder",
+    "reservoirpy_run": "run it on a step of the data first",
+    "reservoirpy_fit": "fit the model first",
+    "reservoirpy_function": (
+        "set it to the one that it equals, or make an rnn_backends.Cell of the weights and the function"
+    ),
 }
 """The texts by id; what stands in braces is given by the caller.  Options in them are valid Python: name=value."""
 

@@ -67,6 +67,7 @@ def test_the_file_is_as_large_as_the_entries(path: Path) -> None:
 
 @pytest.mark.parametrize("write_it", [rb.RNN.to_torch, lambda rnn: rnn.save("model.onnx")])
 def test_what_has_no_sparse_matrices_refuses_them(write_it: Callable[[rb.RNN], object]) -> None:
+    pytest.importorskip("onnx")
     with pytest.raises(rb.FormatError, match=r"no sparse matrix, which weight_hh of l0 is; save the model as"):
         write_it(rb.RNN(model().layers[:1]))
 

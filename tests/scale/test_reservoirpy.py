@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from places import ROOT, in_float64, refused
+from ways import follow
 
 import rnn_backends as rb
 from rnn_backends.core.sparse import Sparse
@@ -15,6 +16,7 @@ from rnn_backends.core.sparse import Sparse
 rp = pytest.importorskip("reservoirpy")
 nodes = pytest.importorskip("reservoirpy.nodes")
 mat_gen = pytest.importorskip("reservoirpy.mat_gen")
+tanh = pytest.importorskip("reservoirpy.activationsfunc").tanh
 
 T, IN, OUT = 60, 3, 2
 RANDOM = np.random.default_rng(1)
@@ -178,6 +180,45 @@ def test_what_is_not_understood_is_named(what: str) -> None:
     make, parts = REFUSED[what]
     with refused(rb.FormatError, *parts):
         rb.from_reservoirpy(make())
+
+
+def test_a_node_without_numbers_gets_them_by_a_step() -> None:
+    node, twin = reservoir(), reservoir()
+    wanted = twin.run(U)
+    follow(
+        "reservoirpy_run",
+        lambda: rb.from_reservoirpy(node),
+        wanted,
+        lambda rnn: rnn(U)[0],
+        then=lambda: (node.run(U[:1]), rb.from_reservoirpy(node))[1],
+    )
+
+
+def test_a_model_without_a_readout_gets_one_by_a_fit() -> None:
+    model = reservoir() >> nodes.Ridge(1e-3)
+    at_rest(ran(model.nodes[0]))
+    twin = fitted(reservoir() >> nodes.Ridge(1e-3))
+    at_rest(*twin.nodes)
+    follow(
+        "reservoirpy_fit",
+        lambda: rb.from_reservoirpy(model),
+        twin.run(U),
+        lambda rnn: rnn.logits(U),
+        then=lambda: rb.from_reservoirpy(fitted(model)),
+    )
+
+
+def test_a_function_that_equals_a_known_one_is_set_to_it() -> None:
+    node = reservoir(activation=np.tanh)
+    wanted = node.run(U)
+
+    def known() -> rb.RNN:
+        node.activation = tanh
+        return rb.from_reservoirpy(node)
+
+    follow("reservoirpy_function", lambda: rb.from_reservoirpy(node), wanted, lambda rnn: rnn(U)[0], then=known)
+    by_hand = rb.RNN([rb.Cell(node.Win.toarray(), node.W, None, np.tanh, leak=0.4)])
+    np.testing.assert_allclose(by_hand(U)[0], wanted, rtol=0, atol=1e-12)
 
 
 def test_the_block_of_the_page_runs() -> None:

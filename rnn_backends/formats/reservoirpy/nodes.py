@@ -12,6 +12,7 @@ from rnn_backends.core.linear import Linear
 from rnn_backends.core.messages import got, shown
 from rnn_backends.core.sparse import is_sparse
 from rnn_backends.errors import FormatError
+from rnn_backends.formats.advice import way
 
 KINDS = {
     "reservoirpy.nodes.reservoir.Reservoir": "reservoir",
@@ -69,8 +70,7 @@ def _activation(node: Any) -> Callable[..., Any]:
     if getattr(function, "__module__", "") != _FUNCTIONS or name not in ACTIVATIONS:
         msg = (
             f"`activation` of {_name(node)} must be a function of reservoirpy.activationsfunc; got "
-            f"{shown(name) if name else got(function)}. Set it to the one that it equals, or make an rnn_backends.Cell "
-            "of the weights and the function."
+            f"{shown(name) if name else got(function)}; {way('reservoirpy_function')}."
         )
         raise FormatError(msg)
     return Activation(name)
@@ -80,8 +80,8 @@ def _given(name: str, node: Any) -> Any:
     """Return the weights of a node, which has none before it has seen data."""
     value = getattr(node, name)
     if value is None or callable(value):
-        way = "fit the model" if name in {"Wout", "bias"} else "run it on a step of the data"
-        msg = f"{_name(node)} has no numbers in `{name}` yet; {way} first."
+        key = "reservoirpy_fit" if name in {"Wout", "bias"} else "reservoirpy_run"
+        msg = f"{_name(node)} has no numbers in `{name}` yet; {way(key)}."
         raise FormatError(msg)
     return value
 
