@@ -41,6 +41,8 @@ JAX = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+"""Of a process of several that take all cores: the threads of OpenBLAS wait for each other as long as they compute."""
 NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that nox runs on, which the default tier tests."""
@@ -159,7 +161,7 @@ def install(session: nox.Session, *packages: str) -> None:
 
 def pytest(session: nox.Session, *words: str, **environment: str) -> None:
     """Run tests on all cores, against the installed wheel."""
-    session.run("pytest", "-n", "auto", "--dist", "worksteal", *words, *session.posargs, env=environment)
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *words, *session.posargs, env=ONE_THREAD | environment)
 
 
 @nox.session
@@ -373,14 +375,14 @@ def faults(session: nox.Session) -> None:
     install(session, *OF_FAULTS)
     if not session.posargs:
         pytest(session, "tests/faults")
-    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "4")))
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "4")), env=ONE_THREAD)
 
 
 @nox.session(python="3.11", tags=["nightly"])
 def all_faults(session: nox.Session) -> None:
     """Plant all faults; each must be caught."""
     install(session, *OF_FAULTS)
-    session.run("python", "tests/faults", "--all")
+    session.run("python", "tests/faults", "--all", env=ONE_THREAD)
 
 
 @nox.session(python="3.12", tags=["nightly"])
