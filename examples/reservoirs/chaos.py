@@ -1,7 +1,7 @@
 """Two chaotic systems, integrated in NumPy: the Lorenz system of 1963, and the delay equation of Mackey and Glass.
 
-    Lorenz         dx/dt = 10 (y - x),   dy/dt = x (28 - z) - y,   dz/dt = x y - 8/3 z
-    Mackey-Glass   dx/dt = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x(t)
+Lorenz         dx/dt = 10 (y - x),   dy/dt = x (28 - z) - y,   dz/dt = x y - 8/3 z
+Mackey-Glass   dx/dt = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x(t)
 """
 
 from collections.abc import Callable

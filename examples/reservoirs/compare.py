@@ -1,39 +1,33 @@
-"""Measure what README.md states of the forecasts, beside plainer ones, other reservoirs and reservoirpy.
+"""Measure what README.md states of the forecasts, beside plainer ones and other reservoirs.
 
-    python compare.py systems          # the exponents of the systems, and how exact their series are
-    python compare.py choose           # the comparison that CHOSEN of forecast.py was chosen by; minutes
-    python compare.py forecasts        # beside plainer forecasts, of other seeds, sizes and noise
-    python compare.py reservoirpy      # beside reservoirpy, which must be installed, on the same reservoir
+python compare.py systems          # the exponents of the systems, and how exact their series are
+python compare.py choose           # the comparison that CHOSEN of forecast.py was chosen by; minutes
+python compare.py forecasts        # beside plainer forecasts, of other seeds, sizes and noise
+python compare.py reservoirpy      # beside reservoirpy, which must be installed, on the same reservoir
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import combinations_with_replacement, product
-from multiprocessing import get_context
+from itertools import product
 from statistics import median
 from typing import Any
 
 import numpy as np
-from chaos import LORENZ, MACKEY_GLASS, SYSTEMS, System
+from chaos import SYSTEMS, System
 from forecast import (
     CHOSEN,
     CHOSEN_ON,
-    SEED,
     TRAINED,
     UNITS,
-    WASHOUT,
     fitted,
+    following,
     free_runs,
     longest,
     standardised,
     starting_points,
     valid_times,
 )
-
-import rnn_backends as rb
 
 GRID = {
     "spectral_radius": (0.2, 0.4, 0.8, 1.2),
@@ -48,7 +42,7 @@ ORDERS = {"Lorenz": (1, 2, 4), "Mackey-Glass": (2, 18, 36)}
 
 
 class Regression:
-    """A ridge regression of the next step on products of up to `degree` of the values of the last `order` steps."""
+    """A ridge regression of the next step on the last `order` steps, of degree 1 or, with products of pairs, 2."""
 
     def __init__(self, known: Any, order: int, degree: int, ridge: float) -> None:
         self.order, self.degree = order, degree
@@ -59,10 +53,12 @@ class Regression:
         self.weight = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (y - self.mean_y))
 
     def products(self, past: Any) -> Any:
-        """Return the products, (batch, products), of steps (batch, order, features)."""
-        values = past.reshape(len(past), -1).T
-        chosen = (combinations_with_replacement(range(len(values)), size) for size in range(1, self.degree + 1))
-        return np.stack([np.prod(values[list(which)], axis=0) for each in chosen for which in each], axis=1)
+        """Return the values of steps (batch, order, features), and where the degree is 2 their products by pairs."""
+        values = past.reshape(len(past), -1)
+        if self.degree == 1:
+            return values
+        one, other = np.triu_indices(values.shape[1])
+        return np.concatenate([values, values[:, one] * values[:, other]], axis=1)
 
     def free_runs(self, series: Any, starts: Any, steps: int) -> Any:
         """As of forecast.py."""
@@ -146,3 +142,49 @@ def mean_of_seeds(system: System, series: Any, options: dict[str, Any]) -> float
         rnn = fitted(series[:TRAINED], seed=seed, **options)
         means.append(valid(partial(free_runs, rnn), system, series, TRAINED, len(series), 40).mean())
     return float(np.mean(means))
+
+
+def forecasts() -> None:
+    """Print the valid times on the steps of the test, of plainer forecasts and of reservoirs of other options."""
+    for system in SYSTEMS:
+        series, first = standardised(system), TRAINED + CHOSEN_ON
+        test = partial(valid, system=system, series=series, first=first, stop=len(series), count=100)
+        known, chosen = series[:TRAINED], CHOSEN[system.name]
+        for name, run in plainer(system, series):
+            print(f"{system.name}, {name}: {worded(test(run))}", flush=True)
+        for units in (100, 250, UNITS, 1000):
+            print(f"{system.name}, {units} units: {worded(test(of(known, units=units, **chosen)))}", flush=True)
+        for seed in range(2, 10):
+            print(f"{system.name}, seed {seed}: {worded(test(of(known, seed=seed, **chosen)))}", flush=True)
+        for std in (1e-8, 1e-6, 1e-4):
+            print(f"{system.name}, noise {std}: {worded(test(of(known, noise=std, **chosen)))}", flush=True)
+
+
+def of(known: Any, **options: Any) -> Callable[..., Any]:
+    return partial(free_runs, fitted(known, **options))
+
+
+def plainer(system: System, series: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield forecasts that need no reservoir, of the order that is best on the steps after those fitted to."""
+    yield "persistence", persistence
+    for degree, name in ((1, "linear autoregression"), (2, "autoregression with products of pairs")):
+        tried = []
+        for order, ridge in product(ORDERS[system.name], (1e-11, 1e-9, 1e-7)):
+            regression = Regression(series[:TRAINED], order, degree, ridge)
+            times = valid(regression.free_runs, system, series, TRAINED, TRAINED + CHOSEN_ON, 40)
+            tried.append((times.mean(), -order, ridge, regression.free_runs))
+        _, order, ridge, run = max(tried, key=lambda each: each[:3])
+        yield f"{name} of order {-order}, ridge {ridge:g}", run
+
+
+COMMANDS = {each.__name__: each for each in (systems, choose, forecasts)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=COMMANDS, help="what to measure")
+    COMMANDS[parser.parse_args().what]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Forecasts of two chaotic systems by reservoirs: how long do free runs follow the systems, from many starting points?
 
-    python forecast.py
+python forecast.py
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
 }
 """By `python compare.py choose`, on data before those of the test."""
 UNITS, DENSITY, SEED = 500, 0.02, 1
-WASHOUT, TRAINED, CHOSEN_ON, TESTED_ON = 200, 6000, 6000, 12000
+WASHOUT, TRAINED, CHOSEN_ON, TESTED_ON = 200, 6000, 8000, 20000
 """Steps of one series, in this order; a readout is fitted to all steps that were trained on but the washout."""
 LONGEST = 20
 """Lyapunov times of a free run."""
@@ -30,10 +30,13 @@ def standardised(system: System, steps: int = TRAINED + CHOSEN_ON + TESTED_ON, p
     return (series - series[:TRAINED].mean(axis=0)) / series[:TRAINED].std(axis=0)
 
 
-def fitted(known: Any, ridge: float, units: int = UNITS, seed: int = SEED, **options: Any) -> rb.RNN:
-    """Return a reservoir with a readout that gives the next step of a series."""
+def fitted(
+    known: Any, ridge: float, units: int = UNITS, seed: int = SEED, noise: float = 0.0, **options: Any
+) -> rb.RNN:
+    """Return a reservoir with a readout that gives the next step of a series, with noise only while it is fitted."""
     rnn = rb.reservoir(known.shape[1], units, density=DENSITY, seed=seed, **options)
-    return rnn.fit_readout(known[:-1], known[1:], ridge=ridge, washout=WASHOUT)
+    rnn = rnn.replace(noise=rb.Noise(noise)) if noise else rnn
+    return rnn.fit_readout(known[:-1], known[1:], ridge=ridge, washout=WASHOUT).replace(noise=None)
 
 
 def free_runs(rnn: rb.RNN, series: Any, starts: Any, steps: int) -> Any:
@@ -69,18 +72,19 @@ def longest(system: System) -> int:
     return int(LONGEST * system.lyapunov_time / system.dt)
 
 
-def main() -> None:
+def main(count: int = 100) -> None:
     for system in SYSTEMS:
         series = standardised(system)
         rnn = fitted(series[:TRAINED], **CHOSEN[system.name])
         first = TRAINED + CHOSEN_ON
-        starts = starting_points(system, first, len(series), 100)
+        starts = starting_points(system, first, len(series), count)
         forecasts = free_runs(rnn, series[first:], starts - first, longest(system))
         steps = valid_times(forecasts, following(series, starts, longest(system)))
         times = steps * system.dt / system.lyapunov_time
+        low, high = np.quantile(times, (0.25, 0.75))
         print(
-            f"{system.name:12}  valid for {times.mean():4.1f} Lyapunov times, "
-            f"the middle half of {len(starts)} starts {np.quantile(times, 0.25):4.1f} to {np.quantile(times, 0.75):4.1f}"
+            f"{system.name}: {times.mean():.1f} Lyapunov times on average over {count} starts, "
+            f"the middle half {low:.1f} to {high:.1f}"
         )
 
 
