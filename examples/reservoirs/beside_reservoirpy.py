@@ -98,7 +98,7 @@ def side_by_side(system: System, count: int) -> dict[str, Any]:
     for each in both:
         each.fit()
     ours, theirs = (each.free_runs(test, starts, steps) for each in both)
-    taken = rb.from_reservoirpy(both[1].model)
+    taken = rb.from_reservoirpy(both[1].model).replace(batch_first=False)
     return {
         "states": [each.states(test) for each in both],
         "forecasts": {"here": ours, "reservoirpy": theirs, "its readout, here": free_runs(taken, test, starts, steps)},

@@ -26,7 +26,7 @@ class System:
     dt: float
     """The time from one sample to the next."""
     lyapunov_time: float
-    """The time in which a small error grows e-fold, as `python compare.py exponents` measures it."""
+    """The time in which a small error grows e-fold, as `python compare.py systems` measures it."""
     span: float
     parts: int
     """The steps of the integration in one span."""
@@ -111,7 +111,7 @@ LORENZ = System(
     dt=0.02,
     lyapunov_time=1 / 0.906,
     span=0.02,
-    parts=4,
+    parts=8,
     start=lambda parts: np.array([1.0, 1.0, 20.0]),
     advance=lorenz_after,
     samples=lambda state, parts: state[None],
@@ -119,7 +119,7 @@ LORENZ = System(
 MACKEY_GLASS = System(
     name="Mackey-Glass",
     dt=1.0,
-    lyapunov_time=1 / 0.0058,
+    lyapunov_time=1 / 0.00516,
     span=DELAY,
     parts=170,
     start=lambda parts: np.full(parts + 1, 1.2),

@@ -30,10 +30,11 @@ from forecast import (
 )
 
 GRID = {
-    "spectral_radius": (0.2, 0.4, 0.8, 1.2),
-    "input_scaling": (0.05, 0.1, 0.3),
-    "leak": (0.3, 0.6, 1.0),
-    "ridge": (1e-11, 1e-9, 1e-7),
+    "spectral_radius": (0.3, 0.6, 1.0),
+    "input_scaling": (0.1, 0.2, 0.4),
+    "bias_scaling": (0.3, 1.0),
+    "leak": (0.5, 1.0),
+    "ridge": (1e-10, 1e-8, 1e-6),
 }
 OTHER_SEEDS = (11, 12)
 """Of the reservoirs that CHOSEN was chosen by."""
@@ -103,7 +104,7 @@ def systems() -> None:
 def order(system: System) -> float:
     """Return the order of the integration, by what halving its step and halving it again change."""
     state = system.settled(4 * system.parts)
-    rough, fine, finer = (system.series(50, k * system.parts, state) for k in (1, 2, 4))
+    rough, fine, finer = (system.series(20, k * system.parts, state) for k in (1, 2, 4))
     return float(np.log2(abs(rough - fine).max() / abs(fine - finer).max()))
 
 
@@ -140,7 +141,7 @@ def mean_of_seeds(system: System, series: Any, options: dict[str, Any]) -> float
     means = []
     for seed in OTHER_SEEDS:
         rnn = fitted(series[:TRAINED], seed=seed, **options)
-        means.append(valid(partial(free_runs, rnn), system, series, TRAINED, len(series), 40).mean())
+        means.append(valid(partial(free_runs, rnn), system, series, TRAINED, len(series), 30).mean())
     return float(np.mean(means))
 
 

@@ -188,7 +188,7 @@ class _Fit:
             msg = (
                 f"the states of {int(_number(moments.count))} steps are linearly dependent, or nearly so, and a ridge "
                 f"of {ridge:g} leaves more than one readout; give a larger `ridge`, such as "
-                f"{1e-9 * (largest or 1.0):.1e}."
+                f"{100 * (rounding or float(np.finfo(self.dtype).eps)):.1e}."
             )
             raise ArgumentError(msg)
         dtype = self.placed.placement.backend.dtype(self.placed.dtype)
