@@ -80,14 +80,16 @@ def lorenz_slope(x: float, y: float, z: float) -> tuple[float, float, float]:
 
 def lorenz_after(state: Any, parts: int) -> Any:
     """Return the state of the Lorenz system 0.02 later, by the classical method of Runge and Kutta."""
-    h, now = 0.02 / parts, tuple(state.tolist())
+    h, (x, y, z) = 0.02 / parts, state.tolist()
     for _ in range(parts):
-        a = lorenz_slope(*now)
-        b = lorenz_slope(*(v + h / 2 * k for v, k in zip(now, a, strict=True)))
-        c = lorenz_slope(*(v + h / 2 * k for v, k in zip(now, b, strict=True)))
-        d = lorenz_slope(*(v + h * k for v, k in zip(now, c, strict=True)))
-        now = tuple(v + h / 6 * (k + 2 * m + 2 * n + p) for v, k, m, n, p in zip(now, a, b, c, d, strict=True))
-    return np.array(now)
+        ax, ay, az = lorenz_slope(x, y, z)
+        bx, by, bz = lorenz_slope(x + h / 2 * ax, y + h / 2 * ay, z + h / 2 * az)
+        cx, cy, cz = lorenz_slope(x + h / 2 * bx, y + h / 2 * by, z + h / 2 * bz)
+        dx, dy, dz = lorenz_slope(x + h * cx, y + h * cy, z + h * cz)
+        x += h / 6 * (ax + 2 * bx + 2 * cx + dx)
+        y += h / 6 * (ay + 2 * by + 2 * cy + dy)
+        z += h / 6 * (az + 2 * bz + 2 * cz + dz)
+    return np.array([x, y, z])
 
 
 def mackey_glass_after(past: Any, parts: int) -> Any:
