@@ -124,6 +124,15 @@ def test_plainer_forecasts_are_valid_for_as_long_as_stated(system: System) -> No
     np.testing.assert_allclose(found[2], stated[2], rtol=0, atol=SLACK if stated[2] > 1 else 0.06)
 
 
+def test_few_units_are_valid_for_as_long_as_stated(system: System) -> None:
+    ((lorenz, mackey_glass),) = re.findall(
+        r"^\| 100, [^|]+ units \| ([\d.]+), [^|]+ \| ([\d.]+), ", README, re.MULTILINE
+    )
+    stated = float(lorenz if system is LORENZ else mackey_glass)
+    rnn = fitted(series_of(system)[:TRAINED], units=100, **CHOSEN[system.name])
+    assert of_test(partial(free_runs, rnn), system, 50).mean() == pytest.approx(stated, abs=SLACK)
+
+
 @pytest.mark.parametrize("degree", [1, 2])
 def test_a_regression_finds_a_recurrence(degree: int) -> None:
     """Of two features and two steps: the later step is the last of the window."""
