@@ -3,7 +3,6 @@
 python compare.py systems          # the exponents of the systems, and how exact their series are
 python compare.py choose           # the comparison that CHOSEN of forecast.py was chosen by; minutes
 python compare.py forecasts        # beside plainer forecasts, of other seeds, sizes and noise
-python compare.py reservoirpy      # beside reservoirpy, which must be installed, on the same reservoir
 """
 
 import argparse
