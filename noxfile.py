@@ -227,6 +227,7 @@ def pythons(session: nox.Session) -> None:
         "cpu_kernels",
         "kernels",
         "scale",
+        "test_reservoirs.py",
         "model/test_networks.py",
         "formats/test_keras_damaged.py",
         "formats/test_native_damaged.py",

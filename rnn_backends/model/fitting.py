@@ -185,10 +185,10 @@ class _Fit:
         smallest, largest = _number(values[0]), _number(values[-1])
         rounding = float(np.finfo(self.dtype).eps) * max(largest, 0.0)
         if ridge <= rounding and smallest <= rounding * values.shape[0]:
+            enough = 100 * rounding or 1e-9
             msg = (
                 f"the states of {int(_number(moments.count))} steps are linearly dependent, or nearly so, and a ridge "
-                f"of {ridge:g} leaves more than one readout; give a larger `ridge`, such as "
-                f"{1e-9 * (largest or 1.0):.1e}."
+                f"of {ridge:g} leaves more than one readout; give a larger `ridge`, such as {enough:.1e}."
             )
             raise ArgumentError(msg)
         dtype = self.placed.placement.backend.dtype(self.placed.dtype)
