@@ -37,7 +37,7 @@ def save(letters: str = "ab ", **options: object) -> rb.RNN:
         (["run", "model.npz", "x.npy", "--lengths", HUGE], 2, "--lengths: expected whole numbers between commas"),
         (["run", "model.npz", "my name is " * 60], 1, "File name too long. INPUT is a file; pipe text to -: echo "),
         (["run", "x" * 3000, "input.txt"], 1, "File name too long."),
-        (["run", "model.npz", "x.json"], 2, "files named .json are not read, but .npy, .npz, .csv, .tsv, .jsonl and text"),
+        (["run", "model.npz", "x.json"], 2, "files named .json are not read, but .npy, .npz, .csv, .tsv, .jsonl, .parquet and text"),
         (["run", "model.npz", "x.txt.gz"], 2, "files named .gz are not read"),
         (["run", "model.npz", "packed"], 1, "packed: it is no text, but packed; unpack it first, as by `gunzip -c`."),
         (["run", "model.npz", "array"], 1, "array: it is no text, but a file of arrays; give --from npy or npz."),

@@ -22,6 +22,7 @@ PIECE = 2**20
 _BYTE_ORDER_MARK = "\ufeff"
 _ARRAYS, _PACKED = (b"\x93NUMPY", b"PK\x03\x04"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_PARQUET = b"PAR1"
 
 
 class Reader:
@@ -70,6 +71,8 @@ class Reader:
             return "it is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."
         if self.position == 0 and block.startswith(_ARRAYS):
             return "it is no text, but a file of arrays; give --from npy or npz."
+        if self.position == 0 and block.startswith(_PARQUET):
+            return "it is no text, but Parquet; give --from parquet."
         if self.position == 0 and block.startswith(_PACKED):
             return "it is no text, but packed; unpack it first, as by `gunzip -c`."
         return f"it is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t UTF-8`."

@@ -1,10 +1,11 @@
 """The manifest of a folder of outputs: which are whole, of which input and settings, and what failed."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
+from types import NoneType
 from typing import Any
 
 from rnn_backends.core.messages import got, shown
@@ -57,7 +58,7 @@ class Manifest:
                 msg = f"it is no manifest of outputs in format {FORMAT}, but {got(number)}; {way}."
                 raise FormatError(msg)
             settings, files = held.get("settings"), held.get("files")
-            if not isinstance(settings, dict) or not isinstance(files, dict):
+            if not (isinstance(settings, dict) and isinstance(files, dict)) or not _are_objects(settings.values()):
                 msg = "it must have the objects 'settings' and 'files'; move it away, and all outputs are made again."
                 raise FormatError(msg)
             for name, entry in files.items():
@@ -83,6 +84,14 @@ class Manifest:
         if entry is None or "failed" in entry or entry["settings"] != settings:
             return None
         return {part: entry[part]["sha256"] for part in ("input", "output")}
+
+    def differing(self, name: str, settings: Mapping[str, Any]) -> list[str]:
+        """Return the names of the settings in which the whole output of that name is not what is asked for."""
+        entry = self._files.get(name)
+        if entry is None or "failed" in entry:
+            return []
+        before = self._settings[entry["settings"]]
+        return [each for each in settings if before.get(each) != settings[each]]
 
     def entry(self, name: str) -> Entry:
         """Return what is recorded of an output."""
@@ -119,9 +128,16 @@ def is_entry(entry: Any) -> bool:
         return False
     if isinstance(entry.get("failed"), str):
         return True
+    if "judged" in entry and not isinstance(entry.get("cross_entropy", ""), (int, float, NoneType)):
+        return False
+    numbers = ("sequences", "steps", *(("judged", "right") if "judged" in entry else ()))
     return all(_is_digest(entry.get(part)) for part in ("input", "output")) and all(
-        isinstance(entry.get(name), int) for name in ("sequences", "steps")
+        isinstance(entry.get(name), int) for name in numbers
     )
+
+
+def _are_objects(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, dict) for each in values)
 
 
 def _is_digest(part: Any) -> bool:
