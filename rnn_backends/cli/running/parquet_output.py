@@ -75,8 +75,8 @@ class ParquetOutput(Output):
             return pa.array(self._labels, kind)
         except (pa.ArrowException, OverflowError) as error:
             msg = (
-                f"the ids {shown(name)} are not all {'text' if self._is_named else 'integers of 64 bits'}, as the first "
-                "one is, and a column of Parquet is of one type; write .jsonl."
+                f"the ids {shown(name)} are not all {'text' if self._is_named else 'integers of 64 bits'}, as the "
+                "first one is, and a column of Parquet is of one type; write .jsonl."
             )
             raise ArgumentError(msg) from error
 
@@ -85,7 +85,9 @@ class ParquetOutput(Output):
 
         if self._is_text:
             return pa.array(self._values, pa.string())
-        numbers = np.concatenate([np.empty(0, self._kind), *(np.ravel(each) for each in self._values)], dtype=self._kind)
+        numbers = np.concatenate(
+            [np.empty(0, self._kind), *(np.ravel(each) for each in self._values)], dtype=self._kind
+        )
         found = self._named(numbers) if self._shape.is_predicted else pa.array(numbers)
         if not self._shape.is_predicted:
             steps = sum(map(len, self._values)) if self._shape.has_steps else len(self._values)

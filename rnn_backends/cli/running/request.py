@@ -38,8 +38,8 @@ class Request(Loading):
     def __post_init__(self) -> None:
         if self.input_format is None and self.input.suffix.lower() in UNREAD:
             msg = (
-                f"files named {self.input.suffix} are not read, but .npy, .npz, .csv, .tsv, .jsonl, .parquet and text; convert "
-                f"'{shown_path(self.input)}', or name what it is by --from"
+                f"files named {self.input.suffix} are not read, but .npy, .npz, .csv, .tsv, .jsonl, .parquet and text; "
+                f"convert '{shown_path(self.input)}', or name what it is by --from"
             )
             raise argparse.ArgumentError(None, msg)
         if self.form is not None:

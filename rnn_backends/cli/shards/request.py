@@ -5,8 +5,8 @@ from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnn_backends import __version__
