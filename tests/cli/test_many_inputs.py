@@ -3,6 +3,9 @@
 import fcntl
 import json
 import os
+import resource
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from math import log
@@ -12,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
+from terminal import PROGRAM
 
 import rnn_backends as rb
 from rnn_backends.cli import progress
 from rnn_backends.cli.parser import parse
-from rnn_backends.cli.shards import crew
+from rnn_backends.cli.shards import crew, request
 from rnn_backends.cli.shards.inputs import require_apart
 from rnn_backends.cli.shards.manifest import NAME
 from rnn_backends.cli.shards.worker import Task, Worker
@@ -354,7 +358,152 @@ def test_an_input_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mo
     assert "a.txt was replaced while it was read" in answer["entry"]["failed"]
 
 
+REPLACING = """
+import os, signal, sys
+sys.path[:] = sys.argv[1:]
+from rnn_backends.cli.shards import worker
+answer = worker.Worker.answer
+def replacing(self, task):
+    if os.path.exists("other.npz"):
+        os.replace("other.npz", "model.npz")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(self, task)
+worker.Worker.answer = replacing
+worker.work()
+"""
+
+
+def test_a_model_that_is_replaced_between_two_processes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    save("other.npz", seed=2)
+    write("c/a.txt", "c/b.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(crew, "CHILD", REPLACING)
+        result = run(*words)
+    assert (result.code, result.out) == (1, "")
+    assert "error: the model was replaced while it was used; the same command again makes all outputs by" in result.err
+    assert json.loads(run(*words, "--json").out)["made"] == 2
+    assert run(*words[:-1], "anew").code == 0
+    assert held("anew") == held()
+
+
+def test_an_input_that_fails_leaves_the_disk_to_others(run: Run) -> None:
+    save()
+    Path("a.txt").write_text("abcd" * 300_000 + "x")
+    worker = Worker(parse(["run", "model.npz", "a.txt", "--to", "csv", *OUT]))
+    assert "'x'" in worker.answer(Task("a.txt", "out/a.txt.csv", "begun", None))["entry"]["failed"]
+    assert not Path("begun").exists()
+
+
+def test_an_output_is_on_the_disk_before_it_is_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    write("a.txt")
+    kept: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: kept.append(os.fstat(number).st_size))
+    worker = Worker(parse(["run", "model.npz", "a.txt", "--predictions", *OUT]))
+    answer = worker.answer(Task("a.txt", "out/a.txt.txt", "begun", None))
+    assert kept == [answer["entry"]["output"]["bytes"]] == [Path("begun").stat().st_size]
+
+
+def test_what_is_no_file_and_what_cannot_be_read_fail_alone(run: Run) -> None:
+    save()
+    write("c/a.txt", "c/b.txt")
+    Path("c/folder.txt").mkdir()
+    Path("c/link.txt").symlink_to("nowhere")
+    Path("c/loop.txt").symlink_to("loop.txt")
+    os.mkfifo("c/pipe.txt")
+    report = run("run", "model.npz", "c/*.txt", "--predictions", *OUT, "--jobs", 2, "--json")
+    assert report.code == 1
+    found = json.loads(report.out)
+    assert (found["inputs"], found["made"]) == (5, 2)
+    assert [each["input"] for each in found["failed"]] == [f"c/{name}.txt" for name in ("link", "loop", "pipe")]
+    assert {*held()} == {"a.txt.txt", "b.txt.txt", NAME}
+
+
+def test_one_mistake_in_many_inputs_is_not_told_for_each(run: Run) -> None:
+    drawn = rb.RNN.init(len(LETTERS), 7, output_size=1, seed=1)
+    rb.RNN(drawn.layers, drawn.readout, reads="last", vocabulary=LETTERS).save("model.npz")
+    write(*(f"c/{index:02}.txt" for index in range(25)), length=2)
+    result = run("run", "model.npz", "c/*.txt", "--predictions", *OUT)
+    assert result.code == 1
+    lines = result.err.splitlines()
+    assert len(lines) == 22
+    assert "--predictions writes the likeliest of several outputs" in lines[0]
+    assert lines[20] == "rnn-backends: what else fails is in the manifest.json alone"
+    assert sum("failed" in each for each in manifest()["files"].values()) == 25
+
+
+def test_a_disk_that_is_full(run: Run) -> None:
+    save()
+    write("c/a.txt", "c/b.txt", "c/z.txt", length=900)
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    command = [*PROGRAM, *words, "--jobs", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "rnn-backends: c/z.txt: 'out/z.txt.txt' cannot be written: File too large.",
+        "rnn-backends: error: 1 of 3 inputs failed, for the reasons in 'out/manifest.json'; the same command tries them "
+        "again, and no others.",
+    ]
+    assert sorted(each.name for each in Path("out").iterdir()) == ["a.txt.txt", "b.txt.txt", NAME]
+    assert json.loads(run(*words, "--json").out)["made"] == 1
+    assert run(*words[:-1], "anew").code == 0
+    assert held("anew") == held()
+
+
 # The folder
+
+
+def test_commands_that_begin_together(run: Run) -> None:
+    """One of them works, and the others say so; whatever they meet, the end is the same."""
+    save()
+    write("c/a.txt", "c/b.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", "--output-dir")
+    assert run(*words, "whole").code == 0
+    for _ in range(3):
+        pipe = subprocess.PIPE
+        commands = [subprocess.Popen([*PROGRAM, *words, "out"], stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+        ends = [(command.communicate()[1], command.returncode) for command in commands]
+        assert 0 in {code for _, code in ends}
+        for err, code in ends:
+            assert code == 0 or "another command is at work in 'out'" in err, err
+        assert held() == held("whole")
+        shutil.rmtree("out")
+
+
+def test_a_folder_that_goes_as_another_command_begins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    write("c/a.txt")
+    opened, times = os.open, iter((1, 2))
+
+    def going(path: Any, *options: Any) -> int:
+        if Path(path).name == "lock" and next(times, None):
+            shutil.rmtree("out")  # as the end of the first one does
+        return opened(path, *options)
+
+    monkeypatch.setattr(os, "open", going)
+    assert run("run", "model.npz", "c/*.txt", "--predictions", *OUT).code == 0
+    assert next(times, None) is None
+    assert {*held()} == {"a.txt.txt", NAME}
+
+
+def test_outputs_of_another_version_are_made_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    write("c/a.txt", "c/b.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT, "--json")
+    assert run(*words).code == 0
+    (settings,) = manifest()["settings"].values()
+    assert settings["versions"] == {"rnn-backends": rb.__version__, "numpy": np.__version__}
+    monkeypatch.setattr(request, "__version__", "0.0.1")
+    result = run(*words)
+    assert json.loads(result.out)["made"] == 2
+    assert result.err == "rnn-backends: changed since the last time: versions; outputs that are made again: 2\n"
+    assert json.loads(run(*words).out)["kept"] == 2
 
 
 def test_one_command_at_a_time(run: Run) -> None:
@@ -385,6 +534,12 @@ def test_one_command_at_a_time(run: Run) -> None:
         ('{"format": 1, "settings": []}', "it must have the objects 'settings' and 'files'; move it away"),
         ('{"format": 1, "settings": {}, "files": {"a": {}}}', "its entry 'a' is damaged; move it away"),
         ('{"format": 1, "settings": {}, "files": {"a": {"failed": "x", "settings": "y"}}}', "its entry 'a' is damaged"),
+        ('{"format": 1, "settings": {"y": 1}, "files": {}}', "it must have the objects 'settings' and 'files'"),
+        (
+            '{"format": 1, "settings": {"y": {}}, "files": {"a": {"settings": "y", "sequences": 1, "steps": 1, "judged": 1,'
+            ' "input": {"sha256": "", "bytes": 0}, "output": {"sha256": "", "bytes": 0}}}}',
+            "its entry 'a' is damaged",
+        ),
         ("[1", "manifest.json: "),
     ],
 )
@@ -428,6 +583,7 @@ TEXTS = ("run", "model.npz", "c/*.txt", "--predictions")
         ((*TEXTS, "--output-dir", "model.npz/x"), 1, "cannot"),
         ((*TEXTS, "--output-dir", "c"), 1, "the outputs in 'c' would be among 'c/*.txt' the next time; choose an --outp"),
         (("run", "model.npz", "**/*.txt", "--predictions", *OUT), 1, "the outputs in 'out' would be among '**/*.txt'"),
+        (("run", "model.npz", "c/*.json", "--from", "text", "--to", "csv", "--output-dir", "c"), 1, "the outputs in 'c' would be among 'c/*.json'"),
         ((*TEXTS, "c/a.txt.txt/b", *OUT), 1, "the output of 'c/a.txt.txt/b', 'a.txt.txt/b.txt', would take the place of that of"),
         (("run", "no.npz", "c/*.txt", "--predictions", *OUT), 1, "cannot use 'no.npz': No such file or directory."),
         ((*TEXTS, *OUT, "--backend", "cuppy"), 1, "option --backend"),
