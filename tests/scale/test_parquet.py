@@ -259,25 +259,25 @@ def test_groups_of_rows_do_not_depend_on_how_rows_come(run: Run, monkeypatch: py
     model()
     count = 3000
     draw = np.random.default_rng(0)
-    write({"key": range(count), "x": [draw.normal(size=(length, 2)).tolist() for length in draw.integers(0, 9, count)]})
+    write({"x": [draw.normal(size=(length, 2)).tolist() for length in draw.integers(0, 9, count)]})
     monkeypatch.setattr(parquet_output, "GROUP", 20_000)
     made = []
     for rows in (1, 700, 10_000):
         monkeypatch.setattr(parquet, "MOST", rows)
-        assert run(*WORDS, "--id", "key", "--x", "x", "--predictions", "--output", "y.parquet").code == 0
+        assert run(*WORDS, "--predictions", "--output", "y.parquet").code == 0
         made.append(Path("y.parquet").read_bytes())
     metadata = pq.read_metadata("y.parquet")
     assert metadata.num_rows == count
     assert metadata.num_row_groups > 10
-    assert [each["key"] for each in read()] == [*range(count)]
+    assert [each["row"] for each in read()] == [*range(1, count + 1)]
     assert made[0] == made[1] == made[2]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the most memory in KiB")
 def test_memory_does_not_grow_with_the_file(run: Run) -> None:
     """However few and large its groups of rows are."""
-    drawn = rb.RNN.init(8, 5, output_size=3, seed=1)
-    rb.RNN(drawn.layers, drawn.readout, reads="last", takes="tokens").save("model.npz")
+    drawn = rb.RNN.init(1, 5, output_size=3, seed=1)
+    rb.RNN(drawn.layers, drawn.readout, reads="last").save("model.npz")
     code = """
 import resource, sys
 from rnn_backends.cli.main import main
@@ -286,8 +286,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 """
     found = []
     for millions in (0.5, 8):
-        lengths = np.full(int(millions * 1e6) // 100, 100)
-        values = np.random.default_rng(0).integers(0, 8, lengths.sum())
+        lengths = np.full(int(millions * 1e3), 1000)
+        values = np.random.default_rng(0).random(lengths.sum())
         lists = pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), values)
         write({"x": lists}, row_group_size=len(lengths))
         del values, lists
