@@ -102,7 +102,7 @@ class _File(RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)[: max(0, self._source.size - self._place)]
+        view: memoryview[int] = memoryview(buffer)[: max(0, self._source.size - self._place)]
         self._source.fill(self._place, view)
         self._place += view.nbytes
         return view.nbytes
