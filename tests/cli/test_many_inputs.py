@@ -422,14 +422,13 @@ def test_what_is_no_file_and_what_cannot_be_read_fail_alone(run: Run) -> None:
 
 
 def test_one_mistake_in_many_inputs_is_not_told_for_each(run: Run) -> None:
-    drawn = rb.RNN.init(len(LETTERS), 7, output_size=1, seed=1)
-    rb.RNN(drawn.layers, drawn.readout, reads="last", vocabulary=LETTERS).save("model.npz")
+    rb.RNN.init(5, 7, output_size=5).save("model.npz")
     write(*(f"c/{index:02}.txt" for index in range(25)), length=2)
     result = run("run", "model.npz", "c/*.txt", "--predictions", *OUT)
     assert result.code == 1
     lines = result.err.splitlines()
     assert len(lines) == 22
-    assert "--predictions writes the likeliest of several outputs" in lines[0]
+    assert "text needs a model with a vocabulary" in lines[0]
     assert lines[20] == "rnn-backends: what else fails is in the manifest.json alone"
     assert sum("failed" in each for each in manifest()["files"].values()) == 25
 
@@ -483,7 +482,8 @@ def test_a_folder_that_goes_as_another_command_begins(run: Run, monkeypatch: pyt
 
     def going(path: Any, *options: Any) -> int:
         if Path(path).name == "lock" and next(times, None):
-            shutil.rmtree("out")  # as the end of the first one does
+            Path("out", ".rnn-backends").rmdir()  # as the end of the first one does
+            Path("out").rmdir()
         return opened(path, *options)
 
     monkeypatch.setattr(os, "open", going)
