@@ -278,7 +278,7 @@ def test_groups_of_rows_do_not_depend_on_how_rows_come(run: Run, monkeypatch: py
         made.append(Path("y.parquet").read_bytes())
     metadata = pq.read_metadata("y.parquet")
     assert metadata.num_rows == count
-    assert metadata.num_row_groups > 10
+    assert 10 < metadata.num_row_groups < 30
     assert [each["row"] for each in read()] == [*range(1, count + 1)]
     assert made[0] == made[1] == made[2]
 
