@@ -446,8 +446,10 @@ def test_a_disk_that_is_full(run: Run) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "rnn-backends: c/z.txt: 'out/z.txt.txt' cannot be written: File too large.",
-        "rnn-backends: error: 1 of 3 inputs failed, for the reasons in 'out/manifest.json'; the same command tries them "
-        "again, and no others.",
+        (
+            "rnn-backends: error: 1 of 3 inputs failed, for the reasons in 'out/manifest.json'; the same command tries "
+            "them again, and no others."
+        ),
     ]
     assert sorted(each.name for each in Path("out").iterdir()) == ["a.txt.txt", "b.txt.txt", NAME]
     assert json.loads(run(*words, "--json").out)["made"] == 1
@@ -536,8 +538,10 @@ def test_one_command_at_a_time(run: Run) -> None:
         ('{"format": 1, "settings": {}, "files": {"a": {"failed": "x", "settings": "y"}}}', "its entry 'a' is damaged"),
         ('{"format": 1, "settings": {"y": 1}, "files": {}}', "it must have the objects 'settings' and 'files'"),
         (
-            '{"format": 1, "settings": {"y": {}}, "files": {"a": {"settings": "y", "sequences": 1, "steps": 1, "judged": 1,'
-            ' "input": {"sha256": "", "bytes": 0}, "output": {"sha256": "", "bytes": 0}}}}',
+            (
+                '{"format": 1, "settings": {"y": {}}, "files": {"a": {"settings": "y", "sequences": 1, "steps": 1, '
+                '"judged": 1, "input": {"sha256": "", "bytes": 0}, "output": {"sha256": "", "bytes": 0}}}}'
+            ),
             "its entry 'a' is damaged",
         ),
         ("[1", "manifest.json: "),
