@@ -544,7 +544,9 @@ def test_one_command_at_a_time(run: Run) -> None:
             ),
             "its entry 'a' is damaged",
         ),
-        ("[1", "manifest.json: "),
+        ("[]", "it is no manifest of outputs in format 1, but None"),
+        ("[1", "manifest.json: it is no JSON: "),
+        ("[" * 100_000, "manifest.json: it is no JSON: "),
     ],
 )
 def test_a_manifest_that_is_none(run: Run, text: str, message: str) -> None:
@@ -556,6 +558,23 @@ def test_a_manifest_that_is_none(run: Run, text: str, message: str) -> None:
     assert (result.code, held()) == (1, {NAME: text.encode()})
     assert message in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_a_manifest_of_very_many_outputs(run: Run) -> None:
+    """Which is more text than any file of others may have."""
+    save()
+    write("c/a.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT, "--json")
+    assert run(*words).code == 0
+    before = manifest()
+    ((name, entry),) = before["files"].items()
+    failed = {"failed": "x" * 300, "settings": entry["settings"]}
+    more = {**before, "files": {name: entry, **{f"{index:06}": failed for index in range(30_000)}}}
+    Path("out", NAME).write_text(json.dumps(more))
+    assert Path("out", NAME).stat().st_size > 10_000_000
+    result = run(*words)
+    assert (result.code, json.loads(result.out)["kept"]) == (0, 1)
+    assert manifest() == before
 
 
 TEXTS = ("run", "model.npz", "c/*.txt", "--predictions")

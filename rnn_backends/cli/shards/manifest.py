@@ -8,10 +8,9 @@ from time import monotonic
 from types import NoneType
 from typing import Any
 
-from rnn_backends.core.messages import got, shown
+from rnn_backends.core.messages import got, short, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.files import replaced
-from rnn_backends.formats.json_text import parse_json
 from rnn_backends.formats.source import opened
 
 NAME = "manifest.json"
@@ -51,8 +50,12 @@ class Manifest:
 
     def _read(self) -> None:
         with opened(self._path) as source:
-            held = parse_json(source.read(0, source.size, "the manifest"), "the manifest", source.account)
-            if (number := held.get("format")) != FORMAT:
+            try:  # which may be of any size, and is of this command: the limits for files of others are not for it
+                held = json.loads(source.look(0, source.size))
+            except (ValueError, RecursionError) as error:
+                msg = f"it is no JSON: {short(error)}; move it away, and all outputs are made again."
+                raise FormatError(msg) from error
+            if (number := held.get("format") if isinstance(held, dict) else None) != FORMAT:
                 newer = isinstance(number, int) and number > FORMAT
                 way = "update rnn-backends" if newer else "give another --output-dir, or move it away"
                 msg = f"it is no manifest of outputs in format {FORMAT}, but {got(number)}; {way}."
