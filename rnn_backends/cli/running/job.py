@@ -15,7 +15,7 @@ from rnn_backends.cli.running.report import Report
 from rnn_backends.cli.running.request import Request
 from rnn_backends.cli.running.rows import DELIMITERS, rows_of_csv, rows_of_jsonl
 from rnn_backends.cli.running.samples import Sample
-from rnn_backends.cli.running.streams import Reader, head_of_stdin, reading, seekable
+from rnn_backends.cli.running.streams import Reader, head_of_stdin, name_of, reading, seekable
 from rnn_backends.cli.running.tables import Columns, Table
 from rnn_backends.cli.running.text_outputs import LinesOutput, Shown, TableOutput, TextOutput
 from rnn_backends.cli.running.values import Values
@@ -23,7 +23,7 @@ from rnn_backends.cli.running.walk import Walk, through_arrays, through_samples,
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.linear import Linear
 from rnn_backends.core.losses import require_softmax
-from rnn_backends.core.messages import listed, shown, shown_path
+from rnn_backends.core.messages import listed, shown
 from rnn_backends.errors import ArgumentError, VocabularyError
 from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.rnn import RNN
@@ -76,7 +76,7 @@ class Job:
             self._run_arrays()
         elif self.form == "parquet":
             with seekable(self.request.input) as source:
-                self._run_read(ParquetReader(source, f"'{shown_path(self.request.input)}'"), "rows")
+                self._run_read(ParquetReader(source, name_of(self.request.input)), "rows")
         else:
             guessed = self._note if self.request.input_format is None and self.form == "text" else None
             with reading(self.request.input, guessed) as reader:

@@ -96,7 +96,7 @@ def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[R
     if path == STDIN:
         blocks = iter(partial(_stdin().read1, PIECE), b"")  # type: ignore[attr-defined]
         try:
-            yield Reader("stdin", blocks if note is None else _looked_at(blocks, note), None)
+            yield Reader(name_of(path), blocks if note is None else _looked_at(blocks, note), None)
         except FormatError as error:
             msg = fitted(f"stdin: {error}")
             raise FormatError(msg) from error
@@ -108,7 +108,7 @@ def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[R
         blocks = (
             source.read(start, min(PIECE, source.size - start), "the text") for start in range(0, source.size, PIECE)
         )
-        yield Reader(f"'{shown_path(path)}'", blocks if note is None else _looked_at(blocks, note), source.size)
+        yield Reader(name_of(path), blocks if note is None else _looked_at(blocks, note), source.size)
 
 
 def _looked_at(blocks: Iterator[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
@@ -137,6 +137,11 @@ def seekable(path: Path) -> Iterator[Source]:
                 file.write(block)
         with opened(kept) as source:
             yield source
+
+
+def name_of(path: Path) -> str:
+    """Return what errors call an input."""
+    return "stdin" if path == STDIN else f"'{shown_path(path)}'"
 
 
 def head_of_stdin(count: int) -> bytes:
