@@ -40,7 +40,7 @@ def save(letters: str = "ab ", **options: object) -> rb.RNN:
         (["run", "model.npz", "x.json"], 2, "files named .json are not read, but .npy, .npz, .csv, .tsv, .jsonl, .parquet and text"),
         (["run", "model.npz", "x.txt.gz"], 2, "files named .gz are not read"),
         (["run", "model.npz", "packed"], 1, "packed: it is no text, but packed; unpack it first, as by `gunzip -c`."),
-        (["run", "model.npz", "array"], 1, "array: it is no text, but a file of arrays; give --from npy or npz."),
+        (["run", "model.npz", "array"], 1, "array: it is no text, but a file of the format npy; give --from npy."),
         (["run", "model.npz", "input.txt", "--predictions", "--output", "y.csv", "--to", "text"], 2, "--to text and the name 'y.csv' are of two formats"),
         (["run", "-", "input.txt"], 1, "MODEL is a file; only INPUT may come from stdin."),
         (["run", "model.npz", "input.txt", "x.npy"], 2, "there is no place for 'x.npy'; several files need --output-dir DIR"),

@@ -235,7 +235,9 @@ def test_files_that_are_damaged(run: Run) -> None:
     Path("x.txt").write_bytes(whole)
     drawn = rb.RNN.init(3, 5, output_size=3, seed=1)
     rb.RNN(drawn.layers, drawn.readout, vocabulary="abc").save("text.npz")
-    assert "it is no text, but Parquet; give --from parquet." in run("run", "text.npz", "x.txt").err
+    assert (
+        "it is no text, but a file of the format parquet; give --from parquet." in run("run", "text.npz", "x.txt").err
+    )
 
 
 def test_ids_of_two_types(run: Run) -> None:

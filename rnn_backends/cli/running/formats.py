@@ -20,6 +20,7 @@ _SUFFIXES = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_MARKS = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PAR1": "parquet"}
 WRITTEN = tuple(suffix for suffix, form in _SUFFIXES.items() if form in OUTPUTS)
 """The suffixes of outputs."""
 
@@ -27,6 +28,11 @@ WRITTEN = tuple(suffix for suffix, form in _SUFFIXES.items() if form in OUTPUTS)
 def format_of(path: Path) -> str | None:
     """Return the format that the suffix of a name stands for, if it is one."""
     return _SUFFIXES.get(path.suffix.lower())
+
+
+def format_that_begins(head: bytes) -> str | None:
+    """Return the format whose files begin with these bytes; None for text, which begins with any."""
+    return next((form for mark, form in _MARKS.items() if head.startswith(mark)), None)
 
 
 def suffix_of(form: str) -> str:

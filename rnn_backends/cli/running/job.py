@@ -7,7 +7,7 @@ from typing import BinaryIO
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
 from rnn_backends.cli.running.arrays import Inputs, read_inputs
-from rnn_backends.cli.running.formats import ARRAYS
+from rnn_backends.cli.running.formats import ARRAYS, format_that_begins
 from rnn_backends.cli.running.names import Names
 from rnn_backends.cli.running.parquet import ParquetReader
 from rnn_backends.cli.running.parquet_output import ParquetOutput
@@ -56,12 +56,8 @@ class Job:
 
     def _form_of_stdin(self) -> str:
         head = head_of_stdin(6)
-        if head == b"\x93NUMPY":
-            return "npy"
-        if head[:4] == b"PK\x03\x04":
-            return "npz"
-        if head[:4] == b"PAR1":
-            return "parquet"
+        if (form := format_that_begins(head)) is not None:
+            return form
         if self.placed.vocabulary is not None:
             return "text"
         if not head:

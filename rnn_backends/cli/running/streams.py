@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from rnn_backends.cli.running.formats import format_that_begins
 from rnn_backends.core.messages import fitted, shown_path
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.files import TEMPORARY, File
@@ -20,9 +21,8 @@ STDIN = Path("-")
 PIECE = 2**20
 """The bytes that are read at once; of a pipe, no more than are there."""
 _BYTE_ORDER_MARK = "\ufeff"
-_ARRAYS, _PACKED = (b"\x93NUMPY", b"PK\x03\x04"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_PARQUET = b"PAR1"
 
 
 class Reader:
@@ -69,10 +69,8 @@ class Reader:
     def _refusal(self, reason: str, place: int, block: bytes) -> str:
         if self.position == 0 and block.startswith(_UTF_16):
             return "it is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."
-        if self.position == 0 and block.startswith(_ARRAYS):
-            return "it is no text, but a file of arrays; give --from npy or npz."
-        if self.position == 0 and block.startswith(_PARQUET):
-            return "it is no text, but Parquet; give --from parquet."
+        if self.position == 0 and (form := format_that_begins(block)) is not None:
+            return f"it is no text, but a file of the format {form}; give --from {form}."
         if self.position == 0 and block.startswith(_PACKED):
             return "it is no text, but packed; unpack it first, as by `gunzip -c`."
         return f"it is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t UTF-8`."
