@@ -72,13 +72,12 @@ class ParquetReader(Reader):
             yield ((number, dict(zip(chosen, row, strict=True))) for number, row in enumerate(rows, begin))
 
     def _rows_at_once(self) -> int:
-        metadata = self._file.metadata
-        size = 0
+        metadata, size = self._file.metadata, 0
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
             numbers = sum(group.column(column).num_values for column in range(group.num_columns))
             size += max(group.total_byte_size, _VALUE * numbers)
-        return max(1, min(MOST, BYTES * metadata.num_rows // max(size, 1)))
+        return int(max(1, min(MOST, BYTES * metadata.num_rows // max(size, 1))))
 
 
 class _File(RawIOBase):
@@ -102,10 +101,10 @@ class _File(RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        view: memoryview[int] = memoryview(buffer)[: max(0, self._source.size - self._place)]
-        self._source.fill(self._place, view)
-        self._place += view.nbytes
-        return view.nbytes
+        size = max(0, min(len(buffer), self._source.size - self._place))
+        self._source.fill(self._place, memoryview(buffer)[:size])
+        self._place += size
+        return size
 
 
 @contextmanager
