@@ -63,10 +63,11 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 """The tests of docs/coming_from.md."""
 ONCE = "not damaged and not hostile and not bombs"
 """Leaves out, beside a library that they do not need, tests that the default tier runs."""
-OF_FAULTS = ("onnx>=1.21", "onnxruntime", NVRTC[0])
+PARQUET = "pyarrow>=16"
+OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC[0])
 """What the tests that catch planted faults need."""
 DOCTEST = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs")
-OF_SCALE = ("dask[array,distributed]>=2025.1", "xarray>=2024.10", "joblib", "reservoirpy>=0.4", "scikit-learn")
+OF_SCALE = ("dask[array,distributed]>=2025.1", "xarray>=2024.10", "joblib", "reservoirpy>=0.4", "scikit-learn", PARQUET)
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
 """What is measured for docs/parity.md too; JAX, which compiles, is excused from it."""
 KERNEL = "rnn_backends/backends/cpu_kernels/compiled*.so"
@@ -313,9 +314,10 @@ def libraries(session: nox.Session, library: str) -> None:
 
 @nox.session(python="3.11", tags=["ci"])
 def scale(session: nox.Session) -> None:
-    """Run models over the arrays and bags of Dask and the arrays of xarray, and the recipes for other schedulers."""
+    """Run models over the arrays of Dask and xarray, tables of Parquet, and the recipes for other schedulers."""
     install(session, *OF_SCALE)
-    pytest(session, *peers("dask", "distributed", "xarray", "joblib", "reservoirpy", "sklearn"), "tests/scale")
+    packages = ("dask", "distributed", "xarray", "joblib", "reservoirpy", "sklearn", "pyarrow")
+    pytest(session, *peers(*packages), "tests/scale")
     session.run("pytest", *DOCTEST, "rnn_backends.dask", "rnn_backends.xarray")
 
 

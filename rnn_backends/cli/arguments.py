@@ -41,8 +41,8 @@ def add_run(commands: Commands) -> None:
         type=Path,
         nargs="+",
         help="a .npy file of x; a .npz file of x and, if wanted, h_0 (h_0_l0, h_0_l1, ... of cells of several sizes), "
-        "lengths, mask and targets; a .csv, .tsv or .jsonl table; any other file is UTF-8 text, in which each "
-        "character, or word, is to predict the next one; - is stdin; with --output-dir there may be several, and "
+        "lengths, mask and targets; a .csv, .tsv, .jsonl or .parquet table; any other file is UTF-8 text, in which "
+        "each character, or word, is to predict the next one; - is stdin; with --output-dir there may be several, and "
         "patterns in quotes, such as 'corpus/**/*.txt'",
     )
     parser.add_argument(
@@ -104,8 +104,8 @@ def _add_output_options(group: Group) -> None:
         metavar="FILE",
         type=Path,
         help="write the probabilities, or the hidden states of a model without readout, of each step or of each "
-        "sequence that is read as a whole, to a .npy, .csv, .tsv or .jsonl file; - is stdout, and the report then "
-        "goes to stderr",
+        "sequence that is read as a whole, to a .npy, .csv, .tsv, .jsonl or .parquet file; - is stdout, and the report "
+        "then goes to stderr",
     )
     group.add_argument(
         "--to",
@@ -117,7 +117,7 @@ def _add_output_options(group: Group) -> None:
     group.add_argument(
         "--predictions",
         action="store_true",
-        help="write the likeliest instead, to stdout where there is no --output: in text, CSV and JSON Lines the names "
+        help="write the likeliest instead, to stdout where there is no --output: in text and tables the names "
         "of classes, characters or words where the model has them, else ids",
     )
     group.add_argument("--json", action="store_true", help="report in one JSON object, for machines")

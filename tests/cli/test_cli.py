@@ -129,8 +129,8 @@ sys.exit(bool({"rnn_backends.cli.run", "rnn_backends.cli.info", "torch", "jax", 
         (
             ["run", "m.npz", "x.npy", "--output", "y.h5"],
             (
-                "the suffix of --output must be one of .txt, .npy, .csv, .tsv, .jsonl, .ndjson; got 'y.h5'; or name the "
-                "format by --to"
+                "the suffix of --output must be one of .txt, .npy, .csv, .tsv, .jsonl, .ndjson, .parquet; got 'y.h5'; or "
+                "name the format by --to"
             ),
         ),
         (
@@ -141,13 +141,13 @@ sys.exit(bool({"rnn_backends.cli.run", "rnn_backends.cli.info", "torch", "jax", 
         (["run", "m.npz", "x.npy", "--to", "text"], "text can hold predictions only; add --predictions"),
         (
             ["run", "m.npz", "x.npy", "--to", "npz"],
-            "argument --to: expected one of text, npy, csv, tsv, jsonl; got 'npz'. Did you mean npy?",
+            "argument --to: expected one of text, npy, csv, tsv, jsonl, parquet; got 'npz'. Did you mean npy?",
         ),
         (["run", "m.npz", "x.txt", "--lengths", "3"], "--lengths is for a batch of arrays, and the input is text"),
         (["run", "m.npz", "x.npy", "--lines"], "--lines is for text, and the input is npy; leave it out"),
-        (["run", "m.npz", "x", "--id", "a"], "--id is for CSV and JSON Lines, and the input is text"),
-        (["run", "m.npz", "x.npz", "--x", "a"], "--x is for CSV and JSON Lines, and the input is npz"),
-        (["run", "m.npz", "-", "--from", "npy", "--targets", "a"], "--targets is for CSV and JSON Lines"),
+        (["run", "m.npz", "x", "--id", "a"], "--id is for tables, and the input is text"),
+        (["run", "m.npz", "x.npz", "--x", "a"], "--x is for tables, and the input is npz"),
+        (["run", "m.npz", "-", "--from", "npy", "--targets", "a"], "--targets is for tables"),
     ],
 )
 def test_wrong_usage(run: Run, words: list[str], message: str) -> None:

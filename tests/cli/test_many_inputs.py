@@ -3,6 +3,9 @@
 import fcntl
 import json
 import os
+import resource
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from math import log
@@ -12,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Run
+from terminal import PROGRAM
 
 import rnn_backends as rb
 from rnn_backends.cli import progress
 from rnn_backends.cli.parser import parse
-from rnn_backends.cli.shards import crew
+from rnn_backends.cli.shards import crew, request
 from rnn_backends.cli.shards.inputs import require_apart
 from rnn_backends.cli.shards.manifest import NAME
 from rnn_backends.cli.shards.worker import Task, Worker
@@ -354,7 +358,154 @@ def test_an_input_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mo
     assert "a.txt was replaced while it was read" in answer["entry"]["failed"]
 
 
+REPLACING = """
+import os, signal, sys
+sys.path[:] = sys.argv[1:]
+from rnn_backends.cli.shards import worker
+answer = worker.Worker.answer
+def replacing(self, task):
+    if os.path.exists("other.npz"):
+        os.replace("other.npz", "model.npz")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(self, task)
+worker.Worker.answer = replacing
+worker.work()
+"""
+
+
+def test_a_model_that_is_replaced_between_two_processes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    save("other.npz", seed=2)
+    write("c/a.txt", "c/b.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(crew, "CHILD", REPLACING)
+        result = run(*words)
+    assert (result.code, result.out) == (1, "")
+    assert "error: the model was replaced while it was used; the same command again makes all outputs by" in result.err
+    assert json.loads(run(*words, "--json").out)["made"] == 2
+    assert run(*words[:-1], "anew").code == 0
+    assert held("anew") == held()
+
+
+def test_an_input_that_fails_leaves_the_disk_to_others(run: Run) -> None:
+    save()
+    Path("a.txt").write_text("abcd" * 300_000 + "x")
+    worker = Worker(parse(["run", "model.npz", "a.txt", "--to", "csv", *OUT]))
+    assert "'x'" in worker.answer(Task("a.txt", "out/a.txt.csv", "begun", None))["entry"]["failed"]
+    assert not Path("begun").exists()
+
+
+def test_an_output_is_on_the_disk_before_it_is_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    write("a.txt")
+    kept: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: kept.append(os.fstat(number).st_size))
+    worker = Worker(parse(["run", "model.npz", "a.txt", "--predictions", *OUT]))
+    answer = worker.answer(Task("a.txt", "out/a.txt.txt", "begun", None))
+    assert kept == [answer["entry"]["output"]["bytes"]] == [Path("begun").stat().st_size]
+
+
+def test_what_is_no_file_and_what_cannot_be_read_fail_alone(run: Run) -> None:
+    save()
+    write("c/a.txt", "c/b.txt")
+    Path("c/folder.txt").mkdir()
+    Path("c/link.txt").symlink_to("nowhere")
+    Path("c/loop.txt").symlink_to("loop.txt")
+    os.mkfifo("c/pipe.txt")
+    report = run("run", "model.npz", "c/*.txt", "--predictions", *OUT, "--jobs", 2, "--json")
+    assert report.code == 1
+    found = json.loads(report.out)
+    assert (found["inputs"], found["made"]) == (5, 2)
+    assert [each["input"] for each in found["failed"]] == [f"c/{name}.txt" for name in ("link", "loop", "pipe")]
+    assert {*held()} == {"a.txt.txt", "b.txt.txt", NAME}
+
+
+def test_one_mistake_in_many_inputs_is_not_told_for_each(run: Run) -> None:
+    rb.RNN.init(5, 7, output_size=5).save("model.npz")
+    write(*(f"c/{index:02}.txt" for index in range(25)), length=2)
+    result = run("run", "model.npz", "c/*.txt", "--predictions", *OUT)
+    assert result.code == 1
+    lines = result.err.splitlines()
+    assert len(lines) == 22
+    assert "text needs a model with a vocabulary" in lines[0]
+    assert lines[20] == "rnn-backends: what else fails is in the manifest.json alone"
+    assert sum("failed" in each for each in manifest()["files"].values()) == 25
+
+
+def test_a_disk_that_is_full(run: Run) -> None:
+    save()
+    write("c/a.txt", "c/b.txt", "c/z.txt", length=900)
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    command = [*PROGRAM, *words, "--jobs", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "rnn-backends: c/z.txt: 'out/z.txt.txt' cannot be written: File too large.",
+        (
+            "rnn-backends: error: 1 of 3 inputs failed, for the reasons in 'out/manifest.json'; the same command tries "
+            "them again, and no others."
+        ),
+    ]
+    assert sorted(each.name for each in Path("out").iterdir()) == ["a.txt.txt", "b.txt.txt", NAME]
+    assert json.loads(run(*words, "--json").out)["made"] == 1
+    assert run(*words[:-1], "anew").code == 0
+    assert held("anew") == held()
+
+
 # The folder
+
+
+def test_commands_that_begin_together(run: Run) -> None:
+    """One of them works, and the others say so; whatever they meet, the end is the same."""
+    save()
+    write("c/a.txt", "c/b.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", "--output-dir")
+    assert run(*words, "whole").code == 0
+    for _ in range(3):
+        pipe = subprocess.PIPE
+        commands = [subprocess.Popen([*PROGRAM, *words, "out"], stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+        ends = [(command.communicate()[1], command.returncode) for command in commands]
+        assert 0 in {code for _, code in ends}
+        for err, code in ends:
+            assert code == 0 or "another command is at work in 'out'" in err, err
+        assert held() == held("whole")
+        shutil.rmtree("out")
+
+
+def test_a_folder_that_goes_as_another_command_begins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    write("c/a.txt")
+    opened, times = os.open, iter((1, 2))
+
+    def going(path: Any, *options: Any) -> int:
+        if Path(path).name == "lock" and next(times, None):
+            Path("out", ".rnn-backends").rmdir()  # as the end of the first one does
+            Path("out").rmdir()
+        return opened(path, *options)
+
+    monkeypatch.setattr(os, "open", going)
+    assert run("run", "model.npz", "c/*.txt", "--predictions", *OUT).code == 0
+    assert next(times, None) is None
+    assert {*held()} == {"a.txt.txt", NAME}
+
+
+def test_outputs_of_another_version_are_made_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save()
+    write("c/a.txt", "c/b.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT, "--json")
+    assert run(*words).code == 0
+    (settings,) = manifest()["settings"].values()
+    assert settings["versions"] == {"rnn-backends": rb.__version__, "numpy": np.__version__}
+    monkeypatch.setattr(request, "__version__", "0.0.1")
+    result = run(*words)
+    assert json.loads(result.out)["made"] == 2
+    assert result.err == "rnn-backends: changed since the last time: versions; outputs that are made again: 2\n"
+    assert json.loads(run(*words).out)["kept"] == 2
 
 
 def test_one_command_at_a_time(run: Run) -> None:
@@ -385,7 +536,17 @@ def test_one_command_at_a_time(run: Run) -> None:
         ('{"format": 1, "settings": []}', "it must have the objects 'settings' and 'files'; move it away"),
         ('{"format": 1, "settings": {}, "files": {"a": {}}}', "its entry 'a' is damaged; move it away"),
         ('{"format": 1, "settings": {}, "files": {"a": {"failed": "x", "settings": "y"}}}', "its entry 'a' is damaged"),
-        ("[1", "manifest.json: "),
+        ('{"format": 1, "settings": {"y": 1}, "files": {}}', "it must have the objects 'settings' and 'files'"),
+        (
+            (
+                '{"format": 1, "settings": {"y": {}}, "files": {"a": {"settings": "y", "sequences": 1, "steps": 1, '
+                '"judged": 1, "input": {"sha256": "", "bytes": 0}, "output": {"sha256": "", "bytes": 0}}}}'
+            ),
+            "its entry 'a' is damaged",
+        ),
+        ("[]", "it is no manifest of outputs in format 1, but None"),
+        ("[1", "manifest.json: it is no JSON: "),
+        ("[" * 100_000, "manifest.json: it is no JSON: "),
     ],
 )
 def test_a_manifest_that_is_none(run: Run, text: str, message: str) -> None:
@@ -397,6 +558,23 @@ def test_a_manifest_that_is_none(run: Run, text: str, message: str) -> None:
     assert (result.code, held()) == (1, {NAME: text.encode()})
     assert message in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_a_manifest_of_very_many_outputs(run: Run) -> None:
+    """Which is more text than any file of others may have."""
+    save()
+    write("c/a.txt")
+    words = ("run", "model.npz", "c/*.txt", "--predictions", *OUT, "--json")
+    assert run(*words).code == 0
+    before = manifest()
+    ((name, entry),) = before["files"].items()
+    failed = {"failed": "x" * 300, "settings": entry["settings"]}
+    more = {**before, "files": {name: entry, **{f"{index:06}": failed for index in range(30_000)}}}
+    Path("out", NAME).write_text(json.dumps(more))
+    assert Path("out", NAME).stat().st_size > 10_000_000
+    result = run(*words)
+    assert (result.code, json.loads(result.out)["kept"]) == (0, 1)
+    assert manifest() == before
 
 
 TEXTS = ("run", "model.npz", "c/*.txt", "--predictions")
@@ -413,11 +591,11 @@ TEXTS = ("run", "model.npz", "c/*.txt", "--predictions")
         ((*TEXTS, *OUT, "--output", "y.csv"), 2, "--output names one file, and --output-dir a folder of them; leave out"),
         ((*TEXTS, *OUT, "--lengths", 2), 2, "--lengths is for one input; with --output-dir, give `lengths` in .npz files"),
         ((*TEXTS, "-", *OUT), 2, "--output-dir is for files, and - is stdin; leave out one"),
-        ((*TEXTS, *OUT, "--to", "npz"), 2, "expected one of text, npy, csv, tsv, jsonl; got 'npz'"),
+        ((*TEXTS, *OUT, "--to", "npz"), 2, "expected one of text, npy, csv, tsv, jsonl, parquet; got 'npz'"),
         ((*TEXTS, *OUT, "--quiet", "true"), 2, "options of yes or no take no value"),
         (("run", "model.npz", "c/*.txt", *OUT), 2, "text, as which 'c/a.txt' is read, can hold predictions only; add --p"),
         (("run", "model.npz", "c/*", *OUT, "--to", "csv"), 2, "files named .json are not read"),
-        ((*TEXTS, *OUT, "--id", "a"), 2, "'c/a.txt': --id is for CSV and JSON Lines, and the input is text"),
+        ((*TEXTS, *OUT, "--id", "a"), 2, "'c/a.txt': --id is for tables, and the input is text"),
         (TEXTS, 1, "A pattern needs an --output-dir: rnn-backends run MODEL 'c/*.txt' --output-dir DIR"),
         (("run", "model.npz", "c/a.txt", "c/b.txt"), 2, "no place for 'c/b.txt'; several files need --output-dir DIR"),
         (("run", "model.npz", "d/*.txt", *OUT), 1, "no file matches the pattern 'd/*.txt'; there is no folder 'd'."),
@@ -428,6 +606,7 @@ TEXTS = ("run", "model.npz", "c/*.txt", "--predictions")
         ((*TEXTS, "--output-dir", "model.npz/x"), 1, "cannot"),
         ((*TEXTS, "--output-dir", "c"), 1, "the outputs in 'c' would be among 'c/*.txt' the next time; choose an --outp"),
         (("run", "model.npz", "**/*.txt", "--predictions", *OUT), 1, "the outputs in 'out' would be among '**/*.txt'"),
+        (("run", "model.npz", "c/*.json", "--from", "text", "--to", "csv", "--output-dir", "c"), 1, "the outputs in 'c' would be among 'c/*.json'"),
         ((*TEXTS, "c/a.txt.txt/b", *OUT), 1, "the output of 'c/a.txt.txt/b', 'a.txt.txt/b.txt', would take the place of that of"),
         (("run", "no.npz", "c/*.txt", "--predictions", *OUT), 1, "cannot use 'no.npz': No such file or directory."),
         ((*TEXTS, *OUT, "--backend", "cuppy"), 1, "option --backend"),

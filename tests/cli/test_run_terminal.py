@@ -77,9 +77,7 @@ def test_a_terminal_is_shown_no_control_characters(folder: Path) -> None:
 def test_an_array_is_nothing_for_a_terminal(folder: Path) -> None:
     with Terminal(*WORDS, "x.npy", "--to", "npy", cwd=folder) as terminal:
         assert terminal.finish() == 2
-        assert (
-            "an array in the .npy format is nothing for a terminal; give --output FILE, or --to csv" in terminal.shown
-        )
+        assert "the .npy format is nothing for a terminal; give --output FILE, or --to csv" in terminal.shown
     done = piped(folder, *WORDS, "x.npy", "--to", "npy")
     (folder / "y.npy").write_bytes(done.stdout)
     wanted = rb.load(folder / "model.npz").probabilities([0, 1, 2])

@@ -207,7 +207,7 @@ def test_arrays_come_from_stdin(run: Run, stdin: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "what"), [("--id", "CSV"), ("--x", "CSV"), ("--targets", "CSV"), ("--lengths", "a batch")]
+    ("option", "what"), [("--id", "tables"), ("--x", "tables"), ("--targets", "tables"), ("--lengths", "a batch")]
 )
 def test_options_of_another_format_than_stdin_brings(run: Run, stdin: Any, option: str, what: str) -> None:
     save()

@@ -4,6 +4,7 @@ import csv
 import json
 import select
 import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,31 @@ def test_targets_as_text(run: Run) -> None:
     Path("x.jsonl").write_text('{"text": "abca", "next": "bcab"}\n')
     value = run("run", "model.npz", "x.jsonl", "--targets", "next").rows["cross-entropy"].split()[0]
     assert float(value) == pytest.approx(float(rnn.loss("abca", "bcab")), abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x.parquet",),
+        ("x.csv", "--output", "y.parquet"),
+        ("x.csv", "--to", "parquet", "--output", "-"),
+        ("*.parquet", "x.csv", "--output-dir", "out"),
+    ],
+)
+def test_parquet_without_pyarrow(run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """Before anything is read, and of many inputs once."""
+    model()
+    write_csv()
+    for name in "xy":
+        Path(f"{name}.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("run", "model.npz", *words, "--x", "left,right")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (
+        "rnn-backends: error: Parquet needs the package 'pyarrow', which is not installed; install it: pip install "
+        "'rnn-backends[parquet]'.\n"
+    )
+    assert not Path("out").exists()
 
 
 def test_a_table_of_one_sequence_takes_little_memory(run: Run) -> None:

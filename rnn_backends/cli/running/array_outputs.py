@@ -33,6 +33,13 @@ class Shape(NamedTuple):
         """Whether the results are ids of outputs."""
         return self.what == "predictions"
 
+    @property
+    def key(self) -> str:
+        """The name of the results of a sequence."""
+        one = {"predictions": "prediction", "hidden states": "hidden_state"}
+        what = self.what if self.has_steps else one.get(self.what, self.what)
+        return what.replace(" ", "_").replace("-", "_")
+
 
 class Output:
     """An output that takes the results of one sequence after another."""

@@ -7,13 +7,15 @@ from typing import BinaryIO
 from rnn_backends.cli.progress import progress
 from rnn_backends.cli.running.array_outputs import AnyOutput, ArrayOutput, Output, RowsOutput, Shape, WholeOutput
 from rnn_backends.cli.running.arrays import Inputs, read_inputs
-from rnn_backends.cli.running.formats import ARRAYS
+from rnn_backends.cli.running.formats import ARRAYS, format_that_begins
 from rnn_backends.cli.running.names import Names
+from rnn_backends.cli.running.parquet import ParquetReader
+from rnn_backends.cli.running.parquet_output import ParquetOutput
 from rnn_backends.cli.running.report import Report
 from rnn_backends.cli.running.request import Request
 from rnn_backends.cli.running.rows import DELIMITERS, rows_of_csv, rows_of_jsonl
 from rnn_backends.cli.running.samples import Sample
-from rnn_backends.cli.running.streams import Reader, head_of_stdin, reading, seekable
+from rnn_backends.cli.running.streams import Reader, head_of_stdin, name_of, reading, seekable
 from rnn_backends.cli.running.tables import Columns, Table
 from rnn_backends.cli.running.text_outputs import LinesOutput, Shown, TableOutput, TextOutput
 from rnn_backends.cli.running.values import Values
@@ -54,10 +56,8 @@ class Job:
 
     def _form_of_stdin(self) -> str:
         head = head_of_stdin(6)
-        if head == b"\x93NUMPY":
-            return "npy"
-        if head[:4] == b"PK\x03\x04":
-            return "npz"
+        if (form := format_that_begins(head)) is not None:
+            return form
         if self.placed.vocabulary is not None:
             return "text"
         if not head:
@@ -70,10 +70,13 @@ class Job:
         """Run the model, and return what is to be reported."""
         if self.form in ARRAYS:
             self._run_arrays()
+        elif self.form == "parquet":
+            with seekable(self.request.input) as source:
+                self._run_read(ParquetReader(source, name_of(self.request.input)), "rows")
         else:
             guessed = self._note if self.request.input_format is None and self.form == "text" else None
             with reading(self.request.input, guessed) as reader:
-                self._run_read(reader)
+                self._run_read(reader, "B")
         return self._report()
 
     # Arrays
@@ -104,8 +107,8 @@ class Job:
 
     # Text and tables, as they are read
 
-    def _run_read(self, reader: Reader) -> None:
-        with self._progress(reader.size, "B") as report:
+    def _run_read(self, reader: Reader, unit: str) -> None:
+        with self._progress(reader.size, unit) as report:
             if self.form == "text" and self.reads == "steps" and not self.request.lines:
                 vocabulary = self._vocabulary()
                 self._output = output = self._sequence_output(None)
@@ -146,8 +149,10 @@ class Job:
         if request.targets is not None:
             require_softmax(self.placed.require_readout("loss"))
         columns = Columns(request.id, request.x, request.targets)
-        values = Values(self.placed, self._count_unknown)
+        values = Values(self.placed, self._count_unknown, "row" if self.form == "parquet" else "line")
         table = Table(columns, values, self.names, self.reads, self._note_columns)
+        if isinstance(reader, ParquetReader):
+            return table.samples(reader.rows(table.needed)), request.id or "row"
         if self.form == "jsonl":
             return table.samples(rows_of_jsonl(reader.lines())), request.id or "line"
         is_one = request.id is None and self.placed.vocabulary is None
@@ -197,22 +202,24 @@ class Job:
             if has_steps or not self.placed.network.readout:
                 return None
             return Shown(Shape(self.walk.what, label, has_steps, self.names))
-        if label in {"step", "prediction", "predictions"}:
+        shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
+        if label in {"step", "prediction", "predictions"} or (label == shape.key and form in {"jsonl", "parquet"}):
             msg = f"the ids are called {shown(label)}, as a column of the output is; give that column another name."
             raise ArgumentError(msg)
-        shape, form = Shape(self.walk.what, label, has_steps, self.names), self.request.output_form(self.form)
         if form == "npy" and has_steps and label is not None:
             msg = "sequences of several lengths make no array of their steps; write .jsonl or .csv, or --reads last."
             raise ArgumentError(msg)
-        if form == "jsonl" and label is None and self.form == "text":
-            msg = "JSON Lines hold an object for each sequence, and a text is one; give --lines, or write .txt or .csv."
+        if form in {"jsonl", "parquet"} and label is None and self.form == "text":
+            held = "JSON Lines hold an object" if form == "jsonl" else "Parquet holds a row"
+            msg = f"{held} for each sequence, and a text is one; give --lines, or write .txt or .csv."
             raise ArgumentError(msg)
         if form in DELIMITERS:
             return TableOutput(self._file, shape, DELIMITERS[form])
-        kinds: dict[str, type[RowsOutput | TextOutput | LinesOutput]] = {
+        kinds: dict[str, type[RowsOutput | TextOutput | LinesOutput | ParquetOutput]] = {
             "npy": RowsOutput,
             "text": TextOutput,
             "jsonl": LinesOutput,
+            "parquet": ParquetOutput,
         }
         return kinds[form](self._file, shape)
 

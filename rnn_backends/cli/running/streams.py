@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from rnn_backends.cli.running.formats import format_that_begins
 from rnn_backends.core.messages import fitted, shown_path
 from rnn_backends.errors import ArgumentError, FormatError
 from rnn_backends.formats.files import TEMPORARY, File
@@ -20,7 +21,7 @@ STDIN = Path("-")
 PIECE = 2**20
 """The bytes that are read at once; of a pipe, no more than are there."""
 _BYTE_ORDER_MARK = "\ufeff"
-_ARRAYS, _PACKED = (b"\x93NUMPY", b"PK\x03\x04"), (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -68,8 +69,8 @@ class Reader:
     def _refusal(self, reason: str, place: int, block: bytes) -> str:
         if self.position == 0 and block.startswith(_UTF_16):
             return "it is UTF-16 text; convert it, for example by `iconv -f UTF-16 -t UTF-8`."
-        if self.position == 0 and block.startswith(_ARRAYS):
-            return "it is no text, but a file of arrays; give --from npy or npz."
+        if self.position == 0 and (form := format_that_begins(block)) is not None:
+            return f"it is no text, but a file of the format {form}; give --from {form}."
         if self.position == 0 and block.startswith(_PACKED):
             return "it is no text, but packed; unpack it first, as by `gunzip -c`."
         return f"it is not UTF-8 text: {reason} at byte {place}; convert it, for example by `iconv -f LATIN1 -t UTF-8`."
@@ -93,7 +94,7 @@ def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[R
     if path == STDIN:
         blocks = iter(partial(_stdin().read1, PIECE), b"")  # type: ignore[attr-defined]
         try:
-            yield Reader("stdin", blocks if note is None else _looked_at(blocks, note), None)
+            yield Reader(name_of(path), blocks if note is None else _looked_at(blocks, note), None)
         except FormatError as error:
             msg = fitted(f"stdin: {error}")
             raise FormatError(msg) from error
@@ -105,7 +106,7 @@ def reading(path: Path, note: Callable[[str], None] | None = None) -> Iterator[R
         blocks = (
             source.read(start, min(PIECE, source.size - start), "the text") for start in range(0, source.size, PIECE)
         )
-        yield Reader(f"'{shown_path(path)}'", blocks if note is None else _looked_at(blocks, note), source.size)
+        yield Reader(name_of(path), blocks if note is None else _looked_at(blocks, note), source.size)
 
 
 def _looked_at(blocks: Iterator[bytes], note: Callable[[str], None]) -> Iterator[bytes]:
@@ -134,6 +135,11 @@ def seekable(path: Path) -> Iterator[Source]:
                 file.write(block)
         with opened(kept) as source:
             yield source
+
+
+def name_of(path: Path) -> str:
+    """Return what errors call an input."""
+    return "stdin" if path == STDIN else f"'{shown_path(path)}'"
 
 
 def head_of_stdin(count: int) -> bytes:

@@ -1,6 +1,6 @@
-"""Sequences in the rows of CSV and JSON Lines: those of an id are the steps of one, or each row is a whole one."""
+"""Sequences in the rows of tables: those of an id are the steps of one, or each row is a whole one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from rnn_backends.cli.running.names import Names
 from rnn_backends.cli.running.rows import Row
 from rnn_backends.cli.running.samples import Sample
-from rnn_backends.cli.running.values import Values, kind_of
+from rnn_backends.cli.running.values import Values, is_list, kind_of
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.errors import FormatError
@@ -57,6 +57,7 @@ class Table:
     ) -> None:
         self._report_columns = report_columns
         self._columns, self._values, self._names, self._reads = columns, values, names, reads
+        self._place = values.place
         self._x: tuple[str, ...] = ()
         self._is_whole = False
         self._steps: _Steps | None = None
@@ -74,13 +75,19 @@ class Table:
             if not self._x:
                 self._x = self._chosen(row[1])
                 self._report_columns(self._x)
-                self._is_whole = self._values.vocabulary is not None or isinstance(row[1][self._x[0]], list)
+                self._is_whole = self._values.vocabulary is not None or is_list(row[1][self._x[0]])
             if self._is_whole:
                 yield self._whole(row)
             else:
                 yield from self._step(row)
 
-    def _chosen(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+    def needed(self, names: Iterable[str]) -> list[str]:
+        """Return those of the columns of a table that are read, in their order."""
+        names = list(names)
+        read = {*self._chosen(names), self._columns.id, self._columns.targets}
+        return [name for name in names if name in read]
+
+    def _chosen(self, values: Collection[str]) -> tuple[str, ...]:
         """Return the columns of x: those that are named, else those that are left."""
         is_text, others = self._values.vocabulary is not None, {self._columns.id, self._columns.targets}
         for name in (*others, *(self._columns.x or ())):
@@ -103,7 +110,7 @@ class Table:
     def _value(self, row: Row, name: str) -> Any:
         number, values = row
         if name not in values:
-            msg = f"line {number} has no {shown(name)}, which the first one has."
+            msg = f"{self._place} {number} has no {shown(name)}, which the first one has."
             raise FormatError(msg)
         return values[name]
 
@@ -112,7 +119,7 @@ class Table:
             return row[0]
         found = self._value(row, self._columns.id)
         if not isinstance(found, (str, int)) or isinstance(found, bool):
-            msg = f"the id in line {row[0]} must be text or an integer; got {got(found)}."
+            msg = f"the id in {self._place} {row[0]} must be text or an integer; got {got(found)}."
             raise FormatError(msg)
         return found
 
@@ -129,7 +136,7 @@ class Table:
         try:
             return [list(step) for step in zip(*lists, strict=True)]
         except (TypeError, ValueError):
-            msg = f"{listed(self._x)} in line {row[0]} must be lists of one length."
+            msg = f"{listed(self._x)} in {self._place} {row[0]} must be lists of one length."
             raise FormatError(msg) from None
 
     def _targets_of_whole(self, row: Row, steps: int) -> Host | None:
@@ -140,6 +147,8 @@ class Table:
         if self._columns.targets is None:
             return None
         given = self._value(row, self._columns.targets)
+        if isinstance(given, np.ndarray):
+            given = given.tolist()
         if self._reads != "steps" and not isinstance(given, list):
             return self._classes(row[0], [given])[0]  # type: ignore[no-any-return]
         if isinstance(given, str) and self._names.vocabulary is not None:
@@ -147,7 +156,7 @@ class Table:
         if self._reads == "steps" and isinstance(given, (list, str)) and len(given) == steps:
             return self._classes(row[0], given)
         wanted = f"a list of {steps} classes, one for each step" if self._reads == "steps" else "one class"
-        msg = f"the targets in line {row[0]} must be {wanted}; got {kind_of(given)}."
+        msg = f"the targets in {self._place} {row[0]} must be {wanted}; got {kind_of(given)}."
         raise FormatError(msg)
 
     def _classes(self, number: int, given: Sequence[Any]) -> Host:
@@ -155,7 +164,8 @@ class Table:
         found = [self._names.id_of(each) for each in given]
         if None in found:
             wrong = given[found.index(None)]
-            msg = f"line {number} has the target {got(wrong)}, which is no id and none of the classes {self._names}."
+            none = f"which is no id and none of the classes {self._names}"
+            msg = f"{self._place} {number} has the target {got(wrong)}, {none}."
             raise FormatError(msg)
         return np.array(found, np.int64)
 
@@ -168,7 +178,7 @@ class Table:
             if steps is not None:
                 yield self._of_steps(steps)
             if label in self._seen:
-                again = f"it begins again in line {row[0]}"
+                again = f"it begins again in {self._place} {row[0]}"
                 msg = f"the rows of the sequence {shown(label)} are not together: {again}; sort them."
                 raise FormatError(msg)
             self._seen.add(label)
@@ -182,7 +192,7 @@ class Table:
         try:
             return float(value)
         except (TypeError, ValueError, OverflowError):
-            found = f"got {got(value)} in line {row[0]}"
+            found = f"got {got(value)} in {self._place} {row[0]}"
             msg = f"column {shown(name)} must hold numbers; {found}; leave it out by --x or --id."
             raise FormatError(msg) from None
 
@@ -199,8 +209,8 @@ class Table:
             return found
         if (found != found[0]).any():
             msg = (
-                f"the sequence {shown(steps.label)} is read as a whole, and its rows from line {steps.line} on have "
-                "several targets; give all of them the same."
+                f"the sequence {shown(steps.label)} is read as a whole, and its rows from {self._place} {steps.line} "
+                "on have several targets; give all of them the same."
             )
             raise FormatError(msg)
         one: Host = found[0]

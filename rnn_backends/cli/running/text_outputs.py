@@ -92,9 +92,6 @@ class LinesOutput(Output):
 
     def __init__(self, file: BinaryIO, shape: Shape) -> None:
         self._file, self._shape, self._count = file, shape, 0
-        one = {"predictions": "prediction", "hidden states": "hidden_state"}
-        what = shape.what if shape.has_steps else one.get(shape.what, shape.what)
-        self._key = what.replace(" ", "_").replace("-", "_")
 
     def write(self, part: Part) -> None:
         """Write an object."""
@@ -107,7 +104,7 @@ class LinesOutput(Output):
         else:
             (found,) = names.of(part.values[None])
         before = {} if self._shape.label is None else {self._shape.label: part.label}
-        self._file.write(f"{json.dumps({**before, self._key: found}, ensure_ascii=False)}\n".encode())
+        self._file.write(f"{json.dumps({**before, self._shape.key: found}, ensure_ascii=False)}\n".encode())
         self._count += 1
 
     def __str__(self) -> str:

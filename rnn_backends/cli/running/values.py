@@ -12,23 +12,30 @@ from rnn_backends.model.placed import Placed
 from rnn_backends.model.vocabulary import Encoder
 
 
+def is_list(value: Any) -> bool:
+    """Return whether a value of a table is a list; those of numbers in Parquet are arrays."""
+    return isinstance(value, (list, np.ndarray))
+
+
 def kind_of(value: Any) -> str:
     """Return what a message says of a value of a table, of a list how long it is."""
-    return f"a list of {len(value)}" if isinstance(value, list) else got(value)
+    return f"a list of {len(value)}" if is_list(value) else got(value)
 
 
 class Values:
-    """Input of a network, made of the values in the lines of a table; errors name the line.
+    """Input of a network, made of the values in the lines or rows of a table; errors name the line.
 
     Parameters
     ----------
     placed : Placed
     count : callable
         It is given the token ids of each text.
+    place : str
+        What the table is made of, lines or rows.
     """
 
-    def __init__(self, placed: Placed, count: Callable[[Host], None]) -> None:
-        self._count = count
+    def __init__(self, placed: Placed, count: Callable[[Host], None], place: str) -> None:
+        self._count, self.place = count, place
         self._takes, self._size, self.vocabulary = placed.network.takes, placed.input_size, placed.vocabulary
         self._is_ids: bool | None = None if self._takes is None else self._takes == "tokens"
 
@@ -36,7 +43,7 @@ class Values:
         """Return a text, or a list of token ids or of steps of features, as an array."""
         if isinstance(value, str) and self.vocabulary is not None:
             try:
-                ids = Encoder(self.vocabulary, f"the text in line {number}").encode(value, is_last=True)
+                ids = Encoder(self.vocabulary, f"the text in {self.place} {number}").encode(value, is_last=True)
             except VocabularyError as error:
                 raise FormatError(str(error)) from error
             self._count(ids)
@@ -49,7 +56,7 @@ class Values:
             return np.empty(0, np.int32) if self._is_ids is not False else np.empty((0, self._size or 1))
         found = self._fitting(array)
         if found is None:
-            msg = f"x in line {number} must be {self._wanted()}; got {kind_of(value)}."
+            msg = f"x in {self.place} {number} must be {self._wanted()}; got {kind_of(value)}."
             raise FormatError(msg)
         if self._is_ids:
             self._require_ids(number, found)
@@ -77,7 +84,7 @@ class Values:
         outside = (ids < 0) | (ids >= (self._size or 2**31))
         if outside.any():
             most = (self._size or 2**31) - 1
-            msg = f"each token id must be in 0..{most}; got {ids[outside.argmax()]} in line {number}."
+            msg = f"each token id must be in 0..{most}; got {ids[outside.argmax()]} in {self.place} {number}."
             raise FormatError(msg)
 
     def steps(self, number: int, rows: list[list[float]], columns: tuple[str, ...]) -> Host:
@@ -86,7 +93,8 @@ class Values:
         if len(columns) == 1 and (self._takes == "tokens" or (self._takes is None and self._size != 1)):
             if not ((x == np.trunc(x)) & (np.abs(x) < 2**53)).all():
                 column = shown(columns[0])
-                msg = f"the token ids in column {column} must be integers; those from line {number} on are not."
+                where = f"those from {self.place} {number} on"
+                msg = f"the token ids in column {column} must be integers; {where} are not."
                 raise FormatError(msg)
             self._require_ids(number, x[:, 0].astype(np.int64))
             return x[:, 0].astype(np.int64)

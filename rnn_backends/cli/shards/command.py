@@ -14,7 +14,7 @@ from rnn_backends.cli.shards.crew import Answer, Crew
 from rnn_backends.cli.shards.folder import WORK, claimed, ignores_case, new_part
 from rnn_backends.cli.shards.inputs import Word, inputs_of, require_apart, require_outside
 from rnn_backends.cli.shards.manifest import NAME, Manifest, digest_of_settings
-from rnn_backends.cli.shards.request import Shard, jobs_of, require_many, settings_of, shards_of
+from rnn_backends.cli.shards.request import Shard, jobs_of, require_many, settings_for, settings_of, shards_of
 from rnn_backends.cli.shards.summary import Summary
 from rnn_backends.cli.shards.worker import Task
 from rnn_backends.core.messages import listed, shown_path
@@ -22,6 +22,8 @@ from rnn_backends.formats.files import writing
 
 TRIES = 3
 """How often an input is tried whose process ends: after the first time alone, where there is the most memory."""
+SAID = 20
+"""The failures that are told one by one; one mistake may fail all inputs alike."""
 Note = Callable[[str], None]
 
 
@@ -50,7 +52,7 @@ def run_many(arguments: Namespace, note: Note) -> Summary:
     with claimed(folder, note) as work:
         require_apart(names, (NAME, WORK), ignores_case=ignores_case(work))
         manifest = Manifest(folder)
-        require_outside(words, inputs, {*names, *manifest}, folder)
+        require_outside(words, inputs, {*names, *manifest, NAME}, folder)
         with Crew(arguments.words) as crew:
             run = Run(arguments, crew.facts(), manifest, note)
             try:
@@ -88,6 +90,10 @@ class Run:
         if summary.left:
             what = listed(summary.left)
             self._say(f"outputs of other inputs or formats are left in '{shown_path(self._folder)}': {what}")
+        differing = [self._manifest.differing(each.output, settings_for(each, self._settings)) for each in shards]
+        if any(differing):
+            what = ", ".join(sorted({name for names in differing for name in names}))
+            self._say(f"changed since the last time: {what}; outputs that are made again: {sum(map(bool, differing))}")
         begun = monotonic()
         with progress(str(self._folder), len(shards), "files", quiet=self._is_quiet) as report:
             for count, (shard, answer) in enumerate(self._answers(shards, crew, work), 1):
@@ -123,7 +129,7 @@ class Run:
                 yield shard, answer if "failed" in answer.get("entry", {}) else self._placed(task, answer)
 
     def _task(self, shard: Shard, part: str) -> Task:
-        known = self._manifest.digests(shard.output, digest_of_settings(self._settings))
+        known = self._manifest.digests(shard.output, digest_of_settings(settings_for(shard, self._settings)))
         return Task(str(shard.input), str(self._folder / shard.output), part, known)
 
     def _placed(self, task: Task, answer: Answer) -> Answer:
@@ -149,11 +155,14 @@ class Run:
             entry = self._manifest.entry(shard.output)
         else:
             entry = answer["entry"]
-            self._manifest.record(shard.output, entry, self._settings)
+            self._manifest.record(shard.output, entry, settings_for(shard, self._settings))
         if "failed" in entry:
             reason = entry["failed"]
             summary.failed[str(shard.input)] = reason
-            self._note(reason if name in reason else f"{name}: {reason}")
+            if len(summary.failed) <= SAID:
+                self._note(reason if name in reason else f"{name}: {reason}")
+            elif len(summary.failed) == SAID + 1:
+                self._note(f"what else fails is in the {NAME} alone")
             return
         if "kept" not in answer:
             summary.made += 1

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rnn_backends.cli.process import EndedError, Process
+from rnn_backends.errors import FormatError
 
 CHILD = "import sys; sys.path[:] = sys.argv[1:]; from rnn_backends.cli.shards.worker import work; work()"
 STARTS = 3
@@ -32,6 +33,7 @@ class Crew:
         self._idle: list[Process] = []
         self._pools: list[ThreadPoolExecutor] = []
         self._lock, self._is_over = Lock(), False
+        self._facts: Answer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -51,9 +53,9 @@ class Crew:
 
     def facts(self) -> Answer:
         """Start the first process, and return what it says of the model."""
-        process, facts = self._started()
+        process, self._facts = self._started()
         self._idle.append(process)
-        return facts
+        return self._facts
 
     def answers(self, tasks: Sequence[Any], jobs: int) -> Iterator[tuple[Any, Answer | EndedError]]:
         """Yield the tasks with their answers as they come, or with the end of the process that was to give one.
@@ -75,7 +77,13 @@ class Crew:
         try:
             process = self._idle.pop()  # which is safe among threads, as a look whether there is one would not be
         except IndexError:
-            process, _ = self._started()
+            process, facts = self._started()
+            if facts != self._facts:
+                msg = (
+                    "the model was replaced while it was used; the same command again makes all outputs by the one "
+                    "that is there now."
+                )
+                raise FormatError(msg) from None
         try:
             answer = process.ask(task)
         except EndedError as error:

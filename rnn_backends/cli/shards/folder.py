@@ -36,8 +36,6 @@ def claimed(folder: Path, note: Callable[[str], None]) -> Iterator[Path]:
         msg = f"'{shown_path(folder)}' is a file, and --output-dir names a folder; choose another name."
         raise ArgumentError(msg)
     work, is_new = folder / WORK, not folder.exists()
-    with writing(folder):
-        work.mkdir(parents=True, exist_ok=True)
     lock = _locked(work / _LOCK, folder, note)
     try:
         _clear(work)
@@ -66,8 +64,11 @@ def ignores_case(work: Path) -> bool:
 def _locked(path: Path, folder: Path, note: Callable[[str], None]) -> int:
     while True:
         with writing(folder):
-            path.parent.mkdir(exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:  # the one who was at work has removed the folder since
+                continue
         try:
             _lock(descriptor)
         except (BlockingIOError, PermissionError) as error:

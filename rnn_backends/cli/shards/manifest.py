@@ -1,16 +1,16 @@
 """The manifest of a folder of outputs: which are whole, of which input and settings, and what failed."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
+from types import NoneType
 from typing import Any
 
-from rnn_backends.core.messages import got, shown
+from rnn_backends.core.messages import got, short, shown
 from rnn_backends.errors import FormatError
 from rnn_backends.formats.files import replaced
-from rnn_backends.formats.json_text import parse_json
 from rnn_backends.formats.source import opened
 
 NAME = "manifest.json"
@@ -50,14 +50,18 @@ class Manifest:
 
     def _read(self) -> None:
         with opened(self._path) as source:
-            held = parse_json(source.read(0, source.size, "the manifest"), "the manifest", source.account)
-            if (number := held.get("format")) != FORMAT:
+            try:  # which may be of any size, and is of this command: the limits for files of others are not for it
+                held = json.loads(source.look(0, source.size))
+            except (ValueError, RecursionError) as error:
+                msg = f"it is no JSON: {short(error)}; move it away, and all outputs are made again."
+                raise FormatError(msg) from error
+            if (number := held.get("format") if isinstance(held, dict) else None) != FORMAT:
                 newer = isinstance(number, int) and number > FORMAT
                 way = "update rnn-backends" if newer else "give another --output-dir, or move it away"
                 msg = f"it is no manifest of outputs in format {FORMAT}, but {got(number)}; {way}."
                 raise FormatError(msg)
             settings, files = held.get("settings"), held.get("files")
-            if not isinstance(settings, dict) or not isinstance(files, dict):
+            if not (isinstance(settings, dict) and isinstance(files, dict)) or not _are_objects(settings.values()):
                 msg = "it must have the objects 'settings' and 'files'; move it away, and all outputs are made again."
                 raise FormatError(msg)
             for name, entry in files.items():
@@ -83,6 +87,14 @@ class Manifest:
         if entry is None or "failed" in entry or entry["settings"] != settings:
             return None
         return {part: entry[part]["sha256"] for part in ("input", "output")}
+
+    def differing(self, name: str, settings: Mapping[str, Any]) -> list[str]:
+        """Return the names of the settings in which the whole output of that name is not what is asked for."""
+        entry = self._files.get(name)
+        if entry is None or "failed" in entry:
+            return []
+        before = self._settings[entry["settings"]]
+        return [each for each in settings if before.get(each) != settings[each]]
 
     def entry(self, name: str) -> Entry:
         """Return what is recorded of an output."""
@@ -119,9 +131,16 @@ def is_entry(entry: Any) -> bool:
         return False
     if isinstance(entry.get("failed"), str):
         return True
+    if "judged" in entry and not isinstance(entry.get("cross_entropy", ""), (int, float, NoneType)):
+        return False
+    numbers = ("sequences", "steps", *(("judged", "right") if "judged" in entry else ()))
     return all(_is_digest(entry.get(part)) for part in ("input", "output")) and all(
-        isinstance(entry.get(name), int) for name in ("sequences", "steps")
+        isinstance(entry.get(name), int) for name in numbers
     )
+
+
+def _are_objects(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, dict) for each in values)
 
 
 def _is_digest(part: Any) -> bool:

@@ -4,9 +4,12 @@ import argparse
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rnn_backends import __version__
 from rnn_backends.backends.cpu_kernels.threads import processors
 from rnn_backends.cli.options import AUTO
 from rnn_backends.cli.running.formats import format_of, suffix_of
@@ -15,8 +18,6 @@ from rnn_backends.cli.running.streams import STDIN
 from rnn_backends.cli.shards.inputs import Input
 from rnn_backends.core.messages import shown_path
 
-FORMAT = 1
-"""The number of what the command makes of an input; outputs of another number are made again."""
 _INSTEAD = {"npz": "npy"}
 """The formats of outputs by those of inputs that no output has."""
 _OPTIONS = ("input_format", "lines", "id", "x", "targets", "reads", "predictions")
@@ -98,4 +99,15 @@ def settings_of(arguments: Namespace, facts: Mapping[str, Any]) -> dict[str, Any
     """Return what outputs depend on beside their inputs; `facts` are those of a model that is loaded."""
     given = {name: getattr(arguments, name) for name in _OPTIONS}
     options = {name: value for name, value in given.items() if value is not None and value is not False}
-    return {"format": FORMAT, "model": facts["record"], "backend": facts["place"], "options": options}
+    versions = {"rnn-backends": __version__, facts["backend"]: facts["backend_version"]}
+    return {"model": facts["record"], "backend": facts["place"], "options": options, "versions": versions}
+
+
+def settings_for(shard: Shard, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return those of an output, which pyarrow's version is among where it writes it."""
+    if format_of(Path(shard.output)) != "parquet":
+        return settings
+    return {**settings, "versions": {**settings["versions"], "pyarrow": _version("pyarrow")}}
+
+
+_version = cache(version)

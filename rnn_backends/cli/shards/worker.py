@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from io import BufferedRandom, RawIOBase
 from math import isfinite
@@ -88,6 +89,8 @@ class Worker:
                 msg = f"{shown_path(task.input)} was replaced while it was read; {way('again')}."
                 raise FormatError(msg)
         except (argparse.ArgumentError, *FAILURES) as error:
+            with suppress(OSError):  # it may be what fills the disk
+                os.unlink(task.part)  # noqa: PTH108
             return {"entry": {**found, "failed": one_line(error)}, "notes": notes}
         return {"entry": {**found, **made}, "notes": notes}
 
@@ -97,6 +100,7 @@ class Worker:
             file = BufferedRandom(raw)
             report = Job(request, self.rnn, file, notes.append).run()
             file.flush()
+            os.fsync(raw.fileno())  # so that what the manifest says is true after a crash of the system, too
             file.seek(0)
             digest, size = sha256(), 0
             while block := file.read(BLOCK):
