@@ -276,6 +276,7 @@ address = f"http://127.0.0.1:{server.server_port}/predict"
 ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 print(*{ask(address, b'["Good food", "A dull film"]').read().decode() for _ in range(6)}, sep="\\n")
 assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+server.server_close()
 """
 
 

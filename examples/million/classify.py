@@ -125,6 +125,11 @@ def run(client: Client, tasks: Sequence[Any], *, kill: bool = False) -> Run:
     return Run(np.concatenate([found[start] for start in sorted(found)]), done, time.time() - begun, killed)
 
 
+def digest(languages: Any) -> str:
+    """Return a digest of the languages of names."""
+    return sha256(languages.astype(np.uint8).tobytes()).hexdigest()[:16]
+
+
 def in_this_process(rnn: rb.RNN, count: int) -> tuple[dict[int, Any], float]:
     """Return the languages of the names of every tenth part, and the seconds of processor time for a name."""
     of_names, before = halves(), time.thread_time()
@@ -160,7 +165,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         },
         "sample": sum(map(len, sample.values())),
         "different": sum(int((found.languages[k : k + len(each)] != each).sum()) for k, each in sample.items()),
-        "digest": sha256(found.languages.tobytes()).hexdigest()[:16],
+        "digest": digest(found.languages),
         "languages": dict(zip(rnn.metadata["classes"].split(), shares.round(4).tolist(), strict=True)),
         "client MiB": round(mib),
         **timeline(found),

@@ -11,11 +11,9 @@ not between 0.95 and 1.05; that of the seconds needs an idle machine.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -25,14 +23,14 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[2] / "examples" / "million"))  # for workers, too
 
-import classify  # noqa: E402
-from classify import halves, made_up, network, parts  # noqa: E402
-from harness.machine import about  # noqa: E402
-from harness.processes import answer  # noqa: E402
-from memory import resident  # noqa: E402
+import classify
+from classify import digest, halves, made_up, network, parts
+from harness.machine import about
+from harness.processes import answer
+from memory import resident
 
-import rnn_backends as rb  # noqa: E402
-from rnn_backends.core.arrays import Host  # noqa: E402
+import rnn_backends as rb
+from rnn_backends.core.arrays import Host
 
 COUNTS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 WORKERS, ROUNDS = 2, 5
@@ -50,11 +48,6 @@ def texts(count: int) -> Iterator[str]:
     """Return names part by part, as they might be read from files."""
     of_names = halves()
     return chain.from_iterable(made_up(*part, of_names) for part in parts(count, LARGE))
-
-
-def digest(languages: Host) -> str:
-    """Return a digest of predictions."""
-    return sha256(np.asarray(languages, np.uint8).tobytes()).hexdigest()[:16]
 
 
 def clock(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -87,6 +80,11 @@ def made(count: int) -> float:
     """Return the seconds that it takes to make the names, which is part of all times but that of the loop."""
     _, taken = clock(lambda: sum(map(len, texts(count))))
     return taken["seconds"]
+
+
+def letters(count: int) -> float:
+    """Return the mean length of the names."""
+    return sum(map(len, texts(count))) / count
 
 
 def packed(count: int) -> float:
@@ -166,6 +164,7 @@ def measured(most: int, note: Callable[[str], None]) -> dict[str, Any]:
         "made": 1e6 * answer("million", f"made({most})", threads=1) / most,
         "packed": 1e6 * answer("million", f"packed({most})", threads=1) / most,
     }
+    record["letters"] = answer("million", f"letters({most})", threads=1)
     note("microseconds a name: " + ", ".join(f"{name} {value:.2f}" for name, value in each.items()))
     record["predict_many"] = []
     for count in counts:
