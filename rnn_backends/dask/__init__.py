@@ -128,7 +128,7 @@ def last(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) -> 
 
 
 def _lazy(method: str, rnn: RNN, x: Any, lengths: Any, reads: str | None) -> Any:
-    array, bag = modules()
+    array, bag = modules("dask.array", "dask.bag")
     task = task_of(method, rnn, reads)
     if isinstance(x, bag.Bag):
         if lengths is not None:

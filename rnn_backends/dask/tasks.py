@@ -1,5 +1,6 @@
 """What is computed in Dask's tasks, and what is known of it before."""
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,15 +60,13 @@ def _width(placed: Placed) -> int:
     return sum(size or 0 for size in sizes)
 
 
-def modules() -> tuple[Any, Any]:
-    """Return dask.array and dask.bag."""
+def modules(*names: str) -> list[Any]:
+    """Return modules of Dask; those of arrays and bags take a second to import."""
     try:
-        import dask.array
-        import dask.bag
+        return list(map(import_module, names))
     except ModuleNotFoundError as error:
         msg = f"rnn_backends.dask needs {error.name}, which is not installed: pip install 'rnn-backends[dask]'."
         raise ModuleNotFoundError(msg, name=error.name) from error
-    return dask.array, dask.bag
 
 
 def sent(rnn: RNN) -> Any:
@@ -98,12 +97,9 @@ def sent(rnn: RNN) -> Any:
     >>> task.compute().shape
     (2,)
     """
-    modules()
-    from dask import delayed
-    from dask.base import tokenize
-
+    base, delayed = modules("dask.base", "dask.delayed")
     shipped = Shipped(rnn)
-    return delayed(shipped, name=f"rnn-{tokenize(shipped.content)}", traverse=False)
+    return delayed.delayed(shipped, name=f"rnn-{base.tokenize(shipped.content)}", traverse=False)
 
 
 def of_many(part: Any, shipped: Shipped, method: str, reads: str) -> list[Any]:

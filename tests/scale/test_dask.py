@@ -268,6 +268,17 @@ if __name__ == "__main__":
 """
 
 
+def test_to_send_a_model_needs_no_arrays_of_dask() -> None:
+    """Which take a second to import."""
+    script = (
+        "import sys, rnn_backends as rb, rnn_backends.dask\n"
+        "rnn_backends.dask.sent(rb.RNN.init(3, 4))\n"
+        "assert not {'dask.array', 'dask.bag', 'pandas'} & {*sys.modules}"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    subprocess.run([sys.executable, "-P", "-c", script], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
 def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("dask", "dask.array", "dask.bag"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -275,3 +286,6 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
         ModuleNotFoundError, match=r"rnn_backends.dask needs dask.*: pip install 'rnn-backends\[dask\]'"
     ):
         over.predict(model(), None)
+    monkeypatch.setitem(sys.modules, "dask.delayed", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rnn-backends\[dask\]'"):
+        over.sent(model())
