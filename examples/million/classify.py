@@ -90,10 +90,14 @@ def parts(count: int, size: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def tasks_of(rnn: rb.RNN, count: int, size: int = PART) -> list[Any]:
-    """Return the tasks for so many names; the network is sent to each worker once, and so are the halves of names."""
-    model, of_names = sent(rnn), dask.delayed(halves)()
-    return [dask.delayed(classified)(*part, of_names, model) for part in parts(count, size)]
+def shared(rnn: rb.RNN) -> tuple[Any, Any]:
+    """Return what all tasks need, and is sent to each worker once: the halves of names, and the network."""
+    return dask.delayed(halves)(), sent(rnn)
+
+
+def tasks_of(count: int, given: tuple[Any, Any], size: int = PART) -> list[Any]:
+    """Return the tasks for so many names, in parts of a size, given what they share."""
+    return [dask.delayed(classified)(*part, *given) for part in parts(count, size)]
 
 
 @contextmanager
@@ -107,18 +111,20 @@ def cluster(workers: int) -> Iterator[Client]:
         Client(made) as client,
     ):
         client.wait_for_workers(workers)
-        run(client, tasks_of(network(), 4 * workers, 1))  # which imports what a worker needs
+        run(client, tasks_of(4 * workers, shared(network()), 1))  # which imports what a worker needs
         yield client
 
 
 def run(client: Client, tasks: Sequence[Any], *, kill: bool = False) -> Run:
-    """Run the tasks, and fetch each result as soon as it is there, so that its worker need not hold it."""
+    """Run the tasks, and fetch results as soon as they are there, so that no worker need hold them."""
     begun, killed = time.time(), None
     found, done = {}, []
-    for future, (languages, task) in as_completed(client.compute(tasks), with_results=True):
-        future.release()
-        found[task.start] = languages
-        done.append(task)
+    for batch in as_completed(client.compute(tasks)).batches():
+        for languages, task in client.gather(batch):
+            found[task.start] = languages
+            done.append(task)
+        for future in batch:
+            future.release()
         if kill and killed is None and len(done) >= len(tasks) // 2:
             os.kill(task.process, signal.SIGKILL)
             killed = time.time()
@@ -149,7 +155,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Return what a cluster found and took, and beside it this process alone, as JSON can hold it."""
     rnn, load = network(), os.getloadavg()[0]
     with cluster(options.workers) as client:
-        found = run(client, tasks_of(rnn, options.count), kill=options.kill)
+        found = run(client, tasks_of(options.count, shared(rnn)), kill=options.kill)
     mib = psutil.Process().memory_info().rss / 2**20
     sample, alone = in_this_process(rnn, options.count)
     shares = np.bincount(found.languages, minlength=len(rnn.metadata["classes"].split())) / options.count

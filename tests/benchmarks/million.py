@@ -44,9 +44,8 @@ LARGE = 10_000
 LEAST, MOST = 0.95, 1.05
 
 
-def texts(count: int) -> Iterator[str]:
+def texts(count: int, of_names: classify.Halves) -> Iterator[str]:
     """Return names part by part, as they might be read from files."""
-    of_names = halves()
     return chain.from_iterable(made_up(*part, of_names) for part in parts(count, LARGE))
 
 
@@ -62,61 +61,68 @@ def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: median(run[name] for run in runs) for name in runs[0]}
 
 
+def rounds(count: int) -> range:
+    """Return as many rounds as are run."""
+    return range(ROUNDS if count > 100_000 else 3 * ROUNDS)
+
+
 def alone(count: int) -> dict[str, Any]:
     """Return what `predict_many` takes in one process, and by how many MiB it grows; the names are made on the way."""
-    rnn = network()
-    rnn.predict_many(texts(LARGE))
+    rnn, of_names = network(), halves()
+    rnn.predict_many(texts(LARGE, of_names))
     before = resident("VmHWM")
-    runs = [clock(lambda: rnn.predict_many(texts(count))) for _ in range(ROUNDS)]
+    runs = [clock(lambda: rnn.predict_many(texts(count, of_names))) for _ in rounds(count)]
     return {**medians([taken for _, taken in runs]), "mib": resident("VmHWM") - before, "digest": digest(runs[0][0])}
 
 
 def one_by_one(count: int) -> float:
-    """Return the seconds that a loop takes which calls `predict` for each name."""
-    return classify.one_by_one(network(), count) * count
+    """Return the processor time of a name in a loop that calls `predict` for each."""
+    return classify.one_by_one(network(), count)
 
 
-def made(count: int) -> float:
-    """Return the seconds that it takes to make the names, which is part of all times but that of the loop."""
-    _, taken = clock(lambda: sum(map(len, texts(count))))
-    return taken["seconds"]
-
-
-def letters(count: int) -> float:
-    """Return the mean length of the names."""
-    return sum(map(len, texts(count))) / count
+def made(count: int) -> tuple[float, float]:
+    """Return the processor time to make a name, which is part of all times but that of the loop, and the mean length."""
+    of_names = halves()
+    length, taken = clock(lambda: sum(map(len, texts(count, of_names))))
+    return taken["processor"] / count, length / count
 
 
 def packed(count: int) -> float:
-    """Return the seconds that it takes to pack sequences of the flat form into batches, and run nothing."""
-    names, letters = list(texts(count)), "".join(sorted(set(network().vocabulary or "")))
-    values = np.array([letters.index(each) for each in "".join(names)], np.int32)
+    """Return the processor time to pack a sequence of the flat form into a batch, and run nothing."""
+    names = list(texts(count, halves()))
+    values = np.frombuffer("".join(names).encode(), np.uint8).astype(np.int32)
     lengths = np.array(list(map(len, names)))
     _, taken = clock(lambda: sum(1 for _ in rb.batches(values, lengths=lengths)))
-    return taken["seconds"]
+    return taken["processor"] / count
 
 
 class Crowd:
-    """A cluster that is measured."""
+    """A cluster that is measured; what all tasks share is held there."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self.shared = client.persist(list(classify.shared(network())))
 
-    def run(self, tasks: Sequence[Any], *, kill: bool = False) -> tuple[Host, dict[str, float]]:
-        """Return the languages that tasks find, and what they took."""
+    def run(self, count: int, size: int, *, kill: bool = False) -> tuple[Host, dict[str, float]]:
+        """Return the languages of names, and what it took to find them."""
         before = self.client.run(time.process_time)
-        found, taken = clock(lambda: classify.run(self.client, tasks, kill=kill))
+        found, taken = clock(lambda: classify.run(self.client, classify.tasks_of(count, self.shared, size), kill=kill))
         spent = [value - before.get(place, 0.0) for place, value in self.client.run(time.process_time).items()]
-        return found.languages, {"seconds": taken["seconds"], "client": taken["processor"], "workers": sum(spent)}
+        return found.languages, {
+            "seconds": taken["seconds"],
+            "tasks": sum(task.processor for task in found.done),
+            "workers": sum(spent),
+            "client": taken["processor"],
+        }
 
     def several(self, count: int, size: int) -> dict[str, Any]:
-        """Return the medians of several runs, and the most MiB that a worker and this process ever had."""
-        runs = [self.run(classify.tasks_of(network(), count, size)) for _ in range(ROUNDS)]
+        """Return the medians of several runs."""
+        runs = [self.run(count, size) for _ in rounds(count)]
         return {**medians([taken for _, taken in runs]), "digest": digest(runs[0][0]), **self.peaks()}
 
     def killed(self, count: int, size: int) -> dict[str, Any]:
         """Return what a run takes of whose workers one is killed."""
-        languages, taken = self.run(classify.tasks_of(network(), count, size), kill=True)
+        languages, taken = self.run(count, size, kill=True)
         self.client.wait_for_workers(WORKERS)
         return {**taken, "digest": digest(languages), **self.peaks()}
 
@@ -126,22 +132,23 @@ class Crowd:
 
         import rnn_backends.dask
 
-        of_names, given = halves(), parts(count, size)
-        bag = db.from_sequence(given, npartitions=len(given)).map_partitions(names_of, of_names)
-        found = rnn_backends.dask.predict(network(), bag).map_partitions(np.array).to_delayed()
-        begun = time.perf_counter()
-        languages = np.concatenate(self.client.gather(self.client.compute(found)))
-        return {"seconds": time.perf_counter() - begun, "digest": digest(languages), **self.peaks()}
+        def found() -> Host:
+            given = parts(count, size)
+            bag = db.from_sequence(given, npartitions=len(given)).map_partitions(names_of, self.shared[0])
+            tasks = rnn_backends.dask.predict(network(), bag).map_partitions(np.array).to_delayed()
+            return np.concatenate(self.client.gather(self.client.compute(tasks)))
+
+        languages, taken = clock(found)
+        return {"seconds": taken["seconds"], "digest": digest(languages), **self.peaks()}
 
     def peaks(self) -> dict[str, float]:
-        """Return the most MiB that a worker had, and this process, in which the scheduler is."""
+        """Return the most MiB that a worker ever had, and this process, in which the scheduler is."""
         return {"worker mib": max(self.client.run(resident, "VmHWM").values()), "client mib": resident("VmHWM")}
 
-    def nothing(self, count: int = 2000) -> float:
-        """Return the seconds that a task takes that does nothing."""
-        begun = time.perf_counter()
-        self.client.gather(self.client.map(abs, range(count)))
-        return (time.perf_counter() - begun) / count
+    def nothing(self, count: int = 2000) -> dict[str, float]:
+        """Return the seconds that a task takes that does nothing, and the processor time of client and scheduler."""
+        _, taken = clock(lambda: self.client.gather(self.client.map(abs, range(count))))
+        return {name: spent / count for name, spent in taken.items()}
 
 
 def names_of(given: Sequence[tuple[int, int]], of_names: Any) -> list[str]:
@@ -159,12 +166,12 @@ def measured(most: int, note: Callable[[str], None]) -> dict[str, Any]:
     counts = [count for count in COUNTS if count < most] + [most]
     record: dict[str, Any] = {"about": about(), "counts": counts, "part": PART, "large": LARGE, "workers": WORKERS}
     note(", ".join(f"{name} {value}" for name, value in record["about"].items()))
+    making, record["letters"] = answer("million", f"made({most})", threads=1)
     each = record["microseconds"] = {
-        "a loop of predict": 1e6 * answer("million", "one_by_one(2000)", threads=1) / 2000,
-        "made": 1e6 * answer("million", f"made({most})", threads=1) / most,
-        "packed": 1e6 * answer("million", f"packed({most})", threads=1) / most,
+        "a loop of predict": 1e6 * answer("million", "one_by_one(2000)", threads=1),
+        "made": 1e6 * making,
+        "packed": 1e6 * answer("million", f"packed({most})", threads=1),
     }
-    record["letters"] = answer("million", f"letters({most})", threads=1)
     note("microseconds a name: " + ", ".join(f"{name} {value:.2f}" for name, value in each.items()))
     record["predict_many"] = []
     for count in counts:
@@ -182,10 +189,10 @@ def of_cluster(counts: Sequence[int], record: dict[str, Any], note: Callable[[st
     most = counts[-1]
     with classify.cluster(WORKERS) as client:
         crowd = Crowd(client)
-        record["run of nothing"] = crowd.several(WORKERS, 1)["seconds"]
-        record["task of nothing"] = crowd.nothing()
+        record["run of nothing"], record["task of nothing"] = crowd.several(4 * WORKERS, 1), crowd.nothing()
+        note(in_words("a run of nothing", 4 * WORKERS, record["run of nothing"], WORKERS))
         note(
-            f"a run of nothing {1e3 * record['run of nothing']:.0f} ms, a task {1e3 * record['task of nothing']:.2f} ms"
+            "a task of nothing, in ms: " + ", ".join(f"{k} {1e3 * v:.2f}" for k, v in record["task of nothing"].items())
         )
         for count in counts:
             record["Dask"].append(crowd.several(count, PART))
@@ -213,6 +220,7 @@ def slopes(record: dict[str, Any]) -> dict[str, float]:
     taken = {
         "predict_many": [run["seconds"] for run in record["predict_many"]],
         "Dask": [run["seconds"] for run in record["Dask"]],
+        "Dask, processor time of tasks": [run["tasks"] for run in record["Dask"]],
         "Dask, processor time of workers": [run["workers"] for run in record["Dask"]],
         "Dask, processor time of all": [run["workers"] + run["client"] for run in record["Dask"]],
     }

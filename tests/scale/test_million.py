@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import rnn_backends as rb
 for package in ("dask", "distributed"):
     pytest.importorskip(package)
 
-import classify
-import million
+classify, million = map(import_module, ("classify", "million"))
 
 FOLDER = Path(__file__).parents[2] / "examples" / "million"
 COUNT = 61_000
