@@ -103,9 +103,15 @@ def sent(rnn: RNN) -> Any:
 
 
 def of_many(part: Any, shipped: Shipped, method: str, reads: str) -> list[Any]:
-    """Return the results of the sequences of a partition, on the host."""
+    """Return the results of the sequences of a partition, on the host; ids as integers of Python.
+
+    Those are pickled a hundred times as fast as NumPy's, which takes as long as to compute them.
+    """
     results = getattr(shipped.rnn, f"{method}_many")(part, reads=reads)
-    return list(map(to_numpy, results)) if isinstance(results, list) else list(to_numpy(results))
+    if isinstance(results, list):
+        return list(map(to_numpy, results))
+    found = to_numpy(results)
+    return found.tolist() if found.ndim == 1 else list(found)
 
 
 def whole(x: Any, *rest: Any, task: Task) -> Host:

@@ -127,6 +127,8 @@ def test_bags() -> None:
             found = getattr(over, method)(rnn, bag).compute(scheduler="sync")
             for one, of_one in zip(found, getattr(rnn, f"{method}_many")(held), strict=True):
                 np.testing.assert_allclose(one, of_one, rtol=1e-5, atol=1e-6)
+                is_id = method == "predict" and reads != "steps"
+                assert type(one) is (int if is_id else np.ndarray)
     nothing = db.from_sequence(held, npartitions=2).filter(lambda _: False)
     assert over.predict(model(reads="last"), nothing).compute(scheduler="sync") == []
 

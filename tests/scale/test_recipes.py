@@ -1,4 +1,4 @@
-"""The blocks of docs/how_to/many_machines.md, in their order; those that need Ray or Spark where these are installed."""
+"""The blocks of docs/how_to/many_machines.md, in their order; that of Spark where it is installed."""
 
 import re
 from collections.abc import Iterator
@@ -67,20 +67,6 @@ def test_what_ray_and_spark_call_without_them(names: dict[str, Any]) -> None:
     found = list(names["labels_of"](iter(batches)))
     assert [len(each) for each in found] == [40, 40, 10]
     np.testing.assert_array_equal(pd.concat(found), ids)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_ray(names: dict[str, Any]) -> None:
-    ray, pd = pytest.importorskip("ray"), pytest.importorskip("pandas")
-    table = pd.DataFrame({"id": np.arange(1000), "tokens": [each.tolist() for each in names["sequences"]]})
-    table.to_parquet("sequences.parquet")
-    path = str(Path.cwd() / "model.npz")  # actors have working directories of their own
-    try:
-        exec(compile(block_of("ray").replace('"model.npz"', repr(path)), "many_machines.md", "exec"), names)
-        found = names["found"].to_pandas().sort_values("id")
-    finally:
-        ray.shutdown()
-    np.testing.assert_array_equal(found["class"], names["ids"])
 
 
 @pytest.mark.filterwarnings("ignore")
