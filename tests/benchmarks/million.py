@@ -138,8 +138,11 @@ class Crowd:
             tasks = rnn_backends.dask.predict(network(), bag).map_partitions(np.array).to_delayed()
             return np.concatenate(self.client.gather(self.client.compute(tasks)))
 
+        before = self.client.run(time.process_time)
         languages, taken = clock(found)
-        return {"seconds": taken["seconds"], "digest": digest(languages), **self.peaks()}
+        spent = [value - before[place] for place, value in self.client.run(time.process_time).items()]
+        figures = {"seconds": taken["seconds"], "workers": sum(spent), "client": taken["processor"]}
+        return {**figures, "digest": digest(languages), **self.peaks()}
 
     def peaks(self) -> dict[str, float]:
         """Return the most MiB that a worker ever had, and this process, in which the scheduler is."""
