@@ -235,7 +235,7 @@ def test_processes_and_a_cluster_give_the_same(tmp_path: Any) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["same", "array_api_strict", "same", "same"]
+    assert done.stdout.split() == ["same", "array_api_strict", "once", "same", "same"]
 
 
 CLUSTER = """
@@ -245,6 +245,9 @@ import rnn_backends as rb, rnn_backends.dask
 
 def backend_of(shipped):
     return shipped.rnn.backend.name
+
+def place_of(k, shipped):
+    return os.getpid(), id(shipped), id(shipped.rnn)
 
 if __name__ == "__main__":
     from distributed import Client, LocalCluster
@@ -259,6 +262,10 @@ if __name__ == "__main__":
         with LocalCluster(**options) as cluster, Client(cluster) as client:
             argument = rb.dask.sent(rnn)
             print(client.compute(dask.delayed(backend_of)(argument)).result())
+            tasks = [dask.delayed(place_of)(k, argument) for k in range(40)]
+            places = set(client.gather(client.compute(tasks)))
+            assert len(places) == len({process for process, _, _ in places}) == 2
+            print("once")
             assert np.allclose(rb.dask.probabilities(rnn, blocks).compute(), of_one, atol=1e-6)
             print("same")
             forward = rb.RNN.init(3, 4, output_size=5)
