@@ -254,3 +254,42 @@ def test_the_program_answers_over_a_socket() -> None:
     )  # fmt: skip
     (answer,) = json.loads(run.stdout)
     assert list(answer["probabilities"]) == ["negative", "positive"]
+
+
+FORKED = """
+import os, sys, json, urllib.request
+if "before" in sys.argv:
+    sys.path.insert(0, sys.argv[1]); import wsgi
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+WSGIRequestHandler.log_message = lambda *words: None
+server = make_server("127.0.0.1", 0, lambda *given: sys.modules["wsgi"].application(*given))
+children = []
+for _ in range(2):
+    children.append(os.fork())
+    if not children[-1]:
+        if "wsgi" not in sys.modules:
+            sys.path.insert(0, sys.argv[1]); import wsgi
+        for _ in range(3):
+            server.handle_request()
+        os._exit(0)
+address = f"http://127.0.0.1:{server.server_port}/predict"
+ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+print(*{ask(address, b'["Good food", "A dull film"]').read().decode() for _ in range(6)}, sep="\\n")
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+server.server_close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("loaded", ["before", "after"])
+def test_processes_that_are_forked_give_one_answer(loaded: str) -> None:
+    """Two workers of one socket, as of gunicorn, that load before the fork or after it; each answers three requests."""
+    model = ROOT / "examples" / "deploy" / "sentiment.safetensors"
+    environment = {**os.environ, "MODEL": str(model), "LOWER_CASE": "1", "RNN_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORKED, str(FOLDER), loaded],
+        env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    (line,) = run.stdout.splitlines()
+    assert [list(each["probabilities"]) for each in json.loads(line)] == [["negative", "positive"]] * 2

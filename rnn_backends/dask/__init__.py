@@ -42,7 +42,8 @@ def predict(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) 
     Returns
     -------
     dask.array.Array of int64, shape (seq_len, batch), or dask.bag.Bag
-        -1 beyond a sequence's length; (batch,) where each sequence is read as a whole.  Of a bag one item for each.
+        -1 beyond a sequence's length; (batch,) where each sequence is read as a whole.  Of a bag one item for each, an
+        array of its steps, or an int where it is read as a whole.
 
     Raises
     ------
@@ -58,8 +59,9 @@ def predict(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) 
     >>> import rnn_backends.dask
     >>> rnn = rb.RNN.init(3, 4, output_size=2)
     >>> bag = dask.bag.from_sequence([[0, 2, 1], [1]], npartitions=2)
-    >>> len(rb.dask.predict(rnn, bag, reads="last").compute(scheduler="sync"))
-    2
+    >>> ids = rb.dask.predict(rnn, bag, reads="last").compute(scheduler="sync")
+    >>> len(ids), {type(each) for each in ids}
+    (2, {<class 'int'>})
     """
     return _lazy("predict", rnn, x, lengths, reads)
 
@@ -128,7 +130,7 @@ def last(rnn: RNN, x: Any, *, lengths: Any = None, reads: str | None = None) -> 
 
 
 def _lazy(method: str, rnn: RNN, x: Any, lengths: Any, reads: str | None) -> Any:
-    array, bag = modules()
+    array, bag = modules("dask.array", "dask.bag")
     task = task_of(method, rnn, reads)
     if isinstance(x, bag.Bag):
         if lengths is not None:

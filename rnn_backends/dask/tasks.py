@@ -1,5 +1,6 @@
 """What is computed in Dask's tasks, and what is known of it before."""
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,15 +60,13 @@ def _width(placed: Placed) -> int:
     return sum(size or 0 for size in sizes)
 
 
-def modules() -> tuple[Any, Any]:
-    """Return dask.array and dask.bag."""
+def modules(*names: str) -> list[Any]:
+    """Return modules of Dask; those of arrays and bags take a second to import."""
     try:
-        import dask.array
-        import dask.bag
+        return list(map(import_module, names))
     except ModuleNotFoundError as error:
         msg = f"rnn_backends.dask needs {error.name}, which is not installed: pip install 'rnn-backends[dask]'."
         raise ModuleNotFoundError(msg, name=error.name) from error
-    return dask.array, dask.bag
 
 
 def sent(rnn: RNN) -> Any:
@@ -98,18 +97,21 @@ def sent(rnn: RNN) -> Any:
     >>> task.compute().shape
     (2,)
     """
-    modules()
-    from dask import delayed
-    from dask.base import tokenize
-
+    base, delayed = modules("dask.base", "dask.delayed")
     shipped = Shipped(rnn)
-    return delayed(shipped, name=f"rnn-{tokenize(shipped.content)}", traverse=False)
+    return delayed.delayed(shipped, name=f"rnn-{base.tokenize(shipped.content)}", traverse=False)
 
 
 def of_many(part: Any, shipped: Shipped, method: str, reads: str) -> list[Any]:
-    """Return the results of the sequences of a partition, on the host."""
+    """Return the results of the sequences of a partition, on the host; ids as integers of Python.
+
+    Those are pickled a hundred times as fast as NumPy's, which takes as long as to compute them.
+    """
     results = getattr(shipped.rnn, f"{method}_many")(part, reads=reads)
-    return list(map(to_numpy, results)) if isinstance(results, list) else list(to_numpy(results))
+    if isinstance(results, list):
+        return list(map(to_numpy, results))
+    found = to_numpy(results)
+    return found.tolist() if found.ndim == 1 else list(found)
 
 
 def whole(x: Any, *rest: Any, task: Task) -> Host:

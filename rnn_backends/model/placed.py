@@ -93,7 +93,7 @@ class Placed:
         """The cells, layer by layer, forward before backward."""
         return [cell for layer in self.network.layers for cell, _ in layer.cells]
 
-    @property
+    @cached_property
     def num_parameters(self) -> int:
         """The number of elements of all parameters, of a sparse matrix that of its entries."""
         return num_parameters(self.network)

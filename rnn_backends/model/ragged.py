@@ -5,6 +5,7 @@ and all else, types, dtypes, widths and ids, is looked at for many at once.  Onl
 unusual, is each sequence looked at by itself, and the error names it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
@@ -160,8 +161,13 @@ def _one_by_one(sequences: Sequence[Any], first: int) -> Ragged:
 
 
 def _alike(arrays: dict[str, Array]) -> list[Array]:
-    """Return arrays whose shapes differ in their lengths alone; an empty list has the features of the others."""
-    known = next((each for each in arrays.values() if each.ndim and each.shape[0]), next(iter(arrays.values())))
+    """Return arrays whose shapes differ in their lengths alone; an empty list has the features of the others.
+
+    Where some have other features than others, those are wrong that are fewer.
+    """
+    held = [each for each in arrays.values() if each.ndim and each.shape[0]] or [*arrays.values()]
+    usual, _ = Counter(tuple(each.shape[1:]) for each in held).most_common(1)[0]
+    known = next(each for each in held if tuple(each.shape[1:]) == usual)
     found = {name: known[:0, ...] if tuple(each.shape) == (0,) else each for name, each in arrays.items()}
     for name, array in found.items():
         if array.ndim not in {1, 2} or array.shape[1:] != known.shape[1:]:

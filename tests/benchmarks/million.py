@@ -1,19 +1,30 @@
-"""Run a million short sequences in one process and by Dask on two, one of which is killed, and print what it took.
+"""Whether time grows in proportion to the number of short sequences, in one process and by Dask on two.
 
-python tests/benchmarks/million.py --count 100000
+    python tests/benchmarks/million.py [--count 1000000] [--record examples/million/scaling.json] [--check]
+
+The names and the network are those of examples/million.  Each figure is the median of some runs, on a cluster that has
+run before.  A cluster of two workers, its scheduler and its client want three processors; beside the seconds, which
+whatever else the machine does makes longer, there is the processor time of the workers and of the client, in whose
+process the scheduler is.  With --check, fail where a slope of the logarithm of the time against that of the count is
+not between 0.95 and 1.05; that of the seconds needs an idle machine.
 """
 
 import argparse
-import os
-import signal
+import json
 import sys
-from collections.abc import Iterator, Sequence
-from hashlib import sha256
+import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from time import perf_counter
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parents[2] / "examples" / "million"))  # for workers, too
+
+import classify
+from classify import digest, halves, made_up, network, parts
 from harness.machine import about
 from harness.processes import answer
 from memory import resident
@@ -21,234 +32,217 @@ from memory import resident
 import rnn_backends as rb
 from rnn_backends.core.arrays import Host
 
-TOKENS, STATES, CLASSES, LONGEST = 64, 64, 8, 40
-PART = 2500
-"""The number of sequences of a partition."""
-COUNTS = (10_000, 100_000, 1_000_000)
+COUNTS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 WORKERS, ROUNDS = 2, 5
-"""The rounds of a measurement, of which the fastest counts: whatever else the machine does makes it slower."""
-MEMORY = {f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_THRESHOLD_": 2**27 for name in ("TRIM", "MMAP")}
-"""Dask has workers give memory back whenever 64 KiB are free, and so ask the system for that of each batch anew."""
+PART = 1250
+"""The names of a task, of which the least count has eight.
+
+Dask gives tasks that need one model to the worker that has it, where there are no more than two for each thread.
+"""
+LARGE = 10_000
+"""The names of a task of which there are to be few."""
+LEAST, MOST = 0.95, 1.05
 
 
-def network() -> rb.RNN:
-    """Return a network that classifies sequences of token ids."""
-    drawn = rb.RNN.init(TOKENS, STATES, output_size=CLASSES, backend="numpy")
-    return rb.RNN(drawn.layers, drawn.readout, reads="last", takes="tokens")
+def texts(count: int, of_names: classify.Halves) -> Iterator[str]:
+    """Return names part by part, as they might be read from files."""
+    return chain.from_iterable(made_up(*part, of_names) for part in parts(count, LARGE))
 
 
-def part(k: int, count: int = PART) -> list[Host]:
-    """Return the sequences of a partition, as they might be read from a file."""
-    random = np.random.default_rng(k)
-    lengths = random.integers(1, LONGEST + 1, count)
-    return np.split(random.integers(0, TOKENS, int(lengths.sum()), np.int32), np.cumsum(lengths)[:-1])
+def clock(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """Return what a call returns, and the seconds and the processor time that it took."""
+    begun, before = time.perf_counter(), time.process_time()
+    found = call()
+    return found, {"seconds": time.perf_counter() - begun, "processor": time.process_time() - before}
 
 
-def predicted(k: int, count: int, sent: Any) -> Host:
-    """Return the predictions for a partition; the task of a worker."""
-    return np.asarray(sent.rnn.predict_many(part(k, count)))
+def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each figure."""
+    return {name: median(run[name] for run in runs) for name in runs[0]}
 
 
-def loaded(places: Sequence[int], count: int) -> list[Host]:
-    """Return the sequences of a partition of a bag."""
-    return list(chain.from_iterable(part(k, count) for k in places))
-
-
-def packed(count: int) -> dict[str, Any]:
-    """Return what it takes to pack sequences into batches and run nothing: of a list of arrays, and of the flat form."""
-    sequences = part(0, count)
-    values, lengths = np.concatenate(sequences), [len(each) for each in sequences]
-    given: dict[str, tuple[Any, Any]] = {"list": (sequences, None), "flat": (values, lengths)}
-    found = {}
-    for name, (held, of_each) in given.items():
-        begun = perf_counter()
-        for _ in rb.batches(held, lengths=of_each):
-            pass
-        found[name] = perf_counter() - begun
-    return found
-
-
-def digest(ids: Host) -> str:
-    """Return a digest of predictions."""
-    return sha256(np.asarray(ids, np.int64).tobytes()).hexdigest()[:16]
+def rounds(count: int) -> range:
+    """Return as many rounds as are run."""
+    return range(ROUNDS if count > 100_000 else 3 * ROUNDS)
 
 
 def alone(count: int) -> dict[str, Any]:
-    """Return what `predict_many` takes in one process, the sequences being made on the way."""
-    rnn = network()
-    rnn.predict_many(part(0))
-    seconds = []
-    for _ in range(ROUNDS):
-        begun = perf_counter()
-        ids = rnn.predict_many(chain.from_iterable(part(k) for k in range(count // PART)))
-        seconds.append(perf_counter() - begun)
-    return {"seconds": min(seconds), "digest": digest(ids), "mib": resident("VmHWM")}
+    """Return what `predict_many` takes in one process, and by how many MiB it grows; the names are made on the way."""
+    rnn, of_names = network(), halves()
+    rnn.predict_many(texts(LARGE, of_names))
+    before = resident("VmHWM")
+    runs = [clock(lambda: rnn.predict_many(texts(count, of_names))) for _ in rounds(count)]
+    return {**medians([taken for _, taken in runs]), "mib": resident("VmHWM") - before, "digest": digest(runs[0][0])}
 
 
-def one_by_one(count: int) -> dict[str, Any]:
-    """Return what a loop takes that calls `predict` for each sequence."""
-    rnn = network()
-    sequences = part(0, count)
-    begun = perf_counter()
-    for each in sequences:
-        rnn.predict(each)
-    return {"seconds": perf_counter() - begun}
+def one_by_one(count: int) -> float:
+    """Return the processor time of a name in a loop that calls `predict` for each."""
+    return classify.one_by_one(network(), count)
 
 
-def made(count: int) -> dict[str, Any]:
-    """Return what it takes to make the sequences, which is part of all times but that of the loop."""
-    begun = perf_counter()
-    for k in range(count // PART):
-        part(k)
-    return {"seconds": perf_counter() - begun}
+def made(count: int) -> tuple[float, float]:
+    """Return the processor time to make a name, which is part of all times but that of the loop, and the mean length."""
+    of_names = halves()
+    length, taken = clock(lambda: sum(map(len, texts(count, of_names))))
+    return taken["processor"] / count, length / count
 
 
-class Cluster:
-    """A cluster of this machine: two workers of one thread each, with processes of their own."""
+def packed(count: int) -> float:
+    """Return the processor time to pack a sequence of the flat form into a batch, and run nothing."""
+    names = list(texts(count, halves()))
+    values = np.frombuffer("".join(names).encode(), np.uint8).astype(np.int32)
+    lengths = np.array(list(map(len, names)))
+    _, taken = clock(lambda: sum(1 for _ in rb.batches(values, lengths=lengths)))
+    return taken["processor"] / count
 
-    def __init__(self) -> None:
-        import dask
-        from distributed import Client, LocalCluster
 
-        self.begun = perf_counter()
-        dask.config.set({"distributed.nanny.environ": {"RNN_NUM_THREADS": "1"}, **MEMORY})
-        self.cluster = LocalCluster(
-            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        )
-        self.client = Client(self.cluster)
+class Crowd:
+    """A cluster that is measured; what all tasks share is held there."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.shared = client.persist(list(classify.shared(network())))
+
+    def run(self, count: int, size: int, *, kill: bool = False) -> tuple[Host, dict[str, float]]:
+        """Return the languages of names, and what it took to find them."""
+        before = self.client.run(time.process_time)
+        found, taken = clock(lambda: classify.run(self.client, classify.tasks_of(count, self.shared, size), kill=kill))
+        spent = [value - before.get(place, 0.0) for place, value in self.client.run(time.process_time).items()]
+        return found.languages, {
+            "seconds": taken["seconds"],
+            "tasks": sum(task.processor for task in found.done),
+            "workers": sum(spent),
+            "client": taken["processor"],
+        }
+
+    def several(self, count: int, size: int) -> dict[str, Any]:
+        """Return the medians of several runs."""
+        runs = [self.run(count, size) for _ in rounds(count)]
+        return {**medians([taken for _, taken in runs]), "digest": digest(runs[0][0]), **self.peaks()}
+
+    def killed(self, count: int, size: int) -> dict[str, Any]:
+        """Return what a run takes of whose workers one is killed."""
+        languages, taken = self.run(count, size, kill=True)
         self.client.wait_for_workers(WORKERS)
-        self.started = perf_counter() - self.begun
+        return {**taken, "digest": digest(languages), **self.peaks()}
 
-    def predictions(self, count: int, *, kill: bool = False, of_bag: bool = False) -> tuple[Host, float]:
-        """Return the predictions for so many sequences, and the seconds that they took.
-
-        A partition is read and predicted in one task; or a bag is read, and predicted in tasks of their own.  A worker
-        is killed, if one is to be, when half of the partitions are done.
-        """
+    def of_bag(self, count: int, size: int) -> dict[str, Any]:
+        """Return what a bag takes, whose parts are made and predicted in tasks of their own."""
         import dask.bag as db
-        from dask import delayed
-        from distributed import as_completed
 
-        import rnn_backends.dask as over
+        import rnn_backends.dask
 
-        size, begun = min(PART, count // WORKERS), perf_counter()
-        places = range(count // size)
-        if of_bag:
-            bag = db.from_sequence(places, npartitions=len(places)).map_partitions(loaded, size)
-            tasks = over.predict(network(), bag).map_partitions(np.array).to_delayed()
-        else:
-            rnn = over.sent(network())
-            tasks = [delayed(predicted)(k, size, rnn) for k in places]
-        futures = self.client.compute(tasks)
-        for done, _ in enumerate(as_completed(futures), 1):
-            if kill and done == len(futures) // 2:
-                os.kill(min(self.client.run(os.getpid).values()), signal.SIGKILL)
-        ids = np.concatenate(self.client.gather(futures))
-        return ids, perf_counter() - begun
+        def found() -> Host:
+            given = parts(count, size)
+            bag = db.from_sequence(given, npartitions=len(given)).map_partitions(names_of, self.shared[0])
+            tasks = rnn_backends.dask.predict(network(), bag).map_partitions(np.array).to_delayed()
+            return np.concatenate(self.client.gather(self.client.compute(tasks)))
 
-    def nothing(self, count: int = 2000) -> float:
-        """Return the seconds that the cluster takes for a task that does nothing."""
-        begun = perf_counter()
-        self.client.gather(self.client.map(abs, range(count)))
-        return (perf_counter() - begun) / count
+        before = self.client.run(time.process_time)
+        languages, taken = clock(found)
+        spent = [value - before[place] for place, value in self.client.run(time.process_time).items()]
+        figures = {"seconds": taken["seconds"], "workers": sum(spent), "client": taken["processor"]}
+        return {**figures, "digest": digest(languages), **self.peaks()}
 
-    def peaks(self) -> list[float]:
-        """Return the most MiB that each worker had, and this process."""
-        self.client.wait_for_workers(WORKERS)
-        return [*self.client.run(resident, "VmHWM").values(), resident("VmHWM")]
+    def peaks(self) -> dict[str, float]:
+        """Return the most MiB that a worker ever had, and this process, in which the scheduler is."""
+        return {"worker mib": max(self.client.run(resident, "VmHWM").values()), "client mib": resident("VmHWM")}
 
-    def close(self) -> None:
-        """End the workers."""
-        self.client.close()
-        self.cluster.close()
+    def nothing(self, count: int = 2000) -> dict[str, float]:
+        """Return the seconds that a task takes that does nothing, and the processor time of client and scheduler."""
+        _, taken = clock(lambda: self.client.gather(self.client.map(abs, range(count))))
+        return {name: spent / count for name, spent in taken.items()}
 
 
-def by_dask(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield what a cluster takes for each count, and for the last with a worker that is killed half-way."""
-    cluster = Cluster()
-    try:
-        cluster.predictions(2 * PART)  # which imports what a worker needs
-        rest = min(cluster.predictions(WORKERS)[1] for _ in range(ROUNDS))
-        yield {"what": "start", "start": cluster.started, "rest": rest, "task": cluster.nothing()}
-        for count in counts:
-            runs = [cluster.predictions(count) for _ in range(ROUNDS)]
-            seconds = min(seconds for _, seconds in runs)
-            yield {
-                "what": "Dask",
-                "count": count,
-                "seconds": seconds,
-                "digest": digest(runs[-1][0]),
-                "mib": cluster.peaks(),
-            }
-        for what in ("of_bag", "kill"):
-            before = cluster.client.run(os.getpid)
-            ids, seconds = cluster.predictions(counts[-1], **{what: True})
-            found = {"count": counts[-1], "seconds": seconds, "digest": digest(ids), "mib": cluster.peaks()}
-            assert (before != cluster.client.run(os.getpid)) == (what == "kill")
-            yield {"what": {"of_bag": "Dask, a bag", "kill": "Dask, a worker killed"}[what], **found}
-    finally:
-        cluster.close()
+def names_of(given: Sequence[tuple[int, int]], of_names: Any) -> list[str]:
+    """Return the names of a partition of a bag."""
+    return [name for part in given for name in made_up(*part, of_names)]
 
 
-def slope(counts: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the slope of log time against log count."""
-    return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0]) if len(counts) > 1 else float("nan")
+def slope(counts: Sequence[int], times: Sequence[float]) -> float:
+    """Return the slope of the logarithm of the time against that of the count."""
+    return float(np.polyfit(np.log(counts), np.log(times), 1)[0]) if len(counts) > 1 else float("nan")
 
 
-def run(most: int) -> Iterator[str]:
-    """Yield the lines that say what was measured, as it is measured."""
+def measured(most: int, note: Callable[[str], None]) -> dict[str, Any]:
+    """Return what was measured, as JSON can hold it, and write lines of it on the way."""
     counts = [count for count in COUNTS if count < most] + [most]
-    yield ", ".join(f"{name} {value}" for name, value in about().items() if isinstance(value, (str, int)))
-    yield f"{TOKENS} tokens, {STATES} states, {CLASSES} classes, lengths 1..{LONGEST}, float32"
-    plain = answer("million", f"one_by_one({PART})", threads=1)["seconds"] / PART
-    yield f"a loop of predict: {1e6 * plain:.1f} us a sequence"
-    singles = [answer("million", f"alone({count})", threads=1) for count in counts]
-    making = answer("million", f"made({counts[-1]})", threads=1)["seconds"] / counts[-1]
-    yield f"of all times below, to make a sequence: {1e6 * making:.2f} us"
-    packing = answer("million", f"packed({counts[-1]})", threads=1)
-    per = {name: 1e6 * found / counts[-1] for name, found in packing.items()}
-    yield f"batches alone: {per['list']:.2f} us a sequence of a list of arrays, {per['flat']:.2f} us of the flat form"
-    for count, found in zip(counts, singles, strict=True):
-        each = 1e6 * found["seconds"] / count
-        yield f"predict_many, one thread, {count:>9,}: {each:6.2f} us a sequence, {found['mib']:.0f} MiB, {found['digest']}"
-    seconds = [found["seconds"] for found in singles]
-    yield f"predict_many: slope {slope(counts, seconds):.3f}"
-    yield from of_cluster(counts, singles)
+    record: dict[str, Any] = {"about": about(), "counts": counts, "part": PART, "large": LARGE, "workers": WORKERS}
+    note(", ".join(f"{name} {value}" for name, value in record["about"].items()))
+    making, record["letters"] = answer("million", f"made({most})", threads=1)
+    each = record["microseconds"] = {
+        "a loop of predict": 1e6 * answer("million", "one_by_one(2000)", threads=1),
+        "made": 1e6 * making,
+        "packed": 1e6 * answer("million", f"packed({most})", threads=1),
+    }
+    note("microseconds a name: " + ", ".join(f"{name} {value:.2f}" for name, value in each.items()))
+    record["predict_many"] = []
+    for count in counts:
+        record["predict_many"].append(answer("million", f"alone({count})", threads=1))
+        note(in_words("predict_many", count, record["predict_many"][-1], 1))
+    of_cluster(counts, record, note)
+    record["slopes"] = slopes(record)
+    note("slopes: " + ", ".join(f"{name} {value:.3f}" for name, value in record["slopes"].items()))
+    return record
 
 
-def of_cluster(counts: Sequence[int], singles: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of the cluster beside those of one process."""
-    rest, seconds = 0.0, []
-    for found in by_dask(counts):
-        if found["what"] == "start":
-            rest = found["rest"]
-            yield f"Dask: {found['start']:.1f} s to start {WORKERS} workers; {1e3 * rest:.0f} ms of a run of nothing"
-            yield f"Dask: {1e6 * found['task']:.0f} us a task of nothing"
-            continue
-        of_one = singles[counts.index(found["count"])]
-        core = 1e6 * found["seconds"] * WORKERS / found["count"]
-        ratio = core / (1e6 * of_one["seconds"] / found["count"])
-        same = "the same" if found["digest"] == of_one["digest"] else f"OTHER: {found['digest']}"
-        if found["what"] == "Dask":
-            seconds.append(found["seconds"])
-        peaks = ", ".join(f"{mib:.0f}" for mib in found["mib"])
-        yield (
-            f"{found['what']}, {found['count']:>9,}: {found['seconds']:.2f} s, {core:6.2f} us a sequence and core, "
-            f"{ratio:.2f} times predict_many; MiB of workers and client: {peaks}; {same}"
+def of_cluster(counts: Sequence[int], record: dict[str, Any], note: Callable[[str], None]) -> None:
+    """Measure a cluster."""
+    record["Dask"] = []
+    most = counts[-1]
+    with classify.cluster(WORKERS) as client:
+        crowd = Crowd(client)
+        record["run of nothing"], record["task of nothing"] = crowd.several(4 * WORKERS, 1), crowd.nothing()
+        note(in_words("a run of nothing", 4 * WORKERS, record["run of nothing"], WORKERS))
+        note(
+            "a task of nothing, in ms: " + ", ".join(f"{k} {1e3 * v:.2f}" for k, v in record["task of nothing"].items())
         )
-    yield f"Dask: slope {slope(counts, seconds):.3f}; {slope(counts, [each - rest for each in seconds]):.3f} without a run of nothing"
+        for count in counts:
+            record["Dask"].append(crowd.several(count, PART))
+            note(in_words("Dask", count, record["Dask"][-1], WORKERS))
+        for name, method in {"large": crowd.several, "bag": crowd.of_bag, "killed": crowd.killed}.items():
+            record[f"Dask, {name}"] = method(most, LARGE)
+            note(in_words(f"Dask, {name}", most, record[f"Dask, {name}"], WORKERS))
+    others = [*zip(record["predict_many"], record["Dask"], strict=True)]
+    others += [(record["predict_many"][-1], record[f"Dask, {name}"]) for name in ("large", "bag", "killed")]
+    assert all(one["digest"] == found["digest"] for one, found in others), "the languages of a process are others"
+
+
+def in_words(name: str, count: int, found: dict[str, Any], cores: int) -> str:
+    """Return a line about some runs."""
+    core = 1e6 * found["seconds"] * cores / count
+    others = ", ".join(
+        f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in found.items()
+    )
+    return f"{name}, {count:>9,}: {core:6.2f} us a name and core; {others}"
+
+
+def slopes(record: dict[str, Any]) -> dict[str, float]:
+    """Return the slopes of the times that were measured for each count."""
+    counts = record["counts"]
+    taken = {
+        "predict_many": [run["seconds"] for run in record["predict_many"]],
+        "Dask": [run["seconds"] for run in record["Dask"]],
+        "Dask, processor time of tasks": [run["tasks"] for run in record["Dask"]],
+        "Dask, processor time of workers": [run["workers"] for run in record["Dask"]],
+        "Dask, processor time of all": [run["workers"] + run["client"] for run in record["Dask"]],
+    }
+    return {name: slope(counts, times) for name, times in taken.items()}
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=max(COUNTS), help=f"a multiple of {PART}; default: {max(COUNTS)}")
-    count = parser.parse_args(words).count
-    if count < PART or count % PART:
-        parser.error(f"--count must be a multiple of {PART}")
-    for line in run(count):
-        print(line, flush=True)
-    return 0
+    parser.add_argument("--count", type=int, default=max(COUNTS), help=f"the largest count; default: {max(COUNTS)}")
+    parser.add_argument("--record", type=Path, help="write what was measured to this file, in JSON")
+    parser.add_argument("--check", action="store_true", help=f"fail where a slope is not in {LEAST}..{MOST}")
+    options = parser.parse_args(words)
+    if options.count < 1:
+        parser.error("--count must be at least 1")
+    record = measured(options.count, lambda line: print(line, flush=True))
+    if options.record is not None:
+        options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return int(options.check and not all(LEAST <= value <= MOST for value in record["slopes"].values()))
 
 
 if __name__ == "__main__":

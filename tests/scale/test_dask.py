@@ -127,6 +127,8 @@ def test_bags() -> None:
             found = getattr(over, method)(rnn, bag).compute(scheduler="sync")
             for one, of_one in zip(found, getattr(rnn, f"{method}_many")(held), strict=True):
                 np.testing.assert_allclose(one, of_one, rtol=1e-5, atol=1e-6)
+                is_id = method == "predict" and reads != "steps"
+                assert type(one) is (int if is_id else np.ndarray)
     nothing = db.from_sequence(held, npartitions=2).filter(lambda _: False)
     assert over.predict(model(reads="last"), nothing).compute(scheduler="sync") == []
 
@@ -233,7 +235,7 @@ def test_processes_and_a_cluster_give_the_same(tmp_path: Any) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["same", "array_api_strict", "same", "same"]
+    assert done.stdout.split() == ["same", "array_api_strict", "once", "same", "same"]
 
 
 CLUSTER = """
@@ -243,6 +245,9 @@ import rnn_backends as rb, rnn_backends.dask
 
 def backend_of(shipped):
     return shipped.rnn.backend.name
+
+def place_of(k, shipped):
+    return os.getpid(), id(shipped), id(shipped.rnn)
 
 if __name__ == "__main__":
     from distributed import Client, LocalCluster
@@ -257,6 +262,10 @@ if __name__ == "__main__":
         with LocalCluster(**options) as cluster, Client(cluster) as client:
             argument = rb.dask.sent(rnn)
             print(client.compute(dask.delayed(backend_of)(argument)).result())
+            tasks = [dask.delayed(place_of)(k, argument) for k in range(40)]
+            places = set(client.gather(client.compute(tasks)))
+            assert len(places) == len({process for process, _, _ in places}) == 2
+            print("once")
             assert np.allclose(rb.dask.probabilities(rnn, blocks).compute(), of_one, atol=1e-6)
             print("same")
             forward = rb.RNN.init(3, 4, output_size=5)
@@ -268,6 +277,17 @@ if __name__ == "__main__":
 """
 
 
+def test_to_send_a_model_needs_no_arrays_of_dask() -> None:
+    """Which take a second to import."""
+    script = (
+        "import sys, rnn_backends as rb, rnn_backends.dask\n"
+        "rnn_backends.dask.sent(rb.RNN.init(3, 4))\n"
+        "assert not {'dask.array', 'dask.bag', 'pandas'} & {*sys.modules}"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    subprocess.run([sys.executable, "-P", "-c", script], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
 def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("dask", "dask.array", "dask.bag"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -275,3 +295,6 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
         ModuleNotFoundError, match=r"rnn_backends.dask needs dask.*: pip install 'rnn-backends\[dask\]'"
     ):
         over.predict(model(), None)
+    monkeypatch.setitem(sys.modules, "dask.delayed", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rnn-backends\[dask\]'"):
+        over.sent(model())
