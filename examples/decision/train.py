@@ -1,8 +1,8 @@
 """Train the network that this folder ships, with torch, to decide between two noisy channels; README.md says how.
 
-    pip install torch
-    python train.py                     # minutes on one core
-    python train.py --seed 1 --output other.npz
+pip install torch
+python train.py                     # minutes on one core
+python train.py --seed 1 --output other.npz
 """
 
 from __future__ import annotations
@@ -10,22 +10,27 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import torch
-from decide import DT, PATH, SIGMA_REC, TAU, load, trials
+from decide import DT, PATH, SIGMA_IN, SIGMA_REC, TAU, load, trials
 
 UNITS, EXCITATORY = 100, 80
 COHERENCES = (0.032, 0.064, 0.128, 0.256, 0.512)
 """Of the trials to train on, with either sign."""
+OTHERS = (0.045, 0.09, 0.18, 0.36)
+"""Of trials to measure, beside these."""
 DURATIONS = {"fixation": (200, 1600), "stimulus": (200, 1200), "decision": (200, 1200)}
 """Milliseconds, least and most; drawn anew for each batch."""
 GRACE = 100.0
 """Milliseconds of the fixation that count in no loss: the network is not yet at rest."""
-ROUNDS, BATCH, RATE, RADIUS, RATES, SEED = 1000, 64, 5e-3, 1.2, 1e-3, 0
+ROUNDS, BATCH, RATE, SEED = 1000, 64, 5e-3, 0
 SQUARED = 0.4
-"""RADIUS: the spectral radius of the first W_rec. RATES: the weight of the mean square rate in the loss."""
+"""The share of the rounds in which the loss is the squared error."""
+RADIUS, RATES = 1.2, 1e-3
+"""The spectral radius of the first W_rec; the weight of the mean square rate in the loss."""
 
 
 class Network(torch.nn.Module):  # type: ignore[misc, unused-ignore]
@@ -81,8 +86,8 @@ class Network(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 def loss_of(network: Network, random: np.random.Generator, power: int) -> torch.Tensor:
     """Return the loss of one batch of new trials, of errors to a power.
 
-    The mean absolute error, to the power 1, is least at the median: of two answers that may be right the network gives
-    the likelier one, where the squared error has it give the odds.  With the latter it learns sooner to tell them apart.
+    The absolute error, to the power 1, is least at the median: of two answers that may be right the network gives the
+    likelier one, where the squared error has it give the odds.  With the latter it learns to tell them apart.
     """
     spans = {name: DT * random.integers(low / DT, most / DT + 1) for name, (low, most) in DURATIONS.items()}
     side = random.choice((-1, 1), BATCH)
@@ -141,8 +146,9 @@ def main() -> None:
     network = fit(options.seed)
     np.savez(options.output, **{name: array.detach().numpy() for name, array in network.effective().items()})
     print(f"largest difference of the outputs of torch and the library: {difference(network, options.output):.0e}")
-    for coherence in (*COHERENCES, 0.09, 0.18):
-        print(f"{coherence:.1%} coherence: {right(options.output, coherence):.1%} right")
+    for coherence in sorted(COHERENCES + OTHERS):
+        ideal = NormalDist().cdf(coherence * (800 / TAU) ** 0.5 / (2 * SIGMA_IN))
+        print(f"{coherence:.1%} coherence: {right(options.output, coherence):.1%} right; ideal {ideal:.1%}")
     print(f"{time.perf_counter() - start:.0f} s")
 
 
