@@ -98,7 +98,7 @@ def test_decisions_on_a_backend(program: dict[str, Any], folder: Path, backend: 
 
 
 def test_steps_of_another_length(program: dict[str, Any], folder: Path) -> None:
-    assert share(program, 9.0, 200, dt=5.0) == expected(9.0, 200, folder)
+    assert share(program, 9.0, 100, dt=5.0) == expected(9.0, 100, folder)
 
 
 def test_outputs_on_a_backend(program: dict[str, Any], held: dict[str, Any], backend: str) -> None:
@@ -251,7 +251,7 @@ def test_the_program(folder: Path, tmp_path: Path) -> None:
     found = [tuple(map(float, row.groups())) for row in rows if row is not None]
     assert [percent for percent, *_ in found] == [3.2, 6.4, 12.8, 25.6, 51.2]
     for percent, right, _ in found:
-        assert right / 100 == expected(percent, 300, folder)
+        assert right / 100 == expected(percent, 200, folder)
     when = [milliseconds for *_, milliseconds in found]
     assert 700 > when[0] > when[-1] > 100
     assert when[2:] == sorted(when[2:], reverse=True)

@@ -63,7 +63,7 @@ def main(*percents: str) -> None:
     random = np.random.default_rng(1)
     print("coherence  right  time to decide (median)")
     for seed, percent in enumerate(map(float, percents or ("3.2", "6.4", "12.8", "25.6", "51.2"))):
-        side = random.choice((-1, 1), 300)
+        side = random.choice((-1, 1), 200)
         outputs = load(seed=seed).logits(trials(side * percent / 100, random))
         right = np.sign(outputs[-1, :, 0] - outputs[-1, :, 1]) == side
         print(f"{percent:8.1f}% {right.mean():6.1%} {np.nanmedian(times(outputs)):8.0f} ms")
