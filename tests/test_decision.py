@@ -196,7 +196,7 @@ def test_fixed_points(program: dict[str, Any], points: dict[str, Any], folder: P
     rnn, cell = exactly(program)
     directions = [len(growing(cell, x)) for x in points[name]]
     attractors = points[name][np.array(directions) == 0]
-    differences = (np.maximum(attractors, 0) @ rnn.readout.weight.T) @ (1, -1)  # type: ignore[union-attr]
+    differences = (np.maximum(attractors, 0) @ rnn.readout.weight.T) @ (1, -1)
     assert differences.min() < -0.7 < 0.7 < differences.max()
     assert 1 in directions
     if folder.parent != SHIPPED:
