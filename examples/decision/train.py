@@ -89,9 +89,8 @@ def loss_of(network: Network, random: np.random.Generator, power: int) -> torch.
     The absolute error, to the power 1, is least at the median: of two answers that may be right the network gives the
     likelier one, where the squared error has it give the odds.  With the latter it learns to tell them apart.
     """
-    spans = {
-        name: DT * random.integers(round(low / DT), round(most / DT) + 1) for name, (low, most) in DURATIONS.items()
-    }
+    steps = {name: (round(low / DT), round(most / DT)) for name, (low, most) in DURATIONS.items()}
+    spans = {name: DT * random.integers(*bounds, endpoint=True) for name, bounds in steps.items()}
     side = random.choice((-1, 1), BATCH)
     u = torch.from_numpy(trials(side * random.choice(COHERENCES, BATCH), random, **spans))
     outputs, rates = network(u, torch.randn(*u.shape[:2], UNITS))
