@@ -225,7 +225,7 @@ def test_the_saddle_parts_the_choices(program: dict[str, Any], points: dict[str,
     values, vectors = np.linalg.eig(jacobian(cell, saddle))
     push = 1e-4 * vectors[:, values.real.argmax()].real
     h_0 = np.stack([saddle + push, saddle - push, saddle])[None]
-    states = rnn.trace(np.full((600, 3, 2), 0.7), h_0)["hidden_state_l0"]
+    states = rnn.trace(np.full((4000, 3, 2), 0.7), h_0)["hidden_state_l0"]
     growth = np.linalg.norm(states[:10, 0] - saddle, axis=-1) / np.linalg.norm(push)
     np.testing.assert_allclose(growth, (1 + cell.leak * values.real.max()) ** np.arange(1, 11), rtol=1e-6)
     np.testing.assert_allclose(states[:10, 2], np.tile(saddle, (10, 1)), atol=1e-9)
