@@ -217,7 +217,7 @@ def test_the_jacobian(program: dict[str, Any], points: dict[str, Any], name: str
         np.testing.assert_allclose(field(cell, x + pushes, INPUTS[name]), pushes @ jacobian(cell, x).T, atol=1e-12)
 
 
-def test_the_saddle_parts_the_choices(program: dict[str, Any], points: dict[str, Any]) -> None:
+def test_the_saddle_parts_the_choices(program: dict[str, Any], points: dict[str, Any], folder: Path) -> None:
     """Run by the network itself: of two states beside it, one goes to either choice, as fast as its eigenvalue says."""
     rnn, cell = exactly(program)
     name = "a stimulus of coherence 0"
@@ -230,10 +230,10 @@ def test_the_saddle_parts_the_choices(program: dict[str, Any], points: dict[str,
     np.testing.assert_allclose(growth, (1 + cell.leak * values.real.max()) ** np.arange(1, 11), rtol=1e-6)
     np.testing.assert_allclose(states[:10, 2], np.tile(saddle, (10, 1)), atol=1e-9)
     ends = [[np.linalg.norm(x - state) for x in points[name]] for state in states[-1, :2]]
-    nearest = np.argmin(ends, axis=1)
-    assert np.min(ends, axis=1).max() < 1e-5
-    assert len(set(nearest)) == 2
-    assert all(len(growing(cell, points[name][k])) == 0 for k in nearest)
+    arrived = np.argmin(ends, axis=1)[np.min(ends, axis=1) < 1e-5]
+    assert all(len(growing(cell, points[name][k])) == 0 for k in arrived)
+    # Of networks trained from other seeds some go to one choice, or round an undecided point, as README.md says.
+    assert len(set(arrived)) == 2 if folder.parent == SHIPPED else len(arrived) > 0
 
 
 def printed(folder: Path, elsewhere: Path, *words: str) -> list[str]:
