@@ -27,8 +27,8 @@ class Replaceable(Many):
         ----------
         parts
             Arguments of `RNN` by name: ``layers``, ``readout``, ``encoder``, ``reads``, ``takes``, ``h_0``,
-            ``noise``, ``batch_first``, ``vocabulary``, ``unknown``, ``metadata``.  None takes away a part that is
-            optional.  Arrays of NumPy are moved to the model's device and converted to its dtype.
+            ``batch_first``, ``vocabulary``, ``unknown``, ``metadata``.  None takes away a part that is optional.
+            Arrays of NumPy are moved to the model's device and converted to its dtype.
 
         Returns
         -------
