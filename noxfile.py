@@ -454,7 +454,7 @@ def training(session: nox.Session) -> None:
     """Train the networks of examples in copies of their folders, that of shakespeare for an epoch; test the others."""
     install(session, TORCH)
     folder = Path(session.create_tmp())
-    for name in ("shakespeare", "deploy", "vowels", "sunspots"):
+    for name in ("shakespeare", "deploy", "vowels", "sunspots", "decision"):
         shutil.copytree(Path("examples", name), folder / name, dirs_exist_ok=True)
     session.run("python", str(folder / "shakespeare" / "train.py"), "--epochs", "1")
     for network in (
@@ -467,7 +467,9 @@ def training(session: nox.Session) -> None:
         shutil.rmtree(folder / name / "data")
         session.run("python", str(folder / name / "train.py"), "--data")
         session.run("python", str(folder / name / "train.py"))
-    session.run("pytest", "tests/test_gallery.py", "--gallery", str(folder))
+    (folder / "decision" / "decision.npz").unlink()
+    session.run("python", str(folder / "decision" / "train.py"))
+    session.run("pytest", "tests/test_gallery.py", "tests/test_decision.py", "--gallery", str(folder))
 
 
 @nox.session(python="3.11")

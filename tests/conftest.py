@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many writes of each kind, or runs of many inputs, are ended by a signal",
     )
     parser.addoption("--deploy", help="test this copy of examples/deploy, of which the networks were trained again")
-    parser.addoption("--gallery", help="test copies of examples/vowels and examples/sunspots, trained again, in here")
+    parser.addoption("--gallery", help="test copies of the examples of the gallery, trained again, in here")
     parser.addoption("--checkout", action="store_true", help="test the package in the checkout, not the installed one")
 
 

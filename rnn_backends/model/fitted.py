@@ -27,7 +27,7 @@ class Fitted(Replaceable):
     ) -> Self:
         """Return the model with a readout W_ya a<t> + b_y of the least squared error, by ridge regression.
 
-        It minimises sum |y<t> - W_ya a<t> - b_y|^2 + ridge |W_ya|^2 over all steps together; b_y is not penalised.
+        It minimises ``sum |y<t> - W_ya a<t> - b_y|^2 + ridge |W_ya|^2`` over all steps together; b_y is not penalised.
         The sums of products that this takes are added up in chunks of time, so that a few times 16 MiB are held
         beside them, however long the sequences are: x and y may be an `np.memmap` each.
 
@@ -41,7 +41,7 @@ class Fitted(Replaceable):
             washout.  Of a list of sequences, a list of one array (length, output_size) for each.  Where each sequence
             is read as a whole, one output for each, (batch, output_size) or (output_size,).
         ridge : float
-            The factor of |W_ya|^2, at least 0: as ``alpha`` of scikit-learn's Ridge and ``ridge`` of reservoirpy's.
+            The factor of ``|W_ya|^2``, at least 0: as ``alpha`` of scikit-learn's Ridge and ``ridge`` of reservoirpy's.
         washout : int, default 0
             The number of valid steps at the beginning of each sequence that are left out, while the state forgets where
             it started.  A sequence that has no more of them adds nothing.

@@ -49,8 +49,8 @@ def reference_network(
     Parameters
     ----------
     network : rnn_backends.core.network.Network
-        Of NumPy arrays, `rnn_backends.Cell` and `RateCell`, with activations of the table; time comes first, whatever
-        its ``batch_first``.
+        Of NumPy arrays, `rnn_backends.Cell` and `rnn_backends.RateCell`, with activations of the table; time comes
+        first, whatever its ``batch_first``.
     x, h_0, lengths, mask, dtype
         As for `reference`.
     reads : str, optional

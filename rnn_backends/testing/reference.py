@@ -106,11 +106,11 @@ def reference(
     mask: Any = None,
     dtype: str = "float64",
 ) -> tuple[Bounded, Any]:
-    """Run a network of `rnn_backends.Cell` and `RateCell` in float64, and bound the error of a run in a dtype.
+    """Run a network of cells in float64, and bound the error of a run in a dtype.
 
     Parameters
     ----------
-    layers : sequence of Cell or Layer
+    layers : sequence of Cell, RateCell or Layer
         Of NumPy arrays, with activations of the table.
     x : numpy.ndarray or Bounded, shape (seq_len, batch, input_size), or integers (seq_len, batch)
     h_0 : numpy.ndarray, shape (num_cells, batch, hidden_size), or one array (batch, hidden_size) a cell, optional
