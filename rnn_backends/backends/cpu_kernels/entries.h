@@ -1,14 +1,14 @@
 /* Products of rows with a sparse weight matrix, for the type T and the vectors V of W numbers; sparse.c arranges it.
  *
  * Few rows are multiplied one after the other, the lanes of a vector being W sums: loads of one number each pick those of
- * the row, which no processor does slowly, as some do the instructions that gather.  More rows are multiplied abreast, the
- * lanes being rows, whose numbers are laid side by side first, column by column: one load takes those of W rows.  Either
- * way a chain has TERMS entries at most, and a window of z is ended by `finish` as soon as it is there.
+ * the row, which no processor does slowly, as some do the instructions that gather; where sums are filled up, of a copy
+ * with a 0 after it.  More rows are multiplied abreast, the lanes being rows, whose numbers are laid side by side first,
+ * column by column: one load takes those of W rows.  Either way a chain has TERMS entries at most, and a window of z is
+ * ended by `finish` as soon as it is there.
  */
 
 #define MOST_VECTORS 4 /* of rows abreast, which share the loads of entries */
 #define ABREAST_SUMS 8 /* added up at once, so that few wait for the one before */
-
 
 /* z += the product of x with a window of rows of the matrix. */
 static void NAME(window_alone)(const sparse *m, const window *at, idx row, idx rows, const T *x, T *z) {
@@ -47,9 +47,11 @@ INLINE void NAME(transpose)(V *square) {
     }
 }
 
-/* Lay the numbers of N vectors of rows side by side: (columns, N W); beyond the last row are those of the last one. */
+/* Lay the numbers of N vectors of rows side by side: (columns, N W); beyond the last row are those of the last one.
+ *
+ * Zeros follow the last column, one at least. */
 static void NAME(lay_abreast)(idx vectors, const T *const *x, idx rows, idx columns, T *to) {
-    for (idx column = 0; column < columns; column += W)
+    for (idx column = 0; column <= columns; column += W)
         for (idx v = 0; v < vectors; v++) {
             V square[W];
             UNROLLED for (int i = 0; i < W; i++) {
@@ -133,6 +135,11 @@ static void NAME(window_abreast)(idx vectors, const sparse *m, const window *at,
 
 #undef SLICES
 
+/* The columns of rows that lie abreast, zeros among them. */
+static idx NAME(laid_columns)(idx size) {
+    return size / W * W + W;
+}
+
 /* The vectors of so many rows that are multiplied abreast, 0 where none are. */
 static idx NAME(vectors)(idx rows) {
     const idx vectors = (rows + W - 1) / W;
@@ -146,23 +153,29 @@ static void NAME(sparse_product)(const T *const *x, T *const *z, idx rows, const
     for (idx row = 0, next; row < rows; row = next) {
         const idx left = rows - row, vectors = NAME(vectors)(left);
         const idx count = vectors == 0 ? 1 : left < vectors * W ? left : vectors * W;
-        T *sums = aligned + (size + W - 1) / W * W * vectors * W;
+        T *sums = aligned + NAME(laid_columns)(size) * vectors * W;
+        const T *alone = x[row];
         next = row + count;
         if (vectors)
             NAME(lay_abreast)(vectors, x + row, count, size, aligned);
+        else if (m->is_filled) {
+            alone = memcpy(aligned, x[row], (size_t)size * sizeof(T));
+            aligned[size] = 0;
+        }
         for (idx n = 0; n < end - first; n++) {
             const idx at = backward ? end - 1 - n : first + n, column = at * WINDOW;
             const idx width = size - column < WINDOW ? size - column : WINDOW;
             if (vectors)
                 NAME(window_abreast)(vectors, m, m->windows + at, column, width, aligned, sums, z + row, count);
             else
-                NAME(window_alone)(m, m->windows + at, column, width, x[row], z[row]);
+                NAME(window_alone)(m, m->windows + at, column, width, alone, z[row]);
             finish->apply(finish, z + row, x + row, count, column, width);
         }
     }
 }
 
-/* The bytes of scratch for a product of so many rows. */
+/* The bytes of scratch for a product of so many rows, or of fewer. */
 static size_t NAME(sparse_scratch)(idx rows, idx size) {
-    return (size_t)(NAME(vectors)(rows) * W * ((size + W - 1) / W * W + MOST_SUMS)) * sizeof(T) + 64;
+    const idx abreast = NAME(vectors)(rows) * W * (NAME(laid_columns)(size) + MOST_SUMS);
+    return (size_t)(abreast ? abreast : size + 1) * sizeof(T) + 64;
 }

@@ -29,6 +29,7 @@ typedef struct {
     const int32_t *counts; /* of each slice: the entries of its longest sum */
     const int32_t *joins;  /* pairs of sums of a window, of which the second is a part of the first */
     const int32_t *places; /* of each row: its sum among those of the window */
+    int is_filled;         /* whether some sums have zeros at the column after the last one, to be as long as others */
 } sparse;
 
 /* A cell: W_ax, W_aa in panels of columns (product.h), b_a, and what becomes of z = W_aa a<t-1> + W_ax x<t> + b_a. */
