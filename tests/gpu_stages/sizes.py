@@ -141,7 +141,7 @@ QUICK = Sizes(
     answer_seconds=60.0,
     tools=(3, 3, 2, 20),
     tools_tensor=(3, 17, 3, 96),
-    sparse=(((3, 2, 2, 20), 4),),
+    sparse=(((40, 2, 3, 4), 2),),
     waiting="(spilled or numba) and off",
     conformance="record",
 )

@@ -12,7 +12,7 @@ from gpu_stages.context import PYTHON, TF32, Batch, Context, by, shapes
 from gpu_stages.processes import Job
 from gpu_stages.tools import tools
 
-SPARSE = 12.0
+SPARSE = 15.0
 """The seconds that sparse weights may take."""
 PREPARING = 40.0
 """The seconds after which a stage measures, whether or not all is compiled."""
