@@ -135,7 +135,7 @@ sparse *arrange(const void *values, const int64_t *columns, const int64_t *start
     window *windows = (window *)(aligned + places[1]);
     target to = {aligned + places[2], (int32_t *)(aligned + places[3]), (int32_t *)(aligned + places[4]),
                  (int32_t *)(aligned + places[5]), (int32_t *)(aligned + places[6])};
-    *made = (sparse){starts[size], windows, to.values, to.columns, to.counts, to.joins, to.places,
+    *made = (sparse){starts[size], windows, to.values, to.columns, to.counts, to.joins, to.places, 0,
                      all.filled > 0};
     extent at = {0, 0, 0, 0};
     for (idx n = 0; n < count; n++) {
