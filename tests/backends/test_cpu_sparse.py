@@ -195,16 +195,14 @@ def own(z: Any) -> Any:
 def test_what_no_kernel_walks_is_declined(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     walk = drawn("float32", (4, 3, 5, 20), density=0.2)
     cell: Any = walk.layer.cells[0][0]
-    parameters, states = (cell.weight_ih, cell.weight_hh, cell.bias), np.dtype("float32")
-    if case == "float16":
-        states = np.dtype("float16")
-    elif case == "own activation":
+    parameters, states = (cell.weight_ih, cell.weight_hh, cell.bias), "float16" if case == "float16" else "float32"
+    if case == "own activation":
         cell = rb.Cell(*parameters, own)
     elif case == "RateCell":
         cell = rb.RateCell(*parameters, leak=0.5)
     elif case == "off":
         monkeypatch.setenv(choice.VARIABLE, choice.OFF)
-    assert (numpy_backend.prepared(cell, states) is None) == (case != "known")
+    assert (numpy_backend.prepared(cell, np.dtype(states)) is None) == (case != "known")
     if case != "float16":
         output, last = walk._replace(layer=rb.Layer(cell)).walked()
         known = rb.Cell(*parameters, rb.Activation("affine", 0.5, 0.0)) if case == "own activation" else cell
