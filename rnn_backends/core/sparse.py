@@ -6,6 +6,8 @@ the entries, whatever their distribution, and one place for each row without any
 that is 0, so that neither results nor gradients know of it.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -20,6 +22,10 @@ from rnn_backends.errors import ArgumentError, BackendMismatchError, DTypeError,
 
 BUDGET = 2**22
 """The most products that are held at once, where a batch can be cut to that."""
+AT_ONCE = 2**18
+"""The most places that are laid out at once, beside which little more is held meanwhile."""
+LARGEST = 2**31 - 1
+"""The most rows or columns, as columns are held in 32 bits, and one beyond the last stands for none."""
 _WAY = "scipy.sparse.csr_array((data, indices, indptr), shape)"
 
 
@@ -92,11 +98,11 @@ class Sparse:
             A column is out of range, or the starts of the rows decrease, or do not end with the entries.
         """
         sizes = (int(shape[0]), int(shape[1]))
-        if min(sizes) < 1:
-            msg = f"`shape` must have no empty axis; got {shown(sizes)}."
+        if min(sizes) < 1 or max(sizes) > LARGEST:
+            msg = f"`shape` must have no empty axis, and none above {LARGEST}; got {shown(sizes)}."
             raise ShapeError(msg)
         _require_kinds(data, indices, indptr, sizes[0])
-        xp, place = array_namespace(data), device(data)
+        xp = array_namespace(data)
         indices, indptr = as_indices(indices), as_indices(indptr)
         counts = indptr[1:] - indptr[:-1]
         _require_values(data, indices, indptr, counts, sizes[1])
@@ -106,23 +112,17 @@ class Sparse:
             kinds = kinds + xp.astype(counts > bound, counts.dtype)
         rows = xp.argsort(kinds, stable=True)
         ends = [int(xp.sum(xp.astype(kinds <= kind, xp.int64))) for kind in range(len(bounds) + 1)]
-        parts, values, columns = [], [], []
+        parts, values, columns = [], list[Array](), list[Array]()
         for begin, end in pairwise([0, *ends]):
             if begin == end:
                 continue
-            chosen = xp.take(counts, rows[begin:end])
-            room = int(xp.max(chosen))
-            number = xp.arange(room, dtype=counts.dtype, device=place)[:, None]
-            inside = xp.reshape(number < chosen[None, :], (-1,))
-            entries = xp.reshape(number + xp.take(indptr, rows[begin:end])[None, :], (-1,))
-            entries = xp.where(inside, entries, xp.zeros_like(entries))
-            held = xp.take(data, entries)
-            values.append(cast(xp.where(inside, held, xp.zeros_like(held)), data.dtype))
-            taken = xp.astype(xp.take(indices, entries), xp.int32)
-            columns.append(xp.where(inside, taken, xp.full_like(taken, sizes[1])))
-            parts.append((end - begin, room))
+            starts, sizes_of_rows = (xp.take(each, rows[begin:end]) for each in (indptr, counts))
+            parts.append((end - begin, int(xp.max(sizes_of_rows))))
+            for each in _laid_out(data, indices, starts, sizes_of_rows, sizes[1]):
+                values.append(each[0])
+                columns.append(each[1])
         order = None if len(parts) == 1 else xp.astype(xp.argsort(rows), xp.int32)
-        return cls(xp.concat(values), xp.concat(columns), order, tuple(parts), sizes, int(data.shape[0]))
+        return cls(_joined(values), _joined(columns), order, tuple(parts), sizes, int(data.shape[0]))
 
     def __repr__(self) -> str:
         return f"Sparse(shape={self.shape}, num_entries={self.num_entries})"
@@ -211,6 +211,31 @@ class Sparse:
         return np.concatenate(found)
 
 
+def _laid_out(
+    data: Array, indices: Array, starts: Array, counts: Array, no_column: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the entries of rows and their columns: the first ones of all rows, then the second ones, and so on."""
+    xp = array_namespace(data)
+    room, step = int(xp.max(counts)), max(1, AT_ONCE // counts.shape[0])
+    for begin in range(0, max(1, room), step):
+        number = xp.arange(begin, min(begin + step, room), dtype=counts.dtype, device=device(data))[:, None]
+        inside = xp.reshape(number < counts[None, :], (-1,))
+        entries = xp.reshape(number + starts[None, :], (-1,))
+        entries = xp.where(inside, entries, xp.zeros_like(entries))
+        held, taken = xp.take(data, entries), xp.astype(xp.take(indices, entries), xp.int32)
+        yield (
+            cast(xp.where(inside, held, xp.zeros_like(held)), data.dtype),
+            xp.where(inside, taken, xp.full_like(taken, no_column)),
+        )
+
+
+def _joined(arrays: list[Array]) -> Array:
+    """Return arrays as one; the list is empty then, and what was in it is not held any more."""
+    found = arrays[0] if len(arrays) == 1 else array_namespace(arrays[0]).concat(arrays)
+    arrays.clear()
+    return found
+
+
 def is_sparse(value: object) -> bool:
     """Return whether a value is a sparse matrix, of scipy or cupyx or this one."""
     return isinstance(value, Sparse) or (hasattr(value, "tocsr") and hasattr(value, "shape"))
@@ -223,9 +248,16 @@ def as_sparse(name: str, value: Any) -> Sparse:
     if len(value.shape) != 2:
         msg = f"`{name}` must be a sparse matrix; got one of shape {shown(tuple(value.shape))}."
         raise ShapeError(msg)
-    held = value.tocsr()
-    require_floating(name, held.data)
-    return Sparse.from_csr(held.data, held.indices, held.indptr, (int(held.shape[0]), int(held.shape[1])))
+    with _on_device_of(value):
+        held = value.tocsr()
+        require_floating(name, held.data)
+        return Sparse.from_csr(held.data, held.indices, held.indptr, (int(held.shape[0]), int(held.shape[1])))
+
+
+def _on_device_of(value: Any) -> AbstractContextManager[Any]:
+    """Return the device of a matrix where that is a context: CuPy computes on the current device alone."""
+    place = getattr(getattr(value, "data", None), "device", None)
+    return place if isinstance(place, AbstractContextManager) else nullcontext()
 
 
 def require_known_layout(name: str, value: Any) -> None:
@@ -260,11 +292,12 @@ def _require_values(data: Array, indices: Array, indptr: Array, counts: Array, c
     """Check that entries are in the matrix, and rows in the entries."""
     xp, size = array_namespace(data), int(data.shape[0])
     first, last = int(indptr[0]), int(indptr[-1])
-    fall = int(xp.min(counts))
-    if first or last != size or fall < 0:
+    # A difference of starts out of range may be too large for its dtype, and be positive again.
+    falls = int(xp.min(indptr)) < first or int(xp.max(indptr)) > last or int(xp.min(counts)) < 0
+    if first or last != size or falls:
         msg = (
             f"`indptr` must rise from 0 to the number of entries, {size}; it begins with {first}, ends with {last} and "
-            f"{'falls' if fall < 0 else 'does not fall'} between."
+            f"{'falls' if falls else 'does not fall'} between."
         )
         raise ArgumentError(msg)
     lowest, highest = (int(xp.min(indices)), int(xp.max(indices))) if size else (0, 0)

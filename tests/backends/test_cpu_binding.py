@@ -29,6 +29,14 @@ def for_prepared(dtype: str = "float32", size: int = 5, inputs: int = 4, **chang
     return module.Prepared(**given | changed)
 
 
+def entries(**changed: Any) -> tuple[Any, ...]:
+    """Return the entries of a sparse matrix, as a cell takes them, some of their arrays others."""
+    good = {
+        "values": np.ones(3, np.float32), "columns": np.array([0, 4, 2]), "starts": np.array([0, 1, 1, 2, 2, 3])
+    }  # fmt: skip
+    return tuple((good | changed).values())
+
+
 WRONG_CELLS: dict[str, tuple[str, Any]] = {
     "an unknown kernel": ("kernel", "sse9"),
     "no text": ("kernel", None),
@@ -50,6 +58,27 @@ WRONG_CELLS: dict[str, tuple[str, Any]] = {
     "one leak": ("leaks", np.ones(1, np.float32)),
     "a number for leaks": ("leaks", 0.5),
     "text for a number": ("alpha", "0.5"),
+    "two parts": ("weight_hh", (np.ones(3, np.float32), np.array([0, 4, 2]))),
+    "four parts": ("weight_hh", (*entries(), None)),
+    "entries in a list": ("weight_hh", [*entries()]),
+    "no values": ("weight_hh", entries(values=None)),
+    "values of double": ("weight_hh", entries(values=np.ones(3))),
+    "values with gaps": ("weight_hh", entries(values=np.ones(6, np.float32)[::2])),
+    "values in two axes": ("weight_hh", entries(values=np.ones((3, 1), np.float32))),
+    "more values than columns": ("weight_hh", entries(values=np.ones(4, np.float32))),
+    "columns of int32": ("weight_hh", entries(columns=np.array([0, 4, 2], np.int32))),
+    "columns that are not whole": ("weight_hh", entries(columns=np.array([0.0, 4.0, 2.0]))),
+    "a column after the last": ("weight_hh", entries(columns=np.array([0, 5, 2]))),
+    "a column before the first": ("weight_hh", entries(columns=np.array([0, -1, 2]))),
+    "a column that 32 bits make another": ("weight_hh", entries(columns=np.array([0, 2**32, 2]))),
+    "starts of int32": ("weight_hh", entries(starts=np.array([0, 1, 1, 2, 2, 3], np.int32))),
+    "fewer starts": ("weight_hh", entries(starts=np.array([0, 1, 1, 2, 3]))),
+    "starts after the first entry": ("weight_hh", entries(starts=np.array([1, 1, 1, 2, 2, 3]))),
+    "starts before the first entry": ("weight_hh", entries(starts=np.array([-1, 1, 1, 2, 2, 3]))),
+    "starts that fall": ("weight_hh", entries(starts=np.array([0, 2, 1, 2, 2, 3]))),
+    "starts after the last entry": ("weight_hh", entries(starts=np.array([0, 1, 1, 9, 2, 3]))),
+    "an end before the last entry": ("weight_hh", entries(starts=np.array([0, 1, 1, 2, 2, 2]))),
+    "an end after the last entry": ("weight_hh", entries(starts=np.array([0, 1, 1, 2, 2, 4]))),
 }
 
 
@@ -57,6 +86,7 @@ WRONG_CELLS: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("name", WRONG_CELLS)
 def test_a_cell_that_is_refused(name: str) -> None:
     argument, value = WRONG_CELLS[name]
+    for_prepared(weight_hh=entries())
     with pytest.raises((TypeError, ValueError, BufferError)):
         for_prepared(**{argument: value})
 
@@ -196,6 +226,8 @@ def test_ids_out_of_range_touch_no_memory() -> None:
 @built
 def test_no_call_keeps_a_reference() -> None:
     good, prepared = for_walk(2), [np.ones((5, 4), np.float32), np.ones((5, 5), np.float32), np.ones(5, np.float32)]
+    sparse = entries()
+    prepared += sparse
     wrong = [wrong_walk(name) for name in WRONG_WALKS]
     held = [*good.values(), *prepared, *(value for each in wrong for value in each.values() if value is not None)]
     held = [value for value in held if isinstance(value, np.ndarray | type(good["cell0"]))]
@@ -205,11 +237,14 @@ def test_no_call_keeps_a_reference() -> None:
     for turn in range(1000):
         walk(good)
         cell = for_prepared(weight_ih=prepared[0], weight_hh=prepared[1], bias=prepared[2], leaks=prepared[2])
+        cell = for_prepared(weight_ih=prepared[0], weight_hh=sparse)
         del cell
         with pytest.raises((TypeError, ValueError, BufferError, OverflowError)):
             walk(wrong[turn % len(wrong)])
         with pytest.raises(BufferError, match="`weight_hh` has another"):
             for_prepared(weight_ih=prepared[0], weight_hh=prepared[0])
+        with pytest.raises(ValueError, match="must name the entries of rows"):
+            for_prepared(weight_ih=prepared[0], weight_hh=(*sparse[:2], sparse[2][::-1].copy()))
     assert [sys.getrefcount(value) for value in held] == before
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # where threads count references to a type on their own
         assert sys.getrefcount(kind) == types
@@ -226,8 +261,11 @@ def test_memory_is_given_back() -> None:
     def peak() -> int:
         return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
+    entries = np.zeros(1 << 18, np.float32), np.zeros(1 << 18, np.int64), np.arange(513) << 9
+
     def make() -> None:
         for_prepared(weight_ih=weight, weight_hh=weight, bias=None)
+        for_prepared(weight_ih=weight, weight_hh=entries, bias=None)
 
     make()
     start = [peak()]

@@ -81,6 +81,39 @@ def test_one_sequence_with_a_length_is_not_halved(kernel: str, use: Use) -> None
         drawn("float32", HALVED, sides)._replace(lengths=np.array([97])).check(kernel)
 
 
+@EACH_COMPILED
+@EACH_DTYPE
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_shares_of_a_batch_with_sparse_weights(kernel: str, dtype: str, count: int, use: Use) -> None:
+    use(count)
+    for sides, ragged in (("f", False), ("b", True), ("fb", True)):
+        drawn(dtype, (30, 70, 64, 260), sides, ragged, density=0.1).check(kernel)
+
+
+@EACH_COMPILED
+@EACH_DTYPE
+def test_halves_of_sparse_weights_have_the_same_bits_with_a_helper_and_without(
+    kernel: str, dtype: str, use: Use
+) -> None:
+    use(2)
+    for shape, sides, ids in (
+        ((131, 1, 9, 700), "f", ""),
+        ((90, 2, 9, 1100), "b", "int32"),
+        ((90, 4, 9, 700), "f", ""),
+    ):
+        walk = drawn(dtype, shape, sides, ids=ids, leak=0.75, clip=0.9, density=0.2)
+        output = walk.check(kernel)
+        with only(kernel):
+            for found, _ in at_once(walk.walked, 2):
+                np.testing.assert_array_equal(found, output)
+
+
+@EACH_COMPILED
+def test_a_window_of_sparse_weights_is_not_halved(kernel: str, use: Use) -> None:
+    use(2)
+    drawn("float32", (300, 1, 9, 500), density=0.9).check(kernel)
+
+
 def at_once(call: Callable[[], Result], count: int) -> list[Result]:
     """Return the results of a call by so many threads at once, of which one has the helpers."""
     start = Barrier(count)

@@ -186,6 +186,33 @@ def test_what_launches_the_kernels_finds_what_it_calls() -> None:
     assert {"astype", "data", "device", "fill", "reshape", "view"} <= set(dir(cupy.ndarray))
 
 
+@pytest.mark.parametrize("form", ["coo", "csc", "csr", "dia"])
+def test_a_matrix_of_cupyx_is_taken_by_its_entries(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its own classes, as far as they need no GPU: what `Cell` asks for, of entries that NumPy holds."""
+    sparse = importlib.import_module("cupyx.scipy.sparse")
+    kind = getattr(sparse, f"{form}_matrix")
+
+    def forbidden(*_: object, **__: object) -> None:
+        pytest.fail("it would go to the host, or be made dense")
+
+    rows = object.__new__(sparse.csr_matrix)
+    rows.data, rows.indices, rows.indptr, rows._shape = np.ones(3), np.array([1, 0, 2]), np.array([0, 1, 1, 3]), (3, 3)
+    given = object.__new__(kind)
+    given.data, given._shape = rows.data, rows.shape
+    for name in ("get", "toarray", "todense", "asformat"):
+        monkeypatch.setattr(sparse.csr_matrix, name, forbidden)
+        monkeypatch.setattr(kind, name, forbidden)
+    assert callable(kind.tocsr)
+    if form == "csr":
+        given = rows
+        assert rows.tocsr() is rows
+    else:
+        monkeypatch.setattr(kind, "tocsr", lambda _: rows)
+    matrix: Any = rb.Cell(np.ones((3, 1)), given).weight_hh
+    assert type(matrix) is rb.Sparse
+    assert matrix.product(np.array([[1.0, 10.0, 100.0]])).tolist() == [[10.0, 0.0, 101.0]]
+
+
 def test_what_multiplies_matrices_finds_what_it_calls() -> None:
     """In the file of CuPy's, for without a library of NVIDIA's it cannot be imported."""
     spec = find_spec("cupy_backends.cuda.libs.cublas")

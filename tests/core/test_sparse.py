@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import rnn_backends as rb
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.network import READS
+from rnn_backends.core.sparse import AT_ONCE
 from rnn_backends.errors import ArgumentError, BackendMismatchError, DTypeError, ShapeError
 from rnn_backends.testing.entries import Entries
 
@@ -240,6 +241,9 @@ def test_the_readout_is_fed_as_ever() -> None:
         ({"indptr": np.array([0, 2, 1, 2])}, ArgumentError, "falls"),
         ({"indptr": np.array([1, 1, 2, 2])}, ArgumentError, "begins with 1"),
         ({"indptr": np.array([0, 1, 2, 3])}, ArgumentError, "ends with 3"),
+        ({"indptr": np.array([0, 2**63 - 1, -2, 2])}, ArgumentError, "falls"),  # the differences are positive
+        ({"indptr": np.array([0, 2**31 - 1, -2, 2], "int32")}, ArgumentError, "falls"),
+        ({"indptr": np.array([0, 2**63, 2**63, 2], "uint64")}, ArgumentError, "falls"),
     ],
 )
 def test_entries_that_are_none_of_a_matrix(change: dict[str, Any], error: type[Exception], words: str) -> None:
@@ -247,6 +251,38 @@ def test_entries_that_are_none_of_a_matrix(change: dict[str, Any], error: type[E
     with pytest.raises(error) as caught:
         rb.Sparse.from_csr(**given, shape=(3, 3))
     assert words in str(caught.value)
+
+
+def test_starts_that_go_around_all_numbers_of_their_dtype() -> None:
+    """Each row has as many entries as there are, by differences that do not fit."""
+    size, rows = 2**16, 2**16 + 1
+    indptr = (np.arange(rows + 1) * size).astype(np.int32)
+    assert (indptr[1:] - indptr[:-1] == size).all()
+    assert indptr[-1] == size
+    with pytest.raises(ArgumentError, match="falls"):
+        rb.Sparse.from_csr(np.ones(size), np.zeros(size, int), indptr, (rows, 1))
+
+
+def test_columns_are_counted_in_32_bits() -> None:
+    with pytest.raises(ShapeError, match="none above 2147483647"):
+        rb.Sparse.from_csr(np.ones(1), np.array([2**32]), np.array([0, 1]), (1, 2**40))
+
+
+def test_many_places_are_laid_out_in_parts() -> None:
+    """The entries are more than are laid out at once, of rows of several lengths."""
+    random = np.random.default_rng(0)
+    counts = random.integers(0, 40, 120_000)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    data, indices = random.normal(size=starts[-1]), random.integers(0, 50, starts[-1])
+    assert starts[-1] > 4 * AT_ONCE
+    tracemalloc.start()
+    made = rb.Sparse.from_csr(data, indices, starts, (120_000, 50))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * made.values.nbytes + made.columns.nbytes + 10 * 2**20
+    h = random.normal(size=(1, 50))
+    wanted = np.bincount(np.repeat(np.arange(120_000), counts), data * h[0, indices], 120_000)
+    np.testing.assert_allclose(made.product(h)[0], wanted, atol=1e-12)
 
 
 def test_matrices_that_fit_no_cell() -> None:

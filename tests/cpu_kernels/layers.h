@@ -42,12 +42,16 @@ static const void *packed(layer *l, const kernel *k, const void *weight, idx siz
 }
 
 /* Return a sparse W_aa as a kernel takes it, NULL where it is dense. */
-static const sparse *arranged(layer *l, const kernel *k, const direction *d, int is_double) {
+static const sparse *arranged(layer *l, const kernel *k, const direction *d, int is_double, int gathers) {
     if (d->starts == NULL)
         return NULL;
     sparse *made = arrange(d->weight_hh, d->columns, d->starts, d->hidden_size, k->lanes[is_double], is_double);
-    if (made == NULL)
+    void *scratch = calloc((size_t)(d->hidden_size + 1 + MOST_SUMS), is_double ? 8 : 4);
+    if (made == NULL || scratch == NULL)
         fail("there is not enough memory");
+    k->gathers[is_double](made, d->hidden_size, scratch); /* whatever is found, both ways are walked */
+    free(scratch);
+    made->gathers = gathers;
     return hold(l, made);
 }
 
@@ -62,7 +66,7 @@ static void *laid_out(const problem *p, const walk *w, size_t row, size_t itemsi
     return to;
 }
 
-static void fill_direction(layer *l, int n, const problem *p, const kernel *k) {
+static void fill_direction(layer *l, int n, const problem *p, const kernel *k, int gathers) {
     const direction *d = &p->each[n];
     const int is_double = (int)p->is_double;
     const size_t row = (size_t)d->hidden_size * (is_double ? 8 : 4);
@@ -71,7 +75,7 @@ static void fill_direction(layer *l, int n, const problem *p, const kernel *k) {
         .input_size = p->input_size, .hidden_size = d->hidden_size,
         .weight_ih = packed(l, k, d->weight_ih, d->hidden_size, p->input_size, is_double),
         .weight_hh = d->starts ? NULL : packed(l, k, d->weight_hh, d->hidden_size, d->hidden_size, is_double),
-        .sparse_hh = arranged(l, k, d, is_double),
+        .sparse_hh = arranged(l, k, d, is_double, gathers),
         .bias = d->bias ? d->bias : zeros, .leaks = d->leaks, .zeros = zeros, .alpha = d->alpha, .beta = d->beta,
         .clip = d->clip, .leak = d->leak, .activation = number_of(d->activation),
     };
@@ -83,7 +87,7 @@ static void fill_direction(layer *l, int n, const problem *p, const kernel *k) {
     w->last = hold(l, exactly(row * (size_t)p->batch));
 }
 
-/* Arrange a problem for a kernel: time first, or batch first and with gaps between the rows. */
+/* Arrange a problem for a kernel: time first, or batch first, with gaps between the rows, and gathering. */
 static void fill(layer *l, const problem *p, const kernel *k, int spaced) {
     const size_t itemsize = p->is_double ? 8 : 4, x_item = p->id_size ? (size_t)p->id_size : itemsize;
     const idx features = p->id_size ? 1 : p->input_size, x_width = features + (spaced ? GAP : 0);
@@ -101,7 +105,7 @@ static void fill(layer *l, const problem *p, const kernel *k, int spaced) {
     w.output = l->output = hold(l, exactly(l->output_size));
     for (int n = 0; n < p->directions; n++) {
         l->walks[n] = w;
-        fill_direction(l, n, p, k);
+        fill_direction(l, n, p, k, spaced);
         w.output += (size_t)p->each[n].hidden_size * itemsize;
     }
 }

@@ -1,5 +1,6 @@
 """Sparse recurrent matrices in files: by their entries, and never dense."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from native_files import CODES, SUFFIXES, assert_same, refuse, write
 from numpy.typing import NDArray
 
 import rnn_backends as rb
+from rnn_backends.core.sparse import AT_ONCE
 from rnn_backends.formats.account import Account
-from rnn_backends.formats.entries import with_matrices
+from rnn_backends.formats.entries import COPIES, with_matrices
 from rnn_backends.formats.made import of_array
 
 ENTRIES = {
@@ -20,6 +22,9 @@ ENTRIES = {
     "weight_hh_l0.indptr": np.array([0, 1, 1, 3], "<i8"),
 }
 CODES["<i4"] = "I32"
+
+LAID_OUT = 32 * AT_ONCE
+"""The bytes of what is there at once of the places that are laid out."""
 
 
 @pytest.fixture(params=SUFFIXES)
@@ -112,6 +117,8 @@ def test_arrays_of_other_names(path: Path) -> None:
         ({"indptr": np.array([1, 1, 1, 3], "<i8")}, "begins with 1"),
         ({"indptr": np.array([-1, 1, 1, 3], "<i8")}, "begins with -1"),
         ({"indptr": np.array([0, 2**62, -(2**62), 3], "<i8")}, "falls|rise"),
+        ({"indptr": np.array([0, 2**63 - 1, -2, 3], "<i8")}, "falls"),
+        ({"indptr": np.array([0, 2**31 - 1, -2, 3], "<i4")}, "falls"),
         ({"indptr": np.array([0, 1, 3], "<i8")}, "hidden_size|0..1"),
         ({"indptr": np.array([0, 1, 1, 3, 3], "<i8")}, "hidden_size"),
         ({"indptr": np.array([], "<i8")}, "has 0 numbers"),
@@ -131,6 +138,35 @@ def test_a_matrix_that_is_there_twice(path: Path) -> None:
 def test_a_transposed_matrix_is_not_taken_for_another(path: Path) -> None:
     held = arrays() | {"weight_hh_l0.other": np.ones(3, "<f4")}
     refuse(write(path, held), "weight_hh_l0.other", activation="tanh")
+
+
+DISTRIBUTIONS = {
+    "as many in each row": np.full(60_000, 16),
+    "half of the places filled up": np.array([*[17] * 60_000, 32]),
+    "hardly any": np.array([*[0] * 400_000, 2]),
+    "one long row": np.array([*[1] * 50_000, 900_000]),
+}
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", "<f8", "<u2"])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_load_takes_no_more_than_a_file_may(tmp_path: Path, name: str, kind: str) -> None:
+    """Beside what is there at once of a few rows; "<u2" stands for bfloat16, of which safetensors alone knows."""
+    counts, kinds = DISTRIBUTIONS[name], {"<i4", "<i8"} if kind == "<f4" else {"<i4"}
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    for index in kinds:
+        held = {
+            "weight_ih_l0": np.zeros((len(counts), 1), kind),
+            "weight_hh_l0.data": np.zeros(starts[-1], kind),
+            "weight_hh_l0.indices": np.zeros(starts[-1], index),
+            "weight_hh_l0.indptr": starts.astype(index),
+        }
+        path = write(tmp_path / "model.safetensors", held)
+        tracemalloc.start()
+        rb.load(path, activation="tanh")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < COPIES * path.stat().st_size + LAID_OUT
 
 
 def test_rows_take_memory() -> None:

@@ -38,7 +38,8 @@ _DESCRS = {
 
 def description(draw: Draw, names: Mapping[str, Tensor]) -> Any:
     """Return what a file says of a network that has the arrays of these names."""
-    places = [name.removeprefix("weight_hh_") for name in names if name.startswith("weight_hh_")]
+    held = (name.removeprefix("weight_hh_").partition(".")[0] for name in names if name.startswith("weight_hh_"))
+    places = list(dict.fromkeys(held))
     heads = {
         role: sum(name.startswith(role) and name.endswith("weight") for name in names)
         for role in ("encoder", "readout")

@@ -191,6 +191,9 @@ def _native(draw: Draw, code: str) -> dict[str, Tensor]:
             shapes = {"weight_ih": (4, width), "weight_hh": (4, 4), "bias": (4,), "leak": (4,)}
             taken = list(shapes.items())[: draw.pick((3, 2, 4))]
             found |= {f"{name}_l{layer}{side}": tensor(draw, *shape, code=code) for name, shape in taken}
+            if draw.once(3):
+                dense = found.pop(f"weight_hh_l{layer}{side}")
+                found |= entries(draw, f"weight_hh_l{layer}{side}", dense)
         width = 4 * len(sides)
     for role, size in (("encoder", 3), ("readout", 2)):
         if draw.once(2):
@@ -203,6 +206,34 @@ def _native(draw: Draw, code: str) -> dict[str, Tensor]:
     if draw.once(4):
         found["h_0" if draw.once(2) else "h_0_l0"] = tensor(draw, *draw.pick(((1, 4), (2, 4), (4,))), code=code)
     return changed(draw, found)
+
+
+def entries(draw: Draw, name: str, dense: Tensor) -> dict[str, Tensor]:
+    """Return the arrays of a sparse matrix, or of none: with columns and starts that lead elsewhere, or the dense one beside."""
+    (size, _), code = dense.shape, draw.pick(("i4", "i8"))
+    counts = [draw.pick((1, 2, 0, 4)) for _ in range(size)]
+    columns = [k * 3 % size for k in range(sum(counts))]
+    starts = [sum(counts[:row]) for row in range(size + 1)]
+    numbers, most = draw.pick((columns, starts)), 2 ** (8 * SIZES[code] - 1)
+    if numbers and draw.once(3):
+        at = draw.below(len(numbers))
+        numbers[at] = draw.pick((-1, size, len(columns) + 1, most - 1, -most, -2, 0, 2**31 - 1))
+        if draw.once(2):
+            numbers[at - 1] = draw.pick((-2, most - 1, -most, 1))
+    parts = {"data": tensor(draw, sum(counts), code=dense.code)}
+    for part, held in (("indices", columns), ("indptr", starts)):
+        parts[part] = Tensor(code, (len(held),), struct.pack(f"<{len(held)}{'q' if code == 'i8' else 'i'}", *held))
+    kind = draw.below(24)
+    if kind == 1:
+        return {name: dense, **{f"{name}.{part}": held for part, held in parts.items()}}
+    if kind == 2:
+        cut = draw.pick(list(parts))
+        parts[cut] = tensor(draw, *draw.pick(((), (0,), (1,), (2, 2), (1, 4))), code=parts[cut].code)
+    elif kind == 3:
+        parts[draw.pick(list(parts))] = tensor(draw, sum(counts), code=draw.pick(list(SIZES)))
+    elif kind == 4:
+        del parts[draw.pick(list(parts))]
+    return {f"{name}.{part}": held for part, held in parts.items()}
 
 
 def changed(draw: Draw, found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -57,6 +57,8 @@ class Sizes(NamedTuple):
     tools: Shape
     tools_tensor: Shape
     """What `grid` multiplies on tensor cores there, in 16 bits."""
+    sparse: tuple[tuple[Shape, int], ...]
+    """What is walked with sparse and dense weights, and the entries of a row."""
     waiting: str
     """The tests that pytest chooses of those that only a GPU can pass."""
     conformance: str
@@ -111,6 +113,7 @@ FULL = Sizes(
     answer_seconds=45.0,
     tools=(4, 3, 5, 40),
     tools_tensor=(3, 33, 5, 264),
+    sparse=(((64, 1, 3, 3000), 10), ((64, 64, 3, 3000), 10), ((64, 1, 3, 20_000), 10)),
     waiting="waits or stream or torch or spilled or (tensor and grid)",
     conformance="",
 )  # fmt: skip
@@ -138,6 +141,7 @@ QUICK = Sizes(
     answer_seconds=60.0,
     tools=(3, 3, 2, 20),
     tools_tensor=(3, 17, 3, 96),
+    sparse=(((40, 2, 3, 4), 2),),
     waiting="(spilled or numba) and off",
     conformance="record",
 )

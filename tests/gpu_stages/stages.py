@@ -12,6 +12,8 @@ from gpu_stages.context import PYTHON, TF32, Batch, Context, by, shapes
 from gpu_stages.processes import Job
 from gpu_stages.tools import tools
 
+SPARSE = 15.0
+"""The seconds that sparse weights may take."""
 PREPARING = 40.0
 """The seconds after which a stage measures, whether or not all is compiled."""
 
@@ -141,7 +143,11 @@ def measuring(context: Context, part: str) -> Iterator[Batch]:
 
 
 def rest(context: Context) -> Iterator[Batch]:
-    """Yield the tests that need pytest: waiting, streams, DLPack, spills, and the conformance class."""
+    """Yield sparse weights, alone as they are timed, and the tests that need pytest.
+
+    Those are of waiting, streams, DLPack, spills, and the conformance class.
+    """
+    yield [Job("sparse", context.stage("sparse", context.sizes_name), TF32, seconds=SPARSE)]
     if without := [module for module in names.TESTING if module in context.absent]:
         context.findings.add(stage="rest", missing=f"{', '.join(without)}: pytest runs nothing without")
         return

@@ -31,6 +31,7 @@ def summary(findings: Findings) -> str:
         RULE,
         selfchecked(found),
         speed_table(found),
+        sparse_table(found),
         constants_table(found),
         worded(fits(found)),
         unrun(findings),
@@ -137,6 +138,16 @@ def opened(states: dict[str, str]) -> Iterator[str]:
     for parts, word in ((unrun, "not run"), (cut, CUT)):
         if parts:
             yield f"{', '.join(parts)} {word}"
+
+
+def sparse_table(found: Sequence[Finding]) -> str:
+    """Return the table of sparse weights beside dense ones."""
+    rows = [["sparse W_hh: H", "B", "entries a row", "us a step", "of dense", "times as fast as dense"]]
+    for one in (held["sparse"] for held in found if "us_step_of" in held.get("sparse", ())):
+        (_, batch, _, size), times, late = one["shape"], one["us_step_of"], one["launch_bound"]
+        us = [f"{times[name]:.3g}{'*' * (name in late)}" for name in ("sparse", "dense")]
+        rows.append([str(size), str(batch), str(one["entries"]), *us, f"{times['dense'] / times['sparse']:.2f}"])
+    return aligned(rows) if len(rows) > 1 else ""
 
 
 def constants_table(found: Sequence[Finding]) -> str:

@@ -68,7 +68,7 @@ def require_faults_cost_their_kernels_alone(calls: Calls) -> None:
         f"{t} {k}" for t in ("memcheck", "racecheck") for k in ("off", "block", "step")
     }
     assert jobs(found, "bench")[-1] == ("bench: 1 shapes, with block, step", 0)
-    assert dict(jobs(found, "rest")) == {"waiting": 0, "conformance": 0}
+    assert dict(jobs(found, "rest")) == {"sparse": 0, "waiting": 0, "conformance": 0}
     errors = [one["excess"] for one in found if one.get("kernel") == "sweep"]
     assert len(errors) == len(QUICK.dtypes)
     assert min(errors) > 1.0
@@ -126,6 +126,12 @@ def require_findings(calls: Calls) -> None:
     assert [(one["dtype"], one["mismatches"]) for one in walks] == [("float32", 0)] * 3 + [("bfloat16", 0)] * 3
     assert [one["macros"].get("MMA", 0) for one in walks] == [0] * 3 + [1] * 3
     assert all(one["macros"]["SWEEP"] == 0 and one["blocks"] > 1 for one in walks)
+    sparse = [one["sparse"] for one in found if "sparse" in one]
+    errors = [one["error"] for one in sparse if "error" in one]
+    assert len(errors) == 6
+    assert 0 < max(errors) <= 1
+    assert [one["waits"] for one in sparse if "waits" in one] == [False]
+    assert [one["shape"] for one in sparse if "us_step_of" in one] == [list(shape) for shape, _ in QUICK.sparse]
     stressed = [one["mismatches"] for one in found if one.get("stage") == "stress" and "walk" in one]
     assert stressed == [0] * 4
     launched = {

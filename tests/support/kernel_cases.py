@@ -11,6 +11,7 @@ from rnn_backends.core.activations import Activation
 from rnn_backends.core.arrays import is_array
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
+from rnn_backends.core.sparse import Sparse
 from rnn_backends.testing import Bounded, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Case, Draw, cases
 from rnn_backends.testing.reference import Precision, activated
@@ -38,7 +39,8 @@ class Problem(NamedTuple):
 def features(dtype: str) -> Iterator[Problem]:
     """Return the conformance tests' cases of one layer, and every activation with each way of ending a step."""
     for name, case in cases(dtype).items():
-        if len(case.layers) == 1 and case.mask is None:
+        cells = [type(cell) for layer in case.layers for cell, _ in layer.cells]
+        if len(case.layers) == 1 and set(cells) == {Cell} and case.mask is None:
             yield Problem(name, dtype, case)
     draw = Draw(dtype, 1)
     for activation in ACTIVATIONS:
@@ -200,12 +202,17 @@ def write_problem(file: BinaryIO, problem: Problem, id_type: Any) -> None:
         output, last = reference([alone], x, None if state is None else [state], lengths, dtype=dtype)
         if wanted is not None:
             output, last = wanted, Bounded(wanted.value[-1], wanted.error[-1])
-        entries = csr(cell.weight_hh) if is_sparse else (cell.weight_hh, None, None)
+        entries = entries_of(cell.weight_hh, is_sparse)
         write_direction(file, cell, reverse, state, [*output, *last], entries)
 
 
-def csr(weight: Any) -> tuple[Any, Any, Any]:
-    """Return the values, columns and starts of the rows of a matrix."""
+def entries_of(weight: Any, is_thinned: bool) -> tuple[Any, Any, Any]:
+    """Return the values, columns and starts of the rows of a sparse matrix; of a dense one all values and twice None."""
+    if isinstance(weight, Sparse):
+        values, columns, starts = weight.to_csr()
+        return values, columns.astype(np.int64), starts.astype(np.int64)
+    if not is_thinned:
+        return weight, None, None
     rows, columns = np.nonzero(weight)
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(weight)))])
     return weight[rows, columns], columns.astype(np.int64), starts.astype(np.int64)

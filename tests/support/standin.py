@@ -264,6 +264,8 @@ def installed() -> Iterator[ModuleType]:
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setitem(sys.modules, "array_api_compat.cupy", xp)
         patch.setattr(array_api_compat, "cupy", xp, raising=False)
+        for name, held in importlib.import_module("cupyx_standin").make().items():
+            patch.setitem(sys.modules, name, held)
         for name in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"):
             patch.setitem(sys.modules, name, ModuleType(name))
         # No module of its own: imported so, CuPy's would not find NVIDIA's library.

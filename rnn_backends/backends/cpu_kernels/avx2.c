@@ -34,6 +34,7 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define OP(name) _mm256_##name##_ps
 #define LARGEST FLT_MAX
 #define EXP2I(shifted) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23))
+#define GATHER(p, c) _mm256_i32gather_ps(p, _mm256_loadu_si256((const __m256i *)(c)), 4)
 #define PICK(p, c) \
     _mm256_setr_ps((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]], (p)[(c)[4]], (p)[(c)[5]], (p)[(c)[6]], (p)[(c)[7]])
 #include "walk.h"
@@ -45,6 +46,7 @@ static const int64_t edges[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0,
 #define OP(name) _mm256_##name##_pd
 #define LARGEST DBL_MAX
 #define EXP2I(shifted) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(shifted), 52))
+#define GATHER(p, c) _mm256_i32gather_pd(p, _mm_loadu_si128((const __m128i *)(c)), 8)
 #define PICK(p, c) _mm256_setr_pd((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]])
 #include "walk.h"
 

@@ -31,6 +31,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 #define LE(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
 #define LARGEST FLT_MAX
 #define EXP2I(shifted) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23))
+#define GATHER(p, c) _mm512_i32gather_ps(_mm512_loadu_si512(c), p, 4)
 #define PICK(p, c)                                                                                                    \
     _mm512_setr_ps((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]], (p)[(c)[4]], (p)[(c)[5]], (p)[(c)[6]],         \
                    (p)[(c)[7]], (p)[(c)[8]], (p)[(c)[9]], (p)[(c)[10]], (p)[(c)[11]], (p)[(c)[12]], (p)[(c)[13]],     \
@@ -56,6 +57,7 @@ BEGIN_TARGET("avx2,fma,avx512f,avx512dq")
 #define LE(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ)
 #define LARGEST DBL_MAX
 #define EXP2I(shifted) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(shifted), 52))
+#define GATHER(p, c) _mm512_i32gather_pd(_mm256_loadu_si256((const __m256i *)(c)), p, 8)
 #define PICK(p, c)                                                                                            \
     _mm512_setr_pd((p)[(c)[0]], (p)[(c)[1]], (p)[(c)[2]], (p)[(c)[3]], (p)[(c)[4]], (p)[(c)[5]], (p)[(c)[6]], \
                    (p)[(c)[7]])

@@ -1,30 +1,44 @@
 /* Products of rows with a sparse weight matrix, for the type T and the vectors V of W numbers; sparse.c arranges it.
  *
- * Few rows are multiplied one after the other, the lanes of a vector being W sums: loads of one number each pick those of
- * the row, which no processor does slowly, as some do the instructions that gather.  More rows are multiplied abreast, the
- * lanes being rows, whose numbers are laid side by side first, column by column: one load takes those of W rows.  Either
- * way a chain has TERMS entries at most, and a window of z is ended by `finish` as soon as it is there.
+ * Few rows are multiplied one after the other, the lanes of a vector being W sums, whose numbers are picked from the row:
+ * by loads of one number each, or by an instruction that gathers, which some processors do faster, and some far more
+ * slowly.  Where sums are filled up, they are picked from a copy with a 0 after it.  More rows are multiplied abreast, the lanes being rows, whose numbers are laid side by side first,
+ * column by column: one load takes those of W rows.  Either way a chain has TERMS entries at most, and a window of z is
+ * ended by `finish` as soon as it is there.
  */
 
 #define MOST_VECTORS 4 /* of rows abreast, which share the loads of entries */
+#define TRIALS 16      /* of each way to pick numbers, of which the fastest counts */
 #define ABREAST_SUMS 8 /* added up at once, so that few wait for the one before */
 
+#ifndef GATHER /* of instruction sets without such an instruction */
+#define GATHER(p, c) PICK(p, c)
+#define HAS_GATHER 0
+#else
+#define HAS_GATHER 1
+#endif
 
-/* z += the product of x with a window of rows of the matrix. */
-static void NAME(window_alone)(const sparse *m, const window *at, idx row, idx rows, const T *x, T *z) {
+/* Write all sums of a window, and return where they end. */
+INLINE T *NAME(slices_alone)(const int GATHERS, const sparse *m, const window *at, const T *x, T *to) {
     const T *values = (const T *)m->values + at->entry;
-    const int32_t *columns = m->columns + at->entry, *places = m->places + row;
-    T sums[MOST_SUMS], *to = sums;
+    const int32_t *columns = m->columns + at->entry;
     for (idx slice = at[0].slice; slice < at[1].slice; slice++, to += W) {
         V total = SET1(0);
         for (idx left = m->counts[slice]; left > 0; left -= TERMS) {
             V sum = SET1(0);
             for (idx n = left < TERMS ? left : TERMS; n > 0; n--, values += W, columns += W)
-                sum = FMA(LOAD_ALIGNED(values), PICK(x, columns), sum);
+                sum = FMA(LOAD_ALIGNED(values), GATHERS ? GATHER(x, columns) : PICK(x, columns), sum);
             total = ADD(total, sum);
         }
         STORE(to, total);
     }
+    return to;
+}
+
+/* z += the product of x with a window of rows of the matrix. */
+static void NAME(window_alone)(const sparse *m, const window *at, idx row, idx rows, const T *x, T *z) {
+    const int32_t *places = m->places + row;
+    T sums[MOST_SUMS], *to = m->gathers ? NAME(slices_alone)(1, m, at, x, sums) : NAME(slices_alone)(0, m, at, x, sums);
     *to = 0;
     for (idx join = at[0].join; join < at[1].join; join++)
         sums[m->joins[2 * join]] += sums[m->joins[2 * join + 1]];
@@ -32,6 +46,25 @@ static void NAME(window_alone)(const sparse *m, const window *at, idx row, idx r
         const V begin = NAME(load_part)(z + row + i, rows - i);
         NAME(store_part)(z + row + i, ADD(begin, PICK(sums, places + i)), rows - i);
     }
+}
+
+/* Return whether gathering is the faster way for a matrix on this processor: both are timed, and give the same bits.
+ *
+ * Scratch has zeros, for the numbers of a row, a zero after them, and the sums of a window. */
+static int NAME(gathers)(const sparse *m, idx size, void *scratch) {
+    const T *x = scratch;
+    T *sums = (T *)scratch + size + 1;
+    long long least[2] = {LLONG_MAX, LLONG_MAX};
+    for (int turn = 0; turn < 2 * TRIALS && HAS_GATHER; turn++) {
+        const long long begin = pool_now();
+        if (turn & 1)
+            NAME(slices_alone)(1, m, m->windows, x, sums);
+        else
+            NAME(slices_alone)(0, m, m->windows, x, sums);
+        const long long taken = pool_now() - begin;
+        least[turn & 1] = taken < least[turn & 1] ? taken : least[turn & 1];
+    }
+    return least[1] < least[0];
 }
 
 /* Turn the rows of a square of numbers into its columns: each round moves the last half of the rows between the first. */
@@ -47,9 +80,11 @@ INLINE void NAME(transpose)(V *square) {
     }
 }
 
-/* Lay the numbers of N vectors of rows side by side: (columns, N W); beyond the last row are those of the last one. */
+/* Lay the numbers of N vectors of rows side by side: (columns, N W); beyond the last row are those of the last one.
+ *
+ * Zeros follow the last column, one at least. */
 static void NAME(lay_abreast)(idx vectors, const T *const *x, idx rows, idx columns, T *to) {
-    for (idx column = 0; column < columns; column += W)
+    for (idx column = 0; column <= columns; column += W)
         for (idx v = 0; v < vectors; v++) {
             V square[W];
             UNROLLED for (int i = 0; i < W; i++) {
@@ -132,6 +167,13 @@ static void NAME(window_abreast)(idx vectors, const sparse *m, const window *at,
 }
 
 #undef SLICES
+#undef GATHER
+#undef HAS_GATHER
+
+/* The columns of rows that lie abreast, zeros among them. */
+static idx NAME(laid_columns)(idx size) {
+    return size / W * W + W;
+}
 
 /* The vectors of so many rows that are multiplied abreast, 0 where none are. */
 static idx NAME(vectors)(idx rows) {
@@ -146,23 +188,29 @@ static void NAME(sparse_product)(const T *const *x, T *const *z, idx rows, const
     for (idx row = 0, next; row < rows; row = next) {
         const idx left = rows - row, vectors = NAME(vectors)(left);
         const idx count = vectors == 0 ? 1 : left < vectors * W ? left : vectors * W;
-        T *sums = aligned + (size + W - 1) / W * W * vectors * W;
+        T *sums = aligned + NAME(laid_columns)(size) * vectors * W;
+        const T *alone = x[row];
         next = row + count;
         if (vectors)
             NAME(lay_abreast)(vectors, x + row, count, size, aligned);
+        else if (m->is_filled) {
+            alone = memcpy(aligned, x[row], (size_t)size * sizeof(T));
+            aligned[size] = 0;
+        }
         for (idx n = 0; n < end - first; n++) {
             const idx at = backward ? end - 1 - n : first + n, column = at * WINDOW;
             const idx width = size - column < WINDOW ? size - column : WINDOW;
             if (vectors)
                 NAME(window_abreast)(vectors, m, m->windows + at, column, width, aligned, sums, z + row, count);
             else
-                NAME(window_alone)(m, m->windows + at, column, width, x[row], z[row]);
+                NAME(window_alone)(m, m->windows + at, column, width, alone, z[row]);
             finish->apply(finish, z + row, x + row, count, column, width);
         }
     }
 }
 
-/* The bytes of scratch for a product of so many rows. */
+/* The bytes of scratch for a product of so many rows, or of fewer. */
 static size_t NAME(sparse_scratch)(idx rows, idx size) {
-    return (size_t)(NAME(vectors)(rows) * W * ((size + W - 1) / W * W + MOST_SUMS)) * sizeof(T) + 64;
+    const idx abreast = NAME(vectors)(rows) * W * (NAME(laid_columns)(size) + MOST_SUMS);
+    return (size_t)(abreast ? abreast : size + 1) * sizeof(T) + 64;
 }

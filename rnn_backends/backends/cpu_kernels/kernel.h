@@ -2,6 +2,9 @@
 #ifndef RNN_KERNEL_H
 #define RNN_KERNEL_H
 
+#include "pool.h"
+
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +32,8 @@ typedef struct {
     const int32_t *counts; /* of each slice: the entries of its longest sum */
     const int32_t *joins;  /* pairs of sums of a window, of which the second is a part of the first */
     const int32_t *places; /* of each row: its sum among those of the window */
+    int gathers;           /* whether the numbers of a single row are gathered by an instruction */
+    int is_filled;         /* whether some sums have zeros at the column after the last one, to be as long as others */
 } sparse;
 
 /* A cell: W_ax, W_aa in panels of columns (product.h), b_a, and what becomes of z = W_aa a<t-1> + W_ax x<t> + b_a. */
@@ -71,6 +76,7 @@ typedef struct {
 typedef struct {
     int (*runs)(void); /* whether this processor has the instructions */
     int lanes[2];      /* the numbers of a vector */
+    int (*gathers[2])(const sparse *, idx size, void *scratch); /* whether a matrix is multiplied faster so */
     idx (*packed_size[2])(idx size, idx columns); /* the numbers that weights (size, columns) take in panels */
     void (*pack[2])(const void *weight, idx size, idx columns, void *panels);
     idx (*panels[2])(idx size);

@@ -89,9 +89,14 @@ static int take_sparse(PreparedObject *self, buffers *held, PyObject *parts) {
     const int lanes = self->kernel->lanes[self->is_double];
     self->sparse_hh = arrange(values->buf, columns->buf, starts->buf, size, lanes, self->is_double);
     self->cell.sparse_hh = self->sparse_hh;
-    if (self->sparse_hh == NULL)
+    void *scratch = self->sparse_hh ? calloc((size_t)(size + 1 + MOST_SUMS), itemsize(self->is_double)) : NULL;
+    if (scratch == NULL) {
         PyErr_NoMemory();
-    return self->sparse_hh ? 0 : -1;
+        return -1;
+    }
+    self->sparse_hh->gathers = self->kernel->gathers[self->is_double](self->sparse_hh, size, scratch);
+    free(scratch);
+    return 0;
 }
 
 /* Take weight_ih, weight_hh, bias and leaks, the last two of which may be None; return 0, or -1 with an exception. */

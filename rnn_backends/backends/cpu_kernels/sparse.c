@@ -1,7 +1,8 @@
 /* Rows of a sparse matrix for vectors of sums; see sparse.h, and entries.h for how they are multiplied.
  *
  * A window of rows is taken apart into sums, a long row into several, so that one long row makes no vector of them long.
- * The sums are sorted by their number of entries, and those of a vector filled up with zeros to its longest. */
+ * The sums are sorted by their number of entries, and those of a vector filled up with zeros to its longest: at a column
+ * after the last one, whose number is to be 0, or an infinite one of theirs would make a NaN. */
 #include "sparse.h"
 
 #include <stdlib.h>
@@ -13,9 +14,9 @@ typedef struct {
     idx row, part, entry, count; /* of the window; of the row; the first entry and their number */
 } sum;
 
-/* What windows have: of the vectors, their entries, and the sums that are added to others. */
+/* What windows have: of the vectors, their entries, and the sums that are added to others, or filled up. */
 typedef struct {
-    idx slices, entries, joins;
+    idx slices, entries, joins, filled;
 } extent;
 
 static int longer_first(const void *a, const void *b) {
@@ -46,11 +47,13 @@ static idx take_apart(const int64_t *starts, idx rows, sum *sums) {
 /* Add what a window has. */
 static extent with(extent before, const sum *sums, idx found, int lanes) {
     for (idx n = 0; n < found; n++) {
+        const idx longest = sums[n - n % lanes].count;
         if (n % lanes == 0) {
             before.slices++;
-            before.entries += sums[n].count * lanes;
+            before.entries += longest * lanes;
         }
         before.joins += sums[n].part > 0;
+        before.filled += sums[n].count < longest;
     }
     return before;
 }
@@ -58,6 +61,7 @@ static extent with(extent before, const sum *sums, idx found, int lanes) {
 typedef struct {
     const char *values;
     const int64_t *columns;
+    idx size;
     int lanes;
     size_t itemsize;
 } source;
@@ -68,15 +72,18 @@ typedef struct {
     int32_t *columns, *counts, *joins, *places;
 } target;
 
-/* Write a vector of sums: the entries of each in a lane, zeros at the column of the last one after them. */
+/* Write a vector of sums: the entries of each in a lane, and zeros after them. */
 static void write_slice(const source *from, const sum *sums, idx found, char *values, int32_t *columns) {
     for (int lane = 0; lane < from->lanes; lane++) {
         const sum *s = lane < found ? &sums[lane] : NULL;
         for (idx n = 0; n < sums[0].count; n++) {
-            const idx to = n * from->lanes + lane, entry = s ? s->entry + (n < s->count ? n : s->count - 1) : -1;
-            if (s && n < s->count)
-                memcpy(values + (size_t)to * from->itemsize, from->values + (size_t)entry * from->itemsize, from->itemsize);
-            columns[to] = s ? (int32_t)from->columns[entry] : 0;
+            const idx to = n * from->lanes + lane;
+            columns[to] = s ? (int32_t)from->size : 0; /* a lane without a sum is not looked at */
+            if (s == NULL || n >= s->count)
+                continue;
+            columns[to] = (int32_t)from->columns[s->entry + n];
+            memcpy(values + (size_t)to * from->itemsize, from->values + (size_t)(s->entry + n) * from->itemsize,
+                   from->itemsize);
         }
     }
 }
@@ -104,10 +111,10 @@ static void write_window(const source *from, const target *to, extent at, const 
 }
 
 sparse *arrange(const void *values, const int64_t *columns, const int64_t *starts, idx size, int lanes, int is_double) {
-    const source from = {values, columns, lanes, itemsize(is_double)};
+    const source from = {values, columns, size, lanes, itemsize(is_double)};
     const idx count = (size + WINDOW - 1) / WINDOW;
     sum *sums = malloc(MOST_SUMS * sizeof *sums);
-    extent all = {0, 0, 0};
+    extent all = {0, 0, 0, 0};
     for (idx n = 0; sums && n < count; n++) {
         const idx row = n * WINDOW, rows = size - row < WINDOW ? size - row : WINDOW;
         all = with(all, sums, take_apart(starts + row, rows, sums), lanes);
@@ -128,8 +135,9 @@ sparse *arrange(const void *values, const int64_t *columns, const int64_t *start
     window *windows = (window *)(aligned + places[1]);
     target to = {aligned + places[2], (int32_t *)(aligned + places[3]), (int32_t *)(aligned + places[4]),
                  (int32_t *)(aligned + places[5]), (int32_t *)(aligned + places[6])};
-    *made = (sparse){starts[size], windows, to.values, to.columns, to.counts, to.joins, to.places};
-    extent at = {0, 0, 0};
+    *made = (sparse){starts[size], windows, to.values, to.columns, to.counts, to.joins, to.places, 0,
+                     all.filled > 0};
+    extent at = {0, 0, 0, 0};
     for (idx n = 0; n < count; n++) {
         const idx row = n * WINDOW, rows = size - row < WINDOW ? size - row : WINDOW;
         const idx found = take_apart(starts + row, rows, sums);

@@ -45,10 +45,10 @@ static idx middle_of(const kernel *k, int is_double, const cell *c) {
         return (k->panels[is_double](c->hidden_size) + 1) / 2;
     const window *windows = c->sparse_hh->windows;
     const idx count = (c->hidden_size + WINDOW - 1) / WINDOW, all = windows[count].entry;
-    idx half = 1;
-    while (half + 1 < count && windows[half].entry + windows[half + 1].entry < all)
-        half++;
-    return half * (WINDOW / 2 / k->lanes[is_double]);
+    idx cut = 1;
+    while (cut + 1 < count && windows[cut].entry + windows[cut + 1].entry < all)
+        cut++;
+    return cut * (WINDOW / 2 / k->lanes[is_double]);
 }
 
 /* Compute a half of a step; return it as rows of hidden_size numbers. */

@@ -7,6 +7,7 @@ static size_t scratch(const walk *w, int is_double) {
 const kernel KERNEL = {
     .runs = runs,
     .lanes = {lanes_float, lanes_double},
+    .gathers = {gathers_float, gathers_double},
     .packed_size = {packed_size_float, packed_size_double},
     .pack = {pack_float, pack_double},
     .panels = {panels_float, panels_double},

@@ -21,6 +21,9 @@ typedef uint16_t __mmask16;
 typedef uint8_t __mmask8;
 typedef uint32_t shim_words __attribute__((vector_size(64)));
 typedef uint64_t shim_longs __attribute__((vector_size(64)));
+typedef int32_t shim_ints __attribute__((vector_size(64)));
+typedef int32_t shim_loose __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t __m256i; /* what lies at an address */
 
 #define _CMP_LT_OQ 0x11
 #define _CMP_LE_OQ 0x12
@@ -85,6 +88,14 @@ INLINE __m512i _mm512_castpd_si512(__m512d a) { return (__m512i)a; }
 INLINE __m512 _mm512_castsi512_ps(__m512i a) { return (__m512)a; }
 INLINE __m512d _mm512_castsi512_pd(__m512i a) { return (__m512d)a; }
 
+#define _mm512_loadu_si512(from) (*(const shim_loose *)(from))
+#define _mm256_loadu_si256(from) (from)
+INLINE __m512 _mm512_i32gather_ps(shim_ints which, const void *from, int scale) {
+    SHIM_LANES(__m512, *(const float *)((const char *)from + (int64_t)which[i] * scale))
+}
+INLINE __m512d _mm512_i32gather_pd(const __m256i *which, const void *from, int scale) {
+    SHIM_LANES(__m512d, *(const double *)((const char *)from + (int64_t)((const int32_t *)which)[i] * scale))
+}
 #define _mm512_setr_ps(...) ((__m512){__VA_ARGS__})
 #define _mm512_setr_pd(...) ((__m512d){__VA_ARGS__})
 #define _mm512_setr_epi32(...) ((__m512i)(shim_words){__VA_ARGS__})
