@@ -5,9 +5,10 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rnn_backends.cli.paths import is_file, is_there
 from rnn_backends.cli.reports import visible
@@ -113,6 +114,14 @@ class Parser(argparse.ArgumentParser):
         end = "" if message.endswith((".", "?")) else "."
         line = fitted(visible(f"{self.prog}: error: {message}{end} See `{self.prog} --help`."))
         self.exit(2, f"{line}\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print on a stream that may be closed, full or left, as argparse itself does from Python 3.11.4 on.
+
+        What stdout could not take is still to be written, and is reported in the end.
+        """
+        with suppress(AttributeError, OSError):
+            super()._print_message(message, file)
 
     @property
     def actions(self) -> Sequence[argparse.Action]:

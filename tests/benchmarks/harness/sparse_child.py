@@ -100,10 +100,7 @@ def scipy(weights: Weights) -> Callable[[Host], Host]:
 
 
 def reservoirpy(weights: Weights) -> Callable[[Host], Host]:
-    """Return its `Reservoir`, for one sequence."""
-    if weights.x.shape[1] != 1:
-        msg = "it is measured for one sequence"
-        raise AbsentError(msg)
+    """Return its `Reservoir`, which runs one sequence after the other."""
     try:
         from reservoirpy.nodes import Reservoir
     except ImportError as error:
@@ -114,10 +111,13 @@ def reservoirpy(weights: Weights) -> Callable[[Host], Host]:
     node.initialize(weights.x[:, 0])
     start = np.zeros_like(weights.bias)  # its own state is float64, to which it would convert everything
 
-    def call(x: Host) -> Host:
+    def alone(sequence: Host) -> Host:
         node.state = {"out": start}
-        output: Host = node.run(x[:, 0])
-        return output[:, None]
+        output: Host = node.run(sequence)
+        return output
+
+    def call(x: Host) -> Host:
+        return np.stack([alone(x[:, index]) for index in range(x.shape[1])], axis=1)
 
     return call
 
