@@ -76,6 +76,8 @@ MOST_BYTES, MOST_SECONDS = 2_000_000, 90
 """Limits of the extension, and of building the wheel."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
+OF_NUMPY = (*COMPUTING, "tests/formats")
+OF_PYTHON = ("tests/core", "tests/backends", "tests/cli", "tests/plot", "tests/state")
 
 
 @cache
@@ -216,9 +218,8 @@ def tests(session: nox.Session) -> None:
     pytest(session, *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults", "scale")))
 
 
-@nox.session(python=OTHERS, tags=["ci"])
-def pythons(session: nox.Session) -> None:
-    """Run the tests of the package on other Pythons, one with the oldest NumPy; 3.14 and 3.14t where they are found."""
+def run_on_another(session: nox.Session, *folders: str) -> None:
+    """Run tests of the package on another Python, on the first of them with the oldest NumPy."""
     for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
     install(session, *(["numpy==2.0.*"] if session.python == OTHERS[0] else []))
@@ -239,7 +240,19 @@ def pythons(session: nox.Session) -> None:
         "cli/test_many_inputs_killed.py",
     )
     once = [f"--ignore=tests/{name}" for name in names]
-    pytest(session, *backends("numpy"), *once)
+    pytest(session, *backends("numpy"), *once, *folders)
+
+
+@nox.session(python=OTHERS, tags=["ci"])
+def pythons(session: nox.Session) -> None:
+    """Run what depends on NumPy with the oldest, and what depends on Python on the other Pythons that are found."""
+    run_on_another(session, *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
+
+
+@nox.session(python=OTHERS, tags=["nightly"])
+def all_pythons(session: nox.Session) -> None:
+    """Run the tests of the package on other Pythons, one with the oldest NumPy; 3.14 and 3.14t where they are found."""
+    run_on_another(session)
 
 
 @nox.session(python="3.11", tags=["ci"])
