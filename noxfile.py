@@ -4,8 +4,8 @@ nox               lint, types, documentation and the tests on one Python; minute
 nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
                   wheel, other libraries, Dask and xarray, a sample of the GPU kernels, parity, and planted faults
                   of what changed
-nox -t nightly    all of the kernels, of JAX and of the planted faults, CuPy 13, fuzzing, writes that are
-                  killed, 100 MB of text, other processors, sanitizers, TensorFlow, the training script
+nox -t nightly    all of the tests, on all Pythons, of the kernels, of JAX and of the planted faults, CuPy 13,
+                  fuzzing, writes that are killed, 100 MB of text, other processors, sanitizers, TensorFlow, training
 nox -s site       the documentation, in build/site; part of ci
 nox -s gpu        on a machine with an NVIDIA GPU
 """
@@ -247,6 +247,13 @@ def run_on_another(session: nox.Session, *folders: str) -> None:
 def pythons(session: nox.Session) -> None:
     """Run what depends on NumPy with the oldest, and what depends on Python on the other Pythons that are found."""
     run_on_another(session, *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def all_tests(session: nox.Session) -> None:
+    """Run the tests that need no framework with all cases of those that are otherwise sampled."""
+    install(session)
+    pytest(session, "--thorough", *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults", "kernels", "scale")))
 
 
 @nox.session(python=OTHERS, tags=["nightly"])

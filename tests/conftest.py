@@ -6,7 +6,8 @@ import inspect
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     require_installed(config)
+    config.addinivalue_line("markers", "sampled(step): one in so many of its cases is run, and all with --thorough")
     for number in (signal.SIGINT, signal.SIGHUP):  # which a shell has jobs in the background ignore
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)  # processes that tests start take them as ever
@@ -99,7 +101,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if not any(name in item.nodeid or name in text_of(item) for name in names)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+    if not config.getoption("--thorough"):
+        left = left_out(items)
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
     items.sort(key=lambda item: not item.name.startswith(_LONGEST))  # or one core would wait for another at the end
+
+
+def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Return the cases of tests that are sampled, but for the first of each step."""
+    found, seen = [], Counter[str]()
+    for item in items:
+        marker = item.get_closest_marker("sampled")
+        if marker is not None:
+            name = item.nodeid.partition("[")[0]
+            if seen[name] % marker.args[0]:
+                found.append(item)
+            seen[name] += 1
+    return found
 
 
 def text_of(item: pytest.Item) -> str:

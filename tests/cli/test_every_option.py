@@ -90,6 +90,7 @@ def of_any_run(text: str) -> list[str]:
     return [line for line in lines if not times.match(line)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("line", RUNS)
 def test_a_terminal_says_what_pipes_bring(folder: Path, line: str) -> None:
     if line.startswith("completion"):

@@ -84,6 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("line", MISTAKES)
 def test_mistakes_are_answered_in_one_line(folder: Path, line: str) -> None:
     files = sorted(folder.rglob("*"))

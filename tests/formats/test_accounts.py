@@ -98,6 +98,7 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(1500, 1500), (3, 700_000), (700_000, 3)])
@@ -202,6 +203,7 @@ def words(kind: str, count: int) -> Any:
     return ["".join(letters[kind][int(digit)] for digit in f"{number:08}") for number in range(count)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".onnx"])
 @pytest.mark.parametrize(("kind", "count"), [("Latin", 100_000), ("Russian", 100_000), ("smileys", 30_000)])
 def test_a_large_vocabulary_is_saved_and_read(tmp_path: Path, suffix: str, kind: str, count: int) -> None:

@@ -85,6 +85,7 @@ def refused(folder: Path, data: bytes, **options: Any) -> str:
     return require_little(taken(path, sound, WITH_READOUT, **(GIVEN | options)))
 
 
+@pytest.mark.sampled(3)
 @MEASURED
 @pytest.mark.parametrize("kind", TREES)
 def test_small_trees_take_little_memory_and_time(tmp_path: Path, kind: str) -> None:
@@ -125,6 +126,7 @@ LISTS: dict[str, bytes] = {
 }
 
 
+@pytest.mark.sampled(3)
 @MEASURED
 @pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize("within", [False, True])

@@ -255,6 +255,7 @@ def test_arguments_without_end_are_not_copied_for_each_call(tmp_path: Path) -> N
     assert seconds[0] < 3 * seconds[1]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", MANY)
 def test_a_pickle_takes_no_more_than_is_accounted(kind: str) -> None:
     data, account = pt_files.pickled(MANY[kind]), Account()

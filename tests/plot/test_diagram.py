@@ -22,6 +22,7 @@ def overlap(one: Any, other: Any) -> bool:
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "steps"),
     [*((name, steps) for name in NETWORKS for steps in (None, 1, 4)), ("both directions", 11), ("one, mean", 11)],
