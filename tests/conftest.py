@@ -63,7 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     require_installed(config)
-    config.addinivalue_line("markers", "sampled(step): one in so many of its cases is run, and all with --thorough")
+    config.addinivalue_line(
+        "markers", "sampled(step): one in so many of its cases runs, all with --thorough or by name"
+    )
     for number in (signal.SIGINT, signal.SIGHUP):  # which a shell has jobs in the background ignore
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)  # processes that tests start take them as ever
@@ -101,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if not any(name in item.nodeid or name in text_of(item) for name in names)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
-    if not config.getoption("--thorough"):
+    if not config.getoption("--thorough") and not any("::" in word for word in config.args):
         left = left_out(items)
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]

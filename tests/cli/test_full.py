@@ -82,6 +82,7 @@ def ran(folder: Path, words: tuple[str, ...], stdout: int, limit: Callable[[], N
     return done.returncode, done.stderr.removeprefix("rnn-backends: T B I H = 2 2 2 2\n")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", TO_FILES)
 def test_a_file_that_grows_too_large(folder: Path, name: str) -> None:
     words = TO_FILES[name]
@@ -96,6 +97,7 @@ def test_a_file_that_grows_too_large(folder: Path, name: str) -> None:
     assert sorted(each.name for each in folder.iterdir()) == sorted([*before, path.name])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
 @pytest.mark.parametrize("name", TO_STDOUT)
 def test_stdout_that_is_full(folder: Path, name: str) -> None:

@@ -208,6 +208,7 @@ def change(what: str) -> tuple[str, ...]:
     return others.get(what, words)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_is_whole_is_kept(run: Run, what: str) -> None:
     save()

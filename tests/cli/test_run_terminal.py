@@ -45,6 +45,7 @@ CALLS = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("words", CALLS, ids=" ".join)
 def test_a_terminal_shows_what_pipes_bring(folder: Path, words: list[str]) -> None:
     done = piped(folder, *WORDS, *words)

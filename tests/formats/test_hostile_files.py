@@ -314,6 +314,7 @@ BOMBS: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", BOMBS)
 def test_bombs_take_little_memory(tmp_path: Path, kind: str) -> None:
     value, match = BOMBS[kind]

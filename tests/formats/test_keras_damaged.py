@@ -109,6 +109,7 @@ def first_places() -> dict[str, list[tuple[Any, ...]]]:
 PLACES = first_places()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", MODELS)
 def test_any_value_of_a_configuration_may_be_damaged(tmp_path: Path, kind: str) -> None:
     """Which is refused, or changes nothing that is computed, or is another network; any other error fails the test."""

@@ -44,6 +44,7 @@ def loads(path: Path, **options: Any) -> bool:
     return True
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(3))
 def test_bytes_changed_anywhere_load_or_are_refused(path: Path, seed: int) -> None:
     whole, draw = small(path), np.random.default_rng(seed)

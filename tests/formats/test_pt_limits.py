@@ -208,6 +208,7 @@ MANY: dict[str, bytes] = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @MEASURED
 @pytest.mark.parametrize("kind", MANY)
 def test_pickles_of_many_values_take_little_memory(tmp_path: Path, kind: str) -> None:

@@ -282,6 +282,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", BOMBS)
 def test_bombs_are_refused_in_little_memory(tmp_path: Path, kind: str) -> None:
     suffix, make, match = BOMBS[kind]

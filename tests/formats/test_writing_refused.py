@@ -97,6 +97,7 @@ def test_an_error_of_another_file_is_left_as_it_is(path: Path) -> None:
     require_intact(path)
 
 
+@pytest.mark.sampled(3)
 @POSIX
 @pytest.mark.parametrize("limit", [0, 1, 100, 1000, 5000])
 def test_a_limit_on_the_size_of_files(path: Path, limit: int) -> None:

@@ -132,6 +132,7 @@ def test_other_sequences_padding_and_the_order_of_axes_change_nothing(backend: s
     assert (np.abs(whole[:, 0] - rb.to_numpy(rnn(x[:, [1, 0, 2]])[0])[:, 1]) > 1e-3).any()  # they are of the place
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize("sides", ["f", "b", "fb"])
 @pytest.mark.parametrize("is_masked", [False, True])

@@ -70,6 +70,7 @@ def assert_same(found: Any, wanted: Any) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", INPUTS)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("option", ["plain", "h_0", "encoder", "features", "batch_first"])

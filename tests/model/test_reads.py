@@ -242,6 +242,7 @@ def test_a_large_batch_is_read_in_little_memory(reads: str, directions: int, num
     assert peak(lambda: rnn.last(x, reads=reads, **given)) < 40
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("sides", ["f", "b", "fb"])
 @pytest.mark.parametrize("reads", WHOLE)
 def test_no_more_than_a_block_of_steps_is_held(monkeypatch: pytest.MonkeyPatch, reads: str, sides: str) -> None:

@@ -86,6 +86,7 @@ PLACES: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("place", PLACES)
 def test_what_came_is_said_in_a_few_words(place: str) -> None:
     for kind, value in VALUES.items():
