@@ -400,7 +400,7 @@ def faults(session: nox.Session) -> None:
     install(session, *OF_FAULTS)
     if not session.posargs:
         pytest(session, "tests/faults")
-    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "4")), env=ONE_THREAD)
+    session.run("python", "tests/faults", *(session.posargs or ("--changed", "--minutes", "2")), env=ONE_THREAD)
 
 
 @nox.session(python="3.11", tags=["nightly"])
