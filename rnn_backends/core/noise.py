@@ -135,7 +135,7 @@ def require_noise(noise: object, layers: Sequence[Layer]) -> None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NoisyCell:
-    """A cell with the numbers that are added to its sums in one walk; no kernel knows it, and so `scan` walks it.
+    """A cell with the numbers that are added to its sums in one walk; no kernel knows it: `scan` walks it, or NumPy.
 
     Parameters
     ----------
