@@ -222,6 +222,21 @@ def test_what_is_carried_from_block_to_block_has_the_noise_of_its_steps(reads: s
     np.testing.assert_allclose(got, rnn.probabilities(x), **CLOSE)
 
 
+@pytest.mark.parametrize("reads", READS)
+def test_a_pickle_of_a_stream_goes_on_where_its_state_begins_anew(backend: str, reads: str) -> None:
+    draw = Draw("float64", 13)
+    rnn = rb.RNN(layers_of("f", False), rb.Linear(draw.normal(3, 5)), reads=reads, noise=NOISE).to(backend, "float64")
+    x, stream = draw.normal(9, 2, 4), rnn.stream(batch_size=2)
+    stream.logits(x[:4])
+    wanted = rb.to_numpy(rnn.logits(x))
+    wanted = wanted[4:] if reads == "steps" else wanted
+    resumed = pickle.loads(pickle.dumps(stream))
+    np.testing.assert_allclose(rb.to_numpy(resumed.logits(x[4:])), wanted, **CLOSE)
+    state = rb.to_numpy(stream.state)
+    stream.reset(state)
+    np.testing.assert_allclose(rb.to_numpy(stream(x[4:])), rb.to_numpy(rnn(x[4:], state)[0]), **CLOSE)
+
+
 def test_a_refused_chunk_leaves_the_noise_where_it_was() -> None:
     rnn = rb.RNN(layers_of("f", False), noise=NOISE)
     x, stream = Draw("float64", 9).normal(6, 1, 4), rnn.stream()
