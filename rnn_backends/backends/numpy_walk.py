@@ -1,4 +1,4 @@
-"""The walk of a `Cell` or a `RateCell` by NumPy, where no kernel does it: in place, without a copy."""
+"""The walk of a `Cell` or a `RateCell`, with noise or without, by NumPy, where no kernel does it: in place."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,6 +12,7 @@ from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import RecurrentCell
+from rnn_backends.core.noise import NoisyCell
 from rnn_backends.core.rate import RateCell
 from rnn_backends.core.sparse import Sparse
 
@@ -33,28 +34,33 @@ IN_PLACE: dict[str, Callable[[Host, Host], object]] = {
 
 def walk_cell(cell: RecurrentCell, x: Host, h_0: Host, lengths: Host | None, reverse: bool) -> tuple[Host, Host] | None:
     """Walk a cell through time in place: what it gives is made where the result has it, without a copy."""
+    cell, noise = (cell.cell, cell.numbers) if isinstance(cell, NoisyCell) else (cell, None)
     if type(cell) is not Cell and type(cell) is not RateCell:
         return None
     if h_0.dtype != cell.weight_ih.dtype:
         return None
     if lengths is not None:
-        return walk_packed(cell, x, h_0, lengths, reverse)
+        return walk_packed(cell, x, h_0, lengths, reverse, noise)
     output, h = np.empty((len(x), *h_0.shape), h_0.dtype), h_0
     multiply = multiplication(cell.weight_hh, len(h_0))
     for steps in blocks(len(output), output.nbytes, reverse):
-        project(cell, x[steps], output[steps])
+        project(cell, x[steps], output[steps], None if noise is None else noise[steps])
         h = walk(cell, multiply, output[steps][:: -1 if reverse else 1], h)
     return output, h
 
 
-def walk_packed(cell: Cell | RateCell, x: Host, h_0: Host, lengths: Host, reverse: bool) -> tuple[Host, Host]:
+def walk_packed(
+    cell: Cell | RateCell, x: Host, h_0: Host, lengths: Host, reverse: bool, noise: Host | None
+) -> tuple[Host, Host]:
     """Walk sequences of different lengths, of each as far as it goes."""
     packed = Packed.of(lengths)
     inputs, first, starts = packed.rows(x), h_0[packed.order], packed.starts
+    drawn = None if noise is None else packed.rows(noise)
     rows, h = np.empty((len(inputs), h_0.shape[-1]), h_0.dtype), first
     multiply, ends = multiplication(cell.weight_hh, len(h_0)), first.copy() if isinstance(cell, RateCell) else None
     for steps in blocks(len(starts) - 1, rows.nbytes, reverse):
-        project(cell, inputs[starts[steps.start] : starts[steps.stop]], rows[starts[steps.start] : starts[steps.stop]])
+        held = slice(starts[steps.start], starts[steps.stop])
+        project(cell, inputs[held], rows[held], None if drawn is None else drawn[held])
         block = [rows[start:end] for start, end in pairwise(starts[steps.start : steps.stop + 1])]
         h = walk(cell, multiply, block[::-1] if reverse else block, h, first, ends)
     if ends is None:
@@ -74,8 +80,8 @@ def blocks(count: int, nbytes: int, reverse: bool) -> list[slice]:
     return found[::-1] if reverse else found
 
 
-def project(cell: AffineCell, x: Host, states: Host) -> None:
-    """Write W_ax x<t> + b_a to where the states of the steps will be."""
+def project(cell: AffineCell, x: Host, states: Host, noise: Host | None) -> None:
+    """Write W_ax x<t> + b_a + n<t> to where the states of the steps will be."""
     rows, weight = states.reshape(-1, states.shape[-1]), cell.weight_ih.T
     if x.dtype.kind in "iu":
         np.take(weight, x.reshape(-1), axis=0, out=rows, mode="clip")  # "raise" would copy
@@ -83,6 +89,8 @@ def project(cell: AffineCell, x: Host, states: Host) -> None:
         x.reshape(-1, x.shape[-1]).dot(weight, rows)
     if cell.bias is not None:
         np.add(rows, cell.bias, rows)
+    if noise is not None:
+        np.add(states, noise, states)
 
 
 def walk(

@@ -41,7 +41,7 @@ class Carried:
         """Return the call of the next steps, lengths being those of the whole sequences."""
         count = x.shape[1 if placed.network.batch_first else 0]
         within = None if lengths is None else np.clip(lengths - self.steps, 0, count)
-        return ChunkedCall(placed, x, self.state, within)
+        return ChunkedCall(placed, x, self.state, within, begun=self.steps)
 
     def each(self, placed: Placed, method: str, x: Host, lengths: Host | None) -> tuple[Host, "Carried"]:
         """Return the results of ``"predict"`` or ``"probabilities"`` at each of the next steps."""

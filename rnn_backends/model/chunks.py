@@ -37,6 +37,14 @@ BUDGET = 16 * 2**20
 class ChunkedCall:
     """One call of a network: its arguments, checked as soon as it is made, and the chunks that it runs in.
 
+    Parameters
+    ----------
+    placed : Placed
+    x, h_0, lengths, mask, targets, reads
+        As for the methods of a model.
+    begun : int, default 0
+        The number of steps of the same sequences that came before those of `x`: noise goes on from there.
+
     Attributes
     ----------
     shape : tuple of int
@@ -61,6 +69,7 @@ class ChunkedCall:
         mask: Any = None,
         targets: Any = None,
         reads: str = "steps",
+        begun: int = 0,
     ) -> None:
         network, host = placed.network, placed.as_host
         like_x = x.stand_in() if isinstance(x, Stored) else x
@@ -73,7 +82,7 @@ class ChunkedCall:
         held["x"] = x if isinstance(x, Stored) else held["x"]
         checks.require_values(network, held["x"], held["lengths"], held["mask"])
         *steps, features = (*like.shape, 1) if is_integer(like) else like.shape
-        self.placed, self.is_batch = placed, len(steps) == 2
+        self.placed, self.is_batch, self._begun = placed, len(steps) == 2, begun
         self._given = {name: held[name] for name in ("x", "mask", "targets")}
         self.axis = 1 if network.batch_first and self.is_batch else 0
         self.shape, self.seq_len = tuple(steps), int(steps[self.axis])
@@ -126,10 +135,14 @@ class ChunkedCall:
         for start, stop in spans(0, self.seq_len, block):
             with self.placed.on_device():
                 x, lengths, mask = self.arguments(start, stop)
-                states, state = self.placed.run(x, state, lengths, mask, start)
+                states, state = self.placed.run(x, state, lengths, mask, self.place_of(start))
             self.state = state
             yield start, stop, states, state
             del x, states
+
+    def place_of(self, step: int) -> int:
+        """Return the place of a step of the input in the whole sequences, by which noise is drawn."""
+        return self._begun + step
 
     def run(self) -> tuple[Array, Any]:
         """Return the output of all steps, time first, and the last states of all cells."""

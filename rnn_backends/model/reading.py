@@ -119,7 +119,7 @@ class _Walk:
         state = self.h_0
         for start, stop in self._blocks(size, reverse=self.placed.has_backward):
             x, lengths, mask = self._arguments(start, stop)
-            states, state = self.placed.run(x, state, lengths, mask, start)
+            states, state = self.placed.run(x, state, lengths, mask, self.call.place_of(start))
             self._add(self.readings, states, last_states(state), lengths, mask)
             self._report(stop - start, last_states(state)[-1], of=1)
         self.state = state
@@ -165,10 +165,10 @@ class _Walk:
         x = encoded(network, x, lengths, mask)
         dtype = state_dtype(self.layers, x)
         if below:
-            noise = self.placed.noise(start, x, slice(len(below)))
+            noise = self.placed.noise(self.call.place_of(start), x, slice(len(below)))
             x, _ = propagate(self.layers[: cell.depth], x, tuple(below), lengths, recurrence, mask, noise)
         before = initial_state(cell.layer.cells[0][0], x, dtype) if state is None else state
-        noise = self.placed.noise(start, x, slice(cell.place, cell.place + 1))
+        noise = self.placed.noise(self.call.place_of(start), x, slice(cell.place, cell.place + 1))
         states, end = propagate((cell.layer,), x, (before,), lengths, recurrence, mask, noise)
         if cell.reading is not None:
             self._add([cell.reading], states, last_states(end), lengths, mask)

@@ -64,7 +64,9 @@ class Stream:
     def state(self) -> Any:
         """The states after the last chunk, (num_layers, batch_size, hidden_size); None before the first.
 
-        Of layers of several sizes, a tuple of one array (batch_size, hidden_size) for each.
+        Of layers of several sizes, a tuple of one array (batch_size, hidden_size) for each.  What the readout has read
+        of a sequence as a whole, and the step at which noise is drawn next, are not among them: a copy or a pickle of
+        the stream has these too.
         """
         if self._state is None:
             return None
@@ -72,7 +74,7 @@ class Stream:
             return self._copy(self._state)
 
     def reset(self, h_0: ArrayLike | None = None) -> None:
-        """Begin new sequences.
+        """Begin new sequences: what the readout has read of the old ones is forgotten, and noise is drawn from step 0.
 
         Parameters
         ----------

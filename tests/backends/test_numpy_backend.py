@@ -8,6 +8,7 @@ import pytest
 import rnn_backends as rb
 from rnn_backends.backends import numpy_walk
 from rnn_backends.backends.cpu_kernels import choice
+from rnn_backends.core.noise import NoisyCell
 from rnn_backends.core.recurrence import scan
 from rnn_backends.testing import Case, excess, reference
 from rnn_backends.testing.cases import ACTIVATIONS, Draw
@@ -97,6 +98,25 @@ def test_the_arguments_are_left_as_they_are(batch: int) -> None:
         np.testing.assert_array_equal(array, old)
 
 
+@pytest.mark.parametrize("steps", [2, 100])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", [None, np.array([3, 9, 0, 9])])
+@pytest.mark.parametrize("rates", [False, True])
+def test_cells_with_noise_are_walked_in_place(
+    monkeypatch: pytest.MonkeyPatch, rates: bool, lengths: Any, reverse: bool, steps: int
+) -> None:
+    monkeypatch.setattr(numpy_walk, "BLOCK", steps * 4 * 5 * 8)
+    draw = Draw("float64", 6)
+    cell: Any = draw.rate_cell(3, 5, leak=0.5)
+    if not rates:
+        cell = rb.Cell(draw.normal(5, 3), draw.normal(5, 5), draw.normal(5))
+    noisy, x, h_0 = NoisyCell(cell, draw.normal(9, 4, 5)), draw.normal(9, 4, 3), draw.normal(4, 5)
+    walked = numpy_walk.walk_cell(noisy, x, h_0, lengths, reverse)
+    assert walked is not None
+    for got, wanted in zip(walked, scan(noisy, x, h_0, lengths, reverse), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("lengths", [None, np.array([3, 7, 0, 7])])
 def test_initial_states_in_any_order(lengths: Any) -> None:
     case = Draw("float32", 0).case(shape=(7, 4, 4, 5), h_0=True, leak=0.5)
@@ -119,7 +139,9 @@ def test_what_is_no_cell_or_of_another_dtype_is_declined() -> None:
     case = Draw("float32", 0).case(h_0=True)
     (cell, _), h_0 = case.layers[0].cells[0], np.asarray(case.h_0)[0]
     assert isinstance(cell, rb.Cell)
-    assert numpy_walk.walk_cell(Other(cell.weight_ih, cell.weight_hh), case.x, h_0, None, False) is None
+    other = Other(cell.weight_ih, cell.weight_hh)
+    for declined in (other, NoisyCell(other, np.zeros((*case.x.shape[:2], 5), np.float32))):
+        assert numpy_walk.walk_cell(declined, case.x, h_0, None, False) is None
     assert numpy_walk.walk_cell(cell, case.x, h_0.astype(np.float64), None, False) is None
 
 

@@ -21,7 +21,7 @@ import rnn_backends as rb
 from rnn_backends.cli import progress
 from rnn_backends.cli.parser import parse
 from rnn_backends.cli.shards import crew, request
-from rnn_backends.cli.shards.inputs import require_apart
+from rnn_backends.cli.shards.inputs import Word, inputs_of, require_apart, require_outside
 from rnn_backends.cli.shards.manifest import NAME
 from rnn_backends.cli.shards.worker import Task, Worker
 
@@ -576,6 +576,26 @@ def test_a_manifest_of_very_many_outputs(run: Run) -> None:
     result = run(*words)
     assert (result.code, json.loads(result.out)["kept"]) == (0, 1)
     assert manifest() == before
+
+
+@pytest.mark.parametrize("is_pattern", [False, True])
+@pytest.mark.usefixtures("run")
+def test_the_disk_is_asked_once_for_each_name(monkeypatch: pytest.MonkeyPatch, is_pattern: bool) -> None:
+    """The time of the start grows with the files, not with their square."""
+    names, asked = [f"in/{index}.txt" for index in range(40)], []
+    write(*names, length=1)
+    real = os.path.realpath
+
+    def realpath(path: Any, **options: Any) -> Any:
+        asked.append(path)
+        return real(path, **options)
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    words = [Word(Path(name)) for name in (["in/*.txt"] if is_pattern else names)]
+    found = inputs_of(words)
+    require_outside(words, found, [f"{each.name}.csv" for each in found], Path("out"))
+    assert len(found) == 40
+    assert len(asked) <= 40 + 2  # the inputs, the folder of the outputs and that of the pattern
 
 
 TEXTS = ("run", "model.npz", "c/*.txt", "--predictions")

@@ -14,6 +14,7 @@ from rnn_backends.cli.running import samples, streams
 
 LETTERS = "ab c\nö"
 TEXT = "abba cab\nöc ab abc\nab\n\na böa\n"
+NOISE = rb.Noise(0.5, seed=4)
 WORDS = ("the", "cat", "sat", "on", "<unk>")
 
 
@@ -52,6 +53,42 @@ def test_pieces_give_what_the_whole_gives(
     assert float(result.rows["bits per character"]) == pytest.approx(wanted, abs=3e-6)
     assert result.rows["sequence length"].strip() == str(len(TEXT) - 1)
     assert result.rows["input"].strip() == name
+
+
+@pytest.mark.parametrize("piece", [1, 3, 1000])
+def test_the_noise_of_a_text_goes_on_from_piece_to_piece(
+    run: Run, monkeypatch: pytest.MonkeyPatch, backend: str, piece: int
+) -> None:
+    rnn = save(noise=NOISE).to(backend)
+    monkeypatch.setattr(streams, "PIECE", piece)
+    Path("input.txt").write_text(TEXT, encoding="utf-8")
+    assert run("run", "model.npz", "input.txt", "--backend", backend, "--output", "p.npy").code == 0
+    np.testing.assert_allclose(np.load("p.npy"), rb.to_numpy(rnn.probabilities(TEXT[:-1])), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("words", [["--lines"], ["--reads", "last"]])
+def test_noise_is_not_drawn_by_the_order_of_lines_and_rows(run: Run, words: list[str]) -> None:
+    rnn = save(noise=NOISE)
+    Path("input.txt").write_text("ab\nabc\n")
+    result = run("run", "model.npz", "input.txt", *words)
+    assert result.code == 1
+    assert "batched by their lengths, and what the noise of this model draws depends on the place" in result.err
+    # As it is advised.
+    np.save("x.npy", [[0, 1], [1, 0], [3, 3]])
+    assert run("run", "model.npz", "x.npy", "--output", "p.npy").code == 0
+    np.testing.assert_allclose(np.load("p.npy"), rnn.probabilities(np.load("x.npy")), rtol=0, atol=1e-6)
+
+
+def test_a_table_of_one_sequence_has_the_noise_of_the_first(run: Run) -> None:
+    rnn = rb.RNN(rb.RNN.init(2, 5).layers, takes="features", noise=NOISE)
+    rnn.save("model.npz")
+    x = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+    rows = "\n".join(f"{a},{b}" for a, b in x)
+    Path("x.csv").write_text(f"a,b\n{rows}\n")
+    assert run("run", "model.npz", "x.csv", "--output", "states.npy").code == 0
+    np.testing.assert_allclose(np.load("states.npy"), rnn(x)[0], rtol=0, atol=1e-6)
+    Path("x.csv").write_text("i,a,b\n" + "\n".join(f"1,{row}" for row in rows.split()))
+    assert "the noise of this model" in run("run", "model.npz", "x.csv", "--id", "i").err
 
 
 @pytest.mark.parametrize("piece", [1, 4, 1000])

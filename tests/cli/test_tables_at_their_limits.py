@@ -190,6 +190,8 @@ def test_a_long_text_in_a_table(run: Run) -> None:
     Path("x.csv").write_text("text\nabc\n")
     result = run("run", "model.npz", "x.csv")
     assert "x.csv: the character 'c' at place 3 of the text in line 2 is not in the model's vocabulary" in result.err
+    Path("x.jsonl").write_text('{"text": "ab"}\n{"text": null}\n')
+    assert "x in line 2 must be a text, or a list of token ids; got None." in run("run", "model.npz", "x.jsonl").err
 
 
 def test_targets_as_text(run: Run) -> None:

@@ -12,6 +12,7 @@ import rnn_backends as rb
 from rnn_backends.backends import transfer
 from rnn_backends.core.network import READS
 from rnn_backends.model import chunks
+from rnn_backends.model.carried import Carried
 from rnn_backends.testing.cases import Draw
 
 NOISE = rb.Noise([0.5, 0.0, 0.25, 0.125, 1.0], seed=2**70)
@@ -204,6 +205,36 @@ def test_the_sizes_of_a_streams_chunks_change_nothing(backend: str) -> None:
         other(x[:, :, :2])
     other.reset()
     np.testing.assert_allclose(rb.to_numpy(other.logits(x)), rb.to_numpy(rnn.logits(x)), **CLOSE)
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_what_is_carried_from_block_to_block_has_the_noise_of_its_steps(reads: str) -> None:
+    draw = Draw("float64", 12)
+    rnn = rb.RNN(layers_of("f", True), rb.Linear(draw.normal(3, 5)), reads=reads, noise=NOISE)
+    x, carried, found = draw.normal(9, 2, 4), Carried.begin(rnn.placed, reads), []
+    for start, stop in ((0, 4), (4, 5), (5, 9)):
+        if reads == "steps":
+            part, carried = carried.each(rnn.placed, "probabilities", x[start:stop], None)
+            found.append(part)
+        else:
+            carried = carried.walk(rnn.placed, x[start:stop], None)
+    got = np.concatenate(found) if reads == "steps" else carried.result(rnn.placed, "probabilities")
+    np.testing.assert_allclose(got, rnn.probabilities(x), **CLOSE)
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_a_pickle_of_a_stream_goes_on_where_its_state_begins_anew(backend: str, reads: str) -> None:
+    draw = Draw("float64", 13)
+    rnn = rb.RNN(layers_of("f", False), rb.Linear(draw.normal(3, 5)), reads=reads, noise=NOISE).to(backend, "float64")
+    x, stream = draw.normal(9, 2, 4), rnn.stream(batch_size=2)
+    stream.logits(x[:4])
+    wanted = rb.to_numpy(rnn.logits(x))
+    wanted = wanted[4:] if reads == "steps" else wanted
+    resumed = pickle.loads(pickle.dumps(stream))
+    np.testing.assert_allclose(rb.to_numpy(resumed.logits(x[4:])), wanted, **CLOSE)
+    state = rb.to_numpy(stream.state)
+    stream.reset(state)
+    np.testing.assert_allclose(rb.to_numpy(stream(x[4:])), rb.to_numpy(rnn(x[4:], state)[0]), **CLOSE)
 
 
 def test_a_refused_chunk_leaves_the_noise_where_it_was() -> None:

@@ -126,6 +126,8 @@ def test_texts_and_token_ids(run: Run) -> None:
         write({"nr": [7, 8], "text": column})
         assert run(*WORDS, "--predictions", "--output", "y.parquet").code == 0
         assert read() == wanted
+    write({"text": ["ab", None]})
+    assert "x in row 2 must be a text, or a list of token ids; got None." in run(*WORDS).err
     rb.RNN(drawn.layers, drawn.readout, takes="tokens").save("model.npz")
     for kind in (pa.int8(), pa.uint16(), pa.int64()):
         write({"x": pa.array([[0, 1, 2, 0], [], [1]], pa.list_(kind))})

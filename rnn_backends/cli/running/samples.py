@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnn_backends.core.arrays import Host
+from rnn_backends.errors import ArgumentError
 from rnn_backends.model.chunks import sizes
 from rnn_backends.model.placed import Placed
 
@@ -30,6 +31,16 @@ class Batch(NamedTuple):
     x: Host
     lengths: Host | None
     targets: Host | None
+
+
+def require_no_noise(placed: Placed) -> None:
+    """Check that what a network gives of a sequence does not depend on the others of its batch."""
+    if placed.network.noise is not None:
+        msg = (
+            "the sequences of lines and rows are batched by their lengths, and what the noise of this model draws "
+            "depends on the place in a batch; give them as an array in .npy or .npz, or take a model without noise."
+        )
+        raise ArgumentError(msg)
 
 
 def windows(samples: Iterable[Iterable[Sample]], placed: Placed) -> Iterator[tuple[int, list[Sample]]]:

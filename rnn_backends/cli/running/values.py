@@ -77,7 +77,8 @@ class Values:
         return array.astype(np.float64) if is_right else None  # of integers core would make token ids
 
     def _wanted(self) -> str:
-        ids, features = "a list of token ids", f"a list of steps with {self._size} numbers each"
+        ids = "a list of token ids" if self.vocabulary is None else "a text, or a list of token ids"
+        features = f"a list of steps with {self._size} numbers each"
         return {True: ids, False: features, None: f"{ids}, or {features}"}[self._is_ids]
 
     def _require_ids(self, number: int, ids: Host) -> None:

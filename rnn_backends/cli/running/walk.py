@@ -165,7 +165,7 @@ def _split(walk: Walk, call: ChunkedCall, found: list[Host], lengths: Any) -> It
 def through_text(
     walk: Walk, reader: Reader, vocabulary: Vocabulary, output: Output | None, report: Progress, *, is_next: bool
 ) -> None:
-    """Walk through a text as it is read, whose states go from piece to piece.
+    """Walk through a text as it is read, whose states and noise go on from piece to piece.
 
     Where a cell walks backward, all of the text is read first.  Where each item is to predict the next one, the
     last item of a piece is the first one of the next.
@@ -179,7 +179,7 @@ def through_text(
         walk.unknown += int((ids == vocabulary.other).sum())
         if not x.size:
             continue
-        call = ChunkedCall(walk.placed, x, targets=targets)
+        call = ChunkedCall(walk.placed, x, targets=targets, begun=walk.steps)
         call.h_0 = call.h_0 if state is None else state
         for chunk in walk.chunks(call, partial(_report_part, report, begun, position, len(x))):
             if output is not None:

@@ -50,6 +50,10 @@ class Word:
         return Path(os.path.abspath(self._fixed))  # noqa: PTH100
 
     @cached_property
+    def _real_root(self) -> Path:
+        return Path(os.path.realpath(self.root))
+
+    @cached_property
     def _fixed(self) -> Path:
         """The folder before the first part that is a pattern, as it was typed."""
         return Path(*self._path.parts[: len(self._path.parts) - len(self._parts)])
@@ -79,9 +83,9 @@ class Word:
         return found
 
     def matches(self, path: Path) -> bool:
-        """Return whether a pattern would match an absolute path, if a file were there."""
-        root = Path(os.path.realpath(self.root))
-        return self.is_pattern and path.is_relative_to(root) and _fits(path.relative_to(root).parts, self._parts)
+        """Return whether this pattern, which the word must be, would match an absolute path, if a file were there."""
+        root = self._real_root
+        return path.is_relative_to(root) and _fits(path.relative_to(root).parts, self._parts)
 
     def __str__(self) -> str:
         return f"'{shown_path(self._path)}'"
@@ -180,7 +184,7 @@ def require_outside(words: Iterable[Word], inputs: Iterable[Input], outputs: Ite
             )
             raise ArgumentError(msg)
     for word in words:
-        if any(map(word.matches, found)):
+        if word.is_pattern and any(map(word.matches, found)):
             msg = (
                 f"the outputs in '{shown_path(folder)}' would be among {word} the next time; choose an --output-dir "
                 "that the pattern does not reach."
