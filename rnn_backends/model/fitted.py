@@ -58,8 +58,9 @@ class Fitted(Replaceable):
         Raises
         ------
         ArgumentError
-            `ridge` or `washout` has an impossible value, no step is left, a number is not finite, or the states are
-            linearly dependent and the ridge is 0.
+            `ridge` or `washout` has an impossible value, no step is left, a number is not finite, the states are
+            linearly dependent and the ridge is 0, or a model with noise, whose draws depend on the place in the batch,
+            is given a list.
         ShapeError, DTypeError, BackendMismatchError, DeviceError
             An argument does not fit.
         BackendUnavailableError

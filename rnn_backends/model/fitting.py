@@ -24,6 +24,7 @@ from rnn_backends.model.padding import like, padded
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.ragged import of_sequences
 from rnn_backends.model.reading import summarize
+from rnn_backends.model.sequences import require_no_noise
 from rnn_backends.model.vocabulary import are_texts
 
 WIDEST = ("float64", "float32")
@@ -212,6 +213,7 @@ def _is_list(x: Any) -> bool:
 def _batches(fit: _Fit, given: Given) -> Iterator[Given]:
     """Yield sequences of different lengths in batches of nearly equal ones."""
     placed, (x, y, lengths, mask, h_0) = fit.placed, given
+    require_no_noise(placed, "fit_readout")
     if lengths is not None or mask is not None:
         msg = "`lengths` and `mask` are of a batch in one array; a list of sequences takes neither."
         raise ArgumentError(msg)

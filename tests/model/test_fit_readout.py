@@ -159,6 +159,15 @@ def test_sequences_of_different_lengths(
     )
 
 
+def test_a_list_for_a_model_with_noise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose batches would all draw the same; those of one's own draw as any call does."""
+    monkeypatch.setattr(chunks, "BUDGET", 1)
+    rnn = model(noise=rb.Noise(0.1, 3))
+    with refused(rb.ArgumentError, "fit_readout batches sequences", "noise of this model", "batches of your own"):
+        rnn.fit_readout(SEQUENCES, WANTED, ridge=RIDGE)
+    assert_fitted(rnn.fit_readout(X, Y, ridge=RIDGE), np.asarray(rnn(X)[0]).reshape(-1, H), Y.reshape(-1, OUT))
+
+
 def test_a_short_sequence_before_a_long_one_adds_nothing() -> None:
     rnn, short = model(), [X[:3, 0], X[:, 1]]
     fitted = rnn.fit_readout(short, [Y[:3, 0], Y[:, 1]], ridge=RIDGE, washout=5)
