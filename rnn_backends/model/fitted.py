@@ -59,8 +59,8 @@ class Fitted(Replaceable):
         ------
         ArgumentError
             `ridge` or `washout` has an impossible value, no step is left, a number is not finite, the states are
-            linearly dependent and the ridge is 0, or a model with noise, whose draws depend on the place in the batch,
-            is given a list.
+            linearly dependent and the ridge is 0, the readout does not fit the dtype of the model, or a model with
+            noise, whose draws depend on the place in the batch, is given a list.
         ShapeError, DTypeError, BackendMismatchError, DeviceError
             An argument does not fit.
         BackendUnavailableError
@@ -69,7 +69,7 @@ class Fitted(Replaceable):
         Notes
         -----
         All is computed on the model's device, in float64, whatever the dtype of the model, to which the readout is
-        rounded in the end; four numbers are copied to the host.  A library that has no float64, as JAX has none until
+        rounded in the end; six numbers are copied to the host.  A library that has no float64, as JAX has none until
         it is switched on (``jax.config.update("jax_enable_x64", True)``), computes in float32: the ridge must
         then be larger.
 

@@ -192,8 +192,20 @@ class _Fit:
                 f"of {ridge:g} leaves more than one readout; give a larger `ridge`, such as {enough:.1e}."
             )
             raise ArgumentError(msg)
-        dtype = self.placed.placement.backend.dtype(self.placed.dtype)
-        return cast(weight, dtype), cast(bias, dtype)
+        return self._rounded(weight, bias)
+
+    def _rounded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """Return weight and bias in the dtype of the model, which must hold them."""
+        xp, dtype = array_namespace(weight), self.placed.placement.backend.dtype(self.placed.dtype)
+        with np.errstate(over="ignore"):  # which is refused
+            found = cast(weight, dtype), cast(bias, dtype)
+        if all(_number(xp.all(xp.isfinite(each))) for each in found):
+            return found
+        msg = (
+            f"the readout has weights beyond what {self.placed.dtype}, the dtype of the model, holds; give `y` in other "
+            f"units, a larger `ridge`, or fit a wider model: rnn.to(dtype={shown(self.dtype)})."
+        )
+        raise ArgumentError(msg)
 
 
 def _number(scalar: Array) -> float:

@@ -216,6 +216,16 @@ def test_a_float32_model_is_fitted_in_float64(backend: str) -> None:
     np.testing.assert_allclose(rb.to_numpy(fitted.readout.bias), bias, rtol=3e-7)
 
 
+def test_weights_that_the_model_cannot_hold_are_refused(backend: str) -> None:
+    if "float16" not in rb.get_backend(backend.partition(":")[0]).dtypes():
+        pytest.skip("has no float16")
+    rnn, far = model(backend).to(dtype="float16"), 1e6 * Y
+    with refused(rb.ArgumentError, "beyond what float16", "`y` in other units", "rnn.to(dtype='float64')"):
+        rnn.fit_readout(X, far, ridge=1e-6)
+    for fitted in (rnn.fit_readout(X, far / 1e6, ridge=1e-2), rnn.to(dtype="float64").fit_readout(X, far, ridge=1e-6)):
+        assert np.isfinite(rb.to_numpy(fitted.readout.weight)).all()
+
+
 def test_a_library_without_float64_computes_in_float32(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rnn = model(backend).to(dtype="float32")
     monkeypatch.setattr(fitting, "WIDEST", ("float32",))
