@@ -202,8 +202,8 @@ class _Fit:
         if all(_number(xp.all(xp.isfinite(each))) for each in found):
             return found
         msg = (
-            f"the readout has weights beyond what {self.placed.dtype}, the dtype of the model, holds; give `y` in other "
-            f"units, a larger `ridge`, or fit a wider model: rnn.to(dtype={shown(self.dtype)})."
+            f"the readout has weights beyond what {self.placed.dtype}, the dtype of the model, holds; give `y` in "
+            f"other units, a larger `ridge`, or make it wider: rnn.to(dtype={shown(self.dtype)})."
         )
         raise ArgumentError(msg)
 

@@ -87,7 +87,10 @@ def flat(values: Any, lengths: Any) -> Ragged:
 def of_sequences(sequences: Sequence[Any], first: int = 0, vocabulary: Vocabulary | None = None) -> Ragged:
     """Return sequences of a list, each an array, a list of steps, or a text where there is a vocabulary."""
     kinds = set(map(type, sequences))
-    if kinds == {str} and vocabulary is not None:
+    texts = sum(issubclass(kind, str) for kind in kinds)
+    if texts and vocabulary is not None:
+        if texts < len(kinds):
+            _require_texts(sequences, first)
         return _of_texts(sequences, first, vocabulary)
     found = None
     if kinds == {np.ndarray}:
@@ -123,6 +126,14 @@ def _of_lists(lists: Sequence[list[Any]], first: int) -> Ragged | None:
     if values is None or values.dtype.kind not in "iuf" or values.ndim > 2:
         return None
     return Ragged(values, _lengths(lists), first)
+
+
+def _require_texts(sequences: Sequence[Any], first: int) -> None:
+    """Check that all are texts, where one is, and name the first that is not."""
+    for index, each in enumerate(sequences, first):
+        if not isinstance(each, str):
+            msg = f"`{name_of(index)}` must be a text, as other sequences are; got {got(each)}."
+            raise DTypeError(msg)
 
 
 def _of_texts(texts: Sequence[str], first: int, vocabulary: Vocabulary) -> Ragged:

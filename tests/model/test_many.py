@@ -134,6 +134,30 @@ def test_texts(vocabulary: Any, texts: list[str]) -> None:
         rnn.predict_many([*texts, "a", "a x" if isinstance(vocabulary, list) else "ax"])
 
 
+class Word(str):
+    """A text of a class of its own, as those of arrays of NumPy are."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("kind", [np.str_, Word])
+@pytest.mark.parametrize("vocabulary", ["abcd", ["a", "b", "c", "d"]])
+def test_texts_of_a_subclass(kind: type[str], vocabulary: Any) -> None:
+    rnn = model("f", tokens=True, vocabulary=vocabulary, reads="last")
+    texts = ["a", "b", "", "d"]
+    np.testing.assert_array_equal(rnn.predict_many([*map(kind, texts)]), rnn.predict_many(texts))
+    np.testing.assert_array_equal(rnn.predict_many([kind("a"), *texts[1:]]), rnn.predict_many(texts))
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(None, "None"), ([0, 1], "list"), (b"ab", "b'ab'")])
+def test_what_is_no_text_among_texts_is_named(wrong: Any, said: str) -> None:
+    rnn = model("f", tokens=True, vocabulary="abcd")
+    with pytest.raises(rb.DTypeError, match=rf"`sequences\[1\]` must be a text, as other sequences are; got {said}"):
+        rnn.predict_many(["ab", wrong, "c"])
+    with pytest.raises(rb.DTypeError, match=r"`sequences\[0\]` must be a text"):
+        rnn.predict_many([wrong, "ab"])
+
+
 def test_integers_of_a_model_of_features_are_numbers() -> None:
     rnn = model("f")
     held = [[[1, 0, 2, 0]] * 3, [[0, 1, 0, 3]]]
