@@ -29,13 +29,15 @@ class Fitted(Replaceable):
 
         It minimises ``sum |y<t> - W_ya a<t> - b_y|^2 + ridge |W_ya|^2`` over all steps together; b_y is not penalised.
         The sums of products that this takes are added up in chunks of time, so that a few times 16 MiB are held
-        beside them, however long the sequences are: x and y may be an `np.memmap` each.
+        beside them, however long the sequences are: x and y may be an `np.memmap` each.  A list is read as it is used:
+        copies are held of the sequences of 32 batches of that size at most, or of one that is longer.
 
         Parameters
         ----------
         x : array, host data, text, or list of arrays or texts
             As for `RNN.__call__`.  A list of arrays, (length, input_size) or token ids (length,), or of texts, are
-            sequences of any lengths; they are run in batches of nearly equal ones.
+            sequences of any lengths; they are run in batches of nearly equal ones.  Lists of numbers in lists are one
+            array.
         y : array or host data, shape (seq_len, batch, output_size) or (seq_len, output_size)
             The outputs that are wanted, with the axes of `x`; not looked at beyond a length, where masked, or in the
             washout.  Of a list of sequences, a list of one array (length, output_size) for each.  Where each sequence

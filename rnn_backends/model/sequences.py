@@ -7,7 +7,7 @@ from rnn_backends.core.checks import refuse
 from rnn_backends.core.messages import shown
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.ragged import Ragged, name_of
+from rnn_backends.model.ragged import Ragged
 
 
 def require_no_noise(placed: Placed, method: str) -> None:
@@ -25,10 +25,10 @@ def required(placed: Placed, window: Ragged) -> Ragged:
     network, size, values = placed.network, placed.input_size, window.values
     if tuple(values.shape) == (0,):  # of no numbers, whose dtype says nothing
         none = np.empty((0, size or 1), np.float32) if network.takes == "features" else np.empty(0, np.int32)
-        return Ragged(none, window.lengths, window.first)
-    placed.spec("sequences", values[:0, ...])  # which must be the model's, or the host's
+        return window.with_values(none)
+    placed.spec(window.name, values[:0, ...])  # which must be the model's, or the host's
     index, _ = window.place_of(0)
-    name, shape = name_of(index), shown((int(window.lengths[index - window.first]), *values.shape[1:]))
+    name, shape = window.name_of(index), shown(window.shape_of(index))
     is_ids = is_integer(values) and network.takes != "features"
     if network.takes == "tokens" and not is_ids:
         msg = f"`{name}` must hold token ids, integers, which this model takes; got {dtype_name(values)}."
@@ -55,4 +55,4 @@ def _require_ids(window: Ragged, size: int) -> None:
         return
     index, step = window.place_of(int(np.argmax((values < 0) | (values >= size))))
     start, stop = window.offsets[index - window.first : index - window.first + 2]
-    refuse(name_of(index), values[start:stop], size, "token id", (step,))
+    refuse(window.name_of(index), values[start:stop], size, "token id", (step,))
