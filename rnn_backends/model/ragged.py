@@ -97,8 +97,7 @@ def flat(values: Any, lengths: Any) -> Ragged:
             f"input_size) or (steps,); got {shown(tuple(values.shape))}."
         )
         raise ShapeError(msg)
-    if counts.size and counts.min() < 0:
-        checks.refuse("lengths", counts, values.shape[0] + 1, "length", (int(counts.argmin()),))
+    checks.require_range("lengths", counts, values.shape[0] + 1, "length")  # or their sum may be none of int64
     counts = counts.astype(np.int64)
     if counts.sum() != values.shape[0]:
         msg = f"`lengths` must sum to the {values.shape[0]} steps in `sequences`; they sum to {counts.sum()}."

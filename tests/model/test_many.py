@@ -347,7 +347,10 @@ def test_kinds_may_not_change_on_the_way(monkeypatch: pytest.MonkeyPatch) -> Non
 
 LENGTHS_REFUSED: list[tuple[Any, Any, type[Exception], str]] = [
     ([1, 2, 3], [1, 1], rb.ShapeError, "`lengths` must sum to the 3 steps in `sequences`; they sum to 2"),
-    ([1, 2, 3], [4, -1], rb.ArgumentError, r"every length in `lengths` must be in 0..3; got -1 at \[1\]"),
+    ([1, 2, 3], [3, -1], rb.ArgumentError, r"every length in `lengths` must be in 0..3; got -1 at \[1\]"),
+    ([1, 2, 3], [0, 4], rb.ArgumentError, r"every length in `lengths` must be in 0..3; got 4 at \[1\]"),
+    ([1, 2, 3], np.array([2**63 - 1, 2**63 - 1, 5]), rb.ArgumentError, r"every length in `lengths` must be in 0..3; got 9223372036854775807 at \[0\]"),
+    ([1, 2, 3], np.array([3, 2**64 - 1, 1], np.uint64), rb.ArgumentError, r"every length in `lengths` must be in 0..3; got 18446744073709551615 at \[1\]"),
     ([1, 2, 3], [1.5, 1.5], rb.DTypeError, "`lengths` must hold integers; got list of dtype float64"),
     ([1, 2, 3], 3, rb.DTypeError, "`lengths` must be integers on the host, one for each sequence; got 3"),
     ([[1, 2], [3]], [1, 1], rb.DTypeError, "`sequences` must be an array or nested lists of numbers, of equal lengths"),
