@@ -196,3 +196,10 @@ def test_twenty_thousand_units_take_little_memory() -> None:
     """
     done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 400, "a dense matrix takes 3052 MiB"
+
+
+def test_entries_of_one_place_add_up_in_the_radius() -> None:
+    matrix = Sparse.from_csr(np.array([1.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3]), (2, 2))
+    assert spectral_radius(matrix) == 4.0
+    matrix = Sparse.from_csr(np.array([3.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3]), (2, 2))
+    assert spectral_radius(matrix) == 5.0
