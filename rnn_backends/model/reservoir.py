@@ -102,7 +102,7 @@ def reservoir(
     if radius <= 0:
         msg = f"`spectral_radius` must be positive; got {got(spectral_radius)}."
         raise ArgumentError(msg)
-    entries = _entries(density, hidden_size)
+    entries = _entries_of_row(density, hidden_size)
     scaling = _each("input_scaling", input_scaling, "input_size", input_size)
     bias = _each("bias_scaling", bias_scaling, "hidden_size", hidden_size)
     leaks = _each("leak", leak, "hidden_size", hidden_size)
@@ -154,7 +154,7 @@ def _drawn(generator: "np.random.Generator", size: int, entries: int) -> Host | 
     return Sparse.from_csr(values.ravel(), columns.ravel(), np.arange(size + 1) * entries, (size, size))
 
 
-def _entries(density: float, size: int) -> int:
+def _entries_of_row(density: float, size: int) -> int:
     """Return the number of entries of each row."""
     part = finite_float("density", density)
     if not 0 < part <= 1:
