@@ -110,7 +110,8 @@ class Fitted(Replaceable):
         steps : int
             The number of outputs.
         inputs : array or host data, shape (steps - 1, batch, input_size - output_size), optional
-            u<t> of the steps after `x`, with its axes; left out where the outputs are all of the input.
+            u<t> of the steps after `x`, with its axes; left out where the outputs are all of the input, or one is asked
+            for.
         h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
             As for `RNN.__call__`.
 
