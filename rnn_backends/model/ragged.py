@@ -74,11 +74,12 @@ class Ragged:
 
     def shape_of(self, index: int) -> tuple[int, ...]:
         """Return the shape of the sequence at a place among all."""
-        return (int(self.lengths[index - self.first]), *self.values.shape[1:])
+        length = int(self.lengths[index - self.first]) if len(self.lengths) else 0
+        return (length, *self.values.shape[1:])
 
     def place_of(self, step: int) -> tuple[int, int]:
         """Return the place, among all sequences, of the one in which a step of the values stands, and that step's."""
-        index = int(np.searchsorted(self.offsets, step, "right")) - 1
+        index = min(int(np.searchsorted(self.offsets, step, "right")), max(1, len(self.lengths))) - 1
         return self.first + index, step - int(self.offsets[index])
 
 

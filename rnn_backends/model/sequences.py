@@ -5,6 +5,7 @@ import numpy as np
 from rnn_backends.core.arrays import dtype_name, is_integer
 from rnn_backends.core.checks import refuse
 from rnn_backends.core.messages import shown
+from rnn_backends.core.network import hidden_sizes
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.ragged import Ragged
@@ -24,6 +25,12 @@ def required(placed: Placed, window: Ragged) -> Ragged:
     """Return sequences that the model takes; an error names the first that it does not."""
     network, size, values = placed.network, placed.input_size, window.values
     if tuple(values.shape) == (0,):  # of no numbers, whose dtype says nothing
+        if size is None and None in hidden_sizes(network.layers):
+            msg = (
+                f"`{window.name}` must hold one with a step, or an empty one with its features, np.empty((0, "
+                "input_size)), as the cells of this model state no sizes."
+            )
+            raise ArgumentError(msg)
         none = np.empty((0, size or 1), np.float32) if network.takes == "features" else np.empty(0, np.int32)
         return window.with_values(none)
     placed.spec(window.name, values[:0, ...])  # which must be the model's, or the host's

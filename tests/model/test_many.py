@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from own_cells import Own, Sizeless
 
 import rnn_backends as rb
 from rnn_backends.core.network import READS
@@ -275,6 +276,25 @@ def test_no_sequence_and_no_step(backend: str, reads: str) -> None:
         assert tuple(rnn.last_many(iter([])).shape) == (0, 3)
         assert tuple(rnn.last_many([], lengths=np.empty(0, int)).shape) == (0, 3)
     assert list(rb.batches([])) == []
+
+
+@pytest.mark.parametrize("cell", [Own, Sizeless])
+def test_no_step_of_cells_that_do_not_state_their_sizes(cell: Any) -> None:
+    rnn, features = rb.RNN([cell(np.ones((4, 3), np.float32))]), np.empty((0, 3), np.float32)
+    assert rnn.last_many([features] * 2).shape == (2, 4)
+    assert rnn.last_many(features, lengths=[0]).shape == (1, 4)
+    assert rb.RNN.init(3, 4).last_many([features]).shape == (1, 4)
+    nothing: list[list[Any]] = [[], [[]]]
+    for given in nothing:
+        if cell is Own:
+            assert rnn.last_many(given).shape == (len(given), 4)
+            continue
+        with pytest.raises(
+            rb.ArgumentError, match=r"one with a step, or an empty one .*, np\.empty\(\(0, input_size\)\), as"
+        ):
+            rnn.last_many(given)
+    with pytest.raises(rb.ShapeError, match=r"`sequences\[0\]` must have shape .* = \(length, 5\); got \(0, 3\)"):
+        rb.RNN.init(5, 4).last_many([features])
 
 
 REFUSED: list[tuple[Any, type[Exception], str]] = [
