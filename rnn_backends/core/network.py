@@ -94,7 +94,7 @@ class Network:
         object.__setattr__(self, "vocabulary", as_vocabulary(self.vocabulary, self.unknown, self.input_size))
         require_flag("batch_first", self.batch_first)
         require_choice("reads", self.reads, READS)
-        object.__setattr__(self, "takes", _taken(self.takes, self.vocabulary))
+        object.__setattr__(self, "takes", _as_takes(self.takes, self.vocabulary))
         require_one_dtype(named_arrays(self))
         _require_chain("encoder", self.encoder, None)
         self._require_inputs()
@@ -194,7 +194,7 @@ def as_vocabulary(given: Any, unknown: Any, input_size: int | None) -> str | tup
     return held
 
 
-def _taken(takes: str | None, vocabulary: object) -> str | None:
+def _as_takes(takes: str | None, vocabulary: object) -> str | None:
     """Return what the input is: the ids of a vocabulary, where there is one."""
     if takes is not None:
         require_choice("takes", takes, TAKES)

@@ -130,16 +130,19 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
-    """Check that all arrays of a network have the dtype of the first, but for int32, which are places in others."""
+    """Check that all arrays of a network have the dtype of the first, but for int32, which are places in others.
+
+    No initial states are such.
+    """
     first: tuple[str, str] | None = None
     for name, array in arrays:
-        dtype = dtype_name(array)
-        if dtype == "int32":
+        dtype, is_state = dtype_name(array), name.startswith("h_0")
+        if dtype == "int32" and not is_state:
             continue
         first = first or (name, dtype)
         if dtype != first[1]:
             msg = (
                 f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
-                f"Convert `{name}` to {'int32' if is_integer(array) else first[1]}."
+                f"Convert `{name}` to {'int32' if is_integer(array) and not is_state else first[1]}."
             )
             raise DTypeError(msg)

@@ -6,7 +6,6 @@ the entries, whatever their distribution, and one place for each row without any
 that is 0, so that neither results nor gradients know of it.
 """
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,17 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Array, Host, array_namespace, as_indices, cast, device, dtype_name, is_integer
+from rnn_backends.core.arrays import Array, Host, array_namespace, as_indices
 from rnn_backends.core.messages import got, shown
-from rnn_backends.core.parameters import require_floating, require_sizes
-from rnn_backends.errors import ArgumentError, BackendMismatchError, DTypeError, ShapeError
+from rnn_backends.core.parameters import require_floating
+from rnn_backends.core.sparse_rows import joined, laid_out, require_axes, require_kinds, require_values
+from rnn_backends.errors import BackendMismatchError, DTypeError, ShapeError
 
 BUDGET = 2**22
 """The most products that are held at once, where a batch can be cut to that."""
-AT_ONCE = 2**18
-"""The most places that are laid out at once, beside which little more is held meanwhile."""
-LARGEST = 2**31 - 1
-"""The most rows or columns, as columns are held in 32 bits, and one beyond the last stands for none."""
 _WAY = "scipy.sparse.csr_array((data, indices, indptr), shape)"
 
 
@@ -97,15 +93,12 @@ class Sparse:
         ArgumentError
             A column is out of range, or the starts of the rows decrease, or do not end with the entries.
         """
-        sizes = (int(shape[0]), int(shape[1]))
-        if min(sizes) < 1 or max(sizes) > LARGEST:
-            msg = f"`shape` must have no empty axis, and none above {LARGEST}; got {shown(sizes)}."
-            raise ShapeError(msg)
-        _require_kinds(data, indices, indptr, sizes[0])
+        sizes = require_axes(shape)
+        require_kinds(data, indices, indptr, sizes[0])
         xp = array_namespace(data)
         indices, indptr = as_indices(indices), as_indices(indptr)
         counts = indptr[1:] - indptr[:-1]
-        _require_values(data, indices, indptr, counts, sizes[1])
+        require_values(data, indices, indptr, counts, sizes[1])
         bounds = [2**power for power in range(max(0, int(xp.max(counts)) - 1).bit_length())]
         kinds = xp.zeros_like(counts)
         for bound in bounds:
@@ -118,11 +111,11 @@ class Sparse:
                 continue
             starts, sizes_of_rows = (xp.take(each, rows[begin:end]) for each in (indptr, counts))
             parts.append((end - begin, int(xp.max(sizes_of_rows))))
-            for each in _laid_out(data, indices, starts, sizes_of_rows, sizes[1]):
+            for each in laid_out(data, indices, starts, sizes_of_rows, sizes[1]):
                 values.append(each[0])
                 columns.append(each[1])
         order = None if len(parts) == 1 else xp.astype(xp.argsort(rows), xp.int32)
-        return cls(_joined(values), _joined(columns), order, tuple(parts), sizes, int(data.shape[0]))
+        return cls(joined(values), joined(columns), order, tuple(parts), sizes, int(data.shape[0]))
 
     def __repr__(self) -> str:
         return f"Sparse(shape={self.shape}, num_entries={self.num_entries})"
@@ -143,9 +136,17 @@ class Sparse:
         Returns
         -------
         array, shape (..., num_rows)
+
+        Raises
+        ------
+        ShapeError
+            The last axis of `h` is not as long as a row.
         """
         xp = array_namespace(h)
-        *leading, size = h.shape
+        *leading, size = h.shape or (0,)
+        if size != self.shape[1]:
+            msg = f"`h` must have shape (..., num_columns) = (..., {self.shape[1]}); got {shown(tuple(h.shape))}."
+            raise ShapeError(msg)
         count = prod(leading)
         rows = xp.reshape(h, (count, size))
         step = max(1, BUDGET // max(1, self.columns.shape[0]))
@@ -211,31 +212,6 @@ class Sparse:
         return np.concatenate(found)
 
 
-def _laid_out(
-    data: Array, indices: Array, starts: Array, counts: Array, no_column: int
-) -> Iterator[tuple[Array, Array]]:
-    """Yield the entries of rows and their columns: the first ones of all rows, then the second ones, and so on."""
-    xp = array_namespace(data)
-    room, step = int(xp.max(counts)), max(1, AT_ONCE // counts.shape[0])
-    for begin in range(0, max(1, room), step):
-        number = xp.arange(begin, min(begin + step, room), dtype=counts.dtype, device=device(data))[:, None]
-        inside = xp.reshape(number < counts[None, :], (-1,))
-        entries = xp.reshape(number + starts[None, :], (-1,))
-        entries = xp.where(inside, entries, xp.zeros_like(entries))
-        held, taken = xp.take(data, entries), xp.astype(xp.take(indices, entries), xp.int32)
-        yield (
-            cast(xp.where(inside, held, xp.zeros_like(held)), data.dtype),
-            xp.where(inside, taken, xp.full_like(taken, no_column)),
-        )
-
-
-def _joined(arrays: list[Array]) -> Array:
-    """Return arrays as one; the list is empty then, and what was in it is not held any more."""
-    found = arrays[0] if len(arrays) == 1 else array_namespace(arrays[0]).concat(arrays)
-    arrays.clear()
-    return found
-
-
 def is_sparse(value: object) -> bool:
     """Return whether a value is a sparse matrix, of scipy or cupyx or this one."""
     return isinstance(value, Sparse) or (hasattr(value, "tocsr") and hasattr(value, "shape"))
@@ -270,37 +246,3 @@ def require_known_layout(name: str, value: Any) -> None:
             "its entries on the host."
         )
         raise DTypeError(msg)
-
-
-def _require_kinds(data: Array, indices: Array, indptr: Array, rows: int) -> None:
-    """Check the shapes and dtypes of entries."""
-    require_floating("data", data)
-    if len(data.shape) != 1:
-        msg = f"`data` must have one axis; got shape {shown(tuple(data.shape))}."
-        raise ShapeError(msg)
-    for name, array, wanted, size in (
-        ("indices", indices, "(num_entries,)", int(data.shape[0])),
-        ("indptr", indptr, "(num_rows + 1,)", rows + 1),
-    ):
-        if not is_integer(array):
-            msg = f"`{name}` must be integers; got {dtype_name(array)}. Convert them to int32."
-            raise DTypeError(msg)
-        require_sizes(name, tuple(array.shape), wanted, (size,))
-
-
-def _require_values(data: Array, indices: Array, indptr: Array, counts: Array, columns: int) -> None:
-    """Check that entries are in the matrix, and rows in the entries."""
-    xp, size = array_namespace(data), int(data.shape[0])
-    first, last = int(indptr[0]), int(indptr[-1])
-    # A difference of starts out of range may be too large for its dtype, and be positive again.
-    falls = int(xp.min(indptr)) < first or int(xp.max(indptr)) > last or int(xp.min(counts)) < 0
-    if first or last != size or falls:
-        msg = (
-            f"`indptr` must rise from 0 to the number of entries, {size}; it begins with {first}, ends with {last} and "
-            f"{'falls' if falls else 'does not fall'} between."
-        )
-        raise ArgumentError(msg)
-    lowest, highest = (int(xp.min(indices)), int(xp.max(indices))) if size else (0, 0)
-    if lowest < 0 or highest >= columns:
-        msg = f"every column in `indices` must be in 0..{columns - 1}; they go from {lowest} to {highest}."
-        raise ArgumentError(msg)

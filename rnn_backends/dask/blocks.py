@@ -91,8 +91,8 @@ class Blocks:
         is_known = not isnan(count)
         fits = held.ndim == 1 and (held.shape == (count,) if is_known else is_lazy and held.numblocks == (len(chunks),))
         if not fits:
-            unknown = "in blocks as those of `x`, whose sizes are not known" if not is_known else f"= ({count},)"
-            msg = f"`lengths` must have shape (batch,), {unknown}; got {shown(tuple(held.shape))}."
+            unknown = ", in blocks as those of `x`, whose sizes are not known" if not is_known else f" = ({count},)"
+            msg = f"`lengths` must have shape (batch,){unknown}; got {shown(tuple(held.shape))}."
             raise ShapeError(msg)
         if is_lazy:
             return held.rechunk((chunks,)) if is_known else held

@@ -14,7 +14,7 @@ from rnn_backends.errors import DTypeError, ShapeError
 from rnn_backends.model.chunks import BUDGET
 from rnn_backends.model.init import require_integer
 from rnn_backends.model.padding import like, padded
-from rnn_backends.model.ragged import Ragged, flat, name_of, of_sequences
+from rnn_backends.model.ragged import Ragged, flat, of_sequences
 from rnn_backends.model.vocabulary import Vocabulary
 
 WINDOW = 32
@@ -126,7 +126,7 @@ def packs(lengths: Host, steps: int) -> Iterator[Host]:
 
 
 def windows(
-    sequences: Any, lengths: Any, vocabulary: Vocabulary | None, steps_of: StepsOf
+    sequences: Any, lengths: Any, vocabulary: Vocabulary | None, steps_of: StepsOf, name: str = "sequences"
 ) -> Iterator[tuple[Ragged, int]]:
     """Return an iterator over the sequences, some batches of them at once, with the number of steps of a batch.
 
@@ -134,7 +134,7 @@ def windows(
     """
     if lengths is not None:
         return _of_flat(flat(sequences, lengths), steps_of)
-    return _of_each(iter(_several(sequences)), vocabulary, steps_of)
+    return _of_each(iter(_several(sequences)), vocabulary, steps_of, name)
 
 
 def _several(sequences: Any) -> Iterable[Any]:
@@ -163,24 +163,24 @@ def _of_flat(held: Ragged, steps_of: StepsOf) -> Iterator[tuple[Ragged, int]]:
 
 
 def _of_each(
-    sequences: Iterator[Any], vocabulary: Vocabulary | None, steps_of: StepsOf
+    sequences: Iterator[Any], vocabulary: Vocabulary | None, steps_of: StepsOf, name: str
 ) -> Iterator[tuple[Ragged, int]]:
     """Yield parts of sequences that an iterator gives one by one."""
     first = 0
     known: tuple[str, Array] | None = None
-    while taken := _taken(sequences, steps_of):
-        window = of_sequences(taken, first, vocabulary)
+    while taken := _next(sequences, steps_of):
+        window = of_sequences(taken, first, vocabulary, name)
         first += len(taken)
         if window.lengths.any():
             window = window if known is None else _as_before(window, known)
-            known = known or (name_of(window.place_of(0)[0]), window.values[:0, ...])
+            known = known or (window.name_of(window.place_of(0)[0]), window.values[:0, ...])
         elif known is not None:
-            window = Ragged(known[1], window.lengths, window.first)
+            window = window.with_values(known[1])
         yield window, steps_of(prod(window.values.shape[1:]))
         del taken, window  # or they would be held while the next ones are read
 
 
-def _taken(sequences: Iterator[Any], steps_of: StepsOf) -> list[Any]:
+def _next(sequences: Iterator[Any], steps_of: StepsOf) -> list[Any]:
     """Return the next sequences, of the steps of some batches; none at the end."""
     taken: list[Any] = []
     left, is_known = WINDOW * steps_of(1), False
@@ -215,19 +215,19 @@ def _as_before(window: Ragged, known: tuple[str, Array]) -> Ragged:
     """Return sequences, which must be like the one that was read first."""
     values, (before, first) = window.values, known
     index, _ = window.place_of(0)
-    name = name_of(index)
+    name = window.name_of(index)
     require_together([(before, first), (name, values)])
     if values.shape[1:] != first.shape[1:]:
         wanted = "".join(f", {size}" for size in first.shape[1:]) or ","
-        shape = (int(window.lengths[index - window.first]), *values.shape[1:])
-        msg = f"`{name}` must have shape (length{wanted}), as the other sequences; got {shown(shape)}."
+        shape = shown(window.shape_of(index))
+        msg = f"`{name}` must have shape (length{wanted}), as the other sequences; got {shape}."
         raise ShapeError(msg)
     if is_integer(values) == is_integer(first):
         return window
     if is_integer(values) and isinstance(values, np.ndarray):
-        return Ragged(values.astype(first.dtype), window.lengths, window.first)
+        return window.with_values(values.astype(first.dtype))
     msg = (
-        f"all `sequences` must be of one kind, integers or floating point; got {dtype_name(first)} and, of `{name}`, "
-        f"{dtype_name(values)}. Convert them to one dtype."
+        f"all `{window.name}` must be of one kind, integers or floating point; got {dtype_name(first)} and, of "
+        f"`{name}`, {dtype_name(values)}. Convert them to one dtype."
     )
     raise DTypeError(msg)

@@ -11,6 +11,7 @@ from rnn_backends.core.messages import got, shown
 from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError, DTypeError
+from rnn_backends.model.coordinates import coordinates
 
 
 def dale_signs(cell: AffineCell) -> Host:
@@ -52,7 +53,7 @@ def dale_signs(cell: AffineCell) -> Host:
     if not isinstance(cell, AffineCell):
         msg = f"`cell` must be a Cell or a RateCell, such as rnn.layers[0].forward of a model; got {got(cell)}."
         raise DTypeError(msg)
-    rows, columns, values = _entries(cell.weight_hh)
+    rows, columns, values = _weights(cell.weight_hh)
     size, is_wrong = cell.hidden_size, ~np.isfinite(values)
     excites, inhibits, unknown = (
         np.bincount(columns[chosen], minlength=size) > 0 for chosen in (values > 0, values < 0, is_wrong)
@@ -63,11 +64,10 @@ def dale_signs(cell: AffineCell) -> Host:
     return excites.astype(np.int8) - inhibits.astype(np.int8)
 
 
-def _entries(weight: Any) -> tuple[Host, Host, Host]:
-    """Return rows, columns and values of a matrix, of a sparse one those that are not zero."""
+def _weights(weight: Any) -> tuple[Host, Host, Host]:
+    """Return rows, columns and values of a matrix, of a sparse one those of its entries."""
     if isinstance(weight, Sparse):
-        values, columns, starts = map_arrays(to_numpy, weight).to_csr()
-        return np.repeat(np.arange(len(starts) - 1), np.diff(starts)), columns, values
+        return coordinates(map_arrays(to_numpy, weight))
     host = to_numpy(weight)
     rows, columns = np.indices(host.shape)
     return rows.ravel(), columns.ravel(), host.ravel()

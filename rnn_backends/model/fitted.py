@@ -29,13 +29,15 @@ class Fitted(Replaceable):
 
         It minimises ``sum |y<t> - W_ya a<t> - b_y|^2 + ridge |W_ya|^2`` over all steps together; b_y is not penalised.
         The sums of products that this takes are added up in chunks of time, so that a few times 16 MiB are held
-        beside them, however long the sequences are: x and y may be an `np.memmap` each.
+        beside them, however long the sequences are: x and y may be an `np.memmap` each.  A list is read as it is used:
+        copies are held of the sequences of 32 batches of that size at most, or of one that is longer.
 
         Parameters
         ----------
         x : array, host data, text, or list of arrays or texts
             As for `RNN.__call__`.  A list of arrays, (length, input_size) or token ids (length,), or of texts, are
-            sequences of any lengths; they are run in batches of nearly equal ones.
+            sequences of any lengths; they are run in batches of nearly equal ones.  Lists of numbers in lists are one
+            array.
         y : array or host data, shape (seq_len, batch, output_size) or (seq_len, output_size)
             The outputs that are wanted, with the axes of `x`; not looked at beyond a length, where masked, or in the
             washout.  Of a list of sequences, a list of one array (length, output_size) for each.  Where each sequence
@@ -58,8 +60,9 @@ class Fitted(Replaceable):
         Raises
         ------
         ArgumentError
-            `ridge` or `washout` has an impossible value, no step is left, a number is not finite, or the states are
-            linearly dependent and the ridge is 0.
+            `ridge` or `washout` has an impossible value, no step is left, a number is not finite, the states are
+            linearly dependent and the ridge is 0, the readout does not fit the dtype of the model, or a model with
+            noise, whose draws depend on the place in the batch, is given a list.
         ShapeError, DTypeError, BackendMismatchError, DeviceError
             An argument does not fit.
         BackendUnavailableError
@@ -68,7 +71,7 @@ class Fitted(Replaceable):
         Notes
         -----
         All is computed on the model's device, in float64, whatever the dtype of the model, to which the readout is
-        rounded in the end; four numbers are copied to the host.  A library that has no float64, as JAX has none until
+        rounded in the end; six numbers are copied to the host.  A library that has no float64, as JAX has none until
         it is switched on (``jax.config.update("jax_enable_x64", True)``), computes in float32: the ridge must
         then be larger.
 
@@ -107,7 +110,8 @@ class Fitted(Replaceable):
         steps : int
             The number of outputs.
         inputs : array or host data, shape (steps - 1, batch, input_size - output_size), optional
-            u<t> of the steps after `x`, with its axes; left out where the outputs are all of the input.
+            u<t> of the steps after `x`, with its axes; left out where the outputs are all of the input, or one is asked
+            for.
         h_0 : array or host data, shape (num_cells, batch, hidden_size) or (num_cells, hidden_size), optional
             As for `RNN.__call__`.
 

@@ -3,41 +3,27 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rnn_backends.backends.transfer import as_host, receive, to_numpy
 from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, is_integer
-from rnn_backends.core.checks import require_state
 from rnn_backends.core.masking import KeptSteps
 from rnn_backends.core.messages import got, shown
 from rnn_backends.core.ridge import Moments, solved
 from rnn_backends.core.stored import steps_of
 from rnn_backends.errors import ArgumentError, BackendUnavailableError, DTypeError, ShapeError
-from rnn_backends.model.batches import packs
 from rnn_backends.model.chunk import Chunk, counted
-from rnn_backends.model.chunks import ChunkedCall, batch_steps
+from rnn_backends.model.chunks import ChunkedCall
+from rnn_backends.model.fit_lists import Given, batches_of, is_list_of
 from rnn_backends.model.init import require_integer
-from rnn_backends.model.padding import like, padded
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.ragged import of_sequences
 from rnn_backends.model.reading import summarize
-from rnn_backends.model.vocabulary import are_texts
 
 WIDEST = ("float64", "float32")
 """The dtypes that sums are computed in; the first that a library has."""
-
-
-class Given(NamedTuple):
-    """Sequences of one call, with the outputs that are wanted."""
-
-    x: Any
-    y: Any
-    lengths: Any
-    mask: Any
-    h_0: Any
 
 
 def fitted_readout(
@@ -49,8 +35,9 @@ def fitted_readout(
         msg = f"`ridge` must be at least 0; got {got(ridge)}."
         raise ArgumentError(msg)
     require_integer("washout", washout, 0)
-    fit = _Fit(placed, int(washout), placed.require_reads(reads))
-    calls = _batches(fit, Given(*given)) if _is_list(given[0]) else iter([Given(*given)])
+    is_list = is_list_of(given[0], placed.network.takes)
+    fit = _Fit(placed, int(washout), placed.require_reads(reads), is_list=is_list)
+    calls = batches_of(placed, fit.reads, Given(*given)) if is_list else iter([Given(*given)])
     moments: Moments | None = None
     with placed.on_device():
         for call in calls:
@@ -64,7 +51,7 @@ def fitted_readout(
 class _Fit:
     """The fit of a readout: where and how sums are computed."""
 
-    def __init__(self, placed: Placed, washout: int, reads: str) -> None:
+    def __init__(self, placed: Placed, washout: int, reads: str, *, is_list: bool) -> None:
         if washout and reads != "steps":
             msg = (
                 f"`washout` leaves out steps of a readout of every step; this one reads the {shown(reads)} of each "
@@ -72,7 +59,7 @@ class _Fit:
             )
             raise ArgumentError(msg)
         self.placed = Placed(replace(placed.network, readout=()), placed.placement)
-        self.washout, self.reads = washout, reads
+        self.washout, self.reads, self.is_list = washout, reads, is_list
         backend = placed.placement.backend
         self.dtype = next(name for name in WIDEST if name in backend.dtypes())
         self.own_dtype = backend.dtype(self.dtype)
@@ -104,7 +91,7 @@ class _Fit:
                 yield self._of(read, self._moved(y), has_step)
             return
         if self.longest <= self.washout:
-            raise ArgumentError(self.none_left())
+            return
         before: list[Any] = [0]
         for part in call.each(partial(self._of_chunk, call, y, before)):
             if part is not None:
@@ -176,10 +163,8 @@ class _Fit:
             raise ArgumentError(self.none_left())
         # One that is not finite makes all sums of its row so.
         if not _number(xp.isfinite(xp.sum(moments.squares) + xp.sum(moments.products) + xp.sum(moments.targets))):
-            msg = (
-                "the states and `y` must be finite at all steps that are fitted to, and some are not; leave those out "
-                "by `mask`."
-            )
+            way = "cut those off, or leave their sequences out" if self.is_list else "leave those out by `mask`"
+            msg = f"the states and `y` must be finite at all steps that are fitted to, and some are not; {way}."
             raise ArgumentError(msg)
         weight, bias, values = solved(moments, ridge)
         smallest, largest = _number(values[0]), _number(values[-1])
@@ -191,59 +176,22 @@ class _Fit:
                 f"of {ridge:g} leaves more than one readout; give a larger `ridge`, such as {enough:.1e}."
             )
             raise ArgumentError(msg)
-        dtype = self.placed.placement.backend.dtype(self.placed.dtype)
-        return cast(weight, dtype), cast(bias, dtype)
+        return self._rounded(weight, bias)
+
+    def _rounded(self, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """Return weight and bias in the dtype of the model, which must hold them."""
+        xp, dtype = array_namespace(weight), self.placed.placement.backend.dtype(self.placed.dtype)
+        with np.errstate(over="ignore"):  # which is refused
+            found = cast(weight, dtype), cast(bias, dtype)
+        if all(_number(xp.all(xp.isfinite(each))) for each in found):
+            return found
+        msg = (
+            f"the readout has weights beyond what {self.placed.dtype}, the dtype of the model, holds; give `y` in "
+            f"other units, a larger `ridge`, or make it wider: rnn.to(dtype={shown(self.dtype)})."
+        )
+        raise ArgumentError(msg)
 
 
 def _number(scalar: Array) -> float:
     """Return one number of a device."""
     return float(to_numpy(array_namespace(scalar).asarray(scalar)))
-
-
-def _is_list(x: Any) -> bool:
-    """Return whether an input is a list of sequences, rather than nested lists of numbers, or steps."""
-    if are_texts(x):
-        return True
-    if not isinstance(x, (list, tuple)) or not x or not all(map(is_array, x)):
-        return False
-    return all(len(each.shape) == (1 if is_integer(each) else 2) for each in x)
-
-
-def _batches(fit: _Fit, given: Given) -> Iterator[Given]:
-    """Yield sequences of different lengths in batches of nearly equal ones."""
-    placed, (x, y, lengths, mask, h_0) = fit.placed, given
-    if lengths is not None or mask is not None:
-        msg = "`lengths` and `mask` are of a batch in one array; a list of sequences takes neither."
-        raise ArgumentError(msg)
-    held = of_sequences(x, 0, placed.vocabulary)
-    steps = fit.reads == "steps"
-    if (not isinstance(y, (list, tuple)) and (steps or not is_array(y))) or len(y) != len(x):
-        msg = f"`y` must be a list of {len(x)} arrays, one for each sequence in `x`; got {got(y)}."
-        raise ShapeError(msg)
-    wanted = of_sequences(y) if steps else as_host("y", y)
-    if steps and (wrong := np.flatnonzero(held.lengths != wanted.lengths)).size:
-        index = int(wrong[0])
-        msg = (
-            f"`y[{index}]` must have as many steps as `x[{index}]`, {held.lengths[index]}; it has "
-            f"{wanted.lengths[index]}."
-        )
-        raise ShapeError(msg)
-    initial = placed.to_device("h_0", placed.as_host("h_0", h_0))
-    if initial is not None:
-        require_state(placed.network.layers, initial, (len(x),))
-    features = int(held.values.shape[1]) if len(held.values.shape) > 1 else 1
-    batch_first = placed.network.batch_first
-    for chosen in packs(held.lengths, batch_steps(placed, features)):
-        part = padded(wanted, chosen, batch_first) if steps else _taken(wanted, chosen, 0)
-        yield Given(padded(held, chosen, batch_first), part, held.lengths[chosen], None, _states_of(initial, chosen))
-
-
-def _states_of(h_0: Any, chosen: Any) -> Any:
-    """Return the initial states of some sequences."""
-    if isinstance(h_0, tuple):
-        return tuple(_taken(part, chosen, 0) for part in h_0)
-    return None if h_0 is None else _taken(h_0, chosen, 1)
-
-
-def _taken(array: Array, chosen: Any, axis: int) -> Array:
-    return array_namespace(array).take(array, like(array, chosen), axis=axis)

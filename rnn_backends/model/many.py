@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.arrays import Array, ArrayLike, Host, dtype_name, is_integer
-from rnn_backends.core.checks import refuse
-from rnn_backends.core.messages import shown
-from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
+from rnn_backends.core.arrays import Array, ArrayLike, Host
 from rnn_backends.model.batches import packs, steps_within, windows
 from rnn_backends.model.chunks import batch_steps
 from rnn_backends.model.init import require_integer
@@ -19,7 +16,8 @@ from rnn_backends.model.language import LanguageModel
 from rnn_backends.model.model import part_of_rnn
 from rnn_backends.model.padding import padded, source_of, taken_steps
 from rnn_backends.model.placed import Placed
-from rnn_backends.model.ragged import Ragged, name_of
+from rnn_backends.model.ragged import Ragged
+from rnn_backends.model.sequences import require_no_noise, required
 
 NONE = Ragged(np.empty(0), np.empty(0, np.int64))
 """No sequence, of which there are results as well: arrays of no rows."""
@@ -170,25 +168,21 @@ def _of_many(
 ) -> Any:
     """Return the results of a method for many sequences in their order."""
     placed, (sequences, lengths, budget) = rnn.placed, given
-    if placed.network.noise is not None:
-        msg = (
-            f"{method} batches sequences by their lengths, and what the noise of this model draws depends on the place "
-            "in a batch; make batches of your own, or take a model without noise."
-        )
-        raise ArgumentError(msg)
+    require_no_noise(placed, method)
     if budget is not None:
         require_integer("budget", budget, 1)
     steps_of = steps_within(budget, partial(batch_steps, placed))
     found: list[Any] = []
     held = windows(sequences, lengths, placed.vocabulary, steps_of)
     for window, steps in chain([next(held, (NONE, 1))], held):
-        required = _required(placed, window)
-        result = _of_window(placed, run, required, list(packs(required.lengths, steps)) or [NONE.lengths], reads)
+        known = required(placed, window)
+        packed = list(packs(known.lengths, steps)) or [NONE.lengths]
+        result = _of_window(placed, run, known, packed, reads)
         if reads == "steps" and lengths is None:
-            found += [result[start:stop, ...] for start, stop in pairwise(required.offsets.tolist())]
+            found += [result[start:stop, ...] for start, stop in pairwise(known.offsets.tolist())]
         else:
             found.append(result)
-        del window, required, result  # or they would be held while the next ones are made
+        del window, known, result  # or they would be held while the next ones are made
     if reads == "steps" and lengths is None:
         return found
     with placed.on_device():
@@ -207,41 +201,3 @@ def _of_window(placed: Placed, run: Callable[..., Array], window: Ragged, chosen
         else:
             place = np.argsort(np.concatenate(chosen))
         return taken_steps(found[0] if len(found) == 1 else xp.concat(found), place, (count,))
-
-
-def _required(placed: Placed, window: Ragged) -> Ragged:
-    """Return sequences that the model takes; an error names the first that it does not."""
-    network, size, values = placed.network, placed.input_size, window.values
-    if tuple(values.shape) == (0,):  # of no numbers, whose dtype says nothing
-        none = np.empty((0, size or 1), np.float32) if network.takes == "features" else np.empty(0, np.int32)
-        return Ragged(none, window.lengths, window.first)
-    placed.spec("sequences", values[:0, ...])  # which must be the model's, or the host's
-    index, _ = window.place_of(0)
-    name, shape = name_of(index), shown((int(window.lengths[index - window.first]), *values.shape[1:]))
-    is_ids = is_integer(values) and network.takes != "features"
-    if network.takes == "tokens" and not is_ids:
-        msg = f"`{name}` must hold token ids, integers, which this model takes; got {dtype_name(values)}."
-        raise DTypeError(msg)
-    if is_ids and len(values.shape) == 2:
-        msg = (
-            f"token ids in `{name}` must have shape (length,); got {shape}. Convert integers that are features to "
-            "floating point."
-        )
-        raise ShapeError(msg)
-    if not is_ids and (len(values.shape) == 1 or size not in {None, values.shape[1]}):
-        wanted = "(length, input_size)" + ("" if size is None else f" = (length, {size})")
-        msg = f"`{name}` must have shape {wanted}; got {shape}."
-        raise ShapeError(msg)
-    if is_ids and isinstance(values, np.ndarray) and size is not None and values.size:
-        _require_ids(window, size)
-    return window
-
-
-def _require_ids(window: Ragged, size: int) -> None:
-    """Check token ids on the host, and name the sequence of the first that is out of range."""
-    values = window.values
-    if values.min() >= 0 and values.max() < size:
-        return
-    index, step = window.place_of(int(np.argmax((values < 0) | (values >= size))))
-    start, stop = window.offsets[index - window.first : index - window.first + 2]
-    refuse(name_of(index), values[start:stop], size, "token id", (step,))

@@ -5,6 +5,7 @@ import numpy as np
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError
+from rnn_backends.model.coordinates import coordinates
 
 DENSE = 1000
 """The most rows of a matrix whose eigenvalues are all computed, in about a second."""
@@ -62,7 +63,7 @@ def _by_arpack(matrix: Host | Sparse) -> float:
 
 
 def _dense(matrix: Sparse) -> Host:
-    values, columns, starts = matrix.to_csr()
+    rows, columns, values = coordinates(matrix)
     dense = np.zeros(matrix.shape)
-    dense[np.repeat(np.arange(matrix.shape[0]), np.diff(starts)), columns] = values
+    dense[rows, columns] = values
     return dense

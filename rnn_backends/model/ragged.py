@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,19 @@ from rnn_backends.core.parameters import require_dense
 from rnn_backends.errors import DTypeError, ShapeError
 from rnn_backends.model.vocabulary import Encoder, Vocabulary
 
+Found = tuple[Array, Host]
+"""The values of sequences one after another, and the lengths."""
+
+
+class _Place(NamedTuple):
+    """Where sequences stand: the place of the first among all, and the argument that holds them."""
+
+    first: int
+    name: str
+
+    def name_of(self, index: int) -> str:
+        return f"{self.name}[{index}]"
+
 
 class Ragged:
     """Sequences one after another.
@@ -33,10 +46,12 @@ class Ragged:
     lengths : numpy.ndarray of int64, shape (count,)
     first : int, default 0
         The place of the first of them among all that there are.
+    name : str, default "sequences"
+        The argument that holds them, in messages.
     """
 
-    def __init__(self, values: Array, lengths: Host, first: int = 0) -> None:
-        self.values, self.lengths, self.first = values, lengths, first
+    def __init__(self, values: Array, lengths: Host, first: int = 0, name: str = "sequences") -> None:
+        self.values, self.lengths, self.first, self.name = values, lengths, first, name
 
     @cached_property
     def offsets(self) -> Host:
@@ -47,17 +62,25 @@ class Ragged:
         """Return some of the sequences; of their values no copy is made."""
         ends = self.offsets[[start, stop]].tolist()
         values = self.values if ends == [0, self.values.shape[0]] else self.values[ends[0] : ends[1], ...]
-        return Ragged(values, self.lengths[start:stop], self.first + start)
+        return Ragged(values, self.lengths[start:stop], self.first + start, self.name)
+
+    def with_values(self, values: Array) -> "Ragged":
+        """Return the same sequences of other numbers."""
+        return Ragged(values, self.lengths, self.first, self.name)
+
+    def name_of(self, index: int) -> str:
+        """Return the name, in messages, of the sequence at a place among all."""
+        return _Place(self.first, self.name).name_of(index)
+
+    def shape_of(self, index: int) -> tuple[int, ...]:
+        """Return the shape of the sequence at a place among all."""
+        length = int(self.lengths[index - self.first]) if len(self.lengths) else 0
+        return (length, *self.values.shape[1:])
 
     def place_of(self, step: int) -> tuple[int, int]:
         """Return the place, among all sequences, of the one in which a step of the values stands, and that step's."""
-        index = int(np.searchsorted(self.offsets, step, "right")) - 1
+        index = min(int(np.searchsorted(self.offsets, step, "right")), max(1, len(self.lengths))) - 1
         return self.first + index, step - int(self.offsets[index])
-
-
-def name_of(index: int) -> str:
-    """Return the name of a sequence in messages."""
-    return f"sequences[{index}]"
 
 
 def flat(values: Any, lengths: Any) -> Ragged:
@@ -75,8 +98,7 @@ def flat(values: Any, lengths: Any) -> Ragged:
             f"input_size) or (steps,); got {shown(tuple(values.shape))}."
         )
         raise ShapeError(msg)
-    if counts.size and counts.min() < 0:
-        checks.refuse("lengths", counts, values.shape[0] + 1, "length", (int(counts.argmin()),))
+    checks.require_range("lengths", counts, values.shape[0] + 1, "length")  # or their sum may be none of int64
     counts = counts.astype(np.int64)
     if counts.sum() != values.shape[0]:
         msg = f"`lengths` must sum to the {values.shape[0]} steps in `sequences`; they sum to {counts.sum()}."
@@ -84,20 +106,24 @@ def flat(values: Any, lengths: Any) -> Ragged:
     return Ragged(values, counts)
 
 
-def of_sequences(sequences: Sequence[Any], first: int = 0, vocabulary: Vocabulary | None = None) -> Ragged:
+def of_sequences(
+    sequences: Sequence[Any], first: int = 0, vocabulary: Vocabulary | None = None, name: str = "sequences"
+) -> Ragged:
     """Return sequences of a list, each an array, a list of steps, or a text where there is a vocabulary."""
     kinds = set(map(type, sequences))
-    if kinds == {str} and vocabulary is not None:
-        return _of_texts(sequences, first, vocabulary)
+    texts = sum(issubclass(kind, str) for kind in kinds)
     found = None
-    if kinds == {np.ndarray}:
-        found = _of_arrays(sequences, first)
+    if texts and vocabulary is not None:
+        found = _of_texts(sequences, _Place(first, name), vocabulary, is_mixed=texts < len(kinds))
+    elif kinds == {np.ndarray}:
+        found = _of_arrays(sequences)
     elif kinds == {list}:
-        found = _of_lists(sequences, first)
-    return _one_by_one(sequences, first) if found is None else found
+        found = _of_lists(sequences)
+    values, lengths = _one_by_one(sequences, _Place(first, name)) if found is None else found
+    return Ragged(values, lengths, first, name)
 
 
-def _of_arrays(arrays: Sequence[Host], first: int) -> Ragged | None:
+def _of_arrays(arrays: Sequence[Host]) -> Found | None:
     """Return arrays of NumPy; None if they are not alike."""
     dtypes = set(map(attrgetter("dtype"), arrays))
     if len(dtypes) > 1 or next(iter(dtypes)).kind not in "iuf" or not next(iter(dtypes)).isnative:
@@ -108,10 +134,10 @@ def _of_arrays(arrays: Sequence[Host], first: int) -> Ragged | None:
         values = np.concatenate(arrays)
     except ValueError:  # of widths that differ
         return None
-    return Ragged(values, _lengths(arrays), first)
+    return values, _lengths(arrays)
 
 
-def _of_lists(lists: Sequence[list[Any]], first: int) -> Ragged | None:
+def _of_lists(lists: Sequence[list[Any]]) -> Found | None:
     """Return lists of numbers, or of lists of as many numbers each; None for all others."""
     steps = list(chain.from_iterable(lists))
     try:
@@ -119,35 +145,40 @@ def _of_lists(lists: Sequence[list[Any]], first: int) -> Ragged | None:
     except (DTypeError, TypeError, ValueError, RuntimeError):  # which is said of the one that is to blame
         return None
     if not steps:
-        return Ragged(np.empty(0), _lengths(lists), first)
+        return np.empty(0), _lengths(lists)
     if values is None or values.dtype.kind not in "iuf" or values.ndim > 2:
         return None
-    return Ragged(values, _lengths(lists), first)
+    return values, _lengths(lists)
 
 
-def _of_texts(texts: Sequence[str], first: int, vocabulary: Vocabulary) -> Ragged:
+def _of_texts(texts: Sequence[str], place: _Place, vocabulary: Vocabulary, *, is_mixed: bool) -> Found:
     """Return texts as token ids."""
+    if is_mixed:
+        index, other = next((k, each) for k, each in enumerate(texts, place.first) if not isinstance(each, str))
+        msg = f"`{place.name_of(index)}` must be a text, as other sequences are; got {got(other)}."
+        raise DTypeError(msg)
     if vocabulary.unit == "character":
         lengths, ids = _lengths(texts), vocabulary.ids_of_characters("".join(texts))
     else:
         words = list(map(str.split, texts))
         lengths, ids = _lengths(words), vocabulary.ids_of_words(list(chain.from_iterable(words)))
-    found = Ragged(ids, lengths, first)
     if ids.size and ids.min() < 0:
-        index, _ = found.place_of(int(ids.argmin()))
-        Encoder(vocabulary, name_of(index)).encode(texts[index - first], is_last=True)  # which says what is wrong
-    return found
+        index, _ = Ragged(ids, lengths).place_of(int(ids.argmin()))
+        Encoder(vocabulary, place.name_of(place.first + index)).encode(
+            texts[index], is_last=True
+        )  # which says what is wrong
+    return ids, lengths
 
 
 def _lengths(sequences: Sequence[Any]) -> Host:
     return np.fromiter(map(len, sequences), np.int64, len(sequences))
 
 
-def _one_by_one(sequences: Sequence[Any], first: int) -> Ragged:
+def _one_by_one(sequences: Sequence[Any], place: _Place) -> Found:
     """Return sequences of any kinds, each looked at by itself."""
     found = {}
-    for index, each in enumerate(sequences, first):
-        name = name_of(index)
+    for index, each in enumerate(sequences, place.first):
+        name = place.name_of(index)
         if isinstance(each, str):
             msg = f"`{name}` must hold numbers; got text; give a list of texts to a model with a vocabulary as it is."
             raise DTypeError(msg)
@@ -155,9 +186,9 @@ def _one_by_one(sequences: Sequence[Any], first: int) -> Ragged:
         require_dense(name, found[name])
     checks.require_together(found.items())
     arrays = _alike(found)
-    xp, dtype = array_namespace(arrays[0]), _common_dtype(arrays)
+    xp, dtype = array_namespace(arrays[0]), _common_dtype(arrays, place.name)
     lengths = np.array([int(array.shape[0]) for array in arrays], np.int64)
-    return Ragged(xp.concat([xp.astype(array, dtype) for array in arrays]), lengths, first)
+    return xp.concat([xp.astype(array, dtype) for array in arrays]), lengths
 
 
 def _alike(arrays: dict[str, Array]) -> list[Array]:
@@ -178,7 +209,7 @@ def _alike(arrays: dict[str, Array]) -> list[Array]:
     return list(found.values())
 
 
-def _common_dtype(arrays: Sequence[Array]) -> Any:
+def _common_dtype(arrays: Sequence[Array], name: str) -> Any:
     """Return the dtype that all arrays can be converted to."""
     xp = array_namespace(arrays[0])
     if all(map(is_integer, arrays)) and len({array.dtype for array in arrays}) > 1:
@@ -187,7 +218,5 @@ def _common_dtype(arrays: Sequence[Array]) -> Any:
         return xp.result_type(*(array.dtype for array in arrays))
     except TypeError as error:  # integers and floating point, in a library that does not mix them
         found = ", ".join(sorted({dtype_name(array) for array in arrays}))
-        msg = (
-            f"all `sequences` must be of one kind, integers or floating point; got {found}. Convert them to one dtype."
-        )
+        msg = f"all `{name}` must be of one kind, integers or floating point; got {found}. Convert them to one dtype."
         raise DTypeError(msg) from error

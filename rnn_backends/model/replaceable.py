@@ -8,7 +8,7 @@ from rnn_backends.core.arrays import Array, is_integer
 from rnn_backends.core.layers import as_layers, named_arrays
 from rnn_backends.core.messages import listed, shown
 from rnn_backends.core.network import Network
-from rnn_backends.core.parameters import map_arrays
+from rnn_backends.core.parameters import map_arrays, require_unmasked
 from rnn_backends.errors import ArgumentError
 from rnn_backends.model.many import Many
 from rnn_backends.model.model import part_of_rnn
@@ -64,9 +64,10 @@ class Replaceable(Many):
 
         def owned(array: Array) -> Array:
             """Return an array on the model's device, one of NumPy in the model's dtype and in memory of its own."""
-            place, owner = placed.placement, owner_of(array)
             if id(array) in held:
                 return array
+            require_unmasked(name, array)
+            place, owner = placed.placement, owner_of(array)
             if owner is not None and owner.name == "numpy":
                 return place.backend.from_host(array, "int32" if is_integer(array) else placed.dtype, place.device)
             require_owner(name, array, require_owned(name, array), place)
@@ -81,4 +82,6 @@ class Replaceable(Many):
             made["metadata"] = {}
         return self.from_network(replace(network, **made), placed.placement)
 
-    __replace__ = replace
+    def __replace__(self, /, **parts: Any) -> Self:
+        """Return ``self.replace(**parts)``, for `copy.replace`."""
+        return self.replace(**parts)

@@ -11,7 +11,7 @@ from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import ArrayLike, Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
-from rnn_backends.core.messages import got
+from rnn_backends.core.messages import got, shown
 from rnn_backends.core.network import Network
 from rnn_backends.core.parameters import require_sizes
 from rnn_backends.core.sparse import Sparse
@@ -66,7 +66,8 @@ def reservoir(
     Returns
     -------
     RNN
-        Of one layer without a readout.  Its `metadata` have a note ``reservoir`` of what it was made with.
+        Of one layer without a readout.  Its `metadata` have a note ``reservoir`` of what it was made with, as
+        arguments in Python.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def reservoir(
     if radius <= 0:
         msg = f"`spectral_radius` must be positive; got {got(spectral_radius)}."
         raise ArgumentError(msg)
-    entries = _entries(density, hidden_size)
+    entries = _entries_of_row(density, hidden_size)
     scaling = _each("input_scaling", input_scaling, "input_size", input_size)
     bias = _each("bias_scaling", bias_scaling, "hidden_size", hidden_size)
     leaks = _each("leak", leak, "hidden_size", hidden_size)
@@ -121,11 +122,19 @@ def reservoir(
         "input_size": input_size,
         "hidden_size": hidden_size,
         "spectral_radius": radius,
-        "density": density,
+        "density": float(density),
     }
-    made |= {"input_scaling": input_scaling, "bias_scaling": bias_scaling, "leak": leak, "seed": seed}
-    note = ", ".join(f"{name}={got(value)}" for name, value in made.items())
-    return RNN.from_network(Network((Layer(cell),), metadata={"reservoir": note}), placement, dtype)
+    made |= {"input_scaling": scaling, "bias_scaling": bias, "leak": leaks, "activation": cell.activation}
+    rnn = RNN.from_network(Network((Layer(cell),)), placement, dtype)
+    made |= {"seed": int(seed), "dtype": rnn.dtype}
+    return rnn.replace(metadata={"reservoir": ", ".join(f"{name}={_noted(value)}" for name, value in made.items())})
+
+
+def _noted(value: Any) -> str:
+    """Return an option as it is written in Python, an activation of one's own by its type."""
+    if isinstance(value, np.ndarray):
+        return str(value.tolist())
+    return shown(getattr(value, "name", None) or got(value)) if callable(value) else got(value)
 
 
 def scaled(matrix: Host | Sparse, radius: float) -> Host | Sparse:
@@ -154,7 +163,7 @@ def _drawn(generator: "np.random.Generator", size: int, entries: int) -> Host | 
     return Sparse.from_csr(values.ravel(), columns.ravel(), np.arange(size + 1) * entries, (size, size))
 
 
-def _entries(density: float, size: int) -> int:
+def _entries_of_row(density: float, size: int) -> int:
     """Return the number of entries of each row."""
     part = finite_float("density", density)
     if not 0 < part <= 1:

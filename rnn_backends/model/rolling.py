@@ -26,7 +26,7 @@ def rolled_out(placed: Placed, x: Any, steps: Any, inputs: Any, h_0: Any) -> Arr
         return placed.placement.backend.xp.stack([first, *outputs], axis=axis)
 
 
-def roll_out(placed: Placed, x: Any, inputs: Any = None, h_0: Any = None, steps: int = 1) -> Iterator[Array]:
+def roll_out(placed: Placed, x: Any, inputs: Any = None, h_0: Any = None, steps: int | None = None) -> Iterator[Array]:
     """Return the outputs that continue the features of sequences, each fed back in the next step.
 
     Parameters
@@ -39,15 +39,15 @@ def roll_out(placed: Placed, x: Any, inputs: Any = None, h_0: Any = None, steps:
         The features that stand before the outputs that are fed back, with the axes of `x`.
     h_0 : array or host data, optional
         As of a call.
-    steps : int, default 1
-        The number of outputs, of which the inputs are; without inputs there are outputs without end.
+    steps : int, optional
+        The number of outputs that are asked for, of which the inputs are; without end where it is left out.
 
     Returns
     -------
     iterator of array, shape (batch, output_size) or (output_size,)
         On the network's device, in its dtype.
     """
-    require_forecaster(placed, has_inputs=inputs is not None)
+    require_forecaster(placed, has_inputs=inputs is not None or steps == 1)
     given = as_host("x", x)
     is_batch, batch_first = len(given.shape) == 3, placed.network.batch_first
     if len(given.shape) not in {2, 3} or 0 in given.shape[:-1]:
@@ -62,7 +62,7 @@ def roll_out(placed: Placed, x: Any, inputs: Any = None, h_0: Any = None, steps:
         raise DTypeError(msg)
     axis = 1 if is_batch and batch_first else 0
     stream = Stream(placed, given.shape[1 - axis] if is_batch else 1)
-    known = None if inputs is None else _known(placed, inputs, tuple(given.shape), axis, steps)
+    known = None if inputs is None else _known(placed, inputs, tuple(given.shape), axis, steps or 1)
     if h_0 is not None:
         stream.reset(h_0 if is_batch else _with_batch(placed, h_0))
     return _outputs(placed, stream, run_in_pieces(stream, given, axis), known, axis)
@@ -89,6 +89,9 @@ def _known(placed: Placed, inputs: Any, shape: tuple[int, ...], axis: int, steps
     size = shape[-1] - placed.network.readout[-1].output_size
     wanted = (*shape[:axis], steps - 1, *shape[axis + 1 : -1], size)
     held = as_host("inputs", inputs)
+    if tuple(held.shape) != wanted and not size:
+        msg = f"this model takes its outputs alone, {shown(shape[-1])} in number; leave out `inputs`."
+        raise ShapeError(msg)
     if tuple(held.shape) != wanted:
         axes = ("batch, " * axis) + "steps - 1, " + ("batch, " if len(shape) == 3 and not axis else "")
         msg = (

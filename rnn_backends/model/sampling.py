@@ -105,7 +105,8 @@ def counts(placed: Placed) -> str:
     """Return how much a network takes and gives in a step."""
     what = {"tokens": "one of {} token ids", "features": "{} features"}.get(placed.network.takes or "", "{} inputs")
     readout = placed.network.readout
-    outputs = f"has {readout[-1].output_size} outputs" if readout else "has no readout"
+    size = readout[-1].output_size if readout else 0
+    outputs = f"has {size} output{'s' * (size > 1)}" if readout else "has no readout"
     return f"takes {what.format(placed.input_size)} and {outputs}"
 
 

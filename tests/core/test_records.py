@@ -78,3 +78,15 @@ BAD_CELLS = [
 def test_networks_that_are_refused(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+@pytest.mark.parametrize("weights", ["float32", "float64"])
+def test_the_dtype_that_is_advised_for_initial_states_is_taken(dtype: str, weights: str) -> None:
+    layers = rb.RNN.init(3, 4, dtype=weights).layers
+    for given in (np.ones((1, 4), dtype), (np.ones(4, dtype),)):
+        with pytest.raises(rb.DTypeError, match=r"`h_0(\[0\])?`. Convert `h_0(\[0\])?` to float\d\d\.$") as caught:
+            rb.RNN(layers, h_0=given)
+        advised = str(caught.value).rpartition(" to ")[2].rstrip(".")
+        assert advised == weights
+        rb.RNN(layers, h_0=np.ones((1, 4), advised))

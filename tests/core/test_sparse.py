@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import rnn_backends as rb
 from rnn_backends.core.layers import named_arrays
 from rnn_backends.core.network import READS
-from rnn_backends.core.sparse import AT_ONCE
+from rnn_backends.core.sparse_rows import AT_ONCE
 from rnn_backends.errors import ArgumentError, BackendMismatchError, DTypeError, ShapeError
 from rnn_backends.testing.entries import Entries
 
@@ -251,6 +251,35 @@ def test_entries_that_are_none_of_a_matrix(change: dict[str, Any], error: type[E
     with pytest.raises(error) as caught:
         rb.Sparse.from_csr(**given, shape=(3, 3))
     assert words in str(caught.value)
+
+
+SHAPES: list[Any] = [5, (1,), (3, 3, 3), (1.9, 1.9), ("a", "b"), None, "33", np.ones((3, 3)), ["\n" * 99, 1]]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_that_are_none_of_a_matrix(shape: Any) -> None:
+    with pytest.raises(
+        ShapeError, match=r"^`shape` must be two integers, the number of rows and that of columns; got "
+    ):
+        rb.Sparse.from_csr(np.ones(2), np.array([0, 1]), np.array([0, 1, 2, 2]), shape)
+
+
+def test_shapes_of_any_integers() -> None:
+    given = np.ones(2), np.array([0, 1]), np.array([0, 1, 2, 2])
+    wanted = rb.Sparse.from_csr(*given, (3, 3)).to_csr()
+    for shape in ([3, 3], np.shape(np.ones((3, 3))), tuple(np.array([3, 3]))):
+        made = rb.Sparse.from_csr(*given, shape)  # type: ignore[arg-type]
+        assert (made.shape, [type(size) for size in made.shape]) == ((3, 3), [int, int])
+        np.testing.assert_array_equal(made.to_csr()[0], wanted[0])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (1, 1), (0,), (2, 4, 1), ()])
+def test_states_that_no_row_takes(shape: tuple[int, ...], backend: str) -> None:
+    model, _ = pair(matrix(3, 0.5), "float32", backend)
+    cell: Any = model.layers[0].forward
+    states = model.backend.from_host(np.ones(shape), "float32", model.device)
+    with pytest.raises(ShapeError, match=r"`h` must have shape \(\.\.\., num_columns\) = \(\.\.\., 3\); got \("):
+        cell.weight_hh.product(states)
 
 
 def test_starts_that_go_around_all_numbers_of_their_dtype() -> None:

@@ -11,7 +11,7 @@ from native_files import CODES, SUFFIXES, assert_same, refuse, write
 from numpy.typing import NDArray
 
 import rnn_backends as rb
-from rnn_backends.core.sparse import AT_ONCE
+from rnn_backends.core.sparse_rows import AT_ONCE
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.entries import COPIES, with_matrices
 from rnn_backends.formats.made import of_array

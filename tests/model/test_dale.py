@@ -55,3 +55,16 @@ def test_a_sparse_matrix(backend: str) -> None:
         rb.ArgumentError, match=r"unit 0 breaks Dale's law: its weight to unit 0 is 0.5 and that to unit 1 -0.25"
     ):
         rb.dale_signs(cell(sparse.csc_array(wrong)))
+
+
+def test_entries_of_one_place_add_up(backend: str) -> None:
+    data, indices, indptr = np.array([1.0, 0.25, -0.5, 2.0]), np.array([0, 1, 0, 0]), np.array([0, 3, 4, 4])
+    matrix = rb.Sparse.from_csr(data, indices, indptr, (3, 3))
+    rnn = rb.RNN([cell(matrix)]).to(backend, "float32")
+    assert rb.dale_signs(rnn.layers[0].forward).tolist() == [1, 1, 0]  # type: ignore[arg-type]
+    data[2] = -1.5
+    matrix = rb.Sparse.from_csr(data, indices, indptr, (3, 3))
+    with pytest.raises(
+        rb.ArgumentError, match=r"unit 0 breaks Dale's law: its weight to unit 1 is 2 and that to unit 0 -0\.5\."
+    ):
+        rb.dale_signs(cell(matrix))

@@ -1,5 +1,6 @@
 """A readout that is fitted is the one of the least squared error, whatever the chunks, the batches and the backend."""
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from places import in_float64, refused
 
 import rnn_backends as rb
 from rnn_backends.core.ridge import Moments
-from rnn_backends.model import chunks, fitting
+from rnn_backends.model import batches, chunks, fitting
 
 T, B, IN, H, OUT = 40, 3, 2, 6, 2
 RANDOM = np.random.default_rng(0)
@@ -159,10 +160,62 @@ def test_sequences_of_different_lengths(
     )
 
 
+def test_a_list_for_a_model_with_noise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose batches would all draw the same; those of one's own draw as any call does."""
+    monkeypatch.setattr(chunks, "BUDGET", 1)
+    rnn = model(noise=rb.Noise(0.1, 3))
+    with refused(rb.ArgumentError, "fit_readout batches sequences", "noise of this model", "batches of your own"):
+        rnn.fit_readout(SEQUENCES, WANTED, ridge=RIDGE)
+    assert_fitted(rnn.fit_readout(X, Y, ridge=RIDGE), np.asarray(rnn(X)[0]).reshape(-1, H), Y.reshape(-1, OUT))
+
+
 def test_a_short_sequence_before_a_long_one_adds_nothing() -> None:
     rnn, short = model(), [X[:3, 0], X[:, 1]]
     fitted = rnn.fit_readout(short, [Y[:3, 0], Y[:, 1]], ridge=RIDGE, washout=5)
     assert_fitted(fitted, np.asarray(rnn(X[:, 1])[0])[5:], Y[5:, 1])
+
+
+@pytest.mark.parametrize("reads", ["steps", "last"])
+def test_a_list_is_read_in_windows(reads: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of which may hold nothing to fit to."""
+    monkeypatch.setattr(chunks, "BUDGET", 1)
+    monkeypatch.setattr(batches, "WINDOW", 1)
+    rnn, lengths = model(backend), (0, 3, 3, 40, 2, 26, 11, 40, 11)
+    order = [k % B for k in range(len(lengths))]
+    x = [X[:length, k] for length, k in zip(lengths, order, strict=True)]
+    h_0 = np.linspace(-1, 1, len(x) * H).reshape(1, len(x), H)
+    if reads == "last":
+        y = RANDOM.standard_normal((len(x), OUT))
+        states = np.stack([rb.to_numpy(rnn.last(each, h_0[:, k])) for k, each in enumerate(x)])[1:]
+        assert_fitted(rnn.fit_readout(x, y, ridge=RIDGE, reads="last", h_0=h_0), states, y[1:])
+        return
+    wanted = [Y[:length, k] for length, k in zip(lengths, order, strict=True)]
+    states = np.concatenate([rb.to_numpy(rnn(each, h_0[:, k])[0])[5:] for k, each in enumerate(x)])
+    fitted = rnn.fit_readout(x, wanted, ridge=RIDGE, washout=5, h_0=h_0)
+    assert_fitted(fitted, states, np.concatenate([each[5:] for each in wanted]))
+
+
+def test_of_a_list_some_batches_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "BUDGET", 2**14)
+    monkeypatch.setattr(batches, "WINDOW", 4)
+    held = [np.ones((500, IN)) * k for k in range(500)]
+    rnn, wanted = model(), [RANDOM.standard_normal((500, 1)) for _ in held]
+    rnn.fit_readout(held[:9], wanted[:9], ridge=RIDGE)  # what is imported is not counted
+    tracemalloc.start()
+    rnn.fit_readout(held, wanted, ridge=RIDGE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < sum(each.nbytes for each in held) / 4
+
+
+def test_integers_that_are_features_in_a_list() -> None:
+    rnn = model(takes="features")
+    x = [np.arange(length * IN).reshape(length, IN) % 5 for length in (40, 7, 7, 11)]
+    wanted = [Y[: len(each), 0] for each in x]
+    states = np.concatenate([np.asarray(rnn(each)[0]) for each in x])
+    assert_fitted(rnn.fit_readout(x, wanted, ridge=RIDGE), states, np.concatenate(wanted))
+    steps = [np.array([k % 3, k % 5]) for k in range(T)]  # of one sequence
+    assert_fitted(rnn.fit_readout(steps, Y[:, 0], ridge=RIDGE), np.asarray(rnn(np.array(steps))[0]), Y[:, 0])
 
 
 def test_texts_and_token_ids() -> None:
@@ -205,6 +258,16 @@ def test_a_float32_model_is_fitted_in_float64(backend: str) -> None:
     weight, bias = best(rb.to_numpy(rnn(x)[0]).astype(np.float64).reshape(-1, H), Y.reshape(-1, OUT) + 1e4, 1e-9)
     np.testing.assert_allclose(rb.to_numpy(fitted.readout.weight), weight, rtol=3e-7, atol=1e-6)
     np.testing.assert_allclose(rb.to_numpy(fitted.readout.bias), bias, rtol=3e-7)
+
+
+def test_weights_that_the_model_cannot_hold_are_refused(backend: str) -> None:
+    if "float16" not in rb.get_backend(backend.partition(":")[0]).dtypes():
+        pytest.skip("has no float16")
+    rnn, far = model(backend).to(dtype="float16"), 1e6 * Y
+    with refused(rb.ArgumentError, "beyond what float16", "`y` in other units", "rnn.to(dtype='float64')"):
+        rnn.fit_readout(X, far, ridge=1e-6)
+    for fitted in (rnn.fit_readout(X, far / 1e6, ridge=1e-2), rnn.to(dtype="float64").fit_readout(X, far, ridge=1e-6)):
+        assert np.isfinite(rb.to_numpy(fitted.readout.weight)).all()
 
 
 def test_a_library_without_float64_computes_in_float32(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +324,12 @@ def test_numbers_that_are_not_finite_are_refused(backend: str) -> None:
         given[place][5, 1, 0] = np.nan
         with refused(rb.ArgumentError, "the states and `y` must be finite", "`mask`"):
             model(backend).fit_readout(given["x"], given["y"], ridge=RIDGE)
+        x, y = ([given[name][:, k] for k in range(B)] for name in ("x", "y"))
+        with refused(rb.ArgumentError, "must be finite", "cut those off, or leave their sequences out."):
+            model(backend).fit_readout(x, y, ridge=RIDGE)
+        x[1], y[1] = x[1][:5], y[1][:5]
+        model(backend).fit_readout(x, y, ridge=RIDGE)
+        model(backend).fit_readout(x[::2], y[::2], ridge=RIDGE)
 
 
 NONE = np.zeros((T, B), bool)
@@ -286,6 +355,13 @@ WRONG: dict[str, tuple[Callable[[rb.RNN], Any], type[rb.RNNBackendError], tuple[
     "a list and lengths": (lambda rnn: rnn.fit_readout(SEQUENCES, WANTED, ridge=1, lengths=[1, 2, 3]), rb.ArgumentError, ("a list of sequences takes neither",)),
     "fewer y": (lambda rnn: rnn.fit_readout(SEQUENCES, WANTED[1:], ridge=1), rb.ShapeError, ("`y` must be a list of 3 arrays", "got list")),
     "shorter y": (lambda rnn: rnn.fit_readout(SEQUENCES, [WANTED[0], WANTED[1][1:], WANTED[2]], ridge=1), rb.ShapeError, ("`y[1]` must have as many steps as `x[1]`, 11; it has 10.",)),
+    "type of x": (lambda rnn: rnn.fit_readout([SEQUENCES[0], X[:, 0, 0], SEQUENCES[2]], WANTED, ridge=1), rb.ShapeError, ("`x[1]` must have shape (length, 2), as the other sequences; got (40,)",)),
+    "width of x": (lambda rnn: rnn.fit_readout([X[:, 0, :1]] * 3, [Y[:, 0]] * 3, ridge=1), rb.ShapeError, ("`x[0]` must have shape (length, input_size) = (length, 2); got (40, 1).",)),
+    "token ids": (lambda rnn: rnn.fit_readout([np.array([0]), np.array([1, 0, 2])], [Y[:1, 0], Y[:3, 0]], ridge=1), rb.ArgumentError, ("every token id in `x[1]` must be in 0..1; got 2 at [2]",)),
+    "text among arrays": (lambda rnn: rnn.fit_readout([SEQUENCES[0], "ab"], WANTED[:2], ridge=1), rb.DTypeError, ("`x[1]` must hold numbers; got text",)),
+    "width of y": (lambda rnn: rnn.fit_readout(SEQUENCES, [*WANTED[:2], WANTED[2][:, :1]], ridge=1), rb.ShapeError, ("`y[2]` must have shape (length, 2), as the other sequences; got (26, 1)",)),
+    "axes of y of a list": (lambda rnn: rnn.fit_readout(SEQUENCES, [each[:, 0] for each in WANTED], ridge=1), rb.ShapeError, ("`y[0]` must have shape (length, output_size), one output for each step of `x[0]`; got (40,).",)),
+    "y of wholes": (lambda rnn: rnn.fit_readout(SEQUENCES, Y[0, :, 0], ridge=1, reads="last"), rb.ShapeError, ("`y` must have shape (number of sequences, output_size) = (3, output_size)", "got (3,)")),
     "h_0 of a list": (lambda rnn: rnn.fit_readout(SEQUENCES, WANTED, ridge=1, h_0=np.zeros((1, 2, H))), rb.ShapeError, ("`h_0`", "(1, 3, 6)")),
     "reads": (lambda rnn: rnn.fit_readout(X, Y, ridge=1, reads="frist"), rb.ArgumentError, ("`reads`", "frist")),
 }  # fmt: skip
@@ -296,6 +372,13 @@ def test_what_is_wrong_is_said_in_a_sentence(what: str) -> None:
     call, error, parts = WRONG[what]
     with refused(error, *parts):
         call(model())
+
+
+def test_a_width_that_changes_between_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "BUDGET", 1)
+    monkeypatch.setattr(batches, "WINDOW", 1)
+    with refused(rb.ShapeError, "`y[2]` must have shape (length, 2), one output for each step of `x[2]`; got (26, 1)."):
+        model().fit_readout(SEQUENCES, [*WANTED[:2], WANTED[2][:, :1]], ridge=1)
 
 
 def test_y_of_another_library_is_not_moved() -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from own_cells import Own, Sizeless
 
 import rnn_backends as rb
 from rnn_backends.core.network import READS
@@ -134,6 +135,30 @@ def test_texts(vocabulary: Any, texts: list[str]) -> None:
         rnn.predict_many([*texts, "a", "a x" if isinstance(vocabulary, list) else "ax"])
 
 
+class Word(str):
+    """A text of a class of its own, as those of arrays of NumPy are."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("kind", [np.str_, Word])
+@pytest.mark.parametrize("vocabulary", ["abcd", ["a", "b", "c", "d"]])
+def test_texts_of_a_subclass(kind: type[str], vocabulary: Any) -> None:
+    rnn = model("f", tokens=True, vocabulary=vocabulary, reads="last")
+    texts = ["a", "b", "", "d"]
+    np.testing.assert_array_equal(rnn.predict_many([*map(kind, texts)]), rnn.predict_many(texts))
+    np.testing.assert_array_equal(rnn.predict_many([kind("a"), *texts[1:]]), rnn.predict_many(texts))
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(None, "None"), ([0, 1], "list"), (b"ab", "b'ab'")])
+def test_what_is_no_text_among_texts_is_named(wrong: Any, said: str) -> None:
+    rnn = model("f", tokens=True, vocabulary="abcd")
+    with pytest.raises(rb.DTypeError, match=rf"`sequences\[1\]` must be a text, as other sequences are; got {said}"):
+        rnn.predict_many(["ab", wrong, "c"])
+    with pytest.raises(rb.DTypeError, match=r"`sequences\[0\]` must be a text"):
+        rnn.predict_many([wrong, "ab"])
+
+
 def test_integers_of_a_model_of_features_are_numbers() -> None:
     rnn = model("f")
     held = [[[1, 0, 2, 0]] * 3, [[0, 1, 0, 3]]]
@@ -253,6 +278,25 @@ def test_no_sequence_and_no_step(backend: str, reads: str) -> None:
     assert list(rb.batches([])) == []
 
 
+@pytest.mark.parametrize("cell", [Own, Sizeless])
+def test_no_step_of_cells_that_do_not_state_their_sizes(cell: Any) -> None:
+    rnn, features = rb.RNN([cell(np.ones((4, 3), np.float32))]), np.empty((0, 3), np.float32)
+    assert rnn.last_many([features] * 2).shape == (2, 4)
+    assert rnn.last_many(features, lengths=[0]).shape == (1, 4)
+    assert rb.RNN.init(3, 4).last_many([features]).shape == (1, 4)
+    nothing: list[list[Any]] = [[], [[]]]
+    for given in nothing:
+        if cell is Own:
+            assert rnn.last_many(given).shape == (len(given), 4)
+            continue
+        with pytest.raises(
+            rb.ArgumentError, match=r"one with a step, or an empty one .*, np\.empty\(\(0, input_size\)\), as"
+        ):
+            rnn.last_many(given)
+    with pytest.raises(rb.ShapeError, match=r"`sequences\[0\]` must have shape .* = \(length, 5\); got \(0, 3\)"):
+        rb.RNN.init(5, 4).last_many([features])
+
+
 REFUSED: list[tuple[Any, type[Exception], str]] = [
     ("abc", rb.DTypeError, "`sequences` must be a list or an iterator of arrays.*; got 'abc'. For one text, call"),
     (np.ones((3, 4)), rb.DTypeError, "got ndarray of shape .3, 4.. For the steps of all .*, give `lengths` as well"),
@@ -323,7 +367,10 @@ def test_kinds_may_not_change_on_the_way(monkeypatch: pytest.MonkeyPatch) -> Non
 
 LENGTHS_REFUSED: list[tuple[Any, Any, type[Exception], str]] = [
     ([1, 2, 3], [1, 1], rb.ShapeError, "`lengths` must sum to the 3 steps in `sequences`; they sum to 2"),
-    ([1, 2, 3], [4, -1], rb.ArgumentError, r"every length in `lengths` must be in 0..3; got -1 at \[1\]"),
+    ([1, 2, 3], [3, -1], rb.ArgumentError, r"every length in `lengths` must be in 0..3; got -1 at \[1\]"),
+    ([1, 2, 3], [0, 4], rb.ArgumentError, r"every length in `lengths` must be in 0..3; got 4 at \[1\]"),
+    ([1, 2, 3], np.array([2**63 - 1, 2**63 - 1, 5]), rb.ArgumentError, r"every length in `lengths` must be in 0..3; got 9223372036854775807 at \[0\]"),
+    ([1, 2, 3], np.array([3, 2**64 - 1, 1], np.uint64), rb.ArgumentError, r"every length in `lengths` must be in 0..3; got 18446744073709551615 at \[1\]"),
     ([1, 2, 3], [1.5, 1.5], rb.DTypeError, "`lengths` must hold integers; got list of dtype float64"),
     ([1, 2, 3], 3, rb.DTypeError, "`lengths` must be integers on the host, one for each sequence; got 3"),
     ([[1, 2], [3]], [1, 1], rb.DTypeError, "`sequences` must be an array or nested lists of numbers, of equal lengths"),

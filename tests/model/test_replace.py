@@ -47,6 +47,8 @@ def test_copy_replaces() -> None:
 
 def test_the_protocol_of_copy() -> None:
     assert made().__replace__(reads="last").reads == "last"
+    assert rb.RNN.replace.__qualname__ == "RNN.replace"
+    assert rb.RNN.__replace__.__qualname__ == "RNN.__replace__"
 
 
 def test_every_part_of_a_network_can_be_replaced() -> None:
@@ -99,6 +101,16 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         made().replace(reads="frist")
     with refused(rb.ArgumentError, "`layers`"):
         made().replace(layers=None)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_masked_arrays_are_refused(mask: bool) -> None:
+    given = np.ma.masked_array(np.ones((1, 4)), mask)
+    for name, part in {"h_0": given, "readout": given}.items():
+        with refused(rb.DTypeError, "must not be a masked array"):
+            made().replace(**{name: part if name == "h_0" else rb.Linear(part)})
+    with refused(rb.DTypeError, "`h_0` must not be a masked array"):
+        made().replace(h_0=(given[0],))
 
 
 def test_arrays_of_another_library_are_not_moved() -> None:

@@ -90,11 +90,16 @@ def test_a_seed_draws_the_same_on_every_backend(backend: str) -> None:
 
 
 def test_the_notes_say_what_it_was_made_with() -> None:
-    note = rb.reservoir(2, 30, leak=0.5, seed=4, input_scaling=np.ones(2)).metadata["reservoir"]
-    assert note == (
-        "input_size=2, hidden_size=30, spectral_radius=0.9, density=0.1, input_scaling=ndarray of shape (2,), "
-        "bias_scaling=1.0, leak=0.5, seed=4"
-    )
+    options: dict[str, Any] = {"leak": np.linspace(0.1, 1.0, 30), "input_scaling": [0.5, 2], "activation": "relu"}
+    rnn = rb.reservoir(2, 30, spectral_radius=1.1, density=0.2, bias_scaling=0.3, seed=4, dtype="float32", **options)
+    note = rnn.metadata["reservoir"]
+    assert note.startswith("input_size=2, hidden_size=30, spectral_radius=1.1, density=0.2, input_scaling=[0.5, 2.0], ")
+    again = eval(f"rb.reservoir({note})")
+    assert (again.metadata, again.dtype) == (rnn.metadata, "float32")
+    x = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    np.testing.assert_array_equal(again(x)[0], rnn(x)[0])
+    assert "activation='tanh', seed=0, dtype='float64'" in rb.reservoir(1, 2).metadata["reservoir"]
+    assert "activation='function', seed" in rb.reservoir(1, 2, activation=lambda x: x).metadata["reservoir"]
 
 
 def test_arpack_finds_the_radius_of_large_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +201,10 @@ def test_twenty_thousand_units_take_little_memory() -> None:
     """
     done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 400, "a dense matrix takes 3052 MiB"
+
+
+def test_entries_of_one_place_add_up_in_the_radius() -> None:
+    matrix = Sparse.from_csr(np.array([1.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3]), (2, 2))
+    assert spectral_radius(matrix) == 4.0
+    matrix = Sparse.from_csr(np.array([3.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3]), (2, 2))
+    assert spectral_radius(matrix) == 5.0

@@ -67,9 +67,11 @@ def test_arrays_of_the_backend_are_taken(backend: str) -> None:
     np.testing.assert_array_equal(rb.to_numpy(found), rb.to_numpy(rnn.roll_out(x, STEPS, inputs=inputs)))
 
 
-def test_one_output_needs_no_further_inputs() -> None:
+@pytest.mark.parametrize("inputs", [None, np.zeros((0, B, KNOWN))])
+def test_one_output_needs_no_further_inputs(inputs: Any) -> None:
     rnn, x = model(known=KNOWN), drawn(5, B, FED + KNOWN)
-    found = rnn.roll_out(x, 1, inputs=np.zeros((0, B, KNOWN)))
+    found = rnn.roll_out(x, 1, inputs=inputs)
+    assert found.shape == (1, B, FED)
     np.testing.assert_allclose(found[0], rnn.probabilities(x)[-1], rtol=0, atol=1e-6)
 
 
@@ -111,13 +113,14 @@ WRONG: dict[str, tuple[Callable[[], Any], type[rb.RNNBackendError], tuple[str, .
     "no readout": (lambda: rb.RNN.init(2, 3).roll_out(X, 2), rb.ArgumentError, ("its own next features", "has no readout")),
     "no inputs": (lambda: model(known=KNOWN).roll_out(XK, 2), rb.ArgumentError, ("takes 5 inputs and has 2 outputs", "`inputs`")),
     "more outputs": (lambda: rb.RNN.init(2, 3, output_size=3).roll_out(X, 2, inputs=X), rb.ArgumentError, ("takes 2 inputs and has 3 outputs.",)),
+    "one output": (lambda: rb.RNN([rb.Cell(np.ones((3, 2)), np.ones((3, 3)))], rb.Linear(np.ones((1, 3)), None, "tanh")).roll_out(X, 2), rb.ArgumentError, ("takes 2 inputs and has 1 output.",)),
     "tokens": (lambda: model(takes="tokens").roll_out([0, 1], 2), rb.ArgumentError, ("takes one of 2 token ids",)),
     "softmax": (lambda: rb.RNN.init(2, 3, output_size=2).roll_out(X, 2), rb.ArgumentError, ("probabilities of a softmax",)),
     "mean": (lambda: model(reads="mean").roll_out(X, 2), rb.ArgumentError, ("reads the 'mean'",)),
     "no x": (lambda: model().roll_out(X[:0], 2), rb.ShapeError, ("`x` must hold at least one step", "(0, 2)")),
     "width of x": (lambda: model().roll_out(X[:, :1], 2), rb.ShapeError, ("the last axis of `x`", "input_size = 2")),
     "too many inputs": (lambda: model(known=KNOWN).roll_out(XK, 2, inputs=np.zeros((2, B, KNOWN))), rb.ShapeError, ("`inputs` must have shape (steps - 1, batch, input_size - output_size) = (1, 4, 3)", "(2, 4, 3)")),
-    "inputs that are not wanted": (lambda: model().roll_out(X, 2, inputs=np.zeros((1, 1))), rb.ShapeError, ("`inputs`", "(1, 0)")),
+    "inputs that are not wanted": (lambda: model().roll_out(X, 2, inputs=np.zeros((1, 1))), rb.ShapeError, ("this model takes its outputs alone, 2 in number; leave out `inputs`.",)),
     "inputs of a batch first": (lambda: model(known=KNOWN, batch_first=True).roll_out(np.zeros((B, 5, 5)), 3, inputs=np.zeros((2, B, KNOWN))), rb.ShapeError, ("(batch, steps - 1, input_size - output_size) = (4, 2, 3)",)),
     "h_0": (lambda: model().roll_out(X, 2, h_0=np.zeros((1, H))), rb.ShapeError, ("`h_0`", "(num_cells, hidden_size) = (2, 7)")),
     "h_0 of a batch": (lambda: model(known=KNOWN).roll_out(XK, 2, inputs=np.zeros((1, B, KNOWN)), h_0=np.zeros((2, H))), rb.ShapeError, ("`h_0`", "(2, 4, 7)")),

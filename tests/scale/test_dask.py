@@ -136,7 +136,7 @@ def test_bags() -> None:
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({"chunks": (4, 4, -1)}, {"sides": "fb"}, rb.ShapeError, r"the time of `x` is in 3 blocks; call x.rechunk\(\{0: -1\}\) first"),
     ({"chunks": (-1, 4, 2)}, {}, rb.ShapeError, r"the features of `x` must be in one block; they are in 2. Call x.rechunk\(\{2: -1\}\) first"),
-    ({"lengths": [1, 2]}, {}, rb.ShapeError, r"`lengths` must have shape \(batch,\), = \(10,\); got \(2,\)"),
+    ({"lengths": [1, 2]}, {}, rb.ShapeError, r"`lengths` must have shape \(batch,\) = \(10,\); got \(2,\)"),
     ({"lengths": [13] * 10}, {}, rb.ArgumentError, r"every length in `lengths` must be in 0..12; got 13 at \[0\]"),
     ({"lengths": [0.5] * 10}, {}, rb.DTypeError, "`lengths` must hold integers; got list of dtype float64"),
     ({"x": features()[..., :2]}, {}, rb.ShapeError, r"the last axis of `x` must be input_size = 3; got shape \(12, 10, 2\)"),
