@@ -140,7 +140,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({"lengths": [0.5] * 10}, {}, rb.DTypeError, "`lengths` must hold integers; got list of dtype float64"),
     ({"x": features()[..., :2]}, {}, rb.ShapeError, r"the last axis of `x` must be input_size = 3; got shape \(12, 10, 2\)"),
     ({"x": features() > 0}, {}, rb.DTypeError, "`x` must hold real numbers; got a Dask array of dtype bool"),
-    ({"x": np.ma.array(features())}, {}, rb.DTypeError, "the blocks of `x` must be NumPy's; they are of MaskedArray"),
+    ({"x": np.ma.array(features())}, {}, rb.DTypeError, r"must not be masked arrays, .*; call dask.array.ma.filled\(x, 0\) and give"),
     ({"reads": "first"}, {}, rb.ArgumentError, "`reads` must be one of"),
 ]  # fmt: skip
 
@@ -154,6 +154,22 @@ def test_what_is_refused_before_anything_is_computed(
         over.predict(
             model(**options), x, **{name: value for name, value in given.items() if name not in {"x", "chunks"}}
         )
+
+
+def test_masked_blocks_that_are_filled() -> None:
+    padding = np.broadcast_to((np.arange(12)[:, None] >= LENGTHS)[..., None], SHAPE)
+    masked = da.from_array(np.ma.array(features(), mask=padding), chunks=(-1, 4, -1))
+    found = over.last(model(), da.ma.filled(masked, 0), lengths=LENGTHS).compute()
+    np.testing.assert_allclose(found, model().last(features(), lengths=LENGTHS), rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_of_a_device_are_refused() -> None:
+    class Moved(np.ndarray[Any, Any]):
+        """As an array of another library."""
+
+    x = da.from_array(features(), chunks=(-1, 4, -1)).map_blocks(lambda block: block.view(Moved))
+    with pytest.raises(rb.DTypeError, match=r"must be NumPy's; they are of Moved. Give them as they are before"):
+        over.predict(model(), x)
 
 
 def test_arguments_that_are_refused() -> None:
