@@ -64,10 +64,11 @@ TABLES = ("tests/formats/test_coming_from.py", "tests/formats/test_coming_from_d
 ONCE = "not damaged and not hostile and not bombs"
 """Leaves out, beside a library that they do not need, tests that the default tier runs."""
 PARQUET = "pyarrow>=16"
-OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC[0])
+DASK, XARRAY, RESERVOIRPY = "dask[array]>=2025.1", "xarray>=2024.10", "reservoirpy>=0.4"
+OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC[0], DASK, XARRAY, RESERVOIRPY)
 """What the tests that catch planted faults need."""
 DOCTEST = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs")
-OF_SCALE = ("dask[array,distributed]>=2025.1", "xarray>=2024.10", "joblib", "reservoirpy>=0.4", "scikit-learn", PARQUET)
+OF_SCALE = (DASK, "dask[distributed]", XARRAY, RESERVOIRPY, "joblib", "scikit-learn", PARQUET)
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
 """What is measured for docs/parity.md too; JAX, which compiles, is excused from it."""
 KERNEL = "rnn_backends/backends/cpu_kernels/compiled*.so"

@@ -6,6 +6,7 @@ import numpy as np
 
 from rnn_backends.backends.transfer import to_numpy
 from rnn_backends.core.arrays import Host
+from rnn_backends.core.checks import require_range
 from rnn_backends.core.messages import got, listed, shown
 from rnn_backends.dask.tasks import Task, sent, task_of
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
@@ -152,9 +153,9 @@ def _apply(method: str, rnn: RNN, x: Any, time: str, feature: str | None, length
             raise DTypeError(msg)
     core = [time] if feature is None else [time, feature]
     _require_axes(x, core)
-    if lengths is not None and set(lengths.dims) != set(x.dims) - set(core):
-        msg = f"`lengths` must have the axes of `x` but {listed(core)}; it has {listed(lengths.dims)}."
-        raise ShapeError(msg)
+    _require_steps(rnn, x, feature)
+    if lengths is not None:
+        _require_lengths(x, lengths, core)
     is_lazy = any(array.chunks is not None for array in held.values())
     outputs = {} if task.outputs is None else {OUTPUT: task.outputs}
     if outputs and OUTPUT in x.dims:
@@ -176,7 +177,7 @@ def _apply(method: str, rnn: RNN, x: Any, time: str, feature: str | None, length
 
 def _require_axes(x: Any, core: list[str]) -> None:
     """Check that an array has the axes of steps, each in one block."""
-    if len(set(core)) < len(core) or not set(core) <= set(x.dims):
+    if core[:1] == core[1:] or not all(name in x.dims for name in core):
         msg = f"`time` and `feature` must be axes of `x`, which are {listed(x.dims)}; got {listed(core)}."
         raise ArgumentError(msg)
     sizes = dict(zip(x.dims, x.chunks or (), strict=False))
@@ -187,6 +188,53 @@ def _require_axes(x: Any, core: list[str]) -> None:
                 f"x.chunk({{{shown(name)}: -1}}) first, or rnn_backends.dask, which carries states from block to block."
             )
             raise ShapeError(msg)
+
+
+def _require_steps(rnn: RNN, x: Any, feature: str | None) -> None:
+    """Check what an array holds, and the size of its features."""
+    kind, size = x.dtype.kind, rnn.placed.input_size
+    if kind not in "iuf":
+        msg = f"`x` must hold real numbers; got a DataArray of dtype {x.dtype.name}."
+        raise DTypeError(msg)
+    if rnn.takes == "tokens" and kind == "f":
+        msg = f"`x` must hold token ids, integers, which this model takes; got {x.dtype.name}."
+        raise DTypeError(msg)
+    is_ids = kind in "iu" and rnn.takes != "features"
+    if is_ids and feature is not None:
+        or_features = "" if rnn.takes == "tokens" else ", or convert integers that are features to floating point"
+        msg = f"the integers of `x` are token ids, which have no axis of features; leave `feature` out{or_features}."
+        raise ArgumentError(msg)
+    if not is_ids and feature is None:
+        or_ids = "." if rnn.takes == "features" else "; token ids must be integers."
+        msg = f"give `feature`, the name of the axis of features, as `x` holds {x.dtype.name}{or_ids}"
+        raise ArgumentError(msg)
+    if feature is not None and size not in {None, x.sizes[feature]}:
+        msg = f"the axis {shown(feature)} of `x` must be of input_size = {size}; it is of {x.sizes[feature]}."
+        raise ShapeError(msg)
+
+
+def _require_lengths(x: Any, lengths: Any, core: list[str]) -> None:
+    """Check that there is a length for each sequence, at the same places, and as far as it is known that it is one."""
+    import xarray as xr
+
+    if set(lengths.dims) != set(x.dims) - set(core):
+        msg = f"`lengths` must have the axes of `x` but {listed(core)}; it has {listed(lengths.dims)}."
+        raise ShapeError(msg)
+    if lengths.dtype.kind not in "iu":
+        msg = f"`lengths` must be integers; got {lengths.dtype.name}. Convert them to int64."
+        raise DTypeError(msg)
+    for name in lengths.dims:
+        if lengths.sizes[name] != x.sizes[name]:
+            found = f"{lengths.sizes[name]} along the axis {shown(name)}, where `x` has {x.sizes[name]}"
+            msg = f"`lengths` must hold one for each sequence; it has {found}."
+            raise ShapeError(msg)
+    try:
+        xr.align(x, lengths, join="exact", copy=False)
+    except ValueError as error:
+        msg = "`lengths` must have the coordinates of `x`; call x, lengths = xarray.align(x, lengths) first."
+        raise ArgumentError(msg) from error
+    if lengths.chunks is None:
+        require_range("lengths", lengths.values, x.sizes[core[0]] + 1, "length")
 
 
 def _as_array(rnn: RNN, *, is_lazy: bool) -> Any:

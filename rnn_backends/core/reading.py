@@ -104,6 +104,11 @@ class Reading:
             return value
         return cast(array_namespace(state).where(self._count > 0, value, none), state.dtype)
 
+    def move(self, moved: Callable[[Array], Array]) -> None:
+        """Move what is read to where a function moves arrays; what is added from then on is there, too."""
+        self._value = None if self._value is None else moved(self._value)
+        self._count = self._count if isinstance(self._count, float) else moved(self._count)
+
     def _add_none(self, states: Array, valid: Array | None, _: Any) -> None:
         """Add nothing: what is read is made of the last state, and the steps are counted alone."""
 

@@ -38,10 +38,17 @@ class Blocks:
 
     def _require_array(self, x: Any) -> None:
         """Check what is known of the array."""
-        if type(x._meta) is not np.ndarray:  # noqa: SLF001  # Dask has no other name for it
+        kind = type(x._meta)  # noqa: SLF001  # Dask has no other name for it
+        if issubclass(kind, np.ma.MaskedArray):
             msg = (
-                f"the blocks of `x` must be NumPy's; they are of {type(x._meta).__name__}. Each worker moves them to "  # noqa: SLF001
-                "its own device: leave out what does."
+                "the blocks of `x` must not be masked arrays, whose masks would be lost; call "
+                "dask.array.ma.filled(x, 0) and give the numbers of steps as `lengths`."
+            )
+            raise DTypeError(msg)
+        if kind is not np.ndarray:
+            msg = (
+                f"the blocks of `x` must be NumPy's; they are of {kind.__name__}. Give them as they are before they "
+                "are moved to a device: each worker moves them to its own."
             )
             raise DTypeError(msg)
         if x.dtype.kind not in "iuf":

@@ -34,7 +34,10 @@ def task_of(method: str, rnn: RNN, reads: str | None) -> Task:
     placed = rnn.placed
     found = placed.require_reads(reads)
     if placed.network.noise is not None:
-        msg = f"{method} of blocks draws the same noise for each block; take a model without noise."
+        msg = (
+            f"{method} makes batches of its own here, and what the noise of this model draws depends on the place in a "
+            "batch; take a model without noise."
+        )
         raise ArgumentError(msg)
     if method == "last":
         if reads == "steps":

@@ -1,5 +1,6 @@
 """`Carried`: where a model of forward cells stands in sequences whose blocks of time come one after the other."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.transfer import to_numpy
-from rnn_backends.core.arrays import Array, Host
+from rnn_backends.core.arrays import Array, Host, dtype_name
 from rnn_backends.core.losses import index_of_largest
 from rnn_backends.core.reading import Reading, joined, readings_of
 from rnn_backends.core.recurrence import last_states
@@ -53,18 +54,31 @@ class Carried:
 
     def walk(self, placed: Placed, x: Host, lengths: Host | None) -> "Carried":
         """Run the next steps, and return where the model stands then."""
-        call, readings = self._call(placed, x, lengths), [copy(reading) for reading in self.readings]
+        call, readings = self._call(placed, x, lengths), self._readings(placed)
         with placed.on_device():
             state = read_on(call, readings)
-        return Carried(self.steps + call.seq_len, on_host(state), readings)
+        return Carried(self.steps + call.seq_len, on_host(state), _moved(readings, to_numpy))
+
+    def _readings(self, placed: Placed) -> list[Reading]:
+        """Return what is read so far, on the device of a model, which need not be where the steps before were run."""
+        backend, device = placed.placement.backend, placed.placement.device
+        return _moved(self.readings, lambda array: backend.from_host(array, dtype_name(array), device))
 
     def result(self, placed: Placed, method: str) -> Host:
         """Return the result of ``"predict"``, ``"probabilities"`` or ``"last"`` for what was read of all steps."""
         with placed.on_device():
             state = placed.to_device("h_0", self.state)
             last = last_states(state)[-len(self.readings) :]
-            read = joined(placed.network.layers[-1], self.readings, last, None, self.steps)
+            read = joined(placed.network.layers[-1], self._readings(placed), last, None, self.steps)
             return to_numpy(read if method == "last" else _read_out(placed, method, read))
+
+
+def _moved(readings: list[Reading], move: Callable[[Any], Any]) -> list[Reading]:
+    """Return copies of readings whose arrays are moved."""
+    found = [copy(reading) for reading in readings]
+    for reading in found:
+        reading.move(move)
+    return found
 
 
 def _read_out(placed: Placed, method: str, read: Array) -> Array:

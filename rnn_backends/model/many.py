@@ -52,7 +52,8 @@ class Many(LanguageModel):
         reads : str, optional
             What the readout reads; default: what the model says.
         budget : int, optional
-            The most steps of a batch, padding included; a sequence that is longer is run by itself.
+            The most steps of a batch, padding included; a sequence that is longer is run by itself.  JAX compiles anew
+            for each shape of a batch that it has not run before: a large budget makes fewer.
 
         Returns
         -------

@@ -222,6 +222,7 @@ def slopes(record: dict[str, Any]) -> dict[str, float]:
     counts = record["counts"]
     taken = {
         "predict_many": [run["seconds"] for run in record["predict_many"]],
+        "predict_many, processor time": [run["processor"] for run in record["predict_many"]],
         "Dask": [run["seconds"] for run in record["Dask"]],
         "Dask, processor time of tasks": [run["tasks"] for run in record["Dask"]],
         "Dask, processor time of workers": [run["workers"] for run in record["Dask"]],

@@ -83,7 +83,42 @@ def test_words_that_are_wrong(words: tuple[str, str], capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.splitlines()[-1].endswith("error: --count and --workers must be at least 1")
 
 
-def test_slopes() -> None:
-    counts = [10, 100, 1000]
-    assert million.slope(counts, [0.1, 1.0, 10.0]) == pytest.approx(1.0)
-    assert million.slope(counts, [1.0, 1.0, 1.0]) == pytest.approx(0.0)
+def record_of(exponents: dict[str, float], counts: tuple[int, ...] = (10, 100, 1000)) -> dict[str, Any]:
+    """Return a record whose figures grow as powers of the count."""
+    of_one, of_dask = ("seconds", "processor"), ("Dask seconds", "tasks", "workers", "client")
+    rows = [{name: 3 * count ** exponents[name] for name in (*of_one, *of_dask)} for count in counts]
+    alone = [{name: row[name] for name in of_one} for row in rows]
+    crowd = [{name.removeprefix("Dask "): row[name] for name in of_dask} for row in rows]
+    return {"counts": list(counts), "predict_many": alone, "Dask": crowd}
+
+
+def test_slopes_are_the_exponents_of_each_time() -> None:
+    exponents = {"seconds": 1.1, "processor": 0.9, "Dask seconds": 1.2, "tasks": 0.8, "workers": 0.7, "client": 0.7}
+    assert million.slopes(record_of(exponents)) == {
+        "predict_many": pytest.approx(1.1),
+        "predict_many, processor time": pytest.approx(0.9),
+        "Dask": pytest.approx(1.2),
+        "Dask, processor time of tasks": pytest.approx(0.8),
+        "Dask, processor time of workers": pytest.approx(0.7),
+        "Dask, processor time of all": pytest.approx(0.7),
+    }
+    of_all = million.slopes(record_of(exponents | {"client": 1.5}))["Dask, processor time of all"]
+    assert 1.2 < of_all < 1.5
+
+
+@pytest.mark.parametrize(("exponent", "code"), [(1.0, 0), (0.94, 1), (1.06, 1)])
+def test_a_slope_that_is_not_one_fails_the_check(exponent: float, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exponents = dict.fromkeys(("seconds", "processor", "Dask seconds", "tasks", "workers", "client"), 1.0)
+    found = million.slopes(record_of(exponents | {"processor": exponent}))
+    monkeypatch.setattr(million, "measured", lambda most, note: {"slopes": found})
+    assert million.main(["--check"]) == code
+    assert million.main([]) == 0
+
+
+def test_what_is_said_is_what_was_recorded() -> None:
+    record = json.loads((FOLDER / "scaling.json").read_text(encoding="utf-8"))
+    slopes = million.slopes(record)
+    assert record["slopes"] == {name: pytest.approx(value) for name, value in slopes.items()}
+    alone, of_all = slopes["predict_many, processor time"], slopes["Dask, processor time of all"]
+    said = f"`predict_many` {alone:.2f}; Dask, client and scheduler included, {of_all:.2f}"
+    assert f"slopes of the processor time: {said} |" in (FOLDER / "README.md").read_text(encoding="utf-8")

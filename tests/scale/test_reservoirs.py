@@ -11,7 +11,7 @@ pytest.importorskip("reservoirpy")
 
 from beside_reservoirpy import Ours, Theirs, seconds_of, side_by_side
 from compare import in_lyapunov_times
-from forecast import valid_times
+from forecast import TRAINED, valid_times
 
 COUNT = 5
 """Starts of free runs."""
@@ -53,11 +53,28 @@ def test_of_a_readout_of_its_own_each_is_valid_for_as_long(system: System) -> No
     assert means["here"] > means["reservoirpy"] - 2
 
 
-def test_the_same_tasks_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_tasks_are_timed_once_after_a_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that each task moves by an amount of its own."""
+    clock = 100.0
     calls: list[Any] = []
+
+    def taking(seconds: float, *said: Any) -> None:
+        nonlocal clock
+        clock += seconds
+        calls.append(said)
+
+    monkeypatch.setattr("beside_reservoirpy.time.process_time", lambda: clock)
     for kind in (Ours, Theirs):
-        monkeypatch.setattr(kind, "free_runs", lambda self, series, starts, steps: calls.append((len(starts), steps)))
-    ours, theirs = (seconds_of(kind, SYSTEMS[0]) for kind in (Ours, Theirs))
-    assert list(ours) == list(theirs)
-    assert min(*ours.values(), *theirs.values()) > 0
-    assert calls == 2 * [(1, 1000), (1, 1000), (20, 1000), (20, 1000)]
+        monkeypatch.setattr(kind, "states", lambda self, series: taking(1, "states", len(series)))
+        monkeypatch.setattr(kind, "fit", lambda self: taking(2, "fit", len(self.known)))
+        monkeypatch.setattr(
+            kind, "free_runs", lambda self, series, starts, steps: taking(4 * len(starts), len(starts), steps)
+        )
+        calls.clear()
+        assert seconds_of(kind, SYSTEMS[0]) == {
+            "states of 2000 steps": 1,
+            f"a fit to {TRAINED} steps": 2,
+            "a free run of 1000 steps": 4,
+            "20 free runs of 1000 steps": 80,
+        }
+        assert calls[::2] == calls[1::2] == [("states", 2000), ("fit", TRAINED), (1, 1000), (20, 1000)]

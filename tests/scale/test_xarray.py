@@ -83,12 +83,76 @@ def test_what_is_refused() -> None:
         over.predict(rnn, x, time="day", feature="variable", lengths=xr.DataArray([1] * 4, dims="place"))
     with pytest.raises(rb.ArgumentError, match="the axis 'output' is that of the results"):
         over.last(rnn, x.rename(kind="output"), time="day", feature="variable")
-    with pytest.raises(rb.ShapeError, match="the last axis of `x` must be input_size = 3"):
+    with pytest.raises(rb.ShapeError, match="the axis 'day' of `x` must be of input_size = 3; it is of 6"):
         over.predict(rnn, x, time="variable", feature="day")
     pytest.importorskip("dask")
     for axis in ("day", "variable"):
         with pytest.raises(rb.ShapeError, match=rf"the axis '{axis}' of `x` must be in one block; it is in [23]"):
             over.predict(rnn, x.chunk({axis: 2}), time="day", feature="variable")
+
+
+BOTH = {"time": "day", "feature": "variable"}
+REFUSED: list[tuple[str, Any, dict[str, Any], type[Exception], str]] = [
+    ("", array(), {"time": "day"}, rb.ArgumentError, "give `feature`, the name of the axis of features, as `x` holds float64; token ids"),
+    ("", array().astype(int), BOTH, rb.ArgumentError, "integers of `x` are token ids, .* out, or convert integers that are features to floating"),
+    ("", array()[:, :, :2], BOTH, rb.ShapeError, "the axis 'variable' of `x` must be of input_size = 3; it is of 2"),
+    ("", array() > 0, BOTH, rb.DTypeError, "`x` must hold real numbers; got a DataArray of dtype bool"),
+    ("tokens", array().astype(int), BOTH, rb.ArgumentError, "no axis of features; leave `feature` out.$"),
+    ("tokens", array(), {"time": "day"}, rb.DTypeError, "`x` must hold token ids, integers, which this model takes; got float64"),
+    ("features", array().astype(int), {"time": "day"}, rb.ArgumentError, "axis of features, as `x` holds int64.$"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(("takes", "x", "words", "error", "message"), REFUSED)
+def test_steps_that_are_refused_before_anything_is_computed(
+    takes: str, x: Any, words: dict[str, str], error: type[Exception], message: str, lazy: bool
+) -> None:
+    drawn = model()
+    rnn = rb.RNN(drawn.layers, drawn.readout, takes=takes or None)
+    if lazy:
+        pytest.importorskip("dask")
+    with pytest.raises(error, match=message):
+        over.predict(rnn, x.chunk({"place": 2}) if lazy else x, **words)
+
+
+def test_integers_that_are_features() -> None:
+    drawn, x = model(), (10 * array()).astype(int)
+    rnn = rb.RNN(drawn.layers, drawn.readout, takes="features")
+    found = over.predict(rnn, x, **BOTH).sel(place="B", kind=7)
+    np.testing.assert_array_equal(found, rnn.predict(x.sel(place="B", kind=7).values))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_lengths_that_are_refused_before_anything_is_computed(lazy: bool) -> None:
+    x = array().isel(kind=0)
+    if lazy:
+        pytest.importorskip("dask")
+        x = x.chunk({"place": 2})
+    lengths = xr.DataArray([1, 2, 3, 6], dims="place", coords={"place": list("ABCD")})
+    other = xr.DataArray([1, 2, 3, 4, 5], dims="place", coords={"place": list("DCBAE")})
+    refused: list[tuple[Any, type[Exception], str]] = [
+        (lengths / 2, rb.DTypeError, "`lengths` must be integers; got float64"),
+        (lengths + 1, rb.ArgumentError, r"every length in `lengths` must be in 0..6; got 7 at \[3\]"),
+        (lengths[:3], rb.ShapeError, "one for each sequence; it has 3 along the axis 'place', where `x` has 4"),
+        (other[:4], rb.ArgumentError, r"the coordinates of `x`; call x, lengths = xarray.align\(x, lengths\) first"),
+    ]
+    for given, error, message in refused:
+        with pytest.raises(error, match=message):
+            over.predict(model(), x, lengths=given, **BOTH)
+    one, aligned = xr.align(x, other[:4])
+    found = over.last(model(), one, lengths=aligned, **BOTH).sel(place="D")
+    wanted = model().last(array().sel(place="D").isel(kind=0).values[:1])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_noise_is_refused(lazy: bool) -> None:
+    if lazy:
+        pytest.importorskip("dask")
+    noisy = rb.RNN(model().layers, model().readout, noise=rb.Noise(0.1))
+    with pytest.raises(rb.ArgumentError, match=r"predict makes batches of its own here, .* take a model without noise"):
+        over.predict(noisy, array().chunk({"place": 2}) if lazy else array(), **BOTH)
 
 
 def test_without_xarray(monkeypatch: pytest.MonkeyPatch) -> None:
