@@ -14,7 +14,7 @@ from rnn_backends.cli.running.parquet_output import ParquetOutput
 from rnn_backends.cli.running.report import Report
 from rnn_backends.cli.running.request import Request
 from rnn_backends.cli.running.rows import DELIMITERS, rows_of_csv, rows_of_jsonl
-from rnn_backends.cli.running.samples import Sample, require_no_noise
+from rnn_backends.cli.running.samples import Sample, require_no_noise_in_lines
 from rnn_backends.cli.running.streams import Reader, head_of_stdin, name_of, reading, seekable
 from rnn_backends.cli.running.tables import Columns, Table
 from rnn_backends.cli.running.text_outputs import LinesOutput, Shown, TableOutput, TextOutput
@@ -116,7 +116,7 @@ class Job:
             else:
                 samples, label = self._samples(reader)
                 if label is not None:
-                    require_no_noise(self.placed)
+                    require_no_noise_in_lines(self.placed)
                 self._output = output = self._sequence_output(label)
                 through_samples(self.walk, samples, reader, output, report)
             self._require_enough(reader)

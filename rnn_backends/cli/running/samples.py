@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     targets: Host | None
 
 
-def require_no_noise(placed: Placed) -> None:
+def require_no_noise_in_lines(placed: Placed) -> None:
     """Check that what a network gives of a sequence does not depend on the others of its batch."""
     if placed.network.noise is not None:
         msg = (
