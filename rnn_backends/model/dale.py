@@ -11,7 +11,6 @@ from rnn_backends.core.messages import got, shown
 from rnn_backends.core.parameters import map_arrays
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError, DTypeError
-from rnn_backends.model.coordinates import coordinates
 
 
 def dale_signs(cell: AffineCell) -> Host:
@@ -67,6 +66,8 @@ def dale_signs(cell: AffineCell) -> Host:
 def _weights(weight: Any) -> tuple[Host, Host, Host]:
     """Return rows, columns and values of a matrix, of a sparse one those of its entries."""
     if isinstance(weight, Sparse):
+        from rnn_backends.model.coordinates import coordinates  # most programs ask for no signs
+
         return coordinates(map_arrays(to_numpy, weight))
     host = to_numpy(weight)
     rows, columns = np.indices(host.shape)
