@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from faults import records, tables
 from faults.guards import Guards
@@ -21,8 +21,11 @@ from faults.placing import Place, check, place, sources
 from faults.tables import FEWEST, FOLDER, Table, TableError
 
 PACKAGE = "rnn_backends"
+E = TypeVar("E")
 AT_ONCE = 12
 """The number of tests of a run without faults: many share its start, and few keep the other CPUs waiting."""
+AT_A_TIME = 50
+"""Faults of which the tests run without any, in a run with a limit, before they are planted."""
 
 
 class Setting(NamedTuple):
@@ -96,20 +99,25 @@ def chosen(planned: Planned, arguments: argparse.Namespace, setting: Setting) ->
     return places
 
 
-def guard_jobs(places: Sequence[Place], guards: Guards) -> list[Job]:
-    """Return the runs of all tests that guard, each once, some of one file and set of options together."""
-    wanted: dict[tuple[tuple[str, ...], Path], dict[str, None]] = {}
+def guard_jobs(places: Sequence[Place], guards: Guards, passed: set[tuple[tuple[str, ...], str]]) -> list[Job]:
+    """Return the runs of all tests that guard, each once, some of one file and set of options together.
+
+    Those that passed before are left out, and these are added to them.
+    """
+    wanted: dict[tuple[tuple[str, ...], Path], list[str]] = {}
     for found in places:
         options = found.fault.options
         for test, argument in zip(found.fault.tests, guards.arguments(found.fault)[len(options) :], strict=True):
-            wanted.setdefault((options, guards.file(test)), {})[argument] = None
-    return [Job((*options, *each)) for (options, _), tests in wanted.items() for each in batched([*tests], AT_ONCE)]
+            if (options, argument) not in passed:
+                wanted.setdefault((options, guards.file(test)), []).append(argument)
+                passed.add((options, argument))
+    return [Job((*options, *each)) for (options, _), tests in wanted.items() for each in batched(tests, AT_ONCE)]
 
 
-def batched(tests: list[str], size: int) -> Iterator[list[str]]:
+def batched(whole: list[E], size: int) -> Iterator[list[E]]:
     """Yield a list in pieces (itertools.batched is of Python 3.12)."""
-    for start in range(0, len(tests), size):
-        yield tests[start : start + size]
+    for start in range(0, len(whole), size):
+        yield whole[start : start + size]
 
 
 def report_guard(outcome: Outcome) -> None:
@@ -127,14 +135,19 @@ def plant(places: list[Place], planned: Planned, setting: Setting, minutes: floa
         workers = Workers(setting.home, Path(name), HEAVY if setting.heavy is None else setting.heavy)
         if any(map(workers.is_compiled, places)):
             workers.build()
-        without = workers.run(guard_jobs(places, planned.guards), report_guard)
-        if any(outcome.verdict != "passed" for outcome in without):
-            return None
-        print(
-            f"{sum(outcome.cpu for outcome in without):.0f} s of CPU time for the tests without any fault", flush=True
-        )
-        jobs = [Job(planned.guards.arguments(found.fault), found) for found in places]
-        return workers.run(jobs, report, until)
+        passed = set[tuple[tuple[str, ...], str]]()
+        outcomes, seconds = list[Outcome](), 0.0
+        for part in batched(places, AT_A_TIME if minutes < inf else max(1, len(places))):
+            if monotonic() >= until:
+                break
+            without = workers.run(guard_jobs(part, planned.guards, passed), report_guard)
+            if any(outcome.verdict != "passed" for outcome in without):
+                return None
+            seconds += sum(outcome.cpu for outcome in without)
+            jobs = [Job(planned.guards.arguments(found.fault), found) for found in part]
+            outcomes += workers.run(jobs, report, until)
+        print(f"{seconds:.0f} s of CPU time for the tests without any fault", flush=True)
+        return outcomes
 
 
 def report(outcome: Outcome) -> None:
