@@ -1,11 +1,12 @@
 """Sessions that check the library, in tiers.
 
 nox               lint, types, documentation and the tests on one Python; minutes
-nox -t ci         after it: other Pythons, the oldest NumPy, no C compiler, each instruction set, the sdist and the
-                  wheel, other libraries, Dask and xarray, a sample of the GPU kernels, parity, and planted faults
-                  of what changed
-nox -t nightly    all of the tests, on all Pythons, of the kernels, of JAX and of the planted faults, CuPy 13,
-                  fuzzing, writes that are killed, 100 MB of text, other processors, sanitizers, TensorFlow, training
+nox -t ci         after it: no C compiler, each instruction set, the sdist and the wheel, Dask and xarray, parity, a
+                  sample on other Pythons, with the oldest NumPy, with other libraries and of the GPU kernels, and
+                  planted faults of what changed
+nox -t nightly    all of the tests, on all Pythons, of the kernels, of other libraries and of the planted faults,
+                  CuPy 13, fuzzing, writes that are killed, 100 MB of text, other processors, sanitizers, TensorFlow,
+                  training
 nox -s site       the documentation, in build/site; part of ci
 nox -s gpu        on a machine with an NVIDIA GPU
 """
@@ -49,7 +50,6 @@ OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 REQUIRED = ("3.11", "3.12", "3.13")
 OPTIONAL = ("3.14", "3.14t")
 ALL_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1", "torch", "jax")
-LIBRARIES = ("torch-onnx", "jax-flax-keras")
 OF_TORCH = (
     *(f"tests/formats/test_torch_{name}.py" for name in ("format", "effective", "modules_live")),
     *(f"tests/formats/test_native_{name}.py" for name in ("contents", "round_trip")),
@@ -158,9 +158,14 @@ def peers(*names: str) -> list[str]:
     return [part for name in names for part in ("--peer", name)]
 
 
+def install_only(session: nox.Session, *packages: str) -> None:
+    """Install packages; of all their modules Python compiles those that it imports, then."""
+    session.install("--no-compile", *packages)
+
+
 def install(session: nox.Session, *packages: str) -> None:
     """Install packages, those of the tests and the wheel."""
-    session.install(*packages, *group("test"), wheel(session))
+    install_only(session, *packages, *group("test"), wheel(session))
 
 
 def pytest(session: nox.Session, *words: str, **environment: str) -> None:
@@ -171,7 +176,7 @@ def pytest(session: nox.Session, *words: str, **environment: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style and the directions of imports, and that each planted fault has its place."""
-    session.install(*group("lint"))
+    install_only(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
@@ -197,7 +202,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["ci"])
 def site(session: nox.Session) -> None:
     """Build the site into build/site: every page's cells run, every warning an error, every link followed."""
-    session.install(*group("site"), *group("test"), wheel(session))
+    install_only(session, *group("site"), *group("test"), wheel(session))
     build, environment = Path("build", "site"), {"PYTHONSAFEPATH": "1"}
     words = ("-W", "--keep-going", "-q", "-E", "-b", "html", "-d", str(Path(".nox", "site", "pages")))
     session.run("sphinx-build", *words, "docs", str(build), env=environment)
@@ -207,7 +212,7 @@ def site(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def links(session: nox.Session) -> None:
     """Follow the site's links to other sites; needs the internet."""
-    session.install(*group("site"), wheel(session))
+    install_only(session, *group("site"), wheel(session))
     words = ("-q", "-D", "nb_execution_mode=off", "-b", "linkcheck")
     session.run("sphinx-build", *words, "docs", str(Path(".nox", "site", "links")))
 
@@ -219,7 +224,7 @@ def tests(session: nox.Session) -> None:
     pytest(session, *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults", "scale")))
 
 
-def run_on_another(session: nox.Session, *folders: str) -> None:
+def run_on_another(session: nox.Session, *words: str) -> None:
     """Run tests of the package on another Python, on the first of them with the oldest NumPy."""
     for python in filterfalse(is_found, OPTIONAL):
         session.warn(f"Python {python} is not here and is not tested")
@@ -241,13 +246,13 @@ def run_on_another(session: nox.Session, *folders: str) -> None:
         "cli/test_many_inputs_killed.py",
     )
     once = [f"--ignore=tests/{name}" for name in names]
-    pytest(session, *backends("numpy"), *once, *folders)
+    pytest(session, *backends("numpy"), *once, *words)
 
 
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
-    """Run what depends on NumPy with the oldest, and what depends on Python on the other Pythons that are found."""
-    run_on_another(session, *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
+    """Run a sample of what depends on NumPy with the oldest, and of what depends on Python on each that is found."""
+    run_on_another(session, "--sample", "3", *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
 
 
 @nox.session(python="3.11", tags=["nightly"])
@@ -269,7 +274,7 @@ def no_compiler(session: nox.Session) -> None:
     found = built(compiler="false")
     if found.kernel:
         session.error("the wheel has a kernel that no compiler can have made")
-    session.install(*group("test"), found.path)
+    install_only(session, *group("test"), found.path)
     report = session.run("rnn-backends", "info", "--json", silent=True)
     if json.loads(str(report))["cpu_kernel"]["state"] != "not built":
         session.error(f"info says that there is a kernel, which no compiler can have made: {report}")
@@ -290,7 +295,7 @@ def instructions(session: nox.Session) -> None:
 @nox.session(python="3.11", tags=["ci"])
 def distributions(session: nox.Session) -> None:
     """Build the sdist, which must hold all that git tracks, and audit the wheel that all sessions test."""
-    session.install("abi3audit", "build", "setuptools>=77", "setuptools-scm")  # the last finds what git tracks
+    install_only(session, "abi3audit", "build", "setuptools>=77", "setuptools-scm")  # the last finds what git tracks
     folder = Path(session.create_tmp())
     session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), silent=True)
     with tarfile.open(max(folder.glob("*.tar.gz"))) as sdist:
@@ -303,36 +308,51 @@ def distributions(session: nox.Session) -> None:
         session.error(f"{built()} has or took more than {MOST_BYTES} bytes or {MOST_SECONDS} seconds")
 
 
-@nox.session(python="3.11", tags=["ci"])
-@nox.parametrize("library", [nox.param(name, id=name) for name in LIBRARIES])
-def libraries(session: nox.Session, library: str) -> None:
+OF_LIBRARIES = {
+    "torch-onnx": [TORCH, "onnx>=1.21", "onnxruntime"],
+    "jax-flax-keras": ["jax", "flax", "keras>=3.12"],
+}
+TESTS_OF_LIBRARIES = {
+    "torch-onnx": [
+        [*backends("torch"), *peers("torch"), "--only", "torch", *COMPUTING],
+        [*backends("torch"), *peers("torch", "onnx"), *OF_TORCH, *TABLES],
+        [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
+         "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
+    ],
+    "jax-flax-keras": [
+        [*backends("jax"), "--only", "jax", *COMPUTING, f"--deselect={PARITY}"],
+        [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", f"(flax or keras) and {ONCE}"],
+    ],
+}  # fmt: skip
+of_each_library = nox.parametrize("library", [nox.param(name, id=name) for name in OF_LIBRARIES])
+
+
+def run_with(session: nox.Session, library: str, *words: str) -> None:
     """Run the tests that a library matters to: its backend, its files, its own results as the truth."""
-    packages = {
-        "torch-onnx": [TORCH, "onnx>=1.21", "onnxruntime"],
-        "jax-flax-keras": ["jax", "flax", "keras>=3.12"],
-    }
-    runs = {
-        "torch-onnx": [
-            [*backends("torch"), *peers("torch"), "--only", "torch", *COMPUTING],
-            [*backends("torch"), *peers("torch", "onnx"), *OF_TORCH, *TABLES],
-            [*backends("numpy", "array_api_strict", "torch"), *peers("onnx", "onnxruntime"),
-             "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
-        ],
-        "jax-flax-keras": [
-            [*backends("jax"), "--only", "jax", *COMPUTING, f"--deselect={PARITY}"],
-            [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", f"(flax or keras) and {ONCE}"],
-        ],
-    }  # fmt: skip
-    install(session, *packages[library])
-    for words in runs[library]:
-        pytest(session, *words, **JAX, KERAS_BACKEND="jax")
+    install(session, *OF_LIBRARIES[library])
+    for chosen in TESTS_OF_LIBRARIES[library]:
+        pytest(session, *words, *chosen, **JAX, KERAS_BACKEND="jax")
     if library == "jax-flax-keras":  # JAX as it comes
         session.run("pytest", *backends("jax"), "tests/backends/test_mismatches.py", "-k", "without_x64")
-    else:  # the environment that has the larger library already
-        session.install("jax")
+
+
+@nox.session(python="3.11", tags=["ci"])
+@of_each_library
+def libraries(session: nox.Session, library: str) -> None:
+    """Run a sample of the tests that a library matters to, and measure the parity of backends."""
+    run_with(session, library, "--sample", "3")
+    if library == "torch-onnx":  # the environment that has the larger library already
+        install_only(session, "jax")
         place = ("--output", str(Path(session.create_tmp()) / "parity.md"))
         measure_parity(session, *ALL_BACKENDS[:-1], *place)
         measure_parity(session, ALL_BACKENDS[-1], "--dtypes", "float32", *place)  # as JAX compiles for minutes
+
+
+@nox.session(python="3.11", tags=["nightly"])
+@of_each_library
+def all_libraries(session: nox.Session, library: str) -> None:
+    """Run all tests that a library matters to; JAX compiles each shape anew."""
+    run_with(session, library, "--thorough")
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -365,7 +385,7 @@ def run_kernels(session: nox.Session, *words: str) -> None:
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
     """Run the GPU kernels in the shim (g++) and as PTX, compile them, and CuPy without a GPU; a sample."""
-    run_kernels(session, "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
+    run_kernels(session, "--sample", "3", "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
 
 
 @nox.session(python="3.12", tags=["nightly"])
@@ -382,16 +402,9 @@ def old_cupy(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", tags=["nightly"])
-def all_jax(session: nox.Session) -> None:
-    """Run all that JAX computes; it compiles each shape anew."""
-    install(session, "jax")
-    pytest(session, *backends("jax"), "--only", "jax", "--thorough", *COMPUTING, f"--deselect={PARITY}", **JAX)
-
-
-@nox.session(python="3.11", tags=["nightly"])
 def parity(session: nox.Session) -> None:
     """Measure every backend against the float64 reference, in all dtypes, and write docs/parity.md."""
-    session.install(TORCH, "jax", "array-api-strict", wheel(session))
+    install_only(session, TORCH, "jax", "array-api-strict", wheel(session))
     measure_parity(session, *ALL_BACKENDS)
 
 
@@ -498,7 +511,7 @@ def training(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Measure against other libraries on a quiet CPU and write docs/benchmarks; `-- --quick` only tries it."""
-    session.install(TORCH, *group("bench"), wheel(session))
+    install_only(session, TORCH, *group("bench"), wheel(session))
     session.run("python", "tests/benchmarks/cpu.py", *session.posargs)
 
 

@@ -49,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="leave out the tests that do not name this library, in their arguments or their text (again for more)",
     )
     parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
+    parser.addoption("--sample", type=int, default=1, metavar="N", help="run one in N of the cases of each test")
     parser.addoption("--thorough", action="store_true", help="run all that is otherwise sampled; minutes longer")
     parser.addoption(
         "--kills",
@@ -104,21 +105,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
     if not config.getoption("--thorough") and not any("::" in word for word in config.args):
-        left = left_out(items)
+        left = left_out(items, config.getoption("--sample"))
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in set(left)]
     items.sort(key=lambda item: not item.name.startswith(_LONGEST))  # or one core would wait for another at the end
 
 
-def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Return the cases of sampled tests, and of JAX, which compiles, those of any test, but for the first and a sample.
+def left_out(items: Iterable[pytest.Item], fewest: int) -> list[pytest.Item]:
+    """Return all cases of tests but for the first of each and one in so many: more with JAX, which compiles.
 
     The sample is by their names, as every so-manieth might have the same dtype.
     """
     found, seen = [], set[tuple[str, bool]]()
     for item in items:
         marker, of_jax = item.get_closest_marker("sampled"), "[jax" in item.name
-        step = max(3 if of_jax else 1, marker.args[0] if marker is not None else 1)
+        step = max(fewest, 3 if of_jax else 1, marker.args[0] if marker is not None else 1)
         test = item.nodeid.partition("[")[0], of_jax
         if test in seen and crc32(item.nodeid.encode()) % step:
             found.append(item)

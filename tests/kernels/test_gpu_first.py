@@ -227,9 +227,9 @@ def require_few_files(calls: Calls) -> None:
 def test_two_calls_on_the_standin(
     request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one test, for the calls take half a minute and tests may be spread over processes."""
-    if not request.config.getoption("--kernels"):
-        pytest.skip("the kernels are run with --kernels, which needs g++")
+    """In one test, for the calls take up to a minute and tests may be spread over processes."""
+    if not (request.config.getoption("--kernels") and request.config.getoption("--thorough")):
+        pytest.skip("the kernels are run with --kernels, which needs g++, and for so long with --thorough")
     calls = two_calls(tmp_path)
     require_faults_cost_their_kernels_alone(calls)
     require_nothing_is_run_again_that_ended_well(calls)
