@@ -13,6 +13,7 @@
 
 #define MOST_ROWS 7              /* more are shared out by rows; of a sparse W_aa, more than a vector has */
 #define LEAST_WEIGHTS (1 << 17)  /* multiplying with so many takes far longer than a hand-over, some 0.5 us */
+#define LEAST_ENTRIES (1 << 16)  /* of a sparse W_aa, which reads all of a state that others wrote, and little else */
 #define SLACK 2000               /* ns beyond twice the time of one's own half */
 
 typedef struct {
@@ -36,7 +37,9 @@ int can_split(const walk *w, int lanes) {
     const cell *c = w->cell;
     const idx most = c->sparse_hh && lanes > MOST_ROWS ? lanes : MOST_ROWS;
     const int is_one = c->sparse_hh && c->hidden_size <= WINDOW;
-    return w->batch <= most && !w->lengths && !is_one && recurrent_work(c, 1, lanes) >= LEAST_WEIGHTS;
+    const int is_long = c->sparse_hh ? c->sparse_hh->entries >= LEAST_ENTRIES
+                                     : (double)c->hidden_size * (double)c->hidden_size >= LEAST_WEIGHTS;
+    return w->batch <= most && !w->lengths && !is_one && is_long;
 }
 
 /* The panel that the right half begins with; of a sparse W_aa it begins with a window, and has half of the entries. */
