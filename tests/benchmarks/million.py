@@ -62,8 +62,8 @@ def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def rounds(count: int) -> range:
-    """Return as many rounds as are run."""
-    return range(ROUNDS if count > 100_000 else 3 * ROUNDS)
+    """Return as many runs as a round has, more of those that are short."""
+    return range(1 if count > 100_000 else 5)
 
 
 def alone(count: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def alone(count: int) -> dict[str, Any]:
     rnn, of_names = network(), halves()
     rnn.predict_many(texts(LARGE, of_names))
     before = resident("VmHWM")
-    runs = [clock(lambda: rnn.predict_many(texts(count, of_names))) for _ in rounds(count)]
+    runs = [clock(lambda: rnn.predict_many(texts(count, of_names))) for _ in range(ROUNDS) for _ in rounds(count)]
     return {**medians([taken for _, taken in runs]), "mib": resident("VmHWM") - before, "digest": digest(runs[0][0])}
 
 
@@ -115,10 +115,14 @@ class Crowd:
             "client": taken["processor"],
         }
 
-    def several(self, count: int, size: int) -> dict[str, Any]:
-        """Return the medians of several runs."""
-        runs = [self.run(count, size) for _ in rounds(count)]
-        return {**medians([taken for _, taken in runs]), "digest": digest(runs[0][0]), **self.peaks()}
+    def several(self, counts: Sequence[int], size: int) -> list[dict[str, Any]]:
+        """Return the medians of several runs of each count, in turn: what else the machine does meets all of them."""
+        found = [{"digest": digest(self.run(count, size)[0]), **self.peaks()} for count in counts]
+        runs: list[list[dict[str, float]]] = [[] for _ in counts]
+        for _ in range(ROUNDS):
+            for count, taken in zip(counts, runs, strict=True):
+                taken += [self.run(count, size)[1] for _ in rounds(count)]
+        return [{**medians(taken), **known} for taken, known in zip(runs, found, strict=True)]
 
     def killed(self, count: int, size: int) -> dict[str, Any]:
         """Return what a run takes of whose workers one is killed."""
@@ -188,20 +192,21 @@ def measured(most: int, note: Callable[[str], None]) -> dict[str, Any]:
 
 def of_cluster(counts: Sequence[int], record: dict[str, Any], note: Callable[[str], None]) -> None:
     """Measure a cluster."""
-    record["Dask"] = []
     most = counts[-1]
     with classify.cluster(WORKERS) as client:
         crowd = Crowd(client)
-        record["run of nothing"], record["task of nothing"] = crowd.several(4 * WORKERS, 1), crowd.nothing()
+        (record["run of nothing"],) = crowd.several([4 * WORKERS], 1)
+        record["task of nothing"] = crowd.nothing()
         note(in_words("a run of nothing", 4 * WORKERS, record["run of nothing"], WORKERS))
         note(
             "a task of nothing, in ms: " + ", ".join(f"{k} {1e3 * v:.2f}" for k, v in record["task of nothing"].items())
         )
-        for count in counts:
-            record["Dask"].append(crowd.several(count, PART))
-            note(in_words("Dask", count, record["Dask"][-1], WORKERS))
-        for name, method in {"large": crowd.several, "bag": crowd.of_bag, "killed": crowd.killed}.items():
-            record[f"Dask, {name}"] = method(most, LARGE)
+        record["Dask"] = crowd.several(counts, PART)
+        for count, found in zip(counts, record["Dask"], strict=True):
+            note(in_words("Dask", count, found, WORKERS))
+        (record["Dask, large"],) = crowd.several([most], LARGE)
+        record["Dask, bag"], record["Dask, killed"] = crowd.of_bag(most, LARGE), crowd.killed(most, LARGE)
+        for name in ("large", "bag", "killed"):
             note(in_words(f"Dask, {name}", most, record[f"Dask, {name}"], WORKERS))
     others = [*zip(record["predict_many"], record["Dask"], strict=True)]
     others += [(record["predict_many"][-1], record[f"Dask, {name}"]) for name in ("large", "bag", "killed")]
