@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,11 +202,24 @@ def test_of_a_list_some_batches_are_held(monkeypatch: pytest.MonkeyPatch) -> Non
     held = [np.ones((500, IN)) * k for k in range(500)]
     rnn, wanted = model(), [RANDOM.standard_normal((500, 1)) for _ in held]
     rnn.fit_readout(held[:9], wanted[:9], ridge=RIDGE)  # what is imported is not counted
+    assert peak(lambda: rnn.fit_readout(held, wanted, ridge=RIDGE)) < sum(each.nbytes for each in held) / 4
+
+
+def test_memory_does_not_grow_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "BUDGET", 2**14)
+    rnn, x, y = model(), RANDOM.standard_normal((40_000, IN)), RANDOM.standard_normal((40_000, 1))
+    rnn.fit_readout(x[:9], y[:9], ridge=RIDGE)  # what is imported is not counted
+    short, long = (peak(partial(rnn.fit_readout, x[:steps], y[:steps], ridge=RIDGE)) for steps in (4000, 40_000))
+    assert long < 2 * short < len(x) * H * x.itemsize / 4  # a part of the states
+
+
+def peak(work: Callable[[], Any]) -> int:
+    """Return the most bytes that are held at once, and were not before."""
     tracemalloc.start()
-    rnn.fit_readout(held, wanted, ridge=RIDGE)
-    _, peak = tracemalloc.get_traced_memory()
+    work()
+    found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < sum(each.nbytes for each in held) / 4
+    return found
 
 
 def test_integers_that_are_features_in_a_list() -> None:
