@@ -81,7 +81,7 @@ def shards_of(arguments: Namespace, inputs: Iterable[Input]) -> list[Shard]:
         if form == "text" and not arguments.predictions:
             msg = (
                 f"text, as which '{shown_path(each.path)}' is read, can hold predictions only; add --predictions, or "
-                "--to npy, csv or jsonl"
+                "--to npy, csv, jsonl or parquet"
             )
             raise argparse.ArgumentError(None, msg)
         shard = Shard(each.path, f"{each.name}{suffix_of(form)}")
