@@ -7,6 +7,7 @@ import numpy as np
 
 from rnn_backends.core.arrays import Host
 from rnn_backends.errors import ArgumentError
+from rnn_backends.model.batches import packs
 from rnn_backends.model.chunks import sizes
 from rnn_backends.model.placed import Placed
 
@@ -62,15 +63,9 @@ def windows(samples: Iterable[Iterable[Sample]], placed: Placed) -> Iterator[tup
 
 def batches(window: Sequence[Sample], steps: int, *, batch_first: bool) -> Iterator[Batch]:
     """Yield the samples of a window in batches of similar lengths, of no more steps than a batch may have."""
-    order = sorted(range(len(window)), key=lambda place: len(window[place].x))
-    places: list[int] = []
-    for place in order:
-        if places and (len(places) == MOST or (len(places) + 1) * len(window[place].x) > steps):
-            yield _padded(window, places, batch_first)
-            places = []
-        places.append(place)
-    if places:
-        yield _padded(window, places, batch_first)
+    for places in packs(np.array([len(sample.x) for sample in window]), steps):
+        for start in range(0, len(places), MOST):
+            yield _padded(window, places[start : start + MOST].tolist(), batch_first)
 
 
 def _padded(window: Sequence[Sample], places: list[int], batch_first: bool) -> Batch:
