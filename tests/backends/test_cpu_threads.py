@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from cpu_walks import COMPILED, EACH_COMPILED, EACH_DTYPE, drawn, only
+from cpu_walks import COMPILED, EACH_COMPILED, EACH_DTYPE, Walk, drawn, only
 
 import rnn_backends as rb
 from rnn_backends.backends import numpy as numpy_backend
@@ -61,17 +61,16 @@ def test_shares_of_uneven_lengths(use: Use) -> None:
 @EACH_DTYPE
 def test_halves_of_a_step_have_the_same_bits_with_a_helper_and_without(kernel: str, dtype: str, use: Use) -> None:
     use(2)
-    for shape, sides, ids in (
-        (HALVED, "f", ""),
-        (HALVED, "b", "int32"),
-        ((19, 7, 9, 391), "f", ""),
-        ((65, 2, 9, 371), "b", ""),
-    ):
-        walk = drawn(dtype, shape, sides, ids=ids, leak=0.75, clip=0.9)
-        output = walk.check(kernel)
-        with only(kernel):
-            for found, _ in at_once(walk.walked, 2):
-                np.testing.assert_array_equal(found, output)
+    shapes = (HALVED, "f", ""), (HALVED, "b", "int32"), ((19, 7, 9, 391), "f", ""), ((65, 2, 9, 371), "b", "")
+    for shape, sides, ids in shapes:
+        check_halves(kernel, drawn(dtype, shape, sides, ids=ids, leak=0.75, clip=0.9))
+
+
+def check_halves(kernel: str, walk: Walk) -> None:
+    output = walk.check(kernel)
+    with only(kernel):
+        for found, _ in at_once(walk.walked, 2):
+            np.testing.assert_array_equal(found, output)
 
 
 @EACH_COMPILED
@@ -96,16 +95,9 @@ def test_halves_of_sparse_weights_have_the_same_bits_with_a_helper_and_without(
     kernel: str, dtype: str, use: Use
 ) -> None:
     use(2)
-    for shape, sides, ids in (
-        ((131, 1, 9, 700), "f", ""),
-        ((90, 2, 9, 1100), "b", "int32"),
-        ((90, 4, 9, 700), "f", ""),
-    ):
-        walk = drawn(dtype, shape, sides, ids=ids, leak=0.75, clip=0.9, density=0.2)
-        output = walk.check(kernel)
-        with only(kernel):
-            for found, _ in at_once(walk.walked, 2):
-                np.testing.assert_array_equal(found, output)
+    shapes = ((131, 1, 9, 700), "f", ""), ((90, 2, 9, 1100), "b", "int32"), ((90, 4, 9, 700), "f", "")
+    for shape, sides, ids in shapes:
+        check_halves(kernel, drawn(dtype, shape, sides, ids=ids, leak=0.75, clip=0.9, density=0.2))
 
 
 @EACH_COMPILED
