@@ -22,6 +22,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import filterfalse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import NamedTuple
 from zipfile import ZipFile
@@ -67,6 +68,8 @@ PARQUET = "pyarrow>=16"
 DASK, XARRAY, RESERVOIRPY = "dask[array]>=2025.1", "xarray>=2024.10", "reservoirpy>=0.4"
 OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC[0], DASK, XARRAY, RESERVOIRPY)
 """What the tests that catch planted faults need."""
+SAMPLE = ("--sample", "3", "--hypothesis-profile=sample")
+"""Of what a nightly session runs the whole of."""
 DOCTEST = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs")
 OF_SCALE = (DASK, "dask[distributed]", XARRAY, RESERVOIRPY, "joblib", "scikit-learn", PARQUET)
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
@@ -78,7 +81,10 @@ MOST_BYTES, MOST_SECONDS = 2_000_000, 90
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
 OF_NUMPY = (*COMPUTING, "tests/formats")
-OF_PYTHON = ("tests/core", "tests/backends", "tests/cli", "tests/plot", "tests/state")
+OF_PYTHON = (
+    *("tests/core", "tests/backends", "tests/state"),
+    *(f"tests/cli/test_{name}.py" for name in ("cli", "completion", "hints", "manners", "mistakes", "signals")),
+)
 
 
 @cache
@@ -108,22 +114,25 @@ def built(python: str = sys.executable, *, is_stable: bool = True, compiler: str
     not built again.
     """
     folder = Path(".nox", "wheels", f"{'stable' if is_stable else 'own'}-{compiler or 'compiler'}").resolve()
-    shutil.rmtree(folder / "sources", ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "note.json"
     unneeded = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "*.so", "tests", "docs", "examples")
-    shutil.copytree(".", folder / "sources", ignore=unneeded)
-    digest, note = digest_of(folder / "sources", python), folder / "note.json"
-    if note.exists() and (known := json.loads(note.read_text(encoding="utf-8")))["digest"] == digest:
-        return Wheel(*known["wheel"])
-    for old in (*folder.glob("*.whl"), note):
-        old.unlink(missing_ok=True)
-    options = ["--config-settings=--build-option=--py-limited-api=cp311"] if is_stable else []
-    command = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", *options, "--wheel-dir", "..", "."]
-    environment = {**os.environ, **({} if compiler is None else {"CC": compiler})}
-    begun = monotonic()
-    subprocess.run(command, cwd=folder / "sources", env=environment, check=True)
+    with TemporaryDirectory() as name:  # of its own, as a nox beside this one may build too
+        sources = shutil.copytree(".", Path(name, "sources"), ignore=unneeded)
+        digest = digest_of(sources, python)
+        if note.exists() and (known := json.loads(note.read_text(encoding="utf-8")))["digest"] == digest:
+            return Wheel(*known["wheel"])
+        for old in (*folder.glob("*.whl"), note):
+            old.unlink(missing_ok=True)
+        options = ["--config-settings=--build-option=--py-limited-api=cp311"] if is_stable else []
+        command = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", *options, "--wheel-dir", str(folder), "."]
+        environment = {**os.environ, **({} if compiler is None else {"CC": compiler})}
+        begun = monotonic()
+        subprocess.run(command, cwd=sources, env=environment, check=True)
+        seconds = monotonic() - begun
     (path,) = folder.glob("*.whl")
     kernel = sum(each.file_size for each in ZipFile(path).infolist() if fnmatch(each.filename, KERNEL))
-    made = Wheel(str(path), kernel, monotonic() - begun)
+    made = Wheel(str(path), kernel, seconds)
     note.write_text(json.dumps({"digest": digest, "wheel": made}), encoding="utf-8")
     return made
 
@@ -252,7 +261,7 @@ def run_on_another(session: nox.Session, *words: str) -> None:
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
     """Run a sample of what depends on NumPy with the oldest, and of what depends on Python on each that is found."""
-    run_on_another(session, "--sample", "3", *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
+    run_on_another(session, *SAMPLE, *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
 
 
 @nox.session(python="3.11", tags=["nightly"])
@@ -320,7 +329,7 @@ TESTS_OF_LIBRARIES = {
          "tests/formats", "tests/cli", "tests/benchmarks", "-k", "onnx or convert or compute_the_same"],
     ],
     "jax-flax-keras": [
-        [*backends("jax"), "--only", "jax", *COMPUTING, f"--deselect={PARITY}"],
+        [*backends("jax"), "--only", "jax", "tests/core", "tests/backends", f"--deselect={PARITY}"],
         [*backends("numpy"), *peers("flax", "keras"), "tests/formats", "-k", f"(flax or keras) and {ONCE}"],
     ],
 }  # fmt: skip
@@ -340,7 +349,7 @@ def run_with(session: nox.Session, library: str, *words: str) -> None:
 @of_each_library
 def libraries(session: nox.Session, library: str) -> None:
     """Run a sample of the tests that a library matters to, and measure the parity of backends."""
-    run_with(session, library, "--sample", "3")
+    run_with(session, library, *SAMPLE)
     if library == "torch-onnx":  # the environment that has the larger library already
         install_only(session, "jax")
         place = ("--output", str(Path(session.create_tmp()) / "parity.md"))
@@ -353,6 +362,8 @@ def libraries(session: nox.Session, library: str) -> None:
 def all_libraries(session: nox.Session, library: str) -> None:
     """Run all tests that a library matters to; JAX compiles each shape anew."""
     run_with(session, library, "--thorough")
+    if library != "torch-onnx":
+        pytest(session, *backends("jax"), "--only", "jax", "--thorough", "tests/model", **JAX)
 
 
 @nox.session(python="3.11", tags=["ci"])
@@ -385,7 +396,7 @@ def run_kernels(session: nox.Session, *words: str) -> None:
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
     """Run the GPU kernels in the shim (g++) and as PTX, compile them, and CuPy without a GPU; a sample."""
-    run_kernels(session, "--sample", "3", "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
+    run_kernels(session, *SAMPLE, "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
 
 
 @nox.session(python="3.12", tags=["nightly"])

@@ -30,6 +30,7 @@ _LONGEST = (
 DEFAULT_BACKENDS = ("numpy", "array_api_strict", "array_api_strict:device1")
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize="CI" in os.environ)
+settings.register_profile("sample", settings.get_profile("default"), max_examples=20)
 settings.register_profile("long", settings.get_profile("default"), max_examples=1500)
 settings.load_profile("default")
 
