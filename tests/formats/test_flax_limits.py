@@ -12,7 +12,7 @@ from measured import MEASURED, require_little, taken
 
 import rnn_backends as rb
 
-pytestmark = pytest.mark.usefixtures("msgpack")
+pytestmark = [pytest.mark.usefixtures("msgpack"), pytest.mark.sampled(3)]
 GIVEN: dict[str, Any] = {"activation": "tanh", "residual": False}
 WITH_READOUT = GIVEN | {"readout_activation": "identity"}
 LETTER = "\U0001f600"

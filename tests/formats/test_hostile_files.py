@@ -18,6 +18,8 @@ from pt_files import TENSOR, dictionary, integer, members, plain, storage, tenso
 
 import rnn_backends as rb
 
+pytestmark = pytest.mark.sampled(3)
+
 MEMORY = 64 * 2**20
 
 

@@ -18,6 +18,8 @@ from ways import follow
 
 import rnn_backends as rb
 
+pytestmark = pytest.mark.sampled(3)
+
 h5py = pytest.importorskip("h5py")
 
 DATA = Path(__file__).parents[1] / "data"

@@ -18,6 +18,8 @@ from keras_files import simple_rnn
 import rnn_backends as rb
 from rnn_backends.formats.account import LIMITS
 
+pytestmark = pytest.mark.sampled(3)
+
 h5py = pytest.importorskip("h5py")
 
 MEMORY = 64 * 2**20

@@ -14,6 +14,8 @@ from pt_files import plain, storage, tensor
 
 import rnn_backends as rb
 
+pytestmark = pytest.mark.sampled(3)
+
 DATA = Path(__file__).parents[1] / "data"
 TOLD: dict[str, Any] = {"activation": "tanh"}
 LARGE = 60_000_000

@@ -10,6 +10,8 @@ from native_files import SUFFIXES, description, make, npy, refuse, small, unbias
 
 import rnn_backends as rb
 
+pytestmark = pytest.mark.sampled(3)
+
 
 @pytest.fixture(params=SUFFIXES)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:

@@ -17,6 +17,8 @@ import rnn_backends as rb
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.torch.pickled import unpickle
 
+pytestmark = pytest.mark.sampled(3)
+
 DATA = Path(__file__).parents[1] / "data"
 CELL = {name: plain(str(key), array) for key, (name, array) in enumerate(pt_files.cell().items())}
 SQUARE = tensor(storage("1", 16), 0, (4, 4), (4, 1))
