@@ -1,6 +1,6 @@
 """Measure the worst error of backends per feature and dtype, and write the table.
 
-python tests/parity.py numpy torch:cpu [--dtypes float32] [--output docs/parity.md]
+python tests/parity.py numpy torch:cpu [--output docs/parity.md]
 """
 
 import argparse
@@ -38,11 +38,11 @@ def dtypes_of(backend: str) -> tuple[str, ...]:
     return tuple(rb.get_backend(backend.partition(":")[0]).dtypes())
 
 
-def measure(backends: Sequence[str], wanted: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+def measure(backends: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Return the excess of backends by dtype and feature, those of the last first, for JAX compiles for minutes."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:  # libraries do not survive a fork
         asked = {
-            backend: {dtype: pool.submit(worst, backend, dtype) for dtype in dtypes_of(backend) if dtype in wanted}
+            backend: {dtype: pool.submit(worst, backend, dtype) for dtype in dtypes_of(backend)}
             for backend in reversed(backends)
         }
         found = {backend: {d: future.result() for d, future in dtypes.items()} for backend, dtypes in asked.items()}
@@ -75,15 +75,14 @@ def table(dtype: str, measured: dict[str, dict[str, dict[str, float]]]) -> Itera
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backends", nargs="+")
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
     parser.add_argument("--output", type=Path, default=DOCS / "parity.md")
     arguments = parser.parse_args()
-    measured = measure(arguments.backends, arguments.dtypes)
+    measured = measure(arguments.backends)
     libraries = [f"* {library(backend)}" for backend in arguments.backends]
     command = f"python tests/parity.py {' '.join(arguments.backends)}"
     where = f"Measured by `{command}` with Python {platform.python_version()} on {platform.machine()}:"
     lines = [PREAMBLE, where, "", *libraries]
-    lines += [line for dtype in arguments.dtypes for line in table(dtype, measured)]
+    lines += [line for dtype in DTYPES for line in table(dtype, measured)]
     arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
     wrong = [
         f"{backend}, {dtype}, {feature}: {excess:.3f}"
