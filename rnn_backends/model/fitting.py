@@ -163,7 +163,11 @@ class _Fit:
             raise ArgumentError(self.none_left())
         # One that is not finite makes all sums of its row so.
         if not _number(xp.isfinite(xp.sum(moments.squares) + xp.sum(moments.products) + xp.sum(moments.targets))):
-            way = "cut those off, or leave their sequences out" if self.is_list else "leave those out by `mask`"
+            way = (
+                "cut those off, or leave their sequences out"
+                if self.is_list
+                else "`mask` leaves steps out, their inputs too"
+            )
             msg = f"the states and `y` must be finite at all steps that are fitted to, and some are not; {way}."
             raise ArgumentError(msg)
         weight, bias, values = solved(moments, ridge)

@@ -66,8 +66,8 @@ def reservoir(
     Returns
     -------
     RNN
-        Of one layer without a readout.  Its `metadata` have a note ``reservoir`` of what it was made with, as
-        arguments in Python.
+        Of one layer without a readout, that takes features, integers too.  Its `metadata` have a note ``reservoir`` of
+        what it was made with, as arguments in Python.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def reservoir(
         "density": float(density),
     }
     made |= {"input_scaling": scaling, "bias_scaling": bias, "leak": leaks, "activation": cell.activation}
-    rnn = RNN.from_network(Network((Layer(cell),)), placement, dtype)
+    rnn = RNN.from_network(Network((Layer(cell),), takes="features"), placement, dtype)
     made |= {"seed": int(seed), "dtype": rnn.dtype}
     return rnn.replace(metadata={"reservoir": ", ".join(f"{name}={_noted(value)}" for name, value in made.items())})
 

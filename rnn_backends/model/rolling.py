@@ -121,13 +121,14 @@ def require_forecaster(placed: Placed, *, has_inputs: bool | None = None) -> Non
         hint = " Give the others as `inputs`." if has_inputs is False and has_others else ""
         msg = f"a free run needs a model that predicts its own next features; this one {counts(placed)}.{hint}"
         raise ArgumentError(msg)
+    require_feedback("a free run", placed)
     if is_softmax(network.readout[-1]):
         msg = (
             "a free run feeds the outputs of a model back to it, and those of this one are probabilities of a softmax; "
-            "to draw token ids it must be made or loaded with takes='tokens'."
+            "to draw token ids it must be made or loaded with takes='tokens', for `generate`; to feed its outputs "
+            "back, its readout must have the activation 'identity'."
         )
         raise ArgumentError(msg)
-    require_feedback("a free run", placed)
 
 
 def is_softmax(readout: Linear) -> bool:

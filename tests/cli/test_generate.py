@@ -458,7 +458,10 @@ def test_a_softmax_over_features_and_the_way_out(generate: Run) -> None:
     for words in (["m.npz"], loading):
         result = generate(*words, *options)
         assert (result.code, result.out) == (1, "")
-        assert "of a softmax; to draw token ids it must be made or loaded with --takes tokens." in result.err
+        assert (
+            "of a softmax; to draw token ids it must be made or loaded with --takes tokens, for `generate`"
+            in result.err
+        )
     assert generate(*loading, *options, "--takes", "tokens").out.split() == [str(token) for token in wanted]
 
 

@@ -43,6 +43,15 @@ def test_the_sequences_of_a_table(
     np.testing.assert_allclose(np.load("y.npy"), wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("names", ["0,1", "1,2", "a,1"])
+def test_columns_may_be_numbered(run: Run, names: str) -> None:
+    rnn = model()
+    Path("x.csv").write_text(f"{names}\n0.5,0.25\n1,2\n")
+    assert run("run", "model.npz", "x.csv", "--output", "y.npy").code == 0
+    wanted = rnn.probabilities(np.array([[0.5, 0.25], [1, 2]], np.float32))
+    np.testing.assert_allclose(np.load("y.npy"), wanted, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["csv", "tsv"])
 def test_the_steps_of_a_table(run: Run, form: str) -> None:
     rnn, delimiter = model(), {"csv": ",", "tsv": "\t"}[form]

@@ -31,6 +31,7 @@ import rnn_backends as rb
         ("x.csv", "a,b\n1,2\n", ["--targets", "b", "--x", "a,b"], "column 'b' is named twice"),
         ("x.csv", "step,a,b\n1,1,2\n", ["--id", "step"], "the ids are called 'step', as a column of the output is"),
         ("x.csv", "a,a\n1,2\n", [], "x.csv: the first line must name each column once; got 'a', 'a'."),
+        ("x.csv", "-5e-1,2\n1,2\n", [], "x.csv: the first line must name the columns, and has numbers, '-5e-1', '2'; put a "),
         ("x.csv", "a,b\n1\n", [], "x.csv: line 2 has 1 values for the 2 columns of the first line."),
         ("x.csv", 'a,b\n"1,2\n', [], "x.csv: line 2 is no row of CSV: unexpected end of data."),
         ("x.csv", "a,b\n1,x\n", [], "x.csv: column 'b' must hold numbers; got 'x' in line 2; leave it out by --x or --id."),

@@ -208,3 +208,9 @@ def test_entries_of_one_place_add_up_in_the_radius() -> None:
     assert spectral_radius(matrix) == 4.0
     matrix = Sparse.from_csr(np.array([3.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3]), (2, 2))
     assert spectral_radius(matrix) == 5.0
+
+
+def test_integers_are_features() -> None:
+    spikes = np.random.default_rng(0).integers(0, 2, (30, 2))
+    rnn = rb.reservoir(2, 20)
+    np.testing.assert_array_equal(rnn(spikes)[0], rnn(spikes.astype(np.float64))[0])

@@ -81,7 +81,23 @@ def _named(names: list[str], form: str) -> list[str]:
         other = "give --from tsv" if found == {"\t"} else "give --from csv" if found == {","} else "write commas"
         msg = f"the columns of the first line seem to be separated by {shown(min(found))}; {other}."
         raise FormatError(msg)
+    if all(map(_is_number, names)) and names not in _counted(len(names)):
+        msg = f"the first line must name the columns, and has numbers, {listed(names)}; put a line of names before it."
+        raise FormatError(msg)
     return names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _counted(size: int) -> list[list[str]]:
+    """Return the numbers that programs give columns for names."""
+    return [list(map(str, range(first, first + size))) for first in (0, 1)]
 
 
 def rows_of_jsonl(pieces: Iterable[Sequence[str]]) -> Iterator[Iterator[Row]]:
