@@ -141,8 +141,9 @@ def require_one_dtype(arrays: Iterable[tuple[str, Array]]) -> None:
             continue
         first = first or (name, dtype)
         if dtype != first[1]:
+            other = name.removesuffix(".values")  # a sparse matrix is converted as a whole
             msg = (
-                f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{name}`. "
-                f"Convert `{name}` to {'int32' if is_integer(array) and not is_state else first[1]}."
+                f"all parameters must have one dtype; got {first[1]} for `{first[0]}` and {dtype} for `{other}`. "
+                f"Convert `{other}` to {'int32' if is_integer(array) and not is_state else first[1]}."
             )
             raise DTypeError(msg)

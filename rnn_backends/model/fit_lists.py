@@ -71,7 +71,8 @@ class _Wanted:
     def __init__(self, count: int, y: Any, *, is_steps: bool) -> None:
         is_list = isinstance(y, (list, tuple))
         if (not is_list and (is_steps or not is_array(y))) or len(y) != count:
-            msg = f"`y` must be a list of {count} arrays, one for each sequence in `x`; got {got(y)}."
+            found = f"a list of {len(y)}" if is_list else got(y)
+            msg = f"`y` must be a list of {count} arrays, one for each sequence in `x`; got {found}."
             raise ShapeError(msg)
         self.y, self.is_steps, self.width = y if is_steps else as_host("y", y), is_steps, 0
         if not is_steps and (len(self.y.shape) != 2 or not self.y.shape[1]):

@@ -114,8 +114,9 @@ class _Fit:
             axes = ["seq_len", "batch"][: len(steps)] if is_steps else ["batch"][: len(steps)]
             names = ", ".join([*(axes[::-1] if call.axis else axes), "output_size"])
             wanted = "".join(f"{size}, " for size in steps)
+            shape = f"({names}) = ({wanted}output_size)" if steps else "(output_size,)"
             msg = (
-                f"`y` must have shape ({names}) = ({wanted}output_size), one output for each "
+                f"`y` must have shape {shape}, one output for each "
                 f"{'step' if is_steps else 'sequence'} of `x`; got {shown(tuple(held.shape))}."
             )
             raise ShapeError(msg)

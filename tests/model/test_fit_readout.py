@@ -367,7 +367,7 @@ WRONG: dict[str, tuple[Callable[[rb.RNN], Any], type[rb.RNNBackendError], tuple[
     "y of a whole": (lambda rnn: rnn.fit_readout(X, Y, ridge=1, reads="max"), rb.ShapeError, ("(batch, output_size) = (3, output_size)", "each sequence")),
     "y of text": (lambda rnn: rnn.fit_readout(X, "abc", ridge=1), rb.DTypeError, ("`y`",)),
     "a list and lengths": (lambda rnn: rnn.fit_readout(SEQUENCES, WANTED, ridge=1, lengths=[1, 2, 3]), rb.ArgumentError, ("a list of sequences takes neither",)),
-    "fewer y": (lambda rnn: rnn.fit_readout(SEQUENCES, WANTED[1:], ridge=1), rb.ShapeError, ("`y` must be a list of 3 arrays", "got list")),
+    "fewer y": (lambda rnn: rnn.fit_readout(SEQUENCES, WANTED[1:], ridge=1), rb.ShapeError, ("`y` must be a list of 3 arrays", "got a list of 2")),
     "shorter y": (lambda rnn: rnn.fit_readout(SEQUENCES, [WANTED[0], WANTED[1][1:], WANTED[2]], ridge=1), rb.ShapeError, ("`y[1]` must have as many steps as `x[1]`, 11; it has 10.",)),
     "type of x": (lambda rnn: rnn.fit_readout([SEQUENCES[0], X[:, 0, 0], SEQUENCES[2]], WANTED, ridge=1), rb.ShapeError, ("`x[1]` must have shape (length, 2), as the other sequences; got (40,)",)),
     "width of x": (lambda rnn: rnn.fit_readout([X[:, 0, :1]] * 3, [Y[:, 0]] * 3, ridge=1), rb.ShapeError, ("`x[0]` must have shape (length, input_size) = (length, 2); got (40, 1).",)),
