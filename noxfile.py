@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from functools import cache
 from hashlib import sha256
@@ -45,7 +46,8 @@ JAX = {
 }
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 """Of a process of several that take all cores: the threads of OpenBLAS wait for each other as long as they compute."""
-NVRTC = ("nvidia-cuda-nvrtc>=13", "nvidia-cuda-nvrtc-cu12==12.9.*")  # the second for sm_70
+NVRTC = {"nvidia.cu13": "nvidia-cuda-nvrtc>=13", "nvidia.cuda_nvrtc": "nvidia-cuda-nvrtc-cu12==12.9.*"}
+"""The compilers of GPU kernels by their modules; the second is for sm_70, which the first has no more."""
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that nox runs on, which the default tier tests."""
 REQUIRED = ("3.11", "3.12", "3.13")
@@ -66,7 +68,7 @@ ONCE = "not damaged and not hostile and not bombs"
 """Leaves out, beside a library that they do not need, tests that the default tier runs."""
 PARQUET = "pyarrow>=16"
 DASK, XARRAY, RESERVOIRPY = "dask[array]>=2025.1", "xarray>=2024.10", "reservoirpy>=0.4"
-OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC[0], DASK, XARRAY, RESERVOIRPY)
+OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC["nvidia.cu13"], DASK, XARRAY, RESERVOIRPY)
 """What the tests that catch planted faults need."""
 SAMPLE = ("--sample", "3", "--hypothesis-profile=sample")
 """Of what a nightly session runs the whole of."""
@@ -80,7 +82,15 @@ MOST_BYTES, MOST_SECONDS = 2_000_000, 90
 """Limits of the extension, and of building the wheel."""
 COMPUTING = ("tests/core", "tests/backends", "tests/model")
 """Folders of the tests in which a backend makes a difference."""
-OF_NUMPY = (*COMPUTING, "tests/formats")
+OF_NUMPY = (
+    *COMPUTING,
+    *(f"tests/formats/test_native_{name}.py" for name in ("contents", "record", "round_trip", "sparse")),
+    *(f"tests/formats/test_torch_{name}.py" for name in ("dtypes", "format")),
+    *(
+        f"tests/formats/test_{name}.py"
+        for name in ("flax_format", "keras_weights", "rate_networks", "reading", "weights_alone", "writing")
+    ),
+)
 OF_PYTHON = (
     *("tests/core", "tests/backends", "tests/state"),
     *(f"tests/cli/test_{name}.py" for name in ("cli", "completion", "hints", "manners", "mistakes", "signals")),
@@ -383,9 +393,9 @@ def measure_parity(session: nox.Session, *words: str) -> None:
     session.run("python", "tests/parity.py", *words, env={**JAX, "PYTHONSAFEPATH": "1"})
 
 
-def run_kernels(session: nox.Session, *words: str) -> None:
-    install(session, "cupy-cuda13x", *NVRTC)
-    chosen = [*peers("nvidia.cu13", "nvidia.cuda_nvrtc"), "--kernels", *words]
+def run_kernels(session: nox.Session, compilers: Sequence[str], *words: str) -> None:
+    install(session, "cupy-cuda13x", *(NVRTC[name] for name in compilers))
+    chosen = [*peers(*compilers), "--kernels", *words]
     pages = "tests/benchmarks/test_gpu_pages.py"
     paths = ("tests/backends/test_cupy_without_gpu.py", "tests/kernels", pages)
     pytest(session, *chosen, *paths, CUDA_VISIBLE_DEVICES="")
@@ -394,13 +404,14 @@ def run_kernels(session: nox.Session, *words: str) -> None:
 @nox.session(python="3.12", tags=["ci"])
 def kernels(session: nox.Session) -> None:
     """Run the GPU kernels in the shim (g++) and as PTX, compile them, and CuPy without a GPU; a sample."""
-    run_kernels(session, "--sample", "6", "--deselect=tests/kernels/test_kernels.py::TestConformance::test_parity")
+    parity = "tests/kernels/test_kernels.py::TestConformance::test_parity"
+    run_kernels(session, ["nvidia.cu13"], "--sample", "6", f"--deselect={parity}")
 
 
 @nox.session(python="3.12", tags=["nightly"])
 def all_kernels(session: nox.Session) -> None:
     """Run the GPU kernels in every order, with every feature, and compile them for every class of shapes."""
-    run_kernels(session, "--thorough")
+    run_kernels(session, [*NVRTC], "--thorough")
 
 
 @nox.session(python="3.12", tags=["nightly"])
