@@ -96,7 +96,7 @@ def _is_number(text: str) -> bool:
 
 
 def _counted(size: int) -> list[list[str]]:
-    """Return the numbers that programs give columns for names."""
+    """Return the names that programs give columns without any: their numbers, from 0 or 1 on."""
     return [list(map(str, range(first, first + size))) for first in (0, 1)]
 
 
