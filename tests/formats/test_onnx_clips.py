@@ -195,6 +195,16 @@ def test_onnx_runtime_runs_what_is_written(tmp_path: Path, clips: Sequence[float
     close(run_runtime(runtime, made, {"x": x})[-1], rnn.probabilities(x))
 
 
+@pytest.mark.parametrize("backward", ["tanh", rb.Activation("clipped_relu", 0.75)])
+def test_cells_of_two_ceilings_are_two_nodes(tmp_path: Path, backward: Any) -> None:
+    draw = Draw("float32", 93)
+    rnn = rb.RNN([rb.Layer(draw.cell(3, 4, activation=HALF), draw.cell(3, 4, activation=backward))])
+    made, x = written(rnn, tmp_path / "m.onnx", described=False), 9 * draw.normal(6, 2, 3)
+    output, _ = rnn(x)
+    assert output[..., :4].max() == 0.5 < output[..., 4:].max()
+    np.testing.assert_array_equal(rb.from_onnx(made)(x)[0], output)
+
+
 def test_the_ceiling_of_a_linear_has_the_dtype_of_the_model(tmp_path: Path) -> None:
     readout = rb.Linear(np.eye(2), activation=rb.Activation("clipped_relu", 0.1))
     rnn = rb.RNN([rb.Cell(np.eye(2), np.eye(2))], readout)

@@ -287,6 +287,16 @@ def test_what_a_module_records_must_be_of_its_kind(tmp_path: Path, attribute: st
         rb.load(saved(ft.net(rnn=cells), tmp_path / "m.pt"))
 
 
+@pytest.mark.parametrize("kind", ["Hardtanh", "ReLU6"])
+@pytest.mark.parametrize(
+    "bounds", [{"min_val": 0.0}, {"min_val": 0.0, "max_val": "6"}, {"min_val": None, "max_val": 6}]
+)
+def test_the_bounds_of_a_clipped_relu_must_be_numbers(tmp_path: Path, kind: str, bounds: dict[str, Any]) -> None:
+    head = ft.sequential(ft.linear(4, 6), ft.fake(kind, **bounds))
+    with pytest.raises(rb.FormatError, match=rf"activation.{kind}' with m.._val .*; it is damaged, or of"):
+        rb.load(saved(ft.net(rnn=ft.rnn(), head=head), tmp_path / "m.pt"))
+
+
 @pytest.mark.parametrize(("part", "name"), [("rnn", "weight_hh_l0"), ("fc", "weight"), ("bn", "running_mean")])
 def test_a_module_that_lacks_an_array_is_refused(tmp_path: Path, part: str, name: str) -> None:
     parts = {"rnn": ft.rnn(), "fc": ft.linear(4, 2), "bn": ft.norm(2)}
