@@ -44,6 +44,7 @@ from rnn_backends.errors import (
     WrongResultError,
 )
 from rnn_backends.model.batches import batches
+from rnn_backends.model.ctc import ctc_greedy
 from rnn_backends.model.dale import dale_signs
 from rnn_backends.model.importers import from_flax, from_keras, from_onnx, from_reservoirpy, from_torch
 from rnn_backends.model.loading import load
@@ -90,6 +91,7 @@ __all__ = [
     "batches",
     "cross_entropy",
     "cross_entropy_grad",
+    "ctc_greedy",
     "dale_signs",
     "each_direction",
     "forward",

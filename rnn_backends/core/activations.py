@@ -10,10 +10,15 @@ takes its argument unchanged in the branch that a false condition selects.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
+from typing import Annotated
 
 from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, is_masked, widen
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, ShapeError
+
+Positive = Annotated[float, "positive"]
+"""A parameter of a function that would be a constant, were it 0 or less."""
 
 
 def identity(z: Array) -> Array:
@@ -54,6 +59,11 @@ def thresholded_relu(z: Array, alpha: float = 1.0) -> Array:
     """Return z where z > alpha, 0 elsewhere (at z = alpha too, as the ONNX operator has it)."""
     xp = array_namespace(z)
     return xp.where(z <= alpha, xp.zeros_like(z), z)
+
+
+def clipped_relu(z: Array, alpha: Positive) -> Array:
+    """Return min(max(z, 0), alpha)."""
+    return clamp(z, 0.0, alpha)
 
 
 def scaled_tanh(z: Array, alpha: float, beta: float) -> Array:
@@ -117,14 +127,16 @@ def _below_maximum(z: Array) -> Array:
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
     function.__name__: function
     for function in (
-        identity, tanh, sigmoid, relu, affine, leaky_relu, thresholded_relu, scaled_tanh, hard_sigmoid,
-        elu, softsign, softplus, softmax, log_softmax,
+        identity, tanh, sigmoid, relu, affine, leaky_relu, thresholded_relu, clipped_relu, scaled_tanh,
+        hard_sigmoid, elu, softsign, softplus, softmax, log_softmax,
     )
 }  # fmt: skip
 
 
-_OTHERS = ("celu", "gelu", "hard_tanh", "hardtanh", "prelu", "relu6", "rrelu", "selu", "silu", "swish")
+_OTHERS = ("celu", "gelu", "hard_tanh", "hardtanh", "prelu", "rrelu", "selu", "silu", "swish")
 """Functions of other libraries whose names are no misspellings of those in the table."""
+_HERE = {"relu6": 'Activation("clipped_relu", alpha=6)'}
+"""Functions of other libraries that are in the table under another name."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +149,14 @@ class Activation:
         A name in the table, such as ``"tanh"``; an unknown one is refused with a list of all.
     alpha, beta : float, optional
         The parameters of the functions that have them.  Left out, they are the defaults of the ONNX
-        operator of that name; ``scaled_tanh`` has no defaults and must be given both.
+        operator of that name; ``scaled_tanh`` has no defaults and must be given both, and ``clipped_relu`` must be
+        given `alpha`, its ceiling, which is positive.
 
     Raises
     ------
     ArgumentError
         The name is not in the table, a parameter is one the function does not have or is not a finite
-        number, or one without a default is missing.
+        number or, of ``clipped_relu``, not positive, or one without a default is missing.
 
     Examples
     --------
@@ -166,6 +179,7 @@ class Activation:
             name = self.name.lower() if isinstance(self.name, str) else ""
             meant = "identity" if name == "linear" else name
             hint = "" if name in _OTHERS else did_you_mean(meant, ACTIVATIONS)
+            hint = f" Here it is {_HERE[name]}." if name in _HERE else hint
             msg = f"`activation` must be a callable or one of {', '.join(ACTIVATIONS)}; got {got(self.name)}.{hint}"
             raise ArgumentError(msg)
         wanted = list(inspect.signature(ACTIVATIONS[self.name]).parameters.values())[1:]
@@ -182,7 +196,8 @@ class Activation:
         if value is parameter.empty:
             msg = f"the activation {shown(self.name)} needs `{parameter.name}`, which has no default."
             raise ArgumentError(msg)
-        return finite_float(f"{parameter.name}` of the activation `{self.name}", value)
+        checked = positive_number if parameter.annotation is Positive else finite_float
+        return checked(f"{parameter.name}` of the activation `{self.name}", value)
 
     def __call__(self, z: Array) -> Array:
         """Apply the function, elementwise or, for the softmaxes, over the last axis.
@@ -225,5 +240,15 @@ def finite_float(name: str, value: object) -> float:
         number = float("nan")
     if isinstance(value, (bool, str)) or not abs(number) < float("inf"):
         msg = f"`{name}` must be a finite number; got {got(value)}."
+        raise ArgumentError(msg)
+    return number
+
+
+def positive_number(name: str, value: object, highest: float = inf) -> float:
+    """Return an option as a number of Python's: a scalar of NumPy would promote the arrays."""
+    number = finite_float(name, value)
+    if not 0 < number <= highest:
+        bound = "positive" if highest == inf else f"in 0 < {name} <= {highest:g}"
+        msg = f"`{name}` must be {bound}; got {number}."
         raise ArgumentError(msg)
     return number

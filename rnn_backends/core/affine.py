@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.activations import Activation, applied, as_activation, finite_float
+from rnn_backends.core.activations import Activation, applied, as_activation, positive_number
 from rnn_backends.core.arrays import Array, is_array, is_integer, rows_of_ids
 from rnn_backends.core.parameters import require_floating, require_matrix, require_shape, require_sizes
 from rnn_backends.core.sparse import Sparse, as_sparse, is_sparse, require_known_layout
@@ -124,16 +123,6 @@ class AffineCell:
             A function of one's own returned something else.
         """
         return applied(self.activation, z)  # type: ignore[arg-type]  # a name became a callable
-
-
-def positive_number(name: str, value: object, highest: float = inf) -> float:
-    """Return an option as a number of Python's: a scalar of NumPy would promote the arrays."""
-    number = finite_float(name, value)
-    if not 0 < number <= highest:
-        bound = "positive" if highest == inf else f"in 0 < {name} <= {highest:g}"
-        msg = f"`{name}` must be {bound}; got {number}."
-        raise ArgumentError(msg)
-    return number
 
 
 def as_leak(value: Any, hidden_size: int) -> float | Array:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnn_backends.core.activations import Activation, clamp
-from rnn_backends.core.affine import AffineCell, as_leak, positive_number
+from rnn_backends.core.activations import Activation, clamp, positive_number
+from rnn_backends.core.affine import AffineCell, as_leak
 from rnn_backends.core.arrays import Array, ArrayArgument, is_array
 from rnn_backends.core.sparse import Sparse
 

@@ -14,8 +14,8 @@ from rnn_backends.core.sparse import Sparse
 ACTIVATIONS = (
     Activation("identity"), Activation("tanh"), Activation("sigmoid"), Activation("relu"),
     Activation("affine", 0.5, 0.25), Activation("leaky_relu", 0.125), Activation("thresholded_relu", 0.25),
-    Activation("scaled_tanh", 0.75, 1.25), Activation("hard_sigmoid"), Activation("elu", 0.75),
-    Activation("softsign"), Activation("softplus"),
+    Activation("clipped_relu", 0.375), Activation("scaled_tanh", 0.75, 1.25), Activation("hard_sigmoid"),
+    Activation("elu", 0.75), Activation("softsign"), Activation("softplus"),
 )  # fmt: skip
 
 

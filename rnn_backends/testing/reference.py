@@ -87,6 +87,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., float]]] = {
     "affine": (lambda z, alpha, beta: alpha * z + beta, lambda alpha, _: abs(alpha)),
     "leaky_relu": (lambda z, alpha, _: np.where(z < 0, alpha * z, z), lambda alpha, _: max(1.0, abs(alpha))),
     "thresholded_relu": (lambda z, alpha, _: z * (z > alpha), lambda *_: 1.0),
+    "clipped_relu": (lambda z, alpha, _: np.clip(z, 0.0, alpha), lambda *_: 1.0),
     "scaled_tanh": (lambda z, alpha, beta: alpha * np.tanh(beta * z), lambda alpha, beta: abs(alpha * beta)),
     "hard_sigmoid": (lambda z, alpha, beta: np.clip(alpha * z + beta, 0.0, 1.0), lambda alpha, _: abs(alpha)),
     "elu": (

@@ -117,7 +117,8 @@ def test_alpha_and_beta(kernel: str, dtype: str) -> None:
     for activation in ACTIVATIONS:
         for alpha, beta in PARAMETERS:
             if activation.alpha is not None:
-                own = rb.Activation(activation.name, alpha, None if activation.beta is None else beta)
+                own_alpha = abs(alpha) if activation.name == "clipped_relu" else alpha
+                own = rb.Activation(activation.name, own_alpha, None if activation.beta is None else beta)
                 drawn(dtype, (1, 5, 5, 37), activation=own).check(kernel)
 
 

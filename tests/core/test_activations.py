@@ -29,7 +29,8 @@ def on(backend: str, host: Any, dtype: str = "float32") -> Array:
 
 
 def activation(name: str) -> rb.Activation:
-    return rb.Activation(name, 0.75, 1.25) if name == "scaled_tanh" else rb.Activation(name)
+    parameters = {"scaled_tanh": (0.75, 1.25), "clipped_relu": (0.75,)}
+    return rb.Activation(name, *parameters.get(name, ()))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -85,6 +86,19 @@ def test_defaults_are_those_of_the_onnx_operators(name: str, alpha: float, beta:
 
 def test_thresholded_relu_drops_the_threshold_itself() -> None:
     assert rb.Activation("thresholded_relu", 0.5)(np.array([0.5, 0.51])).tolist() == [0.0, 0.51]
+
+
+def test_clipped_relu_is_between_0_and_its_ceiling(backend: str) -> None:
+    clipped = rb.Activation("clipped_relu", alpha=6)
+    assert rb.to_numpy(clipped(on(backend, [-np.inf, -1.0, 0.5, 6.0, 6.5, np.inf]))).tolist() == [0, 0, 0.5, 6, 6, 6]
+
+
+def test_relu6_is_here_by_another_name() -> None:
+    with pytest.raises(rb.ArgumentError, match="got 'relu6'") as raised:
+        rb.Activation("relu6")
+    (advice,) = re.findall(r"Here it is (.*)\.$", str(raised.value))
+    made = eval(advice, {"Activation": rb.Activation})
+    assert made(np.array([-1.0, 5.0, 7.0])).tolist() == [0.0, 5.0, 6.0]
 
 
 @given(rows=st.lists(st.lists(st.floats(-1e4, 1e4), min_size=3, max_size=3), min_size=1, max_size=4))

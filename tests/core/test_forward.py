@@ -222,7 +222,7 @@ def test_activations_differentiate_at_0_and_far_out(activation: rb.Activation) -
     activation(z).sum().backward()
     step, points = 1e-6, z.detach()
     wanted = (activation(points + step) - activation(points - step)) / (2 * step)
-    kinks = activation.name in {"relu", "leaky_relu", "elu", "softsign"}
+    kinks = activation.name in {"relu", "leaky_relu", "clipped_relu", "elu", "softsign"}
     for at, got, value in zip(points, z.grad, wanted, strict=True):
         assert (at == 0 and kinks) or abs(got - value) < 1e-7
 

@@ -144,6 +144,11 @@ def test_a_name_of_an_activation_is_flaxs(name: str) -> None:
     np.testing.assert_allclose(rnn.readout.activate(z), np.asarray(wanted), rtol=1e-5, atol=1e-6)
 
 
+def test_relu6_is_flaxs_by_its_name() -> None:
+    ((cell, _),) = cells(rb.from_flax(simple_cell(), activation="relu6", residual=False))
+    assert cell.activation == rb.Activation("clipped_relu", 6.0)
+
+
 def test_a_name_of_an_activation_that_flax_lacks_is_refused() -> None:
     for told in ({"activation": "affine"}, {"readout_activation": ("relu", "hard_tanh")}, {"encoder_activation": 3}):
         (option,) = told

@@ -118,13 +118,17 @@ def test_names_that_cells_have_in_keras_alone(tmp_path: Path, name: str) -> None
     path = tmp_path / "m.weights.h5"
     path.write_bytes(kf.hdf5(kf.CELL))
     cell: Any = rb.load(path, activation=name, go_backwards=False).layers[0].forward
-    assert cell.clip == {"hard_tanh": 1.0, "celu": None, "relu6": 6.0}[name]
+    held = {"hard_tanh": ("identity", None), "celu": ("elu", 1.0), "relu6": ("clipped_relu", 6.0)}[name]
+    assert (cell.activation, cell.clip) == (rb.Activation(*held), 1.0 if name == "hard_tanh" else None)
     with pytest.raises(rb.ArgumentError, match="`activation` must be a callable or a name of Keras's, one of linear, "):
         rb.load(path, activation="gelu", go_backwards=False)
     path.write_bytes(kf.hdf5(MODEL))
-    if name != "celu":
-        with pytest.raises(rb.FormatError, match="`readout_activation` cannot clip, as relu6 and hard_tanh do"):
+    if name == "hard_tanh":
+        with pytest.raises(rb.FormatError, match="`readout_activation` cannot clip, as hard_tanh does"):
             rb.load(path, **GIVEN, readout_activation=name)
+    else:
+        readout: Any = rb.load(path, **GIVEN, readout_activation=name).readout
+        assert readout.activation == rb.Activation(*held)
 
 
 # Whole models in .h5 files, made here

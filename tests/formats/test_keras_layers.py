@@ -142,6 +142,16 @@ def test_a_dense_before_the_first_layer_is_an_encoder(tmp_path: Path) -> None:
     near(rnn(X)[0], steps(inner))
 
 
+def test_a_clipped_relu_of_a_dense(tmp_path: Path) -> None:
+    arrays = {**CELL, **arrays_of("layers/dense", (3, 3), (3,)), **arrays_of("layers/dense_1", (4, 5), (5,))}
+    rnn = read(tmp_path, [dense("relu6"), simple_rnn(), dense(), relu(max_value=0.25)], arrays)
+    assert rnn.placed.network.encoder[0].activation == rb.Activation("clipped_relu", 6.0)
+    assert activations(rnn, "readout") == ["clipped_relu"]
+    x = 20 * X
+    states = steps(np.clip(applied(arrays, "layers/dense", x), 0, 6))
+    near(rnn.probabilities(x), np.clip(applied(arrays, "layers/dense_1", states), 0, 0.25))
+
+
 @pytest.mark.parametrize("width", [1, 40])
 def test_a_dense_without_activation_is_folded_where_that_makes_no_more_numbers(tmp_path: Path, width: int) -> None:
     arrays = {**kf.cell_arrays(FIRST, width), **arrays_of("layers/dense", (3, width), (width,))}

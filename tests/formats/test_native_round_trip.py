@@ -48,10 +48,8 @@ def test_round_trip(path: Path, kind: str, dtype: str) -> None:
 
 
 def test_round_trip_of_every_activation(path: Path) -> None:
-    activations = [
-        rb.Activation(name, *({"scaled_tanh": (1.7159, 2 / 3), "affine": (0.1, 0.7)}.get(name, ())))
-        for name in ACTIVATIONS
-    ]
+    parameters = {"scaled_tanh": (1.7159, 2 / 3), "affine": (0.1, 0.7), "clipped_relu": (1 / 3,)}
+    activations = [rb.Activation(name, *parameters.get(name, ())) for name in ACTIVATIONS]
     activations += [rb.Activation("hard_sigmoid", 1 / 3, -1e-7), rb.Activation("thresholded_relu", 0.0)]
     draw = np.random.default_rng(0)
     rnn = rb.RNN([draw_cell(draw, 3, "float64", activation=each) for each in activations])

@@ -42,7 +42,7 @@ def test_operators_are_those_of_the_opsets() -> None:
         "ConstantOfShape": {9, 20, 21, 23, 24, 25}, "Cast": {6, 9, 13, 19, 21, 23, 24, 25, 28}, "Expand": {8, 13},
         "MatMul": {1, 9, 13}, "Gemm": {7, 9, 11, 13}, "Add": {7, 13, 14}, "Softmax": {1, 11, 13}, "LogSoftmax": {1, 11, 13},
         "Sigmoid": {6, 13}, "Tanh": {6, 13}, "Relu": {6, 13, 14}, "LeakyRelu": {6, 16}, "Elu": {6, 22}, "HardSigmoid": {6, 22},
-        "ThresholdedRelu": {10, 22}, "Softsign": {1, 22}, "Softplus": {1, 22}, "OneHot": {9, 11, 28},
+        "ThresholdedRelu": {10, 22}, "Softsign": {1, 22}, "Softplus": {1, 22}, "Clip": {6, 11, 12, 13}, "OneHot": {9, 11, 28},
         "ReduceMean": {1, 11, 13, 18}, "ReduceMax": {1, 11, 12, 13, 18, 20}, "Tile": {6, 13}, "Mul": {7, 13, 14},
         "Equal": {7, 11, 13, 19}, "Where": {9, 16}, "Sub": {7, 13, 14}, "Div": {7, 13, 14},
         "BatchNormalization": {7, 9, 14, 15}, "Split": {2, 11, 13, 18}, "TopK": {1, 10, 11, 24}, "Range": {11, 27},

@@ -45,9 +45,7 @@ def networks(draw: st.DrawFn) -> rb.RNN:
     readout = None
     if draw(st.booleans()):
         names = ["softmax", "log_softmax", "identity", "sigmoid", "tanh", "relu", "elu", "softsign", "softplus"]
-        g2: Any = draw(
-            st.sampled_from([*names, rb.Activation("leaky_relu", 0.125), rb.Activation("hard_sigmoid", 0.25, 0.5)])
-        )
+        g2: Any = draw(st.sampled_from([*names, rb.Activation("leaky_relu", 0.125), *EXACT[-2:]]))
         readout = rb.Linear(made.normal(3, width), made.normal(3) if draw(st.booleans()) else None, g2)
     vocabulary = "".join(map(chr, range(97, 97 + input_size))) if draw(st.booleans()) else None
     return rb.RNN(layers, readout, batch_first=draw(st.booleans()), vocabulary=vocabulary, metadata={"licence": "CC0"})
@@ -56,6 +54,7 @@ def networks(draw: st.DrawFn) -> rb.RNN:
 EXACT = (
     *(activation for activation in OF_ONNX if activation.name != "hard_sigmoid"),
     rb.Activation("hard_sigmoid", 0.25, 0.5),
+    rb.Activation("clipped_relu", 0.75),
 )
 
 

@@ -149,6 +149,14 @@ MODULES: dict[str, tuple[Callable[[], Any], Any, dict[str, Any]]] = {
     "a subclass of nn.Sequential": (
         lambda: Chain(nn.RNN(3, 4), SelectLast(), nn.Tanh(), nn.Linear(4, 5), nn.Sigmoid()), X, {"reads": "last"},
     ),
+    "clipped ReLUs, as in speech to text": (
+        lambda: nn.Sequential(
+            nn.Linear(3, 6), nn.ReLU6(), nn.Linear(6, 6), nn.Hardtanh(0, 20), nn.RNN(6, 4), SelectLast(),
+            nn.Linear(4, 5), nn.Hardtanh(0.0, 0.1),
+        ),
+        10 * X,
+        {"reads": "last"},
+    ),
     "an nn.Sequential in another": (
         lambda: nn.Sequential(
             nn.Sequential(nn.Linear(3, 6), nn.Softplus()), nn.Sequential(nn.RNN(6, 4), SelectLast()),
@@ -178,7 +186,8 @@ def test_batch_first_is_that_of_the_module() -> None:
 ACTIVATIONS = {
     "relu": nn.ReLU(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "leaky_relu": nn.LeakyReLU(0.3), "elu": nn.ELU(0.7),
     "softsign": nn.Softsign(), "softplus": nn.Softplus(), "hard_sigmoid": nn.Hardsigmoid(),
-    "thresholded_relu": nn.Threshold(0.2, 0.0), "softmax": nn.Softmax(dim=-1), "log_softmax": nn.LogSoftmax(dim=-1),
+    "thresholded_relu": nn.Threshold(0.2, 0.0), "clipped_relu": nn.Hardtanh(0.0, 0.5),
+    "softmax": nn.Softmax(dim=-1), "log_softmax": nn.LogSoftmax(dim=-1),
 }  # fmt: skip
 
 
@@ -195,7 +204,7 @@ def test_activations_have_torchs_constants(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "activation", [nn.Softplus(beta=2), nn.Softplus(threshold=5), nn.Threshold(0.1, 1.0), nn.GELU()]
+    "activation", [nn.Softplus(beta=2), nn.Softplus(threshold=5), nn.Threshold(0.1, 1.0), nn.Hardtanh(), nn.GELU()]
 )
 def test_activations_of_other_constants_can_be_functions(activation: Any) -> None:
     module = settled(nn.Sequential(nn.RNN(3, 4), SelectLast(), nn.Linear(4, 5), activation))

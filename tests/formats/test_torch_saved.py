@@ -65,6 +65,12 @@ READ: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "what is ignored": (
         lambda: ft.net(rnn=ft.rnn(), ln=ft.fake("LayerNorm"), fc=ft.linear()), {**IDENTITY, "roles": {"ln": "ignore"}},
     ),
+    "a clipped ReLU": (
+        lambda: ft.net(
+            rnn=ft.rnn(), head=ft.sequential(ft.linear(4, 6), ft.fake("ReLU6", min_val=0.0, max_val=6.0))
+        ),
+        {},
+    ),
     "an activation with a number of its own": (
         lambda: ft.net(rnn=ft.rnn(), head=ft.sequential(ft.linear(4, 6), ft.fake("LeakyReLU", negative_slope=0.3))), {},
     ),
@@ -94,6 +100,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         lambda: ft.net(rnn=ft.rnn(), head=ft.sequential(ft.linear(4, 2), ft.norm(2))), IDENTITY | {"batch_norm_eps": 1.0},
     ),
     "activations that are recorded": (lambda: ft.net(rnn=ft.rnn()), {"activation": "relu"}),
+    "a Hardtanh from -1 on": (
+        lambda: ft.net(rnn=ft.rnn(), head=ft.sequential(ft.linear(4, 6), ft.fake("Hardtanh", min_val=-1.0, max_val=1.0))),
+        {},
+    ),
     "an LSTM": (lambda: ft.net(rnn=ft.rnn(), gates=ft.fake("LSTM")), {}),
     "arrays of its own": (lambda: ft.Net({"rnn": ft.rnn()}, {"h0": np.zeros(4, "f4")}), {}),
     "a class with arrays": (lambda: ft.net(rnn=ft.rnn(), own=ft.Net({}, {"w": np.ones((4, 4), "f4")})), {}),
@@ -275,6 +285,16 @@ def test_what_a_module_records_must_be_of_its_kind(tmp_path: Path, attribute: st
     vars(cells)[attribute] = value
     with pytest.raises(rb.FormatError, match=f"a 'torch.nn.modules.rnn.RNN' with {attribute} .*; it is damaged, or of"):
         rb.load(saved(ft.net(rnn=cells), tmp_path / "m.pt"))
+
+
+@pytest.mark.parametrize("kind", ["Hardtanh", "ReLU6"])
+@pytest.mark.parametrize(
+    "bounds", [{"min_val": 0.0}, {"min_val": 0.0, "max_val": "6"}, {"min_val": None, "max_val": 6}]
+)
+def test_the_bounds_of_a_clipped_relu_must_be_numbers(tmp_path: Path, kind: str, bounds: dict[str, Any]) -> None:
+    head = ft.sequential(ft.linear(4, 6), ft.fake(kind, **bounds))
+    with pytest.raises(rb.FormatError, match=rf"activation.{kind}' with m.._val .*; it is damaged, or of"):
+        rb.load(saved(ft.net(rnn=ft.rnn(), head=head), tmp_path / "m.pt"))
 
 
 @pytest.mark.parametrize(("part", "name"), [("rnn", "weight_hh_l0"), ("fc", "weight"), ("bn", "running_mean")])

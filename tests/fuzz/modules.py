@@ -11,7 +11,8 @@ NN = "torch.nn.modules"
 _ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
     "Tanh": {}, "ReLU": {"inplace": False}, "Sigmoid": {}, "Softmax": {"dim": -1}, "LogSoftmax": {"dim": 2}, "Softmax2": {"dim": 1}, "Softmax0": {"dim": None},
     "LeakyReLU": {"negative_slope": 0.1}, "ELU": {"alpha": 1.0}, "Softplus": {"beta": 1, "threshold": 20}, "Softsign": {},
-    "Hardsigmoid": {}, "Threshold": {"threshold": 0.5, "value": 0}, "GELU": {}, "PReLU": {}, "Hardtanh": {},
+    "Hardsigmoid": {}, "Threshold": {"threshold": 0.5, "value": 0}, "GELU": {}, "PReLU": {}, "Hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "ReLU6": {"min_val": 0.0, "max_val": 6.0},
 }  # fmt: skip
 _OUTPUTS = ("Softmax", "Sigmoid", "LogSoftmax", "Softmax2", "Softmax0")
 _UNKNOWN = ("GELU", "Hardtanh")

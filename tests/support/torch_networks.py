@@ -18,6 +18,7 @@ FUNCTIONS: dict[str, Any] = {
     "affine": lambda z, alpha, beta: alpha * z + beta,
     "leaky_relu": lambda z, alpha, _: functional.leaky_relu(z, alpha),
     "thresholded_relu": lambda z, alpha, _: functional.threshold(z, alpha, 0.0),
+    "clipped_relu": lambda z, alpha, _: functional.hardtanh(z, 0.0, alpha),
     "scaled_tanh": lambda z, alpha, beta: alpha * torch.tanh(beta * z),
     "hard_sigmoid": lambda z, alpha, beta: torch.clamp(alpha * z + beta, 0.0, 1.0),
     "elu": lambda z, alpha, _: functional.elu(z, alpha),

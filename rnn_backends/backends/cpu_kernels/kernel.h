@@ -91,8 +91,8 @@ typedef struct {
 extern const kernel kernel_avx512, kernel_avx2, kernel_neon, kernel_plain;
 
 /* The activations by number; activations.h has a function for each. */
-#define ACTIVATION_NAMES(X)                                                                       \
-    X(identity) X(tanh) X(sigmoid) X(relu) X(affine) X(leaky_relu) X(thresholded_relu) X(scaled_tanh) \
-    X(hard_sigmoid) X(elu) X(softsign) X(softplus)
+#define ACTIVATION_NAMES(X)                                                                            \
+    X(identity) X(tanh) X(sigmoid) X(relu) X(affine) X(leaky_relu) X(thresholded_relu) X(clipped_relu) \
+    X(scaled_tanh) X(hard_sigmoid) X(elu) X(softsign) X(softplus)
 
 #endif

@@ -11,6 +11,7 @@ DEVICE real g1_relu(real z, real, real) { return z <= 0 ? 0 : z; }
 DEVICE real g1_affine(real z, real alpha, real beta) { return alpha * z + beta; }
 DEVICE real g1_leaky_relu(real z, real alpha, real) { return z < 0 ? alpha * z : z; }
 DEVICE real g1_thresholded_relu(real z, real alpha, real) { return z <= alpha ? 0 : z; }
+DEVICE real g1_clipped_relu(real z, real alpha, real) { return z <= 0 ? 0 : z > alpha ? alpha : z; }
 DEVICE real g1_scaled_tanh(real z, real alpha, real beta) { return alpha * MATH(tanh)(beta * z); }
 DEVICE real g1_hard_sigmoid(real z, real alpha, real beta) {
   const real a = alpha * z + beta;

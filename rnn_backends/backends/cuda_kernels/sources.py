@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 ELEMENTWISE = (
-    "identity", "tanh", "sigmoid", "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid",
-    "elu", "softsign", "softplus",
+    "identity", "tanh", "sigmoid", "relu", "affine", "leaky_relu", "thresholded_relu", "clipped_relu", "scaled_tanh",
+    "hard_sigmoid", "elu", "softsign", "softplus",
 )  # fmt: skip
 """The activations that equation.cu has, under their names after ``g1_``; every other runs by `scan`."""
 

@@ -14,6 +14,7 @@ NAMES: Mapping[str, Activation] = {
     "identity": Activation("identity"),
     "tanh": Activation("tanh"),
     "relu": Activation("relu"),
+    "relu6": Activation("clipped_relu", 6.0),
     "sigmoid": Activation("sigmoid"),
     "hard_sigmoid": Activation("hard_sigmoid", 1 / 6, 0.5),
     "leaky_relu": Activation("leaky_relu", 0.01),

@@ -87,7 +87,7 @@ def _looked_up(options: LoadOptions, version: int | None) -> LoadOptions:
 def _unclipped(option: str, given: Callable[..., Any], version: int | None) -> Callable[..., Any]:
     function, clip = by_name(option, given, version)
     if clip is not None:
-        msg = f"`{option}` cannot clip, as relu6 and hard_tanh do."
+        msg = f"`{option}` cannot clip, as hard_tanh does."
         raise FormatError(msg)
     return function
 

@@ -25,7 +25,7 @@ _BOTH = {
     "tanh": Activated(Activation("tanh")),
     "sigmoid": Activated(Activation("sigmoid")),
     "relu": Activated(Activation("relu")),
-    "relu6": Activated(Activation("relu"), 6.0),
+    "relu6": Activated(Activation("clipped_relu", 6.0)),
     "leaky_relu": Activated(Activation("leaky_relu", 0.2)),
     "elu": Activated(Activation("elu", 1.0)),
     "softplus": Activated(Activation("softplus")),
@@ -111,12 +111,14 @@ def from_layer(where: str, kind: str, config: Any, version: int, depth: int = 0)
 def _relu(where: str, config: Mapping[str, Any], _: int) -> Activated:
     slope, threshold = (number(where, config, option) for option in ("negative_slope", "threshold"))
     limit = None if config.get("max_value") is None else number(where, config, "max_value")
-    if (limit is not None) + (slope != 0) + (threshold != 0) > 1 or limit == 0:
-        msg = f"{where}, a ReLU, may have one of max_value, not 0, negative_slope and threshold."
+    if (limit is not None) + (slope != 0) + (threshold != 0) > 1 or (limit is not None and limit <= 0):
+        msg = f"{where}, a ReLU, may have one of max_value, above 0, negative_slope and threshold."
         raise FormatError(msg)
+    if limit is not None:
+        return Activated(Activation("clipped_relu", limit))
     if slope:
         return Activated(Activation("leaky_relu", slope))
-    return Activated(Activation("thresholded_relu", threshold) if threshold else Activation("relu"), limit)
+    return Activated(Activation("thresholded_relu", threshold) if threshold else Activation("relu"))
 
 
 def _leaky_relu(where: str, config: Mapping[str, Any], version: int) -> Activated:

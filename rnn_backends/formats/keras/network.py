@@ -66,7 +66,7 @@ def _activations(role: str, linears: Sequence[LinearPart], options: LoadOptions)
     """Return the activations of a role; that of a Dense at the end may be given where the model applies none."""
     for linear in linears:
         if linear.activated is not None and linear.activated.clip is not None:
-            msg = "the activation of a Dense cannot clip, as relu6, hard_tanh and ReLU(max_value=...) do."
+            msg = "the activation of a Dense cannot clip, as hard_tanh does."
             raise FormatError(msg)
     recorded = [None if linear.activated is None else linear.activated.function for linear in linears]
     given = getattr(options, f"{role}_activation")

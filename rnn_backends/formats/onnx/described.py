@@ -16,6 +16,10 @@ from rnn_backends.errors import FormatError, RNNBackendError
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import Description, parse
+from rnn_backends.formats.onnx.graph import held_in
+from rnn_backends.formats.onnx.node import spoken
+
+_SINGLE = np.dtype(np.float32)
 
 
 def described(network: Network, text: str, account: Account) -> Network:
@@ -28,8 +32,9 @@ def described(network: Network, text: str, account: Account) -> Network:
         if (kind := held.pop("kind")) != Cell.__name__:
             msg = f"the description of {place} is of a {kind}, which no graph has."
             raise FormatError(msg)
-        same = _same(held["activation"], cell.activation) and held["leak"] is None
-        if not same or _single(held["clip"]) != cell.clip:
+        activation, clip = spoken(held["activation"], held["clip"])
+        same = _same(activation, cell.activation) and held["leak"] is None
+        if not same or _rounded(clip) != cell.clip:
             noted_, own = held["activation"], cell.activation
             msg = (
                 f"the description of {place} has the activation {_outlined(noted_)}, clip {got(held['clip'])} and leak "
@@ -89,15 +94,16 @@ def _require_noted(network: Network, noted: Description) -> None:
 def _all_same(noted: Sequence[Any], linears: Sequence[Linear]) -> bool:
     """Return whether a description names the activations of the Linears of a graph."""
     return len(noted) == len(linears) and all(
-        _same(activation, linear.activation) for activation, linear in zip(noted, linears, strict=True)
+        _same(activation, linear.activation, held_in(linear)) for activation, linear in zip(noted, linears, strict=True)
     )
 
 
-def _same(noted: Any, held: Any) -> bool:
-    """Return whether a description and a graph, whose numbers are float32, name the same activation."""
+def _same(noted: Any, held: Any, dtype: np.dtype[Any] = _SINGLE) -> bool:
+    """Return whether a description and a graph, whose numbers are of some dtype, name the same activation."""
     if noted == Activation("identity"):
         return held in {noted, Activation("affine")}
-    return bool(Activation(noted.name, _single(noted.alpha), _single(noted.beta)) == held)
+    numbers = [_rounded(number, dtype) for number in (noted.alpha, noted.beta)]
+    return noted.name == held.name and numbers == [held.alpha, held.beta]
 
 
 def _outlined(activation: Any) -> str:
@@ -107,12 +113,12 @@ def _outlined(activation: Any) -> str:
     return f"{shown(activation.name)}{found and f' of {found}'}"
 
 
-def _single(number: float | None) -> float | None:
-    """Return a number rounded to float32."""
+def _rounded(number: float | None, dtype: np.dtype[Any] = _SINGLE) -> float | None:
+    """Return a number rounded to a dtype."""
     if number is None:
         return None
     try:
         with np.errstate(over="ignore"):
-            return float(np.float32(number))
+            return float(dtype.type(number))
     except OverflowError:  # an integer of more digits than any float has
         return np.inf

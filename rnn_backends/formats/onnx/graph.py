@@ -17,6 +17,7 @@ NAMES: dict[str, str] = {own: name for name, own in ACTIVATIONS.items()}
 _OPERATORS = {
     "softmax": "Softmax",
     "log_softmax": "LogSoftmax",
+    "clipped_relu": "Clip",
     # of RNN only: there are no operators of these names
     **{own: name for own, name in NAMES.items() if own not in {"affine", "scaled_tanh"}},
 }
@@ -68,9 +69,19 @@ class Graph:
             found = self.node("Add", [found, self.tensor(f"{place}.bias", np.asarray(linear.bias))], logits)
         if held.name == "identity":
             return found
+        if held.name == "clipped_relu":
+            ends = {"min": 0.0, "max": held.alpha}
+            bounds = [self.tensor(f"{place}.{end}", held_in(linear).type(value)) for end, value in ends.items()]
+            return self.node("Clip", [found, *bounds], activated)
         given = {key: value for key in ("alpha", "beta") if (value := getattr(held, key)) is not None}
         axis = {"axis": -1} if held.name.endswith("softmax") else {}
         return self.node(_OPERATORS[held.name], [found], activated, **given, **axis)
+
+
+def held_in(linear: Linear) -> np.dtype[Any]:
+    """Return the dtype in which a graph holds alpha and beta of a Linear: inputs of Clip, attributes of all others."""
+    held: Any = linear.activation
+    return np.asarray(linear.weight).dtype if held.name == "clipped_relu" else np.dtype(np.float32)
 
 
 def require_operator(place: str, linear: Linear) -> None:

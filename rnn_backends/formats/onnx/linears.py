@@ -123,7 +123,7 @@ def _last(value: Any) -> Product | None:
     return linears[-1] if linears and linears[-1].activation is None else None
 
 
-def _changed(call: Call, flow: Flow, product: Product) -> Flow:
+def changed(call: Call, flow: Flow, product: Product) -> Flow:
     """Return a flow whose last Linear is another, that has the same output."""
     return Flow(_with_linears(call, flow.content, (*flow.content.linears[:-1], product)), flow.axes)
 
@@ -138,32 +138,37 @@ def _with_bias(call: Call, flow: Any, bias: Any) -> Flow:
     if not fits or bias.dtype.kind != "f" or (bias.ndim and bias.shape[-1] != outputs):
         msg = f"the bias of a Linear must be a constant of shape ({outputs},)."
         raise FormatError(msg)
-    return _changed(call, flow, replace(product, bias=bias.reshape(outputs)))
+    return changed(call, flow, replace(product, bias=bias.reshape(outputs)))
 
 
 def activation(name: str) -> Callable[[Call, Any], Flow]:
     """Return the function that reads the operator of an activation."""
 
     def read(call: Call, data: Any) -> Flow:
-        of_step = isinstance(data, Flow) and isinstance(data.content, unrolled.OF_STEPS)
-        product: Any = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
-        if product is None and isinstance(data, Flow):
-            data = _as_they_are(call, data)
-            product = _last(data)
-        if product is None and not of_step:
-            msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
-            raise FormatError(msg)
-        if name in {"softmax", "log_softmax"} and product is not None:
-            _require_last(call, data, product)
         defaults = DEFAULTS.get(name, {})
         try:
             g2 = Activation(name, **{key: call.get(key, value) for key, value in defaults.items()})
         except RNNBackendError as error:
             msg = f"it is wrong: {error}"
             raise FormatError(msg) from error
-        return unrolled.activated(call, data, g2) if of_step else _changed(call, data, replace(product, activation=g2))
+        return activated(call, data, g2)
 
     return read
+
+
+def activated(call: Call, data: Any, g2: Activation) -> Flow:
+    """Apply an activation to what a Linear gives, to states, or to one step of a recurrence."""
+    of_step = isinstance(data, Flow) and isinstance(data.content, unrolled.OF_STEPS)
+    product: Any = data.content.link if of_step and isinstance(data.content, Moment) else _last(data)
+    if product is None and isinstance(data, Flow):
+        data = _as_they_are(call, data)
+        product = _last(data)
+    if product is None and not of_step:
+        msg = "it can only be the activation of a Linear of the encoder or the readout, which has one."
+        raise FormatError(msg)
+    if g2.name in {"softmax", "log_softmax"} and product is not None:
+        _require_last(call, data, product)
+    return unrolled.activated(call, data, g2) if of_step else changed(call, data, replace(product, activation=g2))
 
 
 def _as_they_are(call: Call, states: Flow) -> Flow:

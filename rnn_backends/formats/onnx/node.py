@@ -30,6 +30,13 @@ DEFAULTS: Mapping[str, Mapping[str, float | None]] = {
 }
 
 
+def spoken(activation: Any, clip: float | None) -> tuple[Any, float | None]:
+    """Return an activation and a clip as the operator has them: a clipped ReLU is its Relu of a clipped argument."""
+    if activation.name != "clipped_relu":
+        return activation, clip
+    return Activation("relu"), activation.alpha if clip is None else min(clip, activation.alpha)
+
+
 class Options(NamedTuple):
     """The attributes of a node, checked."""
 

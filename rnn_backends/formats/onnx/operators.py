@@ -7,6 +7,7 @@ from typing import Any
 from rnn_backends.formats.account import Account
 from rnn_backends.formats.onnx import (
     affine,
+    clips,
     constants,
     joins,
     linears,
@@ -20,10 +21,11 @@ from rnn_backends.formats.onnx import (
 )
 from rnn_backends.formats.onnx.interpreter import Operator
 
+_MODULES = (
+    affine, clips, constants, joins, linears, packed, parts, pooling, recurrent, repeated, shapes, splits,
+)  # fmt: skip
 OPERATORS: Mapping[str, Operator] = {
-    name: operator
-    for module in (affine, constants, joins, linears, packed, parts, pooling, recurrent, repeated, shapes, splits)
-    for name, operator in module.OPERATORS.items()
+    name: operator for module in _MODULES for name, operator in module.OPERATORS.items()
 }
 
 

@@ -16,7 +16,8 @@ from rnn_backends.errors import FormatError
 from rnn_backends.formats.advice import way
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.description import KEY, describe
-from rnn_backends.formats.onnx.graph import NAMES, places_of, require_operator
+from rnn_backends.formats.onnx.graph import NAMES, held_in, places_of, require_operator
+from rnn_backends.formats.onnx.node import spoken
 from rnn_backends.formats.onnx.proto import MAX_FILE, package
 from rnn_backends.formats.onnx.writer import Writer
 
@@ -50,7 +51,7 @@ def write(network: Network, file: BinaryIO) -> None:
 def _require_expressible(network: Network, cells: dict[str, Cell]) -> None:
     """Check that ONNX has all that a network has."""
     for place, cell in cells.items():
-        held: Any = cell.activation
+        held, clip = spoken(cell.activation, cell.clip)
         if cell.leak is not None:
             msg = f"the cell {place} has a leak, which ONNX's RNN has not; {way('save_as')}."
             raise FormatError(msg)
@@ -58,22 +59,24 @@ def _require_expressible(network: Network, cells: dict[str, Cell]) -> None:
             known = ", ".join(NAMES)
             msg = f"ONNX's RNN has {known}, not {shown(held.name)}, the activation of {place}; {way('save_as')}."
             raise FormatError(msg)
-        _require_single(place, np.asarray(cell.weight_ih).dtype, cell.clip, held.alpha, held.beta)
+        dtype = np.asarray(cell.weight_ih).dtype
+        _require_held(place, dtype, np.dtype(np.float32), clip, held.alpha, held.beta)
     for place, linear in (places_of("encoder", network.encoder) | places_of("readout", network.readout)).items():
         g: Any = linear.activation
         require_operator(f"the {place}", linear)
-        _require_single(f"the {place}", np.asarray(linear.weight).dtype, g.alpha, g.beta)
+        _require_held(f"the {place}", np.asarray(linear.weight).dtype, held_in(linear), g.alpha, g.beta)
 
 
-def _require_single(place: str, dtype: Any, *numbers: float | None) -> None:
-    """Check that numbers which ONNX holds in float32 are what the model computes with."""
+def _require_held(place: str, dtype: np.dtype[Any], held: np.dtype[Any], *numbers: float | None) -> None:
+    """Check that numbers which ONNX holds in some dtype are what the model computes with."""
     for number in numbers:
         if number is None:
             continue
         with np.errstate(over="ignore"):
-            rounded = float(np.float32(number))
-        if rounded != number and (dtype == np.float64 or not np.isfinite(rounded)):
+            rounded = float(held.type(number))
+        if rounded != number and (dtype.itemsize > held.itemsize or not 0 < abs(rounded) < np.inf):
             msg = (
-                f"ONNX holds clip, alpha and beta in float32, where {number} of {place} is {rounded}; {way('save_as')}."
+                f"ONNX holds clip, alpha and beta in {held.name}, where {number} of {place} is {rounded}; "
+                f"{way('save_as')}."
             )
             raise FormatError(msg)

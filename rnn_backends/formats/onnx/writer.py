@@ -11,7 +11,7 @@ from rnn_backends.core.network import Network, is_uneven
 from rnn_backends.formats.assembly import plain_cells
 from rnn_backends.formats.names import cells_in_order
 from rnn_backends.formats.onnx.graph import NAMES, Graph, places_of
-from rnn_backends.formats.onnx.node import DEFAULTS
+from rnn_backends.formats.onnx.node import DEFAULTS, spoken
 
 
 class Writer:
@@ -78,7 +78,7 @@ class Writer:
     def _layer(self, place: str, layer: Layer, x: str) -> tuple[str, str]:
         """Write a layer as one node, or as two where its cells differ in what a node has one of."""
         graph, cells = self._graph, self._cells_of(layer)
-        if len({(cell.clip, cell.bias is None, cell.hidden_size) for cell in cells}) == 1:
+        if len({(_clip(cell), cell.bias is None, cell.hidden_size) for cell in cells}) == 1:
             direction = "bidirectional" if len(cells) == 2 else "forward" if layer.forward is not None else "reverse"
             sides = [side for side in (place, f"{place}_reverse") if side in self._cells]
             return self._rnn(place, direction, sides, x)
@@ -162,11 +162,15 @@ def _options(cells: Sequence[Cell]) -> dict[str, Any]:
         values = [item[place] for item in held if which in DEFAULTS.get(item[0], {})]
         if values:
             found[f"activation_{which}"] = values
-    if cells[0].clip is not None:
-        found["clip"] = cells[0].clip
+    if (clip := _clip(cells[0])) is not None:
+        found["clip"] = clip
     return found
 
 
 def _activation(cell: Cell) -> tuple[str, float | None, float | None]:
-    held: Any = cell.activation
+    held, _ = spoken(cell.activation, cell.clip)
     return held.name, held.alpha, held.beta
+
+
+def _clip(cell: Cell) -> float | None:
+    return spoken(cell.activation, cell.clip)[1]

@@ -1,6 +1,7 @@
 """Classes of torch's modules, by their names: torch is not imported."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from rnn_backends.core.activations import Activation
@@ -42,8 +43,11 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Activation | None]] = {
     "Hardsigmoid": lambda _: Activation("hard_sigmoid", alpha=1 / 6, beta=0.5),
     "Threshold": lambda m: Activation("thresholded_relu", alpha=m.threshold) if m.value == 0 else None,
     **dict.fromkeys(
-        ("CELU", "GELU", "Hardshrink", "Hardswish", "Hardtanh", "LogSigmoid", "Mish", "ReLU6", "SELU", "SiLU",
-         "Softshrink", "Tanhshrink"),
+        ("Hardtanh", "ReLU6"),
+        lambda m: Activation("clipped_relu", alpha=m.max_val) if m.min_val == 0 < m.max_val < inf else None,
+    ),
+    **dict.fromkeys(
+        ("CELU", "GELU", "Hardshrink", "Hardswish", "LogSigmoid", "Mish", "SELU", "SiLU", "Softshrink", "Tanhshrink"),
         lambda _: None,
     ),
 }  # fmt: skip

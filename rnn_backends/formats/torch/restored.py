@@ -147,6 +147,7 @@ _SIZES: Mapping[str, Callable[[Any], bool]] = {"input_size": _is_size, "hidden_s
 _NORM: Mapping[str, Callable[[Any], bool]] = {
     "num_features": _is_size, "track_running_stats": _is_flag, "eps": _is_number,
 }  # fmt: skip
+_BOUNDS: Mapping[str, Callable[[Any], bool]] = {"min_val": _is_number, "max_val": _is_number}
 _FACTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "torch.nn.modules.rnn RNN": {
         **_SIZES, "mode": lambda value: isinstance(value, str) and value in MODES, "batch_first": _is_flag,
@@ -165,6 +166,8 @@ _FACTS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "torch.nn.modules.activation LeakyReLU": {"negative_slope": _is_number},
     "torch.nn.modules.activation ELU": {"alpha": _is_number},
     "torch.nn.modules.activation Softplus": {"beta": _is_number, "threshold": _is_number},
+    "torch.nn.modules.activation Hardtanh": _BOUNDS,
+    "torch.nn.modules.activation ReLU6": _BOUNDS,
     "torch.nn.modules.activation Threshold": {"threshold": _is_number, "value": _is_number},
 }  # fmt: skip
 """What modules of torch record that their numbers depend on, by class: the attributes, and whether a value is one."""
