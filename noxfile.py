@@ -238,9 +238,9 @@ def links(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests that need no framework, but for those of tools, on this Python."""
+    """Run half of the cases of the tests that need no framework, but for those of tools; `all_tests` runs all."""
     install(session)
-    pytest(session, *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults", "scale")))
+    pytest(session, "--sample", "2", *(f"--ignore=tests/{name}" for name in ("cpu_kernels", "faults", "scale")))
 
 
 def run_on_another(session: nox.Session, *words: str) -> None:
@@ -298,16 +298,16 @@ def no_compiler(session: nox.Session) -> None:
     if json.loads(str(report))["cpu_kernel"]["state"] != "not built":
         session.error(f"info says that there is a kernel, which no compiler can have made: {report}")
     computing = [f"tests/backends/test_{name}.py" for name in ("numpy_backend", "conformance")]
-    pytest(session, *backends("numpy"), *computing, "tests/cli/test_cli.py", f"--deselect={PARITY}")
+    pytest(session, *SAMPLE, *backends("numpy"), *computing, "tests/cli/test_cli.py", f"--deselect={PARITY}")
 
 
 @nox.session(python="3.11", tags=["ci"])
 def instructions(session: nox.Session) -> None:
-    """Run what all backends must pass by the CPU kernel of each instruction set but the best, and by NumPy alone."""
+    """Run a sample of what all backends must pass, by the CPU kernel of each instruction set but the best and none."""
     install(session)
     shared = ("backends/test_conformance.py", "backends/test_layouts.py", "core/test_forward.py", "core/test_masks.py")
     for name in (*other_kernels(session), "off"):
-        pytest(session, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
+        pytest(session, *SAMPLE, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
     pytest(session, "tests/cpu_kernels")
 
 

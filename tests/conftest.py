@@ -108,7 +108,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--thorough") and not any("::" in word for word in config.args):
         left = left_out(items, config.getoption("--sample"))
         config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in set(left)]
+        dropped = set(left)
+        items[:] = [item for item in items if item not in dropped]
     items.sort(key=lambda item: not item.name.startswith(_LONGEST))  # or one core would wait for another at the end
 
 

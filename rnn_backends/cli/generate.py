@@ -19,13 +19,14 @@ from rnn_backends.cli.loading import Loading
 from rnn_backends.cli.mistakes import MODELS
 from rnn_backends.cli.paths import is_same
 from rnn_backends.cli.progress import progress
-from rnn_backends.cli.prompts import Ending, Notation, misread, steps
+from rnn_backends.cli.prompts import Notation, misread, steps
 from rnn_backends.cli.writer import Writer, written
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import shown_path
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.rolling import is_softmax, require_forecaster, roll_out
 from rnn_backends.model.sampling import Sampler, drawn, require_language
+from rnn_backends.model.stops import Ending
 
 SEEDS = 2**32
 """The number of seeds, one of which is chosen where none is given: short ones, to be typed again."""

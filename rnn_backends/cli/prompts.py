@@ -16,7 +16,8 @@ from rnn_backends.cli.paths import is_file
 from rnn_backends.cli.running.streams import STDIN, reading
 from rnn_backends.core.arrays import Host
 from rnn_backends.core.messages import got, shown, shown_path
-from rnn_backends.errors import ArgumentError, ShapeError, VocabularyError
+from rnn_backends.errors import ArgumentError, ShapeError
+from rnn_backends.model.stops import ids_of_stop
 from rnn_backends.model.vocabulary import Vocabulary
 
 
@@ -111,18 +112,11 @@ class Notation:
         """Return the token ids of a text to stop at, all of which the model can draw."""
         if self.vocabulary is None:
             ids = self._numbers("--stop", text)
-        else:
-            known = self.vocabulary.items
-            for item in text if self.unit == "character" else text.split():
-                if item not in known:  # it may not become the item for unknown ones, which is drawn
-                    absent = f"the {self.unit} {shown(item)} is not in the model's vocabulary"
-                    msg = f"--stop {shown(text)} is never drawn: {absent}."
-                    raise VocabularyError(msg)
-            ids = [int(token) for token in self.vocabulary.encode(text)]
-        if not ids:
-            msg = f"--stop must hold at least one {self.unit}; got {shown(text)}"
-            raise argparse.ArgumentError(None, msg)
-        return ids
+            if not ids:
+                msg = f"--stop must hold at least one {self.unit}; got {shown(text)}"
+                raise argparse.ArgumentError(None, msg)
+            return ids
+        return ids_of_stop("--stop", text, self.vocabulary)
 
     def unknown(self, ids: Sequence[int]) -> str | None:
         """Return a remark on the tokens of a prompt that stand for what is not in the vocabulary."""
@@ -155,42 +149,6 @@ class Notation:
         """Return tokens as a record has them: a text or ids, and their number."""
         found = {"ids": tokens} if self.vocabulary is None else {"text": "".join(self.spelt(tokens))}
         return {**found, "tokens": len(tokens)}
-
-
-class Ending:
-    """The ends of results: any of several sequences of tokens, found in tokens that come one by one.
-
-    Parameters
-    ----------
-    stops : sequence of list of int
-    """
-
-    def __init__(self, stops: Sequence[list[int]]) -> None:
-        self._stops = stops
-        self.reason = "length"
-
-    def before(self, tokens: Iterable[int]) -> Iterator[int]:
-        """Yield the tokens before the first end, of those that end at one place the longest.
-
-        What may be the beginning of one is held back until it is known.
-        """
-        held: list[int] = []
-        for token in tokens:
-            held.append(token)
-            found = max((len(stop) for stop in self._stops if held[-len(stop) :] == stop), default=0)
-            if found:
-                self.reason = "stop"
-                yield from held[:-found]
-                return
-            sure = len(held) - max((_begun(stop, held) for stop in self._stops), default=0)
-            yield from held[:sure]
-            del held[:sure]
-        yield from held
-
-
-def _begun(stop: list[int], held: list[int]) -> int:
-    """Return how many tokens of a stop the held ones end with."""
-    return next((size for size in range(min(len(stop) - 1, len(held)), 0, -1) if held[-size:] == stop[:size]), 0)
 
 
 def steps(given: str | None, features: int, dtype: str) -> Host:

@@ -1,5 +1,6 @@
 """`LanguageModel`: the loss of a model, and the text that it draws."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rnn_backends.core.arrays import Array, ArrayLike, Input, cast
@@ -10,7 +11,8 @@ from rnn_backends.model.chunks import ChunkedCall
 from rnn_backends.model.model import part_of_rnn
 from rnn_backends.model.predictor import Predictor
 from rnn_backends.model.reading import loss_sums_of_whole
-from rnn_backends.model.sampling import Sampler, generate
+from rnn_backends.model.sampling import Sampler, generate, require_language
+from rnn_backends.model.stops import stops_of
 from rnn_backends.model.vocabulary import require_vocabulary
 
 
@@ -80,6 +82,7 @@ class LanguageModel(Predictor):
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | None = None,
     ) -> Any:
         """Continue a sequence by drawing each next token from the probabilities and feeding it back.
 
@@ -100,19 +103,25 @@ class LanguageModel(Predictor):
             Draw from the fewest likeliest tokens whose probabilities sum to at least p, 0 < p <= 1.
         seed : int, optional
             Makes the draws reproducible; by default, every call draws anew.
+        stop : str or sequence of str, or sequence of int or of sequences of int, optional
+            End before this text, or before the first of several; before token ids where the prompt is token ids.  Of
+            those that end at one place the longest counts.
 
         Returns
         -------
         str or array, shape (length,)
-            The tokens after the prompt, as text for text and as token ids on the model's device for ids.
+            The tokens after the prompt, as text for text and as token ids on the model's device for ids; fewer than
+            `length` where it stopped.
 
         Raises
         ------
         ArgumentError
             An option has an impossible value, the prompt is empty, or the model does not predict its own
             next input: it takes features, or reads the mean or the maximum of all steps.
+        DTypeError
+            The prompt is neither text nor token ids, or `stop` is not what the prompt is.
         VocabularyError
-            The prompt holds a character or a word that is not in the vocabulary.
+            The prompt or `stop` holds a character or a word that is not in the vocabulary.
 
         Examples
         --------
@@ -123,9 +132,14 @@ class LanguageModel(Predictor):
         5
         >>> rnn.generate([0, 1], 5, seed=1).shape
         (5,)
+        >>> "c" in rnn.generate("ab", 50, seed=1, stop="c")
+        False
         """
         choose = Sampler(temperature, top_k, top_p, seed)
         if isinstance(prompt, str):
             vocabulary = require_vocabulary(self._placed.vocabulary)
-            return vocabulary.decode(generate(self._placed, vocabulary.encode(prompt), length, choose))
-        return self._placed.to_device("prompt", generate(self._placed, prompt, length, choose))
+            stops = stops_of(stop, len(vocabulary.items), vocabulary)
+            return vocabulary.decode(generate(self._placed, vocabulary.encode(prompt), length, choose, stops))
+        require_language(self._placed)
+        stops = stops_of(stop, self._placed.network.readout[-1].output_size, None)
+        return self._placed.to_device("prompt", generate(self._placed, prompt, length, choose, stops))

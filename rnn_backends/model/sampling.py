@@ -1,6 +1,6 @@
 """Tokens by which a network continues a sequence: one that is drawn from its output is the next input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -17,6 +17,7 @@ from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.chunks import spans
 from rnn_backends.model.init import LARGEST_NUMBER, require_integer
 from rnn_backends.model.placed import Placed
+from rnn_backends.model.stops import Ending
 from rnn_backends.model.stream import Stream
 
 PIECE = 1024
@@ -121,10 +122,11 @@ def require_feedback(method: str, placed: Placed) -> None:
         raise ArgumentError(msg)
 
 
-def generate(placed: Placed, prompt: Any, length: int, choose: Sampler) -> Host:
-    """Return the token ids that continue a prompt of token ids."""
+def generate(placed: Placed, prompt: Any, length: int, choose: Sampler, stops: Sequence[list[int]] = ()) -> Host:
+    """Return the token ids that continue a prompt of token ids, up to the first of the stops."""
     require_integer("length", length, 0)
-    return np.fromiter(islice(drawn(placed, prompt, choose), length), dtype=np.int32)
+    tokens = islice(drawn(placed, prompt, choose), length)
+    return np.fromiter(Ending(stops).before(tokens) if stops else tokens, dtype=np.int32)
 
 
 def drawn(placed: Placed, prompt: Any, choose: Sampler) -> Iterator[int]:

@@ -21,9 +21,9 @@ from terminal import PROGRAM, Terminal
 import rnn_backends as rb
 from rnn_backends.cli import progress, writer
 from rnn_backends.cli.generate import seeds
-from rnn_backends.cli.prompts import Ending
 from rnn_backends.model.placed import Placed
 from rnn_backends.model.rolling import roll_out
+from rnn_backends.model.stops import Ending
 
 CHARACTERS = "\n abé😀"
 WORDS = ("...", "lord", "my", "the", "good", "night")
@@ -405,7 +405,7 @@ def test_wrong_usage(generate: Run, words: list[str], message: str) -> None:
     [
         (CHARACTERS, "ax", 1, "--stop 'ax' is never drawn: the character 'x' is not in the model's vocabulary."),
         (WORDS, "good knight", 1, "is never drawn: the word 'knight' is not in the model's vocabulary."),
-        (WORDS, " ", 2, "--stop must hold at least one word; got ' '"),
+        (WORDS, " ", 1, "--stop must hold at least one word; got ' '"),
         (None, "6", 1, "--stop must hold token ids in 0..5; got 6."),
         (None, ",", 2, "--stop must hold at least one token id; got ','"),
     ],

@@ -548,6 +548,72 @@ def test_length_0(backend: str) -> None:
     assert rb.to_numpy(rnn.generate([0, 1], 0)).shape == (0,)
 
 
+def first_stop(text: str, stops: Sequence[str]) -> str:
+    """Return what is before the first end of a stop; of those that end together, before the longest."""
+    for end in range(1, len(text) + 1):
+        if found := [stop for stop in stops if text[:end].endswith(stop)]:
+            return text[: end - max(map(len, found))]
+    return text
+
+
+@pytest.mark.parametrize("stops", [["a"], ["ab", "b\n"], ["bb", "abb", "é"], ["😀\n", "\n\n"]], ids=ascii)
+def test_a_text_or_ids_end_before_the_first_stop(backend: str, stops: list[str]) -> None:
+    rnn, vocabulary = model(backend), Vocabulary(VOCABULARY)
+    ended = 0
+    for seed in range(10):
+        whole = rnn.generate("ab", 60, seed=seed)
+        wanted = first_stop(whole, stops)
+        ended += len(wanted) < 60
+        for same in (stops, tuple(stops), *(stops if len(stops) == 1 else ())):
+            assert rnn.generate("ab", 60, seed=seed, stop=same) == wanted
+        ids = [vocabulary.encode(each) for each in stops]
+        for numbers in ([each.tolist() for each in ids], ids, *(([ids[0].tolist(), ids[0]]) if len(ids) == 1 else ())):
+            found = rb.to_numpy(rnn.generate([2, 3], 60, seed=seed, stop=numbers))
+            np.testing.assert_array_equal(found, vocabulary.encode(wanted))
+    assert ended > 0
+
+
+def test_words_are_stops() -> None:
+    drawn = rb.RNN.init(3, 4, output_size=3, seed=2)
+    rnn = rb.RNN(drawn.layers, drawn.readout, vocabulary=("ay", "no", "."))
+    whole = rnn.generate("ay", 40, seed=1)
+    assert rnn.generate("ay", 40, seed=1, stop=". no") == whole.partition(" . no")[0] != whole
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stop", "error", "match"),
+    [
+        ("a", "", rb.ArgumentError, "`stop` must hold at least one character; got ''"),
+        ("a", ["b", ""], rb.ArgumentError, "`stop` must hold at least one character"),
+        (
+            "a",
+            "bx",
+            rb.VocabularyError,
+            "`stop` 'bx' is never drawn: the character 'x' is not in the model's vocabulary",
+        ),
+        ("a", 3, rb.DTypeError, "`stop` must be a text or several, as the prompt is text; got 3"),
+        ("a", [2, 3], rb.DTypeError, "`stop` must be a text or several, as the prompt is text; got 2"),
+        ([2], "a", rb.DTypeError, "`stop` must hold real numbers"),
+        ([2], ["a"], rb.DTypeError, "`stop` must hold real numbers"),
+        (
+            [2],
+            3,
+            rb.DTypeError,
+            "`stop` must be token ids, or several sequences of them, as the prompt is token ids; got 3",
+        ),
+        ([2], [], rb.DTypeError, "`stop` must be token ids"),
+        ([2], [[2], []], rb.DTypeError, "`stop` must be token ids"),
+        ([2], [1.0], rb.DTypeError, "`stop` must be token ids"),
+        ([2], [6], rb.ArgumentError, r"every token id in `stop` must be in 0..5; got 6 at \[0\]"),
+        ([2], [[1], [2, -1]], rb.ArgumentError, r"every token id in `stop` must be in 0..5; got -1"),
+    ],
+    ids=ascii,
+)
+def test_bad_stops_are_refused(prompt: Any, stop: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        model().generate(prompt, 3, stop=stop)
+
+
 BAD_OPTIONS = [
     *(("temperature", bad, "`temperature` must be at least 0; got") for bad in (-1, -1e-300)),
     *(("temperature", bad, "`temperature` must be a finite number; got") for bad in
