@@ -70,8 +70,10 @@ PARQUET = "pyarrow>=16"
 DASK, XARRAY, RESERVOIRPY = "dask[array]>=2025.1", "xarray>=2024.10", "reservoirpy>=0.4"
 OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC["nvidia.cu13"], DASK, XARRAY, RESERVOIRPY)
 """What the tests that catch planted faults need."""
-SAMPLE = ("--sample", "3", "--hypothesis-profile=sample")
+SAMPLE = ("--sample", "4", "--hypothesis-profile=sample")
 """Of what a nightly session runs the whole of."""
+SHARE = ("--share", "3", "--hypothesis-profile=sample")
+"""Of what other sessions run the whole of, here in other circumstances."""
 DOCTEST = ("--doctest-modules", "--doctest-ignore-import-errors", "--pyargs")
 OF_SCALE = (DASK, "dask[distributed]", XARRAY, RESERVOIRPY, "joblib", "scikit-learn", PARQUET)
 PARITY = "tests/backends/test_conformance.py::TestConformance::test_parity"
@@ -270,8 +272,8 @@ def run_on_another(session: nox.Session, *words: str) -> None:
 
 @nox.session(python=OTHERS, tags=["ci"])
 def pythons(session: nox.Session) -> None:
-    """Run a sample of what depends on NumPy with the oldest, and of what depends on Python on each that is found."""
-    run_on_another(session, *SAMPLE, *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
+    """Run a third of what depends on NumPy with the oldest, and of what depends on Python on each that is found."""
+    run_on_another(session, *SHARE, *(OF_NUMPY if session.python == OTHERS[0] else OF_PYTHON))
 
 
 @nox.session(python="3.11", tags=["nightly"])
@@ -298,16 +300,16 @@ def no_compiler(session: nox.Session) -> None:
     if json.loads(str(report))["cpu_kernel"]["state"] != "not built":
         session.error(f"info says that there is a kernel, which no compiler can have made: {report}")
     computing = [f"tests/backends/test_{name}.py" for name in ("numpy_backend", "conformance")]
-    pytest(session, *SAMPLE, *backends("numpy"), *computing, "tests/cli/test_cli.py", f"--deselect={PARITY}")
+    pytest(session, *SHARE, *backends("numpy"), *computing, "tests/cli/test_cli.py", f"--deselect={PARITY}")
 
 
 @nox.session(python="3.11", tags=["ci"])
 def instructions(session: nox.Session) -> None:
-    """Run a sample of what all backends must pass, by the CPU kernel of each instruction set but the best and none."""
+    """Run a third of what all backends must pass, by each CPU kernel but the best, and by none."""
     install(session)
     shared = ("backends/test_conformance.py", "backends/test_layouts.py", "core/test_forward.py", "core/test_masks.py")
     for name in (*other_kernels(session), "off"):
-        pytest(session, *SAMPLE, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
+        pytest(session, *SHARE, *backends("numpy"), *(f"tests/{path}" for path in shared), RNN_CPU_KERNEL=name)
     pytest(session, "tests/cpu_kernels")
 
 

@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--kernels", action="store_true", help="run the GPU kernels on the CPU; needs g++")
     parser.addoption("--sample", type=int, default=1, metavar="N", help="run one in N of the cases of each test")
+    parser.addoption("--share", type=int, default=1, metavar="N", help="run one in N of the tests and their cases")
     parser.addoption("--thorough", action="store_true", help="run all that is otherwise sampled; minutes longer")
     parser.addoption(
         "--kills",
@@ -106,15 +107,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
     if not config.getoption("--thorough") and not any("::" in word for word in config.args):
-        left = left_out(items, config.getoption("--sample"))
+        left = left_out(items, config.getoption("--sample"), config.getoption("--share"))
         config.hook.pytest_deselected(items=left)
         dropped = set(left)
         items[:] = [item for item in items if item not in dropped]
     items.sort(key=lambda item: not item.name.startswith(_LONGEST))  # or one core would wait for another at the end
 
 
-def left_out(items: Iterable[pytest.Item], fewest: int) -> list[pytest.Item]:
-    """Return all cases of tests but for the first of each and one in so many: more with JAX, which compiles.
+def left_out(items: Iterable[pytest.Item], fewest: int, share: int) -> list[pytest.Item]:
+    """Return all cases of tests but for the first of each and one in so many, more with JAX, which compiles; or a share.
 
     The sample is by their names, as every so-manieth might have the same dtype.
     """
@@ -123,7 +124,8 @@ def left_out(items: Iterable[pytest.Item], fewest: int) -> list[pytest.Item]:
         marker, of_jax = item.get_closest_marker("sampled"), "[jax" in item.name
         step = max(fewest, 3 if of_jax else 1, marker.args[0] if marker is not None else 1)
         test = item.nodeid.partition("[")[0], of_jax
-        if test in seen and crc32(item.nodeid.encode()) % step:
+        number = crc32(item.nodeid.encode())
+        if number % share or (test in seen and number // share % step):
             found.append(item)
         seen.add(test)
     return found
