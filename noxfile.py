@@ -70,7 +70,7 @@ PARQUET = "pyarrow>=16"
 DASK, XARRAY, RESERVOIRPY = "dask[array]>=2025.1", "xarray>=2024.10", "reservoirpy>=0.4"
 OF_FAULTS = ("onnx>=1.21", "onnxruntime", PARQUET, NVRTC["nvidia.cu13"], DASK, XARRAY, RESERVOIRPY)
 """What the tests that catch planted faults need."""
-SAMPLE = ("--sample", "4", "--hypothesis-profile=sample")
+SAMPLE = ("--sample", "6", "--hypothesis-profile=sample")
 """Of what a nightly session runs the whole of."""
 SHARE = ("--share", "3", "--hypothesis-profile=sample")
 """Of what other sessions run the whole of, here in other circumstances."""
@@ -381,7 +381,7 @@ def scale(session: nox.Session) -> None:
     """Run models over the arrays of Dask and xarray, tables of Parquet, and the recipes for other schedulers."""
     install(session, *OF_SCALE)
     packages = ("dask", "distributed", "xarray", "joblib", "reservoirpy", "sklearn", "pyarrow")
-    pytest(session, *peers(*packages), "tests/scale")
+    pytest(session, *SAMPLE, *peers(*packages), "tests/scale")
     session.run("pytest", *DOCTEST, "rnn_backends.dask", "rnn_backends.xarray")
 
 
