@@ -376,13 +376,23 @@ def all_libraries(session: nox.Session, library: str) -> None:
         pytest(session, *backends("jax"), "--only", "jax", "--thorough", "tests/model", **JAX)
 
 
-@nox.session(python="3.11", tags=["ci"])
-def scale(session: nox.Session) -> None:
-    """Run models over the arrays of Dask and xarray, tables of Parquet, and the recipes for other schedulers."""
+def run_at_scale(session: nox.Session, *words: str) -> None:
     install(session, *OF_SCALE)
     packages = ("dask", "distributed", "xarray", "joblib", "reservoirpy", "sklearn", "pyarrow")
-    pytest(session, *SAMPLE, *peers(*packages), "tests/scale")
+    pytest(session, *words, *peers(*packages), "tests/scale")
     session.run("pytest", *DOCTEST, "rnn_backends.dask", "rnn_backends.xarray")
+
+
+@nox.session(python="3.11", tags=["ci"])
+def scale(session: nox.Session) -> None:
+    """Run a sample of models over the arrays of Dask and xarray, tables of Parquet, and recipes for other schedulers."""
+    run_at_scale(session, *SAMPLE)
+
+
+@nox.session(python="3.11", tags=["nightly"])
+def all_scale(session: nox.Session) -> None:
+    """Run all tests over the arrays of Dask and xarray, tables of Parquet, and recipes for other schedulers."""
+    run_at_scale(session, "--thorough")
 
 
 def other_kernels(session: nox.Session) -> list[str]:
