@@ -385,13 +385,13 @@ def run_at_scale(session: nox.Session, *words: str) -> None:
 
 @nox.session(python="3.11", tags=["ci"])
 def scale(session: nox.Session) -> None:
-    """Run a sample of models over the arrays of Dask and xarray, tables of Parquet, and recipes for other schedulers."""
+    """Run a sample of the tests over the arrays of Dask and xarray, of tables of Parquet and of other schedulers."""
     run_at_scale(session, *SAMPLE)
 
 
 @nox.session(python="3.11", tags=["nightly"])
 def all_scale(session: nox.Session) -> None:
-    """Run all tests over the arrays of Dask and xarray, tables of Parquet, and recipes for other schedulers."""
+    """Run all tests over the arrays of Dask and xarray, of tables of Parquet and of other schedulers."""
     run_at_scale(session, "--thorough")
 
 
