@@ -31,12 +31,7 @@ from rnn_backends.core.parameters import dtype_name_of, map_arrays, require_dens
 from rnn_backends.errors import ArgumentError, DeviceError, DTypeError
 
 NUMBERS = ("real numbers", "iuf")
-KINDS = {
-    "lengths": ("integers", "iu"),
-    "targets": ("integers", "iu"),
-    "ids": ("integers", "iu"),
-    "mask": ("booleans", "b"),
-}
+KINDS = {**dict.fromkeys(("lengths", "targets", "ids"), ("integers", "iu")), "mask": ("booleans", "b")}
 """The dtypes of arguments that are not numbers of any kind, in words and as NumPy's codes."""
 
 EXCHANGED = ("__array_namespace__", "__dlpack__", "__cuda_array_interface__")

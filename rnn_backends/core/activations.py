@@ -10,11 +10,11 @@ takes its argument unchanged in the branch that a false condition selects.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Annotated
 
-from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, is_masked, widen
+from rnn_backends.core.arrays import Array, array_namespace, cast, is_array, widen
 from rnn_backends.core.messages import got, shown
+from rnn_backends.core.numbers import finite_float, positive_number
 from rnn_backends.errors import ArgumentError, ShapeError
 
 Positive = Annotated[float, "positive"]
@@ -228,27 +228,3 @@ def applied(activation: Callable[[Array], Array], z: Array) -> Array:
 def as_activation(activation: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Return a callable as it is and a name as an `Activation`."""
     return activation if callable(activation) else Activation(activation)
-
-
-def finite_float(name: str, value: object) -> float:
-    """Return a number as a Python float, which no array library promotes."""
-    try:
-        # NumPy makes a number of an array of one item, or of what is masked, and warns.
-        is_one = not getattr(value, "ndim", 0) and not is_masked(value)
-        number = float(value) if is_one else float("nan")  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if isinstance(value, (bool, str)) or not abs(number) < float("inf"):
-        msg = f"`{name}` must be a finite number; got {got(value)}."
-        raise ArgumentError(msg)
-    return number
-
-
-def positive_number(name: str, value: object, highest: float = inf) -> float:
-    """Return an option as a number of Python's: a scalar of NumPy would promote the arrays."""
-    number = finite_float(name, value)
-    if not 0 < number <= highest:
-        bound = "positive" if highest == inf else f"in 0 < {name} <= {highest:g}"
-        msg = f"`{name}` must be {bound}; got {number}."
-        raise ArgumentError(msg)
-    return number

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from rnn_backends.core.activations import Activation, applied, as_activation, positive_number
+from rnn_backends.core.activations import Activation, applied, as_activation
 from rnn_backends.core.arrays import Array, is_array, is_integer, rows_of_ids
+from rnn_backends.core.numbers import positive_number
 from rnn_backends.core.parameters import require_floating, require_matrix, require_shape, require_sizes
 from rnn_backends.core.sparse import Sparse, as_sparse, is_sparse, require_known_layout
 from rnn_backends.errors import ArgumentError, ShapeError

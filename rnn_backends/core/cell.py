@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnn_backends.core.activations import Activation, clamp, positive_number
+from rnn_backends.core.activations import Activation, clamp
 from rnn_backends.core.affine import AffineCell, as_leak
 from rnn_backends.core.arrays import Array, ArrayArgument, is_array
+from rnn_backends.core.numbers import positive_number
 from rnn_backends.core.sparse import Sparse
 
 

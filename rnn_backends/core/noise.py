@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from rnn_backends.core.activations import finite_float
 from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.arrays import Array, ArrayArgument, array_namespace, is_array
 from rnn_backends.core.layers import Layer, RecurrentCell, outputs_of, sizes
 from rnn_backends.core.messages import got, shown
+from rnn_backends.core.numbers import finite_float
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 
 LARGEST = 2**256 - 1

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
-from rnn_backends.core.activations import as_activation, positive_number
+from rnn_backends.core.activations import as_activation
 from rnn_backends.core.affine import AffineCell
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.messages import got, shown
 from rnn_backends.core.network import READS, TAKES
+from rnn_backends.core.numbers import positive_number
 from rnn_backends.core.parameters import require_choice, require_flag
 from rnn_backends.core.rate import RateCell
 from rnn_backends.errors import ArgumentError

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.transfer import as_host, receive, to_numpy
-from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import FLOATING, Array, array_namespace, cast, dtype_name, is_array, is_integer
 from rnn_backends.core.masking import KeptSteps
 from rnn_backends.core.messages import got, shown
+from rnn_backends.core.numbers import finite_float
 from rnn_backends.core.ridge import Moments, solved
 from rnn_backends.core.stored import steps_of
 from rnn_backends.errors import ArgumentError, BackendUnavailableError, DTypeError, ShapeError

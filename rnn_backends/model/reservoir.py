@@ -7,12 +7,12 @@ import numpy as np
 
 from rnn_backends.backends.selection import select
 from rnn_backends.backends.transfer import as_host
-from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import ArrayLike, Host
 from rnn_backends.core.cell import Cell
 from rnn_backends.core.layers import Layer
 from rnn_backends.core.messages import got, shown
 from rnn_backends.core.network import Network
+from rnn_backends.core.numbers import finite_float
 from rnn_backends.core.parameters import require_sizes
 from rnn_backends.core.sparse import Sparse
 from rnn_backends.errors import ArgumentError, DTypeError

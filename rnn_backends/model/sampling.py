@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from rnn_backends.backends.transfer import as_host, to_numpy
-from rnn_backends.core.activations import finite_float
 from rnn_backends.core.arrays import Array, Host, dtype_name, is_integer
 from rnn_backends.core.checks import require_range
 from rnn_backends.core.messages import got, shown
+from rnn_backends.core.numbers import finite_float
 from rnn_backends.core.stored import steps_of
 from rnn_backends.errors import ArgumentError, DTypeError, ShapeError
 from rnn_backends.model.chunks import spans

@@ -67,8 +67,8 @@ MODEL = str(ROOT / "examples" / "shakespeare" / "shakespeare.safetensors")
 @pytest.mark.parametrize(
     ("code", "most"),
     [
-        ("import rnn_backends", 70),
-        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 102),
+        ("import rnn_backends", 71),
+        (f"import rnn_backends as rb; rb.load({MODEL!r}).predict('a')", 103),
     ],
 )
 def test_a_cold_start_imports_little(code: str, most: int) -> None:
