@@ -8,7 +8,7 @@ from rnn_backends.core.arrays import is_integer
 from rnn_backends.core.checks import require_range
 from rnn_backends.core.messages import got, shown
 from rnn_backends.errors import ArgumentError, DTypeError, VocabularyError
-from rnn_backends.model.vocabulary import Vocabulary
+from rnn_backends.model.vocabulary import Vocabulary, are_texts
 
 
 def stops_of(stop: Any, size: int, vocabulary: Vocabulary | None) -> list[list[int]]:
@@ -50,8 +50,8 @@ def ids_of_stop(name: str, text: str, vocabulary: Vocabulary) -> list[int]:
 
 
 def _ids(stop: Any, size: int) -> list[int]:
-    ids = as_host("stop", stop)
-    if len(ids.shape) != 1 or not ids.size or not is_integer(ids):
+    ids = None if isinstance(stop, str) or are_texts(stop) else as_host("stop", stop)
+    if ids is None or len(ids.shape) != 1 or not ids.size or not is_integer(ids):
         msg = f"`stop` must be token ids, or several sequences of them, as the prompt is token ids; got {got(stop)}."
         raise DTypeError(msg)
     require_range("stop", ids, size, "token id")

@@ -593,8 +593,8 @@ def test_words_are_stops() -> None:
         ),
         ("a", 3, rb.DTypeError, "`stop` must be a text or several, as the prompt is text; got 3"),
         ("a", [2, 3], rb.DTypeError, "`stop` must be a text or several, as the prompt is text; got 2"),
-        ([2], "a", rb.DTypeError, "`stop` must hold real numbers"),
-        ([2], ["a"], rb.DTypeError, "`stop` must hold real numbers"),
+        ([2], "a", rb.DTypeError, "`stop` must be token ids, or several sequences of them"),
+        ([2], ["a"], rb.DTypeError, "`stop` must be token ids, or several sequences of them"),
         (
             [2],
             3,
